@@ -1,0 +1,2 @@
+//! Development helpers.
+fn main() {}
