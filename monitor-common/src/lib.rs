@@ -1,0 +1,2 @@
+//! Shared words.
+#![no_std]
