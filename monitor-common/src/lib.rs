@@ -10,7 +10,7 @@ mod cause;
 mod maps;
 mod offsets;
 
-pub use bdi::BdiId;
+pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
     COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals,

@@ -6,6 +6,8 @@
 //! them once a tick into an observation, [`verdict`] judges observations and
 //! nothing else, [`export`] shows both, [`cli`] ties it together.
 
+pub mod cli;
 pub mod export;
+pub mod kernel;
 pub mod sample;
 pub mod verdict;
