@@ -1,1 +1,13 @@
-//! Stub.
+//! Metrics, HTTP and the log: shows what the tick published, decides nothing.
+//!
+//! The tick thread owns a [`snapshot::Publisher`]; everything that is served
+//! comes from the [`snapshot::Snapshot`] that it published last. The serving
+//! path reads neither /proc nor maps and never waits for the tick.
+
+pub mod metrics;
+pub mod process;
+pub mod ready;
+pub mod snapshot;
+
+#[cfg(test)]
+mod testing;
