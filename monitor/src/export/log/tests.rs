@@ -35,7 +35,7 @@ fn logged(level: LevelFilter, format: LogFormat, act: impl FnOnce()) -> String {
 #[test]
 fn a_livelock_is_a_warning_with_its_words_as_json_fields() {
     let text = logged(LevelFilter::INFO, LogFormat::Json, || {
-        transition(&transition_at(1))
+        transition(&transition_at(1));
     });
     let line: Value = serde_json::from_str(&text).unwrap();
     let expected = [
@@ -56,7 +56,7 @@ fn a_recovery_is_no_warning_and_reads_as_logfmt() {
     let mut recovery = transition_at(1);
     recovery.to = LivelockState::Recovered;
     let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
-        transition(&recovery)
+        transition(&recovery);
     });
     for word in [
         "level=info",
@@ -121,7 +121,7 @@ fn a_closed_stderr_neither_stops_the_one_who_logs_nor_the_thread_that_writes() {
         (&queue).write_all(b"line\n").unwrap();
     }
     let start = Instant::now();
-    queue.flush(Duration::from_secs(60));
+    queue.flush(Duration::from_mins(1));
     assert!(
         start.elapsed() < Duration::from_secs(30),
         "the thread no longer answers"
@@ -167,7 +167,7 @@ fn a_stderr_that_nobody_reads_makes_nobody_wait_and_costs_no_more_than_the_queue
         "flushed what cannot be written"
     );
     drop(closed);
-    queue.flush(Duration::from_secs(60));
+    queue.flush(Duration::from_mins(1));
     let kept = lines.try_iter().count();
     assert!(
         (MAX_LINES..=MAX_LINES + 1).contains(&kept),
