@@ -23,7 +23,9 @@ impl Signature {
 }
 
 /// The state of a (loop, signature).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LivelockState {
     /// Nothing of the kind.
@@ -94,6 +96,28 @@ pub struct Conditions {
     /// They wait for the client's own pages; the value is the client's share
     /// of the dirty pages over the limit.
     pub closing_edge: Condition,
+}
+
+impl Conditions {
+    /// All four, by the names that they have in JSON.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, &Condition); 4] {
+        [
+            ("demand", &self.demand),
+            ("no_progress", &self.no_progress),
+            ("blockage", &self.blockage),
+            ("closing_edge", &self.closing_edge),
+        ]
+    }
+
+    /// How many of them hold for certain.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.all()
+            .iter()
+            .filter(|(_, condition)| condition.holds == Some(true))
+            .count()
+    }
 }
 
 /// What is to be said of one (loop, signature) now.
