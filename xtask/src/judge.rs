@@ -12,9 +12,9 @@ use crate::{
 const AFTER_PROGRESS: u64 = 10_000;
 const AFTER_START: u64 = 20_000;
 
-/// One percent of what a guest's disk does at the least, in bytes a second:
+/// One percent of what a guest's disk does, in bytes a second:
 /// less than this is no progress.
-const CRAWL: u64 = 300_000;
+const CRAWL: u64 = 500_000;
 
 /// `Ok`: why it is right. `Err`: what is wrong.
 pub type Judgement = Result<String, String>;
@@ -77,19 +77,22 @@ impl Seen<'_> {
         })
     }
 
-    /// The last time at which acknowledged WRITE bytes grew faster than a crawl.
+    /// The last time at which acknowledged WRITE bytes grew, and had grown
+    /// faster than a crawl over the two seconds before: a stopped loop still
+    /// lets a few pages through now and then.
     fn last_progress(&self) -> u64 {
         let samples: Vec<_> = self.samples().collect();
-        samples
-            .windows(2)
-            .filter(|pair| {
-                let (before, after) = (pair[0], pair[1]);
-                let grown = after.1.acked.saturating_sub(before.1.acked);
-                grown * 1000 > CRAWL * after.0.saturating_sub(before.0)
+        let grown = |from: usize, to: usize| {
+            let bytes = samples[to].1.acked.saturating_sub(samples[from].1.acked);
+            (bytes, samples[to].0.saturating_sub(samples[from].0))
+        };
+        (1..samples.len())
+            .rev()
+            .find(|&at| {
+                let (bytes, ms) = grown(at.saturating_sub(4), at);
+                grown(at - 1, at).0 > 0 && bytes * 1000 > CRAWL * ms
             })
-            .map(|pair| pair[1].0)
-            .next_back()
-            .unwrap_or(0)
+            .map_or(0, |at| samples[at].0)
     }
 
     fn livelock(&self) -> Judgement {

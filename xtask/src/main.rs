@@ -107,7 +107,13 @@ fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
         );
     }
     let base = initramfs::base(kernel, files)?;
-    let outcome = qemu::play(kernel, &scenario, &base, files, &mut report::live)?;
+    let outcome = qemu::play(
+        kernel,
+        &scenario,
+        &base,
+        files,
+        &mut report::Live::default().printer(),
+    )?;
     let judgement = judge::judge(&scenario, &outcome);
     report::verdict(kernel, &scenario, &outcome, &judgement);
     Ok(judgement.is_ok())

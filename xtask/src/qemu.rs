@@ -29,6 +29,21 @@ const FATAL: &[&str] = &[
     "general protection fault",
 ];
 
+/// Two processors, and nothing that a guest does not ask for.
+const MACHINE: &[&str] = &[
+    "-M",
+    "q35",
+    "-smp",
+    "2",
+    "-nic",
+    "none",
+    "-display",
+    "none",
+    "-nodefaults",
+    "-no-user-config",
+    "-no-reboot",
+];
+
 /// What came of a guest.
 pub struct Outcome {
     /// All that it told.
@@ -61,15 +76,15 @@ pub fn play(
     let overlay = initramfs::overlay(&scenario.plan, files.daemon.as_deref())?;
     fs::write(&initrd, [base, &overlay].concat())?;
 
+    let image = Unpacked::find(kernel, &files.cache)?.image;
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-M", "q35", "-smp", "2", "-nic", "none", "-display", "none"])
-        .args(["-no-reboot", "-nodefaults", "-no-user-config"])
-        .args(processor())
+        .args(MACHINE)
+        .args(processor(&image))
         .args(["-m", &format!("{}M", scenario.megabytes)])
         .args(scenario.qemu)
         .arg("-kernel")
-        .arg(Unpacked::find(kernel, &files.cache)?.image)
+        .arg(&image)
         .arg("-initrd")
         .arg(&initrd)
         .args(["-append", "console=ttyS0 rdinit=/init panic=-1"]);
@@ -105,32 +120,26 @@ pub fn play(
 
 /// Hardware virtualisation is taken only if it works when tried: a device file
 /// alone says nothing, as inside a container or another guest.
-fn processor() -> &'static [&'static str] {
+fn processor(image: &Path) -> &'static [&'static str] {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let works = WORKS.get_or_init(|| {
         let device = Path::new("/dev/kvm");
-        File::options().read(true).write(true).open(device).is_ok() && kvm_starts()
+        File::options().read(true).write(true).open(device).is_ok() && kvm_boots(image)
     });
-    if *works {
-        &["-accel", "kvm", "-cpu", "host"]
-    } else {
-        &["-accel", "tcg", "-cpu", "Nehalem"]
-    }
+    if *works { KVM } else { TCG }
 }
 
-/// A machine that is never set going: QEMU ends at once if KVM refuses.
-fn kvm_starts() -> bool {
+const KVM: &[&str] = &["-accel", "kvm", "-cpu", "host"];
+const TCG: &[&str] = &["-accel", "tcg", "-cpu", "Nehalem,+rdrand"];
+
+/// Boot a kernel with no root: it gets to its panic and QEMU ends, or KVM is
+/// no good. Some refuse a register at once, others stop in the middle.
+fn kvm_boots(image: &Path) -> bool {
     let Ok(mut child) = Command::new("qemu-system-x86_64")
-        .args([
-            "-accel",
-            "kvm",
-            "-M",
-            "q35",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-S",
-        ])
+        .args(MACHINE)
+        .args(KVM)
+        .args(["-m", "320M", "-append", "panic=-1", "-kernel"])
+        .arg(image)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -138,11 +147,16 @@ fn kvm_starts() -> bool {
     else {
         return false;
     };
-    thread::sleep(Duration::from_millis(700));
-    let alive = matches!(child.try_wait(), Ok(None));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status.success();
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
     let _ = child.kill();
     let _ = child.wait();
-    alive
+    false
 }
 
 fn drive(path: &Path, disk: Disk) -> Result<String> {

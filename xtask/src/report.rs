@@ -1,6 +1,6 @@
 //! What people read.
 
-use guest::{Event, Fact};
+use guest::{Event, Fact, Sample};
 
 use crate::{
     judge::Judgement,
@@ -30,8 +30,36 @@ pub fn list() {
     }
 }
 
-/// One fact as it comes, on standard output.
-pub fn live(fact: &Fact) {
+/// Prints facts as they come, and of the counters only what is new.
+#[derive(Default)]
+pub struct Live {
+    last: Option<(u64, Sample)>,
+}
+
+impl Live {
+    /// For [`crate::qemu::play`].
+    pub fn printer(mut self) -> impl FnMut(&Fact) {
+        move |fact| {
+            if let Event::Sample(sample) = fact.event {
+                if !self.is_news(fact.ms, sample) {
+                    return;
+                }
+                self.last = Some((fact.ms, sample));
+            }
+            live(fact);
+        }
+    }
+
+    /// Once a second while bytes move, else every ten.
+    fn is_news(&self, ms: u64, sample: Sample) -> bool {
+        self.last.is_none_or(|(then, before)| {
+            let moved = before.acked != sample.acked || before.disk != sample.disk;
+            ms > then + if moved { 900 } else { 10_000 }
+        })
+    }
+}
+
+fn live(fact: &Fact) {
     let at = format!("{:>8.2}", fact.ms as f64 / 1000.0);
     match &fact.event {
         Event::Booted { kernel } => println!("{at}  Linux {kernel}"),

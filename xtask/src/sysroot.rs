@@ -11,7 +11,15 @@ use anyhow::{Context as _, Result};
 use crate::elf;
 
 /// Programs that steps of a plan, or the kernel, call by name.
-const PROGRAMS: &[&str] = &["exportfs", "ip", "kmod", "mke2fs", "rpc.mountd", "rpc.nfsd"];
+const PROGRAMS: &[&str] = &[
+    "exportfs",
+    "ip",
+    "kmod",
+    "mke2fs",
+    "nfsdcld",
+    "rpc.mountd",
+    "rpc.nfsd",
+];
 
 /// A file of the guest.
 pub struct File {

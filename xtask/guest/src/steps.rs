@@ -172,7 +172,12 @@ fn disk(device: &str, at: &str) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    command("mke2fs", &["-q", "-F", "-t", "ext4", "-m", "0", device])?;
+    // The host's file is all zeroes: nothing needs to be zeroed again.
+    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
+    command(
+        "mke2fs",
+        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
+    )?;
     fs::create_dir_all(at)?;
     mount(device, at, "ext4", MountFlags::NOATIME, None)
         .with_context(|| format!("mounting {device} on {at}"))

@@ -1,8 +1,13 @@
 //! The kernel's NFS server, in the root namespaces or in its own.
 
-use std::{fs, thread};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::{
     fs::{Mode, OFlags, open},
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
@@ -65,11 +70,39 @@ fn enter(netns: &str) -> Result<()> {
 fn serve(threads: u32) -> Result<()> {
     mount("nfsd", "/proc/fs/nfsd", "nfsd", MountFlags::empty(), None)
         .context("mounting /proc/fs/nfsd")?;
-    fs::write("/proc/fs/nfsd/nfsv4gracetime", "10").context("shortening the grace period")?;
+    track_clients()?;
     command("exportfs", &["-ra"])?;
     command("rpc.mountd", &["-N", "2", "-N", "3"])?;
-    command("rpc.nfsd", &["-N", "3", "-V", "4.2", &threads.to_string()])?;
-    // Nobody has anything to reclaim. The lease stays at its 90 s: with a short
-    // one the client loses it during a stall.
-    fs::write("/proc/fs/nfsd/v4_end_grace", "Y").context("ending the grace period")
+    command("rpc.nfsd", &["-N", "3", "-V", "4.2", &threads.to_string()])
+}
+
+/// Start nfsdcld: it knows of no client that might reclaim anything, so that
+/// nfsd leaves out its grace period. The lease stays at its 90 s: with a short
+/// one the client loses it during a stall.
+fn track_clients() -> Result<()> {
+    let pipes = "/run/rpc_pipefs";
+    fs::create_dir_all(pipes)?;
+    mount("rpc_pipefs", pipes, "rpc_pipefs", MountFlags::empty(), None)
+        .context("mounting rpc_pipefs")?;
+    fs::create_dir_all("/var/lib/nfs/nfsdcld")?;
+    let child = Command::new("/usr/sbin/nfsdcld")
+        .args(["-F", "-p", pipes])
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting nfsdcld")?;
+    // nfsd makes the pipe and looks for a listener at once: nfsdcld must be
+    // watching by then, or the grace period lasts its 90 s.
+    let start = Instant::now();
+    let descriptors = format!("/proc/{}/fd", child.id());
+    while start.elapsed() < Duration::from_secs(10) {
+        let watches = fs::read_dir(&descriptors)?
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .any(|to| to.as_os_str() == "anon_inode:inotify");
+        if watches {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    bail!("nfsdcld did not get ready; its words are in the console log")
 }
