@@ -156,16 +156,24 @@ impl Seen<'_> {
     }
 
     fn metric(&self) -> Judgement {
+        let traced = self.0.iter().find_map(|fact| match &fact.event {
+            Event::Traced { count, .. } => Some(*count),
+            _ => None,
+        });
+        let count = traced.ok_or("the guest reported no trace")?;
+        if count == 0 {
+            return Err("the kernel never did it: the scenario proves nothing".to_owned());
+        }
         if !self.has_daemon() {
-            return Ok("no daemon to judge".to_owned());
+            return Ok(format!("traced {count} times; no daemon to judge"));
         }
         self.0
             .iter()
             .find_map(|fact| match &fact.event {
-                Event::Metric { line } => Some(line.clone()),
+                Event::Metric { line } => Some(format!("traced {count} times; {line}")),
                 _ => None,
             })
-            .ok_or_else(|| "the metric never came up".to_owned())
+            .ok_or_else(|| format!("traced {count} times, and the metric never came up"))
     }
 
     fn late_modules(&self) -> Judgement {

@@ -87,6 +87,7 @@ fn live(fact: &Fact) {
             entry.to,
             entry.reason
         ),
+        Event::Traced { count, line } => println!("{at}  traced {count} times, at last: {line}"),
         Event::Metric { line } => println!("{at}  {line}"),
         Event::Output { what, code, text } => {
             println!("{at}  {what}: exit code {code:?}\n{}", text.trim_end());

@@ -48,7 +48,7 @@ pub enum Expect {
         /// Less than this, in bytes a second, and the scenario proves nothing.
         at_least: u64,
     },
-    /// The watch ended because its metric came up, with waits of about 100 ms.
+    /// What the kernel traced came up in the metric that the watch waited for.
     Metric,
     /// Probes of modules are attached soon after the modules are loaded.
     LateModules,
@@ -264,6 +264,10 @@ fn reclaim_congestion() -> Scenario {
             serve(false, 2),
             mount("127.0.0.1"),
             daemon(),
+            Step::Trace {
+                event: "writeback/writeback_wait_iff_congested".to_owned(),
+                task: "nfsd".to_owned(),
+            },
             Step::Cpuset {
                 mems: "1".to_owned(),
                 threads: vec!["nfsd".to_owned()],
@@ -280,6 +284,7 @@ fn reclaim_congestion() -> Scenario {
                     ],
                 },
             ),
+            Step::Traced,
         ]),
         expect: Expect::Metric,
         seconds: 150,

@@ -36,6 +36,13 @@ pub enum Event {
         /// The whole line of `/metrics`.
         line: String,
     },
+    /// The kernel's own trace.
+    Traced {
+        /// How often the event came.
+        count: u64,
+        /// One line of the trace, the last.
+        line: String,
+    },
     /// A program of the daemon ended.
     Output {
         /// Its arguments, and who ran it.

@@ -69,6 +69,15 @@ pub enum Step {
         /// Names of the kernel threads to move; this process moves in any case.
         threads: Vec<String>,
     },
+    /// Have the kernel trace an event from now on; [`Step::Traced`] reports it.
+    Trace {
+        /// For example `writeback/writeback_wait_iff_congested`.
+        event: String,
+        /// The name of the tasks meant.
+        task: String,
+    },
+    /// Report what was traced: the kernel's own words, to hold the daemon's to.
+    Traced,
     /// Let time pass, at most so long.
     Watch {
         /// The most to wait.

@@ -16,6 +16,7 @@ use rustix::mount::{MountFlags, mount};
 use crate::{http, tell, watch::Shared};
 
 mod server;
+mod trace;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
@@ -58,6 +59,8 @@ impl Player {
                 megabytes,
             } => start_writers(dir, *writers, *megabytes),
             Step::Cpuset { mems, threads } => cpuset(mems, threads),
+            Step::Trace { event, task } => trace::begin(event, task),
+            Step::Traced => trace::report(),
             Step::Watch { seconds, until } => {
                 self.watch(Duration::from_secs(*seconds), until);
                 Ok(())
