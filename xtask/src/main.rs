@@ -44,9 +44,10 @@ enum Command {
     },
     /// Play every scenario on every kernel that it applies to
     Matrix {
-        /// Guests at a time
-        #[arg(long, default_value_t = 3)]
-        jobs: usize,
+        /// Percent of one processor that guests may keep busy together; by
+        /// default 80 for each processor
+        #[arg(long)]
+        load: Option<usize>,
         /// Only scenarios whose names contain this
         #[arg(long, default_value = "")]
         only: String,
@@ -89,11 +90,11 @@ fn main() -> Result<ExitCode> {
             files,
         } => one(kernel, &scenario, &files)?,
         Command::Matrix {
-            jobs,
+            load,
             only,
             kernels,
             files,
-        } => matrix::run(jobs, &only, &kernels, &files)?,
+        } => matrix::run(load, &only, &kernels, &files)?,
     };
     Ok(ExitCode::from(u8::from(!passed)))
 }

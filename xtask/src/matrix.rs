@@ -1,8 +1,9 @@
 //! Every scenario on every kernel, several guests at a time.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Mutex,
+    cmp::Reverse,
+    collections::BTreeMap,
+    sync::{Condvar, Mutex, PoisonError},
     thread,
 };
 
@@ -15,17 +16,21 @@ use crate::{
     scenario::{self, Scenario},
 };
 
+/// A guest to play.
+type Job<'a> = (Kernel, &'a Scenario);
+
 /// Play all; whether all were judged right. The last line counts.
-pub fn run(jobs: usize, only: &str, wanted: &[Kernel], files: &Files) -> Result<bool> {
+pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) -> Result<bool> {
+    let load = load.unwrap_or_else(|| 80 * thread::available_parallelism().map_or(1, usize::from));
     let scenarios = scenario::all();
-    let mut queue: Vec<(Kernel, &Scenario)> = Vec::new();
+    let mut jobs: Vec<Job<'_>> = Vec::new();
     let mut bases = BTreeMap::new();
     for &kernel in kernels::ALL {
         if !wanted.is_empty() && !wanted.contains(&kernel) {
             continue;
         }
         bases.insert(kernel, initramfs::base(kernel, files)?);
-        queue.extend(
+        jobs.extend(
             scenarios
                 .iter()
                 .filter(|scenario| scenario.kernels.contains(&kernel))
@@ -33,45 +38,84 @@ pub fn run(jobs: usize, only: &str, wanted: &[Kernel], files: &Files) -> Result<
                 .map(|scenario| (kernel, scenario)),
         );
     }
-    // The long ones first, so that no long one is left alone at the end.
-    queue.sort_by_key(|(_, scenario)| std::cmp::Reverse(scenario.seconds));
-    let queue = Mutex::new(VecDeque::from(queue));
-    let counts = Mutex::new((0_usize, 0_usize));
-    let broken = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                while let Some((kernel, scenario)) = take(&queue) {
-                    match qemu::play(kernel, scenario, &bases[&kernel], files, &mut |_| {}) {
-                        Ok(outcome) => {
-                            let judgement = judge::judge(scenario, &outcome);
-                            report::verdict(kernel, scenario, &outcome, &judgement);
-                            if let Ok(mut counts) = counts.lock() {
-                                counts.0 += usize::from(judgement.is_ok());
-                                counts.1 += usize::from(judgement.is_err());
-                            }
-                        }
-                        Err(error) => {
-                            if let Ok(mut broken) = broken.lock() {
-                                *broken = Some(error);
-                            }
-                            return;
-                        }
-                    }
-                }
-            });
+    // The long and heavy ones first; the others fit in beside them.
+    jobs.sort_by_key(|(_, scenario)| Reverse((scenario.seconds, scenario.load)));
+    let room = Room {
+        state: Mutex::new(State { jobs, taken: 0 }),
+        changed: Condvar::new(),
+        load,
+    };
+    let play = |(kernel, scenario): Job<'_>| -> Result<bool> {
+        let outcome = qemu::play(kernel, scenario, &bases[&kernel], files, &mut |_| {})?;
+        let judgement = judge::judge(scenario, &outcome);
+        report::verdict(kernel, scenario, &outcome, &judgement);
+        Ok(judgement.is_ok())
+    };
+    let results = thread::scope(|scope| {
+        let mut guests = Vec::new();
+        while let Some(job) = room.enter() {
+            let (room, play) = (&room, &play);
+            guests.push(scope.spawn(move || {
+                let result = play(job);
+                room.leave(job.1.load);
+                result
+            }));
         }
-    });
-    if let Ok(Some(error)) = broken.into_inner() {
-        return Err(error);
-    }
-    let (passed, failed) = counts
-        .into_inner()
-        .map_err(|_| anyhow!("a thread of the matrix panicked"))?;
+        guests
+            .into_iter()
+            .map(|guest| {
+                guest
+                    .join()
+                    .map_err(|_| anyhow!("a guest's thread panicked"))?
+            })
+            .collect::<Result<Vec<bool>>>()
+    })?;
+    let passed = results.iter().filter(|&&right| right).count();
+    let failed = results.len() - passed;
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
 }
 
-fn take<'a>(queue: &Mutex<VecDeque<(Kernel, &'a Scenario)>>) -> Option<(Kernel, &'a Scenario)> {
-    queue.lock().ok()?.pop_front()
+/// Lets in as many guests as the host's processors can bear.
+struct Room<'a> {
+    state: Mutex<State<'a>>,
+    changed: Condvar,
+    /// The most that they may take together.
+    load: usize,
+}
+
+struct State<'a> {
+    jobs: Vec<Job<'a>>,
+    /// What the guests inside take, in percent of a processor.
+    taken: usize,
+}
+
+impl<'a> Room<'a> {
+    /// The next guest, as soon as there is room for it; none if all went in.
+    fn enter(&self) -> Option<Job<'a>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.jobs.is_empty() {
+                return None;
+            }
+            let left = self.load.saturating_sub(state.taken);
+            // One that is too heavy for this host at all goes in alone.
+            let fits = state.jobs.iter().position(|job| job.1.load <= left);
+            if let Some(index) = fits.or((state.taken == 0).then_some(0)) {
+                let job = state.jobs.remove(index);
+                state.taken += job.1.load;
+                return Some(job);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn leave(&self, load: usize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.taken -= load;
+        self.changed.notify_one();
+    }
 }

@@ -26,9 +26,9 @@ pub struct Scenario {
     pub expect: Expect,
     /// The host ends a guest that takes longer.
     pub seconds: u64,
-    /// How much of the host's two processors it keeps busy, of 2; for the
-    /// matrix not to distort one guest's time by another.
-    pub weight: usize,
+    /// How much of one host processor it keeps busy, in percent, emulated: the
+    /// matrix runs no more at a time than leave each guest its time.
+    pub load: usize,
 }
 
 /// A disk of 4 GiB, of which only what is written takes space.
@@ -159,7 +159,7 @@ fn netns_livelock() -> Scenario {
         ]),
         expect: Expect::Livelock,
         seconds: 150,
-        weight: 1,
+        load: 30,
     }
 }
 
@@ -185,7 +185,7 @@ fn loopback_healthy() -> Scenario {
             at_least: 2_000_000,
         },
         seconds: 210,
-        weight: 2,
+        load: 100,
     }
 }
 
@@ -210,7 +210,7 @@ fn loopback_slow_disk() -> Scenario {
             at_least: 1_500_000,
         },
         seconds: 210,
-        weight: 1,
+        load: 35,
     }
 }
 
@@ -233,7 +233,7 @@ fn local_slow_disk() -> Scenario {
             at_least: 1_500_000,
         },
         seconds: 210,
-        weight: 1,
+        load: 20,
     }
 }
 
@@ -288,7 +288,7 @@ fn reclaim_congestion() -> Scenario {
         ]),
         expect: Expect::Metric,
         seconds: 150,
-        weight: 1,
+        load: 60,
     }
 }
 
@@ -310,7 +310,7 @@ fn late_modules() -> Scenario {
         ]),
         expect: Expect::LateModules,
         seconds: 90,
-        weight: 1,
+        load: 60,
     }
 }
 
@@ -337,7 +337,7 @@ fn probes() -> Scenario {
         ]),
         expect: Expect::ExitCodes(&[&[0, 1], &[0, 1], &[2]]),
         seconds: 90,
-        weight: 1,
+        load: 60,
     }
 }
 
