@@ -272,7 +272,7 @@ fn reclaim_congestion() -> Scenario {
                 mems: "1".to_owned(),
                 threads: vec!["nfsd".to_owned()],
             },
-            Step::Hog { megabytes: 60 },
+            Step::Hog { megabytes: 45 },
             load("/mnt", 150),
             watch(
                 60,
@@ -284,6 +284,8 @@ fn reclaim_congestion() -> Scenario {
                     ],
                 },
             ),
+            // Not judged, but worth seeing: what the daemon makes of it.
+            watch(12, Until::Over),
             Step::Traced,
         ]),
         expect: Expect::Metric,

@@ -5,6 +5,7 @@ use std::{fs::File, io::Write as _, process};
 /// Write one file, from the start again after `megabytes`, for ever.
 pub fn write_forever(path: &str, megabytes: u64) -> ! {
     let _ = rustix::thread::set_name(c"writer");
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     let chunk = vec![b'x'; 64 * 1024];
     loop {
         let round = || -> std::io::Result<()> {

@@ -57,6 +57,10 @@ fn live() -> Result<()> {
     // locked: the stacks of threads are large and mostly unused.
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
         .context("locking memory")?;
+    // What this starts inherits it, save the writers: were the server's
+    // programs or the daemon killed for want of memory, nothing would be left
+    // to watch.
+    fs::write("/proc/self/oom_score_adj", "-1000").context("sparing this process")?;
     tell::event(Event::Booted {
         kernel: uname().release().to_string_lossy().into_owned(),
     });
