@@ -1,2 +1,19 @@
-//! Shared words.
+//! The only words that the eBPF programs and the daemon share: causes of a
+//! wait, classes of tasks, and the keys and values of the maps.
+//!
+//! Every type here is `#[repr(C)]`, has no padding, and means the same on both
+//! sides. Nothing here decides anything.
 #![no_std]
+
+mod bdi;
+mod cause;
+mod maps;
+mod offsets;
+
+pub use bdi::{BDI_NAME_LEN, BdiId};
+pub use cause::{Cause, Class, ThrottleReason};
+pub use maps::{
+    COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals,
+    NfsdWrite, Stall, TaskKey, TaskTotals, Wait, WaitKey,
+};
+pub use offsets::Offsets;

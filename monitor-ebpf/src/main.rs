@@ -1,2 +1,36 @@
-//! The eBPF programs.
-fn main() {}
+//! The programs that see waits, one file per signal. They count, and keep what
+//! lasts; they decide nothing.
+//!
+//! | file | sees |
+//! |---|---|
+//! | `dirty.rs` | `balance_dirty_pages` |
+//! | `congestion.rs` | `congestion_wait`, `wait_iff_congested`, `reclaim_throttle`, `throttle_direct_reclaim` |
+//! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
+//! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
+//! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
+//!
+//! `wait.rs` is what they share to keep and count a wait, `task.rs` tells what
+//! kind of task waits, `maps.rs` holds every map and global.
+#![no_std]
+#![no_main]
+
+mod congestion;
+mod dirty;
+mod maps;
+mod nfs_client;
+mod nfsd;
+mod reclaim;
+mod task;
+mod wait;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: the verifier refuses a program that could get here.
+    loop {}
+}
+
+/// The helpers used here are lent to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

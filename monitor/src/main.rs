@@ -1,2 +1,5 @@
-//! The daemon.
-fn main() {}
+//! The program: see the library.
+
+fn main() -> std::process::ExitCode {
+    throttle_monitor::cli::main()
+}

@@ -1,0 +1,155 @@
+//! Why a task waits, and what kind of task it is.
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal => $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vmeta])* $variant = $value,)+ }
+
+        impl $name {
+            /// Every one of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The label value in metrics and JSON.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The one with this number, as it stands in a map key.
+            #[must_use]
+            pub const fn from_u8(value: u8) -> Option<Self> {
+                match value { $($value => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// The one with this label value.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        #[cfg(feature = "user")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        #[cfg(feature = "user")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Word;
+                impl serde::de::Visitor<'_> for Word {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                        f.write_str(concat!("one of", $(" `", $word, "`",)+))
+                    }
+                    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<$name, E> {
+                        $name::from_word(word).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(word), &self))
+                    }
+                }
+                deserializer.deserialize_str(Word)
+            }
+        }
+    };
+}
+
+words! {
+    /// Where in the kernel a task is made to wait. The words are the kernel's
+    /// function names.
+    Cause {
+        /// `balance_dirty_pages()`: too many dirty pages, mm/page-writeback.c.
+        BalanceDirtyPages = 0 => "balance_dirty_pages",
+        /// `congestion_wait()`, up to 5.15, mm/backing-dev.c.
+        CongestionWait = 1 => "congestion_wait",
+        /// `wait_iff_congested()`, up to 5.15, mm/backing-dev.c.
+        WaitIffCongested = 2 => "wait_iff_congested",
+        /// `reclaim_throttle()`, 5.16 and later, mm/vmscan.c.
+        ReclaimThrottle = 3 => "reclaim_throttle",
+        /// `try_to_free_pages()`: the task reclaims memory itself.
+        DirectReclaim = 4 => "direct_reclaim",
+        /// `try_to_free_mem_cgroup_pages()`: the same within a memory cgroup.
+        MemcgReclaim = 5 => "memcg_reclaim",
+        /// `throttle_direct_reclaim()`: the brake of swap over NFS.
+        ThrottleDirectReclaim = 6 => "throttle_direct_reclaim",
+        /// `compact_zone()`, mm/compaction.c.
+        Compaction = 7 => "compaction",
+        /// nfsd got no pages for a request and sleeps, net/sunrpc/svc_xprt.c.
+        SvcAllocArg = 8 => "svc_alloc_arg",
+        /// The NFS client's own write congestion, fs/nfs/write.c.
+        NfsCongestion = 9 => "nfs_congestion",
+        /// Waiting for the NFS server's COMMIT, fs/nfs/write.c.
+        NfsCommit = 10 => "nfs_commit",
+    }
+}
+
+words! {
+    /// What kind of task waits.
+    Class {
+        /// A task of a program.
+        User = 0 => "user",
+        /// The kernel's NFS server.
+        Nfsd = 1 => "nfsd",
+        /// A userspace NFS server, such as nfs-ganesha.
+        NfsServer = 2 => "nfs_server",
+        /// Background reclaim.
+        Kswapd = 3 => "kswapd",
+        /// A worker of a kernel workqueue, writeback among them.
+        Kworker = 4 => "kworker",
+        /// A loop device's own thread (up to 5.13; workqueues after).
+        Loop = 5 => "loop",
+        /// Any other kernel thread.
+        Kthread = 6 => "kthread",
+    }
+}
+
+words! {
+    /// `enum vmscan_throttle_state`, include/linux/mmzone.h, plus "none".
+    ThrottleReason {
+        /// Not a `reclaim_throttle`.
+        None = 0 => "",
+        /// `VMSCAN_THROTTLE_WRITEBACK`: reclaim meets pages under writeback.
+        Writeback = 1 => "writeback",
+        /// `VMSCAN_THROTTLE_ISOLATED`: too many isolated pages.
+        Isolated = 2 => "isolated",
+        /// `VMSCAN_THROTTLE_NOPROGRESS`: nothing could be reclaimed.
+        NoProgress = 3 => "noprogress",
+        /// `VMSCAN_THROTTLE_CONGESTED`: the node's backing devices are congested.
+        Congested = 4 => "congested",
+    }
+}
+
+impl ThrottleReason {
+    /// From the tracepoint's `reason`, 5.16 and later: a bit mask
+    /// (`1 << state`, include/trace/events/vmscan.h) of exactly one state.
+    #[must_use]
+    pub const fn from_tracepoint(mask: i32) -> Self {
+        match mask {
+            1 => Self::Writeback,
+            2 => Self::Isolated,
+            4 => Self::NoProgress,
+            8 => Self::Congested,
+            _ => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, Class};
+
+    #[test]
+    fn a_cause_survives_the_way_through_a_map_and_a_label() {
+        for &cause in Cause::ALL {
+            assert_eq!(Cause::from_u8(cause as u8), Some(cause));
+            assert_eq!(Cause::from_word(cause.as_str()), Some(cause));
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_class_has_is_refused() {
+        assert_eq!(Class::from_u8(200), None);
+    }
+}

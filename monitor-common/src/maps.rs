@@ -1,0 +1,224 @@
+//! Keys and values of the eBPF maps.
+
+/// `TASK_COMM_LEN`, include/linux/sched.h.
+pub const COMM_LEN: usize = 16;
+
+/// Buckets of a histogram, the last of which is "longer than all bounds".
+pub const HIST_BUCKETS: usize = 16;
+
+macro_rules! plain {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+
+        // SAFETY: repr(C), made of integers and arrays of integers only, and
+        // without padding (the const assertion), so any bytes are a value.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $name {}
+
+        const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$ty>())*, "padding in a map type");
+    )*};
+}
+
+plain! {
+    /// Key of the histograms.
+    pub struct HistKey {
+        /// BDI, zero where the cause has none.
+        pub bdi: u64,
+        /// A [`crate::Cause`].
+        pub cause: u8,
+        /// A [`crate::Class`].
+        pub class: u8,
+        /// A [`crate::ThrottleReason`].
+        pub reason: u8,
+        /// Always zero.
+        pub zero: [u8; 5],
+    }
+
+    /// A histogram of waits, one per CPU.
+    pub struct HistValue {
+        /// All waits together, nanoseconds.
+        pub sum_ns: u64,
+        /// Waits no longer than the bound of the same index and longer than
+        /// the one before; the last: longer than all bounds.
+        pub buckets: [u64; HIST_BUCKETS],
+    }
+
+    /// Key of the waits that last.
+    pub struct WaitKey {
+        /// Thread id in the initial pid namespace.
+        pub tid: u32,
+        /// A [`crate::Cause`]; waits of different causes nest.
+        pub cause: u32,
+    }
+
+    /// A wait that lasts.
+    pub struct Wait {
+        /// When it began, `CLOCK_MONOTONIC` nanoseconds.
+        pub since_ns: u64,
+        /// Where the end is not seen: when the pause that the kernel announced
+        /// is over, `CLOCK_MONOTONIC` nanoseconds. Zero: the end is seen.
+        pub until_ns: u64,
+        /// BDI, zero where the cause has none.
+        pub bdi: u64,
+        /// Process id in the initial pid namespace.
+        pub tgid: u32,
+        /// A [`crate::Class`].
+        pub class: u8,
+        /// A [`crate::ThrottleReason`].
+        pub reason: u8,
+        /// Always zero.
+        pub zero: [u8; 2],
+        /// The task's name.
+        pub comm: [u8; COMM_LEN],
+    }
+
+    /// A finished wait that was longer than the threshold: a record of the
+    /// ring buffer.
+    pub struct Stall {
+        /// When it began, `CLOCK_MONOTONIC` nanoseconds.
+        pub since_ns: u64,
+        /// How long it took, nanoseconds.
+        pub delay_ns: u64,
+        /// BDI, zero where the cause has none.
+        pub bdi: u64,
+        /// Thread id in the initial pid namespace.
+        pub tid: u32,
+        /// Process id in the initial pid namespace.
+        pub tgid: u32,
+        /// A [`crate::Cause`].
+        pub cause: u8,
+        /// A [`crate::Class`].
+        pub class: u8,
+        /// A [`crate::ThrottleReason`].
+        pub reason: u8,
+        /// Always zero.
+        pub zero: [u8; 5],
+        /// The task's name.
+        pub comm: [u8; COMM_LEN],
+    }
+
+    /// Key of the totals of a task.
+    pub struct TaskKey {
+        /// Thread id in the initial pid namespace.
+        pub tid: u32,
+        /// A [`crate::Cause`].
+        pub cause: u32,
+    }
+
+    /// Totals of a task for one cause.
+    pub struct TaskTotals {
+        /// All finished waits together, nanoseconds.
+        pub delay_ns: u64,
+        /// Finished waits (for `balance_dirty_pages`: pauses).
+        pub waits: u64,
+        /// The last wait's BDI.
+        pub bdi: u64,
+        /// When the last wait was counted, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_ns: u64,
+        /// Process id in the initial pid namespace.
+        pub tgid: u32,
+        /// A [`crate::Class`].
+        pub class: u8,
+        /// Always zero.
+        pub zero: [u8; 3],
+        /// The task's name.
+        pub comm: [u8; COMM_LEN],
+    }
+
+    /// Key of what `balance_dirty_pages` said.
+    pub struct DirtyKey {
+        /// The BDI whose dirtier was made to pause.
+        pub bdi: u64,
+        /// A [`crate::Class`].
+        pub class: u8,
+        /// Always zero.
+        pub zero: [u8; 7],
+    }
+
+    /// What `balance_dirty_pages` said at its pauses, one per CPU. Sums are of
+    /// pages, one addend an event, so that a difference of two readings
+    /// divided by that of `events` is the mean over the time between.
+    pub struct DirtyTotals {
+        /// Pauses announced.
+        pub events: u64,
+        /// Pauses announced, all together, nanoseconds.
+        pub pause_ns: u64,
+        /// Sum of `dirty`: dirty and writeback pages of the whole domain.
+        pub dirty: u64,
+        /// Sum of `limit`: the hard dirty limit.
+        pub limit: u64,
+        /// Sum of `bdi_dirty` (`wb_dirty` from 7.x on): this BDI's part.
+        pub bdi_dirty: u64,
+        /// Sum of `bdi_setpoint` (`wb_setpoint`): where the kernel would
+        /// have this BDI's part.
+        pub bdi_setpoint: u64,
+        /// Sum of `task_ratelimit`, KiB a second.
+        pub task_ratelimit: u64,
+        /// The last event, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_ns: u64,
+        /// `dirty` of the last event, pages.
+        pub last_dirty: u64,
+        /// `limit` of the last event, pages.
+        pub last_limit: u64,
+    }
+
+    /// The NFS client's writes on one device, one per CPU.
+    pub struct NfsClientTotals {
+        /// WRITE calls begun.
+        pub writes_sent: u64,
+        /// Bytes in them.
+        pub bytes_sent: u64,
+        /// WRITE calls answered without an error.
+        pub writes_acked: u64,
+        /// Bytes that the server took.
+        pub bytes_acked: u64,
+        /// WRITE calls that failed.
+        pub writes_failed: u64,
+        /// COMMIT calls begun.
+        pub commits_sent: u64,
+        /// COMMIT calls answered, with or without an error.
+        pub commits_done: u64,
+        /// Last WRITE begun, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_sent_ns: u64,
+        /// Last WRITE answered, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_acked_ns: u64,
+    }
+
+    /// nfsd's writes, one per CPU.
+    pub struct NfsdTotals {
+        /// WRITE operations begun.
+        pub writes_started: u64,
+        /// WRITE operations ended.
+        pub writes_done: u64,
+        /// Bytes written to the exported file systems.
+        pub bytes_written: u64,
+        /// Last WRITE operation ended, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_done_ns: u64,
+    }
+
+    /// A WRITE operation that an nfsd thread is in.
+    pub struct NfsdWrite {
+        /// Since when, `CLOCK_MONOTONIC` nanoseconds.
+        pub since_ns: u64,
+        /// Bytes asked for.
+        pub len: u64,
+    }
+}
+
+/// What was lost: indices of a per-CPU array of counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Lost {
+    /// A record found no room in the ring buffer.
+    RingBuf = 0,
+    /// A new key found no room in a map.
+    MapFull = 1,
+}
+
+impl Lost {
+    /// How many there are.
+    pub const COUNT: u32 = 2;
+}

@@ -1,0 +1,95 @@
+//! What differs from kernel to kernel, resolved by the daemon at load time.
+
+
+/// Offsets into `task_struct` and into tracepoint records, in bytes.
+///
+/// The daemon fills it in from BTF and from the tracepoints' `format` files
+/// and hands it to the programs as a read-only global; `-1` is "not here", and
+/// a program that meets it does without. Nothing in it has a default that
+/// could pass for a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Offsets {
+    /// `task_struct.flags`.
+    pub task_flags: i32,
+    /// `balance_dirty_pages`: `bdi`.
+    pub bdp_bdi: i32,
+    /// `balance_dirty_pages`: `limit`, pages.
+    pub bdp_limit: i32,
+    /// `balance_dirty_pages`: `dirty`, pages.
+    pub bdp_dirty: i32,
+    /// `balance_dirty_pages`: `bdi_setpoint` or `wb_setpoint`, pages.
+    pub bdp_bdi_setpoint: i32,
+    /// `balance_dirty_pages`: `bdi_dirty` or `wb_dirty`, pages.
+    pub bdp_bdi_dirty: i32,
+    /// `balance_dirty_pages`: `task_ratelimit`, KiB a second.
+    pub bdp_task_ratelimit: i32,
+    /// `balance_dirty_pages`: `paused`, milliseconds since the call began.
+    pub bdp_paused: i32,
+    /// `balance_dirty_pages`: `pause`, milliseconds to come.
+    pub bdp_pause: i32,
+    /// `writeback_congestion_wait`: `usec_delayed`.
+    pub congestion_delayed: i32,
+    /// `writeback_wait_iff_congested`: `usec_delayed`.
+    pub iff_congested_delayed: i32,
+    /// `mm_vmscan_throttled`: `usec_delayed`.
+    pub throttled_delayed: i32,
+    /// `mm_vmscan_throttled`: `reason`.
+    pub throttled_reason: i32,
+    /// `nfs_initiate_write`: `dev`.
+    pub initiate_write_dev: i32,
+    /// `nfs_initiate_write`: `count`.
+    pub initiate_write_count: i32,
+    /// `nfs_writeback_done`: `dev`.
+    pub writeback_done_dev: i32,
+    /// `nfs_writeback_done`: `res_count`.
+    pub writeback_done_count: i32,
+    /// `nfs_writeback_done`: `status` (5.10) or `error`.
+    pub writeback_done_error: i32,
+    /// `nfs_initiate_commit`: `dev`.
+    pub initiate_commit_dev: i32,
+    /// `nfs_commit_done`: `dev`.
+    pub commit_done_dev: i32,
+    /// `nfsd_write_start`: `len`.
+    pub nfsd_write_start_len: i32,
+    /// `nfsd_write_io_done`: `len`.
+    pub nfsd_write_io_done_len: i32,
+}
+
+impl Offsets {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        task_flags: -1,
+        bdp_bdi: -1,
+        bdp_limit: -1,
+        bdp_dirty: -1,
+        bdp_bdi_setpoint: -1,
+        bdp_bdi_dirty: -1,
+        bdp_task_ratelimit: -1,
+        bdp_paused: -1,
+        bdp_pause: -1,
+        congestion_delayed: -1,
+        iff_congested_delayed: -1,
+        throttled_delayed: -1,
+        throttled_reason: -1,
+        initiate_write_dev: -1,
+        initiate_write_count: -1,
+        writeback_done_dev: -1,
+        writeback_done_count: -1,
+        writeback_done_error: -1,
+        initiate_commit_dev: -1,
+        commit_done_dev: -1,
+        nfsd_write_start_len: -1,
+        nfsd_write_io_done_len: -1,
+    };
+}
+
+impl Default for Offsets {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
+
+// SAFETY: repr(C) and made of i32 only: no padding, and any bytes are a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Offsets {}

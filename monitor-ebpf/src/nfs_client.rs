@@ -1,0 +1,83 @@
+//! The NFS client's WRITE and COMMIT calls, counted per device.
+//! include/trace: fs/nfs/nfstrace.h.
+
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+use monitor_common::{Lost, NfsClientTotals};
+
+use crate::{
+    dirty::field,
+    maps::{NFS_CLIENT, lost, offsets},
+    wait::now,
+};
+
+const NO_EXIST: u64 = 1;
+
+/// A WRITE goes to the server.
+#[tracepoint]
+pub fn nfs_initiate_write(ctx: TracePointContext) -> u32 {
+    let Some(offsets) = offsets() else { return 0 };
+    let count: u32 = field(&ctx, offsets.initiate_write_count).unwrap_or(0);
+    if let Some(totals) = totals(field(&ctx, offsets.initiate_write_dev)) {
+        totals.writes_sent += 1;
+        totals.bytes_sent += u64::from(count);
+        totals.last_sent_ns = now();
+    }
+    0
+}
+
+/// The server answered a WRITE.
+#[tracepoint]
+pub fn nfs_writeback_done(ctx: TracePointContext) -> u32 {
+    let Some(offsets) = offsets() else { return 0 };
+    let count: u32 = field(&ctx, offsets.writeback_done_count).unwrap_or(0);
+    let error: i32 = field(&ctx, offsets.writeback_done_error).unwrap_or(0);
+    if let Some(totals) = totals(field(&ctx, offsets.writeback_done_dev)) {
+        if error < 0 {
+            totals.writes_failed += 1;
+        } else {
+            totals.writes_acked += 1;
+            totals.bytes_acked += u64::from(count);
+            totals.last_acked_ns = now();
+        }
+    }
+    0
+}
+
+/// A COMMIT goes to the server.
+#[tracepoint]
+pub fn nfs_initiate_commit(ctx: TracePointContext) -> u32 {
+    if let Some(totals) = offsets().and_then(|o| totals(field(&ctx, o.initiate_commit_dev))) {
+        totals.commits_sent += 1;
+    }
+    0
+}
+
+/// The server answered a COMMIT.
+#[tracepoint]
+pub fn nfs_commit_done(ctx: TracePointContext) -> u32 {
+    if let Some(totals) = offsets().and_then(|o| totals(field(&ctx, o.commit_done_dev))) {
+        totals.commits_done += 1;
+    }
+    0
+}
+
+#[inline(always)]
+fn totals(dev: Option<u32>) -> Option<&'static mut NfsClientTotals> {
+    let key = dev?;
+    let totals = match NFS_CLIENT.get_ptr_mut(key) {
+        Some(totals) => totals,
+        None => {
+            let _ = NFS_CLIENT.insert(key, NfsClientTotals::default(), NO_EXIST);
+            match NFS_CLIENT.get_ptr_mut(key) {
+                Some(totals) => totals,
+                None => {
+                    lost(Lost::MapFull);
+                    return None;
+                }
+            }
+        }
+    };
+    // SAFETY: the value of a per-CPU map, only written on this CPU; nothing
+    // deletes keys.
+    Some(unsafe { &mut *totals })
+}

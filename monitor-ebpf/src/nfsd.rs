@@ -1,0 +1,90 @@
+//! nfsd's WRITE operations (fs/nfsd/trace.h) and its waits for request pages
+//! (`svc_alloc_arg`, net/sunrpc/svc_xprt.c).
+
+use aya_ebpf::{
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use monitor_common::{Cause, Lost, NfsdTotals, NfsdWrite, ThrottleReason, WaitKey};
+
+use crate::{
+    dirty::field,
+    maps::{NFSD, NFSD_WRITES, SVC_ALLOC_ARG_RETRIES, WAITS, lost, offsets},
+    task::{Task, current_tid},
+    wait::{count, keep, now, total},
+};
+
+/// A retry sooner than this after the one before belongs to the same wait. The
+/// sleep between them is one jiffy from 5.17 on, 500 ms before.
+const SAME_WAIT_NS: u64 = 700_000_000;
+/// How long a retry is taken to last, for want of an end to see.
+const RETRY_NS: u64 = 20_000_000;
+
+/// A thread begins a WRITE.
+#[tracepoint]
+pub fn nfsd_write_start(ctx: TracePointContext) -> u32 {
+    let len: u32 = offsets().and_then(|o| field(&ctx, o.nfsd_write_start_len)).unwrap_or(0);
+    let write = NfsdWrite { since_ns: now(), len: u64::from(len) };
+    if NFSD_WRITES.insert(current_tid(), write, 0).is_err() {
+        lost(Lost::MapFull);
+    }
+    if let Some(totals) = totals() {
+        totals.writes_started += 1;
+    }
+    0
+}
+
+/// The file system took a thread's bytes.
+#[tracepoint]
+pub fn nfsd_write_io_done(ctx: TracePointContext) -> u32 {
+    let len: u32 = offsets().and_then(|o| field(&ctx, o.nfsd_write_io_done_len)).unwrap_or(0);
+    if let Some(totals) = totals() {
+        totals.bytes_written += u64::from(len);
+    }
+    0
+}
+
+/// A thread's WRITE is over.
+#[tracepoint]
+pub fn nfsd_write_done(_ctx: TracePointContext) -> u32 {
+    let _ = NFSD_WRITES.remove(current_tid());
+    if let Some(totals) = totals() {
+        totals.writes_done += 1;
+        totals.last_done_ns = now();
+    }
+    0
+}
+
+/// A thread got no pages for its next request and sleeps before it tries again.
+///
+/// The end is not traced. A retry soon after another is the same wait going on,
+/// and what lies between them is counted; the first of a row counts nothing.
+#[tracepoint]
+pub fn svc_alloc_arg_err(_ctx: TracePointContext) -> u32 {
+    if let Some(retries) = SVC_ALLOC_ARG_RETRIES.get_ptr_mut(0) {
+        // SAFETY: the value of a per-CPU array, only written on this CPU.
+        unsafe { *retries += 1 };
+    }
+    let task = Task::current();
+    let now = now();
+    let key = WaitKey { tid: task.tid, cause: Cause::SvcAllocArg as u32 };
+    let mut since_ns = now;
+    // SAFETY: only this task writes its key.
+    if let Some(&wait) = unsafe { WAITS.get(key) } {
+        let before = wait.until_ns.saturating_sub(RETRY_NS);
+        if now.saturating_sub(before) < SAME_WAIT_NS {
+            since_ns = wait.since_ns;
+            let delay_ns = now.saturating_sub(before);
+            count(Cause::SvcAllocArg, wait.class, 0, 0, delay_ns);
+            total(task.tid, Cause::SvcAllocArg, &wait, delay_ns);
+        }
+    }
+    keep(&task, Cause::SvcAllocArg, ThrottleReason::None, 0, since_ns, now + RETRY_NS);
+    0
+}
+
+#[inline(always)]
+fn totals() -> Option<&'static mut NfsdTotals> {
+    // SAFETY: the value of a per-CPU array, only written on this CPU.
+    NFSD.get_ptr_mut(0).map(|totals| unsafe { &mut *totals })
+}

@@ -1,0 +1,22 @@
+//! The commands.
+
+mod args;
+mod check;
+mod facts;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs the command that the command line names.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match args::Cli::parse().command {
+        args::Command::Check(args) => check::check(&args),
+        args::Command::Facts(args) => facts::facts(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("throttle-monitor: {error:#}");
+        ExitCode::from(2)
+    })
+}

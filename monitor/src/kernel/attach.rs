@@ -1,0 +1,258 @@
+//! Loads the eBPF object and attaches its programs, through aya.
+
+use std::{collections::BTreeMap, error::Error, path::PathBuf};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, GlobalData, include_bytes_aligned,
+    maps::Array,
+    programs::{
+        Program, ProgramError, tp_btf::BtfTracePointLinkId, fentry::FEntryLinkId, fexit::FExitLinkId,
+        kprobe::KProbeLinkId, trace_point::TracePointLinkId,
+    },
+};
+use monitor_common::{HIST_BUCKETS, Offsets};
+use thiserror::Error;
+
+use super::{
+    facts::{Facts, Roots},
+    plan::{self, Kernel},
+    report::{Applies, SignalReport},
+    signals::{Hook, Probe, SIGNALS},
+    tracefs::with_tracefs,
+};
+
+/// The eBPF object, built by build.rs.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/throttle-monitor-ebpf"));
+
+/// What the programs are told when they are loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Waits at least this long leave a record, nanoseconds.
+    pub threshold_ns: u64,
+    /// Upper bounds of the histograms' buckets, nanoseconds, ascending.
+    pub bounds_ns: [u64; HIST_BUCKETS - 1],
+    /// Kinds of hook not to use.
+    pub avoid: Vec<String>,
+    /// Let the programs log (`--log.ebpf`).
+    pub log: bool,
+    /// Mostly `/proc`.
+    pub procfs: PathBuf,
+    /// Mostly `/sys`.
+    pub sysfs: PathBuf,
+}
+
+/// Why nothing at all can be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The object or its maps were refused.
+    #[error("the kernel refused the eBPF maps, so nothing can be monitored: {0}")]
+    Load(String),
+    /// A map that the object must have is not in it: a broken build.
+    #[error("the eBPF object has no map {0}: this binary was built wrong")]
+    NoMap(&'static str),
+    /// A map could not be written.
+    #[error("the eBPF map {0} cannot be written: {1}")]
+    Map(&'static str, String),
+}
+
+/// The programs on this kernel.
+pub struct Attached {
+    /// The object: its maps are read by the sampler.
+    pub ebpf: Ebpf,
+    /// What the kernel offers.
+    pub facts: Facts,
+    /// How each signal came out, in the order of the table.
+    pub reports: Vec<SignalReport>,
+    settings: Settings,
+}
+
+/// Loads the object and attaches every signal as well as this kernel lets it.
+///
+/// # Errors
+///
+/// Nothing can be loaded at all. A signal that cannot be attached is no error
+/// but a report.
+pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
+    let sysfs = settings.sysfs.clone();
+    with_tracefs(&sysfs, |tracefs| {
+        let roots = Roots { procfs: &settings.procfs, sysfs: &settings.sysfs };
+        let facts = Facts::gather(roots, tracefs);
+        let btf = Btf::from_sys_fs().ok();
+        let ebpf = load(&settings, btf.as_ref())?;
+        let mut attached = Attached { ebpf, facts, reports: Vec::new(), settings };
+        attached.write_offsets()?;
+        let mut kernel = Programs { ebpf: &mut attached.ebpf, btf: btf.as_ref(), links: BTreeMap::new() };
+        attached.reports = SIGNALS
+            .iter()
+            .map(|signal| plan::attach(signal, &attached.facts, &attached.settings.avoid, &mut kernel))
+            .collect();
+        Ok(attached)
+    })
+}
+
+impl Attached {
+    /// Attaches the signals whose module was loaded meanwhile. Returns the
+    /// reports that changed. Cheap when there is nothing to do: one look into
+    /// `/sys/module` for each module waited for.
+    ///
+    /// # Errors
+    ///
+    /// The offsets could not be written.
+    pub fn attach_late(&mut self) -> Result<Vec<SignalReport>, LoadError> {
+        let sysfs = self.settings.sysfs.clone();
+        let waited_for = |report: &&SignalReport| match &report.applies {
+            Applies::OnceLoaded(module) => sysfs.join("module").join(module).exists(),
+            _ => false,
+        };
+        if !self.reports.iter().any(|report| waited_for(&report)) {
+            return Ok(Vec::new());
+        }
+        with_tracefs(&sysfs, |tracefs| {
+            let roots = Roots { procfs: &self.settings.procfs, sysfs: &self.settings.sysfs };
+            self.facts.refresh(roots, tracefs);
+            self.write_offsets()?;
+            let mut kernel = Programs { ebpf: &mut self.ebpf, btf: None, links: BTreeMap::new() };
+            let mut changed = Vec::new();
+            for (signal, report) in SIGNALS.iter().zip(&mut self.reports) {
+                if !matches!(report.applies, Applies::OnceLoaded(_)) {
+                    continue;
+                }
+                let new = plan::attach(signal, &self.facts, &self.settings.avoid, &mut kernel);
+                // /sys/module shows a module before its tracepoints exist: what
+                // is not there yet is tried again at the next tick.
+                if new.rank.is_some() {
+                    changed.push(new.clone());
+                    *report = new;
+                }
+            }
+            Ok(changed)
+        })
+    }
+
+    fn write_offsets(&mut self) -> Result<(), LoadError> {
+        let (offsets, _) = plan::offsets(&self.facts);
+        let map = self.ebpf.map_mut("OFFSETS").ok_or(LoadError::NoMap("OFFSETS"))?;
+        Array::<_, Offsets>::try_from(map)
+            .and_then(|mut array| array.set(0, offsets, 0))
+            .map_err(|error| LoadError::Map("OFFSETS", words(&error)))
+    }
+}
+
+fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
+    raise_memlock();
+    EbpfLoader::new()
+        .btf(btf)
+        .override_global("THRESHOLD_NS", &settings.threshold_ns, true)
+        .override_global("BOUNDS_NS", GlobalData::from(&settings.bounds_ns[..]), true)
+        .override_global("AYA_LOG_LEVEL", if settings.log { &0xffu8 } else { &0u8 }, true)
+        .load(OBJECT)
+        .map_err(|error| LoadError::Load(words(&error)))
+}
+
+/// Up to 5.10 the memory of eBPF maps counts against `RLIMIT_MEMLOCK`, which is
+/// 64 KiB by default. Where it may not be raised, loading says so.
+fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// An error with all its causes, in one line; of the verifier's output only the
+/// last line, which says what it refused.
+fn words(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().to_owned();
+    match lines.rfind(|line| !line.starts_with("processed ") && !line.starts_with("verification time")) {
+        Some(last) => format!("{first} … {last}"),
+        None => first,
+    }
+}
+
+enum Link {
+    TracePoint(TracePointLinkId),
+    BtfTracePoint(BtfTracePointLinkId),
+    FEntry(FEntryLinkId),
+    FExit(FExitLinkId),
+    KProbe(KProbeLinkId),
+}
+
+/// The kernel behind the plan.
+struct Programs<'a> {
+    ebpf: &'a mut Ebpf,
+    btf: Option<&'a Btf>,
+    links: BTreeMap<&'static str, Link>,
+}
+
+impl Kernel for Programs<'_> {
+    fn attach(&mut self, probe: &Probe) -> Result<(), String> {
+        let program = self
+            .ebpf
+            .program_mut(probe.program)
+            .ok_or_else(|| format!("the eBPF object has no program {}: this binary was built wrong", probe.program))?;
+        let link = hang_in(program, probe.hook, self.btf)?;
+        self.links.insert(probe.program, link);
+        Ok(())
+    }
+
+    fn detach(&mut self, probe: &Probe) {
+        let (Some(link), Some(program)) = (self.links.remove(probe.program), self.ebpf.program_mut(probe.program))
+        else {
+            return;
+        };
+        let detached = match (program, link) {
+            (Program::TracePoint(p), Link::TracePoint(id)) => p.detach(id),
+            (Program::BtfTracePoint(p), Link::BtfTracePoint(id)) => p.detach(id),
+            (Program::FEntry(p), Link::FEntry(id)) => p.detach(id),
+            (Program::FExit(p), Link::FExit(id)) => p.detach(id),
+            (Program::KProbe(p), Link::KProbe(id)) => p.detach(id),
+            _ => Ok(()),
+        };
+        if let Err(error) = detached {
+            tracing::warn!(program = probe.program, %error, "a program that is not used could not be detached");
+        }
+    }
+}
+
+fn hang_in(program: &mut Program, hook: Hook, btf: Option<&Btf>) -> Result<Link, String> {
+    let no_btf = || "no BTF".to_owned();
+    match (program, hook) {
+        (Program::TracePoint(p), Hook::Tracepoint(group, name)) => {
+            once(p.load())?;
+            p.attach(group, name).map(Link::TracePoint)
+        }
+        (Program::BtfTracePoint(p), Hook::BtfTracepoint(name)) => {
+            once(p.load(name, btf.ok_or_else(no_btf)?))?;
+            p.attach().map(Link::BtfTracePoint)
+        }
+        (Program::FEntry(p), Hook::Fentry(name)) => {
+            once(p.load(name, btf.ok_or_else(no_btf)?))?;
+            p.attach().map(Link::FEntry)
+        }
+        (Program::FExit(p), Hook::Fexit(name)) => {
+            once(p.load(name, btf.ok_or_else(no_btf)?))?;
+            p.attach().map(Link::FExit)
+        }
+        (Program::KProbe(p), Hook::Kprobe(name) | Hook::Kretprobe(name)) => {
+            once(p.load())?;
+            p.attach(name, 0).map(Link::KProbe)
+        }
+        _ => return Err("the program is of another type than its hook: this binary was built wrong".into()),
+    }
+    .map_err(|error| words(&error))
+}
+
+/// A program stays loaded when it is detached.
+fn once(loaded: Result<(), ProgramError>) -> Result<(), String> {
+    match loaded {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(words(&error)),
+    }
+}

@@ -1,0 +1,164 @@
+//! From facts to the ways that can be tried, and from what trying them gave to
+//! a report. Pure: the kernel stands behind [`Kernel`].
+
+use std::collections::BTreeMap;
+
+use monitor_common::Offsets;
+
+use super::{
+    btf::TASK_FLAGS,
+    facts::Facts,
+    fields, format,
+    report::{Applies, SignalReport},
+    signals::{Hook, Probe, Signal, Way},
+};
+use crate::sample::State;
+
+/// What attaches and detaches: the kernel, or a recording of one.
+pub trait Kernel {
+    /// Hangs a program in.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's own words.
+    fn attach(&mut self, probe: &Probe) -> Result<(), String>;
+
+    /// Takes it out again; it was attached.
+    fn detach(&mut self, probe: &Probe);
+}
+
+/// The offsets that the facts tell, and for each tracepoint that lacks a needed
+/// field the sentence that says so.
+#[must_use]
+pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
+    let mut offsets = Offsets::UNKNOWN;
+    let mut bad = BTreeMap::new();
+    for (tracepoint, text) in facts.formats.iter().flatten() {
+        let resolved = format::parse(text)
+            .map_err(|error| error.to_string())
+            .and_then(|found| fields::resolve(tracepoint, &found, &mut offsets));
+        if let Err(why) = resolved {
+            bad.insert(tracepoint.clone(), why);
+        }
+    }
+    if let Some(offset) = facts.btf.as_ref().ok().and_then(|btf| btf.offsets.get(TASK_FLAGS)) {
+        offsets.task_flags = i32::try_from(*offset).unwrap_or(-1);
+    }
+    (offsets, bad)
+}
+
+/// Why a way cannot be tried; `None`: it can.
+#[must_use]
+pub fn obstacle(way: &Way, facts: &Facts, avoid: &[String]) -> Option<String> {
+    way.probes.iter().find_map(|probe| hook_obstacle(probe.hook, facts, avoid))
+}
+
+fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> {
+    if avoid.iter().any(|kind| kind == hook.kind()) {
+        return Some(format!("{} is not to be used (--probe.avoid)", hook.kind()));
+    }
+    match hook {
+        Hook::Tracepoint(group, name) => match &facts.formats {
+            Err(why) => Some(why.clone()),
+            Ok(formats) => {
+                let tracepoint = format!("{group}/{name}");
+                if !formats.contains_key(&tracepoint) {
+                    return Some(format!("this kernel has no tracepoint {tracepoint}"));
+                }
+                offsets(facts).1.remove(&tracepoint)
+            }
+        },
+        Hook::BtfTracepoint(name) => match &facts.btf {
+            Err(why) => Some(format!("no BTF: {why}")),
+            Ok(btf) => (!btf.tracepoints.iter().any(|t| t == name))
+                .then(|| format!("the kernel's BTF does not know the tracepoint {name}")),
+        },
+        Hook::Fentry(name) | Hook::Fexit(name) => match &facts.btf {
+            Err(why) => Some(format!("no BTF: {why}")),
+            Ok(_) => missing_function(name, facts),
+        },
+        Hook::Kprobe(_) | Hook::Kretprobe(_) if !facts.kprobes => Some("this kernel is built without kprobes".into()),
+        Hook::Kprobe(name) | Hook::Kretprobe(name) => missing_function(name, facts),
+    }
+}
+
+fn missing_function(name: &str, facts: &Facts) -> Option<String> {
+    (!facts.has_function(name)).then(|| format!("this kernel has no function {name}, or inlined it"))
+}
+
+/// Whether the signal can come at all on this kernel, now or later.
+#[must_use]
+pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
+    let Ok(formats) = &facts.formats else {
+        return Applies::Yes;
+    };
+    let mut hooks = signal.ways.iter().flat_map(|way| way.probes).map(|probe| probe.hook);
+    let here = hooks.any(|hook| match hook {
+        Hook::Tracepoint(group, name) => formats.contains_key(&format!("{group}/{name}")),
+        Hook::BtfTracepoint(_) => false,
+        Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => facts.has_function(name),
+    });
+    match (here, signal.module) {
+        (true, _) => Applies::Yes,
+        (false, Some(module)) if facts.modules.iter().any(|m| m == module) => Applies::Yes,
+        (false, Some(module)) if facts.loads_modules => Applies::OnceLoaded(module.to_owned()),
+        (false, Some(module)) => {
+            Applies::No(format!("this kernel has no {module}: it is neither built in nor can modules be loaded"))
+        }
+        (false, None) => match signal.replaced_by {
+            Some(other) => Applies::No(format!("this kernel does not have it; it has {other}")),
+            None => Applies::Yes,
+        },
+    }
+}
+
+/// Tries the ways of a signal in order; the first that attaches whole is kept.
+pub fn attach(signal: &Signal, facts: &Facts, avoid: &[String], kernel: &mut impl Kernel) -> SignalReport {
+    let applies = applies(signal, facts);
+    let mut report = SignalReport::new(signal, applies);
+    if !matches!(report.applies, Applies::Yes) {
+        return report;
+    }
+    let mut held: Vec<Probe> = Vec::new();
+    for (rank, way) in signal.ways.iter().enumerate() {
+        match obstacle(way, facts, avoid).map_or_else(|| hold(way, &mut held, kernel), Err) {
+            Ok(()) => {
+                report.strategy = way.strategy.into();
+                report.state = if way.loses.is_empty() { State::Attached } else { State::Degraded };
+                way.loses.clone_into(&mut report.loses);
+                report.rank = Some(rank);
+                release(&mut held, way, kernel);
+                return report;
+            }
+            Err(why) => report.refused.push((way.strategy.to_owned(), why)),
+        }
+    }
+    for probe in held {
+        kernel.detach(&probe);
+    }
+    report
+}
+
+/// Attaches what the way takes and is not yet attached. What another way left
+/// attached stays for the next one to use.
+fn hold(way: &Way, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Result<(), String> {
+    for probe in way.probes {
+        if held.iter().any(|h| h.program == probe.program) {
+            continue;
+        }
+        kernel.attach(probe)?;
+        held.push(*probe);
+    }
+    Ok(())
+}
+
+/// Detaches what earlier, failed ways attached and this one does not take.
+fn release(held: &mut Vec<Probe>, way: &Way, kernel: &mut impl Kernel) {
+    held.retain(|probe| {
+        let taken = way.probes.iter().any(|p| p.program == probe.program);
+        if !taken {
+            kernel.detach(probe);
+        }
+        taken
+    });
+}

@@ -1,0 +1,13 @@
+//! throttle-monitor: sees every task that the kernel makes wait for dirty
+//! pages, reclaim or a congested backing device, and says when nfsd waits for
+//! pages that only nfsd can clean.
+//!
+//! Data goes one way: [`kernel`] attaches the eBPF programs, [`sample`] reads
+//! them once a tick into an observation, [`verdict`] judges observations and
+//! nothing else, [`export`] shows both, [`cli`] ties it together.
+
+pub mod cli;
+pub mod export;
+pub mod kernel;
+pub mod sample;
+pub mod verdict;

@@ -1,0 +1,323 @@
+//! What one tick saw: plain data, the waist of the program.
+//!
+//! `record` writes these, `replay` reads them back, the verdict knows nothing
+//! else. What could not be read is `None` or absent, never an invented zero.
+//! Counters are totals since the daemon started; the difference of two
+//! observations is what happened between them.
+
+use compact_str::CompactString;
+use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use serde::{Deserialize, Serialize};
+
+/// One tick's view of the node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// `CLOCK_MONOTONIC`, nanoseconds: the clock of everything here.
+    pub monotonic_ns: u64,
+    /// Wall clock, milliseconds since 1970, for people.
+    pub unix_ms: u64,
+    /// The node's dirty pages against its limit.
+    pub memory: Memory,
+    /// Histograms of waits, by (cause, class, reason, BDI).
+    pub delays: Vec<Delay>,
+    /// Waits that last at this moment.
+    pub waits: Vec<Waiting>,
+    /// What `balance_dirty_pages` said, by (BDI, class of the dirtier).
+    pub dirty_pauses: Vec<DirtyPauses>,
+    /// The NFS client, by device. A device is here once it is mounted or has
+    /// written.
+    pub clients: Vec<NfsClient>,
+    /// The kernel's NFS server; `None` where it does not run.
+    pub nfsd: Option<Nfsd>,
+    /// Backing devices in use.
+    pub bdis: Vec<Bdi>,
+    /// How each signal is attached.
+    pub signals: Vec<SignalStatus>,
+    /// What was lost on the way.
+    pub lost: Lost,
+    /// Retries of `svc_alloc_arg`, all nfsd threads together; `None` where
+    /// the kernel does not tell.
+    pub svc_alloc_arg_retries: Option<u64>,
+}
+
+/// The node's dirty pages, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Size of a page.
+    pub page_size: u64,
+    /// `nr_dirty` of /proc/vmstat.
+    pub dirty_bytes: Option<u64>,
+    /// `nr_writeback` of /proc/vmstat.
+    pub writeback_bytes: Option<u64>,
+    /// `nr_dirty_threshold` of /proc/vmstat. Lags the hard limit by up to 2x
+    /// when memory is tight: prefer the `limit` of [`DirtyPauses`].
+    pub dirty_limit_bytes: Option<u64>,
+}
+
+/// A histogram of waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// Why the tasks waited.
+    pub cause: Cause,
+    /// What kind of tasks they are.
+    pub class: Class,
+    /// For `reclaim_throttle`, the kernel's reason.
+    pub reason: ThrottleReason,
+    /// BDI, empty where the cause has none.
+    pub bdi: CompactString,
+    /// All waits together, nanoseconds.
+    pub sum_ns: u64,
+    /// Waits per bucket, not cumulative; the last is beyond all bounds. The
+    /// bounds are those of the daemon's configuration.
+    pub buckets: [u64; HIST_BUCKETS],
+}
+
+impl Delay {
+    /// Waits counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// A wait that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// The task's name.
+    pub comm: CompactString,
+    /// Why it waits.
+    pub cause: Cause,
+    /// What kind of task it is.
+    pub class: Class,
+    /// For `reclaim_throttle`, the kernel's reason.
+    pub reason: ThrottleReason,
+    /// BDI, empty where the cause has none.
+    pub bdi: CompactString,
+    /// When it began, `CLOCK_MONOTONIC` nanoseconds.
+    pub since_ns: u64,
+}
+
+/// What `balance_dirty_pages` said to the dirtiers of one class on one BDI:
+/// totals over its pauses. A mean over a window is the difference of two sums
+/// divided by the difference of `events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyPauses {
+    /// The BDI that was written to.
+    pub bdi: CompactString,
+    /// What kind of tasks wrote.
+    pub class: Class,
+    /// Pauses.
+    pub events: u64,
+    /// Pauses together, nanoseconds.
+    pub pause_ns: u64,
+    /// Sum of dirty and writeback pages of the whole node.
+    pub dirty_pages: u64,
+    /// Sum of the hard dirty limit, pages.
+    pub limit_pages: u64,
+    /// Sum of this BDI's dirty and writeback pages.
+    pub bdi_dirty_pages: u64,
+    /// Sum of where the kernel would have this BDI's part, pages.
+    pub bdi_setpoint_pages: u64,
+    /// Sum of the rate that the task was allowed, KiB a second.
+    pub task_ratelimit: u64,
+    /// The last event, `CLOCK_MONOTONIC` nanoseconds.
+    pub last_ns: u64,
+    /// Whole node's dirty and writeback pages at the last event.
+    pub last_dirty_pages: u64,
+    /// The hard limit at the last event, pages.
+    pub last_limit_pages: u64,
+}
+
+/// The NFS client's writes on one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NfsClient {
+    /// The mount's device, which is its BDI's name: `0:29`.
+    pub bdi: CompactString,
+    /// WRITE calls begun.
+    pub writes_sent: u64,
+    /// Bytes in them.
+    pub bytes_sent: u64,
+    /// WRITE calls answered without an error.
+    pub writes_acked: u64,
+    /// Bytes that the server took.
+    pub bytes_acked: u64,
+    /// WRITE calls that failed.
+    pub writes_failed: u64,
+    /// COMMIT calls begun.
+    pub commits_sent: u64,
+    /// COMMIT calls answered.
+    pub commits_done: u64,
+    /// Last WRITE begun, `CLOCK_MONOTONIC` nanoseconds, zero for never.
+    pub last_sent_ns: u64,
+    /// Last WRITE answered, `CLOCK_MONOTONIC` nanoseconds, zero for never.
+    pub last_acked_ns: u64,
+}
+
+/// The kernel's NFS server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nfsd {
+    /// Bytes written to the exported file systems; `None` where the signal is
+    /// not attached.
+    pub bytes_written: Option<u64>,
+    /// WRITE operations begun.
+    pub writes_started: u64,
+    /// WRITE operations ended.
+    pub writes_done: u64,
+    /// Last WRITE operation ended, `CLOCK_MONOTONIC` nanoseconds.
+    pub last_done_ns: u64,
+    /// Its threads.
+    pub threads: Vec<NfsdThread>,
+}
+
+/// A thread of the kernel's NFS server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NfsdThread {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// What it does.
+    pub state: ThreadState,
+    /// Since when it is in the WRITE operation that it is in,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub write_since_ns: Option<u64>,
+    /// In `blocked`: the kernel function that it sleeps in, where it could be
+    /// read.
+    pub blocked_in: Option<CompactString>,
+}
+
+/// What a server thread does. Accumulate it over a window: one sample
+/// flickers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThreadState {
+    /// Waits for a request.
+    Idle,
+    /// Works.
+    Running,
+    /// Is in one of the [`Cause`]s.
+    Throttled,
+    /// Sleeps uninterruptibly elsewhere: a lock, or its disk.
+    Blocked,
+}
+
+impl ThreadState {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Running, Self::Throttled, Self::Blocked];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Throttled => "throttled",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// A backing device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bdi {
+    /// The kernel's name for it, mostly `major:minor`.
+    pub bdi: CompactString,
+    /// Type of the file system mounted from it.
+    pub fstype: CompactString,
+    /// Device or export mounted from it.
+    pub device: CompactString,
+    /// Dirty, bytes.
+    pub dirty_bytes: Option<u64>,
+    /// Under writeback, bytes.
+    pub writeback_bytes: Option<u64>,
+    /// Its share of the dirty limit, bytes.
+    pub threshold_bytes: Option<u64>,
+    /// Written since it exists, bytes.
+    pub written_bytes: Option<u64>,
+    /// Milliseconds that the disk was busy since boot (`io_ticks`); `None` for
+    /// what is no block device.
+    pub disk_busy_ms: Option<u64>,
+    /// Sectors of 512 bytes that the disk wrote since boot.
+    pub disk_sectors_written: Option<u64>,
+}
+
+/// Whether a signal comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// By the best way, nothing lost.
+    Attached,
+    /// By a lesser way; something is lost.
+    Degraded,
+    /// Not at all.
+    Unavailable,
+}
+
+impl State {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// How one signal is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalStatus {
+    /// The signal's name.
+    pub signal: CompactString,
+    /// The way that was taken, or `none`.
+    pub strategy: CompactString,
+    /// Whether it comes in.
+    pub state: State,
+}
+
+/// What was lost, totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Records that found the ring buffer full.
+    pub ringbuf: u64,
+    /// Keys that found a map full.
+    pub map_full: u64,
+    /// Waits whose end was never seen, thrown out by the daemon.
+    pub evicted: u64,
+}
+
+/// A task's totals for one cause: for people, no input of the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDelay {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// The task's name.
+    pub comm: CompactString,
+    /// What kind of task it is.
+    pub class: Class,
+    /// Why it waited.
+    pub cause: Cause,
+    /// The last wait's BDI.
+    pub bdi: CompactString,
+    /// Finished waits.
+    pub waits: u64,
+    /// Finished waits together, nanoseconds.
+    pub delay_ns: u64,
+    /// The same within the last tick.
+    pub recent_delay_ns: u64,
+}
+
+/// A finished wait over the threshold: for people, no input of the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StalledTask {
+    /// The wait, as it was while it lasted.
+    #[serde(flatten)]
+    pub wait: Waiting,
+    /// How long it took, nanoseconds.
+    pub delay_ns: u64,
+}
