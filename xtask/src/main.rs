@@ -1,2 +1,126 @@
-//! Development helpers.
-fn main() {}
+//! Development helpers: guests that play livelocks with the daemon inside.
+//!
+//! `./dev` fetches what this needs (QEMU, kernels, the guest's programs) and
+//! builds the guest's PID 1 and the daemon; here images are put together,
+//! guests run, and what they saw is judged.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+mod elf;
+mod initramfs;
+mod judge;
+mod kernels;
+mod matrix;
+mod qemu;
+mod report;
+mod scenario;
+mod sysroot;
+
+use kernels::Kernel;
+
+#[derive(Parser)]
+#[command(about = "Development helpers: use ./dev, which calls this")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play one scenario on one kernel, and print what happens
+    Vm {
+        /// One of 5.10, 6.1, 6.12, newest
+        kernel: Kernel,
+        /// See `list`
+        scenario: String,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Play every scenario on every kernel that it applies to
+    Matrix {
+        /// Percent of one processor that guests may keep busy together; by
+        /// default 80 for each processor
+        #[arg(long)]
+        load: Option<usize>,
+        /// Only scenarios whose names contain this
+        #[arg(long, default_value = "")]
+        only: String,
+        /// Only these kernels
+        #[arg(long = "kernel")]
+        kernels: Vec<Kernel>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// The scenarios and the kernels of each
+    List,
+}
+
+/// What goes into a guest, and where its logs go.
+#[derive(Args, Clone)]
+struct Files {
+    /// The guest's PID 1, statically linked
+    #[arg(long)]
+    init: PathBuf,
+    /// The daemon, statically linked; without it the scenario alone is judged
+    #[arg(long)]
+    daemon: Option<PathBuf>,
+    /// Where `./dev` keeps kernels and programs
+    #[arg(long, env = "THROTTLE_MONITOR_CACHE")]
+    cache: PathBuf,
+    /// Directory of the logs
+    #[arg(long)]
+    logs: PathBuf,
+}
+
+fn main() -> Result<ExitCode> {
+    let passed = match Cli::parse().command {
+        Command::List => {
+            report::list();
+            true
+        }
+        Command::Vm {
+            kernel,
+            scenario,
+            files,
+        } => one(kernel, &scenario, &files)?,
+        Command::Matrix {
+            load,
+            only,
+            kernels,
+            files,
+        } => matrix::run(load, &only, &kernels, &files)?,
+    };
+    Ok(ExitCode::from(u8::from(!passed)))
+}
+
+fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
+    let scenario = scenario::find(name)?;
+    if !scenario.kernels.contains(&kernel) {
+        bail!(
+            "{name} does not apply to {kernel}: {}",
+            report::words(scenario.kernels)
+        );
+    }
+    let base = initramfs::base(kernel, files)?;
+    let outcome = qemu::play(
+        kernel,
+        &scenario,
+        &base,
+        files,
+        &mut report::Live::default().printer(),
+    )?;
+    let judgement = judge::judge(&scenario, &outcome);
+    report::verdict(kernel, &scenario, &outcome, &judgement);
+    Ok(judgement.is_ok())
+}
+
+/// Read a file, and name it in the error.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,108 @@
+//! Facts: what a guest saw. No judgement; that is the host's.
+
+use serde::{Deserialize, Serialize};
+
+/// Something that was seen, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fact {
+    /// `CLOCK_MONOTONIC` in the guest, in milliseconds: the daemon's clock too.
+    pub ms: u64,
+    /// What was seen.
+    pub event: Event,
+}
+
+/// What can be seen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Event {
+    /// PID 1 has begun, on this kernel.
+    Booted {
+        /// As `uname -r`.
+        kernel: String,
+    },
+    /// A step of the plan begins.
+    Step(String),
+    /// The image holds no daemon: steps that need it are left out.
+    NoDaemon,
+    /// The daemon answered that it is ready.
+    Ready,
+    /// The writers have been started.
+    WritersStarted,
+    /// The counters, twice a second.
+    Sample(Sample),
+    /// A new entry of the daemon's verdict timeline.
+    Verdict(Transition),
+    /// The metric that a watch waited for.
+    Metric {
+        /// The whole line of `/metrics`.
+        line: String,
+    },
+    /// The kernel's own trace.
+    Traced {
+        /// How often the event came.
+        count: u64,
+        /// One line of the trace, the last.
+        line: String,
+    },
+    /// A program of the daemon ended.
+    Output {
+        /// Its arguments, and who ran it.
+        what: String,
+        /// Exit code; none if it was killed.
+        code: Option<i32>,
+        /// What it printed.
+        text: String,
+    },
+    /// `/api/v1/probes`, as it was served.
+    Probes(serde_json::Value),
+    /// The daemon ended though nobody asked it to.
+    DaemonDied {
+        /// How, in words.
+        status: String,
+    },
+    /// A step could not be done.
+    Failed(String),
+    /// The plan is over.
+    End,
+}
+
+/// Counters since boot.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// Bytes of completed WRITE calls of all NFS mounts, from mountstats.
+    pub acked: u64,
+    /// Bytes written to the disks.
+    pub disk: u64,
+    /// Dirty page cache.
+    pub dirty: u64,
+    /// Page cache under writeback.
+    pub writeback: u64,
+    /// Processes killed for want of memory.
+    pub oom_kills: u64,
+}
+
+/// An entry of the `timeline` of `/api/v1/verdicts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// `CLOCK_MONOTONIC`, in milliseconds.
+    pub monotonic_ms: u64,
+    /// Which loop.
+    #[serde(rename = "loop")]
+    pub of: String,
+    /// Which signature.
+    pub signature: String,
+    /// The state before.
+    pub from: String,
+    /// The state after.
+    pub to: String,
+    /// Why, in one sentence.
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl Transition {
+    /// Whether it says that the loop stands: livelock or deadlock.
+    #[must_use]
+    pub fn confirms(&self) -> bool {
+        matches!(self.to.as_str(), "livelock" | "deadlock")
+    }
+}

@@ -1,0 +1,77 @@
+//! PID 1 of a guest: plays the plan, tells what it sees, switches off.
+
+mod counters;
+mod http;
+mod load;
+mod steps;
+mod tell;
+mod watch;
+
+use std::{fs, process};
+
+use anyhow::{Context as _, Result};
+use guest::{Event, PLAN, Plan};
+use rustix::{
+    mm::{MlockAllFlags, mlockall},
+    mount::{MountFlags, mount},
+    system::{RebootCommand, reboot, uname},
+};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, word, path, megabytes] = arguments.as_slice()
+        && word == "writer"
+    {
+        load::write_forever(path, megabytes.parse().unwrap_or(1));
+    }
+    if process::id() != 1 {
+        eprintln!("This is the first process of a test guest; on its own it does nothing.");
+        process::exit(2);
+    }
+    if let Err(error) = live() {
+        tell::event(Event::Failed(format!("{error:#}")));
+    }
+    tell::event(Event::End);
+    // Not through the usual way down: writers in a livelock never end, and
+    // a sync would wait for them. The host kills QEMU at `End` in any case.
+    let _ = reboot(RebootCommand::PowerOff);
+    loop {
+        std::thread::park();
+    }
+}
+
+fn live() -> Result<()> {
+    for (kind, at) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("debugfs", "/sys/kernel/debug"),
+        ("tmpfs", "/run"),
+    ] {
+        fs::create_dir_all(at)?;
+        mount(kind, at, kind, MountFlags::empty(), None)
+            .with_context(|| format!("mounting {kind} on {at}"))?;
+    }
+    tell::open()?;
+    // The sampler must go on when there is no memory. Only what is touched is
+    // locked: the stacks of threads are large and mostly unused.
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+        .context("locking memory")?;
+    // What this starts inherits it, save the writers: were the server's
+    // programs or the daemon killed for want of memory, nothing would be left
+    // to watch.
+    fs::write("/proc/self/oom_score_adj", "-1000").context("sparing this process")?;
+    tell::event(Event::Booted {
+        kernel: uname().release().to_string_lossy().into_owned(),
+    });
+    let plan: Plan = serde_json::from_slice(&fs::read(PLAN).context(PLAN)?).context(PLAN)?;
+    steps::command("ip", &["link", "set", "lo", "up"])?;
+    let shared = watch::start();
+    let mut player = steps::Player::new(shared);
+    for step in &plan.steps {
+        let words = serde_json::to_string(step)?;
+        tell::event(Event::Step(words.clone()));
+        player.play(step).with_context(|| format!("step {words}"))?;
+    }
+    Ok(())
+}

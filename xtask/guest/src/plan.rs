@@ -1,0 +1,113 @@
+//! The plan: what a guest does, step by step.
+
+use serde::{Deserialize, Serialize};
+
+/// What a guest does, from first to last; then it switches itself off.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Played in order. The first step that fails ends the plan.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Step {
+    /// Load modules with their dependencies.
+    Modprobe(Vec<String>),
+    /// Write a value to a file of /proc or /sys.
+    Set {
+        /// The file.
+        path: String,
+        /// What is written to it.
+        value: String,
+    },
+    /// Make ext4 on a block device and mount it.
+    Disk {
+        /// For example `/dev/vda`.
+        device: String,
+        /// The mount point, created.
+        at: String,
+    },
+    /// Fill memory with a file in a tmpfs.
+    Hog {
+        /// Its size.
+        megabytes: u64,
+    },
+    /// Export `/export` with the kernel's NFS server, NFSv4 only.
+    Serve {
+        /// In a network and mount namespace of its own, at 10.9.0.2 across a
+        /// veth pair; else in the root namespace.
+        namespaced: bool,
+        /// The number of nfsd threads.
+        threads: u32,
+    },
+    /// Mount an NFS server's root.
+    Mount {
+        /// Its address.
+        server: String,
+        /// The mount point, created.
+        at: String,
+    },
+    /// Start the daemon with these arguments, and wait until it is ready.
+    Daemon {
+        /// Arguments after `throttle-monitor`.
+        args: Vec<String>,
+    },
+    /// Start endless buffered writers, each of its own file.
+    Load {
+        /// The directory written to.
+        dir: String,
+        /// How many processes.
+        writers: u32,
+        /// Each one's file is truncated and begun anew after this size.
+        megabytes: u64,
+    },
+    /// Put kernel threads, or this process and all it starts, in a v1 cpuset.
+    Cpuset {
+        /// Memory nodes, as in `cpuset.mems`, with hard walls.
+        mems: String,
+        /// Names of the kernel threads to move; this process moves in any case.
+        threads: Vec<String>,
+    },
+    /// Have the kernel trace an event from now on; [`Step::Traced`] reports it.
+    Trace {
+        /// For example `writeback/writeback_wait_iff_congested`.
+        event: String,
+        /// The name of the tasks meant.
+        task: String,
+    },
+    /// Report what was traced: the kernel's own words, to hold the daemon's to.
+    Traced,
+    /// Let time pass, at most so long.
+    Watch {
+        /// The most to wait.
+        seconds: u64,
+        /// What ends it earlier.
+        until: Until,
+    },
+    /// Run the daemon's program once and report its output and exit code.
+    Check {
+        /// Arguments after `throttle-monitor`.
+        args: Vec<String>,
+        /// As this user, instead of root.
+        uid: Option<u32>,
+    },
+    /// Report `/api/v1/probes` of the running daemon.
+    Probes,
+}
+
+/// What ends a [`Step::Watch`] before its time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Until {
+    /// Nothing.
+    Over,
+    /// So many seconds after the daemon confirmed a livelock or deadlock.
+    Confirmed(u64),
+    /// A line of `/metrics` that begins so has a value above zero.
+    Metric {
+        /// The name of the metric, up to its label set.
+        name: String,
+        /// All of these must be in its label set, such as `class="nfsd"`.
+        labels: Vec<String>,
+    },
+}

@@ -1,0 +1,290 @@
+//! The steps of a plan, done.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use guest::{DAEMON, Event, Step, Until};
+use rustix::mount::{MountFlags, mount};
+
+use crate::{http, tell, watch::Shared};
+
+mod server;
+mod trace;
+
+/// Plays steps, and keeps what they started.
+pub struct Player {
+    shared: Arc<Shared>,
+    daemon: Option<Child>,
+}
+
+impl Player {
+    /// Nothing started yet.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        if !Path::new(DAEMON).exists() {
+            tell::event(Event::NoDaemon);
+        }
+        Self {
+            shared,
+            daemon: None,
+        }
+    }
+
+    /// Do one step.
+    pub fn play(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Modprobe(modules) => {
+                let mut arguments = vec!["-a"];
+                arguments.extend(modules.iter().map(String::as_str));
+                command("modprobe", &arguments)
+            }
+            Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
+            Step::Disk { device, at } => disk(device, at),
+            Step::Hog { megabytes } => hog(*megabytes),
+            Step::Serve {
+                namespaced,
+                threads,
+            } => server::start(*namespaced, *threads),
+            Step::Mount { server, at } => mount_nfs(server, at),
+            Step::Daemon { args } => self.start_daemon(args),
+            Step::Load {
+                dir,
+                writers,
+                megabytes,
+            } => start_writers(dir, *writers, *megabytes),
+            Step::Cpuset { mems, threads } => cpuset(mems, threads),
+            Step::Trace { event, task } => trace::begin(event, task),
+            Step::Traced => trace::report(),
+            Step::Watch { seconds, until } => {
+                self.watch(Duration::from_secs(*seconds), until);
+                Ok(())
+            }
+            Step::Check { args, uid } => check(args, *uid),
+            Step::Probes => probes(),
+        }
+    }
+
+    fn start_daemon(&mut self, args: &[String]) -> Result<()> {
+        if !Path::new(DAEMON).exists() {
+            return Ok(());
+        }
+        let child = Command::new(DAEMON)
+            .args(args)
+            .stdin(Stdio::null())
+            .spawn()
+            .context(DAEMON)?;
+        self.daemon = Some(child);
+        let start = Instant::now();
+        loop {
+            if self.daemon_died() {
+                bail!("the daemon ended before it was ready; its words are in the console log");
+            }
+            match http::get("/-/ready") {
+                Ok(_) => break,
+                Err(error) if start.elapsed() > Duration::from_secs(30) => {
+                    bail!("the daemon was not ready within 30 s: {error:#}")
+                }
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+        tell::event(Event::Ready);
+        self.shared.ready.store(true, Relaxed);
+        Ok(())
+    }
+
+    fn daemon_died(&mut self) -> bool {
+        let status = self.daemon.as_mut().and_then(|child| child.try_wait().ok());
+        let Some(Some(status)) = status else {
+            return false;
+        };
+        self.daemon = None;
+        tell::event(Event::DaemonDied {
+            status: status.to_string(),
+        });
+        true
+    }
+
+    fn watch(&mut self, most: Duration, until: &Until) {
+        let start = Instant::now();
+        while start.elapsed() < most && !self.daemon_died() {
+            thread::sleep(Duration::from_millis(200));
+            match until {
+                Until::Over => {}
+                Until::Confirmed(seconds) => {
+                    let at = self.shared.confirmed_ms.load(Relaxed);
+                    if at > 0 && tell::now() > at + seconds * 1000 {
+                        return;
+                    }
+                }
+                Until::Metric { name, labels } => {
+                    if self.daemon.is_some()
+                        && let Some(line) = metric(name, labels)
+                    {
+                        tell::event(Event::Metric { line });
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(800));
+                }
+            }
+        }
+    }
+}
+
+fn metric(name: &str, labels: &[String]) -> Option<String> {
+    let body = http::get("/metrics").ok()?;
+    body.lines()
+        .filter(|line| line.starts_with(name))
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .find(|line| {
+            let value = line.rsplit(' ').next().and_then(|word| word.parse().ok());
+            value.is_some_and(|number: f64| number > 0.0)
+        })
+        .map(str::to_owned)
+}
+
+/// Run a program to its end; its own words are part of the error.
+pub fn command(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("PATH", "/usr/sbin:/usr/bin")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {program}"))?;
+    if !output.status.success() {
+        bail!(
+            "{program} {}: {}: {}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+fn disk(device: &str, at: &str) -> Result<()> {
+    let start = Instant::now();
+    while !Path::new(device).exists() {
+        if start.elapsed() > Duration::from_secs(5) {
+            bail!("{device} does not appear");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The host's file is all zeroes: nothing needs to be zeroed again.
+    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
+    command(
+        "mke2fs",
+        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
+    )?;
+    fs::create_dir_all(at)?;
+    mount(device, at, "ext4", MountFlags::NOATIME, None)
+        .with_context(|| format!("mounting {device} on {at}"))
+}
+
+fn hog(megabytes: u64) -> Result<()> {
+    fs::create_dir_all("/hog")?;
+    mount(
+        "hog",
+        "/hog",
+        "tmpfs",
+        MountFlags::empty(),
+        Some(c"size=100%"),
+    )?;
+    let chunk = vec![1; 1 << 20];
+    let mut file = fs::File::create("/hog/file")?;
+    for _ in 0..megabytes {
+        std::io::Write::write_all(&mut file, &chunk).context("filling /hog/file")?;
+    }
+    Ok(())
+}
+
+/// Straight through mount(2): mount.nfs would add the same two addresses.
+fn mount_nfs(server: &str, at: &str) -> Result<()> {
+    fs::create_dir_all(at)?;
+    let options = std::ffi::CString::new(format!("vers=4.2,addr={server},clientaddr=0.0.0.0"))?;
+    mount(
+        format!("{server}:/"),
+        at,
+        "nfs4",
+        MountFlags::NOATIME,
+        Some(options.as_c_str()),
+    )
+    .with_context(|| format!("mounting {server}:/ on {at}"))
+}
+
+fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
+    for number in 0..writers {
+        Command::new("/proc/self/exe")
+            .args(["writer", &format!("{dir}/file{number}")])
+            .arg(megabytes.to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting a writer")?;
+    }
+    tell::event(Event::WritersStarted);
+    Ok(())
+}
+
+fn cpuset(mems: &str, threads: &[String]) -> Result<()> {
+    let (top, set) = ("/run/cpuset", "/run/cpuset/tight");
+    fs::create_dir_all(top)?;
+    mount(
+        "cpuset",
+        top,
+        "cgroup",
+        MountFlags::empty(),
+        Some(c"cpuset"),
+    )
+    .context("mounting the v1 cpuset controller")?;
+    fs::create_dir_all(set)?;
+    let cpus = fs::read_to_string(format!("{top}/cpuset.cpus"))?;
+    fs::write(format!("{set}/cpuset.cpus"), cpus)?;
+    fs::write(format!("{set}/cpuset.mems"), mems)?;
+    fs::write(format!("{set}/cpuset.mem_hardwall"), "1")?;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if threads.iter().any(|thread| thread == name.trim()) {
+            fs::write(
+                format!("{set}/tasks"),
+                entry.file_name().to_string_lossy().as_bytes(),
+            )
+            .with_context(|| format!("moving {} into the cpuset", name.trim()))?;
+        }
+    }
+    // This thread, which starts the hog and the writers; not the watchers.
+    fs::write(format!("{set}/tasks"), "0").context("entering the cpuset")
+}
+
+fn check(args: &[String], uid: Option<u32>) -> Result<()> {
+    if !Path::new(DAEMON).exists() {
+        return Ok(());
+    }
+    let mut program = Command::new(DAEMON);
+    program.args(args).stdin(Stdio::null());
+    if let Some(uid) = uid {
+        std::os::unix::process::CommandExt::uid(&mut program, uid);
+        std::os::unix::process::CommandExt::gid(&mut program, uid);
+    }
+    let output = program.output().context(DAEMON)?;
+    let user = uid.map_or_else(String::new, |uid| format!(" (uid {uid})"));
+    tell::event(Event::Output {
+        what: format!("{}{user}", args.join(" ")),
+        code: output.status.code(),
+        text: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    });
+    Ok(())
+}
+
+fn probes() -> Result<()> {
+    if !Path::new(DAEMON).exists() {
+        return Ok(());
+    }
+    let body = http::get("/api/v1/probes")?;
+    tell::event(Event::Probes(serde_json::from_str(&body)?));
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What goes on beside the steps: counters, and the daemon's verdicts.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use guest::{Event, Transition};
+use serde::Deserialize;
+
+use crate::{counters, http, tell};
+
+/// What the watchers know that a step may wait for.
+#[derive(Default)]
+pub struct Shared {
+    /// The daemon has been ready once.
+    pub ready: AtomicBool,
+    /// When the first livelock or deadlock was seen; 0 for not yet.
+    pub confirmed_ms: AtomicU64,
+}
+
+#[derive(Deserialize)]
+struct Verdicts {
+    timeline: Vec<Transition>,
+}
+
+/// Start watching. Two threads: an answer of the daemon that is late must not
+/// make a sample late.
+pub fn start() -> Arc<Shared> {
+    let shared = Arc::new(Shared::default());
+    thread::spawn(|| {
+        loop {
+            tell::event(Event::Sample(counters::read()));
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let watched = Arc::clone(&shared);
+    thread::spawn(move || {
+        let mut told: Vec<Transition> = Vec::new();
+        loop {
+            thread::sleep(Duration::from_millis(500));
+            if watched.ready.load(Relaxed) {
+                verdicts(&watched, &mut told);
+            }
+        }
+    });
+    shared
+}
+
+fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
+    let Ok(body) = http::get("/api/v1/verdicts") else {
+        return;
+    };
+    match serde_json::from_str::<Verdicts>(&body) {
+        Ok(verdicts) => {
+            for entry in verdicts.timeline {
+                if told.contains(&entry) {
+                    continue;
+                }
+                if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
+                    shared.confirmed_ms.store(tell::now(), Relaxed);
+                }
+                tell::event(Event::Verdict(entry.clone()));
+                told.push(entry);
+            }
+        }
+        Err(error) => {
+            shared.ready.store(false, Relaxed);
+            tell::event(Event::Failed(format!(
+                "/api/v1/verdicts is not as agreed: {error}"
+            )));
+        }
+    }
+}

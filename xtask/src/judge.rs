@@ -1,0 +1,250 @@
+//! What a guest told, against what is right. Pure: facts in, a sentence out.
+
+use guest::{Event, Fact, Sample, Transition};
+
+use crate::{
+    qemu::Outcome,
+    scenario::{Expect, Scenario},
+};
+
+/// `CLOCK_MONOTONIC` milliseconds after the last progress in which a livelock
+/// must be confirmed, and after the start of the load.
+const AFTER_PROGRESS: u64 = 10_000;
+const AFTER_START: u64 = 20_000;
+
+/// One percent of what a guest's disk does, in bytes a second:
+/// less than this is no progress.
+const CRAWL: u64 = 500_000;
+
+/// `Ok`: why it is right. `Err`: what is wrong.
+pub type Judgement = Result<String, String>;
+
+/// Judge an outcome.
+pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
+    if let Some(trouble) = &outcome.trouble {
+        return Err(trouble.clone());
+    }
+    let seen = Seen(&outcome.facts);
+    if let Some(words) = seen.failure() {
+        return Err(words);
+    }
+    match &scenario.expect {
+        Expect::Livelock => seen.livelock(),
+        Expect::Nothing { at_least } => seen.nothing(*at_least),
+        Expect::Metric => seen.metric(),
+        Expect::LateModules => seen.late_modules(),
+        Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
+    }
+}
+
+struct Seen<'a>(&'a [Fact]);
+
+impl Seen<'_> {
+    fn failure(&self) -> Option<String> {
+        self.0.iter().find_map(|fact| match &fact.event {
+            Event::Failed(words) => Some(format!("the guest failed: {words}")),
+            Event::DaemonDied { status } => Some(format!("the daemon died: {status}")),
+            _ => None,
+        })
+    }
+
+    fn has_daemon(&self) -> bool {
+        !self
+            .0
+            .iter()
+            .any(|fact| matches!(fact.event, Event::NoDaemon))
+    }
+
+    fn writers_started(&self) -> Result<u64, String> {
+        self.0
+            .iter()
+            .find(|fact| matches!(fact.event, Event::WritersStarted))
+            .map(|fact| fact.ms)
+            .ok_or_else(|| "the writers were never started".to_owned())
+    }
+
+    fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
+        self.0.iter().filter_map(|fact| match fact.event {
+            Event::Sample(sample) => Some((fact.ms, sample)),
+            _ => None,
+        })
+    }
+
+    fn confirmed(&self) -> Option<&Transition> {
+        self.0.iter().find_map(|fact| match &fact.event {
+            Event::Verdict(entry) if entry.confirms() => Some(entry),
+            _ => None,
+        })
+    }
+
+    /// The last time at which acknowledged WRITE bytes grew, and had grown
+    /// faster than a crawl over the two seconds before: a stopped loop still
+    /// lets a few pages through now and then.
+    fn last_progress(&self) -> u64 {
+        let samples: Vec<_> = self.samples().collect();
+        let grown = |from: usize, to: usize| {
+            let bytes = samples[to].1.acked.saturating_sub(samples[from].1.acked);
+            (bytes, samples[to].0.saturating_sub(samples[from].0))
+        };
+        (1..samples.len())
+            .rev()
+            .find(|&at| {
+                let (bytes, ms) = grown(at.saturating_sub(4), at);
+                grown(at - 1, at).0 > 0 && bytes * 1000 > CRAWL * ms
+            })
+            .map_or(0, |at| samples[at].0)
+    }
+
+    fn livelock(&self) -> Judgement {
+        let started = self.writers_started()?;
+        let stopped = self.last_progress().max(started);
+        let end = self.0.last().map_or(0, |fact| fact.ms);
+        let froze = format!("frozen {} after the start", seconds(stopped - started));
+        if end < stopped + 5000 {
+            return Err("the loop never froze: the scenario proves nothing".to_owned());
+        }
+        if !self.has_daemon() {
+            return Ok(format!("{froze}; no daemon to judge"));
+        }
+        let Some(verdict) = self.confirmed() else {
+            return Err(format!("{froze}, and the daemon never confirmed it"));
+        };
+        let at = verdict.monotonic_ms;
+        let words = format!(
+            "{froze}, {} by {} {} after the start",
+            verdict.to,
+            verdict.signature,
+            seconds(at.saturating_sub(started))
+        );
+        if at < started {
+            return Err(format!("{}: confirmed before the load began", verdict.to));
+        }
+        if at > stopped + AFTER_PROGRESS || at > started + AFTER_START {
+            return Err(format!("too late: {words}"));
+        }
+        Ok(words)
+    }
+
+    fn nothing(&self, at_least: u64) -> Judgement {
+        let started = self.writers_started()?;
+        let mut after = self.samples().filter(|(ms, _)| *ms >= started);
+        let (first, last) = (after.next(), after.last());
+        let (Some(first), Some(last)) = (first, last) else {
+            return Err("no samples after the start of the load".to_owned());
+        };
+        let elapsed = last.0.saturating_sub(first.0).max(1);
+        let rate = last.1.disk.saturating_sub(first.1.disk) * 1000 / elapsed;
+        let words = format!("{:.1} MB/s to the disk", rate as f64 / 1e6);
+        if let Some(entry) = self.confirmed() {
+            return Err(format!(
+                "false verdict: {} by {} at {}: {} ({words})",
+                entry.to,
+                entry.signature,
+                seconds(entry.monotonic_ms.saturating_sub(started)),
+                entry.reason
+            ));
+        }
+        if rate < at_least {
+            return Err(format!("{words}: too little, the scenario proves nothing"));
+        }
+        let none = if self.has_daemon() {
+            "no verdict"
+        } else {
+            "no daemon to judge"
+        };
+        Ok(format!("{words}, {none}"))
+    }
+
+    fn metric(&self) -> Judgement {
+        let traced = self.0.iter().find_map(|fact| match &fact.event {
+            Event::Traced { count, .. } => Some(*count),
+            _ => None,
+        });
+        let count = traced.ok_or("the guest reported no trace")?;
+        if count == 0 {
+            return Err("the kernel never did it: the scenario proves nothing".to_owned());
+        }
+        if !self.has_daemon() {
+            return Ok(format!("traced {count} times; no daemon to judge"));
+        }
+        self.0
+            .iter()
+            .find_map(|fact| match &fact.event {
+                Event::Metric { line } => Some(format!("traced {count} times; {line}")),
+                _ => None,
+            })
+            .ok_or_else(|| format!("traced {count} times, and the metric never came up"))
+    }
+
+    fn late_modules(&self) -> Judgement {
+        if !self.has_daemon() {
+            return Ok("no daemon to judge".to_owned());
+        }
+        let probes: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|fact| match &fact.event {
+                Event::Probes(value) => Some(value),
+                _ => None,
+            })
+            .collect();
+        let (Some(before), Some(after)) = (probes.first(), probes.get(1)) else {
+            return Err("the probes were not reported twice".to_owned());
+        };
+        let (before, after) = (unavailable(before), unavailable(after));
+        if after.is_empty() {
+            Ok(format!(
+                "{} probes waited for modules, all attached",
+                before.len()
+            ))
+        } else {
+            Err(format!("still unavailable: {}", after.join(", ")))
+        }
+    }
+
+    fn exit_codes(&self, wanted: &[&[i32]]) -> Judgement {
+        if !self.has_daemon() {
+            return Ok("no daemon to judge".to_owned());
+        }
+        let got: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|fact| match &fact.event {
+                Event::Output { code, .. } => Some(*code),
+                _ => None,
+            })
+            .collect();
+        let fits = got.len() == wanted.len()
+            && got
+                .iter()
+                .zip(wanted)
+                .all(|(code, any)| code.is_some_and(|code| any.contains(&code)));
+        let words = format!("exit codes {got:?}, right are {wanted:?}");
+        if fits { Ok(words) } else { Err(words) }
+    }
+}
+
+/// Signals of NFS modules whose state is `unavailable`, wherever in the JSON.
+fn unavailable(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::Array(items) => items.iter().flat_map(unavailable).collect(),
+        serde_json::Value::Object(fields) => {
+            let word = |name| fields.get(name).and_then(serde_json::Value::as_str);
+            match (word("signal"), word("state")) {
+                (Some(signal), Some("unavailable"))
+                    if ["nfs", "svc", "rpc"]
+                        .iter()
+                        .any(|part| signal.contains(part)) =>
+                {
+                    vec![signal.to_owned()]
+                }
+                _ => fields.values().flat_map(unavailable).collect(),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1} s", ms as f64 / 1000.0)
+}

@@ -1,0 +1,116 @@
+//! What people read.
+
+use guest::{Event, Fact, Sample};
+
+use crate::{
+    judge::Judgement,
+    kernels::Kernel,
+    qemu::Outcome,
+    scenario::{self, Scenario},
+};
+
+/// Kernels in one line.
+pub fn words(kernels: &[Kernel]) -> String {
+    kernels
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The scenarios.
+pub fn list() {
+    for scenario in scenario::all() {
+        println!(
+            "{:20} {:22} {}",
+            scenario.name,
+            words(scenario.kernels),
+            scenario.about
+        );
+    }
+}
+
+/// Prints facts as they come, and of the counters only what is new.
+#[derive(Default)]
+pub struct Live {
+    last: Option<(u64, Sample)>,
+}
+
+impl Live {
+    /// For [`crate::qemu::play`].
+    pub fn printer(mut self) -> impl FnMut(&Fact) {
+        move |fact| {
+            if let Event::Sample(sample) = fact.event {
+                if !self.is_news(fact.ms, sample) {
+                    return;
+                }
+                self.last = Some((fact.ms, sample));
+            }
+            live(fact);
+        }
+    }
+
+    /// Once a second while bytes move, else every ten.
+    fn is_news(&self, ms: u64, sample: Sample) -> bool {
+        self.last.is_none_or(|(then, before)| {
+            let moved = before.acked != sample.acked || before.disk != sample.disk;
+            ms > then + if moved { 900 } else { 10_000 }
+        })
+    }
+}
+
+fn live(fact: &Fact) {
+    let at = format!("{:>8.2}", fact.ms as f64 / 1000.0);
+    match &fact.event {
+        Event::Booted { kernel } => println!("{at}  Linux {kernel}"),
+        Event::Step(words) => println!("{at}  . {words}"),
+        Event::NoDaemon => println!("{at}  no daemon in this image"),
+        Event::Ready => println!("{at}  the daemon is ready"),
+        Event::WritersStarted => println!("{at}  the writers begin"),
+        Event::Sample(sample) => {
+            let mb = |bytes: u64| bytes as f64 / 1e6;
+            println!(
+                "{at}    acked {:8.1} MB  disk {:8.1} MB  dirty {:6.1} MB  writeback {:6.1} MB  oom {}",
+                mb(sample.acked),
+                mb(sample.disk),
+                mb(sample.dirty),
+                mb(sample.writeback),
+                sample.oom_kills
+            );
+        }
+        Event::Verdict(entry) => println!(
+            "{at}  VERDICT at {:.2}: {} {}: {} -> {}: {}",
+            entry.monotonic_ms as f64 / 1000.0,
+            entry.of,
+            entry.signature,
+            entry.from,
+            entry.to,
+            entry.reason
+        ),
+        Event::Traced { count, line } => println!("{at}  traced {count} times, at last: {line}"),
+        Event::Metric { line } => println!("{at}  {line}"),
+        Event::Output { what, code, text } => {
+            println!("{at}  {what}: exit code {code:?}\n{}", text.trim_end());
+        }
+        Event::Probes(value) => println!("{at}  probes: {value}"),
+        Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),
+        Event::Failed(words) => println!("{at}  FAILED: {words}"),
+        Event::End => println!("{at}  over"),
+    }
+}
+
+/// The judgement, in one line.
+pub fn verdict(kernel: Kernel, scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) {
+    let (word, why) = match judgement {
+        Ok(why) => ("pass", why),
+        Err(why) => ("FAIL", why),
+    };
+    println!(
+        "{word}  {kernel:7} {:20} {:4} s  {why}",
+        scenario.name,
+        outcome.took.as_secs()
+    );
+    if judgement.is_err() {
+        println!("      logs: {}", outcome.logs.display());
+    }
+}

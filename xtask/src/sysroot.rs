@@ -1,0 +1,87 @@
+//! The guest's programs, taken from unpacked packages with the libraries that
+//! they need. Nothing of the host's own userland goes in.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::elf;
+
+/// Programs that steps of a plan, or the kernel, call by name.
+const PROGRAMS: &[&str] = &[
+    "exportfs",
+    "ip",
+    "kmod",
+    "mke2fs",
+    "nfsdcld",
+    "rpc.mountd",
+    "rpc.nfsd",
+];
+
+/// A file of the guest.
+pub struct File {
+    /// Where it lies in the guest, absolute.
+    pub at: String,
+    /// Where its content comes from.
+    pub from: PathBuf,
+}
+
+/// All programs and libraries.
+pub fn files(cache: &Path) -> Result<Vec<File>> {
+    let top = cache.join("userland");
+    let mut files = Vec::new();
+    let mut wanted = Vec::new();
+    for name in PROGRAMS {
+        let from = ["usr/sbin", "sbin", "usr/bin", "bin"]
+            .iter()
+            .map(|directory| top.join(directory).join(name))
+            .find(|path| path.exists())
+            .with_context(|| format!("{name} is not in {}", top.display()))?;
+        wanted.push(from.clone());
+        files.push(File {
+            at: format!("/usr/sbin/{name}"),
+            from,
+        });
+    }
+    let mut seen = BTreeSet::new();
+    while let Some(path) = wanted.pop() {
+        let needs = elf::needs(&crate::read(&path)?).with_context(|| path.display().to_string())?;
+        for name in needs.libraries {
+            if seen.insert(name.clone()) {
+                let from = library(&top, &name)?;
+                wanted.push(from.clone());
+                files.push(File {
+                    at: format!("/usr/lib/x86_64-linux-gnu/{name}"),
+                    from,
+                });
+            }
+        }
+        if let Some(interpreter) = needs.interpreter
+            && seen.insert(interpreter.clone())
+        {
+            let name = interpreter.rsplit('/').next().unwrap_or_default();
+            files.push(File {
+                at: format!("/usr{interpreter}"),
+                from: library(&top, name)?,
+            });
+        }
+    }
+    Ok(files)
+}
+
+fn library(top: &Path, name: &str) -> Result<PathBuf> {
+    ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
+        .iter()
+        .map(|directory| top.join(directory).join(name))
+        .find(|path| path.exists())
+        .with_context(|| {
+            format!(
+                "the library {name} is not in {}: a package of the guest's programs is missing; \
+                 see fetch_userland in ./dev",
+                top.display()
+            )
+        })
+}
