@@ -145,28 +145,29 @@ impl Maps {
     }
 
     /// Records of finished waits, oldest first.
-    pub fn drain_stalls(&mut self, mut each: impl FnMut(StalledTask)) {
+    pub fn drain_stalls(&mut self) -> Vec<StalledTask> {
         let mut records = Vec::new();
         while let Some(item) = self.stalls.next() {
             if let Some(record) = plain::<Stall>(&item) {
                 records.push(record);
             }
         }
-        for stall in records {
-            let wait = Wait {
-                since_ns: stall.since_ns,
-                until_ns: 0,
-                bdi: stall.bdi,
-                tgid: stall.tgid,
-                class: stall.class,
-                reason: stall.reason,
-                zero: [0; 2],
-                comm: stall.comm,
-            };
-            if let Some(wait) = self.waiting(stall.tid, u32::from(stall.cause), &wait) {
-                each(StalledTask { wait, delay_ns: stall.delay_ns });
-            }
-        }
+        records.into_iter().filter_map(|stall| self.stalled(&stall)).collect()
+    }
+
+    fn stalled(&mut self, stall: &Stall) -> Option<StalledTask> {
+        let wait = Wait {
+            since_ns: stall.since_ns,
+            until_ns: 0,
+            bdi: stall.bdi,
+            tgid: stall.tgid,
+            class: stall.class,
+            reason: stall.reason,
+            zero: [0; 2],
+            comm: stall.comm,
+        };
+        let wait = self.waiting(stall.tid, u32::from(stall.cause), &wait)?;
+        Some(StalledTask { wait, delay_ns: stall.delay_ns })
     }
 
     /// What `balance_dirty_pages` said.

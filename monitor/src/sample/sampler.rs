@@ -1,8 +1,8 @@
 //! One tick after the other.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -18,8 +18,6 @@ use super::{
 };
 use crate::kernel::attach::Attached;
 
-/// Finished stalls that are kept for people.
-const MAX_STALLS: usize = 512;
 /// A wait whose end is not seen counts as over this long after the pause that
 /// was announced: the next one follows at once if the task is still in.
 const GRACE_NS: u64 = 300_000_000;
@@ -32,6 +30,8 @@ pub struct Tick {
     pub observation: Observation,
     /// Totals of tasks, for people; `None`: nobody waited since the last tick.
     pub tasks: Option<Vec<TaskDelay>>,
+    /// Waits over the threshold that ended since the last tick, oldest first.
+    pub stalls: Vec<StalledTask>,
 }
 
 /// Reads the node once a tick.
@@ -40,8 +40,7 @@ pub struct Sampler {
     bdis: Bdis,
     nfsd: NfsdThreads,
     procfs: PathBuf,
-    /// Finished stalls, newest last.
-    stalls: VecDeque<StalledTask>,
+    threshold_ns: u64,
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
     waits_counted: Option<u64>,
@@ -54,31 +53,28 @@ impl Sampler {
     /// # Errors
     ///
     /// One is not there: a broken build.
-    pub fn new(attached: &mut Attached, procfs: &Path, sysfs: &Path) -> Result<Self, OpenError> {
+    pub fn new(attached: &mut Attached) -> Result<Self, OpenError> {
+        let maps = Maps::open(&mut attached.ebpf)?;
+        let (procfs, sysfs) = (&attached.settings().procfs, &attached.settings().sysfs);
         Ok(Self {
-            maps: Maps::open(&mut attached.ebpf)?,
+            maps,
             bdis: Bdis::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
-            procfs: procfs.into(),
-            stalls: VecDeque::with_capacity(MAX_STALLS),
+            procfs: attached.settings().procfs.clone(),
+            threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
             evicted: 0,
         })
     }
 
-    /// Finished stalls, newest last.
-    pub fn stalls(&self) -> impl Iterator<Item = &StalledTask> {
-        self.stalls.iter()
-    }
-
     /// Reads everything once.
     pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
         let monotonic_ns = monotonic_ns();
         self.bdis.refresh();
-        self.drain_stalls();
+        let mut stalls = self.maps.drain_stalls();
         let delays = self.maps.delays();
-        let waits = self.waits(monotonic_ns, &signals);
+        let waits = self.waits(monotonic_ns, &signals, &mut stalls);
         let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
         let also = clients.iter().map(|c| c.bdi.clone()).chain(dirty_pauses.iter().map(|p| p.bdi.clone()));
@@ -104,17 +100,12 @@ impl Sampler {
             bdis,
             signals,
         };
-        Tick { observation, tasks }
-    }
-
-    fn drain_stalls(&mut self) {
-        let stalls = &mut self.stalls;
-        self.maps.drain_stalls(|stall| keep(stalls, stall));
+        Tick { observation, tasks, stalls }
     }
 
     /// The waits that last; those that are over without anybody having seen the
     /// end are forgotten.
-    fn waits(&mut self, now_ns: u64, signals: &[SignalStatus]) -> Vec<Waiting> {
+    fn waits(&mut self, now_ns: u64, signals: &[SignalStatus], ended: &mut Vec<StalledTask>) -> Vec<Waiting> {
         let exit_unseen = signals.iter().any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
         let mut lasting = Vec::new();
         for (wait, until_ns) in self.maps.waits() {
@@ -125,9 +116,9 @@ impl Sampler {
             };
             if announced && now_ns > until_ns.saturating_add(GRACE_NS) {
                 self.maps.forget(&wait);
-                if wait.cause == Cause::BalanceDirtyPages {
-                    let delay_ns = until_ns.saturating_sub(wait.since_ns);
-                    keep(&mut self.stalls, StalledTask { wait, delay_ns });
+                let delay_ns = until_ns.saturating_sub(wait.since_ns);
+                if delay_ns >= self.threshold_ns {
+                    ended.push(StalledTask { wait, delay_ns });
                 }
             } else if now_ns.saturating_sub(wait.since_ns) > OLD_NS && !self.exists(wait.tid) {
                 self.maps.forget(&wait);
@@ -197,13 +188,6 @@ impl Sampler {
             })
             .collect()
     }
-}
-
-fn keep(stalls: &mut VecDeque<StalledTask>, stall: StalledTask) {
-    if stalls.len() == MAX_STALLS {
-        stalls.pop_front();
-    }
-    stalls.push_back(stall);
 }
 
 fn attached(signals: &[SignalStatus], name: &str) -> bool {

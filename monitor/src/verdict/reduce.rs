@@ -15,7 +15,7 @@ pub mod signal {
     /// Pauses and lasting waits of `balance_dirty_pages`.
     pub const BALANCE_DIRTY_PAGES: &str = "balance_dirty_pages";
     /// WRITE calls of the NFS client.
-    pub const NFS_CLIENT: &str = "nfs_client";
+    pub const NFS_CLIENT: &str = "nfs_client_writes";
 }
 
 /// Bounds on what one observation may bring; more is left out, in the
