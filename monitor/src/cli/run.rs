@@ -35,7 +35,6 @@ use crate::{
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _log = log::init(&args.log_level, args.log_format)?;
     preflight(args)?;
-    outlive_the_hang();
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
     let listeners = runtime.block_on(listen(&args.listen))?;
@@ -53,6 +52,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let shared = publisher.shared();
     let sampler = Sampler::new(&mut attached)?;
+    outlive_the_hang();
     let (stop, stopped) = mpsc::channel();
     let ticker = Ticker::new(attached, sampler, Engine::new(thresholds), publisher, args.interval);
     let ticking = thread::Builder::new()
@@ -82,8 +82,16 @@ fn preflight(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 /// The daemon must go on when the node does not: its memory stays in, and its
-/// own allocations do not wait for writeback.
+/// own allocations do not wait for writeback. To be called once everything is
+/// loaded: reading the kernel's BTF takes some 40 MB for a moment, which must be
+/// given back first, because locked memory cannot be.
 fn outlive_the_hang() {
+    // SAFETY: glibc's own, without arguments that matter; it takes the
+    // allocator's locks as malloc does.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
     use rustix::{
         mm::{MlockAllFlags, mlockall},
         process::{Resource, Rlimit, configure_io_flusher_behavior, setrlimit},
