@@ -92,7 +92,7 @@ fn without_debugfs_the_clients_pages_come_from_its_own_pauses_or_stay_unknown() 
 fn of_two_client_devices_only_the_one_that_holds_the_pages_is_in_livelock() {
     let mut watched = Watched::new(8);
     watched.node.mount("0:31");
-    watched.node.now.bdis[2].dirty_bytes = Some(200 * 4096);
+    watched.node.now.bdis[2].dirty_bytes = Some(400 * 4096);
     watched.play(&Phase::FROZEN_6_12, 20);
     let states: Vec<_> = watched
         .engine
@@ -102,6 +102,11 @@ fn of_two_client_devices_only_the_one_that_holds_the_pages_is_in_livelock() {
         .collect();
     assert_eq!(states[0], ("0:29-nfsd".to_owned(), Livelock));
     assert_ne!(states[1].1, Livelock);
+    let second = watched.engine.verdicts().remove(1).conditions;
+    assert_eq!(
+        (second.count(), second.closing_edge.holds),
+        (3, Some(false))
+    );
     assert_eq!(states[1].0, "0:31-nfsd");
 }
 

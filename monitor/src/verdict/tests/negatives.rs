@@ -155,10 +155,31 @@ fn a_short_suspicion_passes_without_a_livelock() {
 
 #[test]
 fn the_dirty_pages_of_another_disk_close_no_edge() {
+    for held in [900, 5000] {
+        let mut watched = Watched::new(8);
+        watched.play(
+            &Phase {
+                held,
+                ..Phase::FROZEN_6_12
+            },
+            60,
+        );
+        assert_eq!(
+            watched.first(Livelock),
+            None,
+            "{held}: {:?}",
+            watched.timeline
+        );
+    }
+}
+
+#[test]
+fn below_the_dirty_limit_no_edge_is_closed() {
     let mut watched = Watched::new(8);
     watched.play(
         &Phase {
-            held: 900,
+            dirty: 17_000,
+            held: 16_900,
             ..Phase::FROZEN_6_12
         },
         60,

@@ -201,3 +201,72 @@ fn a_relapse_is_a_second_detection() {
         watched.timeline
     );
 }
+
+#[test]
+fn a_one_thread_server_that_no_sample_catches_is_known_by_its_pauses() {
+    let mut watched = Watched::new(1);
+    let missed = Phase {
+        throttled: 0,
+        blocked: 0,
+        events: 5,
+        pause_ms: 950,
+        ..Phase::FROZEN_6_12
+    };
+    assert_eq!(watched.play(&missed, 10), Livelock);
+}
+
+#[test]
+fn progress_alone_is_a_recovery_though_the_rest_of_the_picture_stays() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::FROZEN_6_12, 15);
+    watched.play(
+        &Phase {
+            acked: 9_000_000,
+            served: 9_000_000,
+            ..Phase::FROZEN_6_12
+        },
+        5,
+    );
+    assert_eq!(watched.state(), Recovered, "{:?}", watched.timeline);
+}
+
+#[test]
+fn what_is_no_progress_depends_on_what_the_loop_has_shown() {
+    let trickle = Phase {
+        acked: 2_000_000,
+        served: 2_000_000,
+        ..Phase::FROZEN_6_12
+    };
+    for (best, state) in [(30_000_000, Suspected), (400_000_000, Livelock)] {
+        let mut watched = Watched::new(8);
+        watched.play(
+            &Phase {
+                acked: best,
+                served: best,
+                ..Phase::HEALTHY
+            },
+            5,
+        );
+        assert_eq!(watched.play(&trickle, 12), state, "after {best} B/s");
+    }
+}
+
+#[test]
+fn what_the_loop_has_shown_is_forgotten_after_hours() {
+    let mut watched = Watched::new(8);
+    watched.play(
+        &Phase {
+            acked: 400_000_000,
+            served: 400_000_000,
+            ..Phase::HEALTHY
+        },
+        5,
+    );
+    watched.play(&Phase::IDLE, 2 * 3600);
+    let trickle = Phase {
+        acked: 2_000_000,
+        served: 2_000_000,
+        ..Phase::FROZEN_6_12
+    };
+    assert_eq!(watched.play(&trickle, 12), Suspected);
+}
