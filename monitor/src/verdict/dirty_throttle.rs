@@ -221,11 +221,18 @@ fn reason(view: &View<'_>, conditions: &Conditions, edge: Option<&Edge>) -> Stri
     };
     let over = edge.pauses.dirty / edge.pauses.limit.max(1.0) - 1.0;
     let acked = view.acked();
+    // A thread between two pauses is throttled by its state alone.
+    let seen = threads.most_in_dirty;
+    let waiting = if seen > 0 {
+        seen
+    } else {
+        threads.most_throttled
+    };
     format!(
         "{} of {} busy nfsd threads wait in balance_dirty_pages on {} ({:.0} of {:.0} setpoint \
          pages dirty, disk {} busy) while {} holds {} of the dirty pages, {} {} the limit; {} \
          acknowledged, no progress for {}",
-        threads.most_throttled,
+        waiting,
         threads.most_busy,
         edge.server_bdi,
         edge.pauses.bdi_dirty,

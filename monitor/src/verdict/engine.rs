@@ -160,7 +160,6 @@ impl Loop {
 
     fn restart(&mut self, now: u64) {
         self.machine.restart(now);
-        self.progress_ns = now;
         self.seen_ns = self.seen_ns.min(now);
         self.confirmed_ns = self.confirmed_ns.min(now);
         self.verdict.conditions = Conditions::default();
