@@ -20,7 +20,7 @@ pub struct View<'a> {
     pub client: &'a str,
     /// The numbers to compare with.
     pub thresholds: &'a Thresholds,
-    /// Bytes a second under which nothing moves.
+    /// Bytes a second under which nothing moves, hysteresis included.
     pub stall_rate: f64,
     /// Since the last second with progress, nanoseconds.
     pub stalled_ns: u64,
@@ -74,7 +74,8 @@ pub fn all_of(parts: &[Option<bool>]) -> Option<bool> {
         .map(|_| true)
 }
 
-/// A condition; its number is rounded so that JSON gives it back exactly.
+/// A condition; its number is rounded so that JSON gives it back exactly
+/// (up to 10^12, beyond the bytes of any node).
 #[must_use]
 pub fn condition(holds: Option<bool>, value: Option<f64>, why: String) -> Condition {
     let rounded = |v: f64| (v * 1000.0).round() / 1000.0;
@@ -126,7 +127,7 @@ pub fn demand(view: &View<'_>) -> Condition {
 /// by the server: a client may wait its turn while nfsd serves others.
 #[must_use]
 pub fn no_progress(view: &View<'_>) -> Condition {
-    let limit = view.stall_rate * view.slack(&view.before.no_progress);
+    let limit = view.stall_rate;
     let acked = view.acked().map(|moved| moved.rate());
     let served = view.served().map(|moved| moved.rate());
     let under = |rate: Option<f64>| rate.map(|rate| rate < limit);

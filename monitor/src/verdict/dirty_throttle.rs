@@ -11,6 +11,7 @@ use compact_str::CompactString;
 use monitor_common::Class;
 
 use super::conditions::{self, View, all_of, condition};
+use super::reduce::Client;
 use super::text::{percent, rate, seconds};
 use super::types::{Condition, Conditions};
 use super::window::PauseMeans;
@@ -68,12 +69,15 @@ impl Edge {
                 0.0
             }
         };
-        let own = pages_of(view, view.client).map(share);
-        let others = newest.clients.iter().map(|client| client.bdi.as_str());
-        let others = others.filter(|&bdi| bdi != view.client && !view.is_foreign(bdi));
+        let own = newest
+            .client(view.client)
+            .and_then(|own| pages_of(view, own))
+            .map(share);
+        let others = newest.clients.iter();
+        let others = others.filter(|c| c.bdi != view.client && !view.is_foreign(&c.bdi));
         // An unknown other is left out, which only makes the sum smaller.
         let others: f64 = others
-            .filter_map(|bdi| pages_of(view, bdi))
+            .filter_map(|other| pages_of(view, other))
             .map(share)
             .sum();
         let clients = own.map(|own| (own + others).min(1.0));
@@ -140,14 +144,13 @@ fn paused_most(view: &View<'_>) -> Option<(CompactString, PauseMeans)> {
 
 /// Pages of an NFS client device: from its BDI, else from what
 /// `balance_dirty_pages` says to those who write to it.
-fn pages_of(view: &View<'_>, client: &str) -> Option<f64> {
-    let newest = view.window.newest()?;
-    let held = newest.client(client).and_then(|client| client.held_bytes);
-    if let (Some(held), Some(page)) = (held, newest.page_size) {
+fn pages_of(view: &View<'_>, client: &Client) -> Option<f64> {
+    let page_size = view.window.newest()?.page_size;
+    if let (Some(held), Some(page)) = (client.held_bytes, page_size) {
         return Some(held as f64 / page as f64);
     }
     let classes = Class::ALL.iter();
-    let means = classes.filter_map(|&class| view.window.pauses(client, class));
+    let means = classes.filter_map(|&class| view.window.pauses(&client.bdi, class));
     means.map(|means| means.bdi_dirty).reduce(f64::max)
 }
 
@@ -218,11 +221,18 @@ fn reason(view: &View<'_>, conditions: &Conditions, edge: Option<&Edge>) -> Stri
     };
     let over = edge.pauses.dirty / edge.pauses.limit.max(1.0) - 1.0;
     let acked = view.acked();
+    // A thread between two pauses is throttled by its state alone.
+    let seen = threads.most_in_dirty;
+    let waiting = if seen > 0 {
+        seen
+    } else {
+        threads.most_throttled
+    };
     format!(
         "{} of {} busy nfsd threads wait in balance_dirty_pages on {} ({:.0} of {:.0} setpoint \
          pages dirty, disk {} busy) while {} holds {} of the dirty pages, {} {} the limit; {} \
          acknowledged, no progress for {}",
-        threads.most_throttled,
+        waiting,
         threads.most_busy,
         edge.server_bdi,
         edge.pauses.bdi_dirty,

@@ -160,7 +160,6 @@ impl Loop {
 
     fn restart(&mut self, now: u64) {
         self.machine.restart(now);
-        self.progress_ns = now;
         self.seen_ns = self.seen_ns.min(now);
         self.confirmed_ns = self.confirmed_ns.min(now);
         self.verdict.conditions = Conditions::default();
@@ -206,14 +205,16 @@ impl Loop {
         left
     }
 
-    /// Bytes a second under which nothing moves: a share of the best second.
+    /// Bytes a second under which nothing moves: a share of the best second,
+    /// with hysteresis.
     fn stall_rate(&mut self, last: &LastSecond, thresholds: &Thresholds, dt_ns: u64) -> f64 {
         let half_lives = dt_ns as f64 / nanos(thresholds.best_half_life).max(1) as f64;
         self.best *= (-half_lives).exp2();
         self.best = self.best.max(last.acked.map_or(0.0, |moved| moved.rate()));
         let floor = thresholds.stall_floor_bytes_per_second as f64;
         let cap = thresholds.stall_cap_bytes_per_second as f64;
-        (self.best * thresholds.stall_share).min(cap).max(floor)
+        let slack = thresholds.slack(&self.verdict.conditions.no_progress);
+        (self.best * thresholds.stall_share).min(cap).max(floor) * slack
     }
 
     fn say(&mut self, findings: Findings, now_ns: u64) {

@@ -34,7 +34,7 @@ pub struct Machine {
     since_ns: u64,
     all_four: Option<u64>,
     any_three: Option<u64>,
-    three_with_edge: Option<u64>,
+    three_unrefuted: Option<u64>,
     fewer: Option<u64>,
     gone: Option<u64>,
     still: Option<u64>,
@@ -79,7 +79,7 @@ impl Machine {
     /// The window starts anew: nothing is known to have lasted. The state
     /// stays, for what was frozen before a gap mostly still is.
     pub fn restart(&mut self, now_ns: u64) {
-        (self.all_four, self.any_three, self.three_with_edge) = (None, None, None);
+        (self.all_four, self.any_three, self.three_unrefuted) = (None, None, None);
         (self.fewer, self.gone, self.still) = (None, None, None);
         self.since_ns = self.since_ns.min(now_ns);
     }
@@ -113,8 +113,8 @@ impl Machine {
         };
         run(&mut self.all_four, count == 4);
         run(&mut self.any_three, count >= 3);
-        let edge = conditions.closing_edge.holds == Some(true);
-        run(&mut self.three_with_edge, count >= 3 && edge);
+        let refuted = conditions.closing_edge.holds == Some(false);
+        run(&mut self.three_unrefuted, count >= 3 && !refuted);
         run(&mut self.fewer, count < 3);
         run(&mut self.still, tick.nothing_moved == Some(true));
         // What is unknown is not gone. Progress is judged by the last second:
@@ -137,7 +137,7 @@ impl Machine {
         };
         match self.state {
             LivelockState::None
-                if self.three_with_edge.is_some()
+                if self.three_unrefuted.is_some()
                     || lasted(self.any_three, thresholds.suspect_without_edge) =>
             {
                 LivelockState::Suspected
@@ -164,5 +164,95 @@ impl Machine {
             }
             state => state,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Machine, Tick};
+    use crate::verdict::LivelockState::{self, Deadlock, Livelock, Recovered, Suspected};
+    use crate::verdict::{Condition, Conditions, Thresholds};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn conditions(holds: [Option<bool>; 4]) -> Conditions {
+        let [demand, no_progress, blockage, closing_edge] = holds.map(|holds| Condition {
+            holds,
+            ..Condition::default()
+        });
+        Conditions {
+            demand,
+            no_progress,
+            blockage,
+            closing_edge,
+        }
+    }
+
+    /// Seconds of the same conditions; the states entered, with their second.
+    fn play(
+        machine: &mut Machine,
+        from: u64,
+        seconds: u64,
+        holds: [Option<bool>; 4],
+        progress: Option<bool>,
+    ) -> Vec<(u64, LivelockState)> {
+        let conditions = conditions(holds);
+        let mut entered = Vec::new();
+        for second in from..from + seconds {
+            let tick = Tick {
+                now_ns: second * SECOND,
+                dt_ns: SECOND,
+                conditions: &conditions,
+                progress_now: progress,
+                nothing_moved: progress.map(|progress| !progress),
+            };
+            if machine.step(&tick, &Thresholds::default()).is_some() {
+                entered.push((second, machine.state()));
+            }
+        }
+        entered
+    }
+
+    const ALL: [Option<bool>; 4] = [Some(true); 4];
+
+    #[test]
+    fn four_conditions_go_through_every_state_in_its_time() {
+        let mut machine = Machine::new(0);
+        let entered = play(&mut machine, 1, 50, ALL, Some(false));
+        assert_eq!(entered, [(1, Suspected), (6, Livelock), (36, Deadlock)]);
+        let over = [Some(true), Some(false), Some(true), Some(false)];
+        let entered = play(&mut machine, 51, 30, over, Some(true));
+        assert_eq!(entered, [(54, Recovered), (64, LivelockState::None)]);
+        assert_eq!(machine.livelock_ns(), 48 * SECOND);
+    }
+
+    #[test]
+    fn an_unknown_condition_never_confirms_and_never_ends_a_livelock() {
+        for unknown in 0..4 {
+            let mut holds = ALL;
+            holds[unknown] = None;
+            let mut machine = Machine::new(0);
+            let entered = play(&mut machine, 1, 100, holds, None);
+            assert_eq!(entered, [(1, Suspected)], "condition {unknown}");
+            let mut machine = Machine::new(0);
+            play(&mut machine, 1, 10, ALL, Some(false));
+            play(&mut machine, 11, 100, holds, None);
+            assert_eq!(machine.state(), Livelock, "condition {unknown}");
+        }
+    }
+
+    #[test]
+    fn a_break_of_one_tick_starts_the_confirmation_anew() {
+        let mut machine = Machine::new(0);
+        play(&mut machine, 1, 5, ALL, Some(false));
+        play(
+            &mut machine,
+            6,
+            1,
+            [Some(true), Some(false), Some(true), Some(true)],
+            Some(true),
+        );
+        let entered = play(&mut machine, 7, 10, ALL, Some(false));
+        assert_eq!(entered, [(12, Livelock)]);
     }
 }

@@ -24,6 +24,8 @@ mod dirty_throttle;
 mod engine;
 mod machine;
 mod reduce;
+#[cfg(test)]
+mod tests;
 mod text;
 mod thresholds;
 mod types;

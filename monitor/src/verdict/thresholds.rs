@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::types::Condition;
+
 /// The numbers of all signatures. Durations are written as people write them
 /// (`5s`, `500ms`), in TOML as in flags; shares are 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,9 +37,9 @@ pub struct Thresholds {
     /// window, so that what left it is what ends the suspicion.
     #[serde(with = "human")]
     pub calm: Duration,
-    /// Three conditions without the closing edge for so long: suspected. A
+    /// Three conditions with the closing edge refuted for so long: suspected. A
     /// slow disk under a loopback mount completes no WRITE for 4-9 s in a row
-    /// and is no suspect; with the closing edge there is no such delay.
+    /// and is no suspect; where the edge holds or is unknown there is no delay.
     #[serde(with = "human")]
     pub suspect_without_edge: Duration,
     /// A longer silence between observations (SIGSTOP, suspend) restarts the
@@ -144,6 +146,16 @@ pub struct ThresholdError {
 }
 
 impl Thresholds {
+    /// The factor by which a threshold is looser, seen from the condition one
+    /// tick ago: what held, holds on a little longer.
+    pub(super) fn slack(&self, before: &Condition) -> f64 {
+        if before.holds == Some(true) {
+            self.hysteresis
+        } else {
+            1.0
+        }
+    }
+
     /// Whether a verdict is possible with these.
     ///
     /// # Errors
