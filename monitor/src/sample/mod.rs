@@ -3,6 +3,6 @@
 mod observation;
 
 pub use observation::{
-    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus, StalledTask,
-    State, TaskDelay, ThreadState, Waiting,
+    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus,
+    StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
