@@ -62,9 +62,13 @@ mod tests {
     #[test]
     fn the_names_of_a_large_machine_are_told_apart() {
         extern crate std;
-        let names = (0..300).flat_map(|major| (0..200).map(move |minor| std::format!("{major}:{minor}")));
-        let names: std::vec::Vec<_> = names.chain((0..5000).map(|n| std::format!("btrfs-{n}"))).collect();
-        let ids: std::collections::HashSet<_> = names.iter().map(|name| BdiId::from_name(name)).collect();
+        let names =
+            (0..300).flat_map(|major| (0..200).map(move |minor| std::format!("{major}:{minor}")));
+        let names: std::vec::Vec<_> = names
+            .chain((0..5000).map(|n| std::format!("btrfs-{n}")))
+            .collect();
+        let ids: std::collections::HashSet<_> =
+            names.iter().map(|name| BdiId::from_name(name)).collect();
         assert_eq!(ids.len(), names.len());
         assert!(!ids.contains(&BdiId::NONE));
     }

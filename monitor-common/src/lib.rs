@@ -13,7 +13,7 @@ mod offsets;
 pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
-    COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals,
-    NfsdWrite, Stall, TaskKey, TaskTotals, Wait, WaitKey,
+    COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals,
+    NfsdTotals, NfsdWrite, Stall, TaskKey, TaskTotals, Wait, WaitKey,
 };
 pub use offsets::Offsets;

@@ -1,6 +1,5 @@
 //! What differs from kernel to kernel, resolved by the daemon at load time.
 
-
 /// Offsets into `task_struct` and into tracepoint records, in bytes.
 ///
 /// The daemon fills it in from BTF and from the tracepoints' `format` files

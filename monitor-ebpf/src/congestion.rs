@@ -24,7 +24,11 @@ const NS_PER_US: u64 = 1_000;
 #[tracepoint]
 pub fn congestion_wait_done(ctx: TracePointContext) -> u32 {
     if let Some(us) = offsets().and_then(|o| field::<u32>(&ctx, o.congestion_delayed)) {
-        finished(Cause::CongestionWait, ThrottleReason::None, u64::from(us) * NS_PER_US);
+        finished(
+            Cause::CongestionWait,
+            ThrottleReason::None,
+            u64::from(us) * NS_PER_US,
+        );
     }
     0
 }
@@ -34,7 +38,11 @@ pub fn congestion_wait_done(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn wait_iff_congested_done(ctx: TracePointContext) -> u32 {
     if let Some(us) = offsets().and_then(|o| field::<u32>(&ctx, o.iff_congested_delayed)) {
-        finished(Cause::WaitIffCongested, ThrottleReason::None, u64::from(us) * NS_PER_US);
+        finished(
+            Cause::WaitIffCongested,
+            ThrottleReason::None,
+            u64::from(us) * NS_PER_US,
+        );
     }
     0
 }
@@ -45,7 +53,11 @@ pub fn reclaim_throttle_done(ctx: TracePointContext) -> u32 {
     let Some(offsets) = offsets() else { return 0 };
     if let Some(us) = field::<u32>(&ctx, offsets.throttled_delayed) {
         let mask = field::<i32>(&ctx, offsets.throttled_reason).unwrap_or(0);
-        finished(Cause::ReclaimThrottle, ThrottleReason::from_tracepoint(mask), u64::from(us) * NS_PER_US);
+        finished(
+            Cause::ReclaimThrottle,
+            ThrottleReason::from_tracepoint(mask),
+            u64::from(us) * NS_PER_US,
+        );
     }
     0
 }
@@ -86,19 +98,38 @@ macro_rules! sleeps_in {
 }
 
 sleeps_in!(
-    Cause::CongestionWait, "congestion_wait", drop_wait,
-    congestion_wait_fentry, congestion_wait_fexit, congestion_wait_kprobe, congestion_wait_kretprobe
+    Cause::CongestionWait,
+    "congestion_wait",
+    drop_wait,
+    congestion_wait_fentry,
+    congestion_wait_fexit,
+    congestion_wait_kprobe,
+    congestion_wait_kretprobe
 );
 sleeps_in!(
-    Cause::WaitIffCongested, "wait_iff_congested", drop_wait,
-    wait_iff_congested_fentry, wait_iff_congested_fexit, wait_iff_congested_kprobe, wait_iff_congested_kretprobe
+    Cause::WaitIffCongested,
+    "wait_iff_congested",
+    drop_wait,
+    wait_iff_congested_fentry,
+    wait_iff_congested_fexit,
+    wait_iff_congested_kprobe,
+    wait_iff_congested_kretprobe
 );
 sleeps_in!(
-    Cause::ReclaimThrottle, "reclaim_throttle", drop_wait,
-    reclaim_throttle_fentry, reclaim_throttle_fexit, reclaim_throttle_kprobe, reclaim_throttle_kretprobe
+    Cause::ReclaimThrottle,
+    "reclaim_throttle",
+    drop_wait,
+    reclaim_throttle_fentry,
+    reclaim_throttle_fexit,
+    reclaim_throttle_kprobe,
+    reclaim_throttle_kretprobe
 );
 sleeps_in!(
-    Cause::ThrottleDirectReclaim, "throttle_direct_reclaim", end,
-    throttle_direct_reclaim_fentry, throttle_direct_reclaim_fexit,
-    throttle_direct_reclaim_kprobe, throttle_direct_reclaim_kretprobe
+    Cause::ThrottleDirectReclaim,
+    "throttle_direct_reclaim",
+    end,
+    throttle_direct_reclaim_fentry,
+    throttle_direct_reclaim_fexit,
+    throttle_direct_reclaim_kprobe,
+    throttle_direct_reclaim_kretprobe
 );

@@ -12,7 +12,9 @@ use aya_ebpf::{
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use monitor_common::{BDI_NAME_LEN, BdiId, Cause, DirtyKey, DirtyTotals, Lost, ThrottleReason, Wait, WaitKey};
+use monitor_common::{
+    BDI_NAME_LEN, BdiId, Cause, DirtyKey, DirtyTotals, Lost, ThrottleReason, Wait, WaitKey,
+};
 
 use crate::{
     maps::{BDI_NAMES, DIRTY, WAITS, lost, offsets},
@@ -33,7 +35,8 @@ pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {
         return None;
     }
     // SAFETY: reads the record through the fault-tolerant helper.
-    unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast::<u8>().add(offset as usize).cast::<T>()) }.ok()
+    unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast::<u8>().add(offset as usize).cast::<T>()) }
+        .ok()
 }
 
 /// A pause is about to begin.
@@ -53,7 +56,11 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
     let pause_ms: i64 = field(ctx, offsets.bdp_pause)?;
     let paused_ms: u64 = field(ctx, offsets.bdp_paused)?;
     // The kernel announces a pause of zero or less when it lets the task go.
-    let pause_ns = if pause_ms > 0 { pause_ms as u64 * NS_PER_MS } else { 0 };
+    let pause_ns = if pause_ms > 0 {
+        pause_ms as u64 * NS_PER_MS
+    } else {
+        0
+    };
 
     let task = Task::current();
     let now = now();
@@ -73,7 +80,14 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
     remember(ctx, &name, wait.class, now, pause_ns);
     end_of_earlier_call(since_ns);
     if pause_ns > 0 {
-        keep(&task, Cause::BalanceDirtyPages, ThrottleReason::None, bdi, since_ns, now + pause_ns);
+        keep(
+            &task,
+            Cause::BalanceDirtyPages,
+            ThrottleReason::None,
+            bdi,
+            since_ns,
+            now + pause_ns,
+        );
     }
     Some(())
 }
@@ -82,19 +96,33 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
 /// one before is over; it ended with the last pause announced.
 #[inline(always)]
 fn end_of_earlier_call(since_ns: u64) {
-    let key = WaitKey { tid: current_tid(), cause: Cause::BalanceDirtyPages as u32 };
+    let key = WaitKey {
+        tid: current_tid(),
+        cause: Cause::BalanceDirtyPages as u32,
+    };
     // SAFETY: only this task writes its key.
     if let Some(&earlier) = unsafe { WAITS.get(key) }
         && earlier.since_ns + SAME_CALL_NS < since_ns
     {
-        report(key.tid, Cause::BalanceDirtyPages, &earlier, earlier.until_ns.saturating_sub(earlier.since_ns));
+        report(
+            key.tid,
+            Cause::BalanceDirtyPages,
+            &earlier,
+            earlier.until_ns.saturating_sub(earlier.since_ns),
+        );
         drop_wait(Cause::BalanceDirtyPages);
     }
 }
 
 /// Adds what the kernel said about the node's and the BDI's pages.
 #[inline(always)]
-fn remember(ctx: &TracePointContext, name: &[u64; BDI_NAME_LEN / 8], class: u8, now: u64, pause_ns: u64) {
+fn remember(
+    ctx: &TracePointContext,
+    name: &[u64; BDI_NAME_LEN / 8],
+    class: u8,
+    now: u64,
+    pause_ns: u64,
+) {
     let Some(offsets) = offsets() else { return };
     let (Some(dirty), Some(limit), Some(bdi_dirty), Some(bdi_setpoint)) = (
         field::<u64>(ctx, offsets.bdp_dirty),
@@ -106,7 +134,11 @@ fn remember(ctx: &TracePointContext, name: &[u64; BDI_NAME_LEN / 8], class: u8, 
     };
     let task_ratelimit = field::<u64>(ctx, offsets.bdp_task_ratelimit).unwrap_or(0);
     let bdi = BdiId::from_words(*name).0;
-    let key = DirtyKey { bdi, class, zero: [0; 7] };
+    let key = DirtyKey {
+        bdi,
+        class,
+        zero: [0; 7],
+    };
     let totals = match DIRTY.get_ptr_mut(key) {
         Some(totals) => totals,
         None => {
@@ -151,9 +183,19 @@ pub fn balance_dirty_pages_kretprobe(_ctx: RetProbeContext) -> u32 {
 /// Most calls end without a pause: they have no wait kept and pay one look-up.
 #[inline(always)]
 fn exit() {
-    let key = WaitKey { tid: current_tid(), cause: Cause::BalanceDirtyPages as u32 };
+    let key = WaitKey {
+        tid: current_tid(),
+        cause: Cause::BalanceDirtyPages as u32,
+    };
     // SAFETY: only this task writes its key.
-    let Some(&wait) = (unsafe { WAITS.get(key) }) else { return };
+    let Some(&wait) = (unsafe { WAITS.get(key) }) else {
+        return;
+    };
     let _ = WAITS.remove(key);
-    report(key.tid, Cause::BalanceDirtyPages, &wait, now().saturating_sub(wait.since_ns));
+    report(
+        key.tid,
+        Cause::BalanceDirtyPages,
+        &wait,
+        now().saturating_sub(wait.since_ns),
+    );
 }

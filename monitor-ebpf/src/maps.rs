@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use monitor_common::{
-    BDI_NAME_LEN,     DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    TaskKey, TaskTotals, Wait, WaitKey,
+    BDI_NAME_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals,
+    NfsdTotals, NfsdWrite, Offsets, TaskKey, TaskTotals, Wait, WaitKey,
 };
 
 /// A wait at least this long leaves a record in [`STALLS`], nanoseconds.
@@ -54,7 +54,8 @@ pub static BDI_NAMES: HashMap<u64, [u64; BDI_NAME_LEN / 8]> = HashMap::with_max_
 
 /// The NFS client's writes by device: the kernel's `dev_t`.
 #[map]
-pub static NFS_CLIENT: PerCpuHashMap<u32, NfsClientTotals> = PerCpuHashMap::with_max_entries(256, 0);
+pub static NFS_CLIENT: PerCpuHashMap<u32, NfsClientTotals> =
+    PerCpuHashMap::with_max_entries(256, 0);
 
 /// nfsd's writes.
 #[map]

@@ -1,10 +1,7 @@
 //! nfsd's WRITE operations (fs/nfsd/trace.h) and its waits for request pages
 //! (`svc_alloc_arg`, net/sunrpc/svc_xprt.c).
 
-use aya_ebpf::{
-    macros::tracepoint,
-    programs::TracePointContext,
-};
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use monitor_common::{Cause, Lost, NfsdTotals, NfsdWrite, ThrottleReason, WaitKey};
 
 use crate::{
@@ -23,8 +20,13 @@ const RETRY_NS: u64 = 20_000_000;
 /// A thread begins a WRITE.
 #[tracepoint]
 pub fn nfsd_write_start(ctx: TracePointContext) -> u32 {
-    let len: u32 = offsets().and_then(|o| field(&ctx, o.nfsd_write_start_len)).unwrap_or(0);
-    let write = NfsdWrite { since_ns: now(), len: u64::from(len) };
+    let len: u32 = offsets()
+        .and_then(|o| field(&ctx, o.nfsd_write_start_len))
+        .unwrap_or(0);
+    let write = NfsdWrite {
+        since_ns: now(),
+        len: u64::from(len),
+    };
     if NFSD_WRITES.insert(current_tid(), write, 0).is_err() {
         lost(Lost::MapFull);
     }
@@ -37,7 +39,9 @@ pub fn nfsd_write_start(ctx: TracePointContext) -> u32 {
 /// The file system took a thread's bytes.
 #[tracepoint]
 pub fn nfsd_write_io_done(ctx: TracePointContext) -> u32 {
-    let len: u32 = offsets().and_then(|o| field(&ctx, o.nfsd_write_io_done_len)).unwrap_or(0);
+    let len: u32 = offsets()
+        .and_then(|o| field(&ctx, o.nfsd_write_io_done_len))
+        .unwrap_or(0);
     if let Some(totals) = totals() {
         totals.bytes_written += u64::from(len);
     }
@@ -67,7 +71,10 @@ pub fn svc_alloc_arg_err(_ctx: TracePointContext) -> u32 {
     }
     let task = Task::current();
     let now = now();
-    let key = WaitKey { tid: task.tid, cause: Cause::SvcAllocArg as u32 };
+    let key = WaitKey {
+        tid: task.tid,
+        cause: Cause::SvcAllocArg as u32,
+    };
     let mut since_ns = now;
     // SAFETY: only this task writes its key.
     if let Some(&wait) = unsafe { WAITS.get(key) } {
@@ -79,7 +86,14 @@ pub fn svc_alloc_arg_err(_ctx: TracePointContext) -> u32 {
             total(task.tid, Cause::SvcAllocArg, &wait, delay_ns);
         }
     }
-    keep(&task, Cause::SvcAllocArg, ThrottleReason::None, 0, since_ns, now + RETRY_NS);
+    keep(
+        &task,
+        Cause::SvcAllocArg,
+        ThrottleReason::None,
+        0,
+        since_ns,
+        now + RETRY_NS,
+    );
     0
 }
 

@@ -44,14 +44,29 @@ macro_rules! begin_and_end {
 }
 
 begin_and_end!(
-    Cause::DirectReclaim, "mm_vmscan_direct_reclaim_begin", "mm_vmscan_direct_reclaim_end",
-    direct_reclaim_btf_begin, direct_reclaim_btf_end, direct_reclaim_begin, direct_reclaim_end
+    Cause::DirectReclaim,
+    "mm_vmscan_direct_reclaim_begin",
+    "mm_vmscan_direct_reclaim_end",
+    direct_reclaim_btf_begin,
+    direct_reclaim_btf_end,
+    direct_reclaim_begin,
+    direct_reclaim_end
 );
 begin_and_end!(
-    Cause::MemcgReclaim, "mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end",
-    memcg_reclaim_btf_begin, memcg_reclaim_btf_end, memcg_reclaim_begin, memcg_reclaim_end
+    Cause::MemcgReclaim,
+    "mm_vmscan_memcg_reclaim_begin",
+    "mm_vmscan_memcg_reclaim_end",
+    memcg_reclaim_btf_begin,
+    memcg_reclaim_btf_end,
+    memcg_reclaim_begin,
+    memcg_reclaim_end
 );
 begin_and_end!(
-    Cause::Compaction, "mm_compaction_begin", "mm_compaction_end",
-    compaction_btf_begin, compaction_btf_end, compaction_begin, compaction_end
+    Cause::Compaction,
+    "mm_compaction_begin",
+    "mm_compaction_end",
+    compaction_btf_begin,
+    compaction_btf_end,
+    compaction_begin,
+    compaction_end
 );

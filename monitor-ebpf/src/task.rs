@@ -1,6 +1,8 @@
 //! Which task this is and of what kind.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
+};
 use monitor_common::{COMM_LEN, Class};
 
 use crate::maps::{NFS_SERVERS, offsets};
@@ -23,13 +25,21 @@ impl Task {
         let id = bpf_get_current_pid_tgid();
         let tgid = (id >> 32) as u32;
         let comm = bpf_get_current_comm().unwrap_or_default();
-        Self { tid: current_tid(), tgid, class: class_of(tgid, &comm), comm }
+        Self {
+            tid: current_tid(),
+            tgid,
+            class: class_of(tgid, &comm),
+            comm,
+        }
     }
 }
 
 /// Thread id in the initial pid namespace.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is the thread id")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is the thread id"
+)]
 pub fn current_tid() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
@@ -57,7 +67,9 @@ fn class_of(tgid: u32, comm: &[u8; COMM_LEN]) -> Class {
 /// daemon reports that as a degradation.
 #[inline(always)]
 fn is_kernel_thread() -> bool {
-    let Some(offsets) = offsets() else { return false };
+    let Some(offsets) = offsets() else {
+        return false;
+    };
     if offsets.task_flags < 0 {
         return true;
     }

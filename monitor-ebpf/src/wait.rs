@@ -1,7 +1,9 @@
 //! A wait: kept while it lasts, counted when it ends.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use monitor_common::{Cause, HIST_BUCKETS, HistKey, Lost, Stall, TaskKey, TaskTotals, ThrottleReason, Wait, WaitKey};
+use monitor_common::{
+    Cause, HIST_BUCKETS, HistKey, Lost, Stall, TaskKey, TaskTotals, ThrottleReason, Wait, WaitKey,
+};
 
 use crate::{
     maps::{BOUNDS_NS, DELAYS, NO_DELAYS, STALLS, TASKS, THRESHOLD_NS, WAITS, lost},
@@ -20,7 +22,14 @@ pub fn begin(cause: Cause, reason: ThrottleReason) {
 
 /// Keeps a wait, or brings a kept one up to date.
 #[inline(always)]
-pub fn keep(task: &Task, cause: Cause, reason: ThrottleReason, bdi: u64, since_ns: u64, until_ns: u64) {
+pub fn keep(
+    task: &Task,
+    cause: Cause,
+    reason: ThrottleReason,
+    bdi: u64,
+    since_ns: u64,
+    until_ns: u64,
+) {
     let wait = Wait {
         since_ns,
         until_ns,
@@ -31,7 +40,10 @@ pub fn keep(task: &Task, cause: Cause, reason: ThrottleReason, bdi: u64, since_n
         zero: [0; 2],
         comm: task.comm,
     };
-    let key = WaitKey { tid: task.tid, cause: cause as u32 };
+    let key = WaitKey {
+        tid: task.tid,
+        cause: cause as u32,
+    };
     if WAITS.insert(key, wait, 0).is_err() {
         lost(Lost::MapFull);
     }
@@ -40,15 +52,23 @@ pub fn keep(task: &Task, cause: Cause, reason: ThrottleReason, bdi: u64, since_n
 /// Takes a wait that ended, without counting it.
 #[inline(always)]
 pub fn drop_wait(cause: Cause) {
-    let _ = WAITS.remove(WaitKey { tid: current_tid(), cause: cause as u32 });
+    let _ = WAITS.remove(WaitKey {
+        tid: current_tid(),
+        cause: cause as u32,
+    });
 }
 
 /// Takes a wait that ended now and counts it everywhere.
 #[inline(always)]
 pub fn end(cause: Cause) {
-    let key = WaitKey { tid: current_tid(), cause: cause as u32 };
+    let key = WaitKey {
+        tid: current_tid(),
+        cause: cause as u32,
+    };
     // SAFETY: only this task writes its key, so the value stays while it is read.
-    let Some(&wait) = (unsafe { WAITS.get(key) }) else { return };
+    let Some(&wait) = (unsafe { WAITS.get(key) }) else {
+        return;
+    };
     let _ = WAITS.remove(key);
     let delay_ns = now().saturating_sub(wait.since_ns);
     count(cause, wait.class, wait.reason, wait.bdi, delay_ns);
@@ -78,11 +98,19 @@ pub fn finished(cause: Cause, reason: ThrottleReason, delay_ns: u64) {
 /// Adds to the histogram.
 #[inline(always)]
 pub fn count(cause: Cause, class: u8, reason: u8, bdi: u64, delay_ns: u64) {
-    let key = HistKey { bdi, cause: cause as u8, class, reason, zero: [0; 5] };
+    let key = HistKey {
+        bdi,
+        cause: cause as u8,
+        class,
+        reason,
+        zero: [0; 5],
+    };
     let value = match DELAYS.get_ptr_mut(key) {
         Some(value) => value,
         None => {
-            let Some(zeros) = NO_DELAYS.get(0) else { return };
+            let Some(zeros) = NO_DELAYS.get(0) else {
+                return;
+            };
             let _ = DELAYS.insert(key, zeros, NO_EXIST);
             match DELAYS.get_ptr_mut(key) {
                 Some(value) => value,
@@ -110,7 +138,10 @@ pub fn count(cause: Cause, class: u8, reason: u8, bdi: u64, delay_ns: u64) {
 /// Adds to the task's totals.
 #[inline(always)]
 pub fn total(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
-    let key = TaskKey { tid, cause: cause as u32 };
+    let key = TaskKey {
+        tid,
+        cause: cause as u32,
+    };
     let now = now();
     if let Some(totals) = TASKS.get_ptr_mut(key) {
         // SAFETY: only the task itself writes its own totals.

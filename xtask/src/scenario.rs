@@ -67,6 +67,7 @@ const SLOW: Disk = Disk {
 pub fn all() -> Vec<Scenario> {
     vec![
         netns_livelock(),
+        netns_no_hog(),
         loopback_healthy(),
         loopback_slow_disk(),
         local_slow_disk(),
@@ -142,25 +143,47 @@ fn netns_livelock() -> Scenario {
     Scenario {
         name: "netns-livelock",
         about: "the server in its own network namespace: stops within seconds, every time",
-        kernels: kernels::ALL,
         megabytes: 320,
+        plan: netns_plan(Some(Step::Hog { megabytes: 100 })),
+        ..netns()
+    }
+}
+
+fn netns_no_hog() -> Scenario {
+    Scenario {
+        name: "netns-no-hog",
+        about: "the same with memory to spare",
+        megabytes: 1024,
+        plan: netns_plan(None),
+        ..netns()
+    }
+}
+
+fn netns() -> Scenario {
+    Scenario {
+        name: "",
+        about: "",
+        kernels: kernels::ALL,
+        megabytes: 0,
         disks: vec![FAST],
         qemu: &[],
-        plan: plan([
-            nfs_modules(),
-            disk(),
-            serve(true, 8),
-            mount("10.9.0.2"),
-            Step::Hog { megabytes: 100 },
-            daemon(),
-            watch(3, Until::Over),
-            load("/mnt", 300),
-            watch(60, Until::Confirmed(10)),
-        ]),
+        plan: Plan::default(),
         expect: Expect::Livelock,
         seconds: 150,
         load: 30,
     }
+}
+
+fn netns_plan(hog: Option<Step>) -> Plan {
+    let mut steps = vec![nfs_modules(), disk(), serve(true, 8), mount("10.9.0.2")];
+    steps.extend(hog);
+    steps.extend([
+        daemon(),
+        watch(3, Until::Over),
+        load("/mnt", 300),
+        watch(60, Until::Confirmed(10)),
+    ]);
+    plan(steps)
 }
 
 fn loopback_healthy() -> Scenario {

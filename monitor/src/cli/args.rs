@@ -10,8 +10,9 @@ use crate::kernel::{attach::Settings, signals};
 /// Upper bounds of the histograms' buckets, seconds. Around 0.1 and 0.2 they
 /// tell the two sleeps that matter apart: `congestion_wait`'s 100 ms and
 /// `balance_dirty_pages`' longest pause of 200 ms, each with a jiffy more.
-pub const BUCKETS: [f64; HIST_BUCKETS - 1] =
-    [0.001, 0.005, 0.01, 0.025, 0.05, 0.09, 0.12, 0.19, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+pub const BUCKETS: [f64; HIST_BUCKETS - 1] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.09, 0.12, 0.19, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// Flags NFS server-on-client throttling livelocks, live, from eBPF.
 #[derive(Debug, Parser)]
@@ -72,7 +73,11 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Address and port to serve on; may be given more than once.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9746")]
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9746"
+    )]
     pub listen: Vec<SocketAddr>,
     /// Path under which the metrics are served.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
@@ -121,7 +126,11 @@ impl KernelArgs {
         Settings {
             threshold_ns: u64::try_from(self.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
             bounds_ns: BUCKETS.map(|seconds| {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive constants")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "positive constants"
+                )]
                 let ns = (seconds * 1e9) as u64;
                 ns
             }),
@@ -134,11 +143,19 @@ impl KernelArgs {
 }
 
 fn hook_kind(text: &str) -> Result<String, String> {
-    let mut kinds: Vec<_> =
-        signals::SIGNALS.iter().flat_map(|s| s.ways).flat_map(|w| w.probes).map(|p| p.hook.kind()).collect();
+    let mut kinds: Vec<_> = signals::SIGNALS
+        .iter()
+        .flat_map(|s| s.ways)
+        .flat_map(|w| w.probes)
+        .map(|p| p.hook.kind())
+        .collect();
     kinds.sort_unstable();
     kinds.dedup();
-    if kinds.contains(&text) { Ok(text.to_owned()) } else { Err(format!("must be one of {}", kinds.join(", "))) }
+    if kinds.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be one of {}", kinds.join(", ")))
+    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -61,9 +61,17 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
     let signals: Vec<_> = attached
         .iter()
-        .flat_map(|a| a.reports.iter().map(|report| Line { report: report.clone(), remedy: report.remedy(&a.facts) }))
+        .flat_map(|a| {
+            a.reports.iter().map(|report| Line {
+                report: report.clone(),
+                remedy: report.remedy(&a.facts),
+            })
+        })
         .collect();
-    let blind = attached.is_none() || signals.iter().any(|s| s.report.needed && s.report.state == State::Unavailable);
+    let blind = attached.is_none()
+        || signals
+            .iter()
+            .any(|s| s.report.needed && s.report.state == State::Unavailable);
     let lossy = signals.iter().any(|s| s.report.is_lossy()) || !missing.is_empty();
     let (result, exit_code) = match (blind, lossy) {
         (true, _) => ("cannot monitor", 2),
@@ -71,11 +79,23 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
         (false, false) => ("all signals come in", 0),
     };
     let kernel = attached.map_or_else(
-        || rustix::system::uname().release().to_string_lossy().into_owned(),
+        || {
+            rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned()
+        },
         |a| a.facts.release.clone(),
     );
     let lockdown = attached.and_then(|a| a.facts.lockdown.clone());
-    Found { kernel, lockdown, missing_privileges: missing, signals, result, exit_code }
+    Found {
+        kernel,
+        lockdown,
+        missing_privileges: missing,
+        signals,
+        result,
+        exit_code,
+    }
 }
 
 fn text(found: &Found) -> String {
@@ -97,7 +117,12 @@ fn text(found: &Found) -> String {
     for line in &found.signals {
         signal(&mut out, line);
     }
-    let _ = writeln!(out, "{}{}", if found.signals.is_empty() { "" } else { "\n" }, conclusion(found));
+    let _ = writeln!(
+        out,
+        "{}{}",
+        if found.signals.is_empty() { "" } else { "\n" },
+        conclusion(found)
+    );
     out
 }
 
@@ -130,7 +155,9 @@ fn signal(out: &mut String, line: &Line) {
 fn conclusion(found: &Found) -> &'static str {
     match found.exit_code {
         0 => "All signals come in. Next: throttle-monitor run",
-        1 => "Degraded: livelocks are found, less exactly; see what is lost above. Next: throttle-monitor run",
+        1 => {
+            "Degraded: livelocks are found, less exactly; see what is lost above. Next: throttle-monitor run"
+        }
         _ => "Cannot monitor: see what is missing above.",
     }
 }

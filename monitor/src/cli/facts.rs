@@ -27,6 +27,9 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    println!("{}", serde_json::to_string(&facts).context("facts as JSON")?);
+    println!(
+        "{}",
+        serde_json::to_string(&facts).context("facts as JSON")?
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,8 @@ use aya::{
     Btf, Ebpf, EbpfLoader, GlobalData, include_bytes_aligned,
     maps::Array,
     programs::{
-        Program, ProgramError, tp_btf::BtfTracePointLinkId, fentry::FEntryLinkId, fexit::FExitLinkId,
-        kprobe::KProbeLinkId, trace_point::TracePointLinkId,
+        Program, ProgramError, fentry::FEntryLinkId, fexit::FExitLinkId, kprobe::KProbeLinkId,
+        tp_btf::BtfTracePointLinkId, trace_point::TracePointLinkId,
     },
 };
 use monitor_common::{HIST_BUCKETS, Offsets};
@@ -75,16 +75,35 @@ pub struct Attached {
 pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
     let sysfs = settings.sysfs.clone();
     with_tracefs(&sysfs, |tracefs| {
-        let roots = Roots { procfs: &settings.procfs, sysfs: &settings.sysfs };
+        let roots = Roots {
+            procfs: &settings.procfs,
+            sysfs: &settings.sysfs,
+        };
         let facts = Facts::gather(roots, tracefs);
         let btf = Btf::from_sys_fs().ok();
         let ebpf = load(&settings, btf.as_ref())?;
-        let mut attached = Attached { ebpf, facts, reports: Vec::new(), settings };
+        let mut attached = Attached {
+            ebpf,
+            facts,
+            reports: Vec::new(),
+            settings,
+        };
         attached.write_offsets()?;
-        let mut kernel = Programs { ebpf: &mut attached.ebpf, btf: btf.as_ref(), links: BTreeMap::new() };
+        let mut kernel = Programs {
+            ebpf: &mut attached.ebpf,
+            btf: btf.as_ref(),
+            links: BTreeMap::new(),
+        };
         attached.reports = SIGNALS
             .iter()
-            .map(|signal| plan::attach(signal, &attached.facts, &attached.settings.avoid, &mut kernel))
+            .map(|signal| {
+                plan::attach(
+                    signal,
+                    &attached.facts,
+                    &attached.settings.avoid,
+                    &mut kernel,
+                )
+            })
             .collect();
         Ok(attached)
     })
@@ -114,10 +133,17 @@ impl Attached {
             return Ok(Vec::new());
         }
         with_tracefs(&sysfs, |tracefs| {
-            let roots = Roots { procfs: &self.settings.procfs, sysfs: &self.settings.sysfs };
+            let roots = Roots {
+                procfs: &self.settings.procfs,
+                sysfs: &self.settings.sysfs,
+            };
             self.facts.refresh(roots, tracefs);
             self.write_offsets()?;
-            let mut kernel = Programs { ebpf: &mut self.ebpf, btf: None, links: BTreeMap::new() };
+            let mut kernel = Programs {
+                ebpf: &mut self.ebpf,
+                btf: None,
+                links: BTreeMap::new(),
+            };
             let mut changed = Vec::new();
             for (signal, report) in SIGNALS.iter().zip(&mut self.reports) {
                 if !matches!(report.applies, Applies::OnceLoaded(_)) {
@@ -137,7 +163,10 @@ impl Attached {
 
     fn write_offsets(&mut self) -> Result<(), LoadError> {
         let (offsets, _) = plan::offsets(&self.facts);
-        let map = self.ebpf.map_mut("OFFSETS").ok_or(LoadError::NoMap("OFFSETS"))?;
+        let map = self
+            .ebpf
+            .map_mut("OFFSETS")
+            .ok_or(LoadError::NoMap("OFFSETS"))?;
         Array::<_, Offsets>::try_from(map)
             .and_then(|mut array| array.set(0, offsets, 0))
             .map_err(|error| LoadError::Map("OFFSETS", words(&error)))
@@ -150,7 +179,11 @@ fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
         .btf(btf)
         .override_global("THRESHOLD_NS", &settings.threshold_ns, true)
         .override_global("BOUNDS_NS", GlobalData::from(&settings.bounds_ns[..]), true)
-        .override_global("AYA_LOG_LEVEL", if settings.log { &0xffu8 } else { &0u8 }, true)
+        .override_global(
+            "AYA_LOG_LEVEL",
+            if settings.log { &0xffu8 } else { &0u8 },
+            true,
+        )
         .load(OBJECT)
         .map_err(|error| LoadError::Load(words(&error)))
 }
@@ -159,7 +192,13 @@ fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
 /// 64 KiB by default. Where it may not be raised, loading says so.
 fn raise_memlock() {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    let _ = setrlimit(
+        Resource::Memlock,
+        Rlimit {
+            current: None,
+            maximum: None,
+        },
+    );
 }
 
 /// An error with all its causes, in one line; of the verifier's output only the
@@ -176,7 +215,9 @@ fn words(error: &dyn Error) -> String {
     }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().to_owned();
-    match lines.rfind(|line| !line.starts_with("processed ") && !line.starts_with("verification time")) {
+    match lines
+        .rfind(|line| !line.starts_with("processed ") && !line.starts_with("verification time"))
+    {
         Some(last) => format!("{first} … {last}"),
         None => first,
     }
@@ -199,18 +240,22 @@ struct Programs<'a> {
 
 impl Kernel for Programs<'_> {
     fn attach(&mut self, probe: &Probe) -> Result<(), String> {
-        let program = self
-            .ebpf
-            .program_mut(probe.program)
-            .ok_or_else(|| format!("the eBPF object has no program {}: this binary was built wrong", probe.program))?;
+        let program = self.ebpf.program_mut(probe.program).ok_or_else(|| {
+            format!(
+                "the eBPF object has no program {}: this binary was built wrong",
+                probe.program
+            )
+        })?;
         let link = hang_in(program, probe.hook, self.btf)?;
         self.links.insert(probe.program, link);
         Ok(())
     }
 
     fn detach(&mut self, probe: &Probe) {
-        let (Some(link), Some(program)) = (self.links.remove(probe.program), self.ebpf.program_mut(probe.program))
-        else {
+        let (Some(link), Some(program)) = (
+            self.links.remove(probe.program),
+            self.ebpf.program_mut(probe.program),
+        ) else {
             return;
         };
         let detached = match (program, link) {
@@ -250,7 +295,11 @@ fn hang_in(program: &mut Program, hook: Hook, btf: Option<&Btf>) -> Result<Link,
             once(p.load())?;
             p.attach(name, 0).map(Link::KProbe)
         }
-        _ => return Err("the program is of another type than its hook: this binary was built wrong".into()),
+        _ => {
+            return Err(
+                "the program is of another type than its hook: this binary was built wrong".into(),
+            );
+        }
     }
     .map_err(|error| words(&error))
 }

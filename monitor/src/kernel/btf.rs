@@ -33,31 +33,41 @@ const OFFSETS: &[(&str, &str)] = &[("task_struct", "flags")];
 /// One sentence: the file cannot be read or is no BTF.
 pub fn read(path: &Path) -> Result<BtfFacts, String> {
     let btf = Btf::from_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let functions = signals::functions().filter(|name| knows(&btf, name, |ty| matches!(ty, Type::Func(_))));
-    let tracepoints = signals::btf_tracepoints()
-        .filter(|name| knows(&btf, &format!("btf_trace_{name}"), |ty| matches!(ty, Type::Typedef(_))));
+    let functions =
+        signals::functions().filter(|name| knows(&btf, name, |ty| matches!(ty, Type::Func(_))));
+    let tracepoints = signals::btf_tracepoints().filter(|name| {
+        knows(&btf, &format!("btf_trace_{name}"), |ty| {
+            matches!(ty, Type::Typedef(_))
+        })
+    });
     Ok(BtfFacts {
         functions: functions.map(str::to_owned).collect(),
         tracepoints: tracepoints.map(str::to_owned).collect(),
         offsets: OFFSETS
             .iter()
-            .filter_map(|(name, field)| Some((format!("{name}.{field}"), offset(&btf, name, field)?)))
+            .filter_map(|(name, field)| {
+                Some((format!("{name}.{field}"), offset(&btf, name, field)?))
+            })
             .collect(),
     })
 }
 
 fn knows(btf: &Btf, name: &str, kind: impl Fn(&Type) -> bool) -> bool {
-    btf.resolve_types_by_name(name).is_ok_and(|types| types.iter().any(kind))
+    btf.resolve_types_by_name(name)
+        .is_ok_and(|types| types.iter().any(kind))
 }
 
 /// A field's offset in bytes; fields of anonymous members are not looked for.
 fn offset(btf: &Btf, name: &str, field: &str) -> Option<u32> {
-    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|ty| {
-        let Type::Struct(found) = ty else { return None };
-        found
-            .members
-            .iter()
-            .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == field))
-            .map(|member| member.bit_offset() / 8)
-    })
+    btf.resolve_types_by_name(name)
+        .ok()?
+        .into_iter()
+        .find_map(|ty| {
+            let Type::Struct(found) = ty else { return None };
+            found
+                .members
+                .iter()
+                .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == field))
+                .map(|member| member.bit_offset() / 8)
+        })
 }

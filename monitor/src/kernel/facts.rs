@@ -53,7 +53,10 @@ impl Facts {
     pub fn gather(roots: Roots<'_>, tracefs: Result<&Path, String>) -> Self {
         let btf = super::btf::read(&roots.sysfs.join("kernel/btf/vmlinux"));
         Self {
-            release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            release: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
             formats: tracefs.map(formats),
             kallsyms: btf.is_err().then(|| kallsyms(roots.procfs)).flatten(),
             btf,
@@ -89,7 +92,11 @@ pub fn modules(sysfs: &Path) -> Vec<String> {
     let mut names: Vec<_> = signals::SIGNALS.iter().filter_map(|s| s.module).collect();
     names.sort_unstable();
     names.dedup();
-    names.into_iter().filter(|name| sysfs.join("module").join(name).exists()).map(str::to_owned).collect()
+    names
+        .into_iter()
+        .filter(|name| sysfs.join("module").join(name).exists())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn formats(tracefs: &Path) -> BTreeMap<String, String> {

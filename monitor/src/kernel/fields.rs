@@ -75,7 +75,9 @@ pub const WANTED: &[Wanted] = wanted! {
 /// One sentence that names the needed field that is missing.
 pub fn resolve(tracepoint: &str, fields: &[Field], offsets: &mut Offsets) -> Result<(), String> {
     for wanted in WANTED.iter().filter(|w| w.tracepoint == tracepoint) {
-        let found = fields.iter().find(|f| wanted.names.contains(&f.name.as_str()) && f.size == wanted.size);
+        let found = fields
+            .iter()
+            .find(|f| wanted.names.contains(&f.name.as_str()) && f.size == wanted.size);
         match found.and_then(|f| i32::try_from(f.offset).ok()) {
             Some(offset) => *(wanted.slot)(offsets) = offset,
             None if wanted.needed => {
@@ -99,22 +101,42 @@ mod tests {
     use crate::kernel::format::Field;
 
     fn field(name: &str, offset: u32, size: u32) -> Field {
-        Field { name: name.into(), offset, size }
+        Field {
+            name: name.into(),
+            offset,
+            size,
+        }
     }
 
     #[test]
     fn a_renamed_field_is_found_under_its_new_name() {
         let mut offsets = Offsets::UNKNOWN;
-        let fields = [field("bdi", 8, 32), field("pause", 112, 8), field("paused", 104, 8), field("wb_dirty", 80, 8)];
+        let fields = [
+            field("bdi", 8, 32),
+            field("pause", 112, 8),
+            field("paused", 104, 8),
+            field("wb_dirty", 80, 8),
+        ];
         resolve("writeback/balance_dirty_pages", &fields, &mut offsets).unwrap();
         assert_eq!(offsets.bdp_bdi_dirty, 80);
-        assert_eq!(offsets.bdp_limit, -1, "a field that is not there stays unknown");
+        assert_eq!(
+            offsets.bdp_limit, -1,
+            "a field that is not there stays unknown"
+        );
     }
 
     #[test]
     fn a_needed_field_of_another_size_is_missing() {
         let fields = [field("usec_delayed", 12, 8)];
-        let error = resolve("writeback/writeback_congestion_wait", &fields, &mut Offsets::UNKNOWN.clone()).unwrap_err();
-        assert!(error.contains("no field usec_delayed of 4 bytes"), "{error}");
+        let error = resolve(
+            "writeback/writeback_congestion_wait",
+            &fields,
+            &mut Offsets::UNKNOWN.clone(),
+        )
+        .unwrap_err();
+        assert!(
+            error.contains("no field usec_delayed of 4 bytes"),
+            "{error}"
+        );
     }
 }

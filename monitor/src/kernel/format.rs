@@ -35,7 +35,12 @@ pub fn parse(text: &str) -> Result<Vec<Field>, FormatError> {
         .enumerate()
         .map(|(index, line)| (index, line.trim()))
         .filter(|(_, line)| line.starts_with("field:"))
-        .map(|(index, line)| field(line).ok_or_else(|| FormatError { line: index + 1, text: line.to_owned() }))
+        .map(|(index, line)| {
+            field(line).ok_or_else(|| FormatError {
+                line: index + 1,
+                text: line.to_owned(),
+            })
+        })
         .collect()
 }
 
@@ -52,8 +57,17 @@ fn field(line: &str) -> Option<Field> {
         }
     }
     // The last word of the declaration, without an array's brackets.
-    let name = declaration.split('[').next()?.split_whitespace().last()?.trim_start_matches('*');
-    (!name.is_empty()).then_some(Field { name: name.to_owned(), offset: offset?, size: size? })
+    let name = declaration
+        .split('[')
+        .next()?
+        .split_whitespace()
+        .last()?
+        .trim_start_matches('*');
+    (!name.is_empty()).then_some(Field {
+        name: name.to_owned(),
+        offset: offset?,
+        size: size?,
+    })
 }
 
 #[cfg(test)]
@@ -66,13 +80,25 @@ mod tests {
                     \tfield:const void * head_base;\toffset:40;\tsize:8;\tsigned:0;\n\
                     \tfield:unsigned long limit;\toffset:48;\tsize:8;\tsigned:0;\n\nprint fmt: \"field:\", REC->x\n";
         let fields = parse(text).unwrap();
-        let seen: Vec<_> = fields.iter().map(|f| (f.name.as_str(), f.offset, f.size)).collect();
-        assert_eq!(seen, [("bdi", 8, 32), ("head_base", 40, 8), ("limit", 48, 8)]);
+        let seen: Vec<_> = fields
+            .iter()
+            .map(|f| (f.name.as_str(), f.offset, f.size))
+            .collect();
+        assert_eq!(
+            seen,
+            [("bdi", 8, 32), ("head_base", 40, 8), ("limit", 48, 8)]
+        );
     }
 
     #[test]
     fn a_field_without_an_offset_is_an_error_that_names_the_line() {
         let error = parse("format:\n\tfield:int x;\tsize:4;\n").unwrap_err();
-        assert_eq!(error, FormatError { line: 2, text: "field:int x;\tsize:4;".into() });
+        assert_eq!(
+            error,
+            FormatError {
+                line: 2,
+                text: "field:int x;\tsize:4;".into()
+            }
+        );
     }
 }

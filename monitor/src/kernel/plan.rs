@@ -41,7 +41,12 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
             bad.insert(tracepoint.clone(), why);
         }
     }
-    if let Some(offset) = facts.btf.as_ref().ok().and_then(|btf| btf.offsets.get(TASK_FLAGS)) {
+    if let Some(offset) = facts
+        .btf
+        .as_ref()
+        .ok()
+        .and_then(|btf| btf.offsets.get(TASK_FLAGS))
+    {
         offsets.task_flags = i32::try_from(*offset).unwrap_or(-1);
     }
     (offsets, bad)
@@ -50,7 +55,9 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
 /// Why a way cannot be tried; `None`: it can.
 #[must_use]
 pub fn obstacle(way: &Way, facts: &Facts, avoid: &[String]) -> Option<String> {
-    way.probes.iter().find_map(|probe| hook_obstacle(probe.hook, facts, avoid))
+    way.probes
+        .iter()
+        .find_map(|probe| hook_obstacle(probe.hook, facts, avoid))
 }
 
 fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> {
@@ -77,13 +84,16 @@ fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> 
             Err(why) => Some(format!("no BTF: {why}")),
             Ok(_) => missing_function(name, facts),
         },
-        Hook::Kprobe(_) | Hook::Kretprobe(_) if !facts.kprobes => Some("this kernel is built without kprobes".into()),
+        Hook::Kprobe(_) | Hook::Kretprobe(_) if !facts.kprobes => {
+            Some("this kernel is built without kprobes".into())
+        }
         Hook::Kprobe(name) | Hook::Kretprobe(name) => missing_function(name, facts),
     }
 }
 
 fn missing_function(name: &str, facts: &Facts) -> Option<String> {
-    (!facts.has_function(name)).then(|| format!("this kernel has no function {name}, or inlined it"))
+    (!facts.has_function(name))
+        .then(|| format!("this kernel has no function {name}, or inlined it"))
 }
 
 /// Whether the signal can come at all on this kernel, now or later.
@@ -92,19 +102,25 @@ pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
     let Ok(formats) = &facts.formats else {
         return Applies::Yes;
     };
-    let mut hooks = signal.ways.iter().flat_map(|way| way.probes).map(|probe| probe.hook);
+    let mut hooks = signal
+        .ways
+        .iter()
+        .flat_map(|way| way.probes)
+        .map(|probe| probe.hook);
     let here = hooks.any(|hook| match hook {
         Hook::Tracepoint(group, name) => formats.contains_key(&format!("{group}/{name}")),
         Hook::BtfTracepoint(_) => false,
-        Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => facts.has_function(name),
+        Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
+            facts.has_function(name)
+        }
     });
     match (here, signal.module) {
         (true, _) => Applies::Yes,
         (false, Some(module)) if facts.modules.iter().any(|m| m == module) => Applies::Yes,
         (false, Some(module)) if facts.loads_modules => Applies::OnceLoaded(module.to_owned()),
-        (false, Some(module)) => {
-            Applies::No(format!("this kernel has no {module}: it is neither built in nor can modules be loaded"))
-        }
+        (false, Some(module)) => Applies::No(format!(
+            "this kernel has no {module}: it is neither built in nor can modules be loaded"
+        )),
         (false, None) => match signal.replaced_by {
             Some(other) => Applies::No(format!("this kernel does not have it; it has {other}")),
             None => Applies::Yes,
@@ -113,7 +129,12 @@ pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
 }
 
 /// Tries the ways of a signal in order; the first that attaches whole is kept.
-pub fn attach(signal: &Signal, facts: &Facts, avoid: &[String], kernel: &mut impl Kernel) -> SignalReport {
+pub fn attach(
+    signal: &Signal,
+    facts: &Facts,
+    avoid: &[String],
+    kernel: &mut impl Kernel,
+) -> SignalReport {
     let applies = applies(signal, facts);
     let mut report = SignalReport::new(signal, applies);
     if !matches!(report.applies, Applies::Yes) {
@@ -124,7 +145,11 @@ pub fn attach(signal: &Signal, facts: &Facts, avoid: &[String], kernel: &mut imp
         match obstacle(way, facts, avoid).map_or_else(|| hold(way, &mut held, kernel), Err) {
             Ok(()) => {
                 report.strategy = way.strategy.into();
-                report.state = if way.loses.is_empty() { State::Attached } else { State::Degraded };
+                report.state = if way.loses.is_empty() {
+                    State::Attached
+                } else {
+                    State::Degraded
+                };
                 way.loses.clone_into(&mut report.loses);
                 report.rank = Some(rank);
                 release(&mut held, way, kernel);

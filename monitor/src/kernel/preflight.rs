@@ -62,7 +62,8 @@ impl Privileges {
         const AS_ROOT: &str = "run as root (sudo throttle-monitor ...), or give the process CAP_BPF, CAP_PERFMON, \
                                CAP_SYS_RESOURCE, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (systemd: \
                                AmbientCapabilities=; Kubernetes: securityContext.capabilities.add)";
-        const PERF: &str = "the eBPF programs cannot be attached to tracepoints, so nothing can be monitored";
+        const PERF: &str =
+            "the eBPF programs cannot be attached to tracepoints, so nothing can be monitored";
         let all = [
             (
                 self.bpf || self.sys_admin,
@@ -75,7 +76,12 @@ impl Privileges {
             ),
             (
                 self.perfmon || self.sys_admin,
-                Missing { privilege: "CAP_PERFMON", loses: PERF, remedy: AS_ROOT, fatal: true },
+                Missing {
+                    privilege: "CAP_PERFMON",
+                    loses: PERF,
+                    remedy: AS_ROOT,
+                    fatal: true,
+                },
             ),
             (
                 self.reads_all,
@@ -117,7 +123,10 @@ impl Privileges {
                 },
             ),
         ];
-        all.into_iter().filter(|(has, _)| !has).map(|(_, missing)| missing).collect()
+        all.into_iter()
+            .filter(|(has, _)| !has)
+            .map(|(_, missing)| missing)
+            .collect()
     }
 }
 
@@ -136,9 +145,16 @@ mod tests {
 
     #[test]
     fn an_ordinary_user_is_told_what_cannot_be_done_and_what_to_do() {
-        let missing = Privileges { host_pids: Some(true), ..Privileges::default() }.missing();
+        let missing = Privileges {
+            host_pids: Some(true),
+            ..Privileges::default()
+        }
+        .missing();
         assert_eq!(missing[0].privilege, "CAP_BPF");
-        assert!(missing[0].fatal && missing[0].remedy.contains("root"), "{missing:?}");
+        assert!(
+            missing[0].fatal && missing[0].remedy.contains("root"),
+            "{missing:?}"
+        );
     }
 
     #[test]
@@ -156,7 +172,16 @@ mod tests {
 
     #[test]
     fn a_pid_namespace_of_its_own_is_no_reason_to_stop() {
-        let missing = Privileges { host_pids: Some(false), sys_admin: true, ..Privileges::default() }.missing();
-        assert!(missing.iter().any(|m| m.privilege.contains("pid namespace") && !m.fatal));
+        let missing = Privileges {
+            host_pids: Some(false),
+            sys_admin: true,
+            ..Privileges::default()
+        }
+        .missing();
+        assert!(
+            missing
+                .iter()
+                .any(|m| m.privilege.contains("pid namespace") && !m.fatal)
+        );
     }
 }

@@ -45,7 +45,11 @@ impl SignalReport {
     /// Before any way was tried.
     #[must_use]
     pub fn new(signal: &Signal, applies: Applies) -> Self {
-        let loses = if matches!(applies, Applies::No(_)) { "" } else { signal.loses };
+        let loses = if matches!(applies, Applies::No(_)) {
+            ""
+        } else {
+            signal.loses
+        };
         Self {
             signal: signal.name.into(),
             shows: signal.shows.into(),
@@ -81,7 +85,11 @@ impl SignalReport {
     /// The same in short, for the observation.
     #[must_use]
     pub fn status(&self) -> SignalStatus {
-        SignalStatus { signal: self.signal.clone(), strategy: self.strategy.clone(), state: self.state }
+        SignalStatus {
+            signal: self.signal.clone(),
+            strategy: self.strategy.clone(),
+            state: self.state,
+        }
     }
 
     /// What a person can do about it; `None`: nothing needs to be done.
@@ -89,9 +97,9 @@ impl SignalReport {
     pub fn remedy(&self, facts: &Facts) -> Option<String> {
         match &self.applies {
             Applies::No(_) => None,
-            Applies::OnceLoaded(module) => {
-                Some(format!("nothing: it attaches by itself within two ticks after {module} is loaded"))
-            }
+            Applies::OnceLoaded(module) => Some(format!(
+                "nothing: it attaches by itself within two ticks after {module} is loaded"
+            )),
             Applies::Yes if !self.is_lossy() => None,
             Applies::Yes => Some(remedy(self, facts)),
         }
@@ -99,7 +107,12 @@ impl SignalReport {
 }
 
 fn remedy(report: &SignalReport, facts: &Facts) -> String {
-    let words: String = report.refused.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
+    let words: String = report
+        .refused
+        .iter()
+        .map(|(_, why)| why.as_str())
+        .collect::<Vec<_>>()
+        .join("; ");
     if facts.formats.is_err() {
         "mount tracefs (mount -t tracefs tracefs /sys/kernel/tracing), or run with CAP_SYS_ADMIN so that it can be \
          mounted for the daemon alone"

@@ -72,7 +72,10 @@ pub struct Signal {
 }
 
 const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
-    Probe { program, hook: Hook::Tracepoint(group, name) }
+    Probe {
+        program,
+        hook: Hook::Tracepoint(group, name),
+    }
 }
 
 macro_rules! sleep_signal {
@@ -86,8 +89,14 @@ macro_rules! sleep_signal {
                     strategy: "tracepoint+fentry",
                     probes: &[
                         tp($done, $group, $tracepoint),
-                        Probe { program: concat!($name, "_fexit"), hook: Hook::Fexit($name) },
-                        Probe { program: concat!($name, "_fentry"), hook: Hook::Fentry($name) },
+                        Probe {
+                            program: concat!($name, "_fexit"),
+                            hook: Hook::Fexit($name),
+                        },
+                        Probe {
+                            program: concat!($name, "_fentry"),
+                            hook: Hook::Fentry($name),
+                        },
                     ],
                     loses: "",
                 },
@@ -95,8 +104,14 @@ macro_rules! sleep_signal {
                     strategy: "tracepoint+kprobe",
                     probes: &[
                         tp($done, $group, $tracepoint),
-                        Probe { program: concat!($name, "_kretprobe"), hook: Hook::Kretprobe($name) },
-                        Probe { program: concat!($name, "_kprobe"), hook: Hook::Kprobe($name) },
+                        Probe {
+                            program: concat!($name, "_kretprobe"),
+                            hook: Hook::Kretprobe($name),
+                        },
+                        Probe {
+                            program: concat!($name, "_kprobe"),
+                            hook: Hook::Kprobe($name),
+                        },
                     ],
                     loses: "",
                 },
@@ -123,8 +138,14 @@ macro_rules! pair_signal {
                 Way {
                     strategy: "btf-tracepoint",
                     probes: &[
-                        Probe { program: concat!($name, "_btf_end"), hook: Hook::BtfTracepoint($end) },
-                        Probe { program: concat!($name, "_btf_begin"), hook: Hook::BtfTracepoint($begin) },
+                        Probe {
+                            program: concat!($name, "_btf_end"),
+                            hook: Hook::BtfTracepoint($end),
+                        },
+                        Probe {
+                            program: concat!($name, "_btf_begin"),
+                            hook: Hook::BtfTracepoint($begin),
+                        },
                     ],
                     loses: "",
                 },
@@ -160,7 +181,11 @@ macro_rules! counting_signal {
 
 /// In a way, the probe of an exit stands before that of its entry, so that no
 /// entry is kept whose exit is not seen.
-const PAUSE: Probe = tp("balance_dirty_pages_pause", "writeback", "balance_dirty_pages");
+const PAUSE: Probe = tp(
+    "balance_dirty_pages_pause",
+    "writeback",
+    "balance_dirty_pages",
+);
 const CONGESTION_GONE: &str = "reclaim_throttle, since 5.16";
 
 /// Every signal.
@@ -173,7 +198,10 @@ pub const SIGNALS: &[Signal] = &[
             Way {
                 strategy: "tracepoint+fexit",
                 probes: &[
-                    Probe { program: "balance_dirty_pages_fexit", hook: Hook::Fexit("balance_dirty_pages") },
+                    Probe {
+                        program: "balance_dirty_pages_fexit",
+                        hook: Hook::Fexit("balance_dirty_pages"),
+                    },
                     PAUSE,
                 ],
                 loses: "",
@@ -181,7 +209,10 @@ pub const SIGNALS: &[Signal] = &[
             Way {
                 strategy: "tracepoint+kretprobe",
                 probes: &[
-                    Probe { program: "balance_dirty_pages_kretprobe", hook: Hook::Kretprobe("balance_dirty_pages") },
+                    Probe {
+                        program: "balance_dirty_pages_kretprobe",
+                        hook: Hook::Kretprobe("balance_dirty_pages"),
+                    },
                     PAUSE,
                 ],
                 loses: "",
@@ -297,7 +328,10 @@ pub const SIGNALS: &[Signal] = &[
         "nfs",
         "the client's progress is not seen",
         None,
-        [("nfs_writeback_done", "nfs_writeback_done"), ("nfs_initiate_write", "nfs_initiate_write")]
+        [
+            ("nfs_writeback_done", "nfs_writeback_done"),
+            ("nfs_initiate_write", "nfs_initiate_write")
+        ]
     ),
     counting_signal!(
         "nfs_client_commits",
@@ -305,7 +339,10 @@ pub const SIGNALS: &[Signal] = &[
         "nfs",
         "the client's COMMIT calls are not seen",
         None,
-        [("nfs_commit_done", "nfs_commit_done"), ("nfs_initiate_commit", "nfs_initiate_commit")]
+        [
+            ("nfs_commit_done", "nfs_commit_done"),
+            ("nfs_initiate_commit", "nfs_initiate_commit")
+        ]
     ),
     counting_signal!(
         "nfsd_writes",
@@ -322,25 +359,43 @@ pub const SIGNALS: &[Signal] = &[
 ];
 
 fn hooks() -> impl Iterator<Item = Hook> {
-    SIGNALS.iter().flat_map(|s| s.ways).flat_map(|w| w.probes).map(|p| p.hook)
+    SIGNALS
+        .iter()
+        .flat_map(|s| s.ways)
+        .flat_map(|w| w.probes)
+        .map(|p| p.hook)
 }
 
 /// Functions that some way probes.
 pub fn functions() -> impl Iterator<Item = &'static str> {
     unique(hooks().filter_map(|hook| match hook {
-        Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => Some(name),
+        Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
+            Some(name)
+        }
         Hook::Tracepoint(..) | Hook::BtfTracepoint(_) => None,
     }))
 }
 
 /// Tracepoints that some way attaches by BTF.
 pub fn btf_tracepoints() -> impl Iterator<Item = &'static str> {
-    unique(hooks().filter_map(|hook| if let Hook::BtfTracepoint(name) = hook { Some(name) } else { None }))
+    unique(hooks().filter_map(|hook| {
+        if let Hook::BtfTracepoint(name) = hook {
+            Some(name)
+        } else {
+            None
+        }
+    }))
 }
 
 /// Tracepoints, as (group, name), that some way attaches.
 pub fn tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    unique(hooks().filter_map(|hook| if let Hook::Tracepoint(group, name) = hook { Some((group, name)) } else { None }))
+    unique(hooks().filter_map(|hook| {
+        if let Hook::Tracepoint(group, name) = hook {
+            Some((group, name))
+        } else {
+            None
+        }
+    }))
 }
 
 fn unique<T: Ord + Copy>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {

@@ -21,7 +21,10 @@ const PLACES: [&str; 2] = ["kernel/tracing", "kernel/debug/tracing"];
 /// namespace of its own, in which tracefs is mounted over
 /// `/sys/kernel/tracing`. The namespace goes with the thread; nobody else ever
 /// sees the mount, and it pins none of the machine's.
-pub fn with_tracefs<T: Send>(sysfs: &Path, work: impl FnOnce(Result<&Path, String>) -> T + Send) -> T {
+pub fn with_tracefs<T: Send>(
+    sysfs: &Path,
+    work: impl FnOnce(Result<&Path, String>) -> T + Send,
+) -> T {
     if let Some(path) = mounted(sysfs) {
         return work(Ok(&path));
     }
@@ -40,7 +43,10 @@ pub fn with_tracefs<T: Send>(sysfs: &Path, work: impl FnOnce(Result<&Path, Strin
 }
 
 fn mounted(sysfs: &Path) -> Option<PathBuf> {
-    PLACES.iter().map(|place| sysfs.join(place)).find(|path| path.join("events").is_dir())
+    PLACES
+        .iter()
+        .map(|place| sysfs.join(place))
+        .find(|path| path.join("events").is_dir())
 }
 
 fn mount_privately() -> io::Result<&'static Path> {
@@ -48,7 +54,16 @@ fn mount_privately() -> io::Result<&'static Path> {
     // SAFETY: this thread opened no file and spawned no other; what it
     // unshares are its root directory and its mounts, not file descriptors.
     unsafe { unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS) }?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    mount("tracefs", path, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )?;
+    mount(
+        "tracefs",
+        path,
+        "tracefs",
+        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+        None,
+    )?;
     Ok(path)
 }

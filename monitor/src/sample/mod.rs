@@ -11,7 +11,7 @@ mod observation;
 mod sampler;
 
 pub use observation::{
-    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus, StalledTask,
-    State, TaskDelay, ThreadState, Waiting,
+    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus,
+    StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
 pub use sampler::{Sampler, Tick};
