@@ -11,7 +11,7 @@ use prometheus::{Result, TextEncoder};
 /// The most series of a family of counters or gauges.
 pub const MAX_SERIES: usize = 256;
 /// The most series of a family of histograms, each of some twenty lines.
-pub const MAX_HISTOGRAMS: usize = 256;
+pub const MAX_HISTOGRAMS: usize = 128;
 /// The longest label value, bytes; what is longer ends in an ellipsis.
 pub const MAX_LABEL_LEN: usize = 200;
 
@@ -108,22 +108,20 @@ impl Family {
     }
 
     /// Room for one more series with these labels, unless it is there already.
-    /// What is refused allocates nothing: there may be thousands of those.
+    /// A full family refuses at once: there may be thousands.
     fn admit(&mut self, labels: &[(&str, &str)], most: usize) -> Option<Metric> {
         self.labelled |= !labels.is_empty();
-        let mut hasher = DefaultHasher::new();
-        for &(_, value) in labels {
-            clip(value).hash(&mut hasher);
-        }
-        let identity = hasher.finish();
-        if self.seen.contains(&identity) {
-            return None;
-        }
         if self.series.len() >= most {
             self.dropped += 1;
             return None;
         }
-        self.seen.insert(identity);
+        let mut hasher = DefaultHasher::new();
+        for &(_, value) in labels {
+            clip(value).hash(&mut hasher);
+        }
+        if !self.seen.insert(hasher.finish()) {
+            return None;
+        }
         let pairs = labels.iter().map(|&(name, value)| label(name, value));
         Some(Metric::from_label(pairs.collect()))
     }
