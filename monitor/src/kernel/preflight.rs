@@ -21,6 +21,10 @@ pub struct Missing {
 
 /// Facts about this process; `None` is "could not be told".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one capability, had or not"
+)]
 pub struct Privileges {
     /// `CAP_SYS_ADMIN`, which includes the next two.
     pub sys_admin: bool,
