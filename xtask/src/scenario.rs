@@ -144,7 +144,9 @@ fn netns_livelock() -> Scenario {
         name: "netns-livelock",
         about: "the server in its own network namespace: stops within seconds, every time",
         megabytes: 320,
-        plan: netns_plan(Some(Step::Hog { megabytes: 100 })),
+        // With less of a hog 6.1 crawls for a quarter of a minute before it
+        // stops; the others stop in two seconds either way.
+        plan: netns_plan(Some(Step::Hog { megabytes: 150 })),
         ..netns()
     }
 }
@@ -153,6 +155,8 @@ fn netns_no_hog() -> Scenario {
     Scenario {
         name: "netns-no-hog",
         about: "the same with memory to spare",
+        // 6.1 goes on for half a minute: too long to wait for in each run.
+        kernels: &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest],
         megabytes: 1024,
         plan: netns_plan(None),
         ..netns()
