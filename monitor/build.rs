@@ -2,7 +2,7 @@
 //!
 //! `THROTTLE_MONITOR_BPF_TOOLCHAIN` names the rustup toolchain: `nightly`
 //! (with `rust-src`) unless said otherwise. `./dev` finds the right one.
-use std::env;
+use std::{env, process::Command};
 
 use anyhow::Context as _;
 use aya_build::{Package, Toolchain};
@@ -10,6 +10,7 @@ use aya_build::{Package, Toolchain};
 const TOOLCHAIN: &str = "THROTTLE_MONITOR_BPF_TOOLCHAIN";
 
 fn main() -> anyhow::Result<()> {
+    println!("cargo:rustc-env=THROTTLE_MONITOR_REVISION={}", revision());
     println!("cargo:rerun-if-env-changed={TOOLCHAIN}");
     println!("cargo:rerun-if-changed=../monitor-common");
     let toolchain = env::var(TOOLCHAIN).unwrap_or_else(|_| "nightly".into());
@@ -27,4 +28,15 @@ fn main() -> anyhow::Result<()> {
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../monitor-ebpf");
     aya_build::build_ebpf([Package { name: "monitor-ebpf", root_dir, ..Default::default() }], toolchain)
         .context("the eBPF programs did not build; `./dev build` installs the compiler and bpf-linker that they need")
+}
+
+/// The commit that is built, `unknown` outside a checkout.
+fn revision() -> String {
+    println!("cargo:rerun-if-changed=../.git/HEAD");
+    println!("cargo:rerun-if-changed=../.git/logs/HEAD");
+    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "unknown".into(),
+    }
 }

@@ -26,6 +26,11 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon in the foreground.
+    ///
+    /// Serves metrics and JSON over HTTP, writes changes of the verdict to the
+    /// log. Exit code 0: stopped by SIGTERM or SIGINT; 2: cannot start.
+    Run(RunArgs),
     /// Tell what this kernel and these privileges allow, per signal.
     ///
     /// Attaches everything for a moment, as `run` would. Exit code 0: all; 1:

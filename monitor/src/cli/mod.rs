@@ -3,6 +3,8 @@
 mod args;
 mod check;
 mod facts;
+mod run;
+mod tick;
 
 use std::process::ExitCode;
 
@@ -12,6 +14,7 @@ use clap::Parser as _;
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match args::Cli::parse().command {
+        args::Command::Run(args) => run::run(&args),
         args::Command::Check(args) => check::check(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };

@@ -1,12 +1,15 @@
-//! Stub.
-/// Stub.
-pub mod log {
-    /// x
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-    pub enum LogFormat {
-        /// logfmt
-        Logfmt,
-        /// json
-        Json,
-    }
-}
+//! Metrics, HTTP and the log: shows what the tick published, decides nothing.
+//!
+//! The tick thread owns a [`snapshot::Publisher`]; everything that is served
+//! comes from the [`snapshot::Snapshot`] that it published last. The serving
+//! path reads neither /proc nor maps and never waits for the tick.
+
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod ready;
+pub mod snapshot;
+
+#[cfg(test)]
+mod testing;

@@ -110,6 +110,12 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
 }
 
 impl Attached {
+    /// What the programs were told.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Attaches the signals whose module was loaded meanwhile. Returns the
     /// reports that changed. Cheap when there is nothing to do: one look into
     /// `/sys/module` for each module waited for.

@@ -69,6 +69,19 @@ impl SignalReport {
         self.state != State::Attached && self.applies == Applies::Yes
     }
 
+    /// The better ways and why each was not taken, in one line.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match &self.applies {
+            Applies::No(why) => why.clone(),
+            Applies::OnceLoaded(module) => format!("the module {module} is not loaded"),
+            Applies::Yes => {
+                let refused = self.refused.iter().map(|(strategy, why)| format!("not by {strategy}: {why}"));
+                refused.collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
     /// The same in short, for the observation.
     #[must_use]
     pub fn status(&self) -> SignalStatus {

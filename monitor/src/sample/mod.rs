@@ -1,8 +1,17 @@
 //! One tick: read maps, /proc, /sys and debugfs into an [`Observation`].
+//!
+//! Nothing here touches a path on a mounted file system other than procfs,
+//! sysfs and debugfs: no `statfs`, no `stat` of a mount point.
 
+mod bdis;
+mod maps;
+mod memory;
+mod nfsd;
 mod observation;
+mod sampler;
 
 pub use observation::{
     Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus,
     StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
+pub use sampler::{Sampler, Tick};

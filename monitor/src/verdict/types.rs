@@ -98,6 +98,28 @@ pub struct Conditions {
     pub closing_edge: Condition,
 }
 
+impl Conditions {
+    /// All four, by the names that they have in JSON.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, &Condition); 4] {
+        [
+            ("demand", &self.demand),
+            ("no_progress", &self.no_progress),
+            ("blockage", &self.blockage),
+            ("closing_edge", &self.closing_edge),
+        ]
+    }
+
+    /// How many of them hold for certain.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.all()
+            .iter()
+            .filter(|(_, condition)| condition.holds == Some(true))
+            .count()
+    }
+}
+
 /// What is to be said of one (loop, signature) now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -1,0 +1,157 @@
+//! `run`: the daemon.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{args::BUCKETS, args::RunArgs, tick::Ticker};
+use crate::{
+    export::{
+        http, log,
+        snapshot::{Daemon, Publisher, Shared},
+    },
+    kernel::{
+        attach::{self, Attached},
+        preflight::Privileges,
+    },
+    sample::{Sampler, State},
+    verdict::{Engine, Thresholds},
+};
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What keeps it from starting.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let _log = log::init(&args.log_level, args.log_format)?;
+    preflight(args)?;
+    // Before the programs are loaded: a port in use costs nothing then.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
+    let listeners = runtime.block_on(listen(&args.listen))?;
+
+    let thresholds = Thresholds { confirm: args.confirm, ..Thresholds::default() };
+    thresholds.check()?;
+    let mut attached = attach::attach_all(args.kernel.settings())?;
+    tell(&attached);
+    let publisher = Publisher::new(Daemon {
+        version: env!("CARGO_PKG_VERSION").into(),
+        revision: env!("THROTTLE_MONITOR_REVISION").into(),
+        kernel: attached.facts.release.clone(),
+        interval: args.interval,
+        bounds: BUCKETS,
+    });
+    let shared = publisher.shared();
+    let sampler = Sampler::new(&mut attached)?;
+    outlive_the_hang();
+    let (stop, stopped) = mpsc::channel();
+    let ticker = Ticker::new(attached, sampler, Engine::new(thresholds), publisher, args.interval);
+    let ticking = thread::Builder::new()
+        .name("tick".into())
+        .spawn(move || ticker.run(&stopped))
+        .context("the thread that ticks could not be started")?;
+
+    let served = runtime.block_on(serve(listeners, args.telemetry_path.clone(), shared));
+    drop(stop);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if ticking.join().is_err() {
+        anyhow::bail!("the thread that ticks panicked: this is a bug");
+    }
+    served?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn preflight(args: &RunArgs) -> anyhow::Result<()> {
+    for missing in Privileges::of_this_process(&args.kernel.procfs).missing() {
+        if missing.fatal {
+            anyhow::bail!("{} is missing: {}. To do: {}", missing.privilege, missing.loses, missing.remedy);
+        }
+        tracing::warn!(privilege = missing.privilege, lost = missing.loses, remedy = missing.remedy, "missing");
+    }
+    Ok(())
+}
+
+/// The daemon must go on when the node does not: its memory stays in, and its
+/// own allocations do not wait for writeback. To be called once everything is
+/// loaded: reading the kernel's BTF takes some 40 MB for a moment, which must be
+/// given back first, because locked memory cannot be.
+fn outlive_the_hang() {
+    // SAFETY: glibc's own, without arguments that matter; it takes the
+    // allocator's locks as malloc does.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    use rustix::{
+        mm::{MlockAllFlags, mlockall},
+        process::{Resource, Rlimit, configure_io_flusher_behavior, setrlimit},
+    };
+    // On fault, so that thread stacks do not come in whole.
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
+        tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
+    }
+    if let Err(error) = configure_io_flusher_behavior(true) {
+        tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
+    }
+}
+
+async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!(
+                "cannot listen on {address} (--web.listen-address): is another throttle-monitor running, or the \
+                 address not this host's?"
+            )
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+async fn serve(listeners: Vec<TcpListener>, path: String, shared: Arc<Shared>) -> anyhow::Result<()> {
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, path, "listening");
+        }
+    }
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(http::serve(listeners, path, shared, shutdown).await?)
+}
+
+/// Says once how each signal is attached.
+fn tell(attached: &Attached) {
+    for report in &attached.reports {
+        if report.is_lossy() {
+            tracing::warn!(
+                signal = %report.signal,
+                strategy = %report.strategy,
+                state = report.state.as_str(),
+                lost = report.loses,
+                reason = report.why(),
+                "signal"
+            );
+        } else {
+            let reason = if report.state == State::Attached { String::new() } else { report.why() };
+            tracing::info!(signal = %report.signal, strategy = %report.strategy, reason, "signal");
+        }
+    }
+}

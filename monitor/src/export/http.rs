@@ -1,0 +1,166 @@
+//! HTTP: serves the newest snapshot to people and to Prometheus.
+//!
+//! hyper is driven here and not by `axum::serve`, which sets neither a timer
+//! (so that a client that never ends its headers stays for ever) nor a limit
+//! of connections, and whose graceful shutdown has no end.
+
+mod api;
+mod page;
+mod routes;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::snapshot::Shared;
+
+pub use routes::{PathError, check_telemetry_path};
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections, all listeners together; the next ones wait in the kernel.
+    connections: usize,
+    /// To send the request line and headers, from the connection's start or
+    /// the end of the request before.
+    headers: Duration,
+    /// Life of a connection: one whose client no longer reads ends as well.
+    age: Duration,
+    /// For the requests under way once a connection is to end.
+    drain: Duration,
+    /// Request line and headers, bytes.
+    buffer: usize,
+}
+
+const LIMITS: Limits = Limits {
+    connections: 64,
+    headers: Duration::from_secs(10),
+    age: Duration::from_mins(2),
+    drain: Duration::from_secs(2),
+    buffer: 16 * 1024,
+};
+
+/// Pause after an `accept` that failed, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves on all listeners until `shutdown`, then gives the requests under way
+/// two seconds.
+///
+/// # Errors
+///
+/// When `telemetry_path` cannot be served, before anything is accepted; see
+/// [`check_telemetry_path`].
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    telemetry_path: String,
+    shared: Arc<Shared>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), PathError> {
+    serve_within(LIMITS, listeners, telemetry_path, shared, shutdown).await
+}
+
+async fn serve_within(
+    limits: Limits,
+    listeners: Vec<TcpListener>,
+    telemetry_path: String,
+    shared: Arc<Shared>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), PathError> {
+    let router = routes::router(&telemetry_path, shared)?;
+    let (stop, stopped) = watch::channel(false);
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(listen(
+            limits,
+            listener,
+            router.clone(),
+            Arc::clone(&slots),
+            stopped.clone(),
+        ));
+    }
+    shutdown.await;
+    stop.send_replace(true);
+    while accepting.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Accepts until it is to stop, then waits for its connections.
+async fn listen(
+    limits: Limits,
+    listener: TcpListener,
+    router: Router,
+    slots: Arc<Semaphore>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stopped.wait_for(|&stop| stop) => break,
+        };
+        let (router, stopped) = (router.clone(), stopped.clone());
+        connections.spawn(async move {
+            let (stream, _slot) = accepted;
+            connection(limits, stream, router, stopped).await;
+        });
+    }
+    drop(listener);
+    // Each ends by itself within `drain`; dropping the set ends the rest.
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection, with its slot, which comes first: without one nothing
+/// is accepted, and a dropped future loses no connection.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    loop {
+        // The semaphore is never closed.
+        let slot = Arc::clone(slots).acquire_owned().await.ok();
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an HTTP connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection until it ends, is too old, or all are to end.
+async fn connection(
+    limits: Limits,
+    stream: TcpStream,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .max_buf_size(limits.buffer)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = pin!(serving);
+    tokio::select! {
+        // A client that hung up or spoke no HTTP is nobody's business.
+        _ = serving.as_mut() => return,
+        _ = stopped.wait_for(|&stop| stop) => {}
+        () = sleep(limits.age) => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    let _ = timeout(limits.drain, serving).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! The JSON of /api/v1. Each answer says `at` which tick it was so.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::export::snapshot::{Shared, Snapshot};
+use crate::sample::{StalledTask, TaskDelay, Waiting};
+use crate::verdict::{Transition, Verdict};
+
+type App = State<Arc<Shared>>;
+
+/// The most waits in one answer, the oldest ones.
+pub(super) const MAX_WAITS: usize = 1000;
+const DEFAULT_TASKS: usize = 50;
+pub(super) const MAX_TASKS: usize = 1000;
+
+/// An answer, with the time of the tick; `null` before the first.
+#[derive(Serialize)]
+struct Answer<T> {
+    at: Option<String>,
+    unix_ms: u64,
+    #[serde(flatten)]
+    body: T,
+}
+
+fn answer(snapshot: &Snapshot, body: impl Serialize) -> Response {
+    let unix_ms = snapshot.observation.unix_ms;
+    let at = snapshot.ticked().then(|| rfc3339(unix_ms));
+    Json(Answer { at, unix_ms, body }).into_response()
+}
+
+/// RFC 3339 in UTC; the end of the year 9999 for what is later, which cannot
+/// be written.
+pub(super) fn rfc3339(unix_ms: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(unix_ms.min(253_402_300_799_999));
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+pub(super) async fn probes(State(shared): App) -> Response {
+    let snapshot = shared.load();
+    answer(&snapshot, &*snapshot.probes)
+}
+
+#[derive(Serialize)]
+struct Verdicts<'a> {
+    verdicts: Vec<Since<'a>>,
+    timeline: Vec<At<&'a Transition>>,
+}
+
+#[derive(Serialize)]
+struct Since<'a> {
+    since: String,
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+}
+
+#[derive(Serialize)]
+struct At<T> {
+    at: String,
+    #[serde(flatten)]
+    item: T,
+}
+
+pub(super) async fn verdicts(State(shared): App) -> Response {
+    let snapshot = shared.load();
+    let since = |verdict| Since {
+        since: rfc3339(snapshot.unix_ms(since_ns(verdict))),
+        verdict,
+    };
+    let at = |item: &'_ Transition| rfc3339(item.unix_ms);
+    let body = Verdicts {
+        verdicts: snapshot.verdicts.iter().map(since).collect(),
+        timeline: snapshot
+            .timeline
+            .iter()
+            .map(|item| At { at: at(item), item })
+            .collect(),
+    };
+    answer(&snapshot, body)
+}
+
+const fn since_ns(verdict: &Verdict) -> u64 {
+    verdict.since_ms.saturating_mul(1_000_000)
+}
+
+#[derive(Serialize)]
+struct Stalls<'a> {
+    /// All waits that last; `stalls` are at most [`MAX_WAITS`] of them.
+    total: usize,
+    #[serde(rename = "stalls")]
+    lasting: Vec<At<Lasting<'a>>>,
+    recent: Vec<At<Finished<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Lasting<'a> {
+    age_seconds: f64,
+    #[serde(flatten)]
+    wait: &'a Waiting,
+}
+
+#[derive(Serialize)]
+struct Finished<'a> {
+    delay_seconds: f64,
+    #[serde(flatten)]
+    stall: &'a StalledTask,
+}
+
+/// `at` of a wait is its begin. The oldest come first, and of the finished
+/// ones the newest.
+pub(super) async fn stalls(State(shared): App) -> Response {
+    let snapshot = shared.load();
+    let mut waits: Vec<&Waiting> = snapshot.observation.waits.iter().collect();
+    waits.sort_unstable_by_key(|wait| (wait.since_ns, wait.tid));
+    let began = |since_ns| rfc3339(snapshot.unix_ms(since_ns));
+    let now_ns = snapshot.observation.monotonic_ns;
+    let lasting = waits.iter().take(MAX_WAITS).map(|wait| {
+        let age_seconds = seconds(now_ns.saturating_sub(wait.since_ns));
+        At {
+            at: began(wait.since_ns),
+            item: Lasting { age_seconds, wait },
+        }
+    });
+    let recent = snapshot.stalls.iter().rev().map(|stall| {
+        let item = Finished {
+            delay_seconds: seconds(stall.delay_ns),
+            stall,
+        };
+        At {
+            at: began(stall.wait.since_ns),
+            item,
+        }
+    });
+    let body = Stalls {
+        total: waits.len(),
+        lasting: lasting.collect(),
+        recent: recent.collect(),
+    };
+    answer(&snapshot, body)
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// What `/api/v1/tasks` sorts by, descending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    /// Delay within the last tick.
+    Recent,
+    /// Delay since the daemon started.
+    Delay,
+    /// Number of waits.
+    Waits,
+}
+
+const TASKS_QUERY: &str =
+    "limit: 1 to 1000 (default 50); sort: recent, delay or waits (default recent)";
+
+fn tasks_query(pairs: &[(String, String)]) -> Result<(usize, Sort), String> {
+    let (mut limit, mut sort) = (None, None);
+    for (key, value) in pairs {
+        let again = match key.as_str() {
+            "limit" => limit.replace(parse_limit(value)?).is_some(),
+            "sort" => sort.replace(parse_sort(value)?).is_some(),
+            _ => return Err(format!("unknown parameter {key:?}")),
+        };
+        if again {
+            return Err(format!("{key} is given twice"));
+        }
+    }
+    Ok((limit.unwrap_or(DEFAULT_TASKS), sort.unwrap_or(Sort::Recent)))
+}
+
+fn parse_limit(value: &str) -> Result<usize, String> {
+    let limit = value
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_TASKS).contains(limit));
+    limit.ok_or_else(|| format!("limit {value:?} is no number from 1 to {MAX_TASKS}"))
+}
+
+fn parse_sort(value: &str) -> Result<Sort, String> {
+    match value {
+        "recent" => Ok(Sort::Recent),
+        "delay" => Ok(Sort::Delay),
+        "waits" => Ok(Sort::Waits),
+        _ => Err(format!("sort {value:?} is not known")),
+    }
+}
+
+#[derive(Serialize)]
+struct Tasks<'a> {
+    /// All tasks that are known; `tasks` are at most `limit` of them.
+    total: usize,
+    tasks: Vec<&'a TaskDelay>,
+}
+
+pub(super) async fn tasks(
+    State(shared): App,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Response {
+    let query = query
+        .map_err(|rejection| rejection.body_text())
+        .and_then(|Query(pairs)| tasks_query(&pairs));
+    let (limit, sort) = match query {
+        Ok(query) => query,
+        Err(error) => {
+            let error = json!({"error": error, "accepted": TASKS_QUERY});
+            return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+        }
+    };
+    let snapshot = shared.load();
+    let mut tasks: Vec<&TaskDelay> = snapshot.tasks.iter().collect();
+    tasks.sort_unstable_by_key(|task| {
+        let by = match sort {
+            Sort::Recent => task.recent_delay_ns,
+            Sort::Delay => task.delay_ns,
+            Sort::Waits => task.waits,
+        };
+        (Reverse(by), task.tid, task.cause)
+    });
+    let total = tasks.len();
+    tasks.truncate(limit);
+    answer(&snapshot, Tasks { total, tasks })
+}

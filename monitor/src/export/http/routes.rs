@@ -1,0 +1,212 @@
+//! Which path shows what.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+
+use super::{api, page};
+use crate::export::metrics;
+use crate::export::ready;
+use crate::export::snapshot::{Shared, Snapshot};
+
+/// The paths besides the one of the metrics, each with what it shows.
+pub(super) const PATHS: [(&str, &str); 7] = [
+    ("/", "this page"),
+    ("/-/healthy", "whether the process runs"),
+    (
+        "/-/ready",
+        "whether the probes are attached and the last tick is recent",
+    ),
+    ("/api/v1/probes", "how each signal is attached, and why so"),
+    (
+        "/api/v1/stalls",
+        "waits that last, and recent ones over the threshold",
+    ),
+    ("/api/v1/tasks", "who waited how long (?limit=, ?sort=)"),
+    (
+        "/api/v1/verdicts",
+        "loops, their state, and what changed when",
+    ),
+];
+
+/// Where nothing of the operator's choice goes, now or later.
+const RESERVED: [&str; 2] = ["/-/", "/api/"];
+
+/// Why metrics cannot be served under a path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot serve metrics under {path:?}: {why}; use a path such as /metrics, of letters, digits and `-._~/`"
+)]
+pub struct PathError {
+    /// What was asked for.
+    pub path: String,
+    why: &'static str,
+}
+
+/// Whether `--web.telemetry-path` can be served.
+///
+/// # Errors
+///
+/// When it does not begin with a slash, holds characters that are not plain,
+/// has an empty or dotted segment, or is `/` or below `/-/` or `/api/`.
+pub fn check_telemetry_path(path: &str) -> Result<(), PathError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let why = if !path.starts_with('/') {
+        "it does not begin with a slash"
+    } else if path == "/" || RESERVED.iter().any(|prefix| path.starts_with(prefix)) {
+        "something else is there"
+    } else if !path.chars().all(plain) {
+        "it has characters that a path should not have"
+    } else if path[1..]
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+    {
+        "it has a segment that is empty, `.` or `..`"
+    } else {
+        return Ok(());
+    };
+    Err(PathError {
+        path: path.to_owned(),
+        why,
+    })
+}
+
+#[derive(Clone)]
+struct App {
+    shared: Arc<Shared>,
+    telemetry_path: Arc<str>,
+}
+
+pub(super) fn router(telemetry_path: &str, shared: Arc<Shared>) -> Result<Router, PathError> {
+    check_telemetry_path(telemetry_path)?;
+    let api = Router::new()
+        .route("/api/v1/probes", get(api::probes))
+        .route("/api/v1/stalls", get(api::stalls))
+        .route("/api/v1/tasks", get(api::tasks))
+        .route("/api/v1/verdicts", get(api::verdicts))
+        .with_state(Arc::clone(&shared));
+    let app = App {
+        shared,
+        telemetry_path: telemetry_path.into(),
+    };
+    Ok(Router::new()
+        .route("/", get(landing))
+        .route(telemetry_path, get(metrics))
+        .route("/-/healthy", get(async || "healthy\n"))
+        .route("/-/ready", get(ready))
+        .fallback(not_found)
+        .with_state(app)
+        .merge(api)
+        .layer(from_fn(guard)))
+}
+
+/// Only what reads gets in; nothing that goes out is cached or guessed at.
+async fn guard(request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = if reads {
+        next.run(request).await
+    } else {
+        let error = json!({"error": "nothing can be changed here: use GET or HEAD"});
+        (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(ALLOW, "GET, HEAD")],
+            Json(error),
+        )
+            .into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    match app.shared.load().metrics() {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(error, "cannot render the metrics");
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("cannot render the metrics: {error}\n"),
+            )
+                .into_response()
+        }
+    }
+}
+
+async fn ready(State(app): State<App>) -> (StatusCode, String) {
+    let reasons = not_ready_now(&app.shared.load());
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, ready::sentence(&reasons) + "\n")
+}
+
+async fn landing(State(app): State<App>) -> Response {
+    let snapshot = app.shared.load();
+    page::landing(&snapshot, &not_ready_now(&snapshot), &app.telemetry_path)
+}
+
+async fn not_found(State(app): State<App>) -> (StatusCode, Json<serde_json::Value>) {
+    let mut paths: Vec<&str> = PATHS.iter().map(|&(path, _)| path).collect();
+    paths.insert(1, &app.telemetry_path);
+    (
+        StatusCode::NOT_FOUND,
+        Json(json!({"error": "there is nothing at this path", "paths": paths})),
+    )
+}
+
+fn not_ready_now(snapshot: &Snapshot) -> Vec<ready::NotReady> {
+    let now = clock_gettime(ClockId::Monotonic);
+    // The monotonic clock is never negative.
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    ready::not_ready(
+        snapshot,
+        seconds.saturating_mul(1_000_000_000).saturating_add(nanos),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PATHS, check_telemetry_path};
+
+    #[test]
+    fn a_telemetry_path_that_would_hide_another_or_break_the_router_is_refused() {
+        for (taken, _) in PATHS {
+            assert!(check_telemetry_path(taken).is_err(), "{taken}");
+        }
+        for bad in [
+            "",
+            "metrics",
+            "//",
+            "/metrics/",
+            "/a/../b",
+            "/{x}",
+            "/*x",
+            "/a?b",
+            "/ä",
+            "/a b",
+            "/%6d",
+        ] {
+            let error = check_telemetry_path(bad).expect_err(bad).to_string();
+            assert!(error.contains("/metrics"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_plain_telemetry_path_is_taken() {
+        for good in ["/metrics", "/node/throttle-metrics", "/apis", "/m.txt"] {
+            assert_eq!(check_telemetry_path(good), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use monitor_common::{Cause, Class};
+use serde_json::{Value, json};
+
+use super::client::{Server, get};
+use crate::export::http::api::{MAX_TASKS, MAX_WAITS, rfc3339};
+use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
+use crate::export::testing::{self, NOW_NS};
+use crate::sample::TaskDelay;
+use crate::verdict::{Transition, Verdict};
+
+fn json(path: &str) -> Value {
+    get(&Server::start(testing::snapshot()), path).json()
+}
+
+#[test]
+fn every_answer_says_of_which_tick_it_is() {
+    let server = Server::start(testing::snapshot());
+    for path in ["probes", "stalls", "tasks", "verdicts"] {
+        let answer = get(&server, &format!("/api/v1/{path}")).json();
+        assert_eq!(answer["at"], "2023-11-14T22:13:20.500Z", "{path}");
+        assert_eq!(answer["unix_ms"], 1_700_000_000_500_u64, "{path}");
+    }
+}
+
+#[test]
+fn before_the_first_tick_the_lists_are_empty_and_at_no_time() {
+    let server = Server::start(Snapshot::before_the_first_tick(Daemon::default()));
+    for (path, list) in [
+        ("probes", "signals"),
+        ("stalls", "stalls"),
+        ("tasks", "tasks"),
+        ("verdicts", "verdicts"),
+    ] {
+        let answer = get(&server, &format!("/api/v1/{path}")).json();
+        assert_eq!(answer["at"], Value::Null);
+        assert_eq!(answer[list], json!([]));
+    }
+}
+
+#[test]
+fn verdicts_and_timeline_read_back_as_what_they_were() {
+    let answer = json("/api/v1/verdicts");
+    let snapshot = testing::snapshot();
+    let verdicts: Vec<Verdict> = serde_json::from_value(answer["verdicts"].clone()).unwrap();
+    assert_eq!(verdicts, snapshot.verdicts);
+    let timeline: Vec<Transition> = serde_json::from_value(answer["timeline"].clone()).unwrap();
+    assert!(snapshot.timeline.iter().eq(timeline.iter()));
+    let verdict = &answer["verdicts"][0];
+    assert_eq!(verdict["loop"], "0:29-nfsd");
+    assert_eq!(verdict["signature"], "dirty-throttle");
+    assert_eq!(verdict["state"], "livelock");
+    assert_eq!(verdict["since"], "2023-11-14T22:13:12.500Z");
+    assert_eq!(answer["timeline"][0]["at"], "2023-11-14T22:13:20.000Z");
+}
+
+#[test]
+fn probes_read_back_as_what_they_were() {
+    let report: ProbeReport = serde_json::from_value(json("/api/v1/probes")).unwrap();
+    assert_eq!(report, *testing::snapshot().probes);
+}
+
+#[test]
+fn stalls_are_the_oldest_waits_with_their_age_and_the_newest_finished_ones() {
+    let mut snapshot = testing::snapshot();
+    snapshot.stalls =
+        std::sync::Arc::new([testing::stall_since(1), testing::stall_since(2)].into());
+    let answer = get(&Server::start(snapshot), "/api/v1/stalls").json();
+    assert_eq!(answer["total"], 2);
+    let oldest = &answer["stalls"][0];
+    assert_eq!(oldest["tid"], 11);
+    assert_eq!(oldest["age_seconds"], 2.5);
+    assert_eq!(oldest["at"], "2023-11-14T22:13:18.000Z");
+    assert_eq!(oldest["cause"], "balance_dirty_pages");
+    assert_eq!(oldest["class"], "nfsd");
+    let recent = &answer["recent"];
+    assert_eq!(recent[0]["since_ns"], 2);
+    assert_eq!(recent[1]["since_ns"], 1);
+    assert_eq!(recent[0]["delay_seconds"], 0.15);
+}
+
+#[test]
+fn thousands_of_waits_are_counted_and_the_oldest_of_them_listed() {
+    let mut snapshot = testing::snapshot();
+    let wait = |n| testing::wait(n, Cause::DirectReclaim, Class::User, NOW_NS - u64::from(n));
+    snapshot.observation.waits = (0..5000).map(wait).collect();
+    let answer = get(&Server::start(snapshot), "/api/v1/stalls").json();
+    assert_eq!(answer["total"], 5000);
+    assert_eq!(answer["stalls"].as_array().unwrap().len(), MAX_WAITS);
+    assert_eq!(answer["stalls"][0]["tid"], 4999);
+}
+
+#[test]
+fn tasks_are_sorted_as_asked_and_cut_to_the_limit() {
+    let server = Server::start(testing::snapshot());
+    let tids = |query: &str| {
+        let answer = get(&server, &format!("/api/v1/tasks{query}")).json();
+        assert_eq!(answer["total"], 3, "{query}");
+        let tasks: Vec<TaskDelay> = serde_json::from_value(answer["tasks"].clone()).unwrap();
+        tasks.iter().map(|task| task.tid).collect::<Vec<_>>()
+    };
+    assert_eq!(tids(""), [22, 23, 21]);
+    assert_eq!(tids("?sort=recent&limit=1"), [22]);
+    assert_eq!(tids("?sort=delay"), [21, 23, 22]);
+    assert_eq!(tids("?limit=2&sort=waits"), [21, 22]);
+    assert_eq!(tids(&format!("?limit={MAX_TASKS}")), [22, 23, 21]);
+}
+
+#[test]
+fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
+    let server = Server::start(testing::snapshot());
+    let cases = [
+        ("limit=0", "limit \"0\" is no number from 1 to 1000"),
+        ("limit=1001", "limit \"1001\" is no number from 1 to 1000"),
+        ("limit=-1", "limit \"-1\" is no number from 1 to 1000"),
+        (
+            "limit=99999999999999999999",
+            "limit \"99999999999999999999\" is no number from 1 to 1000",
+        ),
+        ("limit=", "limit \"\" is no number from 1 to 1000"),
+        ("sort=comm", "sort \"comm\" is not known"),
+        ("sort=delay&sort=waits", "sort is given twice"),
+        ("limits=3", "unknown parameter \"limits\""),
+    ];
+    for (query, error) in cases {
+        let answer = get(&server, &format!("/api/v1/tasks?{query}"));
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(answer.json()["error"], error, "{query}");
+        assert!(
+            answer.json()["accepted"]
+                .as_str()
+                .unwrap()
+                .contains("recent, delay or waits")
+        );
+    }
+}
+
+#[test]
+fn a_clock_beyond_the_year_9999_is_written_as_its_end() {
+    assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+    let soon = rfc3339(u64::try_from(Duration::from_hours(24).as_millis()).unwrap());
+    assert_eq!(soon, "1970-01-02T00:00:00.000Z");
+}

@@ -1,0 +1,154 @@
+//! The log: one line an event on stderr, logfmt or JSON.
+
+mod queue;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tracing::Subscriber;
+use tracing_log::{AsLog, LogTracer};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry;
+
+use crate::verdict::Transition;
+
+/// The words of `--log.level`.
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// How long the end of the process waits for the last lines.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The words of `--log.format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    #[default]
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Not one of [`LEVELS`].
+    #[error("{0:?} is no log level: use one of {words}", words = LEVELS.join(", "))]
+    Level(String),
+    /// The thread that writes could not be started.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] io::Error),
+    /// [`init`] ran before, or another logger is there.
+    #[error("a logger is installed already")]
+    Twice,
+}
+
+/// Writes what is still queued when it is dropped. Hold it until the end of
+/// `main`.
+#[derive(Debug)]
+#[must_use = "the last lines are lost without it"]
+pub struct Guard(queue::Queue);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.flush(FLUSH_DEADLINE);
+    }
+}
+
+/// Starts the log on stderr, for `tracing` and for `log` (aya-log's records).
+///
+/// Nothing that logs ever waits for stderr or fails with it: a thread writes,
+/// and when it cannot keep up, lines are dropped and counted in the next one
+/// that goes through.
+///
+/// # Errors
+///
+/// For an unknown level, a second call, or when no thread can be started.
+pub fn init(level: &str, format: LogFormat) -> Result<Guard, LogError> {
+    let level = parse_level(level)?;
+    let queue = queue::Queue::start(io::stderr()).map_err(LogError::Thread)?;
+    let subscriber = subscriber(level, format, queue.clone());
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    let bridge = LogTracer::builder().with_max_level(level.as_log());
+    bridge.init().map_err(|_| LogError::Twice)?;
+    Ok(Guard(queue))
+}
+
+fn parse_level(word: &str) -> Result<LevelFilter, LogError> {
+    match word {
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        other => Err(LogError::Level(other.to_owned())),
+    }
+}
+
+fn subscriber<W>(level: LevelFilter, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // With internal errors on, a failed write ends in eprintln!, which panics
+    // when stderr is gone.
+    let layer = match format {
+        LogFormat::Logfmt => tracing_logfmt::builder()
+            .layer()
+            .with_writer(writer)
+            .log_internal_errors(false)
+            .boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(writer)
+            .log_internal_errors(false)
+            .boxed(),
+    };
+    registry().with(level).with(layer)
+}
+
+/// Logs a change of state: a warning when it is a livelock or a deadlock now.
+pub fn transition(transition: &Transition) {
+    let Transition {
+        loop_id,
+        signature,
+        from,
+        to,
+        reason,
+        ..
+    } = transition;
+    let (loop_id, signature) = (loop_id.as_str(), signature.as_str());
+    let (from, to, reason) = (from.as_str(), to.as_str(), reason.as_str());
+    if transition.to.is_livelock() {
+        tracing::warn!(
+            "loop" = loop_id,
+            signature,
+            from,
+            to,
+            reason,
+            "livelock state changed"
+        );
+    } else {
+        tracing::info!(
+            "loop" = loop_id,
+            signature,
+            from,
+            to,
+            reason,
+            "livelock state changed"
+        );
+    }
+}
+
+/// Takes everything and says that it went well: for writers whose failures
+/// nobody can be told of.
+fn write_or_lose(to: &mut impl Write, line: &[u8]) {
+    let _ = to.write_all(line).and_then(|()| to.flush());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! Building a family by hand, within bounds, and writing it.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+use prometheus::{Result, TextEncoder};
+
+/// The most series of a family of counters or gauges.
+pub const MAX_SERIES: usize = 256;
+/// The most series of a family of histograms, each of some twenty lines.
+pub const MAX_HISTOGRAMS: usize = 256;
+/// The longest label value, bytes; what is longer ends in an ellipsis.
+pub const MAX_LABEL_LEN: usize = 200;
+
+/// A family under construction. It takes a bounded number of series and each
+/// set of label values once: a second one would make Prometheus refuse the
+/// whole page.
+pub(super) struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    series: Vec<Metric>,
+    seen: HashSet<u64>,
+    dropped: u64,
+    labelled: bool,
+}
+
+impl Family {
+    pub(super) fn counter(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, help, MetricType::COUNTER)
+    }
+
+    pub(super) fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, help, MetricType::GAUGE)
+    }
+
+    pub(super) fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, help, MetricType::HISTOGRAM)
+    }
+
+    fn new(name: &'static str, help: &'static str, kind: MetricType) -> Self {
+        Self {
+            name,
+            help,
+            kind,
+            series: Vec::new(),
+            seen: HashSet::new(),
+            dropped: 0,
+            labelled: false,
+        }
+    }
+
+    /// Adds a series of a counter or gauge.
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let Some(mut metric) = self.admit(labels, MAX_SERIES) else {
+            return;
+        };
+        if self.kind == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.series.push(metric);
+    }
+
+    /// Adds a series of a counter or gauge, if there is a value.
+    pub(super) fn add_some(&mut self, labels: &[(&str, &str)], value: Option<f64>) {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            self.add(labels, value);
+        }
+    }
+
+    /// Adds a histogram. `counts` are those of each bucket alone and have one
+    /// more than `bounds`: what is beyond all of them.
+    pub(super) fn add_histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) {
+        let Some(mut metric) = self.admit(labels, MAX_HISTOGRAMS) else {
+            return;
+        };
+        let mut cumulative = 0;
+        let below = bounds.iter().zip(counts).map(|(&bound, &count)| {
+            cumulative += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(cumulative);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(below.collect());
+        histogram.set_sample_count(counts.iter().sum());
+        histogram.set_sample_sum(sum);
+        metric.set_histogram(histogram);
+        self.series.push(metric);
+    }
+
+    /// Room for one more series with these labels, unless it is there already.
+    fn admit(&mut self, labels: &[(&str, &str)], most: usize) -> Option<Metric> {
+        self.labelled |= !labels.is_empty();
+        let pairs: Vec<LabelPair> = labels
+            .iter()
+            .map(|&(name, value)| label(name, value))
+            .collect();
+        let mut hasher = DefaultHasher::new();
+        for pair in &pairs {
+            pair.value().hash(&mut hasher);
+        }
+        if !self.seen.insert(hasher.finish()) {
+            return None;
+        }
+        if self.series.len() >= most {
+            self.dropped += 1;
+            return None;
+        }
+        Some(Metric::from_label(pairs))
+    }
+}
+
+fn label(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    if value.len() <= MAX_LABEL_LEN {
+        pair.set_value(value.to_owned());
+    } else {
+        let cut = value.floor_char_boundary(MAX_LABEL_LEN - '…'.len_utf8());
+        pair.set_value(format!("{}…", &value[..cut]));
+    }
+    pair
+}
+
+/// The page under construction.
+pub(super) struct Page<'a> {
+    text: &'a mut String,
+    dropped: Vec<(&'static str, u64)>,
+}
+
+impl<'a> Page<'a> {
+    pub(super) const fn new(text: &'a mut String) -> Self {
+        Self {
+            text,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// Writes a family; one without a series is left out.
+    pub(super) fn put(&mut self, family: Family) -> Result<()> {
+        if family.series.is_empty() {
+            return Ok(());
+        }
+        if family.labelled {
+            self.dropped.push((family.name, family.dropped));
+        }
+        let mut proto = MetricFamily::default();
+        proto.set_name(family.name.to_owned());
+        proto.set_help(family.help.to_owned());
+        proto.set_field_type(family.kind);
+        proto.set_metric(family.series);
+        TextEncoder::new().encode_utf8(&[proto], self.text)
+    }
+
+    /// Writes what was left out of the page.
+    pub(super) fn finish(mut self) -> Result<()> {
+        let mut family = Family::gauge(
+            "throttle_monitor_dropped_series",
+            "Series left out of this page because their family is at its limit, by family. Source: the daemon.",
+        );
+        for (name, dropped) in std::mem::take(&mut self.dropped) {
+            family.add(&[("family", name)], dropped as f64);
+        }
+        self.put(family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Family, MAX_LABEL_LEN, Page, label};
+
+    #[test]
+    fn a_long_label_value_is_cut_between_characters() {
+        let long = "é".repeat(MAX_LABEL_LEN);
+        let pair = label("device", &long);
+        assert!(pair.value().len() <= MAX_LABEL_LEN && pair.value().len() > MAX_LABEL_LEN - 4);
+        assert!(pair.value().ends_with("é…"));
+        assert_eq!(label("device", "short").value(), "short");
+    }
+
+    #[test]
+    fn labels_that_only_differ_in_where_one_value_ends_are_two_series() {
+        let mut family = Family::gauge("a", "b");
+        family.add(&[("x", "ab"), ("y", "c")], 1.0);
+        family.add(&[("x", "a"), ("y", "bc")], 2.0);
+        family.add(&[("x", "a"), ("y", "bc")], 3.0);
+        let mut text = String::new();
+        Page::new(&mut text).put(family).unwrap();
+        assert_eq!(
+            text,
+            "# HELP a b\n# TYPE a gauge\na{x=\"ab\",y=\"c\"} 1\na{x=\"a\",y=\"bc\"} 2\n"
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_left_out() {
+        let mut family = Family::gauge("a", "b");
+        family.add_some(&[], Some(f64::NAN));
+        family.add_some(&[], Some(f64::INFINITY));
+        family.add_some(&[], None);
+        let mut text = String::new();
+        Page::new(&mut text).put(family).unwrap();
+        assert_eq!(text, "");
+    }
+}

@@ -1,0 +1,176 @@
+//! Where pages are dirty, and whether they move: memory, BDIs, NFS client and
+//! server.
+
+use std::collections::HashSet;
+
+use prometheus::Result;
+
+use super::family::{Family, Page};
+use crate::sample::{Bdi, NfsClient, Nfsd, Observation, ThreadState};
+
+pub(super) fn write(observation: &Observation, page: &mut Page) -> Result<()> {
+    memory(observation, page)?;
+    bdis(observation, page)?;
+    clients(&observation.clients, page)?;
+    if let Some(nfsd) = &observation.nfsd {
+        server(nfsd, page)?;
+    }
+    let mut retries = Family::counter(
+        "throttle_svc_alloc_arg_retries_total",
+        "Times that nfsd got no pages for a request and slept in svc_alloc_arg(). Source: eBPF, sunrpc:svc_alloc_arg_err.",
+    );
+    retries.add_some(&[], observation.svc_alloc_arg_retries.map(|n| n as f64));
+    page.put(retries)
+}
+
+fn memory(observation: &Observation, page: &mut Page) -> Result<()> {
+    let memory = &observation.memory;
+    let mut dirty = Family::gauge(
+        "throttle_dirty_bytes",
+        "Dirty page cache of the node, bytes, without what is under writeback. Source: nr_dirty of /proc/vmstat.",
+    );
+    dirty.add_some(&[], memory.dirty_bytes.map(|n| n as f64));
+    page.put(dirty)?;
+    let mut writeback = Family::gauge(
+        "throttle_writeback_bytes",
+        "Page cache of the node under writeback, bytes. Source: nr_writeback of /proc/vmstat.",
+    );
+    writeback.add_some(&[], memory.writeback_bytes.map(|n| n as f64));
+    page.put(writeback)?;
+    let mut limit = Family::gauge(
+        "throttle_dirty_limit_bytes",
+        "Dirty and writeback page cache at which writers are stopped, bytes. Source: nr_dirty_threshold of /proc/vmstat.",
+    );
+    limit.add_some(&[], memory.dirty_limit_bytes.map(|n| n as f64));
+    page.put(limit)
+}
+
+/// The BDIs, those of the NFS client first: they are the last to be left out.
+fn ordered(observation: &Observation) -> Vec<&Bdi> {
+    let clients: HashSet<&str> = observation
+        .clients
+        .iter()
+        .map(|client| &*client.bdi)
+        .collect();
+    let (mut bdis, others): (Vec<&Bdi>, Vec<&Bdi>) = observation
+        .bdis
+        .iter()
+        .partition(|bdi| clients.contains(&*bdi.bdi));
+    bdis.extend(others);
+    bdis
+}
+
+fn bdis(observation: &Observation, page: &mut Page) -> Result<()> {
+    let bdis = ordered(observation);
+    let mut info = Family::gauge(
+        "throttle_bdi_info",
+        "Always 1: the file system type and device mounted from a BDI. Source: /proc/PID/mountinfo.",
+    );
+    for bdi in &bdis {
+        info.add(
+            &[
+                ("bdi", &bdi.bdi),
+                ("fstype", &bdi.fstype),
+                ("device", &bdi.device),
+            ],
+            1.0,
+        );
+    }
+    page.put(info)?;
+    for (mut family, value) in bdi_values() {
+        for bdi in &bdis {
+            family.add_some(&[("bdi", &bdi.bdi)], value(bdi).map(|n| n as f64));
+        }
+        page.put(family)?;
+    }
+    Ok(())
+}
+
+type Value<T> = fn(&T) -> Option<u64>;
+
+fn bdi_values() -> [(Family, Value<Bdi>); 4] {
+    let dirty = Family::gauge(
+        "throttle_bdi_dirty_bytes",
+        "Dirty page cache of a BDI, bytes. Source: debugfs bdi/BDI/stats.",
+    );
+    let writeback = Family::gauge(
+        "throttle_bdi_writeback_bytes",
+        "Page cache of a BDI under writeback, bytes. Source: debugfs bdi/BDI/stats.",
+    );
+    let threshold = Family::gauge(
+        "throttle_bdi_dirty_threshold_bytes",
+        "A BDI's share of the dirty limit, bytes. Source: debugfs bdi/BDI/stats.",
+    );
+    let written = Family::counter(
+        "throttle_bdi_written_bytes_total",
+        "Written back to a BDI since it exists, bytes. Source: debugfs bdi/BDI/stats.",
+    );
+    [
+        (dirty, |bdi| bdi.dirty_bytes),
+        (writeback, |bdi| bdi.writeback_bytes),
+        (threshold, |bdi| bdi.threshold_bytes),
+        (written, |bdi| bdi.written_bytes),
+    ]
+}
+
+fn clients(clients: &[NfsClient], page: &mut Page) -> Result<()> {
+    for (mut family, value) in client_values() {
+        for client in clients {
+            family.add_some(&[("bdi", &client.bdi)], value(client).map(|n| n as f64));
+        }
+        page.put(family)?;
+    }
+    Ok(())
+}
+
+fn client_values() -> [(Family, Value<NfsClient>); 5] {
+    let sent = Family::counter(
+        "throttle_nfs_write_sent_bytes_total",
+        "Bytes of the WRITE calls that the NFS client began, by BDI of the mount. Source: eBPF, nfs:nfs_initiate_write.",
+    );
+    let acked = Family::counter(
+        "throttle_nfs_write_acked_bytes_total",
+        "Bytes that NFS servers took from the client, by BDI of the mount. Source: eBPF, nfs:nfs_writeback_done.",
+    );
+    let errors = Family::counter(
+        "throttle_nfs_write_errors_total",
+        "WRITE calls of the NFS client that failed, by BDI of the mount. Source: eBPF, nfs:nfs_writeback_done.",
+    );
+    let commits_sent = Family::counter(
+        "throttle_nfs_commits_sent_total",
+        "COMMIT calls that the NFS client began, by BDI of the mount. Source: eBPF, nfs:nfs_initiate_commit.",
+    );
+    let commits_done = Family::counter(
+        "throttle_nfs_commits_done_total",
+        "COMMIT calls of the NFS client that were answered, by BDI of the mount. Source: eBPF, nfs:nfs_commit_done.",
+    );
+    [
+        (sent, |client| Some(client.bytes_sent)),
+        (acked, |client| Some(client.bytes_acked)),
+        (errors, |client| Some(client.writes_failed)),
+        (commits_sent, |client| Some(client.commits_sent)),
+        (commits_done, |client| Some(client.commits_done)),
+    ]
+}
+
+fn server(nfsd: &Nfsd, page: &mut Page) -> Result<()> {
+    let mut written = Family::counter(
+        "throttle_nfsd_written_bytes_total",
+        "Bytes that nfsd wrote to exported file systems. Source: eBPF, nfsd:nfsd_write_done.",
+    );
+    written.add_some(&[], nfsd.bytes_written.map(|n| n as f64));
+    page.put(written)?;
+    let mut threads = Family::gauge(
+        "throttle_nfsd_threads",
+        "Threads of nfsd by what they do at the tick. Source: /proc/PID/stat and the eBPF waits that have not ended.",
+    );
+    for state in ThreadState::ALL {
+        let count = nfsd
+            .threads
+            .iter()
+            .filter(|thread| thread.state == state)
+            .count();
+        threads.add(&[("state", state.as_str())], count as f64);
+    }
+    page.put(threads)
+}

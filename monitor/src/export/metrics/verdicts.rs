@@ -1,0 +1,87 @@
+//! Loops and whether they are in a livelock.
+
+use prometheus::Result;
+
+use super::family::{Family, Page};
+use crate::verdict::{Condition, Conditions, Verdict};
+
+pub(super) fn write(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+    loops(verdicts, page)?;
+    livelocks(verdicts, page)
+}
+
+/// The numbers of a loop are the same under each signature: the first verdict
+/// that has one gives it.
+fn loops(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+    for (mut family, condition) in loop_values() {
+        for verdict in verdicts {
+            family.add_some(
+                &[("loop", &verdict.loop_id)],
+                condition(&verdict.conditions).value,
+            );
+        }
+        page.put(family)?;
+    }
+    Ok(())
+}
+
+type ConditionOf = fn(&Conditions) -> &Condition;
+
+fn loop_values() -> [(Family, ConditionOf); 3] {
+    let progress = Family::gauge(
+        "throttle_loop_progress_bytes_per_second",
+        "What moves through a loop, bytes a second over the verdict's window. Source: the verdict.",
+    );
+    let blockage = Family::gauge(
+        "throttle_loop_blockage_ratio",
+        "Share of the busy server threads' time spent waiting, 0 to 1, over the verdict's window. Source: the verdict.",
+    );
+    let demand = Family::gauge(
+        "throttle_loop_demand_bytes",
+        "What the loop's client has to write, bytes. Source: the verdict.",
+    );
+    [
+        (progress, |conditions| &conditions.no_progress),
+        (blockage, |conditions| &conditions.blockage),
+        (demand, |conditions| &conditions.demand),
+    ]
+}
+
+fn livelocks(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+    // What goes on now is the last to be left out.
+    let mut worst_first: Vec<&Verdict> = verdicts.iter().collect();
+    worst_first.sort_by(|a, b| b.state.metric().total_cmp(&a.state.metric()));
+    for (mut family, value) in livelock_values() {
+        for verdict in &worst_first {
+            let labels = [
+                ("loop", verdict.loop_id.as_str()),
+                ("signature", verdict.signature.as_str()),
+            ];
+            family.add_some(&labels, Some(value(verdict)));
+        }
+        page.put(family)?;
+    }
+    Ok(())
+}
+
+type Value = fn(&Verdict) -> f64;
+
+fn livelock_values() -> [(Family, Value); 3] {
+    let state = Family::gauge(
+        "throttle_livelock_state",
+        "State of a loop under a signature: 0 none, 1 suspected, 2 livelock, 3 deadlock. Source: the verdict.",
+    );
+    let detections = Family::counter(
+        "throttle_livelock_detections_total",
+        "Livelocks confirmed since the daemon started. Source: the verdict.",
+    );
+    let seconds = Family::counter(
+        "throttle_livelock_seconds_total",
+        "Time in livelock or deadlock since the daemon started, seconds. Source: the verdict.",
+    );
+    [
+        (state, |verdict| verdict.state.metric()),
+        (detections, |verdict| verdict.detections as f64),
+        (seconds, |verdict| verdict.livelock_seconds),
+    ]
+}

@@ -1,0 +1,183 @@
+//! The tick thread's side: keeps what outlives a tick, publishes a snapshot.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Daemon, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot};
+use crate::export::process::ProcessStats;
+use crate::sample::{Observation, StalledTask, TaskDelay};
+use crate::verdict::{Transition, Verdict};
+
+/// What one tick brings.
+#[derive(Debug, Default)]
+pub struct Tick {
+    /// What it saw.
+    pub observation: Observation,
+    /// What is to be said of each (loop, signature) now.
+    pub verdicts: Vec<Verdict>,
+    /// What changed in this tick, oldest first.
+    pub transitions: Vec<Transition>,
+    /// Totals by task.
+    pub tasks: Vec<TaskDelay>,
+    /// Waits over the threshold that ended since the last tick, oldest first.
+    pub stalls: Vec<StalledTask>,
+    /// What the daemon itself uses.
+    pub process: Option<ProcessStats>,
+    /// How long the tick took.
+    pub took: Duration,
+}
+
+/// Owned by the tick thread.
+#[derive(Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+    // What outlives a tick; the rest of it is empty.
+    kept: Snapshot,
+}
+
+impl Publisher {
+    /// Publishes that nothing is known yet.
+    #[must_use]
+    pub fn new(daemon: Daemon) -> Self {
+        let kept = Snapshot::before_the_first_tick(daemon);
+        Self {
+            shared: Arc::new(Shared::new(kept.clone())),
+            kept,
+        }
+    }
+
+    /// Where the snapshots are found: for [`crate::export::http::serve`].
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Publishes how the signals are attached; the rest stays as it was.
+    pub fn probes(&mut self, probes: ProbeReport) {
+        self.kept.probes = Arc::new(probes);
+        let current = self.shared.load();
+        self.shared.publish(Snapshot {
+            probes: Arc::clone(&self.kept.probes),
+            ..Snapshot::clone(&current)
+        });
+    }
+
+    /// Publishes a tick. One that failed is not published: its absence is what
+    /// readiness and `throttle_tick_last_success_timestamp_seconds` show.
+    pub fn tick(&mut self, tick: Tick) {
+        let kept = &mut self.kept;
+        kept.known_waits.learn(&tick.observation);
+        kept.tick_duration.observe(tick.took);
+        keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
+        keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
+        self.shared.publish(Snapshot {
+            observation: tick.observation,
+            verdicts: tick.verdicts,
+            tasks: tick.tasks,
+            process: tick.process,
+            ..kept.clone()
+        });
+    }
+}
+
+/// Adds to what snapshots share. The copy that this takes is made only when
+/// there is something to add.
+fn keep_newest<T: Clone>(kept: &mut Arc<VecDeque<T>>, new: Vec<T>, most: usize) {
+    if new.is_empty() {
+        return;
+    }
+    let surplus = new.len().saturating_sub(most);
+    let room = most - (new.len() - surplus);
+    let old = kept.len().saturating_sub(room);
+    *kept = Arc::new(
+        kept.iter()
+            .skip(old)
+            .cloned()
+            .chain(new.into_iter().skip(surplus))
+            .collect(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_STALLS, MAX_TIMELINE, Publisher, Tick};
+    use crate::export::snapshot::{Daemon, ProbeReport};
+    use crate::export::testing;
+
+    #[test]
+    fn the_timeline_and_the_stalls_keep_the_newest_and_no_more() {
+        let mut publisher = Publisher::new(Daemon::default());
+        for start in (0..3000).step_by(7) {
+            let times = start..(start + 7).min(3000);
+            publisher.tick(Tick {
+                transitions: times.clone().map(testing::transition_at).collect(),
+                stalls: times.map(testing::stall_since).collect(),
+                ..Tick::default()
+            });
+        }
+        let now = publisher.shared().load();
+        assert!(
+            now.timeline
+                .iter()
+                .map(|t| t.monotonic_ms)
+                .eq(3000 - MAX_TIMELINE as u64..3000)
+        );
+        assert!(
+            now.stalls
+                .iter()
+                .map(|s| s.wait.since_ns)
+                .eq(3000 - MAX_STALLS as u64..3000)
+        );
+    }
+
+    #[test]
+    fn one_tick_with_more_transitions_than_are_kept_leaves_its_newest() {
+        let mut publisher = Publisher::new(Daemon::default());
+        let last = MAX_TIMELINE as u64 + 50;
+        publisher.tick(Tick {
+            transitions: (0..last).map(testing::transition_at).collect(),
+            ..Tick::default()
+        });
+        assert!(
+            publisher
+                .shared()
+                .load()
+                .timeline
+                .iter()
+                .map(|t| t.monotonic_ms)
+                .eq(50..last)
+        );
+    }
+
+    #[test]
+    fn a_reader_of_an_old_snapshot_does_not_see_a_new_transition() {
+        let mut publisher = Publisher::new(Daemon::default());
+        let before = publisher.shared().load();
+        publisher.tick(Tick {
+            transitions: vec![testing::transition_at(1)],
+            ..Tick::default()
+        });
+        assert!(before.timeline.is_empty());
+        assert_eq!(publisher.shared().load().timeline.len(), 1);
+    }
+
+    #[test]
+    fn new_probes_do_not_wipe_out_the_last_tick_and_stay_after_the_next() {
+        let mut publisher = Publisher::new(Daemon::default());
+        publisher.tick(Tick {
+            observation: testing::observation(),
+            ..Tick::default()
+        });
+        publisher.probes(ProbeReport {
+            kernel: "6.12".to_owned(),
+            ..ProbeReport::default()
+        });
+        assert_eq!(
+            publisher.shared().load().observation,
+            testing::observation()
+        );
+        publisher.tick(Tick::default());
+        assert_eq!(publisher.shared().load().probes.kernel, "6.12");
+    }
+}

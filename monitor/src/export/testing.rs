@@ -1,0 +1,274 @@
+//! What the tests of this folder share: an observation of a node in a
+//! livelock, and a strict reader of the text format.
+
+mod exposition;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+
+use super::snapshot::{Daemon, ProbeReport, SignalReport, Snapshot, TickDurations};
+use crate::sample::{
+    Bdi, Delay, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus, StalledTask,
+    State, TaskDelay, ThreadState, Waiting,
+};
+use crate::verdict::{Condition, Conditions, LivelockState, Signature, Transition, Verdict};
+
+pub(super) use exposition::Exposition;
+
+/// The time of [`observation`], `CLOCK_MONOTONIC` nanoseconds.
+pub(super) const NOW_NS: u64 = 100_000_000_000;
+
+pub(super) fn delay(
+    cause: Cause,
+    class: Class,
+    reason: ThrottleReason,
+    bdi: &str,
+    counts: &[u64],
+) -> Delay {
+    let mut buckets = [0; HIST_BUCKETS];
+    buckets[..counts.len()].copy_from_slice(counts);
+    Delay {
+        cause,
+        class,
+        reason,
+        bdi: bdi.into(),
+        sum_ns: 1_500_000_000,
+        buckets,
+    }
+}
+
+pub(super) fn wait(tid: u32, cause: Cause, class: Class, since_ns: u64) -> Waiting {
+    let (comm, bdi) = (CompactString::from("nfsd"), CompactString::from("254:0"));
+    Waiting {
+        tid,
+        tgid: tid,
+        comm,
+        cause,
+        class,
+        reason: ThrottleReason::None,
+        bdi,
+        since_ns,
+    }
+}
+
+pub(super) fn bdi(name: &str, device: &str) -> Bdi {
+    Bdi {
+        bdi: name.into(),
+        fstype: "ext4".into(),
+        device: device.into(),
+        dirty_bytes: Some(4096),
+        writeback_bytes: Some(8192),
+        threshold_bytes: None,
+        written_bytes: Some(1 << 30),
+        ..Bdi::default()
+    }
+}
+
+fn thread(tid: u32, state: ThreadState) -> NfsdThread {
+    NfsdThread {
+        tid,
+        state,
+        write_since_ns: None,
+        blocked_in: None,
+    }
+}
+
+pub(super) fn observation() -> Observation {
+    let delays = vec![
+        delay(
+            Cause::BalanceDirtyPages,
+            Class::Nfsd,
+            ThrottleReason::None,
+            "254:0",
+            &[1, 0, 2],
+        ),
+        delay(
+            Cause::ReclaimThrottle,
+            Class::User,
+            ThrottleReason::Writeback,
+            "",
+            &[5],
+        ),
+        delay(
+            Cause::ReclaimThrottle,
+            Class::User,
+            ThrottleReason::NoProgress,
+            "",
+            &[0, 7],
+        ),
+        delay(
+            Cause::Compaction,
+            Class::User,
+            ThrottleReason::None,
+            "",
+            &[0; HIST_BUCKETS],
+        ),
+    ];
+    let client = NfsClient {
+        bdi: "0:29".into(),
+        bytes_sent: 1000,
+        bytes_acked: 900,
+        writes_failed: 3,
+        ..NfsClient::default()
+    };
+    Observation {
+        monotonic_ns: NOW_NS,
+        unix_ms: 1_700_000_000_500,
+        memory: Memory {
+            page_size: 4096,
+            dirty_bytes: Some(77),
+            writeback_bytes: None,
+            dirty_limit_bytes: Some(99),
+        },
+        delays,
+        waits: vec![
+            wait(
+                11,
+                Cause::BalanceDirtyPages,
+                Class::Nfsd,
+                NOW_NS - 2_500_000_000,
+            ),
+            wait(
+                12,
+                Cause::BalanceDirtyPages,
+                Class::Nfsd,
+                NOW_NS - 500_000_000,
+            ),
+        ],
+        clients: vec![client],
+        nfsd: Some(Nfsd {
+            bytes_written: Some(4242),
+            threads: vec![
+                thread(11, ThreadState::Throttled),
+                thread(12, ThreadState::Throttled),
+                thread(13, ThreadState::Idle),
+            ],
+            ..Nfsd::default()
+        }),
+        bdis: vec![bdi("254:0", "/dev/vda"), bdi("0:29", "10.0.0.1:/srv")],
+        signals: vec![SignalStatus {
+            signal: "balance_dirty_pages".into(),
+            strategy: "fentry".into(),
+            state: State::Attached,
+        }],
+        lost: Lost {
+            ringbuf: 1,
+            map_full: 2,
+            evicted: 3,
+        },
+        ..Observation::default()
+    }
+}
+
+fn condition(value: f64) -> Condition {
+    Condition {
+        holds: Some(true),
+        value: Some(value),
+        why: String::new(),
+    }
+}
+
+pub(super) fn verdict(state: LivelockState) -> Verdict {
+    Verdict {
+        loop_id: "0:29-nfsd".into(),
+        client_bdi: "0:29".into(),
+        server: "nfsd".into(),
+        server_bdi: Some("254:0".into()),
+        signature: Signature::DirtyThrottle,
+        state,
+        since_ms: 92_000,
+        conditions: Conditions {
+            demand: condition(5000.0),
+            no_progress: condition(12.5),
+            blockage: condition(0.75),
+            closing_edge: Condition::default(),
+        },
+        reason: "2 of 3 nfsd threads wait for <dirty> pages".to_owned(),
+        detections: 2,
+        livelock_seconds: 8.25,
+    }
+}
+
+pub(super) fn transition_at(monotonic_ms: u64) -> Transition {
+    Transition {
+        monotonic_ms,
+        unix_ms: 1_700_000_000_000,
+        loop_id: "0:29-nfsd".into(),
+        signature: Signature::DirtyThrottle,
+        from: LivelockState::Suspected,
+        to: LivelockState::Livelock,
+        reason: "all four hold".to_owned(),
+    }
+}
+
+pub(super) fn stall_since(since_ns: u64) -> StalledTask {
+    StalledTask {
+        wait: wait(7, Cause::DirectReclaim, Class::User, since_ns),
+        delay_ns: 150_000_000,
+    }
+}
+
+pub(super) fn task(tid: u32, delay_ns: u64, recent_delay_ns: u64) -> TaskDelay {
+    TaskDelay {
+        tid,
+        tgid: tid,
+        comm: "dd".into(),
+        class: Class::User,
+        cause: Cause::BalanceDirtyPages,
+        bdi: "0:29".into(),
+        waits: 1,
+        delay_ns,
+        recent_delay_ns,
+    }
+}
+
+pub(super) fn signal(name: &str, state: State) -> SignalReport {
+    SignalReport {
+        signal: name.into(),
+        strategy: "kprobe".into(),
+        state,
+        reason: "fentry: EPERM".to_owned(),
+        loses: String::new(),
+        remedy: "add CAP_BPF".to_owned(),
+        applies: true,
+        needed: true,
+    }
+}
+
+pub(super) fn daemon() -> Daemon {
+    let mut bounds = [0.0; HIST_BUCKETS - 1];
+    for (bound, i) in bounds.iter_mut().zip(0..) {
+        *bound = 0.001 * 2f64.powi(i);
+    }
+    Daemon {
+        version: "0.1.0".to_owned(),
+        revision: "abc".to_owned(),
+        kernel: "6.12.1".to_owned(),
+        interval: Duration::from_secs(1),
+        bounds,
+    }
+}
+
+/// A node in a livelock, all probes attached, as of [`NOW_NS`].
+pub(super) fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::before_the_first_tick(daemon());
+    snapshot.observation = observation();
+    snapshot.known_waits.learn(&snapshot.observation);
+    snapshot.tick_duration = TickDurations::default();
+    snapshot.tick_duration.observe(Duration::from_millis(3));
+    snapshot.verdicts = vec![verdict(LivelockState::Livelock)];
+    snapshot.timeline = Arc::new([transition_at(92_000)].into());
+    snapshot.stalls = Arc::new([stall_since(NOW_NS - 60_000_000_000)].into());
+    snapshot.tasks = vec![task(21, 900, 5), task(22, 100, 50), task(23, 500, 20)];
+    snapshot.probes = Arc::new(ProbeReport {
+        kernel: "6.12.1".to_owned(),
+        signals: vec![
+            signal("balance_dirty_pages", State::Attached),
+            signal("nfs_client", State::Degraded),
+        ],
+    });
+    snapshot
+}

@@ -1,0 +1,202 @@
+//! Backing devices: which are in use, how dirty each is, how busy its disk is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use compact_str::{CompactString, ToCompactString as _};
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+};
+
+use super::Bdi;
+
+/// BDIs that one tick reads at most; a node with more keeps the busiest names
+/// first in the alphabet and no other.
+const MAX_BDIS: usize = 256;
+/// Ticks between two looks at the mounts and at /sys/class/bdi.
+const REFRESH_TICKS: u32 = 10;
+
+/// A file system mounted from a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mounted {
+    fstype: CompactString,
+    device: CompactString,
+}
+
+/// Reads BDIs.
+pub struct Bdis {
+    procfs: PathBuf,
+    sysfs: PathBuf,
+    /// debugfs' root directory; `None`: it cannot be had.
+    debugfs: Option<OwnedFd>,
+    mounted: BTreeMap<CompactString, Mounted>,
+    ticks: u32,
+}
+
+impl Bdis {
+    /// Opens debugfs, wherever it is.
+    pub fn new(procfs: &Path, sysfs: &Path) -> Self {
+        let debugfs = debugfs(sysfs)
+            .inspect_err(|error| {
+                tracing::warn!(
+                    %error,
+                    "debugfs cannot be read: dirty and writeback bytes of each BDI are not known, and the verdict \
+                     takes the client's share from balance_dirty_pages alone; mount debugfs or run as root"
+                );
+            })
+            .ok();
+        Self { procfs: procfs.into(), sysfs: sysfs.into(), debugfs, mounted: BTreeMap::new(), ticks: 0 }
+    }
+
+    /// Devices that an NFS client mounted, by BDI name.
+    pub fn nfs_clients(&self) -> impl Iterator<Item = &CompactString> {
+        self.mounted.iter().filter(|(_, m)| m.fstype == "nfs" || m.fstype == "nfs4").map(|(name, _)| name)
+    }
+
+    /// Looks at the mounts again when it is time; to be called once a tick.
+    pub fn refresh(&mut self) {
+        if self.ticks == 0 {
+            self.ticks = REFRESH_TICKS;
+            self.mounted = self.mounts();
+        }
+        self.ticks -= 1;
+    }
+
+    /// Reads the BDIs in use: those mounted and those of `also`.
+    pub fn read(&self, also: impl Iterator<Item = CompactString>) -> Vec<Bdi> {
+        let names: BTreeSet<_> = self.mounted.keys().cloned().chain(also).filter(|name| !name.is_empty()).collect();
+        names.into_iter().take(MAX_BDIS).map(|name| self.one(name)).collect()
+    }
+
+    fn one(&self, name: CompactString) -> Bdi {
+        let mounted = self.mounted.get(&name);
+        let mut bdi = Bdi {
+            fstype: mounted.map(|m| m.fstype.clone()).unwrap_or_default(),
+            device: mounted.map(|m| m.device.clone()).unwrap_or_default(),
+            bdi: name,
+            ..Bdi::default()
+        };
+        if let Some(text) = self.debugfs.as_ref().and_then(|root| stats(root, &bdi.bdi).ok()) {
+            parse_stats(&text, &mut bdi);
+        }
+        if let Ok(text) = fs::read_to_string(self.sysfs.join("dev/block").join(bdi.bdi.as_str()).join("stat")) {
+            // Documentation/block/stat.rst: 7 is sectors written, 10 is
+            // io_ticks in milliseconds, counted from one.
+            let mut fields = text.split_whitespace().map(|field| field.parse().ok());
+            bdi.disk_sectors_written = fields.nth(6).flatten();
+            bdi.disk_busy_ms = fields.nth(2).flatten();
+        }
+        bdi
+    }
+
+    /// What is mounted, by BDI name. A partition's BDI is its disk's.
+    fn mounts(&self) -> BTreeMap<CompactString, Mounted> {
+        // Process 1 sees the host's mounts where the daemon has its own.
+        let text = ["1/mountinfo", "self/mountinfo"]
+            .iter()
+            .find_map(|path| fs::read_to_string(self.procfs.join(path)).ok())
+            .unwrap_or_default();
+        let mut mounts = BTreeMap::new();
+        for (device, mounted) in text.lines().filter_map(mountinfo) {
+            if let Some(bdi) = self.bdi_of(&device) {
+                mounts.entry(bdi).or_insert(mounted);
+            }
+        }
+        mounts
+    }
+
+    fn bdi_of(&self, device: &str) -> Option<CompactString> {
+        if self.sysfs.join("class/bdi").join(device).exists() {
+            return Some(device.into());
+        }
+        let disk = fs::read_to_string(self.sysfs.join("dev/block").join(device).join("../dev")).ok()?;
+        Some(disk.trim_end().into())
+    }
+}
+
+/// One line of mountinfo, proc(5): device and what is mounted from it.
+fn mountinfo(line: &str) -> Option<(CompactString, Mounted)> {
+    let (before, after) = line.split_once(" - ")?;
+    let device = before.split(' ').nth(2)?;
+    let mut after = after.split(' ');
+    Some((device.into(), Mounted { fstype: after.next()?.into(), device: after.next()?.into() }))
+}
+
+/// `/sys/kernel/debug`, or a mount of debugfs that no one else sees.
+fn debugfs(sysfs: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(sysfs.join("kernel/debug"), flags, Mode::empty())?;
+    if openat(&root, "bdi", flags, Mode::empty()).is_ok() {
+        return Ok(root);
+    }
+    let context = fsopen("debugfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?)
+}
+
+fn stats(debugfs: &OwnedFd, bdi: &str) -> io::Result<String> {
+    let path = format!("bdi/{bdi}/stats");
+    let file = openat(debugfs, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = String::new();
+    fs::File::from(file).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// `bdi_debug_stats_show`, mm/backing-dev.c.
+fn parse_stats(text: &str, bdi: &mut Bdi) {
+    for line in text.lines() {
+        let Some((name, rest)) = line.split_once(':') else { continue };
+        let slot = match name.trim() {
+            "BdiWriteback" => &mut bdi.writeback_bytes,
+            "BdiReclaimable" => &mut bdi.dirty_bytes,
+            "BdiDirtyThresh" => &mut bdi.threshold_bytes,
+            "BdiWritten" => &mut bdi.written_bytes,
+            _ => continue,
+        };
+        *slot = rest.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).and_then(|kb| kb.checked_mul(1024));
+    }
+}
+
+/// `major:minor` of the kernel's `dev_t`, include/linux/kdev_t.h.
+pub fn device_name(dev: u32) -> CompactString {
+    format_args!("{}:{}", dev >> 20, dev & 0xf_ffff).to_compact_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{device_name, mountinfo, parse_stats};
+    use crate::sample::Bdi;
+
+    #[test]
+    fn the_stats_of_a_bdi_are_read_in_bytes() {
+        let mut bdi = Bdi::default();
+        let text = "BdiWriteback:               44 kB\nBdiReclaimable:          40300 kB\nBdiDirtyThresh:           \
+                    40420 kB\nDirtyThresh:             40420 kB\nBdiWritten:             123 kB\n";
+        parse_stats(text, &mut bdi);
+        assert_eq!(bdi.writeback_bytes, Some(44 * 1024));
+        assert_eq!(bdi.dirty_bytes, Some(40_300 * 1024));
+        assert_eq!(bdi.threshold_bytes, Some(40_420 * 1024));
+        assert_eq!(bdi.written_bytes, Some(123 * 1024));
+    }
+
+    #[test]
+    fn a_mount_with_optional_fields_is_read_behind_the_dash() {
+        let line = "36 35 0:29 / /mnt rw,noatime shared:1 master:2 - nfs4 10.9.0.2:/ rw,vers=4.2";
+        let (device, mounted) = mountinfo(line).unwrap();
+        assert_eq!((device.as_str(), mounted.fstype.as_str()), ("0:29", "nfs4"));
+        assert_eq!(mounted.device, "10.9.0.2:/");
+        assert_eq!(mountinfo("36 35 0:29 / /mnt rw"), None);
+    }
+
+    #[test]
+    fn a_device_number_is_named_as_the_kernel_names_the_bdi() {
+        assert_eq!(device_name(29), "0:29");
+        assert_eq!(device_name(254 << 20 | 16), "254:16");
+    }
+}

@@ -1,0 +1,276 @@
+//! Reads the eBPF maps. Per-CPU values are added up here and nowhere else.
+
+use std::{borrow::BorrowMut, collections::BTreeMap};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use compact_str::CompactString;
+use monitor_common::{
+    BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HistKey, HistValue, Lost as LostKind,
+    NfsClientTotals, NfsdTotals, NfsdWrite, Stall, TaskKey, TaskTotals, ThrottleReason, Wait, WaitKey,
+};
+use thiserror::Error;
+
+use super::{Delay, DirtyPauses, NfsClient, StalledTask, Waiting, bdis::device_name};
+
+/// A map that cannot be opened: a broken build.
+#[derive(Debug, Error)]
+#[error("the eBPF map {0} cannot be opened: {1}. This binary was built wrong")]
+pub struct OpenError(&'static str, String);
+
+/// The maps, taken out of the object.
+pub struct Maps {
+    delays: PerCpuHashMap<MapData, HistKey, HistValue>,
+    waits: HashMap<MapData, WaitKey, Wait>,
+    tasks: HashMap<MapData, TaskKey, TaskTotals>,
+    stalls: RingBuf<MapData>,
+    dirty: PerCpuHashMap<MapData, DirtyKey, DirtyTotals>,
+    bdi_names: HashMap<MapData, u64, [u64; BDI_NAME_LEN / 8]>,
+    nfs_client: PerCpuHashMap<MapData, u32, NfsClientTotals>,
+    nfsd: PerCpuArray<MapData, NfsdTotals>,
+    nfsd_writes: HashMap<MapData, u32, NfsdWrite>,
+    retries: PerCpuArray<MapData, u64>,
+    lost: PerCpuArray<MapData, u64>,
+    names: BTreeMap<u64, CompactString>,
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, OpenError> {
+    let map = ebpf.take_map(name).ok_or_else(|| OpenError(name, "it is not in the object".into()))?;
+    T::try_from(map).map_err(|error| OpenError(name, error.to_string()))
+}
+
+impl Maps {
+    /// Takes the maps out of the object.
+    ///
+    /// # Errors
+    ///
+    /// One is not there or of another type.
+    pub fn open(ebpf: &mut Ebpf) -> Result<Self, OpenError> {
+        Ok(Self {
+            delays: take(ebpf, "DELAYS")?,
+            waits: take(ebpf, "WAITS")?,
+            tasks: take(ebpf, "TASKS")?,
+            stalls: take(ebpf, "STALLS")?,
+            dirty: take(ebpf, "DIRTY")?,
+            bdi_names: take(ebpf, "BDI_NAMES")?,
+            nfs_client: take(ebpf, "NFS_CLIENT")?,
+            nfsd: take(ebpf, "NFSD")?,
+            nfsd_writes: take(ebpf, "NFSD_WRITES")?,
+            retries: take(ebpf, "SVC_ALLOC_ARG_RETRIES")?,
+            lost: take(ebpf, "LOST")?,
+            names: BTreeMap::new(),
+        })
+    }
+
+    /// The name of a BDI.
+    pub fn bdi_name(&mut self, id: u64) -> CompactString {
+        if id == BdiId::NONE.0 {
+            return CompactString::default();
+        }
+        if let Some(name) = self.names.get(&id) {
+            return name.clone();
+        }
+        let Ok(words) = self.bdi_names.get(&id, 0) else { return "unknown".into() };
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|&byte| byte != 0).collect();
+        let name = CompactString::from_utf8_lossy(&bytes);
+        self.names.insert(id, name.clone());
+        name
+    }
+
+    /// Histograms.
+    pub fn delays(&mut self) -> Vec<Delay> {
+        let all: Vec<_> = self.delays.iter().filter_map(Result::ok).collect();
+        let mut delays: Vec<_> = all
+            .into_iter()
+            .filter_map(|(key, values)| {
+                let mut delay = Delay {
+                    cause: Cause::from_u8(key.cause)?,
+                    class: Class::from_u8(key.class)?,
+                    reason: ThrottleReason::from_u8(key.reason)?,
+                    bdi: self.bdi_name(key.bdi),
+                    sum_ns: 0,
+                    buckets: [0; _],
+                };
+                for value in values.iter() {
+                    delay.sum_ns = delay.sum_ns.wrapping_add(value.sum_ns);
+                    for (to, from) in delay.buckets.iter_mut().zip(value.buckets) {
+                        *to = to.wrapping_add(from);
+                    }
+                }
+                Some(delay)
+            })
+            .collect();
+        delays.sort_by(|a, b| (a.cause, a.class, a.reason, &a.bdi).cmp(&(b.cause, b.class, b.reason, &b.bdi)));
+        delays
+    }
+
+    /// Waits kept, each with when the announced pause is over (zero: its end
+    /// is seen).
+    pub fn waits(&mut self) -> Vec<(Waiting, u64)> {
+        let all: Vec<_> = self.waits.iter().filter_map(Result::ok).collect();
+        let mut waits: Vec<_> = all
+            .into_iter()
+            .filter_map(|(key, wait)| Some((self.waiting(key.tid, key.cause, &wait)?, wait.until_ns)))
+            .collect();
+        waits.sort_by_key(|(wait, _)| (wait.tid, wait.cause));
+        waits
+    }
+
+    fn waiting(&mut self, tid: u32, cause: u32, wait: &Wait) -> Option<Waiting> {
+        Some(Waiting {
+            tid,
+            tgid: wait.tgid,
+            comm: comm(&wait.comm),
+            cause: Cause::from_u8(u8::try_from(cause).ok()?)?,
+            class: Class::from_u8(wait.class)?,
+            reason: ThrottleReason::from_u8(wait.reason)?,
+            bdi: self.bdi_name(wait.bdi),
+            since_ns: wait.since_ns,
+        })
+    }
+
+    /// Forgets a wait whose end was not seen.
+    pub fn forget(&mut self, wait: &Waiting) {
+        let key = WaitKey { tid: wait.tid, cause: wait.cause as u32 };
+        // It may have ended meanwhile.
+        let _ = self.waits.remove(&key);
+    }
+
+    /// Totals of tasks.
+    pub fn tasks(&mut self) -> Vec<(TaskKey, TaskTotals, CompactString)> {
+        let all: Vec<_> = self.tasks.iter().filter_map(Result::ok).collect();
+        all.into_iter().map(|(key, totals)| (key, totals, self.bdi_name(totals.bdi))).collect()
+    }
+
+    /// Records of finished waits, oldest first.
+    pub fn drain_stalls(&mut self) -> Vec<StalledTask> {
+        let mut records = Vec::new();
+        while let Some(item) = self.stalls.next() {
+            if let Some(record) = plain::<Stall>(&item) {
+                records.push(record);
+            }
+        }
+        records.into_iter().filter_map(|stall| self.stalled(&stall)).collect()
+    }
+
+    fn stalled(&mut self, stall: &Stall) -> Option<StalledTask> {
+        let wait = Wait {
+            since_ns: stall.since_ns,
+            until_ns: 0,
+            bdi: stall.bdi,
+            tgid: stall.tgid,
+            class: stall.class,
+            reason: stall.reason,
+            zero: [0; 2],
+            comm: stall.comm,
+        };
+        let wait = self.waiting(stall.tid, u32::from(stall.cause), &wait)?;
+        Some(StalledTask { wait, delay_ns: stall.delay_ns })
+    }
+
+    /// What `balance_dirty_pages` said.
+    pub fn dirty_pauses(&mut self) -> Vec<DirtyPauses> {
+        let all: Vec<_> = self.dirty.iter().filter_map(Result::ok).collect();
+        let mut pauses: Vec<_> = all
+            .into_iter()
+            .filter_map(|(key, values)| {
+                let last = values.iter().max_by_key(|v| v.last_ns)?;
+                let sum = |field: fn(&DirtyTotals) -> u64| values.iter().map(field).fold(0, u64::wrapping_add);
+                Some(DirtyPauses {
+                    bdi: self.bdi_name(key.bdi),
+                    class: Class::from_u8(key.class)?,
+                    events: sum(|v| v.events),
+                    pause_ns: sum(|v| v.pause_ns),
+                    dirty_pages: sum(|v| v.dirty),
+                    limit_pages: sum(|v| v.limit),
+                    bdi_dirty_pages: sum(|v| v.bdi_dirty),
+                    bdi_setpoint_pages: sum(|v| v.bdi_setpoint),
+                    task_ratelimit: sum(|v| v.task_ratelimit),
+                    last_ns: last.last_ns,
+                    last_dirty_pages: last.last_dirty,
+                    last_limit_pages: last.last_limit,
+                })
+            })
+            .collect();
+        pauses.sort_by(|a, b| (&a.bdi, a.class).cmp(&(&b.bdi, b.class)));
+        pauses
+    }
+
+    /// The NFS client's writes by device.
+    pub fn nfs_clients(&self) -> Vec<NfsClient> {
+        let all = self.nfs_client.iter().filter_map(Result::ok);
+        let mut clients: Vec<_> = all
+            .map(|(dev, values)| {
+                let sum = |field: fn(&NfsClientTotals) -> u64| values.iter().map(field).fold(0, u64::wrapping_add);
+                let last = |field: fn(&NfsClientTotals) -> u64| values.iter().map(field).max().unwrap_or(0);
+                NfsClient {
+                    bdi: device_name(dev),
+                    writes_sent: sum(|v| v.writes_sent),
+                    bytes_sent: sum(|v| v.bytes_sent),
+                    writes_acked: sum(|v| v.writes_acked),
+                    bytes_acked: sum(|v| v.bytes_acked),
+                    writes_failed: sum(|v| v.writes_failed),
+                    commits_sent: sum(|v| v.commits_sent),
+                    commits_done: sum(|v| v.commits_done),
+                    last_sent_ns: last(|v| v.last_sent_ns),
+                    last_acked_ns: last(|v| v.last_acked_ns),
+                }
+            })
+            .collect();
+        clients.sort_by(|a, b| a.bdi.cmp(&b.bdi));
+        clients
+    }
+
+    /// nfsd's totals.
+    pub fn nfsd(&self) -> NfsdTotals {
+        let values = self.nfsd.get(&0, 0);
+        let mut total = NfsdTotals::default();
+        for value in values.iter().flat_map(|values| values.iter()) {
+            total.writes_started = total.writes_started.wrapping_add(value.writes_started);
+            total.writes_done = total.writes_done.wrapping_add(value.writes_done);
+            total.bytes_written = total.bytes_written.wrapping_add(value.bytes_written);
+            total.last_done_ns = total.last_done_ns.max(value.last_done_ns);
+        }
+        total
+    }
+
+    /// WRITE operations that an nfsd thread is in, by thread id.
+    pub fn nfsd_writes(&self) -> BTreeMap<u32, NfsdWrite> {
+        self.nfsd_writes.iter().filter_map(Result::ok).collect()
+    }
+
+    /// Forgets the WRITE of a thread that is gone.
+    pub fn forget_write(&mut self, tid: u32) {
+        let _ = self.nfsd_writes.remove(&tid);
+    }
+
+    /// Retries of `svc_alloc_arg`.
+    pub fn svc_alloc_arg_retries(&self) -> u64 {
+        sum(&self.retries, 0)
+    }
+
+    /// What the programs lost.
+    pub fn lost(&self, what: LostKind) -> u64 {
+        sum(&self.lost, what as u32)
+    }
+}
+
+fn sum(array: &PerCpuArray<impl BorrowMut<MapData>, u64>, index: u32) -> u64 {
+    array.get(&index, 0).iter().flat_map(|values| values.iter()).fold(0, |sum, value| sum.wrapping_add(*value))
+}
+
+pub fn comm(bytes: &[u8; COMM_LEN]) -> CompactString {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(COMM_LEN);
+    CompactString::from_utf8_lossy(&bytes[..end])
+}
+
+/// A record of the ring buffer; `None` where it is too short to be one.
+fn plain<T: Pod>(bytes: &[u8]) -> Option<T> {
+    (bytes.len() >= size_of::<T>()).then(|| {
+        // SAFETY: T is Pod, so any bytes are a value; the length was checked;
+        // the read needs no alignment.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    })
+}

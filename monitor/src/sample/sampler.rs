@@ -1,0 +1,209 @@
+//! One tick after the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use monitor_common::{Cause, Class, Lost as LostKind, TaskKey};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{
+    Lost, Nfsd, Observation, SignalStatus, StalledTask, State, TaskDelay, Waiting,
+    bdis::Bdis,
+    maps::{Maps, OpenError},
+    memory,
+    nfsd::NfsdThreads,
+};
+use crate::kernel::attach::Attached;
+
+/// A wait whose end is not seen counts as over this long after the pause that
+/// was announced: the next one follows at once if the task is still in.
+const GRACE_NS: u64 = 300_000_000;
+/// A wait this old is looked after: does its task still exist?
+const OLD_NS: u64 = 10_000_000_000;
+
+/// What one tick gave.
+pub struct Tick {
+    /// The waist: all that the verdict sees.
+    pub observation: Observation,
+    /// Totals of tasks, for people; `None`: nobody waited since the last tick.
+    pub tasks: Option<Vec<TaskDelay>>,
+    /// Waits over the threshold that ended since the last tick, oldest first.
+    pub stalls: Vec<StalledTask>,
+}
+
+/// Reads the node once a tick.
+pub struct Sampler {
+    maps: Maps,
+    bdis: Bdis,
+    nfsd: NfsdThreads,
+    procfs: PathBuf,
+    threshold_ns: u64,
+    /// Delay of each task at the last tick, nanoseconds.
+    before: BTreeMap<(u32, u32), u64>,
+    waits_counted: Option<u64>,
+    evicted: u64,
+}
+
+impl Sampler {
+    /// Takes the maps out of the attached object.
+    ///
+    /// # Errors
+    ///
+    /// One is not there: a broken build.
+    pub fn new(attached: &mut Attached) -> Result<Self, OpenError> {
+        let maps = Maps::open(&mut attached.ebpf)?;
+        let (procfs, sysfs) = (&attached.settings().procfs, &attached.settings().sysfs);
+        Ok(Self {
+            maps,
+            bdis: Bdis::new(procfs, sysfs),
+            nfsd: NfsdThreads::new(procfs, sysfs),
+            procfs: attached.settings().procfs.clone(),
+            threshold_ns: attached.settings().threshold_ns,
+            before: BTreeMap::new(),
+            waits_counted: None,
+            evicted: 0,
+        })
+    }
+
+    /// Reads everything once.
+    pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
+        let monotonic_ns = monotonic_ns();
+        self.bdis.refresh();
+        let mut stalls = self.maps.drain_stalls();
+        let delays = self.maps.delays();
+        let waits = self.waits(monotonic_ns, &signals, &mut stalls);
+        let dirty_pauses = self.maps.dirty_pauses();
+        let clients = self.clients();
+        let also = clients.iter().map(|c| c.bdi.clone()).chain(dirty_pauses.iter().map(|p| p.bdi.clone()));
+        let bdis = self.bdis.read(also);
+        let counted = delays.iter().map(super::Delay::count).sum();
+        let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
+        self.waits_counted = Some(counted);
+        let observation = Observation {
+            monotonic_ns,
+            unix_ms: unix_ms(),
+            memory: memory::read(&self.procfs),
+            nfsd: self.nfsd(&waits, &signals),
+            svc_alloc_arg_retries: attached(&signals, "svc_alloc_arg").then(|| self.maps.svc_alloc_arg_retries()),
+            lost: Lost {
+                ringbuf: self.maps.lost(LostKind::RingBuf),
+                map_full: self.maps.lost(LostKind::MapFull),
+                evicted: self.evicted,
+            },
+            delays,
+            waits,
+            dirty_pauses,
+            clients,
+            bdis,
+            signals,
+        };
+        Tick { observation, tasks, stalls }
+    }
+
+    /// The waits that last; those that are over without anybody having seen the
+    /// end are forgotten.
+    fn waits(&mut self, now_ns: u64, signals: &[SignalStatus], ended: &mut Vec<StalledTask>) -> Vec<Waiting> {
+        let exit_unseen = signals.iter().any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
+        let mut lasting = Vec::new();
+        for (wait, until_ns) in self.maps.waits() {
+            let announced = match wait.cause {
+                Cause::SvcAllocArg => true,
+                Cause::BalanceDirtyPages => exit_unseen,
+                _ => false,
+            };
+            if announced && now_ns > until_ns.saturating_add(GRACE_NS) {
+                self.maps.forget(&wait);
+                let delay_ns = until_ns.saturating_sub(wait.since_ns);
+                if delay_ns >= self.threshold_ns {
+                    ended.push(StalledTask { wait, delay_ns });
+                }
+            } else if now_ns.saturating_sub(wait.since_ns) > OLD_NS && !self.exists(wait.tid) {
+                self.maps.forget(&wait);
+                self.evicted += 1;
+            } else {
+                lasting.push(wait);
+            }
+        }
+        lasting
+    }
+
+    fn exists(&self, tid: u32) -> bool {
+        self.procfs.join(tid.to_string()).exists()
+    }
+
+    /// Devices that wrote, and those that are mounted.
+    fn clients(&self) -> Vec<super::NfsClient> {
+        let mut clients = self.maps.nfs_clients();
+        for bdi in self.bdis.nfs_clients() {
+            if !clients.iter().any(|c| c.bdi == *bdi) {
+                clients.push(super::NfsClient { bdi: bdi.clone(), ..super::NfsClient::default() });
+            }
+        }
+        clients
+    }
+
+    fn nfsd(&mut self, waits: &[Waiting], signals: &[SignalStatus]) -> Option<Nfsd> {
+        let totals = self.maps.nfsd();
+        let writes = self.maps.nfsd_writes();
+        let throttled: BTreeSet<_> = waits.iter().filter(|w| w.class == Class::Nfsd).map(|w| w.tid).collect();
+        let threads = self.nfsd.read(&writes, &throttled);
+        for &tid in writes.keys() {
+            if !threads.iter().any(|t| t.tid == tid) && !self.exists(tid) {
+                self.maps.forget_write(tid);
+            }
+        }
+        if threads.is_empty() && totals.writes_started == 0 {
+            return None;
+        }
+        Some(Nfsd {
+            bytes_written: attached(signals, "nfsd_writes").then_some(totals.bytes_written),
+            writes_started: totals.writes_started,
+            writes_done: totals.writes_done,
+            last_done_ns: totals.last_done_ns,
+            threads,
+        })
+    }
+
+    fn tasks(&mut self) -> Vec<TaskDelay> {
+        let all = self.maps.tasks();
+        let before = std::mem::take(&mut self.before);
+        self.before = all.iter().map(|(key, totals, _)| ((key.tid, key.cause), totals.delay_ns)).collect();
+        all.into_iter()
+            .filter_map(|(TaskKey { tid, cause }, totals, bdi)| {
+                let earlier = before.get(&(tid, cause)).copied().unwrap_or(0);
+                Some(TaskDelay {
+                    tid,
+                    tgid: totals.tgid,
+                    comm: super::maps::comm(&totals.comm),
+                    class: Class::from_u8(totals.class)?,
+                    cause: Cause::from_u8(u8::try_from(cause).ok()?)?,
+                    bdi,
+                    waits: totals.waits,
+                    delay_ns: totals.delay_ns,
+                    recent_delay_ns: totals.delay_ns.checked_sub(earlier).unwrap_or(totals.delay_ns),
+                })
+            })
+            .collect()
+    }
+}
+
+fn attached(signals: &[SignalStatus], name: &str) -> bool {
+    signals.iter().any(|s| s.signal == name && s.state != State::Unavailable)
+}
+
+/// `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns`.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,8 @@
+//! The engine as a whole, played second by second.
+
+mod inputs;
+mod negatives;
+mod node;
+mod positives;
+mod robustness;
+mod window;
