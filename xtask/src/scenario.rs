@@ -144,9 +144,7 @@ fn netns_livelock() -> Scenario {
         name: "netns-livelock",
         about: "the server in its own network namespace: stops within seconds, every time",
         megabytes: 320,
-        // With less of a hog 6.1 crawls for a quarter of a minute before it
-        // stops; the others stop in two seconds either way.
-        plan: netns_plan(Some(Step::Hog { megabytes: 150 })),
+        plan: netns_plan(Some(Step::Hog { megabytes: 100 })),
         ..netns()
     }
 }
