@@ -7,10 +7,11 @@ use crate::{
     scenario::{Expect, Scenario},
 };
 
-/// `CLOCK_MONOTONIC` milliseconds after the last progress in which a livelock
-/// must be confirmed, and after the start of the load.
-const AFTER_PROGRESS: u64 = 10_000;
-const AFTER_START: u64 = 20_000;
+/// Milliseconds after the stop in which a livelock must be confirmed.
+const AFTER_STOP: u64 = 10_000;
+
+/// Milliseconds without progress that make a stop.
+const STOPPED: u64 = 5_000;
 
 /// One percent of what a guest's disk does, in bytes a second:
 /// less than this is no progress.
@@ -77,49 +78,51 @@ impl Seen<'_> {
         })
     }
 
-    /// The last time at which acknowledged WRITE bytes grew, and had grown
-    /// faster than a crawl over the two seconds before: a stopped loop still
-    /// lets a few pages through now and then.
-    fn last_progress(&self) -> u64 {
-        let samples: Vec<_> = self.samples().collect();
-        let grown = |from: usize, to: usize| {
-            let bytes = samples[to].1.acked.saturating_sub(samples[from].1.acked);
-            (bytes, samples[to].0.saturating_sub(samples[from].0))
-        };
-        (1..samples.len())
-            .rev()
-            .find(|&at| {
-                let (bytes, ms) = grown(at.saturating_sub(4), at);
-                grown(at - 1, at).0 > 0 && bytes * 1000 > CRAWL * ms
-            })
-            .map_or(0, |at| samples[at].0)
+    /// When the loop stopped: the last time at which acknowledged WRITE bytes
+    /// grew and had grown faster than a crawl over two seconds, before a
+    /// stretch of [`STOPPED`] without. A stopped loop still lets a few pages
+    /// through now and then.
+    fn stopped(&self, started: u64) -> Option<u64> {
+        let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms >= started).collect();
+        let mut last = started;
+        for at in 1..samples.len() {
+            let (ms, sample) = samples[at];
+            let grown = |from: usize| sample.acked.saturating_sub(samples[from].1.acked);
+            let from = at.saturating_sub(4);
+            if grown(at - 1) > 0 && grown(from) * 1000 > CRAWL * ms.saturating_sub(samples[from].0)
+            {
+                last = ms;
+            } else if ms >= last + STOPPED {
+                return Some(last);
+            }
+        }
+        None
     }
 
     fn livelock(&self) -> Judgement {
         let started = self.writers_started()?;
-        let stopped = self.last_progress().max(started);
-        let end = self.0.last().map_or(0, |fact| fact.ms);
-        let froze = format!("frozen {} after the start", seconds(stopped - started));
-        if end < stopped + 5000 {
-            return Err("the loop never froze: the scenario proves nothing".to_owned());
-        }
+        let Some(stopped) = self.stopped(started) else {
+            return Err("the loop never stopped: the scenario proves nothing".to_owned());
+        };
+        let stop = format!("stopped {} after the start", seconds(stopped - started));
         if !self.has_daemon() {
-            return Ok(format!("{froze}; no daemon to judge"));
+            return Ok(format!("{stop}; no daemon to judge"));
         }
         let Some(verdict) = self.confirmed() else {
-            return Err(format!("{froze}, and the daemon never confirmed it"));
+            return Err(format!("{stop}, and the daemon never confirmed it"));
         };
         let at = verdict.monotonic_ms;
-        let words = format!(
-            "{froze}, {} by {} {} after the start",
-            verdict.to,
-            verdict.signature,
-            seconds(at.saturating_sub(started))
-        );
         if at < started {
             return Err(format!("{}: confirmed before the load began", verdict.to));
         }
-        if at > stopped + AFTER_PROGRESS || at > started + AFTER_START {
+        let words = format!(
+            "{stop}, {} by {} {} after the start",
+            verdict.to,
+            verdict.signature,
+            seconds(at - started)
+        );
+        // A verdict in the crawl that comes before the stop is right too.
+        if at > stopped + AFTER_STOP {
             return Err(format!("too late: {words}"));
         }
         Ok(words)
