@@ -74,6 +74,7 @@ pub fn all() -> Vec<Scenario> {
         reclaim_congestion(),
         late_modules(),
         probes(),
+        facts(),
     ]
 }
 
@@ -345,6 +346,21 @@ fn check(args: &[&str], uid: Option<u32>) -> Step {
     Step::Check {
         args: args.iter().map(|&word| word.to_owned()).collect(),
         uid,
+    }
+}
+
+fn facts() -> Scenario {
+    Scenario {
+        name: "facts",
+        about: "what the kernel offers, as JSON: the fixtures in monitor/tests/facts",
+        kernels: kernels::ALL,
+        megabytes: 320,
+        disks: vec![],
+        qemu: &[],
+        plan: plan([nfs_modules(), check(&["facts"], None)]),
+        expect: Expect::ExitCodes(&[&[0]]),
+        seconds: 90,
+        load: 60,
     }
 }
 
