@@ -170,13 +170,33 @@ impl Seen<'_> {
         if !self.has_daemon() {
             return Ok(format!("traced {count} times; no daemon to judge"));
         }
-        self.0
+        let lines: Vec<_> = self
+            .0
             .iter()
-            .find_map(|fact| match &fact.event {
-                Event::Metric { line } => Some(format!("traced {count} times; {line}")),
+            .filter_map(|fact| match &fact.event {
+                Event::Metric { line } => Some(line.as_str()),
                 _ => None,
             })
-            .ok_or_else(|| format!("traced {count} times, and the metric never came up"))
+            .collect();
+        let Some(line) = lines.last() else {
+            return Err(format!(
+                "traced {count} times, and the metric never came up"
+            ));
+        };
+        let counted = line
+            .rsplit(' ')
+            .next()
+            .and_then(|word| word.parse::<f64>().ok())
+            .unwrap_or(0.0);
+        let words = format!(
+            "traced {count} times: {}",
+            lines[lines.len().saturating_sub(2)..].join(", ")
+        );
+        // A sleep or two may end between the two looks.
+        if counted < count as f64 * 0.9 {
+            return Err(format!("too few counted: {words}"));
+        }
+        Ok(words)
     }
 
     fn late_modules(&self) -> Judgement {
