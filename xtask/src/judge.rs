@@ -170,13 +170,33 @@ impl Seen<'_> {
         if !self.has_daemon() {
             return Ok(format!("traced {count} times; no daemon to judge"));
         }
-        self.0
+        let lines: Vec<_> = self
+            .0
             .iter()
-            .find_map(|fact| match &fact.event {
-                Event::Metric { line } => Some(format!("traced {count} times; {line}")),
+            .filter_map(|fact| match &fact.event {
+                Event::Metric { line } => Some(line.as_str()),
                 _ => None,
             })
-            .ok_or_else(|| format!("traced {count} times, and the metric never came up"))
+            .collect();
+        let Some(line) = lines.last() else {
+            return Err(format!(
+                "traced {count} times, and the metric never came up"
+            ));
+        };
+        let counted = line
+            .rsplit(' ')
+            .next()
+            .and_then(|word| word.parse::<f64>().ok())
+            .unwrap_or(0.0);
+        let words = format!(
+            "traced {count} times: {}",
+            lines[lines.len().saturating_sub(2)..].join(", ")
+        );
+        // A sleep or two may end between the two looks.
+        if counted < count as f64 * 0.9 {
+            return Err(format!("too few counted: {words}"));
+        }
+        Ok(words)
     }
 
     fn late_modules(&self) -> Judgement {
@@ -250,4 +270,80 @@ fn unavailable(value: &serde_json::Value) -> Vec<String> {
 
 fn seconds(ms: u64) -> String {
     format!("{:.1} s", ms as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writers start at 10 s; 20 MB/s until `stop`, then nothing until 60 s.
+    fn facts(stop: u64) -> Vec<Fact> {
+        let fact = |ms, event| Fact { ms, event };
+        let mut facts = vec![fact(10_000, Event::WritersStarted)];
+        facts.extend((20..120).map(|half_second| {
+            let ms = half_second * 500;
+            let bytes = ms.clamp(10_000, stop).saturating_sub(10_000) * 20_000;
+            fact(
+                ms,
+                Event::Sample(Sample {
+                    acked: bytes,
+                    disk: bytes,
+                    ..Sample::default()
+                }),
+            )
+        }));
+        facts
+    }
+
+    fn verdict(at: u64) -> Fact {
+        Fact {
+            ms: at,
+            event: Event::Verdict(Transition {
+                monotonic_ms: at,
+                of: "0:29-nfsd".to_owned(),
+                signature: "dirty-throttle".to_owned(),
+                from: "suspected".to_owned(),
+                to: "livelock".to_owned(),
+                reason: String::new(),
+            }),
+        }
+    }
+
+    fn livelock(stop: u64, confirmed: Option<u64>) -> Judgement {
+        let mut facts = facts(stop);
+        facts.extend(confirmed.map(verdict));
+        Seen(&facts).livelock()
+    }
+
+    #[test]
+    fn a_livelock_confirmed_within_ten_seconds_of_the_stop_is_right() {
+        assert!(livelock(14_000, Some(23_500)).is_ok());
+    }
+
+    #[test]
+    fn a_livelock_confirmed_later_or_never_is_wrong() {
+        assert!(livelock(14_000, Some(25_000)).is_err());
+        assert!(livelock(14_000, None).is_err());
+    }
+
+    #[test]
+    fn a_livelock_confirmed_before_the_load_began_is_wrong() {
+        assert!(livelock(14_000, Some(9_000)).is_err());
+    }
+
+    #[test]
+    fn a_livelock_scenario_that_never_stops_proves_nothing() {
+        let words = livelock(60_000, Some(20_000)).unwrap_err();
+        assert!(words.contains("never stopped"), "{words}");
+    }
+
+    #[test]
+    fn a_negative_scenario_is_wrong_with_a_verdict_or_without_load() {
+        let quiet = facts(60_000);
+        assert!(Seen(&quiet).nothing(10_000_000).is_ok());
+        assert!(Seen(&quiet).nothing(30_000_000).is_err());
+        let mut loud = quiet;
+        loud.push(verdict(30_000));
+        assert!(Seen(&loud).nothing(10_000_000).is_err());
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -12,6 +13,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use guest::{Event, Fact};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use tempfile::TempDir;
 
 use crate::{
     Files, initramfs,
@@ -99,6 +102,10 @@ pub fn play(
             .arg(drive(&scratch.path().join(format!("disk{number}")), *disk)?);
     }
     let words = File::create(logs.join("qemu.log"))?;
+    // SAFETY: between fork and exec only one system call is made.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
     let child = command
         .stdin(Stdio::null())
         .stdout(words.try_clone()?)
@@ -107,6 +114,7 @@ pub fn play(
         .context("qemu-system-x86_64 cannot be started: ./dev installs it")?;
     Guest {
         child,
+        scratch: Some(scratch),
         facts: Vec::new(),
     }
     .watch(
@@ -170,9 +178,12 @@ fn drive(path: &Path, disk: Disk) -> Result<String> {
     Ok(words)
 }
 
-/// A running QEMU; it never outlives this value.
+/// A running QEMU; it outlives neither this value nor the thread that started it.
 struct Guest {
     child: Child,
+    /// The initramfs and the disks. Their names go as soon as QEMU has them open, so
+    /// that nothing is left behind however this ends.
+    scratch: Option<TempDir>,
     facts: Vec<Fact>,
 }
 
@@ -198,6 +209,7 @@ impl Guest {
             for line in told.lines()? {
                 // A line cut short by the end of the guest is no fact.
                 if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
+                    self.scratch = None;
                     each(&fact);
                     self.facts.push(fact);
                 }
