@@ -1,6 +1,12 @@
 //! Real eBPF on the kernel of this machine, as root: `./dev test` runs these,
 //! `cargo test` leaves them out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod host;
 
 use std::{

@@ -1,6 +1,12 @@
 //! Which way each signal takes, from the facts of real kernels (`tests/facts`,
 //! printed by `./dev vm KERNEL facts`), without root.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::Offsets;

@@ -149,7 +149,7 @@ fn kallsyms(procfs: &Path) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// HZ, from two looks at /proc/timer_list, which tells jiffies and nanoseconds
+/// HZ, from two looks at `/proc/timer_list`, which tells jiffies and nanoseconds
 /// at once. Nothing else tells it: user space's `CLK_TCK` is 100 everywhere.
 fn hz(procfs: &Path) -> Option<u32> {
     let look = || timer_list(&fs::read_to_string(procfs.join("timer_list")).ok()?);
