@@ -68,7 +68,9 @@ fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
         waiting = waiting.max(daemon.metric("throttle_waiting_tasks", &labels[..2]));
         thread::sleep(Duration::from_millis(50));
     }
-    writers.iter_mut().for_each(|writer| drop(writer.wait()));
+    for writer in &mut writers {
+        writer.wait().unwrap();
+    }
     thread::sleep(Duration::from_millis(2500));
 
     let seen_after = seen_after.expect("the throttled writers never showed");
