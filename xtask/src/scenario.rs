@@ -95,7 +95,7 @@ fn nfs_modules() -> Step {
 }
 
 fn daemon() -> Step {
-    let args = ["run", "--log.format", "logfmt"];
+    let args = ["run", "--log.format", "logfmt", "--log.level", "debug"];
     Step::Daemon {
         args: args.map(str::to_owned).to_vec(),
     }

@@ -15,7 +15,7 @@ use crate::{
     },
     kernel::{attach::Attached, report},
     sample::{Sampler, TaskDelay},
-    verdict::Engine,
+    verdict::{Engine, Verdict},
 };
 
 /// Owns everything that a tick needs.
@@ -99,6 +99,8 @@ impl Ticker {
         for transition in &transitions {
             log::transition(transition);
         }
+        let verdicts = self.engine.verdicts();
+        explain(&verdicts);
         if let Some(tasks) = tick.tasks {
             self.tasks = tasks;
         } else {
@@ -107,7 +109,7 @@ impl Ticker {
                 .for_each(|task| task.recent_delay_ns = 0);
         }
         self.publisher.tick(snapshot::Tick {
-            verdicts: self.engine.verdicts(),
+            verdicts,
             observation: tick.observation,
             transitions,
             tasks: self.tasks.clone(),
@@ -149,6 +151,22 @@ impl Ticker {
         self.announced = true;
         if let Err(error) = sd_notify::notify(states) {
             tracing::debug!(%error, "systemd cannot be notified");
+        }
+    }
+}
+
+/// With `--log.level debug`: why each loop is judged as it is, at every tick.
+fn explain(verdicts: &[Verdict]) {
+    for verdict in verdicts.iter().filter(|v| v.conditions.count() > 0) {
+        for (name, condition) in verdict.conditions.all() {
+            tracing::debug!(
+                r#loop = %verdict.loop_id,
+                state = verdict.state.as_str(),
+                condition = name,
+                holds = ?condition.holds,
+                why = condition.why,
+                "condition"
+            );
         }
     }
 }

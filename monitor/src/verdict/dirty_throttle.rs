@@ -94,7 +94,8 @@ impl Edge {
     fn over_limit(&self, view: &View<'_>) -> bool {
         let slack = view.slack(&view.before.closing_edge);
         let share = 1.0 - (1.0 - view.thresholds.over_limit_share) * slack;
-        self.pauses.limit > 0.0 && self.pauses.dirty >= self.pauses.limit * share
+        let mean = self.pauses.dirty / self.pauses.limit.max(1.0);
+        self.pauses.limit > 0.0 && mean.max(self.pauses.newest_share) >= share
     }
 
     fn server_clean(&self, view: &View<'_>) -> bool {

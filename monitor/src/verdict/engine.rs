@@ -37,7 +37,7 @@ struct Loop {
     verdict: Verdict,
     /// Best bytes a second seen, decayed.
     best: f64,
-    /// The last moment that was not without progress, nanoseconds.
+    /// The last moment with progress or without demand, nanoseconds.
     progress_ns: u64,
     /// The last moment with both ends there, nanoseconds.
     seen_ns: u64,
@@ -178,7 +178,9 @@ impl Loop {
         self.kinship.add(&last, thresholds);
         let stall_rate = self.stall_rate(&last, thresholds, dt_ns);
         let progress_now = last.reaches(stall_rate);
-        if progress_now != Some(false) {
+        // Who has nothing to write makes no progress, and is not held up.
+        let demanded = self.verdict.conditions.demand.holds == Some(true);
+        if progress_now != Some(false) || !demanded {
             self.progress_ns = now_ns;
         }
         let findings = dirty_throttle::judge(&View {

@@ -61,6 +61,9 @@ pub struct PauseMeans {
     pub bdi_dirty: f64,
     /// Where the kernel would have `bdi_dirty`.
     pub bdi_setpoint: f64,
+    /// `dirty` over `limit` in the newest tick with a pause: at the onset the
+    /// mean lags behind pages that still rise.
+    pub newest_share: f64,
 }
 
 /// What the server threads did over the window.
@@ -190,6 +193,7 @@ impl Window {
             means.limit += tick.limit;
             means.bdi_dirty += tick.bdi_dirty;
             means.bdi_setpoint += tick.bdi_setpoint;
+            means.newest_share = tick.newest_share;
         }
         if ticks == 0.0 {
             return None;
@@ -290,13 +294,16 @@ fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option
     let mean = |after: u64, before: Option<u64>| {
         Some(after.checked_sub(before.unwrap_or(0))? as f64 / events as f64)
     };
+    let dirty = mean(after.dirty_pages, before.map(|p| p.dirty_pages))?;
+    let limit = mean(after.limit_pages, before.map(|p| p.limit_pages))?;
     Some(PauseMeans {
         events,
         pause_ns: after
             .pause_ns
             .checked_sub(before.map_or(0, |p| p.pause_ns))?,
-        dirty: mean(after.dirty_pages, before.map(|p| p.dirty_pages))?,
-        limit: mean(after.limit_pages, before.map(|p| p.limit_pages))?,
+        dirty,
+        limit,
+        newest_share: dirty / limit.max(1.0),
         bdi_dirty: mean(after.bdi_dirty_pages, before.map(|p| p.bdi_dirty_pages))?,
         bdi_setpoint: mean(
             after.bdi_setpoint_pages,
