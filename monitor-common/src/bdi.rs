@@ -24,6 +24,10 @@ impl BdiId {
 
     /// From the name as the tracepoints carry it, as four words.
     #[must_use]
+    #[expect(
+        clippy::inline_always,
+        reason = "eBPF programs of old kernels have no calls between functions"
+    )]
     #[inline(always)]
     pub const fn from_words(words: [u64; BDI_NAME_LEN / 8]) -> Self {
         if words[0] == 0 {

@@ -76,7 +76,7 @@ words! {
         ThrottleDirectReclaim = 6 => "throttle_direct_reclaim",
         /// `compact_zone()`, mm/compaction.c.
         Compaction = 7 => "compaction",
-        /// nfsd got no pages for a request and sleeps, net/sunrpc/svc_xprt.c.
+        /// nfsd got no pages for a request and sleeps, `net/sunrpc/svc_xprt.c`.
         SvcAllocArg = 8 => "svc_alloc_arg",
         /// The NFS client's own write congestion, fs/nfs/write.c.
         NfsCongestion = 9 => "nfs_congestion",

@@ -53,6 +53,9 @@ pub struct Offsets {
     pub nfsd_write_start_len: i32,
     /// `nfsd_write_io_done`: `len`.
     pub nfsd_write_io_done_len: i32,
+    /// Not an offset: 500 ms in jiffies, what `svc_alloc_arg` sleeps up to
+    /// 5.13; -1 where HZ is not known or not needed.
+    pub half_second_jiffies: i32,
 }
 
 impl Offsets {
@@ -80,6 +83,7 @@ impl Offsets {
         commit_done_dev: -1,
         nfsd_write_start_len: -1,
         nfsd_write_io_done_len: -1,
+        half_second_jiffies: -1,
     };
 }
 

@@ -1,8 +1,11 @@
 //! nfsd's WRITE operations (fs/nfsd/trace.h) and its waits for request pages
 //! (`svc_alloc_arg`, net/sunrpc/svc_xprt.c).
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
-use monitor_common::{Cause, Lost, NfsdTotals, NfsdWrite, ThrottleReason, WaitKey};
+use aya_ebpf::{
+    macros::{kprobe, tracepoint},
+    programs::{ProbeContext, TracePointContext},
+};
+use monitor_common::{Cause, Class, Lost, NfsdTotals, NfsdWrite, ThrottleReason, WaitKey};
 
 use crate::{
     dirty::field,
@@ -15,7 +18,7 @@ use crate::{
 /// sleep between them is one jiffy from 5.17 on, 500 ms before.
 const SAME_WAIT_NS: u64 = 700_000_000;
 /// How long a retry is taken to last, for want of an end to see.
-const RETRY_NS: u64 = 20_000_000;
+const RETRY_NS: u64 = 250_000_000;
 
 /// A thread begins a WRITE.
 #[tracepoint]
@@ -59,17 +62,45 @@ pub fn nfsd_write_done(_ctx: TracePointContext) -> u32 {
     0
 }
 
-/// A thread got no pages for its next request and sleeps before it tries again.
-///
-/// The end is not traced. A retry soon after another is the same wait going on,
-/// and what lies between them is counted; the first of a row counts nothing.
+/// A thread got no pages for its next request and sleeps before it tries again,
+/// 5.14 and later.
 #[tracepoint]
 pub fn svc_alloc_arg_err(_ctx: TracePointContext) -> u32 {
+    retry(&Task::current());
+    0
+}
+
+/// The same before 5.14, where no tracepoint tells and the function is inlined:
+/// an nfsd thread that sleeps for exactly 500 ms. Nothing else in nfsd does; its
+/// other timed sleeps are shorter (`balance_dirty_pages` up to 200 ms,
+/// congestion 100 ms) or an hour (idle).
+#[kprobe(function = "schedule_timeout")]
+pub fn svc_alloc_arg_sleep(ctx: ProbeContext) -> u32 {
+    let Some(offsets) = offsets() else { return 0 };
+    let Some(timeout) = ctx.arg::<i64>(0) else {
+        return 0;
+    };
+    if offsets.half_second_jiffies < 0 || timeout != i64::from(offsets.half_second_jiffies) {
+        return 0;
+    }
+    let task = Task::current();
+    if matches!(task.class, Class::Nfsd) {
+        retry(&task);
+    }
+    0
+}
+
+/// Counts a retry.
+///
+/// The end of the wait is not traced. A retry soon after another is the same
+/// wait going on, and what lies between them is counted; the first of a row
+/// counts nothing.
+#[inline(always)]
+fn retry(task: &Task) {
     if let Some(retries) = SVC_ALLOC_ARG_RETRIES.get_ptr_mut(0) {
         // SAFETY: the value of a per-CPU array, only written on this CPU.
         unsafe { *retries += 1 };
     }
-    let task = Task::current();
     let now = now();
     let key = WaitKey {
         tid: task.tid,
@@ -87,14 +118,13 @@ pub fn svc_alloc_arg_err(_ctx: TracePointContext) -> u32 {
         }
     }
     keep(
-        &task,
+        task,
         Cause::SvcAllocArg,
         ThrottleReason::None,
         0,
         since_ns,
         now + RETRY_NS,
     );
-    0
 }
 
 #[inline(always)]

@@ -160,7 +160,7 @@ fn hook_kind(text: &str) -> Result<String, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if interval < Duration::from_millis(100) || interval > Duration::from_secs(60) {
+    if interval < Duration::from_millis(100) || interval > Duration::from_mins(1) {
         return Err("must be between 100ms and 60s".into());
     }
     Ok(interval)

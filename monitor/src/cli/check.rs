@@ -104,16 +104,7 @@ fn text(found: &Found) -> String {
         let _ = write!(out, ", lockdown={lockdown}");
     }
     out.push_str("\n\n");
-    for missing in &found.missing_privileges {
-        let _ = writeln!(
-            out,
-            "{} is missing: {}.\n    to do: {}",
-            missing.privilege, missing.loses, missing.remedy
-        );
-    }
-    if !found.missing_privileges.is_empty() {
-        out.push('\n');
-    }
+    privileges(&mut out, &found.missing_privileges);
     for line in &found.signals {
         signal(&mut out, line);
     }
@@ -124,6 +115,20 @@ fn text(found: &Found) -> String {
         conclusion(found)
     );
     out
+}
+
+fn privileges(out: &mut String, missing: &[Missing]) {
+    for one in missing {
+        let _ = writeln!(out, "{} is missing: {}", one.privilege, one.loses);
+    }
+    let mut remedies: Vec<_> = missing.iter().map(|m| m.remedy).collect();
+    remedies.dedup();
+    for remedy in &remedies {
+        let _ = writeln!(out, "to do: {remedy}");
+    }
+    if !missing.is_empty() {
+        out.push('\n');
+    }
 }
 
 fn signal(out: &mut String, line: &Line) {
@@ -158,6 +163,6 @@ fn conclusion(found: &Found) -> &'static str {
         1 => {
             "Degraded: livelocks are found, less exactly; see what is lost above. Next: throttle-monitor run"
         }
-        _ => "Cannot monitor: see what is missing above.",
+        _ => "Cannot monitor: do what is said above, then run this again.",
     }
 }

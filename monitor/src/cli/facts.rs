@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::args::FactsArgs;
-use crate::kernel::{attach, signals::SIGNALS};
+use crate::kernel::{attach, plan, signals::SIGNALS};
 
 /// Prints the facts of this kernel, with the words in which it refused each
 /// kind of hook.
@@ -20,10 +20,13 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
         for (strategy, why) in &report.refused {
             let planned = signal.ways.iter().find(|way| way.strategy == strategy);
             // What the plan itself ruled out is no word of the kernel's.
-            if let Some(way) = planned
-                && crate::kernel::plan::obstacle(way, &facts, &[]).is_none()
-            {
-                facts.refuses.insert(strategy.clone(), why.clone());
+            let tried = planned.filter(|way| plan::obstacle(way, &facts, &[]).is_none());
+            let kinds = tried
+                .into_iter()
+                .flat_map(|way| way.probes)
+                .map(|probe| probe.hook.kind());
+            for kind in kinds.filter(|kind| *kind != "tracepoint") {
+                facts.refuses.insert(kind.to_owned(), why.clone());
             }
         }
     }

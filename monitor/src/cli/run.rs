@@ -8,6 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::{
+    mm::{MlockAllFlags, mlockall},
+    process::{Resource, Rlimit, configure_io_flusher_behavior, setrlimit},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -36,10 +40,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _log = log::init(&args.log_level, args.log_format)?;
     preflight(args)?;
     // Before the programs are loaded: a port in use costs nothing then.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("tokio")?;
     let listeners = runtime.block_on(listen(&args.listen))?;
 
-    let thresholds = Thresholds { confirm: args.confirm, ..Thresholds::default() };
+    let thresholds = Thresholds {
+        confirm: args.confirm,
+        ..Thresholds::default()
+    };
     thresholds.check()?;
     let mut attached = attach::attach_all(args.kernel.settings())?;
     tell(&attached);
@@ -54,7 +64,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let sampler = Sampler::new(&mut attached)?;
     outlive_the_hang();
     let (stop, stopped) = mpsc::channel();
-    let ticker = Ticker::new(attached, sampler, Engine::new(thresholds), publisher, args.interval);
+    let ticker = Ticker::new(
+        attached,
+        sampler,
+        Engine::new(thresholds),
+        publisher,
+        args.interval,
+    );
     let ticking = thread::Builder::new()
         .name("tick".into())
         .spawn(move || ticker.run(&stopped))
@@ -74,9 +90,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn preflight(args: &RunArgs) -> anyhow::Result<()> {
     for missing in Privileges::of_this_process(&args.kernel.procfs).missing() {
         if missing.fatal {
-            anyhow::bail!("{} is missing: {}. To do: {}", missing.privilege, missing.loses, missing.remedy);
+            anyhow::bail!(
+                "{} is missing: {}. To do: {}",
+                missing.privilege,
+                missing.loses,
+                missing.remedy
+            );
         }
-        tracing::warn!(privilege = missing.privilege, lost = missing.loses, remedy = missing.remedy, "missing");
+        tracing::warn!(
+            privilege = missing.privilege,
+            lost = missing.loses,
+            remedy = missing.remedy,
+            "missing"
+        );
     }
     Ok(())
 }
@@ -92,13 +118,17 @@ fn outlive_the_hang() {
     unsafe {
         libc::malloc_trim(0);
     }
-    use rustix::{
-        mm::{MlockAllFlags, mlockall},
-        process::{Resource, Rlimit, configure_io_flusher_behavior, setrlimit},
-    };
     // On fault, so that thread stacks do not come in whole.
-    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
-    if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
+    let _ = setrlimit(
+        Resource::Memlock,
+        Rlimit {
+            current: None,
+            maximum: None,
+        },
+    );
+    if let Err(error) =
+        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+    {
         tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
     }
     if let Err(error) = configure_io_flusher_behavior(true) {
@@ -120,7 +150,11 @@ async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-async fn serve(listeners: Vec<TcpListener>, path: String, shared: Arc<Shared>) -> anyhow::Result<()> {
+async fn serve(
+    listeners: Vec<TcpListener>,
+    path: String,
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, path, "listening");
@@ -150,7 +184,11 @@ fn tell(attached: &Attached) {
                 "signal"
             );
         } else {
-            let reason = if report.state == State::Attached { String::new() } else { report.why() };
+            let reason = if report.state == State::Attached {
+                String::new()
+            } else {
+                report.why()
+            };
             tracing::info!(signal = %report.signal, strategy = %report.strategy, reason, "signal");
         }
     }

@@ -40,9 +40,15 @@ impl Ticker {
         mut publisher: Publisher,
         interval: Duration,
     ) -> Self {
-        let log = attached.settings().log.then(|| EbpfLogger::init(&mut attached.ebpf));
+        let log = attached
+            .settings()
+            .log
+            .then(|| EbpfLogger::init(&mut attached.ebpf));
         let ebpf_log = log.and_then(|log| {
-            log.inspect_err(|error| tracing::warn!(%error, "messages of the eBPF programs cannot be read")).ok()
+            log.inspect_err(
+                |error| tracing::warn!(%error, "messages of the eBPF programs cannot be read"),
+            )
+            .ok()
         });
         publisher.probes(probes(&attached));
         Self {
@@ -82,7 +88,12 @@ impl Ticker {
         if let Some(log) = &mut self.ebpf_log {
             log.flush();
         }
-        let signals = self.attached.reports.iter().map(report::SignalReport::status).collect();
+        let signals = self
+            .attached
+            .reports
+            .iter()
+            .map(report::SignalReport::status)
+            .collect();
         let tick = self.sampler.tick(signals);
         let transitions = self.engine.observe(&tick.observation);
         for transition in &transitions {
@@ -91,7 +102,9 @@ impl Ticker {
         if let Some(tasks) = tick.tasks {
             self.tasks = tasks;
         } else {
-            self.tasks.iter_mut().for_each(|task| task.recent_delay_ns = 0);
+            self.tasks
+                .iter_mut()
+                .for_each(|task| task.recent_delay_ns = 0);
         }
         self.publisher.tick(snapshot::Tick {
             verdicts: self.engine.verdicts(),
@@ -119,15 +132,20 @@ impl Ticker {
                 }
                 self.publisher.probes(probes(&self.attached));
             }
-            Err(error) => tracing::error!(%error, "signals of a module that was loaded cannot be attached"),
+            Err(error) => {
+                tracing::error!(%error, "signals of a module that was loaded cannot be attached");
+            }
         }
     }
 
     /// Tells systemd: ready after the first tick, alive after each.
     fn notify(&mut self) {
         use sd_notify::NotifyState;
-        let states: &[NotifyState<'_>] =
-            if self.announced { &[NotifyState::Watchdog] } else { &[NotifyState::Ready, NotifyState::Watchdog] };
+        let states: &[NotifyState<'_>] = if self.announced {
+            &[NotifyState::Watchdog]
+        } else {
+            &[NotifyState::Ready, NotifyState::Watchdog]
+        };
         self.announced = true;
         if let Err(error) = sd_notify::notify(states) {
             tracing::debug!(%error, "systemd cannot be notified");
@@ -136,15 +154,21 @@ impl Ticker {
 }
 
 fn probes(attached: &Attached) -> ProbeReport {
-    let signals = attached.reports.iter().map(|report| snapshot::SignalReport {
-        signal: report.signal.clone(),
-        strategy: report.strategy.clone(),
-        state: report.state,
-        reason: report.why(),
-        loses: report.loses.clone(),
-        remedy: report.remedy(&attached.facts).unwrap_or_default(),
-        applies: report.applies == report::Applies::Yes,
-        needed: report.needed,
-    });
-    ProbeReport { kernel: attached.facts.release.clone(), signals: signals.collect() }
+    let signals = attached
+        .reports
+        .iter()
+        .map(|report| snapshot::SignalReport {
+            signal: report.signal.clone(),
+            strategy: report.strategy.clone(),
+            state: report.state,
+            reason: report.why(),
+            loses: report.loses.clone(),
+            remedy: report.remedy(&attached.facts).unwrap_or_default(),
+            applies: report.applies == report::Applies::Yes,
+            needed: report.needed,
+        });
+    ProbeReport {
+        kernel: attached.facts.release.clone(),
+        signals: signals.collect(),
+    }
 }

@@ -214,7 +214,12 @@ fn words(error: &dyn Error) -> String {
         source = cause.source();
     }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default().to_owned();
+    let first = lines
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches("Verifier output:")
+        .trim_end()
+        .to_owned();
     match lines
         .rfind(|line| !line.starts_with("processed ") && !line.starts_with("verification time"))
     {

@@ -4,11 +4,13 @@
 //! Facts are serde, so that those of real kernels are the fixtures of the
 //! plan's tests (`throttle-monitor facts` prints them).
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path, thread, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{btf::BtfFacts, signals};
+
+const SVC_ALLOC_ARG_ERR: &str = "sunrpc/svc_alloc_arg_err";
 
 /// Where the kernel's file systems are.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub struct Facts {
     pub loads_modules: bool,
     /// Modules of interest that are loaded.
     pub modules: Vec<String>,
+    /// Ticks a second; read only where a way needs it, before 5.14.
+    pub hz: Option<u32>,
     /// `none`, `integrity` or `confidentiality`; `None` where the kernel has no
     /// lockdown or does not show it.
     pub lockdown: Option<String>,
@@ -51,6 +55,12 @@ impl Facts {
     /// Gathers the facts. `tracefs` is its mount point or why there is none.
     #[must_use]
     pub fn gather(roots: Roots<'_>, tracefs: Result<&Path, String>) -> Self {
+        let mut facts = Self::gather_once(roots, tracefs);
+        facts.read_hz(roots.procfs);
+        facts
+    }
+
+    fn gather_once(roots: Roots<'_>, tracefs: Result<&Path, String>) -> Self {
         let btf = super::btf::read(&roots.sysfs.join("kernel/btf/vmlinux"));
         Self {
             release: rustix::system::uname()
@@ -63,6 +73,7 @@ impl Facts {
             kprobes: roots.sysfs.join("bus/event_source/devices/kprobe").exists(),
             loads_modules: roots.procfs.join("modules").exists(),
             modules: modules(roots.sysfs),
+            hz: None,
             lockdown: lockdown(roots.sysfs),
             refuses: BTreeMap::new(),
         }
@@ -72,6 +83,18 @@ impl Facts {
     pub fn refresh(&mut self, roots: Roots<'_>, tracefs: Result<&Path, String>) {
         self.formats = tracefs.map(formats);
         self.modules = modules(roots.sysfs);
+        self.read_hz(roots.procfs);
+    }
+
+    /// Only where sunrpc is loaded and lacks the tracepoint: it takes a while.
+    fn read_hz(&mut self, procfs: &Path) {
+        let traced = self
+            .formats
+            .as_ref()
+            .is_ok_and(|formats| formats.contains_key(SVC_ALLOC_ARG_ERR));
+        if self.hz.is_none() && !traced && self.modules.iter().any(|module| module == "sunrpc") {
+            self.hz = hz(procfs);
+        }
     }
 
     /// Whether a function can be probed by name, as far as can be told.
@@ -126,9 +149,53 @@ fn kallsyms(procfs: &Path) -> Option<Vec<String>> {
     Some(found)
 }
 
+/// HZ, from two looks at `/proc/timer_list`, which tells jiffies and nanoseconds
+/// at once. Nothing else tells it: user space's `CLK_TCK` is 100 everywhere.
+fn hz(procfs: &Path) -> Option<u32> {
+    let look = || timer_list(&fs::read_to_string(procfs.join("timer_list")).ok()?);
+    let (ns, jiffies) = look()?;
+    thread::sleep(Duration::from_millis(250));
+    let (later_ns, later_jiffies) = look()?;
+    let seconds = later_ns.checked_sub(ns)? as f64 / 1e9;
+    let measured = later_jiffies.checked_sub(jiffies)? as f64 / seconds;
+    // Those that Kconfig offers; the jiffies are a few percent off over 250 ms.
+    [100, 250, 300, 1000]
+        .into_iter()
+        .find(|hz| (measured / f64::from(*hz) - 1.0).abs() < 0.08)
+}
+
+/// `now at N nsecs` and the highest `jiffies: N`, `kernel/time/timer_list.c`.
+fn timer_list(text: &str) -> Option<(u64, u64)> {
+    let ns = text.lines().find_map(|line| {
+        line.strip_prefix("now at ")?
+            .split(' ')
+            .next()?
+            .parse()
+            .ok()
+    })?;
+    let jiffies = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("jiffies: ")?.trim().parse().ok())
+        .max()?;
+    Some((ns, jiffies))
+}
+
 /// The word in brackets, `none [integrity] confidentiality`.
 fn lockdown(sysfs: &Path) -> Option<String> {
     let text = fs::read_to_string(sysfs.join("kernel/security/lockdown")).ok()?;
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::timer_list;
+
+    #[test]
+    fn the_timer_list_tells_time_and_jiffies_of_the_same_moment() {
+        let text = "Timer List Version: v0.8\nHRTIMER_MAX_CLOCK_BASES: 8\nnow at 12345678901 nsecs\n\ncpu: 0\n\
+                    jiffies: 4294895000\n\ncpu: 1\njiffies: 4294895001\n";
+        assert_eq!(timer_list(text), Some((12_345_678_901, 4_294_895_001)));
+        assert_eq!(timer_list("now at soon\n"), None);
+    }
 }

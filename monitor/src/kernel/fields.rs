@@ -25,17 +25,20 @@ macro_rules! wanted {
         &[$($(Wanted {
             tracepoint: $tracepoint,
             names: &[$($name),+],
-            size: $size as u32,
+            size: $size,
             slot: |offsets| &mut offsets.$slot,
             needed: $needed,
         },)+)+]
     };
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "32")]
+const BDI_NAME_SIZE: u32 = BDI_NAME_LEN as u32;
+
 /// All of them.
 pub const WANTED: &[Wanted] = wanted! {
     "writeback/balance_dirty_pages":
-        bdp_bdi = ["bdi"], BDI_NAME_LEN, true;
+        bdp_bdi = ["bdi"], BDI_NAME_SIZE, true;
         bdp_pause = ["pause"], 8, true;
         bdp_paused = ["paused"], 8, true;
         bdp_limit = ["limit"], 8, false;

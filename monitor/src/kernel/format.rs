@@ -23,7 +23,7 @@ pub struct FormatError {
     pub text: String,
 }
 
-/// Reads the fields out of a `format` file (kernel/trace/trace_events.c,
+/// Reads the fields out of a `format` file (`kernel/trace/trace_events.c`,
 /// `f_show`): lines such as
 /// `field:unsigned long limit;\toffset:40;\tsize:8;\tsigned:0;`.
 ///

@@ -10,7 +10,7 @@ use super::{
     facts::Facts,
     fields, format,
     report::{Applies, SignalReport},
-    signals::{Hook, Probe, Signal, Way},
+    signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way},
 };
 use crate::sample::State;
 
@@ -40,6 +40,9 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
         if let Err(why) = resolved {
             bad.insert(tracepoint.clone(), why);
         }
+    }
+    if let Some(hz) = facts.hz {
+        offsets.half_second_jiffies = i32::try_from(hz / 2).unwrap_or(-1);
     }
     if let Some(offset) = facts
         .btf
@@ -84,6 +87,9 @@ fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> 
             Err(why) => Some(format!("no BTF: {why}")),
             Ok(_) => missing_function(name, facts),
         },
+        Hook::Kprobe(SCHEDULE_TIMEOUT) if facts.hz.is_none() => {
+            Some("the kernel's tick rate (HZ) cannot be read from /proc/timer_list".into())
+        }
         Hook::Kprobe(_) | Hook::Kretprobe(_) if !facts.kprobes => {
             Some("this kernel is built without kprobes".into())
         }
@@ -110,8 +116,9 @@ pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
     let here = hooks.any(|hook| match hook {
         Hook::Tracepoint(group, name) => formats.contains_key(&format!("{group}/{name}")),
         Hook::BtfTracepoint(_) => false,
+        // A function of the kernel's own says nothing about a module.
         Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
-            facts.has_function(name)
+            signal.module.is_none() && facts.has_function(name)
         }
     });
     match (here, signal.module) {

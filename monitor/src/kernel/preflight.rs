@@ -19,8 +19,16 @@ pub struct Missing {
     pub fatal: bool,
 }
 
+/// How to get any of the capabilities.
+const CAPABILITIES: &str = "run as root (sudo throttle-monitor ...) with all its capabilities, or give the process the \
+                            missing ones (systemd: AmbientCapabilities=; Kubernetes: securityContext.capabilities.add)";
+
 /// Facts about this process; `None` is "could not be told".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one capability, had or not"
+)]
 pub struct Privileges {
     /// `CAP_SYS_ADMIN`, which includes the next two.
     pub sys_admin: bool,
@@ -59,9 +67,6 @@ impl Privileges {
     /// What is missing, worst first.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {
-        const AS_ROOT: &str = "run as root (sudo throttle-monitor ...), or give the process CAP_BPF, CAP_PERFMON, \
-                               CAP_SYS_RESOURCE, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (systemd: \
-                               AmbientCapabilities=; Kubernetes: securityContext.capabilities.add)";
         const PERF: &str =
             "the eBPF programs cannot be attached to tracepoints, so nothing can be monitored";
         let all = [
@@ -70,7 +75,7 @@ impl Privileges {
                 Missing {
                     privilege: "CAP_BPF",
                     loses: "no eBPF program can be loaded, so nothing can be monitored",
-                    remedy: AS_ROOT,
+                    remedy: CAPABILITIES,
                     fatal: true,
                 },
             ),
@@ -79,7 +84,7 @@ impl Privileges {
                 Missing {
                     privilege: "CAP_PERFMON",
                     loses: PERF,
-                    remedy: AS_ROOT,
+                    remedy: CAPABILITIES,
                     fatal: true,
                 },
             ),
@@ -89,7 +94,7 @@ impl Privileges {
                     privilege: "CAP_DAC_READ_SEARCH",
                     loses: "tracefs and debugfs are readable by root only: where the fields of tracepoints are and how \
                             dirty each BDI is cannot be read",
-                    remedy: AS_ROOT,
+                    remedy: CAPABILITIES,
                     fatal: false,
                 },
             ),
@@ -99,7 +104,7 @@ impl Privileges {
                     privilege: "CAP_SYS_RESOURCE",
                     loses: "the daemon's own memory cannot be locked nor its own writes be spared from throttling: it \
                             may stall together with the node",
-                    remedy: AS_ROOT,
+                    remedy: CAPABILITIES,
                     fatal: false,
                 },
             ),
@@ -108,7 +113,7 @@ impl Privileges {
                 Missing {
                     privilege: "CAP_SYS_PTRACE",
                     loses: "which kernel function a blocked nfsd thread sleeps in cannot be read",
-                    remedy: AS_ROOT,
+                    remedy: CAPABILITIES,
                     fatal: false,
                 },
             ),

@@ -76,7 +76,10 @@ impl SignalReport {
             Applies::No(why) => why.clone(),
             Applies::OnceLoaded(module) => format!("the module {module} is not loaded"),
             Applies::Yes => {
-                let refused = self.refused.iter().map(|(strategy, why)| format!("not by {strategy}: {why}"));
+                let refused = self
+                    .refused
+                    .iter()
+                    .map(|(strategy, why)| format!("not by {strategy}: {why}"));
                 refused.collect::<Vec<_>>().join("; ")
             }
         }

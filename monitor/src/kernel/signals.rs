@@ -188,6 +188,9 @@ const PAUSE: Probe = tp(
 );
 const CONGESTION_GONE: &str = "reclaim_throttle, since 5.16";
 
+/// In which `svc_alloc_arg` sleeps before 5.14, for a time that depends on HZ.
+pub const SCHEDULE_TIMEOUT: &str = "schedule_timeout";
+
 /// Every signal.
 pub const SIGNALS: &[Signal] = &[
     Signal {
@@ -314,14 +317,30 @@ pub const SIGNALS: &[Signal] = &[
         "mm_compaction_end",
         Some("nothing: it is built without compaction")
     ),
-    counting_signal!(
-        "svc_alloc_arg",
-        "nfsd threads that get no memory for their next request",
-        "sunrpc",
-        "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
-        None,
-        [("svc_alloc_arg_err", "svc_alloc_arg_err")]
-    ),
+    Signal {
+        name: "svc_alloc_arg",
+        shows: "nfsd threads that get no memory for their next request",
+        module: Some("sunrpc"),
+        ways: &[
+            Way {
+                strategy: "tracepoint",
+                probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
+                loses: "",
+            },
+            // Before 5.14 there is no tracepoint, and the function is inlined.
+            Way {
+                strategy: "kprobe",
+                probes: &[Probe {
+                    program: "svc_alloc_arg_sleep",
+                    hook: Hook::Kprobe(SCHEDULE_TIMEOUT),
+                }],
+                loses: "",
+            },
+        ],
+        loses: "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
+        replaced_by: None,
+        needed: false,
+    },
     counting_signal!(
         "nfs_client_writes",
         "the NFS client's WRITE calls, sent and answered",

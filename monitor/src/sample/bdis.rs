@@ -51,12 +51,21 @@ impl Bdis {
                 );
             })
             .ok();
-        Self { procfs: procfs.into(), sysfs: sysfs.into(), debugfs, mounted: BTreeMap::new(), ticks: 0 }
+        Self {
+            procfs: procfs.into(),
+            sysfs: sysfs.into(),
+            debugfs,
+            mounted: BTreeMap::new(),
+            ticks: 0,
+        }
     }
 
     /// Devices that an NFS client mounted, by BDI name.
     pub fn nfs_clients(&self) -> impl Iterator<Item = &CompactString> {
-        self.mounted.iter().filter(|(_, m)| m.fstype == "nfs" || m.fstype == "nfs4").map(|(name, _)| name)
+        self.mounted
+            .iter()
+            .filter(|(_, m)| m.fstype == "nfs" || m.fstype == "nfs4")
+            .map(|(name, _)| name)
     }
 
     /// Looks at the mounts again when it is time; to be called once a tick.
@@ -70,8 +79,18 @@ impl Bdis {
 
     /// Reads the BDIs in use: those mounted and those of `also`.
     pub fn read(&self, also: impl Iterator<Item = CompactString>) -> Vec<Bdi> {
-        let names: BTreeSet<_> = self.mounted.keys().cloned().chain(also).filter(|name| !name.is_empty()).collect();
-        names.into_iter().take(MAX_BDIS).map(|name| self.one(name)).collect()
+        let names: BTreeSet<_> = self
+            .mounted
+            .keys()
+            .cloned()
+            .chain(also)
+            .filter(|name| !name.is_empty())
+            .collect();
+        names
+            .into_iter()
+            .take(MAX_BDIS)
+            .map(|name| self.one(name))
+            .collect()
     }
 
     fn one(&self, name: CompactString) -> Bdi {
@@ -82,10 +101,19 @@ impl Bdis {
             bdi: name,
             ..Bdi::default()
         };
-        if let Some(text) = self.debugfs.as_ref().and_then(|root| stats(root, &bdi.bdi).ok()) {
+        if let Some(text) = self
+            .debugfs
+            .as_ref()
+            .and_then(|root| stats(root, &bdi.bdi).ok())
+        {
             parse_stats(&text, &mut bdi);
         }
-        if let Ok(text) = fs::read_to_string(self.sysfs.join("dev/block").join(bdi.bdi.as_str()).join("stat")) {
+        if let Ok(text) = fs::read_to_string(
+            self.sysfs
+                .join("dev/block")
+                .join(bdi.bdi.as_str())
+                .join("stat"),
+        ) {
             // Documentation/block/stat.rst: 7 is sectors written, 10 is
             // io_ticks in milliseconds, counted from one.
             let mut fields = text.split_whitespace().map(|field| field.parse().ok());
@@ -115,7 +143,8 @@ impl Bdis {
         if self.sysfs.join("class/bdi").join(device).exists() {
             return Some(device.into());
         }
-        let disk = fs::read_to_string(self.sysfs.join("dev/block").join(device).join("../dev")).ok()?;
+        let disk =
+            fs::read_to_string(self.sysfs.join("dev/block").join(device).join("../dev")).ok()?;
         Some(disk.trim_end().into())
     }
 }
@@ -125,7 +154,13 @@ fn mountinfo(line: &str) -> Option<(CompactString, Mounted)> {
     let (before, after) = line.split_once(" - ")?;
     let device = before.split(' ').nth(2)?;
     let mut after = after.split(' ');
-    Some((device.into(), Mounted { fstype: after.next()?.into(), device: after.next()?.into() }))
+    Some((
+        device.into(),
+        Mounted {
+            fstype: after.next()?.into(),
+            device: after.next()?.into(),
+        },
+    ))
 }
 
 /// `/sys/kernel/debug`, or a mount of debugfs that no one else sees.
@@ -137,12 +172,21 @@ fn debugfs(sysfs: &Path) -> io::Result<OwnedFd> {
     }
     let context = fsopen("debugfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?)
+    Ok(fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )?)
 }
 
 fn stats(debugfs: &OwnedFd, bdi: &str) -> io::Result<String> {
     let path = format!("bdi/{bdi}/stats");
-    let file = openat(debugfs, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = openat(
+        debugfs,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let mut text = String::new();
     fs::File::from(file).read_to_string(&mut text)?;
     Ok(text)
@@ -151,7 +195,9 @@ fn stats(debugfs: &OwnedFd, bdi: &str) -> io::Result<String> {
 /// `bdi_debug_stats_show`, mm/backing-dev.c.
 fn parse_stats(text: &str, bdi: &mut Bdi) {
     for line in text.lines() {
-        let Some((name, rest)) = line.split_once(':') else { continue };
+        let Some((name, rest)) = line.split_once(':') else {
+            continue;
+        };
         let slot = match name.trim() {
             "BdiWriteback" => &mut bdi.writeback_bytes,
             "BdiReclaimable" => &mut bdi.dirty_bytes,
@@ -159,11 +205,15 @@ fn parse_stats(text: &str, bdi: &mut Bdi) {
             "BdiWritten" => &mut bdi.written_bytes,
             _ => continue,
         };
-        *slot = rest.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).and_then(|kb| kb.checked_mul(1024));
+        *slot = rest
+            .split_whitespace()
+            .next()
+            .and_then(|kb| kb.parse::<u64>().ok())
+            .and_then(|kb| kb.checked_mul(1024));
     }
 }
 
-/// `major:minor` of the kernel's `dev_t`, include/linux/kdev_t.h.
+/// `major:minor` of the kernel's `dev_t`, `include/linux/kdev_t.h`.
 pub fn device_name(dev: u32) -> CompactString {
     format_args!("{}:{}", dev >> 20, dev & 0xf_ffff).to_compact_string()
 }

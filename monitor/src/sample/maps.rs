@@ -8,8 +8,9 @@ use aya::{
 };
 use compact_str::CompactString;
 use monitor_common::{
-    BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HistKey, HistValue, Lost as LostKind,
-    NfsClientTotals, NfsdTotals, NfsdWrite, Stall, TaskKey, TaskTotals, ThrottleReason, Wait, WaitKey,
+    BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HistKey, HistValue,
+    Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite, Stall, TaskKey, TaskTotals,
+    ThrottleReason, Wait, WaitKey,
 };
 use thiserror::Error;
 
@@ -36,8 +37,13 @@ pub struct Maps {
     names: BTreeMap<u64, CompactString>,
 }
 
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, OpenError> {
-    let map = ebpf.take_map(name).ok_or_else(|| OpenError(name, "it is not in the object".into()))?;
+fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, OpenError> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| OpenError(name, "it is not in the object".into()))?;
     T::try_from(map).map_err(|error| OpenError(name, error.to_string()))
 }
 
@@ -72,8 +78,14 @@ impl Maps {
         if let Some(name) = self.names.get(&id) {
             return name.clone();
         }
-        let Ok(words) = self.bdi_names.get(&id, 0) else { return "unknown".into() };
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|&byte| byte != 0).collect();
+        let Ok(words) = self.bdi_names.get(&id, 0) else {
+            return "unknown".into();
+        };
+        let bytes: Vec<u8> = words
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .take_while(|&byte| byte != 0)
+            .collect();
         let name = CompactString::from_utf8_lossy(&bytes);
         self.names.insert(id, name.clone());
         name
@@ -102,7 +114,9 @@ impl Maps {
                 Some(delay)
             })
             .collect();
-        delays.sort_by(|a, b| (a.cause, a.class, a.reason, &a.bdi).cmp(&(b.cause, b.class, b.reason, &b.bdi)));
+        delays.sort_by(|a, b| {
+            (a.cause, a.class, a.reason, &a.bdi).cmp(&(b.cause, b.class, b.reason, &b.bdi))
+        });
         delays
     }
 
@@ -112,7 +126,9 @@ impl Maps {
         let all: Vec<_> = self.waits.iter().filter_map(Result::ok).collect();
         let mut waits: Vec<_> = all
             .into_iter()
-            .filter_map(|(key, wait)| Some((self.waiting(key.tid, key.cause, &wait)?, wait.until_ns)))
+            .filter_map(|(key, wait)| {
+                Some((self.waiting(key.tid, key.cause, &wait)?, wait.until_ns))
+            })
             .collect();
         waits.sort_by_key(|(wait, _)| (wait.tid, wait.cause));
         waits
@@ -133,7 +149,10 @@ impl Maps {
 
     /// Forgets a wait whose end was not seen.
     pub fn forget(&mut self, wait: &Waiting) {
-        let key = WaitKey { tid: wait.tid, cause: wait.cause as u32 };
+        let key = WaitKey {
+            tid: wait.tid,
+            cause: wait.cause as u32,
+        };
         // It may have ended meanwhile.
         let _ = self.waits.remove(&key);
     }
@@ -141,7 +160,9 @@ impl Maps {
     /// Totals of tasks.
     pub fn tasks(&mut self) -> Vec<(TaskKey, TaskTotals, CompactString)> {
         let all: Vec<_> = self.tasks.iter().filter_map(Result::ok).collect();
-        all.into_iter().map(|(key, totals)| (key, totals, self.bdi_name(totals.bdi))).collect()
+        all.into_iter()
+            .map(|(key, totals)| (key, totals, self.bdi_name(totals.bdi)))
+            .collect()
     }
 
     /// Records of finished waits, oldest first.
@@ -152,7 +173,10 @@ impl Maps {
                 records.push(record);
             }
         }
-        records.into_iter().filter_map(|stall| self.stalled(&stall)).collect()
+        records
+            .into_iter()
+            .filter_map(|stall| self.stalled(&stall))
+            .collect()
     }
 
     fn stalled(&mut self, stall: &Stall) -> Option<StalledTask> {
@@ -167,7 +191,10 @@ impl Maps {
             comm: stall.comm,
         };
         let wait = self.waiting(stall.tid, u32::from(stall.cause), &wait)?;
-        Some(StalledTask { wait, delay_ns: stall.delay_ns })
+        Some(StalledTask {
+            wait,
+            delay_ns: stall.delay_ns,
+        })
     }
 
     /// What `balance_dirty_pages` said.
@@ -177,7 +204,9 @@ impl Maps {
             .into_iter()
             .filter_map(|(key, values)| {
                 let last = values.iter().max_by_key(|v| v.last_ns)?;
-                let sum = |field: fn(&DirtyTotals) -> u64| values.iter().map(field).fold(0, u64::wrapping_add);
+                let sum = |field: fn(&DirtyTotals) -> u64| {
+                    values.iter().map(field).fold(0, u64::wrapping_add)
+                };
                 Some(DirtyPauses {
                     bdi: self.bdi_name(key.bdi),
                     class: Class::from_u8(key.class)?,
@@ -203,8 +232,12 @@ impl Maps {
         let all = self.nfs_client.iter().filter_map(Result::ok);
         let mut clients: Vec<_> = all
             .map(|(dev, values)| {
-                let sum = |field: fn(&NfsClientTotals) -> u64| values.iter().map(field).fold(0, u64::wrapping_add);
-                let last = |field: fn(&NfsClientTotals) -> u64| values.iter().map(field).max().unwrap_or(0);
+                let sum = |field: fn(&NfsClientTotals) -> u64| {
+                    values.iter().map(field).fold(0, u64::wrapping_add)
+                };
+                let last = |field: fn(&NfsClientTotals) -> u64| {
+                    values.iter().map(field).max().unwrap_or(0)
+                };
                 NfsClient {
                     bdi: device_name(dev),
                     writes_sent: sum(|v| v.writes_sent),
@@ -258,7 +291,11 @@ impl Maps {
 }
 
 fn sum(array: &PerCpuArray<impl BorrowMut<MapData>, u64>, index: u32) -> u64 {
-    array.get(&index, 0).iter().flat_map(|values| values.iter()).fold(0, |sum, value| sum.wrapping_add(*value))
+    array
+        .get(&index, 0)
+        .iter()
+        .flat_map(|values| values.iter())
+        .fold(0, |sum, value| sum.wrapping_add(*value))
 }
 
 pub fn comm(bytes: &[u8; COMM_LEN]) -> CompactString {

@@ -27,12 +27,21 @@ pub struct NfsdThreads {
 impl NfsdThreads {
     /// None are known yet.
     pub fn new(procfs: &Path, sysfs: &Path) -> Self {
-        Self { procfs: procfs.into(), sysfs: sysfs.into(), tids: BTreeSet::new(), ticks: 0 }
+        Self {
+            procfs: procfs.into(),
+            sysfs: sysfs.into(),
+            tids: BTreeSet::new(),
+            ticks: 0,
+        }
     }
 
     /// What each thread does. `writes` are those in a WRITE, `throttled` those
     /// in a wait.
-    pub fn read(&mut self, writes: &BTreeMap<u32, NfsdWrite>, throttled: &BTreeSet<u32>) -> Vec<NfsdThread> {
+    pub fn read(
+        &mut self,
+        writes: &BTreeMap<u32, NfsdWrite>,
+        throttled: &BTreeSet<u32>,
+    ) -> Vec<NfsdThread> {
         let unknown = writes.keys().any(|tid| !self.tids.contains(tid));
         if unknown || self.ticks == 0 {
             self.ticks = SEARCH_TICKS;
@@ -49,7 +58,10 @@ impl NfsdThreads {
             return threads;
         }
         // Only then does it matter what the others sleep in.
-        for thread in threads.iter_mut().filter(|t| t.state == ThreadState::Blocked) {
+        for thread in threads
+            .iter_mut()
+            .filter(|t| t.state == ThreadState::Blocked)
+        {
             thread.blocked_in = self.sleeps_in(thread.tid);
         }
         threads
@@ -65,7 +77,12 @@ impl NfsdThreads {
             (false, _) if write.is_some() => ThreadState::Running,
             (false, _) => ThreadState::Idle,
         };
-        Some(NfsdThread { tid, state, write_since_ns: write.map(|w| w.since_ns), blocked_in: None })
+        Some(NfsdThread {
+            tid,
+            state,
+            write_since_ns: write.map(|w| w.since_ns),
+            blocked_in: None,
+        })
     }
 
     fn sleeps_in(&self, tid: u32) -> Option<CompactString> {
@@ -80,7 +97,10 @@ impl NfsdThreads {
         }
         let children = fs::read_to_string(self.procfs.join("2/task/2/children"));
         let pids: Vec<u32> = match children {
-            Ok(list) => list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+            Ok(list) => list
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect(),
             // Without CONFIG_PROC_CHILDREN, every process is looked at.
             Err(_) => fs::read_dir(&self.procfs)
                 .into_iter()
@@ -132,9 +152,13 @@ mod tests {
         fs::create_dir_all(sysfs.join("module/nfsd")).unwrap();
         fs::create_dir_all(procfs.join("2/task/2")).unwrap();
         fs::write(procfs.join("2/task/2/children"), "10 11 12 13 14 ").unwrap();
-        for (pid, comm, state) in
-            [(10, "nfsd", 'I'), (11, "nfsd", 'D'), (12, "nfsd", 'D'), (13, "kswapd0", 'S'), (14, "nfsd", 'S')]
-        {
+        for (pid, comm, state) in [
+            (10, "nfsd", 'I'),
+            (11, "nfsd", 'D'),
+            (12, "nfsd", 'D'),
+            (13, "kswapd0", 'S'),
+            (14, "nfsd", 'S'),
+        ] {
             let dir = procfs.join(pid.to_string());
             fs::create_dir_all(&dir).unwrap();
             fs::write(dir.join("comm"), format!("{comm}\n")).unwrap();
@@ -142,7 +166,13 @@ mod tests {
             fs::write(dir.join("stat"), format!("{pid} ({comm}) {state} 2 0")).unwrap();
             fs::write(dir.join("wchan"), "ext4_buffered_write_iter").unwrap();
         }
-        let writes = BTreeMap::from([(14, NfsdWrite { since_ns: 5, len: 1 })]);
+        let writes = BTreeMap::from([(
+            14,
+            NfsdWrite {
+                since_ns: 5,
+                len: 1,
+            },
+        )]);
         let threads = NfsdThreads::new(&procfs, &sysfs).read(&writes, &BTreeSet::from([11]));
         let seen: Vec<_> = threads.iter().map(|t| (t.tid, t.state)).collect();
         assert_eq!(
@@ -154,7 +184,10 @@ mod tests {
                 (14, ThreadState::Running)
             ]
         );
-        assert_eq!(threads[2].blocked_in.as_deref(), Some("ext4_buffered_write_iter"));
+        assert_eq!(
+            threads[2].blocked_in.as_deref(),
+            Some("ext4_buffered_write_iter")
+        );
         assert_eq!(threads[3].write_since_ns, Some(5));
     }
 }

@@ -77,7 +77,10 @@ impl Sampler {
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
         let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
-        let also = clients.iter().map(|c| c.bdi.clone()).chain(dirty_pauses.iter().map(|p| p.bdi.clone()));
+        let also = clients
+            .iter()
+            .map(|c| c.bdi.clone())
+            .chain(dirty_pauses.iter().map(|p| p.bdi.clone()));
         let bdis = self.bdis.read(also);
         let counted = delays.iter().map(super::Delay::count).sum();
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
@@ -87,7 +90,8 @@ impl Sampler {
             unix_ms: unix_ms(),
             memory: memory::read(&self.procfs),
             nfsd: self.nfsd(&waits, &signals),
-            svc_alloc_arg_retries: attached(&signals, "svc_alloc_arg").then(|| self.maps.svc_alloc_arg_retries()),
+            svc_alloc_arg_retries: attached(&signals, "svc_alloc_arg")
+                .then(|| self.maps.svc_alloc_arg_retries()),
             lost: Lost {
                 ringbuf: self.maps.lost(LostKind::RingBuf),
                 map_full: self.maps.lost(LostKind::MapFull),
@@ -100,13 +104,24 @@ impl Sampler {
             bdis,
             signals,
         };
-        Tick { observation, tasks, stalls }
+        Tick {
+            observation,
+            tasks,
+            stalls,
+        }
     }
 
     /// The waits that last; those that are over without anybody having seen the
     /// end are forgotten.
-    fn waits(&mut self, now_ns: u64, signals: &[SignalStatus], ended: &mut Vec<StalledTask>) -> Vec<Waiting> {
-        let exit_unseen = signals.iter().any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
+    fn waits(
+        &mut self,
+        now_ns: u64,
+        signals: &[SignalStatus],
+        ended: &mut Vec<StalledTask>,
+    ) -> Vec<Waiting> {
+        let exit_unseen = signals
+            .iter()
+            .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
         let mut lasting = Vec::new();
         for (wait, until_ns) in self.maps.waits() {
             let announced = match wait.cause {
@@ -139,7 +154,10 @@ impl Sampler {
         let mut clients = self.maps.nfs_clients();
         for bdi in self.bdis.nfs_clients() {
             if !clients.iter().any(|c| c.bdi == *bdi) {
-                clients.push(super::NfsClient { bdi: bdi.clone(), ..super::NfsClient::default() });
+                clients.push(super::NfsClient {
+                    bdi: bdi.clone(),
+                    ..super::NfsClient::default()
+                });
             }
         }
         clients
@@ -148,7 +166,11 @@ impl Sampler {
     fn nfsd(&mut self, waits: &[Waiting], signals: &[SignalStatus]) -> Option<Nfsd> {
         let totals = self.maps.nfsd();
         let writes = self.maps.nfsd_writes();
-        let throttled: BTreeSet<_> = waits.iter().filter(|w| w.class == Class::Nfsd).map(|w| w.tid).collect();
+        let throttled: BTreeSet<_> = waits
+            .iter()
+            .filter(|w| w.class == Class::Nfsd)
+            .map(|w| w.tid)
+            .collect();
         let threads = self.nfsd.read(&writes, &throttled);
         for &tid in writes.keys() {
             if !threads.iter().any(|t| t.tid == tid) && !self.exists(tid) {
@@ -170,7 +192,10 @@ impl Sampler {
     fn tasks(&mut self) -> Vec<TaskDelay> {
         let all = self.maps.tasks();
         let before = std::mem::take(&mut self.before);
-        self.before = all.iter().map(|(key, totals, _)| ((key.tid, key.cause), totals.delay_ns)).collect();
+        self.before = all
+            .iter()
+            .map(|(key, totals, _)| ((key.tid, key.cause), totals.delay_ns))
+            .collect();
         all.into_iter()
             .filter_map(|(TaskKey { tid, cause }, totals, bdi)| {
                 let earlier = before.get(&(tid, cause)).copied().unwrap_or(0);
@@ -183,7 +208,10 @@ impl Sampler {
                     bdi,
                     waits: totals.waits,
                     delay_ns: totals.delay_ns,
-                    recent_delay_ns: totals.delay_ns.checked_sub(earlier).unwrap_or(totals.delay_ns),
+                    recent_delay_ns: totals
+                        .delay_ns
+                        .checked_sub(earlier)
+                        .unwrap_or(totals.delay_ns),
                 })
             })
             .collect()
@@ -191,7 +219,9 @@ impl Sampler {
 }
 
 fn attached(signals: &[SignalStatus], name: &str) -> bool {
-    signals.iter().any(|s| s.signal == name && s.state != State::Unavailable)
+    signals
+        .iter()
+        .any(|s| s.signal == name && s.state != State::Unavailable)
 }
 
 /// `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns`.

@@ -11,9 +11,11 @@ use prometheus::{Result, TextEncoder};
 /// The most series of a family of counters or gauges.
 pub const MAX_SERIES: usize = 256;
 /// The most series of a family of histograms, each of some twenty lines.
-pub const MAX_HISTOGRAMS: usize = 256;
+pub const MAX_HISTOGRAMS: usize = 128;
 /// The longest label value, bytes; what is longer ends in an ellipsis.
 pub const MAX_LABEL_LEN: usize = 200;
+
+const ELLIPSIS: &str = "…";
 
 /// A family under construction. It takes a bounded number of series and each
 /// set of label values once: a second one would make Prometheus refuse the
@@ -106,36 +108,39 @@ impl Family {
     }
 
     /// Room for one more series with these labels, unless it is there already.
+    /// A full family refuses at once: there may be thousands.
     fn admit(&mut self, labels: &[(&str, &str)], most: usize) -> Option<Metric> {
         self.labelled |= !labels.is_empty();
-        let pairs: Vec<LabelPair> = labels
-            .iter()
-            .map(|&(name, value)| label(name, value))
-            .collect();
-        let mut hasher = DefaultHasher::new();
-        for pair in &pairs {
-            pair.value().hash(&mut hasher);
-        }
-        if !self.seen.insert(hasher.finish()) {
-            return None;
-        }
         if self.series.len() >= most {
             self.dropped += 1;
             return None;
         }
-        Some(Metric::from_label(pairs))
+        let mut hasher = DefaultHasher::new();
+        for &(_, value) in labels {
+            clip(value).hash(&mut hasher);
+        }
+        if !self.seen.insert(hasher.finish()) {
+            return None;
+        }
+        let pairs = labels.iter().map(|&(name, value)| label(name, value));
+        Some(Metric::from_label(pairs.collect()))
     }
 }
 
+/// What is kept of a label value, and what is added to it.
+fn clip(value: &str) -> (&str, &'static str) {
+    if value.len() <= MAX_LABEL_LEN {
+        return (value, "");
+    }
+    let end = value.floor_char_boundary(MAX_LABEL_LEN - ELLIPSIS.len());
+    (&value[..end], ELLIPSIS)
+}
+
 fn label(name: &str, value: &str) -> LabelPair {
+    let (kept, added) = clip(value);
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
-    if value.len() <= MAX_LABEL_LEN {
-        pair.set_value(value.to_owned());
-    } else {
-        let cut = value.floor_char_boundary(MAX_LABEL_LEN - '…'.len_utf8());
-        pair.set_value(format!("{}…", &value[..cut]));
-    }
+    pair.set_value([kept, added].concat());
     pair
 }
 
@@ -193,6 +198,15 @@ mod tests {
         assert!(pair.value().len() <= MAX_LABEL_LEN && pair.value().len() > MAX_LABEL_LEN - 4);
         assert!(pair.value().ends_with("é…"));
         assert_eq!(label("device", "short").value(), "short");
+    }
+
+    #[test]
+    fn values_that_only_differ_where_they_are_cut_are_one_series() {
+        let mut family = Family::gauge("a", "b");
+        let long = "x".repeat(MAX_LABEL_LEN);
+        family.add(&[("x", &format!("{long}1"))], 1.0);
+        family.add(&[("x", &format!("{long}2"))], 2.0);
+        assert_eq!(family.series.len(), 1);
     }
 
     #[test]

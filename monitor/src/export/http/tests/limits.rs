@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,40 @@ fn all_listeners_serve() {
             .unwrap();
         assert_eq!(finish(stream).status, StatusCode::OK, "{address}");
     }
+}
+
+#[test]
+fn an_answer_under_way_at_shutdown_is_finished() {
+    let mut snapshot = testing::snapshot();
+    // More than the sockets on both sides take before the client reads.
+    let mut long = testing::transition_at(1);
+    long.reason = "x".repeat(32 << 20);
+    snapshot.timeline = Arc::new([long].into());
+    let mut server = Server::start_with(
+        Limits {
+            drain: LONG,
+            ..LIMITS
+        },
+        1,
+        "/metrics",
+        snapshot,
+    );
+    let mut stream = server.connect();
+    stream
+        .write_all(b"GET /api/v1/verdicts HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    stream
+        .read_exact(&mut [0; "HTTP/1.1 200 OK".len()])
+        .unwrap();
+    server.stop();
+    sleep(SHORT);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(
+        rest.len() > 32 << 20 && rest.ends_with(b"}"),
+        "{} bytes",
+        rest.len()
+    );
 }
 
 #[test]

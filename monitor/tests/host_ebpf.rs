@@ -1,0 +1,172 @@
+//! Real eBPF on the kernel of this machine, as root: `./dev test` runs these,
+//! `cargo test` leaves them out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod host;
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use host::{Daemon, LoopDisk, PROGRAM, Sysctl, Trace, sh};
+
+/// Writes into the directory until told to stop.
+fn dd(dir: &std::path::Path, seconds: u64) -> std::process::Child {
+    let script = format!(
+        "end=$(($(date +%s) + {seconds})); while [ $(date +%s) -lt $end ]; do dd if=/dev/zero of={}/file bs=1M \
+         count=150 conv=notrunc; done",
+        dir.display()
+    );
+    Command::new("sh")
+        .args(["-c", &script])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "needs root and a loop device"]
+fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
+    let disk = LoopDisk::new(300);
+    let _limit = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "16000000",
+        "/proc/sys/vm/dirty_ratio",
+    );
+    let daemon = Daemon::start(&[]);
+    let trace = Trace::balance_dirty_pages(&disk.bdi);
+    let bdi = format!("bdi=\"{}\"", disk.bdi);
+    let labels = [
+        "cause=\"balance_dirty_pages\"",
+        "class=\"user\"",
+        bdi.as_str(),
+    ];
+
+    let mut writers: Vec<_> = (0..3).map(|_| dd(&disk.path(), 8)).collect();
+    let start = Instant::now();
+    let mut first_pause = None;
+    let mut seen_after = None;
+    let mut waiting = 0.0f64;
+    while start.elapsed() < Duration::from_secs(9) {
+        if first_pause.is_none() && trace.events() > 0 {
+            first_pause = Some(Instant::now());
+        }
+        if let (Some(first), None) = (first_pause, seen_after)
+            && daemon.metric("throttle_delay_seconds_count", &labels) > 0.0
+        {
+            seen_after = Some(first.elapsed());
+        }
+        waiting = waiting.max(daemon.metric("throttle_waiting_tasks", &labels[..2]));
+        thread::sleep(Duration::from_millis(50));
+    }
+    for writer in &mut writers {
+        writer.wait().unwrap();
+    }
+    thread::sleep(Duration::from_millis(2500));
+
+    let seen_after = seen_after.expect("the throttled writers never showed");
+    assert!(
+        seen_after < Duration::from_millis(2500),
+        "shown only after {seen_after:?}"
+    );
+    assert!(waiting >= 1.0, "no writer was ever seen waiting");
+    let labels = ["cause=\"balance_dirty_pages\"", bdi.as_str()];
+    let counted = daemon.metric("throttle_delay_seconds_count", &labels);
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let traced = trace.events() as f64;
+    println!(
+        "{traced} pauses traced, {counted} counted, shown after {seen_after:?}, at most {waiting} waiting"
+    );
+    assert!(traced >= 100.0, "too few pauses to compare: {traced}");
+    assert!(
+        (counted - traced).abs() <= traced / 100.0,
+        "{counted} counted, {traced} traced"
+    );
+    assert!(daemon.metric("throttle_delay_seconds_sum", &labels) > 0.0);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn check_says_how_each_signal_comes_in_and_ends_with_its_exit_code() {
+    let output = Command::new(PROGRAM).arg("check").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    for signal in [
+        "balance_dirty_pages",
+        "reclaim_throttle",
+        "direct_reclaim",
+        "nfsd_writes",
+    ] {
+        assert!(text.contains(signal), "{signal} is not in\n{text}");
+    }
+    // Which of the two depends on this kernel; `2` would be a monitor that
+    // cannot see dirty throttling on a kernel that has tracepoints.
+    let code = output.status.code().unwrap();
+    let lossy = text.contains("\ndegraded")
+        || text.contains("\nunavailable")
+        || text.contains("is missing");
+    assert_eq!(code, i32::from(lossy), "{text}");
+}
+
+#[test]
+#[ignore = "needs root, to become another user"]
+fn check_and_run_tell_an_ordinary_user_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    sh("chmod", &["755", dir.path().to_str().unwrap()]);
+    let program = dir.path().join("throttle-monitor");
+    fs::copy(PROGRAM, &program).unwrap();
+    for command in ["check", "run"] {
+        let output = Command::new(&program)
+            .arg(command)
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(
+            text.contains("CAP_BPF is missing: no eBPF program can be loaded"),
+            "{text}"
+        );
+        assert!(text.contains("run as root"), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_port_in_use_is_said_before_anything_is_loaded() {
+    let daemon = Daemon::start(&[]);
+    let output = Command::new(PROGRAM)
+        .args(["run", "--web.listen-address", daemon.address()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("cannot listen on 127.0.0.1:") && text.contains("another throttle-monitor"),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_any_tracepoint_nothing_is_monitored_and_readiness_says_so() {
+    let check = Command::new(PROGRAM)
+        .args(["check", "--probe.avoid", "tracepoint"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&check.stdout);
+    assert_eq!(check.status.code(), Some(2), "{text}");
+    assert!(text.contains("dirty throttling is not seen"), "{text}");
+}
