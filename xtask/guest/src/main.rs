@@ -59,8 +59,8 @@ fn live() -> Result<()> {
         .context("locking memory")?;
     // What this starts inherits it, save the writers: were the server's
     // programs or the daemon killed for want of memory, nothing would be left
-    // to watch.
-    fs::write("/proc/self/oom_score_adj", "-1000").context("sparing this process")?;
+    // to watch. Not -1000: the kernel panics when there is no one to kill.
+    fs::write("/proc/self/oom_score_adj", "-998").context("sparing this process")?;
     tell::event(Event::Booted {
         kernel: uname().release().to_string_lossy().into_owned(),
     });

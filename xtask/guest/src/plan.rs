@@ -69,6 +69,8 @@ pub enum Step {
         /// Names of the kernel threads to move; this process moves in any case.
         threads: Vec<String>,
     },
+    /// Take this process, but not what it has started, out of the cpuset again.
+    LeaveCpuset,
     /// Have the kernel trace an event from now on; [`Step::Traced`] reports it.
     Trace {
         /// For example `writeback/writeback_wait_iff_congested`.

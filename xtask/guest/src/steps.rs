@@ -59,6 +59,9 @@ impl Player {
                 megabytes,
             } => start_writers(dir, *writers, *megabytes),
             Step::Cpuset { mems, threads } => cpuset(mems, threads),
+            Step::LeaveCpuset => {
+                fs::write(format!("{CPUSETS}/tasks"), "0").context("leaving the cpuset")
+            }
             Step::Trace { event, task } => trace::begin(event, task),
             Step::Traced => trace::report(),
             Step::Watch { seconds, until } => {
@@ -230,8 +233,10 @@ fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
     Ok(())
 }
 
+const CPUSETS: &str = "/run/cpuset";
+
 fn cpuset(mems: &str, threads: &[String]) -> Result<()> {
-    let (top, set) = ("/run/cpuset", "/run/cpuset/tight");
+    let (top, set) = (CPUSETS, "/run/cpuset/tight");
     fs::create_dir_all(top)?;
     mount(
         "cpuset",
