@@ -125,7 +125,21 @@ impl Seen<'_> {
         if at > stopped + AFTER_STOP {
             return Err(format!("too late: {words}"));
         }
+        if !self.on_metrics() {
+            return Err(format!("{words}, but /metrics does not show it"));
+        }
         Ok(words)
+    }
+
+    /// Whether the metrics that were fetched after the verdict say the same.
+    fn on_metrics(&self) -> bool {
+        self.0.iter().any(|fact| match &fact.event {
+            Event::Served { path, text, .. } if path == "/metrics" => text.lines().any(|line| {
+                line.starts_with("throttle_livelock_state{")
+                    && (line.ends_with(" 2") || line.ends_with(" 3"))
+            }),
+            _ => false,
+        })
     }
 
     fn nothing(&self, at_least: u64) -> Judgement {
@@ -313,10 +327,29 @@ mod tests {
         }
     }
 
+    fn metrics(state: u32) -> Fact {
+        Fact {
+            ms: 60_000,
+            event: Event::Served {
+                path: "/metrics".to_owned(),
+                ms: 1,
+                text: format!("throttle_livelock_state{{loop=\"0:29-nfsd\"}} {state}"),
+            },
+        }
+    }
+
     fn livelock(stop: u64, confirmed: Option<u64>) -> Judgement {
         let mut facts = facts(stop);
         facts.extend(confirmed.map(verdict));
+        facts.push(metrics(2));
         Seen(&facts).livelock()
+    }
+
+    #[test]
+    fn a_livelock_that_the_metrics_do_not_show_is_wrong() {
+        let mut facts = facts(14_000);
+        facts.extend([verdict(23_500), metrics(1)]);
+        assert!(Seen(&facts).livelock().is_err());
     }
 
     #[test]

@@ -134,6 +134,13 @@ fn watch(seconds: u64, until: Until) -> Step {
     Step::Watch { seconds, until }
 }
 
+fn fetch(path: &str, lines: &[&str]) -> Step {
+    Step::Fetch {
+        path: path.to_owned(),
+        lines: lines.iter().map(|&begin| begin.to_owned()).collect(),
+    }
+}
+
 fn plan(steps: impl Into<Vec<Step>>) -> Plan {
     Plan {
         steps: steps.into(),
@@ -185,6 +192,21 @@ fn netns_plan(hog: Option<Step>) -> Plan {
         watch(3, Until::Over),
         load("/mnt", 300),
         watch(60, Until::Confirmed(10)),
+        // What can be seen from outside while the node hangs.
+        fetch(
+            "/metrics",
+            &[
+                "throttle_livelock_",
+                "throttle_loop_",
+                "throttle_nfsd_threads",
+                "throttle_waiting_tasks",
+                "throttle_oldest_wait_seconds",
+                "throttle_nfs_write_",
+                "throttle_bdi_dirty_bytes",
+            ],
+        ),
+        fetch("/api/v1/verdicts", &[]),
+        fetch("/api/v1/stalls", &[]),
     ]);
     plan(steps)
 }

@@ -24,6 +24,9 @@ use super::{
 /// The eBPF object, built by build.rs.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/throttle-monitor-ebpf"));
 
+/// Ticks after which a loaded module is taken to lack what was looked for.
+const LATE_TRIES: u32 = 5;
+
 /// What the programs are told when they are loaded.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,6 +66,8 @@ pub struct Attached {
     pub facts: Facts,
     /// How each signal came out, in the order of the table.
     pub reports: Vec<SignalReport>,
+    /// Ticks in a row in which a module was there and a signal of it was not.
+    late_tries: u32,
     settings: Settings,
 }
 
@@ -86,6 +91,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
             ebpf,
             facts,
             reports: Vec::new(),
+            late_tries: 0,
             settings,
         };
         attached.write_offsets()?;
@@ -151,12 +157,18 @@ impl Attached {
                 }
                 let new = plan::attach(signal, &self.facts, &self.settings.avoid, &mut kernel);
                 // /sys/module shows a module before its tracepoints exist: what
-                // is not there yet is tried again at the next tick.
-                if new.rank.is_some() {
+                // is not there yet is tried again at the next tick, and given
+                // up when it is still not there after a few.
+                if new.rank.is_some() || self.late_tries >= LATE_TRIES {
                     changed.push(new.clone());
                     *report = new;
                 }
             }
+            self.late_tries = if changed.is_empty() {
+                self.late_tries + 1
+            } else {
+                0
+            };
             Ok(changed)
         })
     }

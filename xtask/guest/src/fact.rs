@@ -54,6 +54,15 @@ pub enum Event {
     },
     /// `/api/v1/probes`, as it was served.
     Probes(serde_json::Value),
+    /// What the daemon served.
+    Served {
+        /// Under which path.
+        path: String,
+        /// How long it took, in milliseconds.
+        ms: u64,
+        /// The lines asked for.
+        text: String,
+    },
     /// The daemon ended though nobody asked it to.
     DaemonDied {
         /// How, in words.

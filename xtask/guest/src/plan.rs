@@ -96,6 +96,13 @@ pub enum Step {
     },
     /// Report `/api/v1/probes` of the running daemon.
     Probes,
+    /// Report what the daemon serves under a path, now.
+    Fetch {
+        /// For example `/metrics`.
+        path: String,
+        /// Only lines that begin with one of these; all lines if there is none.
+        lines: Vec<String>,
+    },
 }
 
 /// What ends a [`Step::Watch`] before its time.

@@ -70,6 +70,7 @@ impl Player {
             }
             Step::Check { args, uid } => check(args, *uid),
             Step::Probes => probes(),
+            Step::Fetch { path, lines } => fetch(path, lines),
         }
     }
 
@@ -281,6 +282,22 @@ fn check(args: &[String], uid: Option<u32>) -> Result<()> {
         what: format!("{}{user}", args.join(" ")),
         code: output.status.code(),
         text: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    });
+    Ok(())
+}
+
+fn fetch(path: &str, lines: &[String]) -> Result<()> {
+    if !Path::new(DAEMON).exists() {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let body = http::get(path)?;
+    let wanted =
+        |line: &&str| lines.is_empty() || lines.iter().any(|begin| line.starts_with(begin));
+    tell::event(Event::Served {
+        path: path.to_owned(),
+        ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        text: body.lines().filter(wanted).collect::<Vec<_>>().join("\n"),
     });
     Ok(())
 }
