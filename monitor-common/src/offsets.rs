@@ -11,6 +11,10 @@
 pub struct Offsets {
     /// `task_struct.flags`.
     pub task_flags: i32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: i32,
+    /// `task_struct.comm`.
+    pub task_comm: i32,
     /// `balance_dirty_pages`: `bdi`.
     pub bdp_bdi: i32,
     /// `balance_dirty_pages`: `limit`, pages.
@@ -62,6 +66,8 @@ impl Offsets {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
         task_flags: -1,
+        task_group_leader: -1,
+        task_comm: -1,
         bdp_bdi: -1,
         bdp_limit: -1,
         bdp_dirty: -1,

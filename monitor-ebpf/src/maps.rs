@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use monitor_common::{
-    BDI_NAME_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals,
-    NfsdTotals, NfsdWrite, Offsets, TaskKey, TaskTotals, Wait, WaitKey,
+    BDI_NAME_LEN, COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost,
+    NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, TaskKey, TaskTotals, Wait, WaitKey,
 };
 
 /// A wait at least this long leaves a record in [`STALLS`], nanoseconds.
@@ -69,10 +69,10 @@ pub static NFSD_WRITES: HashMap<u32, NfsdWrite> = HashMap::with_max_entries(4096
 #[map]
 pub static SVC_ALLOC_ARG_RETRIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Processes that are userspace NFS servers, by process id; the daemon writes
+/// Names of the processes that are userspace NFS servers; the daemon writes
 /// it.
 #[map]
-pub static NFS_SERVERS: HashMap<u32, u8> = HashMap::with_max_entries(64, 0);
+pub static NFS_SERVERS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(64, 0);
 
 /// What was lost, by [`Lost`].
 #[map]

@@ -2,8 +2,9 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
+    bpf_probe_read_kernel_str_bytes,
 };
-use monitor_common::{COMM_LEN, Class};
+use monitor_common::{COMM_LEN, Class, Offsets};
 
 use crate::maps::{NFS_SERVERS, offsets};
 
@@ -28,7 +29,7 @@ impl Task {
         Self {
             tid: current_tid(),
             tgid,
-            class: class_of(tgid, &comm),
+            class: class_of(&comm),
             comm,
         }
     }
@@ -45,38 +46,66 @@ pub fn current_tid() -> u32 {
 }
 
 #[inline(always)]
-fn class_of(tgid: u32, comm: &[u8; COMM_LEN]) -> Class {
-    if is_kernel_thread() {
+fn class_of(comm: &[u8; COMM_LEN]) -> Class {
+    let Some(offsets) = offsets() else {
+        return Class::User;
+    };
+    // SAFETY: the helper answers the task that runs, which stays while it does.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    let kernel_thread = is_kernel_thread(task, offsets);
+    if kernel_thread != Some(false) {
         match comm {
-            [b'n', b'f', b's', b'd', 0, ..] => Class::Nfsd,
-            [b'k', b's', b'w', b'a', b'p', b'd', b'0'..=b'9', ..] => Class::Kswapd,
-            [b'k', b'w', b'o', b'r', b'k', b'e', b'r', b'/', ..] => Class::Kworker,
-            [b'l', b'o', b'o', b'p', b'0'..=b'9', ..] => Class::Loop,
-            _ => Class::Kthread,
+            [b'n', b'f', b's', b'd', 0, ..] => return Class::Nfsd,
+            [b'k', b's', b'w', b'a', b'p', b'd', b'0'..=b'9', ..] => return Class::Kswapd,
+            [b'k', b'w', b'o', b'r', b'k', b'e', b'r', b'/', ..] => return Class::Kworker,
+            [b'l', b'o', b'o', b'p', b'0'..=b'9', ..] => return Class::Loop,
+            _ => {}
         }
-    // SAFETY: the reference is not kept.
-    } else if unsafe { NFS_SERVERS.get(tgid) }.is_some() {
+    }
+    if kernel_thread == Some(true) {
+        Class::Kthread
+    } else if is_nfs_server(task, offsets, comm) {
         Class::NfsServer
     } else {
         Class::User
     }
 }
 
-/// By `task_struct.flags` where BTF tells its offset. Without, a name decides
-/// alone and every task that is not named like a kernel thread is a `user`; the
-/// daemon reports that as a degradation.
+/// By `task_struct.flags`; `None` where BTF does not tell its offset. Then the
+/// name decides alone, which the daemon reports as a degradation.
 #[inline(always)]
-fn is_kernel_thread() -> bool {
-    let Some(offsets) = offsets() else {
-        return false;
-    };
+fn is_kernel_thread(task: *const u8, offsets: &Offsets) -> Option<bool> {
     if offsets.task_flags < 0 {
-        return true;
+        return None;
     }
     // SAFETY: reads through the fault-tolerant helper only.
-    unsafe {
-        let task = bpf_get_current_task() as *const u8;
-        bpf_probe_read_kernel(task.add(offsets.task_flags as usize).cast::<u32>())
-            .is_ok_and(|flags| flags & PF_KTHREAD != 0)
+    let flags =
+        unsafe { bpf_probe_read_kernel(task.add(offsets.task_flags as usize).cast::<u32>()) };
+    flags.ok().map(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// By the name of the process, for a server names its threads as it likes; of
+/// the thread where BTF does not tell the offsets.
+#[inline(always)]
+fn is_nfs_server(task: *const u8, offsets: &Offsets, comm: &[u8; COMM_LEN]) -> bool {
+    let mut name = [0u8; COMM_LEN];
+    if offsets.task_group_leader >= 0 && offsets.task_comm >= 0 {
+        // SAFETY: reads through the fault-tolerant helpers only.
+        unsafe {
+            let leader = task
+                .add(offsets.task_group_leader as usize)
+                .cast::<*const u8>();
+            let Ok(leader) = bpf_probe_read_kernel(leader) else {
+                return false;
+            };
+            let from = leader.add(offsets.task_comm as usize);
+            if bpf_probe_read_kernel_str_bytes(from, &mut name).is_err() {
+                return false;
+            }
+        }
+    } else {
+        name = *comm;
     }
+    // SAFETY: the reference is not kept.
+    unsafe { NFS_SERVERS.get(name) }.is_some()
 }

@@ -111,6 +111,14 @@ pub struct KernelArgs {
     /// Waits at least this long leave a record each (seen in /api/v1/stalls).
     #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = humantime::parse_duration)]
     pub stall_threshold: Duration,
+    /// Names of the processes that are userspace NFS servers (class nfs_server).
+    #[arg(
+        long = "nfs-server.names",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "ganesha.nfsd,unfsd"
+    )]
+    pub nfs_servers: Vec<String>,
     /// Kinds of hook not to use: tracepoint, btf-tracepoint, fentry, kprobe.
     #[arg(long = "probe.avoid", value_name = "KIND", value_delimiter = ',', value_parser = hook_kind)]
     pub avoid: Vec<String>,
@@ -134,6 +142,7 @@ impl KernelArgs {
                 let ns = (seconds * 1e9) as u64;
                 ns
             }),
+            nfs_servers: self.nfs_servers.clone(),
             avoid: self.avoid.clone(),
             log: self.log_ebpf,
             procfs: self.procfs.clone(),

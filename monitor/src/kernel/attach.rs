@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, error::Error, path::PathBuf};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, GlobalData, include_bytes_aligned,
-    maps::Array,
+    maps::{Array, HashMap},
     programs::{
         Program, ProgramError, fentry::FEntryLinkId, fexit::FExitLinkId, kprobe::KProbeLinkId,
         tp_btf::BtfTracePointLinkId, trace_point::TracePointLinkId,
     },
 };
-use monitor_common::{HIST_BUCKETS, Offsets};
+use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets};
 use thiserror::Error;
 
 use super::{
@@ -34,6 +34,8 @@ pub struct Settings {
     pub threshold_ns: u64,
     /// Upper bounds of the histograms' buckets, nanoseconds, ascending.
     pub bounds_ns: [u64; HIST_BUCKETS - 1],
+    /// Names of the processes that are userspace NFS servers.
+    pub nfs_servers: Vec<String>,
     /// Kinds of hook not to use.
     pub avoid: Vec<String>,
     /// Let the programs log (`--log.ebpf`).
@@ -95,6 +97,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
             settings,
         };
         attached.write_offsets()?;
+        attached.write_nfs_servers()?;
         let mut kernel = Programs {
             ebpf: &mut attached.ebpf,
             btf: btf.as_ref(),
@@ -171,6 +174,25 @@ impl Attached {
             };
             Ok(changed)
         })
+    }
+
+    fn write_nfs_servers(&mut self) -> Result<(), LoadError> {
+        let map = self
+            .ebpf
+            .map_mut("NFS_SERVERS")
+            .ok_or(LoadError::NoMap("NFS_SERVERS"))?;
+        let failed = |error: &dyn Error| LoadError::Map("NFS_SERVERS", words(error));
+        let mut map =
+            HashMap::<_, [u8; COMM_LEN], u8>::try_from(map).map_err(|error| failed(&error))?;
+        for name in &self.settings.nfs_servers {
+            let mut comm = [0; COMM_LEN];
+            // The kernel keeps 15 bytes of a name.
+            for (to, from) in comm[..COMM_LEN - 1].iter_mut().zip(name.bytes()) {
+                *to = from;
+            }
+            map.insert(comm, 1, 0).map_err(|error| failed(&error))?;
+        }
+        Ok(())
     }
 
     fn write_offsets(&mut self) -> Result<(), LoadError> {

@@ -21,10 +21,14 @@ pub struct BtfFacts {
     pub tracepoints: Vec<String>,
 }
 
-/// `task_struct.flags`: whether a task is a kernel thread.
+/// Whether a task is a kernel thread.
 pub const TASK_FLAGS: &str = "task_struct.flags";
+/// The first thread of a task's process.
+pub const TASK_GROUP_LEADER: &str = "task_struct.group_leader";
+/// A task's name.
+pub const TASK_COMM: &str = "task_struct.comm";
 /// Every struct field of interest.
-const OFFSETS: &[(&str, &str)] = &[("task_struct", "flags")];
+const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM];
 
 /// Reads the facts out of a BTF file.
 ///
@@ -45,9 +49,7 @@ pub fn read(path: &Path) -> Result<BtfFacts, String> {
         tracepoints: tracepoints.map(str::to_owned).collect(),
         offsets: OFFSETS
             .iter()
-            .filter_map(|(name, field)| {
-                Some((format!("{name}.{field}"), offset(&btf, name, field)?))
-            })
+            .filter_map(|field| Some(((*field).to_owned(), offset(&btf, field)?)))
             .collect(),
     })
 }
@@ -58,7 +60,8 @@ fn knows(btf: &Btf, name: &str, kind: impl Fn(&Type) -> bool) -> bool {
 }
 
 /// A field's offset in bytes; fields of anonymous members are not looked for.
-fn offset(btf: &Btf, name: &str, field: &str) -> Option<u32> {
+fn offset(btf: &Btf, path: &str) -> Option<u32> {
+    let (name, field) = path.split_once('.')?;
     btf.resolve_types_by_name(name)
         .ok()?
         .into_iter()

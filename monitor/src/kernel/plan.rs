@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use monitor_common::Offsets;
 
 use super::{
-    btf::TASK_FLAGS,
+    btf::{TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
     facts::Facts,
     fields, format,
     report::{Applies, SignalReport},
@@ -44,20 +44,30 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     if let Some(hz) = facts.hz {
         offsets.half_second_jiffies = i32::try_from(hz / 2).unwrap_or(-1);
     }
-    if let Some(offset) = facts
-        .btf
-        .as_ref()
-        .ok()
-        .and_then(|btf| btf.offsets.get(TASK_FLAGS))
-    {
-        offsets.task_flags = i32::try_from(*offset).unwrap_or(-1);
-    }
+    let btf = |path: &str| {
+        let offset = facts.btf.as_ref().ok()?.offsets.get(path)?;
+        i32::try_from(*offset).ok()
+    };
+    offsets.task_flags = btf(TASK_FLAGS).unwrap_or(-1);
+    offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
+    offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
     (offsets, bad)
 }
 
 /// Why a way cannot be tried; `None`: it can.
 #[must_use]
 pub fn obstacle(way: &Way, facts: &Facts, avoid: &[String]) -> Option<String> {
+    if let Some(path) = way.btf_offset {
+        let missing = match &facts.btf {
+            Err(why) => Some(format!("no BTF: {why}")),
+            Ok(btf) => {
+                (!btf.offsets.contains_key(path)).then(|| format!("the kernel's BTF has no {path}"))
+            }
+        };
+        if missing.is_some() {
+            return missing;
+        }
+    }
     way.probes
         .iter()
         .find_map(|probe| hook_obstacle(probe.hook, facts, avoid))

@@ -1,6 +1,8 @@
 //! The signals and the ordered ways to attach each: the one table to change
 //! when a signal is added.
 
+use super::btf::TASK_FLAGS;
+
 /// Where a program is hung in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -47,6 +49,8 @@ pub struct Way {
     pub strategy: &'static str,
     /// What it takes.
     pub probes: &'static [Probe],
+    /// A struct field, `struct.field`, whose offset BTF must tell.
+    pub btf_offset: Option<&'static str>,
     /// What this way does not see that a better one would; empty: nothing.
     pub loses: &'static str,
 }
@@ -87,6 +91,7 @@ macro_rules! sleep_signal {
             ways: &[
                 Way {
                     strategy: "tracepoint+fentry",
+                    btf_offset: None,
                     probes: &[
                         tp($done, $group, $tracepoint),
                         Probe {
@@ -102,6 +107,7 @@ macro_rules! sleep_signal {
                 },
                 Way {
                     strategy: "tracepoint+kprobe",
+                    btf_offset: None,
                     probes: &[
                         tp($done, $group, $tracepoint),
                         Probe {
@@ -117,6 +123,7 @@ macro_rules! sleep_signal {
                 },
                 Way {
                     strategy: "tracepoint",
+                    btf_offset: None,
                     probes: &[tp($done, $group, $tracepoint)],
                     loses: "each sleep (mostly 100 ms) is seen only when it is over",
                 },
@@ -137,6 +144,7 @@ macro_rules! pair_signal {
             ways: &[
                 Way {
                     strategy: "btf-tracepoint",
+                    btf_offset: None,
                     probes: &[
                         Probe {
                             program: concat!($name, "_btf_end"),
@@ -151,6 +159,7 @@ macro_rules! pair_signal {
                 },
                 Way {
                     strategy: "tracepoint",
+                    btf_offset: None,
                     probes: &[
                         tp(concat!($name, "_end"), $group, $end),
                         tp(concat!($name, "_begin"), $group, $begin),
@@ -171,7 +180,7 @@ macro_rules! counting_signal {
             name: $name,
             shows: $shows,
             module: Some($module),
-            ways: &[Way { strategy: "tracepoint", probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
+            ways: &[Way { strategy: "tracepoint", btf_offset: None, probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
             loses: $loses,
             replaced_by: $replaced,
             needed: false,
@@ -194,12 +203,36 @@ pub const SCHEDULE_TIMEOUT: &str = "schedule_timeout";
 /// Every signal.
 pub const SIGNALS: &[Signal] = &[
     Signal {
+        name: "task_class",
+        shows: "what kind of task waits: nfsd, kswapd, a program...",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "btf",
+                btf_offset: Some(TASK_FLAGS),
+                probes: &[],
+                loses: "",
+            },
+            Way {
+                strategy: "name",
+                btf_offset: None,
+                probes: &[],
+                loses: "tasks are told apart by name alone: a program named nfsd counts as nfsd, most kernel threads \
+                        as user",
+            },
+        ],
+        loses: "",
+        replaced_by: None,
+        needed: false,
+    },
+    Signal {
         name: "balance_dirty_pages",
         shows: "tasks made to pause because too many pages are dirty",
         module: None,
         ways: &[
             Way {
                 strategy: "tracepoint+fexit",
+                btf_offset: None,
                 probes: &[
                     Probe {
                         program: "balance_dirty_pages_fexit",
@@ -211,6 +244,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Way {
                 strategy: "tracepoint+kretprobe",
+                btf_offset: None,
                 probes: &[
                     Probe {
                         program: "balance_dirty_pages_kretprobe",
@@ -222,6 +256,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Way {
                 strategy: "tracepoint",
+                btf_offset: None,
                 probes: &[PAUSE],
                 loses: "the moment a task is let go: a wait is taken to end when the last pause that the kernel \
                         announced does",
@@ -262,6 +297,7 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Way {
                 strategy: "fentry",
+                btf_offset: None,
                 probes: &[
                     Probe {
                         program: "throttle_direct_reclaim_fexit",
@@ -276,6 +312,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Way {
                 strategy: "kprobe",
+                btf_offset: None,
                 probes: &[
                     Probe {
                         program: "throttle_direct_reclaim_kretprobe",
@@ -324,12 +361,14 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Way {
                 strategy: "tracepoint",
+                btf_offset: None,
                 probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
                 loses: "",
             },
             // Before 5.14 there is no tracepoint, and the function is inlined.
             Way {
                 strategy: "kprobe",
+                btf_offset: None,
                 probes: &[Probe {
                     program: "svc_alloc_arg_sleep",
                     hook: Hook::Kprobe(SCHEDULE_TIMEOUT),
