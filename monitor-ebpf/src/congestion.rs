@@ -4,7 +4,9 @@
 //! `congestion_wait` and `wait_iff_congested` (up to 5.15,
 //! mm/backing-dev.c) became `reclaim_throttle` (mm/vmscan.c). Their
 //! tracepoints fire after the sleep and tell its length; only the function's
-//! entry shows a sleep that lasts.
+//! entry shows a sleep that lasts. The tracepoint also ends what the entry
+//! began, because a kretprobe misses returns when more tasks sleep at once than
+//! the kernel keeps return probes for.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
@@ -24,6 +26,7 @@ const NS_PER_US: u64 = 1_000;
 #[tracepoint]
 pub fn congestion_wait_done(ctx: TracePointContext) -> u32 {
     if let Some(us) = offsets().and_then(|o| field::<u32>(&ctx, o.congestion_delayed)) {
+        drop_wait(Cause::CongestionWait);
         finished(
             Cause::CongestionWait,
             ThrottleReason::None,
@@ -38,6 +41,7 @@ pub fn congestion_wait_done(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn wait_iff_congested_done(ctx: TracePointContext) -> u32 {
     if let Some(us) = offsets().and_then(|o| field::<u32>(&ctx, o.iff_congested_delayed)) {
+        drop_wait(Cause::WaitIffCongested);
         finished(
             Cause::WaitIffCongested,
             ThrottleReason::None,
@@ -53,6 +57,7 @@ pub fn reclaim_throttle_done(ctx: TracePointContext) -> u32 {
     let Some(offsets) = offsets() else { return 0 };
     if let Some(us) = field::<u32>(&ctx, offsets.throttled_delayed) {
         let mask = field::<i32>(&ctx, offsets.throttled_reason).unwrap_or(0);
+        drop_wait(Cause::ReclaimThrottle);
         finished(
             Cause::ReclaimThrottle,
             ThrottleReason::from_tracepoint(mask),

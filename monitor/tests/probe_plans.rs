@@ -160,7 +160,7 @@ fn a_kernel_without_fentry_and_kprobes_keeps_dirty_throttling_by_tracepoint_and_
 }
 
 #[test]
-fn without_fentry_the_next_best_way_loses_nothing() {
+fn without_fentry_the_next_best_way_loses_next_to_nothing() {
     for kernel in ["5.10", "6.1", "6.12", "7.2"] {
         let (reports, recorded) = attach(&facts(kernel), &["fentry"]);
         assert_eq!(
@@ -176,10 +176,12 @@ fn without_fentry_the_next_best_way_loses_nothing() {
             recorded.attached.contains("balance_dirty_pages_kretprobe"),
             "{kernel}"
         );
-        assert!(
-            reports.values().all(|report| !report.is_lossy()),
-            "{kernel}"
-        );
+        let lossy: Vec<_> = reports
+            .values()
+            .filter(|report| report.is_lossy())
+            .collect();
+        assert_eq!(lossy.len(), 1, "{kernel}: {lossy:?}");
+        assert!(lossy[0].loses.contains("return probes"), "{kernel}");
     }
 }
 

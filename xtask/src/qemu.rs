@@ -204,6 +204,8 @@ impl Guest {
         each: &mut dyn FnMut(&Fact),
     ) -> Result<Outcome> {
         let start = Instant::now();
+        // A sample may still come behind the end.
+        let mut over = false;
         let trouble = loop {
             let gone = self.child.try_wait()?;
             for line in told.lines()? {
@@ -211,10 +213,10 @@ impl Guest {
                 if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
                     self.scratch = None;
                     each(&fact);
+                    over |= matches!(fact.event, Event::End);
                     self.facts.push(fact);
                 }
             }
-            let over = matches!(self.facts.last().map(|fact| &fact.event), Some(Event::End));
             let fatal = console
                 .lines()?
                 .into_iter()

@@ -408,7 +408,7 @@ fn probes() -> Scenario {
             check(&["check", "--probe.avoid", "fentry"], None),
             check(&["check"], Some(65534)),
         ]),
-        expect: Expect::ExitCodes(&[&[0], &[0], &[2]]),
+        expect: Expect::ExitCodes(&[&[0], &[1], &[2]]),
         seconds: 90,
         load: 60,
     }

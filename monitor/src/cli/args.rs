@@ -111,7 +111,7 @@ pub struct KernelArgs {
     /// Waits at least this long leave a record each (seen in /api/v1/stalls).
     #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = humantime::parse_duration)]
     pub stall_threshold: Duration,
-    /// Names of the processes that are userspace NFS servers (class nfs_server).
+    /// Names of the processes that are userspace NFS servers (class `nfs_server`).
     #[arg(
         long = "nfs-server.names",
         value_name = "NAME",
@@ -169,8 +169,8 @@ fn hook_kind(text: &str) -> Result<String, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if interval < Duration::from_millis(100) || interval > Duration::from_mins(1) {
-        return Err("must be between 100ms and 60s".into());
+    if interval < Duration::from_millis(100) || interval > Duration::from_secs(5) {
+        return Err("must be between 100ms and 5s: the verdict looks over three seconds".into());
     }
     Ok(interval)
 }

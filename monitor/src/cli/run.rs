@@ -37,7 +37,12 @@ use crate::{
 ///
 /// What keeps it from starting.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    // First of all, since threads inherit it.
+    let io_flusher = configure_io_flusher_behavior(true);
     let _log = log::init(&args.log_level, args.log_format)?;
+    if let Err(error) = io_flusher {
+        tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
+    }
     preflight(args)?;
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,8 +112,8 @@ fn preflight(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The daemon must go on when the node does not: its memory stays in, and its
-/// own allocations do not wait for writeback. To be called once everything is
+/// The daemon must go on when the node does not: its memory stays in. To be
+/// called once everything is
 /// loaded: reading the kernel's BTF takes some 40 MB for a moment, which must be
 /// given back first, because locked memory cannot be.
 fn outlive_the_hang() {
@@ -130,9 +135,6 @@ fn outlive_the_hang() {
         mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
     {
         tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
-    }
-    if let Err(error) = configure_io_flusher_behavior(true) {
-        tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
     }
 }
 

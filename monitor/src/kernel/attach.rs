@@ -162,7 +162,8 @@ impl Attached {
                 // /sys/module shows a module before its tracepoints exist: what
                 // is not there yet is tried again at the next tick, and given
                 // up when it is still not there after a few.
-                if new.rank.is_some() || self.late_tries >= LATE_TRIES {
+                let loaded = !matches!(new.applies, Applies::OnceLoaded(_));
+                if loaded && (new.rank.is_some() || self.late_tries >= LATE_TRIES) {
                     changed.push(new.clone());
                     *report = new;
                 }

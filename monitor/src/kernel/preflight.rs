@@ -44,6 +44,8 @@ pub struct Privileges {
     pub ptrace: bool,
     /// Whether this is the initial pid namespace.
     pub host_pids: Option<bool>,
+    /// The sysctl `kernel.perf_event_paranoid`.
+    pub perf_event_paranoid: Option<i32>,
 }
 
 impl Privileges {
@@ -61,6 +63,9 @@ impl Privileges {
                 || has(Capability::CAP_DAC_OVERRIDE),
             ptrace: has(Capability::CAP_SYS_PTRACE),
             host_pids: host_pids(procfs),
+            perf_event_paranoid: fs::read_to_string(procfs.join("sys/kernel/perf_event_paranoid"))
+                .ok()
+                .and_then(|text| text.trim().parse().ok()),
         }
     }
 
@@ -86,6 +91,16 @@ impl Privileges {
                     loses: PERF,
                     remedy: CAPABILITIES,
                     fatal: true,
+                },
+            ),
+            (
+                self.sys_admin || self.perf_event_paranoid.is_none_or(|level| level <= 2),
+                Missing {
+                    privilege: "CAP_SYS_ADMIN, since kernel.perf_event_paranoid is above 2",
+                    loses: "kernels of Debian and Ubuntu then let nobody else attach to tracepoints, and nothing can be \
+                            monitored there",
+                    remedy: "sysctl kernel.perf_event_paranoid=2, or give the process CAP_SYS_ADMIN",
+                    fatal: false,
                 },
             ),
             (
@@ -173,6 +188,22 @@ mod tests {
             ..Privileges::default()
         };
         assert_eq!(all.missing(), []);
+    }
+
+    #[test]
+    fn without_sys_admin_a_paranoid_kernel_is_named() {
+        let named = |sys_admin, level| {
+            let privileges = Privileges {
+                sys_admin,
+                perf_event_paranoid: Some(level),
+                ..Privileges::default()
+            };
+            privileges
+                .missing()
+                .iter()
+                .any(|m| m.privilege.contains("perf_event_paranoid"))
+        };
+        assert!(named(false, 3) && !named(false, 2) && !named(true, 3));
     }
 
     #[test]

@@ -323,7 +323,8 @@ pub const SIGNALS: &[Signal] = &[
                         hook: Hook::Kprobe("throttle_direct_reclaim"),
                     },
                 ],
-                loses: "",
+                loses: "a wait may be shown after it is over, when more tasks sleep at once than the kernel keeps \
+                        return probes for",
             },
         ],
         loses: "the brake of swap over NFS is not seen",

@@ -73,6 +73,9 @@ impl NfsdThreads {
             (true, _) => ThreadState::Throttled,
             (false, 'D') => ThreadState::Blocked,
             (false, 'R') => ThreadState::Running,
+            // TASK_IDLE is svc_recv's alone (6.x): whatever WRITE it was in ended
+            // without saying so, as nfsd4_write does on a bad stateid.
+            (false, 'I') => ThreadState::Idle,
             // Asleep within a request, it waits for something that will end.
             (false, _) if write.is_some() => ThreadState::Running,
             (false, _) => ThreadState::Idle,

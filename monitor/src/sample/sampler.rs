@@ -21,6 +21,8 @@ use crate::kernel::attach::Attached;
 /// A wait whose end is not seen counts as over this long after the pause that
 /// was announced: the next one follows at once if the task is still in.
 const GRACE_NS: u64 = 300_000_000;
+/// The same where the end is seen, but may have been missed.
+const MISSED_NS: u64 = 2_000_000_000;
 /// A wait this old is looked after: does its task still exist?
 const OLD_NS: u64 = 10_000_000_000;
 
@@ -124,13 +126,16 @@ impl Sampler {
             .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
         let mut lasting = Vec::new();
         for (wait, until_ns) in self.maps.waits() {
-            let announced = match wait.cause {
-                Cause::SvcAllocArg => true,
-                Cause::BalanceDirtyPages => exit_unseen,
-                _ => false,
+            let patience = match wait.cause {
+                Cause::SvcAllocArg => Some(GRACE_NS),
+                Cause::BalanceDirtyPages if exit_unseen => Some(GRACE_NS),
+                // A kretprobe misses returns when many sleep at once.
+                Cause::BalanceDirtyPages => Some(MISSED_NS),
+                _ => None,
             };
-            if announced && now_ns > until_ns.saturating_add(GRACE_NS) {
+            if patience.is_some_and(|patience| now_ns > until_ns.saturating_add(patience)) {
                 self.maps.forget(&wait);
+                self.evicted += u64::from(patience == Some(MISSED_NS));
                 let delay_ns = until_ns.saturating_sub(wait.since_ns);
                 if delay_ns >= self.threshold_ns {
                     ended.push(StalledTask { wait, delay_ns });

@@ -156,7 +156,7 @@ fn client_values() -> [(Family, Value<NfsClient>); 5] {
 fn server(nfsd: &Nfsd, page: &mut Page) -> Result<()> {
     let mut written = Family::counter(
         "throttle_nfsd_written_bytes_total",
-        "Bytes that nfsd wrote to exported file systems. Source: eBPF, nfsd:nfsd_write_done.",
+        "Bytes that nfsd wrote to exported file systems. Source: eBPF, nfsd:nfsd_write_io_done.",
     );
     written.add_some(&[], nfsd.bytes_written.map(|n| n as f64));
     page.put(written)?;
