@@ -6,12 +6,18 @@ use std::collections::HashSet;
 use prometheus::Result;
 
 use super::family::{Family, Page};
-use crate::sample::{Bdi, NfsClient, Nfsd, Observation, ThreadState};
+use crate::sample::{Bdi, NfsClient, Nfsd, Observation, SignalStatus, State, ThreadState};
 
 pub(super) fn write(observation: &Observation, page: &mut Page) -> Result<()> {
     memory(observation, page)?;
     bdis(observation, page)?;
-    clients(&observation.clients, page)?;
+    // A device that is mounted but not traced wrote an unknown amount, not none.
+    let traced = |signal: &SignalStatus| {
+        signal.signal != "nfs_client_writes" || signal.state != State::Unavailable
+    };
+    if observation.signals.iter().all(traced) {
+        clients(&observation.clients, page)?;
+    }
     if let Some(nfsd) = &observation.nfsd {
         server(nfsd, page)?;
     }
