@@ -142,6 +142,7 @@ fn remember(
     let totals = match DIRTY.get_ptr_mut(key) {
         Some(totals) => totals,
         None => {
+            debug!(ctx, "first pause on BDI {:x} by class {}", bdi, class);
             if BDI_NAMES.insert(bdi, name, 0).is_err() {
                 lost(Lost::MapFull);
             }

@@ -170,3 +170,37 @@ fn without_any_tracepoint_nothing_is_monitored_and_readiness_says_so() {
     assert_eq!(check.status.code(), Some(2), "{text}");
     assert!(text.contains("dirty throttling is not seen"), "{text}");
 }
+
+#[test]
+#[ignore = "needs root and a loop device"]
+fn the_programs_log_only_when_they_are_told_to() {
+    let _limit = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "16000000",
+        "/proc/sys/vm/dirty_ratio",
+    );
+    let logged = |args: &[&str]| {
+        let disk = LoopDisk::new(300);
+        let daemon = Daemon::start(args);
+        dd(&disk.path(), 3).wait().unwrap();
+        thread::sleep(Duration::from_millis(1500));
+        let bdi = format!("bdi=\"{}\"", disk.bdi);
+        assert!(daemon.metric("throttle_delay_seconds_count", &[&bdi]) > 0.0);
+        daemon.log().contains("first pause on BDI")
+    };
+    assert!(!logged(&["--log.level", "debug"]));
+    assert!(logged(&["--log.level", "debug", "--log.ebpf"]));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn whatever_is_mounted_for_the_daemon_alone_is_seen_by_nobody_else() {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    let daemon = Daemon::start(&[]);
+    assert_eq!(mounts(), before);
+    let own = fs::read_to_string(format!("/proc/{}/mountinfo", daemon.pid())).unwrap();
+    assert_eq!(own, before, "the daemon itself stays where it was");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(mounts(), before);
+}

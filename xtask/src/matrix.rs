@@ -34,7 +34,7 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
             scenarios
                 .iter()
                 .filter(|scenario| scenario.kernels.contains(&kernel))
-                .filter(|scenario| scenario.name.contains(only))
+                .filter(|scenario| scenario.name.contains(only) && scenario.name != scenario::FACTS)
                 .map(|scenario| (kernel, scenario)),
         );
     }

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub disks: Vec<Disk>,
     /// More options of QEMU.
     pub qemu: &'static [&'static str],
+    /// More words on the kernel's command line.
+    pub cmdline: &'static str,
     /// What happens.
     pub plan: Plan,
     /// What is right.
@@ -38,6 +40,9 @@ pub struct Disk {
     pub bytes_per_second: Option<u64>,
 }
 
+/// For each program that is run, the exit codes that are right.
+pub type Codes = &'static [&'static [i32]];
+
 /// What is right to say about a scenario.
 #[derive(Clone)]
 pub enum Expect {
@@ -53,7 +58,7 @@ pub enum Expect {
     /// Probes of modules are attached soon after the modules are loaded.
     LateModules,
     /// `check` ends with these exit codes, in the order of the plan.
-    ExitCodes(&'static [&'static [i32]]),
+    ExitCodes(Codes),
 }
 
 const FAST: Disk = Disk {
@@ -62,6 +67,9 @@ const FAST: Disk = Disk {
 const SLOW: Disk = Disk {
     bytes_per_second: Some(5_000_000),
 };
+
+/// The one that makes fixtures and tests nothing.
+pub const FACTS: &str = "facts";
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
@@ -74,6 +82,12 @@ pub fn all() -> Vec<Scenario> {
         reclaim_congestion(),
         late_modules(),
         probes(),
+        lockdown("lockdown-integrity", "lockdown=integrity", &[&[0]]),
+        lockdown(
+            "lockdown-confidentiality",
+            "lockdown=confidentiality",
+            &[&[2]],
+        ),
         facts(),
     ]
 }
@@ -177,6 +191,7 @@ fn netns() -> Scenario {
         megabytes: 0,
         disks: vec![FAST],
         qemu: &[],
+        cmdline: "",
         plan: Plan::default(),
         expect: Expect::Livelock,
         seconds: 150,
@@ -219,6 +234,7 @@ fn loopback_healthy() -> Scenario {
         megabytes: 320,
         disks: vec![FAST],
         qemu: &[],
+        cmdline: "",
         plan: plan([
             nfs_modules(),
             disk(),
@@ -245,6 +261,7 @@ fn loopback_slow_disk() -> Scenario {
         megabytes: 512,
         disks: vec![SLOW],
         qemu: &[],
+        cmdline: "",
         plan: plan([
             nfs_modules(),
             disk(),
@@ -270,6 +287,7 @@ fn local_slow_disk() -> Scenario {
         megabytes: 320,
         disks: vec![SLOW],
         qemu: &[],
+        cmdline: "",
         plan: plan([
             modprobe(&["virtio_pci", "virtio_blk"]),
             disk(),
@@ -302,6 +320,7 @@ fn reclaim_congestion() -> Scenario {
             "-numa",
             "node,nodeid=1,memdev=m1",
         ],
+        cmdline: "",
         plan: plan([
             nfs_modules(),
             disk(),
@@ -358,6 +377,7 @@ fn late_modules() -> Scenario {
         megabytes: 320,
         disks: vec![],
         qemu: &[],
+        cmdline: "",
         plan: plan([
             daemon(),
             Step::Probes,
@@ -379,14 +399,31 @@ fn check(args: &[&str], uid: Option<u32>) -> Step {
     }
 }
 
+fn lockdown(name: &'static str, cmdline: &'static str, codes: Codes) -> Scenario {
+    Scenario {
+        name,
+        about: "what `check` says under kernel lockdown",
+        kernels: kernels::ALL,
+        megabytes: 320,
+        disks: vec![],
+        qemu: &[],
+        cmdline,
+        plan: plan([nfs_modules(), check(&["check"], None)]),
+        expect: Expect::ExitCodes(codes),
+        seconds: 90,
+        load: 60,
+    }
+}
+
 fn facts() -> Scenario {
     Scenario {
-        name: "facts",
+        name: FACTS,
         about: "what the kernel offers, as JSON: the fixtures in monitor/tests/facts",
         kernels: kernels::ALL,
         megabytes: 320,
         disks: vec![],
         qemu: &[],
+        cmdline: "",
         plan: plan([nfs_modules(), check(&["facts"], None)]),
         expect: Expect::ExitCodes(&[&[0]]),
         seconds: 90,
@@ -402,6 +439,7 @@ fn probes() -> Scenario {
         megabytes: 320,
         disks: vec![],
         qemu: &[],
+        cmdline: "",
         plan: plan([
             nfs_modules(),
             check(&["check"], None),

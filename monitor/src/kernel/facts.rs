@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, io, path::Path, thread, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{btf::BtfFacts, signals};
+use super::{btf::BtfFacts, lockdown, signals};
 
 const SVC_ALLOC_ARG_ERR: &str = "sunrpc/svc_alloc_arg_err";
 
@@ -74,7 +74,7 @@ impl Facts {
             loads_modules: roots.procfs.join("modules").exists(),
             modules: modules(roots.sysfs),
             hz: None,
-            lockdown: lockdown(roots.sysfs),
+            lockdown: lockdown::read(roots.sysfs),
             refuses: BTreeMap::new(),
         }
     }
@@ -178,13 +178,6 @@ fn timer_list(text: &str) -> Option<(u64, u64)> {
         .filter_map(|line| line.strip_prefix("jiffies: ")?.trim().parse().ok())
         .max()?;
     Some((ns, jiffies))
-}
-
-/// The word in brackets, `none [integrity] confidentiality`.
-fn lockdown(sysfs: &Path) -> Option<String> {
-    let text = fs::read_to_string(sysfs.join("kernel/security/lockdown")).ok()?;
-    let (_, rest) = text.split_once('[')?;
-    Some(rest.split_once(']')?.0.to_owned())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod btf;
 pub mod facts;
 pub mod fields;
 pub mod format;
+pub mod lockdown;
 pub mod plan;
 pub mod preflight;
 pub mod report;

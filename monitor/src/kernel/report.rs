@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{facts::Facts, signals::Signal};
+use super::{facts::Facts, lockdown::CONFIDENTIALITY, signals::Signal};
 use crate::sample::{SignalStatus, State};
 
 /// Whether a kernel has a signal at all.
@@ -116,13 +116,13 @@ fn remedy(report: &SignalReport, facts: &Facts) -> String {
         .map(|(_, why)| why.as_str())
         .collect::<Vec<_>>()
         .join("; ");
-    if facts.formats.is_err() {
-        "mount tracefs (mount -t tracefs tracefs /sys/kernel/tracing), or run with CAP_SYS_ADMIN so that it can be \
-         mounted for the daemon alone"
-            .into()
-    } else if facts.lockdown.as_deref() == Some("confidentiality") {
+    if facts.lockdown.as_deref() == Some(CONFIDENTIALITY) {
         "the kernel is locked down for confidentiality, which forbids reading its memory: boot with \
          lockdown=integrity, or live with it"
+            .into()
+    } else if facts.formats.is_err() {
+        "mount tracefs (mount -t tracefs tracefs /sys/kernel/tracing), or run with CAP_SYS_ADMIN so that it can be \
+         mounted for the daemon alone"
             .into()
     } else if words.contains("--probe.avoid") {
         "drop --probe.avoid".into()

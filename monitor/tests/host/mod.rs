@@ -8,6 +8,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -32,6 +33,7 @@ pub fn sh(program: &str, args: &[&str]) -> String {
 pub struct Daemon {
     child: Child,
     address: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Daemon {
@@ -58,8 +60,18 @@ impl Daemon {
             })
             .expect("the daemon ended before it listened");
         // Read on, so that the daemon's log never blocks.
-        std::thread::spawn(move || lines.for_each(drop));
-        let daemon = Self { child, address };
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines {
+                *kept.lock().unwrap() += &(line + "\n");
+            }
+        });
+        let daemon = Self {
+            child,
+            address,
+            log,
+        };
         for _ in 0..100 {
             if daemon.get("/-/ready").0 == 200 {
                 return daemon;
@@ -98,6 +110,16 @@ impl Daemon {
             .filter(|line| labels.iter().all(|label| line.contains(label)))
             .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
             .sum()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged after it listened.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// The address that it listens on.

@@ -1,0 +1,69 @@
+//! Kernel lockdown: what it is set to.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+};
+
+/// The level that forbids reading the kernel's memory.
+pub const CONFIDENTIALITY: &str = "confidentiality";
+
+/// `none`, `integrity` or `confidentiality`; `None` where the kernel has no
+/// lockdown or does not show it.
+#[must_use]
+pub fn read(sysfs: &Path) -> Option<String> {
+    let text = fs::read_to_string(sysfs.join("kernel/security/lockdown"))
+        .or_else(|_| unmounted())
+        .ok()?;
+    level(&text)
+}
+
+/// Where nobody mounted securityfs: through a mount that nobody sees.
+fn unmounted() -> io::Result<String> {
+    let context = fsopen("securityfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let root = fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )?;
+    let file = openat(
+        &root,
+        "lockdown",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let mut text = String::new();
+    fs::File::from(file).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The word in brackets: `none [integrity] confidentiality`.
+fn level(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    Some(rest.split_once(']')?.0.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::level;
+
+    #[test]
+    fn the_level_is_the_word_in_brackets() {
+        assert_eq!(
+            level("none [integrity] confidentiality\n").as_deref(),
+            Some("integrity")
+        );
+        assert_eq!(
+            level("[none] integrity confidentiality\n").as_deref(),
+            Some("none")
+        );
+        assert_eq!(level("none integrity\n"), None);
+    }
+}
