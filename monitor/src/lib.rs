@@ -9,5 +9,6 @@
 pub mod cli;
 pub mod export;
 pub mod kernel;
+pub mod pseudofs;
 pub mod sample;
 pub mod verdict;

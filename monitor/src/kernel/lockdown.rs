@@ -1,15 +1,8 @@
 //! Kernel lockdown: what it is set to.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use rustix::{
-    fs::{Mode, OFlags, openat},
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
-};
+use crate::pseudofs;
 
 /// The level that forbids reading the kernel's memory.
 pub const CONFIDENTIALITY: &str = "confidentiality";
@@ -19,29 +12,9 @@ pub const CONFIDENTIALITY: &str = "confidentiality";
 #[must_use]
 pub fn read(sysfs: &Path) -> Option<String> {
     let text = fs::read_to_string(sysfs.join("kernel/security/lockdown"))
-        .or_else(|_| unmounted())
+        .or_else(|_| pseudofs::read_at(&pseudofs::detached("securityfs")?, "lockdown"))
         .ok()?;
     level(&text)
-}
-
-/// Where nobody mounted securityfs: through a mount that nobody sees.
-fn unmounted() -> io::Result<String> {
-    let context = fsopen("securityfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&context)?;
-    let root = fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )?;
-    let file = openat(
-        &root,
-        "lockdown",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let mut text = String::new();
-    fs::File::from(file).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// The word in brackets: `none [integrity] confidentiality`.

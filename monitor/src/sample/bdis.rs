@@ -2,19 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _},
+    fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use compact_str::{CompactString, ToCompactString as _};
-use rustix::{
-    fs::{Mode, OFlags, openat},
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
-};
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::Bdi;
+use crate::pseudofs;
 
 /// BDIs that one tick reads at most; a node with more keeps the busiest names
 /// first in the alphabet and no other.
@@ -104,7 +101,7 @@ impl Bdis {
         if let Some(text) = self
             .debugfs
             .as_ref()
-            .and_then(|root| stats(root, &bdi.bdi).ok())
+            .and_then(|root| pseudofs::read_at(root, format!("bdi/{}/stats", bdi.bdi)).ok())
         {
             parse_stats(&text, &mut bdi);
         }
@@ -170,26 +167,7 @@ fn debugfs(sysfs: &Path) -> io::Result<OwnedFd> {
     if openat(&root, "bdi", flags, Mode::empty()).is_ok() {
         return Ok(root);
     }
-    let context = fsopen("debugfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&context)?;
-    Ok(fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )?)
-}
-
-fn stats(debugfs: &OwnedFd, bdi: &str) -> io::Result<String> {
-    let path = format!("bdi/{bdi}/stats");
-    let file = openat(
-        debugfs,
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let mut text = String::new();
-    fs::File::from(file).read_to_string(&mut text)?;
-    Ok(text)
+    pseudofs::detached("debugfs")
 }
 
 /// `bdi_debug_stats_show`, mm/backing-dev.c.

@@ -1,0 +1,42 @@
+//! The kernel's own file systems, where the machine has not mounted them.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::fd::OwnedFd,
+    path::Path,
+};
+
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+};
+
+/// The root of such a file system, through a mount that is in no namespace:
+/// nobody sees it, and it is gone when this is closed. Needs `CAP_SYS_ADMIN`.
+///
+/// # Errors
+///
+/// The kernel refuses, or has no such file system.
+pub fn detached(fstype: &str) -> io::Result<OwnedFd> {
+    let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    Ok(fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )?)
+}
+
+/// The text of a file below a directory.
+///
+/// # Errors
+///
+/// As of `openat` and `read`.
+pub fn read_at(root: &OwnedFd, path: impl AsRef<Path>) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(root, path.as_ref(), flags, Mode::empty())?;
+    let mut text = String::new();
+    fs::File::from(file).read_to_string(&mut text)?;
+    Ok(text)
+}
