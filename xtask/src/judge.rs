@@ -10,6 +10,10 @@ use crate::{
 /// Milliseconds after the stop in which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
 
+/// Milliseconds without a byte after which the daemon must have said deadlock:
+/// the confirmation, thirty seconds, and some ticks.
+const DEADLOCK: u64 = 42_000;
+
 /// Milliseconds without progress that make a stop.
 const STOPPED: u64 = 5_000;
 
@@ -31,6 +35,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     }
     match &scenario.expect {
         Expect::Livelock => seen.livelock(),
+        Expect::Recovery => seen.recovery(),
         Expect::Nothing { at_least } => seen.nothing(*at_least),
         Expect::Metric => seen.metric(),
         Expect::LateModules => seen.late_modules(),
@@ -127,6 +132,65 @@ impl Seen<'_> {
         }
         if !self.on_metrics() {
             return Err(format!("{words}, but /metrics does not show it"));
+        }
+        Ok(words)
+    }
+
+    fn entered(&self, state: &str, after: u64) -> Option<u64> {
+        self.0.iter().find_map(|fact| match &fact.event {
+            Event::Verdict(entry) if entry.to == state && entry.monotonic_ms > after => {
+                Some(entry.monotonic_ms)
+            }
+            _ => None,
+        })
+    }
+
+    fn recovery(&self) -> Judgement {
+        let words = self.livelock()?;
+        if !self.has_daemon() {
+            return Ok(words);
+        }
+        let helped = self
+            .0
+            .iter()
+            .find(|fact| matches!(fact.event, Event::HelpedOut));
+        let helped = helped
+            .map(|fact| fact.ms)
+            .ok_or("the node was not helped out")?;
+        let before = self.samples().filter(|(ms, _)| *ms < helped).last();
+        let frozen = before.ok_or("no samples before the way out")?.1.acked;
+        let still = self.samples().find(|(_, sample)| sample.acked >= frozen);
+        let still = still.map_or(0, |(ms, _)| helped.saturating_sub(ms));
+        let deadlock = self.entered("deadlock", 0);
+        if still > DEADLOCK && deadlock.is_none() {
+            return Err(format!(
+                "{words}; nothing moved for {}, and no deadlock",
+                seconds(still)
+            ));
+        }
+        let moves = self
+            .samples()
+            .find(|(ms, sample)| *ms > helped && sample.acked > frozen + 1_000_000);
+        let moves = moves
+            .ok_or("the way out did not help: the scenario proves nothing")?
+            .0;
+        let recovered = self.entered("recovered", helped);
+        let recovered = recovered
+            .ok_or_else(|| format!("{words}; it moved again, and the daemon never said so"))?;
+        let took = recovered.saturating_sub(moves);
+        let words = format!(
+            "{words}, {}, recovered {} after it moved again",
+            deadlock.map_or_else(
+                || "no deadlock".to_owned(),
+                |at| format!(
+                    "deadlock {} later",
+                    seconds(at.saturating_sub(self.confirmed().map_or(at, |c| c.monotonic_ms)))
+                )
+            ),
+            seconds(took)
+        );
+        if took > AFTER_STOP {
+            return Err(format!("too late: {words}"));
         }
         Ok(words)
     }
@@ -366,6 +430,50 @@ mod tests {
     #[test]
     fn a_livelock_confirmed_before_the_load_began_is_wrong() {
         assert!(livelock(14_000, Some(9_000)).is_err());
+    }
+
+    /// Frozen at 14 s, confirmed at 20 s, deadlock at 50 s, helped out at 62 s.
+    fn recovery(deadlock: bool, moves: bool, recovered: Option<u64>) -> Judgement {
+        let mut facts = facts(14_000);
+        let mut to = |at, state: &str| {
+            let mut fact = verdict(at);
+            if let Event::Verdict(entry) = &mut fact.event {
+                state.clone_into(&mut entry.to);
+            }
+            facts.push(fact);
+        };
+        to(20_000, "livelock");
+        if deadlock {
+            to(50_000, "deadlock");
+        }
+        if let Some(at) = recovered {
+            to(at, "recovered");
+        }
+        facts.push(metrics(3));
+        facts.push(Fact {
+            ms: 62_000,
+            event: Event::HelpedOut,
+        });
+        facts.push(Fact {
+            ms: 63_000,
+            event: Event::Sample(Sample {
+                acked: if moves { 200_000_000 } else { 80_000_000 },
+                ..Sample::default()
+            }),
+        });
+        Seen(&facts).recovery()
+    }
+
+    #[test]
+    fn a_recovery_is_right_within_ten_seconds_and_after_a_deadlock() {
+        assert_eq!(recovery(true, true, Some(70_000)).err(), None);
+        assert!(recovery(false, true, Some(70_000)).is_err(), "no deadlock");
+        assert!(recovery(true, true, Some(75_000)).is_err(), "too late");
+        assert!(recovery(true, true, None).is_err(), "never");
+        assert!(
+            recovery(true, false, Some(70_000)).is_err(),
+            "the way out did not help"
+        );
     }
 
     #[test]

@@ -92,6 +92,7 @@ fn live(fact: &Fact) {
         Event::Output { what, code, text } => {
             println!("{at}  {what}: exit code {code:?}\n{}", text.trim_end());
         }
+        Event::HelpedOut => println!("{at}  the node is helped out"),
         Event::Served { path, ms, text } => println!("{at}  {path}, served in {ms} ms:\n{text}"),
         Event::Probes(value) => println!("{at}  probes: {value}"),
         Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),

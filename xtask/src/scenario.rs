@@ -48,6 +48,8 @@ pub type Codes = &'static [&'static [i32]];
 pub enum Expect {
     /// The loop stops, and the daemon confirms it in time; never before.
     Livelock,
+    /// The same, and after the node is helped out the daemon says so in time.
+    Recovery,
     /// The daemon never confirms, and the disk writes this much a second.
     Nothing {
         /// Less than this, in bytes a second, and the scenario proves nothing.
@@ -76,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
     vec![
         netns_livelock(),
         netns_no_hog(),
+        netns_recovery(),
         loopback_healthy(),
         loopback_slow_disk(),
         local_slow_disk(),
@@ -179,6 +182,26 @@ fn netns_no_hog() -> Scenario {
         kernels: &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest],
         megabytes: 1024,
         plan: netns_plan(None),
+        ..netns()
+    }
+}
+
+fn netns_recovery() -> Scenario {
+    let mut plan = netns_plan(Some(Step::Hog { megabytes: 100 }));
+    plan.steps.extend([
+        watch(32, Until::Over),
+        Step::WayOut {
+            dirty_bytes: 100_000_000,
+        },
+        watch(20, Until::Over),
+    ]);
+    Scenario {
+        name: "netns-recovery",
+        about: "the livelock, 40 s of it, then the way out of the runbook",
+        megabytes: 320,
+        plan,
+        expect: Expect::Recovery,
+        seconds: 200,
         ..netns()
     }
 }

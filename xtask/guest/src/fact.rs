@@ -54,6 +54,8 @@ pub enum Event {
     },
     /// `/api/v1/probes`, as it was served.
     Probes(serde_json::Value),
+    /// The node was helped out.
+    HelpedOut,
     /// What the daemon served.
     Served {
         /// Under which path.

@@ -94,6 +94,12 @@ pub enum Step {
         /// As this user, instead of root.
         uid: Option<u32>,
     },
+    /// Help the node out of the livelock, as the runbook says: hold the NFS
+    /// mount to a small part of the dirty pages, then raise the limit.
+    WayOut {
+        /// The new `vm.dirty_bytes`.
+        dirty_bytes: u64,
+    },
     /// Report `/api/v1/probes` of the running daemon.
     Probes,
     /// Report what the daemon serves under a path, now.
