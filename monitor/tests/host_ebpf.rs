@@ -204,3 +204,30 @@ fn whatever_is_mounted_for_the_daemon_alone_is_seen_by_nobody_else() {
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(mounts(), before);
 }
+
+#[test]
+#[ignore = "needs root and a loop device"]
+fn a_process_named_like_a_userspace_nfs_server_counts_as_one() {
+    let disk = LoopDisk::new(300);
+    let _limit = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "16000000",
+        "/proc/sys/vm/dirty_ratio",
+    );
+    let daemon = Daemon::start(&[]);
+    let server = disk.path().join("ganesha.nfsd");
+    fs::copy("/bin/dd", &server).unwrap();
+    for _ in 0..3 {
+        let to = format!("of={}/file", disk.path().display());
+        let args = ["if=/dev/zero", &to, "bs=1M", "count=200", "conv=notrunc"];
+        sh(server.to_str().unwrap(), &args);
+    }
+    thread::sleep(Duration::from_millis(1500));
+    let bdi = format!("bdi=\"{}\"", disk.bdi);
+    let counted = |class: &str| {
+        let class = format!("class=\"{class}\"");
+        daemon.metric("throttle_delay_seconds_count", &[&bdi, &class])
+    };
+    assert!(counted("nfs_server") > 0.0);
+    assert!(counted("user") < counted("nfs_server"));
+}

@@ -1,5 +1,7 @@
 //! What a guest told, against what is right. Pure: facts in, a sentence out.
 
+use std::fmt;
+
 use guest::{Event, Fact, Sample, Transition};
 
 use crate::{
@@ -21,17 +23,57 @@ const STOPPED: u64 = 5_000;
 /// less than this is no progress.
 const CRAWL: u64 = 500_000;
 
+/// Why a run is not right.
+#[derive(Debug)]
+pub enum Fault {
+    /// The daemon said or did something wrong.
+    Wrong(String),
+    /// What should have been judged did not happen: nothing is proven either
+    /// way, and it may be played once more.
+    Void(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(why) => f.write_str(why),
+            Self::Void(why) => write!(f, "{why}: the scenario proves nothing"),
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(why: &str) -> Self {
+        Self::Wrong(why.to_owned())
+    }
+}
+
+fn void(why: impl Into<String>) -> Fault {
+    Fault::Void(why.into())
+}
+
 /// `Ok`: why it is right. `Err`: what is wrong.
-pub type Judgement = Result<String, String>;
+pub type Judgement = Result<String, Fault>;
 
 /// Judge an outcome.
 pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
-    if let Some(trouble) = &outcome.trouble {
-        return Err(trouble.clone());
-    }
     let seen = Seen(&outcome.facts);
+    if let Some(trouble) = &outcome.trouble {
+        // Before its first process, a guest has nothing of ours in it.
+        return Err(if outcome.facts.is_empty() {
+            void(trouble.clone())
+        } else {
+            trouble.clone().into()
+        });
+    }
     if let Some(words) = seen.failure() {
-        return Err(words);
+        return Err(words.into());
     }
     match &scenario.expect {
         Expect::Livelock => seen.livelock(),
@@ -61,12 +103,12 @@ impl Seen<'_> {
             .any(|fact| matches!(fact.event, Event::NoDaemon))
     }
 
-    fn writers_started(&self) -> Result<u64, String> {
+    fn writers_started(&self) -> Result<u64, Fault> {
         self.0
             .iter()
             .find(|fact| matches!(fact.event, Event::WritersStarted))
             .map(|fact| fact.ms)
-            .ok_or_else(|| "the writers were never started".to_owned())
+            .ok_or_else(|| "the writers were never started".into())
     }
 
     fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
@@ -107,18 +149,18 @@ impl Seen<'_> {
     fn livelock(&self) -> Judgement {
         let started = self.writers_started()?;
         let Some(stopped) = self.stopped(started) else {
-            return Err("the loop never stopped: the scenario proves nothing".to_owned());
+            return Err(void("the loop never stopped"));
         };
         let stop = format!("stopped {} after the start", seconds(stopped - started));
         if !self.has_daemon() {
             return Ok(format!("{stop}; no daemon to judge"));
         }
         let Some(verdict) = self.confirmed() else {
-            return Err(format!("{stop}, and the daemon never confirmed it"));
+            return Err(format!("{stop}, and the daemon never confirmed it").into());
         };
         let at = verdict.monotonic_ms;
         if at < started {
-            return Err(format!("{}: confirmed before the load began", verdict.to));
+            return Err(format!("{}: confirmed before the load began", verdict.to).into());
         }
         let words = format!(
             "{stop}, {} by {} {} after the start",
@@ -128,10 +170,10 @@ impl Seen<'_> {
         );
         // A verdict in the crawl that comes before the stop is right too.
         if at > stopped + AFTER_STOP {
-            return Err(format!("too late: {words}"));
+            return Err(format!("too late: {words}").into());
         }
         if !self.on_metrics() {
-            return Err(format!("{words}, but /metrics does not show it"));
+            return Err(format!("{words}, but /metrics does not show it").into());
         }
         Ok(words)
     }
@@ -166,14 +208,13 @@ impl Seen<'_> {
             return Err(format!(
                 "{words}; nothing moved for {}, and no deadlock",
                 seconds(still)
-            ));
+            )
+            .into());
         }
         let moves = self
             .samples()
             .find(|(ms, sample)| *ms > helped && sample.acked > frozen + 1_000_000);
-        let moves = moves
-            .ok_or("the way out did not help: the scenario proves nothing")?
-            .0;
+        let moves = moves.ok_or_else(|| void("the way out did not help"))?.0;
         let recovered = self.entered("recovered", helped);
         let recovered = recovered
             .ok_or_else(|| format!("{words}; it moved again, and the daemon never said so"))?;
@@ -190,7 +231,7 @@ impl Seen<'_> {
             seconds(took)
         );
         if took > AFTER_STOP {
-            return Err(format!("too late: {words}"));
+            return Err(format!("too late: {words}").into());
         }
         Ok(words)
     }
@@ -211,7 +252,7 @@ impl Seen<'_> {
         let mut after = self.samples().filter(|(ms, _)| *ms >= started);
         let (first, last) = (after.next(), after.last());
         let (Some(first), Some(last)) = (first, last) else {
-            return Err("no samples after the start of the load".to_owned());
+            return Err("no samples after the start of the load".into());
         };
         let elapsed = last.0.saturating_sub(first.0).max(1);
         let rate = last.1.disk.saturating_sub(first.1.disk) * 1000 / elapsed;
@@ -223,10 +264,11 @@ impl Seen<'_> {
                 entry.signature,
                 seconds(entry.monotonic_ms.saturating_sub(started)),
                 entry.reason
-            ));
+            )
+            .into());
         }
         if rate < at_least {
-            return Err(format!("{words}: too little, the scenario proves nothing"));
+            return Err(void(format!("{words}, too little")));
         }
         let none = if self.has_daemon() {
             "no verdict"
@@ -243,7 +285,7 @@ impl Seen<'_> {
         });
         let count = traced.ok_or("the guest reported no trace")?;
         if count == 0 {
-            return Err("the kernel never did it: the scenario proves nothing".to_owned());
+            return Err(void("the kernel never did it"));
         }
         if !self.has_daemon() {
             return Ok(format!("traced {count} times; no daemon to judge"));
@@ -257,9 +299,7 @@ impl Seen<'_> {
             })
             .collect();
         let Some(line) = lines.last() else {
-            return Err(format!(
-                "traced {count} times, and the metric never came up"
-            ));
+            return Err(format!("traced {count} times, and the metric never came up").into());
         };
         let counted = line
             .rsplit(' ')
@@ -273,7 +313,7 @@ impl Seen<'_> {
         // The trace was read first, so that none of it can be missing; but a
         // sleep or two may fall between the two ways of attaching.
         if counted < count as f64 * 0.95 {
-            return Err(format!("too few counted: {words}"));
+            return Err(format!("too few counted: {words}").into());
         }
         Ok(words)
     }
@@ -291,11 +331,11 @@ impl Seen<'_> {
             })
             .collect();
         let (Some(before), Some(after)) = (probes.first(), probes.get(1)) else {
-            return Err("the probes were not reported twice".to_owned());
+            return Err("the probes were not reported twice".into());
         };
         let (before, after) = (waiting(before), waiting(after));
         if before.is_empty() {
-            return Err("no probe waited for a module: the scenario proves nothing".to_owned());
+            return Err(void("no probe waited for a module"));
         }
         if after.is_empty() {
             Ok(format!(
@@ -303,7 +343,7 @@ impl Seen<'_> {
                 before.len()
             ))
         } else {
-            Err(format!("still waiting: {}", after.join(", ")))
+            Err(format!("still waiting: {}", after.join(", ")).into())
         }
     }
 
@@ -325,7 +365,7 @@ impl Seen<'_> {
                 .zip(wanted)
                 .all(|(code, any)| code.is_some_and(|code| any.contains(&code)));
         let words = format!("exit codes {got:?}, right are {wanted:?}");
-        if fits { Ok(words) } else { Err(words) }
+        if fits { Ok(words) } else { Err(words.into()) }
     }
 }
 
@@ -355,140 +395,4 @@ fn seconds(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Writers start at 10 s; 20 MB/s until `stop`, then nothing until 60 s.
-    fn facts(stop: u64) -> Vec<Fact> {
-        let fact = |ms, event| Fact { ms, event };
-        let mut facts = vec![fact(10_000, Event::WritersStarted)];
-        facts.extend((20..120).map(|half_second| {
-            let ms = half_second * 500;
-            let bytes = ms.clamp(10_000, stop).saturating_sub(10_000) * 20_000;
-            fact(
-                ms,
-                Event::Sample(Sample {
-                    acked: bytes,
-                    disk: bytes,
-                    ..Sample::default()
-                }),
-            )
-        }));
-        facts
-    }
-
-    fn verdict(at: u64) -> Fact {
-        Fact {
-            ms: at,
-            event: Event::Verdict(Transition {
-                monotonic_ms: at,
-                of: "0:29-nfsd".to_owned(),
-                signature: "dirty-throttle".to_owned(),
-                from: "suspected".to_owned(),
-                to: "livelock".to_owned(),
-                reason: String::new(),
-            }),
-        }
-    }
-
-    fn metrics(state: u32) -> Fact {
-        Fact {
-            ms: 60_000,
-            event: Event::Served {
-                path: "/metrics".to_owned(),
-                ms: 1,
-                text: format!("throttle_livelock_state{{loop=\"0:29-nfsd\"}} {state}"),
-            },
-        }
-    }
-
-    fn livelock(stop: u64, confirmed: Option<u64>) -> Judgement {
-        let mut facts = facts(stop);
-        facts.extend(confirmed.map(verdict));
-        facts.push(metrics(2));
-        Seen(&facts).livelock()
-    }
-
-    #[test]
-    fn a_livelock_that_the_metrics_do_not_show_is_wrong() {
-        let mut facts = facts(14_000);
-        facts.extend([verdict(23_500), metrics(1)]);
-        assert!(Seen(&facts).livelock().is_err());
-    }
-
-    #[test]
-    fn a_livelock_confirmed_within_ten_seconds_of_the_stop_is_right() {
-        assert!(livelock(14_000, Some(23_500)).is_ok());
-    }
-
-    #[test]
-    fn a_livelock_confirmed_later_or_never_is_wrong() {
-        assert!(livelock(14_000, Some(25_000)).is_err());
-        assert!(livelock(14_000, None).is_err());
-    }
-
-    #[test]
-    fn a_livelock_confirmed_before_the_load_began_is_wrong() {
-        assert!(livelock(14_000, Some(9_000)).is_err());
-    }
-
-    /// Frozen at 14 s, confirmed at 20 s, deadlock at 50 s, helped out at 62 s.
-    fn recovery(deadlock: bool, moves: bool, recovered: Option<u64>) -> Judgement {
-        let mut facts = facts(14_000);
-        let mut to = |at, state: &str| {
-            let mut fact = verdict(at);
-            if let Event::Verdict(entry) = &mut fact.event {
-                state.clone_into(&mut entry.to);
-            }
-            facts.push(fact);
-        };
-        to(20_000, "livelock");
-        if deadlock {
-            to(50_000, "deadlock");
-        }
-        if let Some(at) = recovered {
-            to(at, "recovered");
-        }
-        facts.push(metrics(3));
-        facts.push(Fact {
-            ms: 62_000,
-            event: Event::HelpedOut,
-        });
-        facts.push(Fact {
-            ms: 63_000,
-            event: Event::Sample(Sample {
-                acked: if moves { 200_000_000 } else { 80_000_000 },
-                ..Sample::default()
-            }),
-        });
-        Seen(&facts).recovery()
-    }
-
-    #[test]
-    fn a_recovery_is_right_within_ten_seconds_and_after_a_deadlock() {
-        assert_eq!(recovery(true, true, Some(70_000)).err(), None);
-        assert!(recovery(false, true, Some(70_000)).is_err(), "no deadlock");
-        assert!(recovery(true, true, Some(75_000)).is_err(), "too late");
-        assert!(recovery(true, true, None).is_err(), "never");
-        assert!(
-            recovery(true, false, Some(70_000)).is_err(),
-            "the way out did not help"
-        );
-    }
-
-    #[test]
-    fn a_livelock_scenario_that_never_stops_proves_nothing() {
-        let words = livelock(60_000, Some(20_000)).unwrap_err();
-        assert!(words.contains("never stopped"), "{words}");
-    }
-
-    #[test]
-    fn a_negative_scenario_is_wrong_with_a_verdict_or_without_load() {
-        let quiet = facts(60_000);
-        assert!(Seen(&quiet).nothing(10_000_000).is_ok());
-        assert!(Seen(&quiet).nothing(30_000_000).is_err());
-        let mut loud = quiet;
-        loud.push(verdict(30_000));
-        assert!(Seen(&loud).nothing(10_000_000).is_err());
-    }
-}
+mod tests;

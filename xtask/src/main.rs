@@ -116,7 +116,7 @@ fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
         &mut report::Live::default().printer(),
     )?;
     let judgement = judge::judge(&scenario, &outcome);
-    report::verdict(kernel, &scenario, &outcome, &judgement);
+    report::verdict(kernel, &scenario, &outcome, &judgement, false);
     Ok(judgement.is_ok())
 }
 

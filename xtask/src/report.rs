@@ -101,14 +101,21 @@ fn live(fact: &Fact) {
     }
 }
 
-/// The judgement, in one line.
-pub fn verdict(kernel: Kernel, scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) {
+/// The judgement, in one line. `again`: it will be played once more.
+pub fn verdict(
+    kernel: Kernel,
+    scenario: &Scenario,
+    outcome: &Outcome,
+    judgement: &Judgement,
+    again: bool,
+) {
     let (word, why) = match judgement {
-        Ok(why) => ("pass", why),
-        Err(why) => ("FAIL", why),
+        Ok(why) => ("pass", why.clone()),
+        Err(fault) if again => ("void", format!("{fault}; once more")),
+        Err(fault) => ("FAIL", fault.to_string()),
     };
     println!(
-        "{word}  {kernel:7} {:20} {:4} s  {why}",
+        "{word}  {kernel:7} {:24} {:4} s  {why}",
         scenario.name,
         outcome.took.as_secs()
     );
