@@ -67,8 +67,10 @@ fn mount_privately() -> io::Result<&'static Path> {
     // SAFETY: this thread opened no file and spawned no other; what it
     // unshares are its root directory and its mounts, not file descriptors.
     unsafe { unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS) }?;
+    // What is mounted below /sys from here on stays here. Not "/": in a chroot
+    // that is no mount point.
     mount_change(
-        "/",
+        "/sys",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )?;
     mount(
