@@ -129,7 +129,8 @@ impl Daemon {
 
     /// Ends it by SIGTERM and gives its exit code.
     pub fn stop(mut self) -> Option<i32> {
-        sh("kill", &["-TERM", &self.child.id().to_string()]);
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
     }
 }
