@@ -11,4 +11,5 @@ pub mod export;
 pub mod kernel;
 pub mod pseudofs;
 pub mod sample;
+pub mod survive;
 pub mod verdict;

@@ -8,10 +8,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rustix::{
-    mm::{MlockAllFlags, mlockall},
-    process::{Resource, Rlimit, configure_io_flusher_behavior, setrlimit},
-};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -28,6 +24,7 @@ use crate::{
         preflight::Privileges,
     },
     sample::{Sampler, State},
+    survive,
     verdict::{Engine, Thresholds},
 };
 
@@ -37,12 +34,10 @@ use crate::{
 ///
 /// What keeps it from starting.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    // First of all, since threads inherit it.
-    let io_flusher = configure_io_flusher_behavior(true);
+    // For the thread that writes the log, which inherits it.
+    let _ = survive::io_flusher(true);
     let _log = log::init(&args.log_level, args.log_format)?;
-    if let Err(error) = io_flusher {
-        tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
-    }
+    let _ = survive::io_flusher(false);
     preflight(args)?;
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,7 +62,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let shared = publisher.shared();
     let sampler = Sampler::new(&mut attached)?;
-    outlive_the_hang();
+    if let Err(error) = survive::lock_memory() {
+        tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
+    }
+    if let Err(error) = survive::io_flusher(true) {
+        tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
+    }
     let (stop, stopped) = mpsc::channel();
     let ticker = Ticker::new(
         attached,
@@ -110,32 +110,6 @@ fn preflight(args: &RunArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// The daemon must go on when the node does not: its memory stays in. To be
-/// called once everything is
-/// loaded: reading the kernel's BTF takes some 40 MB for a moment, which must be
-/// given back first, because locked memory cannot be.
-fn outlive_the_hang() {
-    // SAFETY: glibc's own, without arguments that matter; it takes the
-    // allocator's locks as malloc does.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-    // On fault, so that thread stacks do not come in whole.
-    let _ = setrlimit(
-        Resource::Memlock,
-        Rlimit {
-            current: None,
-            maximum: None,
-        },
-    );
-    if let Err(error) =
-        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
-    {
-        tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
-    }
 }
 
 async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {

@@ -1,6 +1,10 @@
 //! Loads the eBPF object and attaches its programs, through aya.
 
-use std::{collections::BTreeMap, error::Error, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, GlobalData, include_bytes_aligned,
@@ -20,6 +24,7 @@ use super::{
     signals::{Hook, Probe, SIGNALS},
     tracefs::with_tracefs,
 };
+use crate::survive;
 
 /// The eBPF object, built by build.rs.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/throttle-monitor-ebpf"));
@@ -141,7 +146,14 @@ impl Attached {
         if !self.reports.iter().any(|report| waited_for(&report)) {
             return Ok(Vec::new());
         }
-        with_tracefs(&sysfs, |tracefs| {
+        let _ = survive::io_flusher(false);
+        let changed = self.attach_loaded(&sysfs);
+        let _ = survive::io_flusher(true);
+        changed
+    }
+
+    fn attach_loaded(&mut self, sysfs: &Path) -> Result<Vec<SignalReport>, LoadError> {
+        with_tracefs(sysfs, |tracefs| {
             let roots = Roots {
                 procfs: &self.settings.procfs,
                 sysfs: &self.settings.sysfs,
