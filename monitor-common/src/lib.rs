@@ -14,6 +14,6 @@ pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
     COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals,
-    NfsdTotals, NfsdWrite, Stall, TaskKey, TaskTotals, Wait, WaitKey,
+    NfsdTotals, NfsdWrite, Stall, TaskTotals, Wait, WaitKey,
 };
 pub use offsets::Offsets;

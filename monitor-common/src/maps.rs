@@ -46,7 +46,7 @@ plain! {
         pub buckets: [u64; HIST_BUCKETS],
     }
 
-    /// Key of the waits that last.
+    /// Key of the waits that last, and of the totals of a task.
     pub struct WaitKey {
         /// Thread id in the initial pid namespace.
         pub tid: u32,
@@ -98,14 +98,6 @@ plain! {
         pub zero: [u8; 5],
         /// The task's name.
         pub comm: [u8; COMM_LEN],
-    }
-
-    /// Key of the totals of a task.
-    pub struct TaskKey {
-        /// Thread id in the initial pid namespace.
-        pub tid: u32,
-        /// A [`crate::Cause`].
-        pub cause: u32,
     }
 
     /// Totals of a task for one cause.

@@ -17,7 +17,7 @@ use monitor_common::{
 };
 
 use crate::{
-    maps::{BDI_NAMES, DIRTY, WAITS, lost, offsets},
+    maps::{BDI_NAMES, DIRTY, NO_EXIST, WAITS, lost, offsets},
     task::{Task, current_tid},
     wait::{count, drop_wait, keep, now, report, total},
 };
@@ -26,8 +26,6 @@ const NS_PER_MS: u64 = 1_000_000;
 /// `paused` is counted in jiffies, which are up to 10 ms: a wait that began
 /// this much later than the one kept is another call.
 const SAME_CALL_NS: u64 = 30 * NS_PER_MS;
-const NO_EXIST: u64 = 1;
-
 /// A field of a tracepoint record; `None` where this kernel has no such field.
 #[inline(always)]
 pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {

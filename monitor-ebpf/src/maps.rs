@@ -7,8 +7,11 @@ use aya_ebpf::{
 };
 use monitor_common::{
     BDI_NAME_LEN, COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost,
-    NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, TaskKey, TaskTotals, Wait, WaitKey,
+    NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, TaskTotals, Wait, WaitKey,
 };
+
+/// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
+pub const NO_EXIST: u64 = 1;
 
 /// A wait at least this long leaves a record in [`STALLS`], nanoseconds.
 #[unsafe(no_mangle)]
@@ -38,7 +41,7 @@ pub static WAITS: HashMap<WaitKey, Wait> = HashMap::with_max_entries(8192, 0);
 
 /// Totals of the tasks that waited last.
 #[map]
-pub static TASKS: LruHashMap<TaskKey, TaskTotals> = LruHashMap::with_max_entries(4096, 0);
+pub static TASKS: LruHashMap<WaitKey, TaskTotals> = LruHashMap::with_max_entries(4096, 0);
 
 /// Finished waits over the threshold.
 #[map]

@@ -6,11 +6,9 @@ use monitor_common::{Lost, NfsClientTotals};
 
 use crate::{
     dirty::field,
-    maps::{NFS_CLIENT, lost, offsets},
+    maps::{NFS_CLIENT, NO_EXIST, lost, offsets},
     wait::now,
 };
-
-const NO_EXIST: u64 = 1;
 
 /// A WRITE goes to the server.
 #[tracepoint]

@@ -2,16 +2,13 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use monitor_common::{
-    Cause, HIST_BUCKETS, HistKey, Lost, Stall, TaskKey, TaskTotals, ThrottleReason, Wait, WaitKey,
+    Cause, HIST_BUCKETS, HistKey, Lost, Stall, TaskTotals, ThrottleReason, Wait, WaitKey,
 };
 
 use crate::{
-    maps::{BOUNDS_NS, DELAYS, NO_DELAYS, STALLS, TASKS, THRESHOLD_NS, WAITS, lost},
+    maps::{BOUNDS_NS, DELAYS, NO_DELAYS, NO_EXIST, STALLS, TASKS, THRESHOLD_NS, WAITS, lost},
     task::{Task, current_tid},
 };
-
-/// `BPF_NOEXIST`: another CPU's key is left as it is.
-const NO_EXIST: u64 = 1;
 
 /// Keeps a wait that begins now.
 #[inline(always)]
@@ -138,7 +135,7 @@ pub fn count(cause: Cause, class: u8, reason: u8, bdi: u64, delay_ns: u64) {
 /// Adds to the task's totals.
 #[inline(always)]
 pub fn total(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
-    let key = TaskKey {
+    let key = WaitKey {
         tid,
         cause: cause as u32,
     };

@@ -34,10 +34,7 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     let mut offsets = Offsets::UNKNOWN;
     let mut bad = BTreeMap::new();
     for (tracepoint, text) in facts.formats.iter().flatten() {
-        let resolved = format::parse(text)
-            .map_err(|error| error.to_string())
-            .and_then(|found| fields::resolve(tracepoint, &found, &mut offsets));
-        if let Err(why) = resolved {
+        if let Err(why) = resolve(tracepoint, text, &mut offsets) {
             bad.insert(tracepoint.clone(), why);
         }
     }
@@ -52,6 +49,11 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
     offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
     (offsets, bad)
+}
+
+fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), String> {
+    let found = format::parse(text).map_err(|error| error.to_string())?;
+    fields::resolve(tracepoint, &found, offsets)
 }
 
 /// Why a way cannot be tried; `None`: it can.
@@ -82,10 +84,10 @@ fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> 
             Err(why) => Some(why.clone()),
             Ok(formats) => {
                 let tracepoint = format!("{group}/{name}");
-                if !formats.contains_key(&tracepoint) {
+                let Some(text) = formats.get(&tracepoint) else {
                     return Some(format!("this kernel has no tracepoint {tracepoint}"));
-                }
-                offsets(facts).1.remove(&tracepoint)
+                };
+                resolve(&tracepoint, text, &mut Offsets::UNKNOWN.clone()).err()
             }
         },
         Hook::BtfTracepoint(name) => match &facts.btf {

@@ -9,8 +9,8 @@ use aya::{
 use compact_str::CompactString;
 use monitor_common::{
     BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HistKey, HistValue,
-    Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite, Stall, TaskKey, TaskTotals,
-    ThrottleReason, Wait, WaitKey,
+    Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite, Stall, TaskTotals, ThrottleReason,
+    Wait, WaitKey,
 };
 use thiserror::Error;
 
@@ -25,7 +25,7 @@ pub struct OpenError(&'static str, String);
 pub struct Maps {
     delays: PerCpuHashMap<MapData, HistKey, HistValue>,
     waits: HashMap<MapData, WaitKey, Wait>,
-    tasks: HashMap<MapData, TaskKey, TaskTotals>,
+    tasks: HashMap<MapData, WaitKey, TaskTotals>,
     stalls: RingBuf<MapData>,
     dirty: PerCpuHashMap<MapData, DirtyKey, DirtyTotals>,
     bdi_names: HashMap<MapData, u64, [u64; BDI_NAME_LEN / 8]>,
@@ -158,7 +158,7 @@ impl Maps {
     }
 
     /// Totals of tasks.
-    pub fn tasks(&mut self) -> Vec<(TaskKey, TaskTotals, CompactString)> {
+    pub fn tasks(&mut self) -> Vec<(WaitKey, TaskTotals, CompactString)> {
         let all: Vec<_> = self.tasks.iter().filter_map(Result::ok).collect();
         all.into_iter()
             .map(|(key, totals)| (key, totals, self.bdi_name(totals.bdi)))

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use monitor_common::{Cause, Class, Lost as LostKind, TaskKey};
+use monitor_common::{Cause, Class, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
@@ -202,7 +202,7 @@ impl Sampler {
             .map(|(key, totals, _)| ((key.tid, key.cause), totals.delay_ns))
             .collect();
         all.into_iter()
-            .filter_map(|(TaskKey { tid, cause }, totals, bdi)| {
+            .filter_map(|(WaitKey { tid, cause }, totals, bdi)| {
                 let earlier = before.get(&(tid, cause)).copied().unwrap_or(0);
                 Some(TaskDelay {
                     tid,
