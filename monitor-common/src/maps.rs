@@ -161,6 +161,8 @@ plain! {
     pub struct NfsClientTotals {
         /// WRITE calls begun.
         pub writes_sent: u64,
+        /// Those of them that became RPC calls.
+        pub writes_by_rpc: u64,
         /// Bytes in them.
         pub bytes_sent: u64,
         /// WRITE calls answered without an error.
@@ -177,6 +179,54 @@ plain! {
         pub last_sent_ns: u64,
         /// Last WRITE answered, `CLOCK_MONOTONIC` nanoseconds.
         pub last_acked_ns: u64,
+    }
+
+    /// A call on its way, by its transaction id.
+    pub struct Call {
+        /// When it was first seen, `CLOCK_MONOTONIC` nanoseconds.
+        pub since_ns: u64,
+        /// The RPC client that sent it; zero as long as that is not seen.
+        pub client: u32,
+        /// [`Call::SENT`] and [`Call::SERVED`].
+        pub seen: u32,
+    }
+
+    /// What an RPC client sent, one per CPU.
+    pub struct RpcTotals {
+        /// Calls sent.
+        pub calls: u64,
+        /// Those of them that this kernel's own server took.
+        pub served_here: u64,
+        /// Last call sent, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_call_ns: u64,
+        /// Last call served here, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_served_ns: u64,
+    }
+
+    /// What the server writes to for a client: a key.
+    pub struct BackingKey {
+        /// The BDI, zero where it has no name.
+        pub bdi: u64,
+        /// The RPC client.
+        pub client: u32,
+        /// The file system's device: the kernel's `dev_t`.
+        pub dev: u32,
+    }
+
+    /// What the server writes to for a client: totals.
+    pub struct BackingTotals {
+        /// Writes.
+        pub writes: u64,
+        /// The last of them, `CLOCK_MONOTONIC` nanoseconds.
+        pub last_ns: u64,
+    }
+
+    /// Since when and how long a BDI is congested, by the kernel's flag.
+    pub struct CongestedBdi {
+        /// Since when it is, `CLOCK_MONOTONIC` nanoseconds; zero: it is not.
+        pub since_ns: u64,
+        /// All times that are over, nanoseconds.
+        pub total_ns: u64,
     }
 
     /// nfsd's writes, one per CPU.
@@ -199,6 +249,17 @@ plain! {
         pub len: u64,
     }
 }
+
+impl Call {
+    /// A client sent it.
+    pub const SENT: u32 = 1;
+    /// The server took it.
+    pub const SERVED: u32 = 2;
+}
+
+/// Longest address that `svc_process` tells, with its port and a NUL:
+/// `RPC_MAX_ADDRBUFLEN`, include/linux/sunrpc/msg_prot.h, rounded up.
+pub const PEER_LEN: usize = 64;
 
 /// What was lost: indices of a per-CPU array of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,8 +95,8 @@ impl Ticker {
             .map(report::SignalReport::status)
             .collect();
         let tick = self.sampler.tick(signals);
-        let transitions = self.engine.observe(&tick.observation);
-        for transition in &transitions {
+        let changes = self.engine.observe(&tick.observation);
+        for transition in &changes.transitions {
             log::transition(transition);
         }
         let verdicts = self.engine.verdicts();
@@ -111,7 +111,9 @@ impl Ticker {
         self.publisher.tick(snapshot::Tick {
             verdicts,
             observation: tick.observation,
-            transitions,
+            transitions: changes.transitions,
+            loops: self.engine.loops().to_vec(),
+            loop_events: changes.loops,
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
             process: Some(self.process.sample()),

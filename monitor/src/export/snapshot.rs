@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::metrics;
 use super::process::ProcessStats;
 use crate::sample::{Observation, StalledTask, State, TaskDelay};
-use crate::verdict::{Transition, Verdict};
+use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 pub use known::KnownWaits;
 pub use publisher::{Publisher, Tick};
@@ -35,6 +35,10 @@ pub struct Snapshot {
     pub observation: Observation,
     /// What is to be said of each (loop, signature).
     pub verdicts: Vec<Verdict>,
+    /// The loops.
+    pub loops: Vec<Loop>,
+    /// Loops that came and went, oldest first, at most [`MAX_TIMELINE`].
+    pub loop_events: Arc<VecDeque<LoopEvent>>,
     /// Changes of state, oldest first, at most [`MAX_TIMELINE`].
     pub timeline: Arc<VecDeque<Transition>>,
     /// Totals by task.
@@ -133,6 +137,8 @@ impl Snapshot {
         Self {
             observation: Observation::default(),
             verdicts: Vec::new(),
+            loops: Vec::new(),
+            loop_events: Arc::default(),
             timeline: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),

@@ -73,6 +73,7 @@ fn thread(tid: u32, state: ThreadState) -> NfsdThread {
         state,
         write_since_ns: None,
         blocked_in: None,
+        behind_throttled: false,
     }
 }
 

@@ -241,6 +241,7 @@ impl Maps {
                 NfsClient {
                     bdi: device_name(dev),
                     writes_sent: sum(|v| v.writes_sent),
+                    writes_by_rpc: Some(sum(|v| v.writes_by_rpc)),
                     bytes_sent: sum(|v| v.bytes_sent),
                     writes_acked: sum(|v| v.writes_acked),
                     bytes_acked: sum(|v| v.bytes_acked),

@@ -9,9 +9,13 @@ mod memory;
 mod nfsd;
 mod observation;
 mod sampler;
+mod topology;
 
 pub use observation::{
-    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus,
-    StalledTask, State, TaskDelay, ThreadState, Waiting,
+    Bdi, Congestion, CongestionBy, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread,
+    Observation, SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
 pub use sampler::{Sampler, Tick};
+pub use topology::{
+    Backing, Connection, Export, FileSystem, NfsMount, PeerSocket, RpcClient, Topology, Transport,
+};

@@ -85,6 +85,7 @@ impl NfsdThreads {
             state,
             write_since_ns: write.map(|w| w.since_ns),
             blocked_in: None,
+            behind_throttled: false,
         })
     }
 

@@ -5,9 +5,13 @@
 //! Counters are totals since the daemon started; the difference of two
 //! observations is what happened between them.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use serde::{Deserialize, Serialize};
+
+use super::{RpcClient, Topology};
 
 /// One tick's view of the node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,12 @@ pub struct Observation {
     pub nfsd: Option<Nfsd>,
     /// Backing devices in use.
     pub bdis: Vec<Bdi>,
+    /// The kernel's RPC clients that sent a call lately.
+    pub rpc_clients: Vec<RpcClient>,
+    /// Who mounts and who serves NFS on this node, as last looked up.
+    pub topology: Arc<Topology>,
+    /// Release of the running kernel, `uname -r`.
+    pub kernel: CompactString,
     /// How each signal is attached.
     pub signals: Vec<SignalStatus>,
     /// What was lost on the way.
@@ -139,6 +149,9 @@ pub struct NfsClient {
     pub bdi: CompactString,
     /// WRITE calls begun.
     pub writes_sent: u64,
+    /// Those of them that became calls to a server. The others were done by
+    /// the client itself (LOCALIO); `None` where that is not seen.
+    pub writes_by_rpc: Option<u64>,
     /// Bytes in them.
     pub bytes_sent: u64,
     /// WRITE calls answered without an error.
@@ -186,6 +199,10 @@ pub struct NfsdThread {
     /// In `blocked`: the kernel function that it sleeps in, where it could be
     /// read.
     pub blocked_in: Option<CompactString>,
+    /// In `blocked`: whether it waits for a lock while another thread of the
+    /// server is throttled, most likely with that lock held.
+    #[serde(default)]
+    pub behind_throttled: bool,
 }
 
 /// What a server thread does. Accumulate it over a window: one sample
@@ -241,6 +258,59 @@ pub struct Bdi {
     pub disk_busy_ms: Option<u64>,
     /// Sectors of 512 bytes that the disk wrote since boot.
     pub disk_sectors_written: Option<u64>,
+    /// Whether it is congested; `None`: it cannot be told.
+    pub congestion: Option<Congestion>,
+    /// `max_ratio` of /sys/class/bdi: its largest share of the dirty limit,
+    /// percent.
+    pub max_ratio: Option<u32>,
+    /// `strict_limit` of /sys/class/bdi; `None` where the kernel has none.
+    pub strict_limit: Option<bool>,
+}
+
+/// Whether a backing device is congested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Congestion {
+    /// Now.
+    pub congested: bool,
+    /// How that is known.
+    pub by: CongestionBy,
+    /// Since when, `CLOCK_MONOTONIC` nanoseconds; as far as it was watched.
+    pub since_ns: Option<u64>,
+    /// How long in all since the daemon watches it, nanoseconds.
+    pub total_ns: u64,
+    /// At how many bytes it counts as congested, where that is a number.
+    pub threshold_bytes: Option<u64>,
+}
+
+/// How it is known that a backing device is congested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CongestionBy {
+    /// The kernel's flag, as `set_bdi_congested` and `clear_bdi_congested`
+    /// change it (up to 5.17).
+    Flag,
+    /// The NFS client's own rule: pages under writeback against
+    /// `nfs_congestion_kb`.
+    NfsWriteback,
+    /// FUSE's own rule: requests in the background against the connection's
+    /// `congestion_threshold`.
+    FuseRequests,
+    /// Dirty and writeback bytes against the BDI's share of the dirty limit:
+    /// derived, for the kernel has no such notion any more.
+    DirtyThreshold,
+}
+
+impl CongestionBy {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::NfsWriteback => "nfs-writeback",
+            Self::FuseRequests => "fuse-requests",
+            Self::DirtyThreshold => "dirty-threshold",
+        }
+    }
 }
 
 /// Whether a signal comes in.

@@ -6,6 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use compact_str::CompactString;
 use monitor_common::{Cause, Class, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,6 +43,7 @@ pub struct Sampler {
     bdis: Bdis,
     nfsd: NfsdThreads,
     procfs: PathBuf,
+    kernel: CompactString,
     threshold_ns: u64,
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
@@ -63,6 +65,7 @@ impl Sampler {
             bdis: Bdis::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
             procfs: attached.settings().procfs.clone(),
+            kernel: attached.facts.release.as_str().into(),
             threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
@@ -105,6 +108,9 @@ impl Sampler {
             clients,
             bdis,
             signals,
+            rpc_clients: Vec::new(),
+            topology: std::sync::Arc::default(),
+            kernel: self.kernel.clone(),
         };
         Tick {
             observation,

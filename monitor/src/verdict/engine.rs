@@ -7,6 +7,7 @@ use compact_str::{CompactString, format_compact};
 
 use super::conditions::View;
 use super::dirty_throttle::{self, Findings};
+use super::loops::{Loop, LoopEvent, Loops};
 use super::machine::{Machine, Tick};
 use super::reduce::Sample;
 use super::text::seconds;
@@ -22,17 +23,27 @@ pub const MAX_LOOPS: usize = 256;
 const SERVER: &str = "nfsd";
 const NS_PER_MS: u64 = 1_000_000;
 
+/// What changed by an observation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Loops that came and went, in the order of the client devices' names.
+    pub loops: Vec<LoopEvent>,
+    /// States that were entered, in the same order.
+    pub transitions: Vec<Transition>,
+}
+
 /// Judges observations, one after the other.
 #[derive(Clone, Debug)]
 pub struct Engine {
     thresholds: Thresholds,
     window: Window,
-    loops: BTreeMap<CompactString, Loop>,
+    found: Loops,
+    loops: BTreeMap<CompactString, Judged>,
 }
 
 /// One NFS client device and the kernel's nfsd.
 #[derive(Clone, Debug)]
-struct Loop {
+struct Judged {
     machine: Machine,
     verdict: Verdict,
     /// Best bytes a second seen, decayed.
@@ -69,13 +80,27 @@ impl Engine {
         Self {
             window: Window::new(&thresholds),
             thresholds,
+            found: Loops::default(),
             loops: BTreeMap::new(),
         }
     }
 
-    /// Takes in the next observation; what changed by it, in the order of the
-    /// client devices' names.
-    pub fn observe(&mut self, observation: &Observation) -> Vec<Transition> {
+    /// Takes in the next observation.
+    pub fn observe(&mut self, observation: &Observation) -> Changes {
+        let loops = self.found.observe(observation);
+        Changes {
+            transitions: self.judge(observation),
+            loops,
+        }
+    }
+
+    /// The loops now, in the order of the client devices' names.
+    #[must_use]
+    pub fn loops(&self) -> &[Loop] {
+        self.found.found()
+    }
+
+    fn judge(&mut self, observation: &Observation) -> Vec<Transition> {
         let now = observation.monotonic_ns;
         let dt = match self.window.push(observation) {
             Pushed::Ignored => return Vec::new(),
@@ -126,13 +151,13 @@ impl Engine {
         for client in &newest.clients {
             if self.loops.len() < MAX_LOOPS && !self.loops.contains_key(&client.bdi) {
                 self.loops
-                    .insert(client.bdi.clone(), Loop::new(&client.bdi, now));
+                    .insert(client.bdi.clone(), Judged::new(&client.bdi, now));
             }
         }
     }
 }
 
-impl Loop {
+impl Judged {
     fn new(client: &CompactString, now: u64) -> Self {
         let verdict = Verdict {
             loop_id: format_compact!("{client}-{SERVER}"),

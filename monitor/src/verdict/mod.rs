@@ -22,6 +22,7 @@
 mod conditions;
 mod dirty_throttle;
 mod engine;
+mod loops;
 mod machine;
 mod reduce;
 #[cfg(test)]
@@ -31,7 +32,8 @@ mod thresholds;
 mod types;
 mod window;
 
-pub use engine::{Engine, MAX_LOOPS};
+pub use engine::{Changes, Engine, MAX_LOOPS};
+pub use loops::{Loop, LoopChange, LoopEvent, Loops, Mount, Proof, Scope};
 pub use reduce::signal;
 pub use thresholds::{ThresholdError, Thresholds};
 pub use types::{Condition, Conditions, LivelockState, Signature, Transition, Verdict};

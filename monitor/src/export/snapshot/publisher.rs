@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Daemon, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot};
 use crate::export::process::ProcessStats;
 use crate::sample::{Observation, StalledTask, TaskDelay};
-use crate::verdict::{Transition, Verdict};
+use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 /// What one tick brings.
 #[derive(Debug, Default)]
@@ -16,6 +16,10 @@ pub struct Tick {
     pub observation: Observation,
     /// What is to be said of each (loop, signature) now.
     pub verdicts: Vec<Verdict>,
+    /// The loops.
+    pub loops: Vec<Loop>,
+    /// Loops that came and went in this tick, oldest first.
+    pub loop_events: Vec<LoopEvent>,
     /// What changed in this tick, oldest first.
     pub transitions: Vec<Transition>,
     /// Totals by task.
@@ -69,11 +73,13 @@ impl Publisher {
         let kept = &mut self.kept;
         kept.known_waits.learn(&tick.observation);
         kept.tick_duration.observe(tick.took);
+        keep_newest(&mut kept.loop_events, tick.loop_events, MAX_TIMELINE);
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
         self.shared.publish(Snapshot {
             observation: tick.observation,
             verdicts: tick.verdicts,
+            loops: tick.loops,
             tasks: tick.tasks,
             process: tick.process,
             ..kept.clone()

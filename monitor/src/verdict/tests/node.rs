@@ -156,6 +156,7 @@ impl Node {
             state: ThreadState::Idle,
             write_since_ns: None,
             blocked_in: None,
+            behind_throttled: false,
         };
         let client = NfsClient {
             bdi: CLIENT.into(),
@@ -336,7 +337,7 @@ impl Watched {
 
     pub fn observe(&mut self, observation: &Observation) {
         let at = observation.monotonic_ns.saturating_sub(self.start_ns) / 1_000_000_000;
-        for transition in self.engine.observe(observation) {
+        for transition in self.engine.observe(observation).transitions {
             if transition.loop_id == "0:29-nfsd" {
                 self.timeline.push((at, transition.to));
             }

@@ -11,7 +11,7 @@ use crate::sample::{NfsClient, Observation, SignalStatus, State};
 use crate::verdict::LivelockState::{
     self, Deadlock, Livelock, None as Nothing, Recovered, Suspected,
 };
-use crate::verdict::{Engine, MAX_LOOPS, Thresholds, Transition, Verdict, signal};
+use crate::verdict::{Changes, Engine, MAX_LOOPS, Thresholds, Transition, Verdict, signal};
 
 #[test]
 fn a_minute_of_sigstop_confirms_nothing_by_itself() {
@@ -67,7 +67,7 @@ fn an_observation_that_comes_twice_counts_once() {
     watched.play(&Phase::FROZEN_6_12, 12);
     let before = watched.engine.verdicts();
     let again = watched.node.now.clone();
-    assert_eq!(watched.engine.observe(&again), []);
+    assert_eq!(watched.engine.observe(&again), Changes::default());
     assert_eq!(watched.engine.verdicts(), before);
 }
 
@@ -254,7 +254,7 @@ fn run(steps: &[Step], thresholds: Thresholds) -> (Vec<Transition>, Vec<Vec<Verd
     for step in steps {
         let mut observation = node.second(&step.phase);
         disturb(&mut observation, step);
-        transitions.extend(engine.observe(&observation));
+        transitions.extend(engine.observe(&observation).transitions);
         verdicts.push(engine.verdicts());
     }
     (transitions, verdicts)

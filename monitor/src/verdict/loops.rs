@@ -1,0 +1,161 @@
+//! Which NFS mounts of this node are served by this node: pure, from what the
+//! kernel and the namespaces tell.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use crate::sample::Observation;
+
+/// How it is known that a mount is served by this node, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// The server's address is one of the client's own namespace, and a server
+    /// listens there.
+    Address,
+    /// Both ends of the TCP connection are sockets of this host.
+    Socket,
+    /// The client's calls are seen to be served by this kernel, by their
+    /// transaction ids.
+    Xid,
+}
+
+impl Proof {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Socket => "socket",
+            Self::Xid => "xid",
+        }
+    }
+}
+
+/// Where client and server are to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// In one network namespace.
+    SameNetns,
+    /// In two.
+    CrossNetns,
+    /// Not known yet.
+    #[default]
+    Unknown,
+}
+
+impl Scope {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SameNetns => "same-netns",
+            Self::CrossNetns => "cross-netns",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A loop: an NFS mount that this node serves to itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loop {
+    /// Its id, `<client bdi>-<server>`.
+    #[serde(rename = "loop")]
+    pub id: CompactString,
+    /// The mount's BDI.
+    pub client_bdi: CompactString,
+    /// Who serves: `nfsd`, or the name of the server's process.
+    pub server: CompactString,
+    /// What the server writes to for it; `None`: not known yet.
+    pub server_bdi: Option<CompactString>,
+    /// Type of the file system there; empty: not known.
+    pub server_fstype: CompactString,
+    /// Device of the file system there; empty: not known.
+    pub server_device: CompactString,
+    /// The strongest proof there is.
+    pub proof: Proof,
+    /// Where client and server are to each other.
+    pub scope: Scope,
+    /// Since when it is known, `CLOCK_MONOTONIC` milliseconds.
+    pub since_ms: u64,
+    /// The same, milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// Another host served the mount before: the node has become its own
+    /// client.
+    pub became_own_client: bool,
+    /// The client writes without the server's threads (LOCALIO).
+    pub localio: bool,
+    /// Where it is mounted, and what.
+    pub mounts: Vec<Mount>,
+    /// NFS version of the mount; empty: not known.
+    pub version: CompactString,
+    /// The server's address, as the client sees it.
+    pub server_address: Option<CompactString>,
+    /// The client's network namespace.
+    pub client_netns: Option<u64>,
+    /// The server's network namespace.
+    pub server_netns: Option<u64>,
+    /// Calls that the mount's RPC clients sent since the daemon started.
+    pub calls: u64,
+    /// Those of them that this kernel's server took.
+    pub calls_served_here: u64,
+    /// Why it is dangerous here, a sentence each, the worst first.
+    pub danger: Vec<String>,
+    /// What to do about it, a sentence each.
+    pub advice: Vec<String>,
+}
+
+/// A place where a loop's client is mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where.
+    pub mount_point: CompactString,
+    /// What: `10.9.0.2:/`.
+    pub source: CompactString,
+}
+
+/// A loop came or went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopEvent {
+    /// When, `CLOCK_MONOTONIC` milliseconds.
+    pub monotonic_ms: u64,
+    /// When, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The loop's id.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// What happened.
+    pub change: LoopChange,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// What happened to a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopChange {
+    /// It was not there before.
+    Appeared,
+    /// It was found before, and is proven better now.
+    Proven,
+    /// It is there no more.
+    Ended,
+}
+
+/// Finds the loops, observation by observation.
+#[derive(Clone, Debug, Default)]
+pub struct Loops {}
+
+impl Loops {
+    /// Takes in the next observation; what changed by it.
+    pub fn observe(&mut self, _observation: &Observation) -> Vec<LoopEvent> {
+        Vec::new()
+    }
+
+    /// The loops now, in the order of their client devices' names.
+    #[must_use]
+    pub fn found(&self) -> &[Loop] {
+        &[]
+    }
+}
