@@ -13,7 +13,8 @@ mod offsets;
 pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
-    COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals,
-    NfsdTotals, NfsdWrite, Stall, TaskTotals, Wait, WaitKey,
+    BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
+    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN, RpcTotals, Stall,
+    Starting, TaskTotals, Wait, WaitKey,
 };
 pub use offsets::Offsets;

@@ -191,6 +191,16 @@ plain! {
         pub seen: u32,
     }
 
+    /// A WRITE that a task has just begun.
+    pub struct Starting {
+        /// When, `CLOCK_MONOTONIC` nanoseconds.
+        pub since_ns: u64,
+        /// On which device: the kernel's `dev_t`.
+        pub dev: u32,
+        /// Always zero.
+        pub zero: u32,
+    }
+
     /// What an RPC client sent, one per CPU.
     pub struct RpcTotals {
         /// Calls sent.

@@ -57,6 +57,28 @@ pub struct Offsets {
     pub nfsd_write_start_len: i32,
     /// `nfsd_write_io_done`: `len`.
     pub nfsd_write_io_done_len: i32,
+    /// `xprt_transmit`: `client_id`.
+    pub transmit_client: i32,
+    /// `xprt_transmit`: `xid`.
+    pub transmit_xid: i32,
+    /// `xprt_transmit`: `status`.
+    pub transmit_status: i32,
+    /// `svc_process`: `xid`.
+    pub process_xid: i32,
+    /// `svc_process`: `addr`, a `__data_loc`.
+    pub process_addr: i32,
+    /// `rpc_task_begin`: `client_id`.
+    pub task_begin_client: i32,
+    /// `file.f_inode`.
+    pub file_inode: i32,
+    /// `inode.i_sb`.
+    pub inode_sb: i32,
+    /// `super_block.s_bdi`.
+    pub sb_bdi: i32,
+    /// `super_block.s_dev`.
+    pub sb_dev: i32,
+    /// `backing_dev_info.dev_name`.
+    pub bdi_name: i32,
     /// Not an offset: 500 ms in jiffies, what `svc_alloc_arg` sleeps up to
     /// 5.13; -1 where HZ is not known or not needed.
     pub half_second_jiffies: i32,
@@ -89,6 +111,17 @@ impl Offsets {
         commit_done_dev: -1,
         nfsd_write_start_len: -1,
         nfsd_write_io_done_len: -1,
+        transmit_client: -1,
+        transmit_xid: -1,
+        transmit_status: -1,
+        process_xid: -1,
+        process_addr: -1,
+        task_begin_client: -1,
+        file_inode: -1,
+        inode_sb: -1,
+        sb_bdi: -1,
+        sb_dev: -1,
+        bdi_name: -1,
         half_second_jiffies: -1,
     };
 }

@@ -8,18 +8,22 @@
 //! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
 //! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
 //! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
+//! | `rpc.rs` | whose calls are served by this kernel itself |
+//! | `backing.rs` | what nfsd writes to for a client |
 //!
 //! `wait.rs` is what they share to keep and count a wait, `task.rs` tells what
 //! kind of task waits, `maps.rs` holds every map and global.
 #![no_std]
 #![no_main]
 
+mod backing;
 mod congestion;
 mod dirty;
 mod maps;
 mod nfs_client;
 mod nfsd;
 mod reclaim;
+mod rpc;
 mod task;
 mod wait;
 

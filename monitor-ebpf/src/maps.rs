@@ -3,11 +3,12 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use monitor_common::{
-    BDI_NAME_LEN, COMM_LEN, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost,
-    NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, TaskTotals, Wait, WaitKey,
+    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, DirtyKey, DirtyTotals, HIST_BUCKETS,
+    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, PEER_LEN, RpcTotals,
+    Starting, TaskTotals, Wait, WaitKey,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -71,6 +72,44 @@ pub static NFSD_WRITES: HashMap<u32, NfsdWrite> = HashMap::with_max_entries(4096
 /// Retries of `svc_alloc_arg`.
 #[map]
 pub static SVC_ALLOC_ARG_RETRIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Calls on their way, by transaction id. Large enough that the kernel's
+/// per-CPU free lists (128 entries each) leave something to all on a large
+/// machine.
+#[map]
+pub static CALLS: LruHashMap<u32, Call> = LruHashMap::with_max_entries(16384, 0);
+
+/// What RPC clients sent.
+#[map]
+pub static RPC: LruPerCpuHashMap<u32, RpcTotals> = LruPerCpuHashMap::with_max_entries(1024, 0);
+
+/// RPC clients' addresses as the server saw them, by client.
+#[map]
+pub static PEERS: LruHashMap<u32, [u8; PEER_LEN]> = LruHashMap::with_max_entries(1024, 0);
+
+/// Room for one address: too large for the stack beside the rest.
+#[map]
+pub static PEER: PerCpuArray<[u8; PEER_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether this kernel sends calls, and whether it serves any.
+#[map]
+pub static ROLES: Array<u32> = Array::with_max_entries(2, 0);
+
+/// The WRITE that a task has just begun, by thread id.
+#[map]
+pub static STARTING: LruHashMap<u32, Starting> = LruHashMap::with_max_entries(4096, 0);
+
+/// The device whose WRITEs an RPC client carries.
+#[map]
+pub static CLIENT_DEVICES: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1024, 0);
+
+/// The call that a server thread works on, by thread id: its transaction id.
+#[map]
+pub static SERVING: LruHashMap<u32, u32> = LruHashMap::with_max_entries(4096, 0);
+
+/// What the server writes to for each client.
+#[map]
+pub static BACKING: LruHashMap<BackingKey, BackingTotals> = LruHashMap::with_max_entries(1024, 0);
 
 /// Names of the processes that are userspace NFS servers; the daemon writes
 /// it.

@@ -2,11 +2,12 @@
 //! include/trace: fs/nfs/nfstrace.h.
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
-use monitor_common::{Lost, NfsClientTotals};
+use monitor_common::{Lost, NfsClientTotals, Starting};
 
 use crate::{
     dirty::field,
-    maps::{NFS_CLIENT, NO_EXIST, lost, offsets},
+    maps::{NFS_CLIENT, NO_EXIST, STARTING, lost, offsets},
+    task::current_tid,
     wait::now,
 };
 
@@ -15,10 +16,20 @@ use crate::{
 pub fn nfs_initiate_write(ctx: TracePointContext) -> u32 {
     let Some(offsets) = offsets() else { return 0 };
     let count: u32 = field(&ctx, offsets.initiate_write_count).unwrap_or(0);
-    if let Some(totals) = totals(field(&ctx, offsets.initiate_write_dev)) {
+    let dev = field(&ctx, offsets.initiate_write_dev);
+    let now = now();
+    if let Some(totals) = totals(dev) {
         totals.writes_sent += 1;
         totals.bytes_sent += u64::from(count);
-        totals.last_sent_ns = now();
+        totals.last_sent_ns = now;
+    }
+    if let Some(dev) = dev {
+        let starting = Starting {
+            since_ns: now,
+            dev,
+            zero: 0,
+        };
+        let _ = STARTING.insert(current_tid(), starting, 0);
     }
     0
 }
@@ -60,7 +71,7 @@ pub fn nfs_commit_done(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn totals(dev: Option<u32>) -> Option<&'static mut NfsClientTotals> {
+pub fn totals(dev: Option<u32>) -> Option<&'static mut NfsClientTotals> {
     let key = dev?;
     let totals = match NFS_CLIENT.get_ptr_mut(key) {
         Some(totals) => totals,

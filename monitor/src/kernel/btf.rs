@@ -27,7 +27,15 @@ pub const TASK_FLAGS: &str = "task_struct.flags";
 pub const TASK_GROUP_LEADER: &str = "task_struct.group_leader";
 /// A task's name.
 pub const TASK_COMM: &str = "task_struct.comm";
-/// Every struct field of interest.
+/// From a file to the BDI that its pages belong to, and that BDI's name.
+pub const FILE_TO_BDI: &[&str] = &[
+    "file.f_inode",
+    "inode.i_sb",
+    "super_block.s_bdi",
+    "super_block.s_dev",
+    "backing_dev_info.dev_name",
+];
+/// Struct fields of interest besides [`FILE_TO_BDI`].
 const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM];
 
 /// Reads the facts out of a BTF file.
@@ -49,6 +57,7 @@ pub fn read(path: &Path) -> Result<BtfFacts, String> {
         tracepoints: tracepoints.map(str::to_owned).collect(),
         offsets: OFFSETS
             .iter()
+            .chain(FILE_TO_BDI)
             .filter_map(|field| Some(((*field).to_owned(), offset(&btf, field)?)))
             .collect(),
     })

@@ -65,6 +65,15 @@ pub const WANTED: &[Wanted] = wanted! {
         initiate_commit_dev = ["dev"], 4, true;
     "nfs/nfs_commit_done":
         commit_done_dev = ["dev"], 4, true;
+    "sunrpc/xprt_transmit":
+        transmit_client = ["client_id"], 4, true;
+        transmit_xid = ["xid"], 4, true;
+        transmit_status = ["status"], 4, false;
+    "sunrpc/svc_process":
+        process_xid = ["xid"], 4, true;
+        process_addr = ["addr"], 4, false;
+    "sunrpc/rpc_task_begin":
+        task_begin_client = ["client_id"], 4, true;
     "nfsd/nfsd_write_start":
         nfsd_write_start_len = ["len"], 4, false;
     "nfsd/nfsd_write_io_done":

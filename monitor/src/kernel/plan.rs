@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use monitor_common::Offsets;
 
 use super::{
-    btf::{TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
+    btf::{FILE_TO_BDI, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
     facts::Facts,
     fields, format,
     report::{Applies, SignalReport},
@@ -48,6 +48,16 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     offsets.task_flags = btf(TASK_FLAGS).unwrap_or(-1);
     offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
     offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
+    let slots = [
+        &mut offsets.file_inode,
+        &mut offsets.inode_sb,
+        &mut offsets.sb_bdi,
+        &mut offsets.sb_dev,
+        &mut offsets.bdi_name,
+    ];
+    for (slot, path) in slots.into_iter().zip(FILE_TO_BDI) {
+        *slot = btf(path).unwrap_or(-1);
+    }
     (offsets, bad)
 }
 
@@ -59,12 +69,11 @@ fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), St
 /// Why a way cannot be tried; `None`: it can.
 #[must_use]
 pub fn obstacle(way: &Way, facts: &Facts, avoid: &[String]) -> Option<String> {
-    if let Some(path) = way.btf_offset {
+    for path in way.btf_offsets {
         let missing = match &facts.btf {
             Err(why) => Some(format!("no BTF: {why}")),
-            Ok(btf) => {
-                (!btf.offsets.contains_key(path)).then(|| format!("the kernel's BTF has no {path}"))
-            }
+            Ok(btf) => (!btf.offsets.contains_key(*path))
+                .then(|| format!("the kernel's BTF has no {path}")),
         };
         if missing.is_some() {
             return missing;

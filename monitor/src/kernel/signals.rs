@@ -54,8 +54,8 @@ pub struct Way {
     pub strategy: &'static str,
     /// What it takes.
     pub probes: &'static [Probe],
-    /// A struct field, `struct.field`, whose offset BTF must tell.
-    pub btf_offset: Option<&'static str>,
+    /// Struct fields, `struct.field`, whose offsets BTF must tell.
+    pub btf_offsets: &'static [&'static str],
     /// What this way does not see that a better one would; empty: nothing.
     pub loses: &'static str,
 }

@@ -108,7 +108,7 @@ impl Sampler {
             clients,
             bdis,
             signals,
-            rpc_clients: Vec::new(),
+            rpc_clients: self.maps.rpc_clients(),
             topology: std::sync::Arc::default(),
             kernel: self.kernel.clone(),
         };

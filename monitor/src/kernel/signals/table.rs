@@ -4,7 +4,7 @@
 //! entry is kept whose exit is not seen.
 
 use super::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way};
-use crate::kernel::btf::TASK_FLAGS;
+use crate::kernel::btf::{FILE_TO_BDI, TASK_FLAGS};
 
 const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
     Probe {
@@ -22,7 +22,7 @@ macro_rules! sleep_signal {
             ways: &[
                 Way {
                     strategy: "tracepoint+fentry",
-                    btf_offset: None,
+                    btf_offsets: &[],
                     probes: &[
                         tp($done, $group, $tracepoint),
                         Probe {
@@ -38,7 +38,7 @@ macro_rules! sleep_signal {
                 },
                 Way {
                     strategy: "tracepoint+kprobe",
-                    btf_offset: None,
+                    btf_offsets: &[],
                     probes: &[
                         tp($done, $group, $tracepoint),
                         Probe {
@@ -54,7 +54,7 @@ macro_rules! sleep_signal {
                 },
                 Way {
                     strategy: "tracepoint",
-                    btf_offset: None,
+                    btf_offsets: &[],
                     probes: &[tp($done, $group, $tracepoint)],
                     loses: "each sleep (mostly 100 ms) is seen only when it is over",
                 },
@@ -75,7 +75,7 @@ macro_rules! pair_signal {
             ways: &[
                 Way {
                     strategy: "btf-tracepoint",
-                    btf_offset: None,
+                    btf_offsets: &[],
                     probes: &[
                         Probe {
                             program: concat!($name, "_btf_end"),
@@ -90,7 +90,7 @@ macro_rules! pair_signal {
                 },
                 Way {
                     strategy: "tracepoint",
-                    btf_offset: None,
+                    btf_offsets: &[],
                     probes: &[
                         tp(concat!($name, "_end"), $group, $end),
                         tp(concat!($name, "_begin"), $group, $begin),
@@ -111,7 +111,7 @@ macro_rules! counting_signal {
             name: $name,
             shows: $shows,
             module: Some($module),
-            ways: &[Way { strategy: "tracepoint", btf_offset: None, probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
+            ways: &[Way { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
             loses: $loses,
             replaced_by: $replaced,
             needed: false,
@@ -135,13 +135,13 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Way {
                 strategy: "btf",
-                btf_offset: Some(TASK_FLAGS),
+                btf_offsets: &[TASK_FLAGS],
                 probes: &[],
                 loses: "",
             },
             Way {
                 strategy: "name",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[],
                 loses: "tasks are told apart by name alone: a program named nfsd counts as nfsd, most kernel threads \
                         as user",
@@ -158,7 +158,7 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Way {
                 strategy: "tracepoint+fexit",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[
                     Probe {
                         program: "balance_dirty_pages_fexit",
@@ -170,7 +170,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Way {
                 strategy: "tracepoint+kretprobe",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[
                     Probe {
                         program: "balance_dirty_pages_kretprobe",
@@ -182,7 +182,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Way {
                 strategy: "tracepoint",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[PAUSE],
                 loses: "the moment a task is let go: a wait is taken to end when the last pause that the kernel \
                         announced does",
@@ -223,7 +223,7 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Way {
                 strategy: "fentry",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[
                     Probe {
                         program: "throttle_direct_reclaim_fexit",
@@ -238,7 +238,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Way {
                 strategy: "kprobe",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[
                     Probe {
                         program: "throttle_direct_reclaim_kretprobe",
@@ -288,14 +288,14 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Way {
                 strategy: "tracepoint",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
                 loses: "",
             },
             // Before 5.14 there is no tracepoint, and the function is inlined.
             Way {
                 strategy: "kprobe",
-                btf_offset: None,
+                btf_offsets: &[],
                 probes: &[Probe {
                     program: "svc_alloc_arg_sleep",
                     hook: Hook::Kprobe(SCHEDULE_TIMEOUT),
@@ -341,4 +341,75 @@ pub const SIGNALS: &[Signal] = &[
             ("nfsd_write_start", "nfsd_write_start")
         ]
     ),
+    Signal {
+        name: "rpc_xid",
+        shows: "which NFS mounts are served by this very kernel: the loops",
+        module: Some("sunrpc"),
+        ways: &[Way {
+            strategy: "tracepoint",
+            btf_offsets: &[],
+            probes: &[
+                tp("svc_process", "sunrpc", "svc_process"),
+                tp("xprt_transmit", "sunrpc", "xprt_transmit"),
+            ],
+            loses: "",
+        }],
+        loses: "loops are found by their sockets and addresses only, not behind NAT",
+        replaced_by: None,
+        needed: false,
+    },
+    Signal {
+        name: "rpc_device",
+        shows: "whose mount an RPC client's calls are",
+        module: Some("sunrpc"),
+        ways: &[Way {
+            strategy: "tracepoint",
+            btf_offsets: &[],
+            probes: &[tp("rpc_task_begin", "sunrpc", "rpc_task_begin")],
+            loses: "",
+        }],
+        loses: "a loop's mount is found by the server's address only, and LOCALIO is not seen",
+        replaced_by: None,
+        needed: false,
+    },
+    Signal {
+        name: "server_backing",
+        shows: "what nfsd writes to for a client",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "fentry",
+                btf_offsets: FILE_TO_BDI,
+                probes: &[
+                    Probe {
+                        program: "vfs_iter_write_fentry",
+                        hook: Hook::Fentry("vfs_iter_write"),
+                    },
+                    Probe {
+                        program: "vfs_iocb_iter_write_fentry",
+                        hook: Hook::Fentry("vfs_iocb_iter_write"),
+                    },
+                ],
+                loses: "",
+            },
+            Way {
+                strategy: "kprobe",
+                btf_offsets: FILE_TO_BDI,
+                probes: &[
+                    Probe {
+                        program: "vfs_iter_write_kprobe",
+                        hook: Hook::Kprobe("vfs_iter_write"),
+                    },
+                    Probe {
+                        program: "vfs_iocb_iter_write_kprobe",
+                        hook: Hook::Kprobe("vfs_iocb_iter_write"),
+                    },
+                ],
+                loses: "",
+            },
+        ],
+        loses: "the server's BDI is taken from its exports, and where they are on several, from its pauses",
+        replaced_by: None,
+        needed: false,
+    },
 ];

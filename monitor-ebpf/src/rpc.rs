@@ -1,0 +1,203 @@
+//! Who serves whom: the same transaction id (xid) sent by this kernel's RPC
+//! client and taken by its NFS server is one call seen at both ends, whatever
+//! the addresses, namespaces and NAT between them. include/trace/events/sunrpc.h.
+//!
+//! `xprt_transmit` fires when the call was handed to the socket, so on one host
+//! the server may be the first to tell: whoever comes second makes the match.
+//! Xids are 32-bit counters, and two of them may meet by chance. So a match
+//! counts only within [`TOGETHER_NS`], and one match proves nothing: the
+//! verdict asks for a run of them and for their share of all calls.
+
+use aya_ebpf::{
+    EbpfContext, helpers::bpf_probe_read_kernel_str_bytes, macros::tracepoint,
+    programs::TracePointContext,
+};
+use monitor_common::{Call, Lost, PEER_LEN, RpcTotals};
+
+use crate::{
+    dirty::field,
+    maps::{
+        CALLS, CLIENT_DEVICES, NO_EXIST, PEER, PEERS, ROLES, RPC, SERVING, STARTING, lost, offsets,
+    },
+    nfs_client,
+    task::current_tid,
+    wait::now,
+};
+
+/// Between the two ends of one call. A server that is late by more has a queue:
+/// then the loop was proven before, or its sockets prove it.
+const TOGETHER_NS: u64 = 1_000_000_000;
+/// The call of a WRITE begins right after the WRITE, in the same task.
+const AT_ONCE_NS: u64 = 10_000_000;
+/// Every so many calls that a client has served here, the address that the
+/// server sees is read again.
+const PEER_EVERY: u64 = 64;
+
+/// Indices of [`ROLES`].
+const SENDS: u32 = 0;
+const SERVES: u32 = 1;
+
+/// A client's call was handed to its transport.
+#[tracepoint]
+pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
+    let Some(offsets) = offsets() else { return 0 };
+    if field::<i32>(&ctx, offsets.transmit_status).unwrap_or(0) != 0 {
+        return 0;
+    }
+    let (Some(client), Some(xid)) = (
+        field::<u32>(&ctx, offsets.transmit_client),
+        field::<u32>(&ctx, offsets.transmit_xid),
+    ) else {
+        return 0;
+    };
+    let now = now();
+    let Some(totals) = totals(client) else {
+        return 0;
+    };
+    totals.calls += 1;
+    totals.last_call_ns = now;
+    take(SENDS);
+    if !taken(SERVES) {
+        return 0;
+    }
+    if let Some(call) = CALLS.get_ptr_mut(xid) {
+        // SAFETY: the kernel keeps the memory of an entry that is evicted
+        // while a program runs; a race costs a match, no more.
+        let call = unsafe { &mut *call };
+        if call.seen == Call::SERVED && now.saturating_sub(call.since_ns) < TOGETHER_NS {
+            call.client = client;
+            call.seen = Call::SENT | Call::SERVED;
+            totals.served_here += 1;
+            totals.last_served_ns = now;
+            return 0;
+        }
+    }
+    let call = Call {
+        since_ns: now,
+        client,
+        seen: Call::SENT,
+    };
+    let _ = CALLS.insert(xid, call, 0);
+    0
+}
+
+/// A server thread begins to work on a call.
+#[tracepoint]
+pub fn svc_process(ctx: TracePointContext) -> u32 {
+    let Some(offsets) = offsets() else { return 0 };
+    let Some(xid) = field::<u32>(&ctx, offsets.process_xid) else {
+        return 0;
+    };
+    take(SERVES);
+    if !taken(SENDS) {
+        return 0;
+    }
+    let now = now();
+    let _ = SERVING.insert(current_tid(), xid, 0);
+    if let Some(call) = CALLS.get_ptr_mut(xid) {
+        // SAFETY: as in `xprt_transmit`.
+        let call = unsafe { &mut *call };
+        if call.seen == Call::SENT && now.saturating_sub(call.since_ns) < TOGETHER_NS {
+            call.seen = Call::SENT | Call::SERVED;
+            matched(&ctx, call.client, now);
+            return 0;
+        }
+    }
+    let call = Call {
+        since_ns: now,
+        client: 0,
+        seen: Call::SERVED,
+    };
+    let _ = CALLS.insert(xid, call, 0);
+    0
+}
+
+#[inline(always)]
+fn matched(ctx: &TracePointContext, client: u32, now: u64) {
+    let Some(totals) = totals(client) else { return };
+    if totals.served_here % PEER_EVERY == 0 {
+        peer(ctx, client);
+    }
+    totals.served_here += 1;
+    totals.last_served_ns = now;
+}
+
+/// Remembers the client's address as the server sees it, a string.
+#[inline(always)]
+fn peer(ctx: &TracePointContext, client: u32) {
+    // `__data_loc`: the lower half is where in the record the string is.
+    let Some(at) = offsets().and_then(|o| field::<u32>(ctx, o.process_addr)) else {
+        return;
+    };
+    let Some(text) = PEER.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the value of a per-CPU array, only used on this CPU; the record
+    // is read through the fault-tolerant helper.
+    unsafe {
+        *text = [0; PEER_LEN];
+        let from = ctx.as_ptr().cast::<u8>().add((at & 0xffff) as usize);
+        if bpf_probe_read_kernel_str_bytes(from, &mut *text).is_ok() {
+            let _ = PEERS.insert(client, &*text, 0);
+        }
+    }
+}
+
+/// An RPC task begins. When a WRITE was begun in the same task just now, it is
+/// the WRITE's, and tells whose calls are whose mount's.
+#[tracepoint]
+pub fn rpc_task_begin(ctx: TracePointContext) -> u32 {
+    let tid = current_tid();
+    // SAFETY: only this task writes its key.
+    let Some(&starting) = (unsafe { STARTING.get(tid) }) else {
+        return 0;
+    };
+    let _ = STARTING.remove(tid);
+    if now().saturating_sub(starting.since_ns) > AT_ONCE_NS {
+        return 0;
+    }
+    let Some(client) = offsets().and_then(|o| field::<u32>(&ctx, o.task_begin_client)) else {
+        return 0;
+    };
+    if let Some(totals) = nfs_client::totals(Some(starting.dev)) {
+        totals.writes_by_rpc += 1;
+    }
+    // SAFETY: the reference is not kept.
+    if unsafe { CLIENT_DEVICES.get(client) } != Some(&starting.dev) {
+        let _ = CLIENT_DEVICES.insert(client, starting.dev, 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn totals(client: u32) -> Option<&'static mut RpcTotals> {
+    let totals = match RPC.get_ptr_mut(client) {
+        Some(totals) => totals,
+        None => {
+            let _ = RPC.insert(client, RpcTotals::default(), NO_EXIST);
+            match RPC.get_ptr_mut(client) {
+                Some(totals) => totals,
+                None => {
+                    lost(Lost::MapFull);
+                    return None;
+                }
+            }
+        }
+    };
+    // SAFETY: the value of a per-CPU map, only written on this CPU.
+    Some(unsafe { &mut *totals })
+}
+
+/// A node that only serves, or only mounts, has no loop: its calls need not be
+/// kept.
+#[inline(always)]
+fn taken(role: u32) -> bool {
+    ROLES.get(role) == Some(&1)
+}
+
+#[inline(always)]
+fn take(role: u32) {
+    if !taken(role) {
+        let _ = ROLES.set(role, 1, 0);
+    }
+}
