@@ -268,7 +268,7 @@ impl Call {
 }
 
 /// Longest address that `svc_process` tells, with its port and a NUL:
-/// `RPC_MAX_ADDRBUFLEN`, include/linux/sunrpc/msg_prot.h, rounded up.
+/// `RPC_MAX_ADDRBUFLEN` of `include/linux/sunrpc/msg_prot.h`, rounded up.
 pub const PEER_LEN: usize = 64;
 
 /// What was lost: indices of a per-CPU array of counters.

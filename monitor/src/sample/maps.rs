@@ -292,7 +292,7 @@ impl Maps {
                     served_here: sum(|v| v.served_here),
                     last_call_ns: last(|v| v.last_call_ns),
                     last_served_ns: last(|v| v.last_served_ns),
-                    peer: peers.get(&id).and_then(|text| peer(text)),
+                    peer: peers.get(&id).and_then(peer),
                     backing: backing.remove(&id).unwrap_or_default(),
                 }
             })
