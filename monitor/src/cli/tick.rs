@@ -13,7 +13,7 @@ use crate::{
         process::ProcessSampler,
         snapshot::{self, ProbeReport, Publisher},
     },
-    kernel::{attach::Attached, report},
+    kernel::{attach::Attached, cost, report},
     sample::{Sampler, TaskDelay},
     verdict::{Engine, Verdict},
 };
@@ -116,6 +116,7 @@ impl Ticker {
             loop_events: changes.loops,
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
+            costs: cost::read(&self.attached.ebpf, &self.attached.settings().procfs),
             process: Some(self.process.sample()),
             took: start.elapsed(),
         });

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics;
 use super::process::ProcessStats;
+use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, State, TaskDelay};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub tick_duration: TickDurations,
     /// (cause, class) pairs that ever waited: their series stay.
     pub known_waits: KnownWaits,
+    /// What the eBPF programs cost; empty where the kernel does not count.
+    pub costs: Vec<ProgramCost>,
     /// What the daemon itself uses, as of the tick.
     pub process: Option<ProcessStats>,
     /// What does not change while the daemon runs.
@@ -145,6 +148,7 @@ impl Snapshot {
             probes: Arc::default(),
             tick_duration: TickDurations::default(),
             known_waits: KnownWaits::default(),
+            costs: Vec::new(),
             process: None,
             daemon: Arc::new(daemon),
         }

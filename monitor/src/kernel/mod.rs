@@ -7,6 +7,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod cost;
 pub mod facts;
 pub mod fields;
 pub mod format;

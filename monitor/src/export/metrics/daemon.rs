@@ -2,13 +2,17 @@
 
 use prometheus::Result;
 
-use super::family::{Family, Page};
+use super::{
+    family::{Family, Page},
+    seconds,
+};
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::{Snapshot, TICK_BOUNDS};
 
 pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     build(snapshot, page)?;
     probes(snapshot, page)?;
+    costs(snapshot, page)?;
     if snapshot.ticked() {
         lost(snapshot, page)?;
         ticks(snapshot, page)?;
@@ -48,6 +52,25 @@ fn probes(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
         family.add(&labels, 1.0);
     }
     page.put(family)
+}
+
+/// Only while the kernel counts: its accounting is off by default.
+fn costs(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+    let mut runs = Family::counter(
+        "throttle_probe_runs_total",
+        "Times that an eBPF program ran while kernel.bpf_stats_enabled was set. Source: the kernel's accounting.",
+    );
+    let mut time = Family::counter(
+        "throttle_probe_seconds_total",
+        "Time that an eBPF program took while kernel.bpf_stats_enabled was set, seconds. Source: the kernel's accounting.",
+    );
+    for cost in &snapshot.costs {
+        let labels = [("program", &*cost.program)];
+        runs.add(&labels, cost.runs as f64);
+        time.add(&labels, seconds(cost.ns));
+    }
+    page.put(runs)?;
+    page.put(time)
 }
 
 fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {

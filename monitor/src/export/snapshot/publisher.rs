@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Daemon, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot};
 use crate::export::process::ProcessStats;
+use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, TaskDelay};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -26,6 +27,8 @@ pub struct Tick {
     pub tasks: Vec<TaskDelay>,
     /// Waits over the threshold that ended since the last tick, oldest first.
     pub stalls: Vec<StalledTask>,
+    /// What the eBPF programs cost.
+    pub costs: Vec<ProgramCost>,
     /// What the daemon itself uses.
     pub process: Option<ProcessStats>,
     /// How long the tick took.
@@ -81,6 +84,7 @@ impl Publisher {
             verdicts: tick.verdicts,
             loops: tick.loops,
             tasks: tick.tasks,
+            costs: tick.costs,
             process: tick.process,
             ..kept.clone()
         });
