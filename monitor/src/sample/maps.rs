@@ -1,6 +1,9 @@
 //! Reads the eBPF maps. Per-CPU values are added up here and nowhere else.
 
-use std::{borrow::BorrowMut, collections::BTreeMap, net::SocketAddr};
+mod prune;
+mod rpc;
+
+use std::{borrow::BorrowMut, collections::BTreeMap};
 
 use aya::{
     Ebpf, Pod,
@@ -14,9 +17,7 @@ use monitor_common::{
 };
 use thiserror::Error;
 
-use super::{
-    Backing, Delay, DirtyPauses, NfsClient, RpcClient, StalledTask, Waiting, bdis::device_name,
-};
+use super::{Delay, DirtyPauses, NfsClient, StalledTask, Waiting, bdis::device_name};
 
 /// A map that cannot be opened: a broken build.
 #[derive(Debug, Error)]
@@ -267,61 +268,6 @@ impl Maps {
         clients
     }
 
-    /// RPC clients that sent calls.
-    pub fn rpc_clients(&mut self) -> Vec<RpcClient> {
-        let all: Vec<_> = self.rpc.iter().filter_map(Result::ok).collect();
-        let devices: BTreeMap<_, _> = self.client_devices.iter().filter_map(Result::ok).collect();
-        let peers: BTreeMap<_, _> = self.peers.iter().filter_map(Result::ok).collect();
-        let mut backing = self.backing();
-        let mut clients: Vec<_> = all
-            .into_iter()
-            .map(|(id, values)| {
-                let sum = |field: fn(&RpcTotals) -> u64| {
-                    values.iter().map(field).fold(0, u64::wrapping_add)
-                };
-                let last =
-                    |field: fn(&RpcTotals) -> u64| values.iter().map(field).max().unwrap_or(0);
-                RpcClient {
-                    id,
-                    bdi: devices
-                        .get(&id)
-                        .copied()
-                        .map(device_name)
-                        .unwrap_or_default(),
-                    calls: sum(|v| v.calls),
-                    served_here: sum(|v| v.served_here),
-                    last_call_ns: last(|v| v.last_call_ns),
-                    last_served_ns: last(|v| v.last_served_ns),
-                    peer: peers.get(&id).and_then(peer),
-                    backing: backing.remove(&id).unwrap_or_default(),
-                }
-            })
-            .collect();
-        clients.sort_by_key(|client| client.id);
-        clients
-    }
-
-    /// What the server writes to, by RPC client.
-    fn backing(&mut self) -> BTreeMap<u32, Vec<Backing>> {
-        let all: Vec<_> = self.backing.iter().filter_map(Result::ok).collect();
-        let mut clients: BTreeMap<u32, Vec<Backing>> = BTreeMap::new();
-        for (key, totals) in all {
-            let device = device_name(key.dev);
-            let name = self.bdi_name(key.bdi);
-            clients.entry(key.client).or_default().push(Backing {
-                bdi: if name.is_empty() {
-                    device.clone()
-                } else {
-                    name
-                },
-                device,
-                writes: totals.writes,
-                last_ns: totals.last_ns,
-            });
-        }
-        clients
-    }
-
     /// nfsd's totals.
     pub fn nfsd(&self) -> NfsdTotals {
         let values = self.nfsd.get(&0, 0);
@@ -362,12 +308,6 @@ fn sum(array: &PerCpuArray<impl BorrowMut<MapData>, u64>, index: u32) -> u64 {
         .iter()
         .flat_map(|values| values.iter())
         .fold(0, |sum, value| sum.wrapping_add(*value))
-}
-
-/// An address as the server prints it: `10.9.0.1:832`, `[fe80::1%2]:832`.
-fn peer(text: &[u8; PEER_LEN]) -> Option<SocketAddr> {
-    let end = text.iter().position(|&byte| byte == 0)?;
-    std::str::from_utf8(&text[..end]).ok()?.parse().ok()
 }
 
 pub fn comm(bytes: &[u8; COMM_LEN]) -> CompactString {

@@ -24,6 +24,8 @@ use crate::kernel::attach::Attached;
 const GRACE_NS: u64 = 300_000_000;
 /// The same where the end is seen, but may have been missed.
 const MISSED_NS: u64 = 2_000_000_000;
+/// Ticks between two looks for devices that are gone.
+const PRUNE_TICKS: u32 = 60;
 /// A wait this old is looked after: does its task still exist?
 const OLD_NS: u64 = 10_000_000_000;
 
@@ -43,11 +45,13 @@ pub struct Sampler {
     bdis: Bdis,
     nfsd: NfsdThreads,
     procfs: PathBuf,
+    sysfs: PathBuf,
     kernel: CompactString,
     threshold_ns: u64,
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
     waits_counted: Option<u64>,
+    ticks: u32,
     evicted: u64,
 }
 
@@ -64,11 +68,13 @@ impl Sampler {
             maps,
             bdis: Bdis::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
-            procfs: attached.settings().procfs.clone(),
+            procfs: procfs.clone(),
+            sysfs: sysfs.clone(),
             kernel: attached.facts.release.as_str().into(),
             threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
+            ticks: 0,
             evicted: 0,
         })
     }
@@ -77,6 +83,10 @@ impl Sampler {
     pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
         let monotonic_ns = monotonic_ns();
         self.bdis.refresh();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(PRUNE_TICKS) {
+            self.maps.prune(&self.sysfs);
+        }
         let mut stalls = self.maps.drain_stalls();
         let delays = self.maps.delays();
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
