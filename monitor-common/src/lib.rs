@@ -14,7 +14,7 @@ pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
-    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN, RpcTotals, Stall,
-    Starting, TaskTotals, Wait, WaitKey,
+    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN, Peer, RpcTotals,
+    Stall, Starting, TaskTotals, Wait, WaitKey,
 };
 pub use offsets::Offsets;

@@ -9,9 +9,16 @@ pub const HIST_BUCKETS: usize = 16;
 macro_rules! plain {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                // SAFETY: as below, any bytes are a value.
+                unsafe { core::mem::zeroed() }
+            }
+        }
 
         // SAFETY: repr(C), made of integers and arrays of integers only, and
         // without padding (the const assertion), so any bytes are a value.
@@ -189,6 +196,20 @@ plain! {
         pub client: u32,
         /// [`Call::SENT`] and [`Call::SERVED`].
         pub seen: u32,
+        /// The server's thread that took it; zero as long as that is not seen.
+        pub tid: u32,
+        /// Always zero.
+        pub zero: u32,
+    }
+
+    /// Where a call came from, as the server saw it.
+    pub struct Peer {
+        /// The call's transaction id.
+        pub xid: u32,
+        /// Always zero.
+        pub zero: u32,
+        /// Address and port as text, with a NUL.
+        pub text: [u8; PEER_LEN],
     }
 
     /// A WRITE that a task has just begun.

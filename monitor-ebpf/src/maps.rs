@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, DirtyKey, DirtyTotals, HIST_BUCKETS,
-    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, PEER_LEN, RpcTotals,
-    Starting, TaskTotals, Wait, WaitKey,
+    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, PEER_LEN, Peer,
+    RpcTotals, Starting, TaskTotals, Wait, WaitKey,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -89,11 +89,17 @@ pub static PEERS: LruHashMap<u32, [u8; PEER_LEN]> = LruHashMap::with_max_entries
 
 /// Room for one address: too large for the stack beside the rest.
 #[map]
-pub static PEER: PerCpuArray<[u8; PEER_LEN]> = PerCpuArray::with_max_entries(1, 0);
+pub static PEER: PerCpuArray<Peer> = PerCpuArray::with_max_entries(1, 0);
 
-/// Whether this kernel sends calls, and whether it serves any.
+/// Where the call came from that a server thread works on, by thread id; kept
+/// only while some client's address is wanted.
 #[map]
-pub static ROLES: Array<u32> = Array::with_max_entries(2, 0);
+pub static FROM: LruHashMap<u32, Peer> = LruHashMap::with_max_entries(1024, 0);
+
+/// Whether this kernel sends calls, whether it serves any, whether a client's
+/// address is wanted.
+#[map]
+pub static FLAGS: Array<u32> = Array::with_max_entries(3, 0);
 
 /// The WRITE that a task has just begun, by thread id.
 #[map]

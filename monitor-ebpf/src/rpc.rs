@@ -17,7 +17,8 @@ use monitor_common::{Call, Lost, PEER_LEN, RpcTotals};
 use crate::{
     dirty::field,
     maps::{
-        CALLS, CLIENT_DEVICES, NO_EXIST, PEER, PEERS, ROLES, RPC, SERVING, STARTING, lost, offsets,
+        CALLS, CLIENT_DEVICES, FLAGS, FROM, NO_EXIST, PEER, PEERS, RPC, SERVING, STARTING, lost,
+        offsets,
     },
     nfs_client,
     task::current_tid,
@@ -30,12 +31,13 @@ const TOGETHER_NS: u64 = 1_000_000_000;
 /// The call of a WRITE begins right after the WRITE, in the same task.
 const AT_ONCE_NS: u64 = 10_000_000;
 /// Every so many calls that a client has served here, the address that the
-/// server sees is read again.
+/// server sees is read again: it is another one after a reconnection.
 const PEER_EVERY: u64 = 64;
 
-/// Indices of [`ROLES`].
+/// Indices of [`FLAGS`].
 const SENDS: u32 = 0;
 const SERVES: u32 = 1;
+const PEER_WANTED: u32 = 2;
 
 /// A client's call was handed to its transport.
 #[tracepoint]
@@ -56,8 +58,8 @@ pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
     };
     totals.calls += 1;
     totals.last_call_ns = now;
-    take(SENDS);
-    if !taken(SERVES) {
+    raise(SENDS);
+    if !is_up(SERVES) {
         return 0;
     }
     if let Some(call) = CALLS.get_ptr_mut(xid) {
@@ -66,9 +68,7 @@ pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
         let call = unsafe { &mut *call };
         if call.seen == Call::SERVED && now.saturating_sub(call.since_ns) < TOGETHER_NS {
             call.client = client;
-            call.seen = Call::SENT | Call::SERVED;
-            totals.served_here += 1;
-            totals.last_served_ns = now;
+            matched(call, xid, totals, now);
             return 0;
         }
     }
@@ -76,6 +76,8 @@ pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
         since_ns: now,
         client,
         seen: Call::SENT,
+        tid: 0,
+        zero: 0,
     };
     let _ = CALLS.insert(xid, call, 0);
     0
@@ -88,18 +90,24 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
     let Some(xid) = field::<u32>(&ctx, offsets.process_xid) else {
         return 0;
     };
-    take(SERVES);
-    if !taken(SENDS) {
+    raise(SERVES);
+    if !is_up(SENDS) {
         return 0;
     }
     let now = now();
-    let _ = SERVING.insert(current_tid(), xid, 0);
+    let tid = current_tid();
+    let _ = SERVING.insert(tid, xid, 0);
+    if is_up(PEER_WANTED) {
+        came_from(&ctx, xid, tid);
+    }
     if let Some(call) = CALLS.get_ptr_mut(xid) {
         // SAFETY: as in `xprt_transmit`.
         let call = unsafe { &mut *call };
         if call.seen == Call::SENT && now.saturating_sub(call.since_ns) < TOGETHER_NS {
-            call.seen = Call::SENT | Call::SERVED;
-            matched(&ctx, call.client, now);
+            call.tid = tid;
+            if let Some(totals) = totals(call.client) {
+                matched(call, xid, totals, now);
+            }
             return 0;
         }
     }
@@ -107,38 +115,55 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
         since_ns: now,
         client: 0,
         seen: Call::SERVED,
+        tid,
+        zero: 0,
     };
     let _ = CALLS.insert(xid, call, 0);
     0
 }
 
+/// Both ends of a call were seen.
 #[inline(always)]
-fn matched(ctx: &TracePointContext, client: u32, now: u64) {
-    let Some(totals) = totals(client) else { return };
-    if totals.served_here % PEER_EVERY == 0 {
-        peer(ctx, client);
-    }
+fn matched(call: &mut Call, xid: u32, totals: &mut RpcTotals, now: u64) {
+    call.seen = Call::SENT | Call::SERVED;
+    let first = totals.served_here % PEER_EVERY == 0;
     totals.served_here += 1;
     totals.last_served_ns = now;
+    // SAFETY: the references are not kept.
+    unsafe {
+        if !first && PEERS.get(call.client).is_some() {
+            return;
+        }
+        match FROM.get(call.tid) {
+            Some(from) if from.xid == xid => {
+                let _ = PEERS.insert(call.client, &from.text, 0);
+                let _ = FLAGS.set(PEER_WANTED, 0, 0);
+            }
+            // From now on the server's threads tell.
+            _ => raise(PEER_WANTED),
+        }
+    }
 }
 
-/// Remembers the client's address as the server sees it, a string.
+/// Remembers where a call came from: the server's side may be the first to
+/// see it, and does not know yet whose it is.
 #[inline(always)]
-fn peer(ctx: &TracePointContext, client: u32) {
+fn came_from(ctx: &TracePointContext, xid: u32, tid: u32) {
     // `__data_loc`: the lower half is where in the record the string is.
     let Some(at) = offsets().and_then(|o| field::<u32>(ctx, o.process_addr)) else {
         return;
     };
-    let Some(text) = PEER.get_ptr_mut(0) else {
+    let Some(peer) = PEER.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: the value of a per-CPU array, only used on this CPU; the record
     // is read through the fault-tolerant helper.
     unsafe {
-        *text = [0; PEER_LEN];
-        let from = ctx.as_ptr().cast::<u8>().add((at & 0xffff) as usize);
-        if bpf_probe_read_kernel_str_bytes(from, &mut *text).is_ok() {
-            let _ = PEERS.insert(client, &*text, 0);
+        (*peer).xid = xid;
+        (*peer).text = [0; PEER_LEN];
+        let text = ctx.as_ptr().cast::<u8>().add((at & 0xffff) as usize);
+        if bpf_probe_read_kernel_str_bytes(text, &mut (*peer).text).is_ok() {
+            let _ = FROM.insert(tid, &*peer, 0);
         }
     }
 }
@@ -191,13 +216,13 @@ fn totals(client: u32) -> Option<&'static mut RpcTotals> {
 /// A node that only serves, or only mounts, has no loop: its calls need not be
 /// kept.
 #[inline(always)]
-fn taken(role: u32) -> bool {
-    ROLES.get(role) == Some(&1)
+fn is_up(flag: u32) -> bool {
+    FLAGS.get(flag) == Some(&1)
 }
 
 #[inline(always)]
-fn take(role: u32) {
-    if !taken(role) {
-        let _ = ROLES.set(role, 1, 0);
+fn raise(flag: u32) {
+    if !is_up(flag) {
+        let _ = FLAGS.set(flag, 1, 0);
     }
 }

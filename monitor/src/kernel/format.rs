@@ -56,13 +56,10 @@ fn field(line: &str) -> Option<Field> {
             _ => {}
         }
     }
-    // The last word of the declaration, without an array's brackets.
-    let name = declaration
-        .split('[')
-        .next()?
-        .split_whitespace()
-        .last()?
-        .trim_start_matches('*');
+    // The last word of the declaration, without an array's brackets, which a
+    // string has before its name: `__data_loc char[] addr`.
+    let name = declaration.split_whitespace().last()?;
+    let name = name.split('[').next()?.trim_start_matches('*');
     (!name.is_empty()).then_some(Field {
         name: name.to_owned(),
         offset: offset?,
@@ -75,10 +72,11 @@ mod tests {
     use super::{FormatError, parse};
 
     #[test]
-    fn an_array_a_pointer_and_a_plain_field_are_read() {
+    fn an_array_a_pointer_a_plain_field_and_a_string_are_read() {
         let text = "name: x\nID: 1\nformat:\n\tfield:char bdi[32];\toffset:8;\tsize:32;\tsigned:0;\n\
                     \tfield:const void * head_base;\toffset:40;\tsize:8;\tsigned:0;\n\
-                    \tfield:unsigned long limit;\toffset:48;\tsize:8;\tsigned:0;\n\nprint fmt: \"field:\", REC->x\n";
+                    \tfield:unsigned long limit;\toffset:48;\tsize:8;\tsigned:0;\n\
+                    \tfield:__data_loc char[] addr;\toffset:56;\tsize:4;\tsigned:1;\n\nprint fmt: \"field:\", REC->x\n";
         let fields = parse(text).unwrap();
         let seen: Vec<_> = fields
             .iter()
@@ -86,7 +84,12 @@ mod tests {
             .collect();
         assert_eq!(
             seen,
-            [("bdi", 8, 32), ("head_base", 40, 8), ("limit", 48, 8)]
+            [
+                ("bdi", 8, 32),
+                ("head_base", 40, 8),
+                ("limit", 48, 8),
+                ("addr", 56, 4)
+            ]
         );
     }
 
