@@ -123,6 +123,7 @@ pub(super) fn observation() -> Observation {
             dirty_bytes: Some(77),
             writeback_bytes: None,
             dirty_limit_bytes: Some(99),
+            background_limit_bytes: None,
         },
         delays,
         waits: vec![
