@@ -55,7 +55,8 @@ fn set(bdi: *const u8) -> Option<()> {
         add(id, &name, now());
         return Some(());
     };
-    // SAFETY: nothing deletes keys.
+    // SAFETY: the kernel keeps the memory of an element that is deleted while a
+    // program runs.
     unsafe {
         if (*state).since_ns == 0 {
             (*state).since_ns = now();
@@ -73,9 +74,8 @@ fn clear(bdi: *const u8) -> Option<()> {
         add(id, &name, 0);
         return Some(());
     };
-    // SAFETY: nothing deletes keys. Two CPUs that clear at the very same moment
-    // may both add the time; the kernel itself does not let it come to that
-    // often, for the second sees the flag cleared.
+    // SAFETY: as above. Two CPUs that clear at the very same moment may both add
+    // the time.
     unsafe {
         let since_ns = (*state).since_ns;
         if since_ns != 0 {

@@ -152,7 +152,7 @@ impl Watched {
             };
             let flag_ns = flag.total_ns.saturating_add(lasting);
             self.total_ns += flag_ns.saturating_sub(self.flag_ns);
-            self.flag_ns = self.flag_ns.max(flag_ns);
+            self.flag_ns = flag_ns;
             self.since_ns = flag.since_ns;
         } else if self.congested {
             self.total_ns += now_ns.saturating_sub(self.seen_ns);
