@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `dirty.rs` | `balance_dirty_pages` |
 //! | `congestion.rs` | `congestion_wait`, `wait_iff_congested`, `reclaim_throttle`, `throttle_direct_reclaim` |
+//! | `bdi.rs` | `set_bdi_congested`, `clear_bdi_congested` |
 //! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
 //! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
 //! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
@@ -17,6 +18,7 @@
 #![no_main]
 
 mod backing;
+mod bdi;
 mod congestion;
 mod dirty;
 mod maps;

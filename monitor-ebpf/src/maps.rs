@@ -6,9 +6,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use monitor_common::{
-    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, DirtyKey, DirtyTotals, HIST_BUCKETS,
-    HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets, PEER_LEN, Peer,
-    RpcTotals, Starting, TaskTotals, Wait, WaitKey,
+    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
+    HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
+    PEER_LEN, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -55,6 +55,11 @@ pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max
 /// The names behind the ids of BDIs. Written when [`DIRTY`] gets a new key.
 #[map]
 pub static BDI_NAMES: HashMap<u64, [u64; BDI_NAME_LEN / 8]> = HashMap::with_max_entries(512, 0);
+
+/// Which BDIs are congested by the kernel's flag; one that never was set or
+/// cleared while this watched is not here.
+#[map]
+pub static CONGESTED: HashMap<u64, CongestedBdi> = HashMap::with_max_entries(512, 0);
 
 /// The NFS client's writes by device: the kernel's `dev_t`.
 #[map]

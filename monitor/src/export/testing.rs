@@ -11,8 +11,8 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
 use super::snapshot::{Daemon, ProbeReport, SignalReport, Snapshot, TickDurations};
 use crate::sample::{
-    Bdi, Delay, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation, SignalStatus, StalledTask,
-    State, TaskDelay, ThreadState, Waiting,
+    Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation,
+    SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
 use crate::verdict::{Condition, Conditions, LivelockState, Signature, Transition, Verdict};
 
@@ -64,6 +64,22 @@ pub(super) fn bdi(name: &str, device: &str) -> Bdi {
         threshold_bytes: None,
         written_bytes: Some(1 << 30),
         ..Bdi::default()
+    }
+}
+
+/// Congested for 2.5 s, and once before.
+fn nfs_bdi() -> Bdi {
+    Bdi {
+        fstype: "nfs4".into(),
+        congestion: Some(Congestion {
+            congested: true,
+            by: CongestionBy::NfsWriteback,
+            since_ns: Some(NOW_NS - 2_500_000_000),
+            total_ns: 4_500_000_000,
+            threshold_bytes: Some(7000),
+        }),
+        max_ratio: Some(100),
+        ..bdi("0:29", "10.0.0.1:/srv")
     }
 }
 
@@ -123,6 +139,7 @@ pub(super) fn observation() -> Observation {
             dirty_bytes: Some(77),
             writeback_bytes: None,
             dirty_limit_bytes: Some(99),
+            background_limit_bytes: None,
         },
         delays,
         waits: vec![
@@ -149,7 +166,7 @@ pub(super) fn observation() -> Observation {
             ],
             ..Nfsd::default()
         }),
-        bdis: vec![bdi("254:0", "/dev/vda"), bdi("0:29", "10.0.0.1:/srv")],
+        bdis: vec![bdi("254:0", "/dev/vda"), nfs_bdi()],
         signals: vec![SignalStatus {
             signal: "balance_dirty_pages".into(),
             strategy: "fentry".into(),

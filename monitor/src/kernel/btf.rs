@@ -27,13 +27,15 @@ pub const TASK_FLAGS: &str = "task_struct.flags";
 pub const TASK_GROUP_LEADER: &str = "task_struct.group_leader";
 /// A task's name.
 pub const TASK_COMM: &str = "task_struct.comm";
+/// The name of a BDI, since 5.7.
+pub const BDI_NAME: &str = "backing_dev_info.dev_name";
 /// From a file to the BDI that its pages belong to, and that BDI's name.
 pub const FILE_TO_BDI: &[&str] = &[
     "file.f_inode",
     "inode.i_sb",
     "super_block.s_bdi",
     "super_block.s_dev",
-    "backing_dev_info.dev_name",
+    BDI_NAME,
 ];
 /// Struct fields of interest besides [`FILE_TO_BDI`].
 const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM];

@@ -11,9 +11,9 @@ use aya::{
 };
 use compact_str::CompactString;
 use monitor_common::{
-    BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals,
-    HistKey, HistValue, Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN,
-    RpcTotals, Stall, TaskTotals, ThrottleReason, Wait, WaitKey,
+    BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, CongestedBdi, DirtyKey,
+    DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite,
+    PEER_LEN, RpcTotals, Stall, TaskTotals, ThrottleReason, Wait, WaitKey,
 };
 use thiserror::Error;
 
@@ -32,6 +32,7 @@ pub struct Maps {
     stalls: RingBuf<MapData>,
     dirty: PerCpuHashMap<MapData, DirtyKey, DirtyTotals>,
     bdi_names: HashMap<MapData, u64, [u64; BDI_NAME_LEN / 8]>,
+    congested: HashMap<MapData, u64, CongestedBdi>,
     nfs_client: PerCpuHashMap<MapData, u32, NfsClientTotals>,
     nfsd: PerCpuArray<MapData, NfsdTotals>,
     nfsd_writes: HashMap<MapData, u32, NfsdWrite>,
@@ -68,6 +69,7 @@ impl Maps {
             stalls: take(ebpf, "STALLS")?,
             dirty: take(ebpf, "DIRTY")?,
             bdi_names: take(ebpf, "BDI_NAMES")?,
+            congested: take(ebpf, "CONGESTED")?,
             nfs_client: take(ebpf, "NFS_CLIENT")?,
             nfsd: take(ebpf, "NFSD")?,
             nfsd_writes: take(ebpf, "NFSD_WRITES")?,
@@ -236,6 +238,14 @@ impl Maps {
             .collect();
         pauses.sort_by(|a, b| (&a.bdi, a.class).cmp(&(&b.bdi, b.class)));
         pauses
+    }
+
+    /// What the kernel's flag says of each BDI of which it was seen to change.
+    pub fn congested(&mut self) -> BTreeMap<CompactString, CongestedBdi> {
+        let all: Vec<_> = self.congested.iter().filter_map(Result::ok).collect();
+        all.into_iter()
+            .map(|(id, state)| (self.bdi_name(id), state))
+            .collect()
     }
 
     /// The NFS client's writes by device.

@@ -26,6 +26,7 @@ fn parse(text: &str, page_size: u64) -> Memory {
             "nr_dirty" => &mut memory.dirty_bytes,
             "nr_writeback" => &mut memory.writeback_bytes,
             "nr_dirty_threshold" => &mut memory.dirty_limit_bytes,
+            "nr_dirty_background_threshold" => &mut memory.background_limit_bytes,
             _ => continue,
         };
         *slot = value

@@ -1,9 +1,10 @@
 //! One tick: read maps, /proc, /sys and debugfs into an [`Observation`].
 //!
 //! Nothing here touches a path on a mounted file system other than procfs,
-//! sysfs and debugfs: no `statfs`, no `stat` of a mount point.
+//! sysfs, fusectl and debugfs: no `statfs`, no `stat` of a mount point.
 
 mod bdis;
+mod congestion;
 mod maps;
 mod memory;
 mod nfsd;

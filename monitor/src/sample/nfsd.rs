@@ -63,6 +63,7 @@ impl NfsdThreads {
             .filter(|t| t.state == ThreadState::Blocked)
         {
             thread.blocked_in = self.sleeps_in(thread.tid);
+            thread.behind_throttled = thread.blocked_in.as_deref().is_some_and(is_lock);
         }
         threads
     }
@@ -125,6 +126,42 @@ impl NfsdThreads {
     }
 }
 
+/// Functions that wait for a lock, and those that take an inode's lock to write
+/// to the file. wchan leaves out what is in the kernel's sections for the
+/// scheduler and for locks; where the first are in there, which differs from
+/// kernel to kernel, it shows the second.
+const LOCKS: [&str; 16] = [
+    "down_read",
+    "down_write",
+    "mutex_lock",
+    "schedule_preempt_disabled",
+    "btrfs_buffered_write",
+    "btrfs_file_write_iter",
+    "btrfs_inode_lock",
+    "ext4_buffered_write_iter",
+    "ext4_dio_write_iter",
+    "ext4_file_write_iter",
+    "f2fs_file_write_iter",
+    "generic_file_write_iter",
+    "nfsd_commit",
+    "nfsd_vfs_write",
+    "xfs_ilock",
+    "xfs_ilock_iocb",
+];
+/// Beginnings of more of them, of many variants.
+const LOCK_PREFIXES: [&str; 4] = ["rwsem_down_", "__down_read", "__down_write", "__mutex_lock"];
+
+/// Whether a thread that sleeps in this function waits for a lock. What is not
+/// known is none: `folio_wait_bit_common` and `io_schedule` wait for a page.
+fn is_lock(wchan: &str) -> bool {
+    // Without what the compiler adds: `.isra.0`.
+    let function = wchan.split('.').next().unwrap_or(wchan);
+    LOCKS.contains(&function)
+        || LOCK_PREFIXES
+            .iter()
+            .any(|prefix| function.starts_with(prefix))
+}
+
 /// The state letter of /proc/PID/stat: behind the last parenthesis, since a
 /// name may contain any.
 fn state(stat: &str) -> Option<char> {
@@ -140,13 +177,36 @@ mod tests {
 
     use monitor_common::NfsdWrite;
 
-    use super::{NfsdThreads, state};
+    use super::{NfsdThreads, is_lock, state};
     use crate::sample::ThreadState;
 
     #[test]
     fn a_name_with_parentheses_does_not_hide_the_state() {
         assert_eq!(state("12 (a) D) S 2 0"), Some('S'));
         assert_eq!(state("12 nonsense"), None);
+    }
+
+    #[test]
+    fn locks_are_told_from_other_sleeps_by_name() {
+        for lock in [
+            "rwsem_down_write_slowpath",
+            "rwsem_down_read_slowpath",
+            "__mutex_lock.constprop.0",
+            "ext4_buffered_write_iter",
+            "btrfs_inode_lock",
+            "xfs_ilock",
+        ] {
+            assert!(is_lock(lock), "{lock}");
+        }
+        for other in [
+            "folio_wait_bit_common",
+            "io_schedule",
+            "jbd2_log_wait_commit",
+            "xfs_ilock_data",
+            "",
+        ] {
+            assert!(!is_lock(other), "{other}");
+        }
     }
 
     #[test]
@@ -192,6 +252,11 @@ mod tests {
             threads[2].blocked_in.as_deref(),
             Some("ext4_buffered_write_iter")
         );
+        assert!(threads[2].behind_throttled && !threads[3].behind_throttled);
         assert_eq!(threads[3].write_since_ns, Some(5));
+        let threads = NfsdThreads::new(&procfs, &sysfs).read(&writes, &BTreeSet::new());
+        assert_eq!(threads[2].state, ThreadState::Blocked);
+        assert!(!threads[2].behind_throttled, "nobody is throttled");
+        assert_eq!(threads[2].blocked_in, None, "and then nobody asks");
     }
 }

@@ -62,6 +62,8 @@ pub struct Memory {
     /// `nr_dirty_threshold` of /proc/vmstat. Lags the hard limit by up to 2x
     /// when memory is tight: prefer the `limit` of [`DirtyPauses`].
     pub dirty_limit_bytes: Option<u64>,
+    /// `nr_dirty_background_threshold` of /proc/vmstat: where writeback begins.
+    pub background_limit_bytes: Option<u64>,
 }
 
 /// A histogram of waits.

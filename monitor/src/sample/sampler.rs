@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{
     Lost, Nfsd, Observation, SignalStatus, StalledTask, State, TaskDelay, Waiting,
     bdis::Bdis,
+    congestion::{Congestions, Seen},
     maps::{Maps, OpenError},
     memory,
     nfsd::NfsdThreads,
@@ -43,6 +44,7 @@ pub struct Tick {
 pub struct Sampler {
     maps: Maps,
     bdis: Bdis,
+    congestions: Congestions,
     nfsd: NfsdThreads,
     procfs: PathBuf,
     sysfs: PathBuf,
@@ -67,6 +69,7 @@ impl Sampler {
         Ok(Self {
             maps,
             bdis: Bdis::new(procfs, sysfs),
+            congestions: Congestions::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
             procfs: procfs.clone(),
             sysfs: sysfs.clone(),
@@ -96,14 +99,22 @@ impl Sampler {
             .iter()
             .map(|c| c.bdi.clone())
             .chain(dirty_pauses.iter().map(|p| p.bdi.clone()));
-        let bdis = self.bdis.read(also);
+        let mut bdis = self.bdis.read(also);
+        let memory = memory::read(&self.procfs);
+        let seen = Seen {
+            now_ns: monotonic_ns,
+            memory: &memory,
+            flags: &self.maps.congested(),
+            nfs: &clients.iter().map(|c| c.bdi.clone()).collect(),
+        };
+        self.congestions.tell(&mut bdis, &seen);
         let counted = delays.iter().map(super::Delay::count).sum();
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);
         let observation = Observation {
             monotonic_ns,
             unix_ms: unix_ms(),
-            memory: memory::read(&self.procfs),
+            memory,
             nfsd: self.nfsd(&waits, &signals),
             svc_alloc_arg_retries: attached(&signals, "svc_alloc_arg")
                 .then(|| self.maps.svc_alloc_arg_retries()),

@@ -1,5 +1,7 @@
 //! The JSON of /api/v1. Each answer says `at` which tick it was so.
 
+mod bdis;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,6 +17,10 @@ use serde_json::json;
 use crate::export::snapshot::{Shared, Snapshot};
 use crate::sample::{StalledTask, TaskDelay, Waiting};
 use crate::verdict::{Transition, Verdict};
+
+#[cfg(test)]
+pub(super) use bdis::MAX_BDIS;
+pub(super) use bdis::bdis;
 
 type App = State<Arc<Shared>>;
 

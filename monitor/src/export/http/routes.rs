@@ -18,13 +18,14 @@ use crate::export::ready;
 use crate::export::snapshot::{Shared, Snapshot};
 
 /// The paths besides the one of the metrics, each with what it shows.
-pub(super) const PATHS: [(&str, &str); 7] = [
+pub(super) const PATHS: [(&str, &str); 8] = [
     ("/", "this page"),
     ("/-/healthy", "whether the process runs"),
     (
         "/-/ready",
         "whether the probes are attached and the last tick is recent",
     ),
+    ("/api/v1/bdis", "backing devices: pages, limits, congestion"),
     ("/api/v1/probes", "how each signal is attached, and why so"),
     (
         "/api/v1/stalls",
@@ -88,6 +89,7 @@ struct App {
 pub(super) fn router(telemetry_path: &str, shared: Arc<Shared>) -> Result<Router, PathError> {
     check_telemetry_path(telemetry_path)?;
     let api = Router::new()
+        .route("/api/v1/bdis", get(api::bdis))
         .route("/api/v1/probes", get(api::probes))
         .route("/api/v1/stalls", get(api::stalls))
         .route("/api/v1/tasks", get(api::tasks))

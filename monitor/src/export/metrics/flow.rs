@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use prometheus::Result;
 
 use super::family::{Family, Page};
+use super::seconds;
 use crate::sample::{Bdi, NfsClient, Nfsd, Observation, SignalStatus, State, ThreadState};
 
 pub(super) fn write(observation: &Observation, page: &mut Page) -> Result<()> {
@@ -83,9 +84,9 @@ fn bdis(observation: &Observation, page: &mut Page) -> Result<()> {
         );
     }
     page.put(info)?;
-    for (mut family, value) in bdi_values() {
+    for (mut family, value) in bdi_bytes().into_iter().chain(bdi_congestion()) {
         for bdi in &bdis {
-            family.add_some(&[("bdi", &bdi.bdi)], value(bdi).map(|n| n as f64));
+            family.add_some(&[("bdi", &bdi.bdi)], value(bdi));
         }
         page.put(family)?;
     }
@@ -93,8 +94,9 @@ fn bdis(observation: &Observation, page: &mut Page) -> Result<()> {
 }
 
 type Value<T> = fn(&T) -> Option<u64>;
+type Number<T> = fn(&T) -> Option<f64>;
 
-fn bdi_values() -> [(Family, Value<Bdi>); 4] {
+fn bdi_bytes() -> [(Family, Number<Bdi>); 4] {
     let dirty = Family::gauge(
         "throttle_bdi_dirty_bytes",
         "Dirty page cache of a BDI, bytes. Source: debugfs bdi/BDI/stats.",
@@ -112,10 +114,34 @@ fn bdi_values() -> [(Family, Value<Bdi>); 4] {
         "Written back to a BDI since it exists, bytes. Source: debugfs bdi/BDI/stats.",
     );
     [
-        (dirty, |bdi| bdi.dirty_bytes),
-        (writeback, |bdi| bdi.writeback_bytes),
-        (threshold, |bdi| bdi.threshold_bytes),
-        (written, |bdi| bdi.written_bytes),
+        (dirty, |bdi| bdi.dirty_bytes.map(|n| n as f64)),
+        (writeback, |bdi| bdi.writeback_bytes.map(|n| n as f64)),
+        (threshold, |bdi| bdi.threshold_bytes.map(|n| n as f64)),
+        (written, |bdi| bdi.written_bytes.map(|n| n as f64)),
+    ]
+}
+
+fn bdi_congestion() -> [(Family, Number<Bdi>); 3] {
+    let congested = Family::gauge(
+        "throttle_bdi_congested",
+        "1 while a BDI is congested, 0 while not, by its file system's rule. Source: eBPF, set_bdi_congested() up to 5.17; debugfs, /proc/sys/fs/nfs, fusectl.",
+    );
+    let time = Family::counter(
+        "throttle_bdi_congested_seconds_total",
+        "Time that a BDI was congested, seconds. Source: as of throttle_bdi_congested.",
+    );
+    let threshold = Family::gauge(
+        "throttle_bdi_congestion_threshold_bytes",
+        "Bytes above which a BDI counts as congested: under writeback for an NFS client, dirty or under writeback else. Source: as of throttle_bdi_congested.",
+    );
+    [
+        (congested, |bdi| {
+            bdi.congestion.map(|c| f64::from(u8::from(c.congested)))
+        }),
+        (time, |bdi| bdi.congestion.map(|c| seconds(c.total_ns))),
+        (threshold, |bdi| {
+            bdi.congestion?.threshold_bytes.map(|n| n as f64)
+        }),
     ]
 }
 
@@ -178,5 +204,12 @@ fn server(nfsd: &Nfsd, page: &mut Page) -> Result<()> {
             .count();
         threads.add(&[("state", state.as_str())], count as f64);
     }
-    page.put(threads)
+    page.put(threads)?;
+    let mut behind = Family::gauge(
+        "throttle_nfsd_blocked_behind_throttled",
+        "Blocked threads of nfsd that wait for a lock while another one is throttled. Source: /proc/PID/wchan and the eBPF waits that have not ended.",
+    );
+    let count = nfsd.threads.iter().filter(|t| t.behind_throttled).count();
+    behind.add(&[], count as f64);
+    page.put(behind)
 }

@@ -1,4 +1,5 @@
 mod caps;
+mod congestion;
 
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
@@ -32,6 +33,9 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_bdi_writeback_bytes", "gauge"),
         ("throttle_bdi_dirty_threshold_bytes", "gauge"),
         ("throttle_bdi_written_bytes_total", "counter"),
+        ("throttle_bdi_congested", "gauge"),
+        ("throttle_bdi_congested_seconds_total", "counter"),
+        ("throttle_bdi_congestion_threshold_bytes", "gauge"),
         ("throttle_dirty_bytes", "gauge"),
         ("throttle_dirty_limit_bytes", "gauge"),
         ("throttle_nfs_write_sent_bytes_total", "counter"),
@@ -41,6 +45,7 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_nfs_commits_done_total", "counter"),
         ("throttle_nfsd_written_bytes_total", "counter"),
         ("throttle_nfsd_threads", "gauge"),
+        ("throttle_nfsd_blocked_behind_throttled", "gauge"),
         ("throttle_svc_alloc_arg_retries_total", "counter"),
         ("throttle_loop_progress_bytes_per_second", "gauge"),
         ("throttle_loop_blockage_ratio", "gauge"),

@@ -4,13 +4,17 @@
 //! entry is kept whose exit is not seen.
 
 use super::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way};
-use crate::kernel::btf::{FILE_TO_BDI, TASK_FLAGS};
+use crate::kernel::btf::{BDI_NAME, FILE_TO_BDI, TASK_FLAGS};
 
 const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
     Probe {
         program,
         hook: Hook::Tracepoint(group, name),
     }
+}
+
+const fn probe(program: &'static str, hook: Hook) -> Probe {
+    Probe { program, hook }
 }
 
 macro_rules! sleep_signal {
@@ -216,6 +220,48 @@ pub const SIGNALS: &[Signal] = &[
         "reclaim_throttle_done",
         Some("congestion_wait and wait_iff_congested, up to 5.15")
     ),
+    Signal {
+        name: "bdi_congestion",
+        shows: "which backing devices are congested, by the kernel's flag",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "fentry",
+                btf_offsets: &[BDI_NAME],
+                probes: &[
+                    probe(
+                        "clear_bdi_congested_fentry",
+                        Hook::Fentry("clear_bdi_congested"),
+                    ),
+                    probe(
+                        "set_bdi_congested_fentry",
+                        Hook::Fentry("set_bdi_congested"),
+                    ),
+                ],
+                loses: "",
+            },
+            Way {
+                strategy: "kprobe",
+                btf_offsets: &[BDI_NAME],
+                probes: &[
+                    probe(
+                        "clear_bdi_congested_kprobe",
+                        Hook::Kprobe("clear_bdi_congested"),
+                    ),
+                    probe(
+                        "set_bdi_congested_kprobe",
+                        Hook::Kprobe("set_bdi_congested"),
+                    ),
+                ],
+                loses: "",
+            },
+        ],
+        loses: "whether a backing device is congested is derived once a tick: short times are not seen",
+        replaced_by: Some(
+            "a rule of each file system's own, since 5.18, which is applied once a tick",
+        ),
+        needed: false,
+    },
     Signal {
         name: "throttle_direct_reclaim",
         shows: "tasks held back so that swapping over NFS can go on",

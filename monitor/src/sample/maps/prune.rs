@@ -54,6 +54,7 @@ impl Maps {
         for key in backing.iter().filter(|key| key.bdi == id) {
             let _ = self.backing.remove(key);
         }
+        let _ = self.congested.remove(&id);
         let _ = self.bdi_names.remove(&id);
         self.names.remove(&id);
     }

@@ -5,7 +5,7 @@ use monitor_common::{Cause, Class};
 use serde_json::{Value, json};
 
 use super::client::{Server, get};
-use crate::export::http::api::{MAX_TASKS, MAX_WAITS, rfc3339};
+use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
 use crate::sample::TaskDelay;
@@ -18,7 +18,7 @@ fn json(path: &str) -> Value {
 #[test]
 fn every_answer_says_of_which_tick_it_is() {
     let server = Server::start(testing::snapshot());
-    for path in ["probes", "stalls", "tasks", "verdicts"] {
+    for path in ["bdis", "probes", "stalls", "tasks", "verdicts"] {
         let answer = get(&server, &format!("/api/v1/{path}")).json();
         assert_eq!(answer["at"], "2023-11-14T22:13:20.500Z", "{path}");
         assert_eq!(answer["unix_ms"], 1_700_000_000_500_u64, "{path}");
@@ -29,6 +29,7 @@ fn every_answer_says_of_which_tick_it_is() {
 fn before_the_first_tick_the_lists_are_empty_and_at_no_time() {
     let server = Server::start(Snapshot::before_the_first_tick(Daemon::default()));
     for (path, list) in [
+        ("bdis", "bdis"),
         ("probes", "signals"),
         ("stalls", "stalls"),
         ("tasks", "tasks"),
@@ -54,6 +55,41 @@ fn verdicts_and_timeline_read_back_as_what_they_were() {
     assert_eq!(verdict["state"], "livelock");
     assert_eq!(verdict["since"], "2023-11-14T22:13:12.500Z");
     assert_eq!(answer["timeline"][0]["at"], "2023-11-14T22:13:20.000Z");
+}
+
+#[test]
+fn bdis_come_by_name_with_their_congestion_and_who_waits() {
+    let answer = json("/api/v1/bdis");
+    assert_eq!(answer["total"], 2);
+    let (client, disk) = (&answer["bdis"][0], &answer["bdis"][1]);
+    assert_eq!(client["bdi"], "0:29");
+    assert_eq!(client["nfs_client"], true);
+    assert_eq!(client["congested"], true);
+    assert_eq!(client["congested_by"], "nfs-writeback");
+    assert_eq!(client["congested_since"], "2023-11-14T22:13:18.000Z");
+    assert_eq!(client["congested_seconds"], 4.5);
+    assert_eq!(client["congestion_threshold_bytes"], 7000);
+    assert_eq!(client["max_ratio"], 100);
+    assert_eq!(client["waiting_tasks"], 0);
+    assert_eq!(disk["bdi"], "254:0");
+    assert_eq!(disk["device"], "/dev/vda");
+    assert_eq!(disk["dirty_bytes"], 4096);
+    assert_eq!(disk["waiting_tasks"], 2);
+    assert_eq!(disk["nfs_client"], false);
+    for unknown in ["congested", "congested_by", "congested_since", "max_ratio"] {
+        assert_eq!(disk[unknown], Value::Null, "{unknown}");
+    }
+}
+
+#[test]
+fn thousands_of_bdis_are_counted_and_the_first_of_them_listed() {
+    let mut snapshot = testing::snapshot();
+    let bdi = |n| testing::bdi(&format!("0:{n}"), "");
+    snapshot.observation.bdis = (0..5000).rev().map(bdi).collect();
+    let answer = get(&Server::start(snapshot), "/api/v1/bdis").json();
+    assert_eq!(answer["total"], 5000);
+    assert_eq!(answer["bdis"].as_array().unwrap().len(), MAX_BDIS);
+    assert_eq!(answer["bdis"][0]["bdi"], "0:0");
 }
 
 #[test]
