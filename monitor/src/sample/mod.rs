@@ -4,6 +4,7 @@
 //! sysfs and debugfs: no `statfs`, no `stat` of a mount point.
 
 mod bdis;
+mod lookup;
 mod maps;
 mod memory;
 mod nfsd;
@@ -11,6 +12,7 @@ mod observation;
 mod sampler;
 mod topology;
 
+pub use lookup::{Lookup, Wanted};
 pub use observation::{
     Bdi, Congestion, CongestionBy, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread,
     Observation, SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
