@@ -28,6 +28,20 @@ pub fn detached(fstype: &str) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// debugfs' root: `/sys/kernel/debug`, or a mount that no one else sees.
+///
+/// # Errors
+///
+/// The kernel has none, or refuses.
+pub fn debugfs(sysfs: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(sysfs.join("kernel/debug"), flags, Mode::empty())?;
+    if openat(&root, "bdi", flags, Mode::empty()).is_ok() {
+        return Ok(root);
+    }
+    detached("debugfs")
+}
+
 /// The text of a file below a directory.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ use crate::{
         attach::{self, Attached},
         preflight::Privileges,
     },
-    sample::{Sampler, State},
+    sample::{Lookup, Sampler, State},
     survive,
     verdict::{Engine, Thresholds},
 };
@@ -61,13 +61,20 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         bounds: BUCKETS,
     });
     let shared = publisher.shared();
-    let sampler = Sampler::new(&mut attached)?;
     if let Err(error) = survive::lock_memory() {
         tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
     }
     if let Err(error) = survive::io_flusher(true) {
         tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
     }
+    let settings = attached.settings();
+    let lookup = Lookup::start(
+        settings.procfs.clone(),
+        settings.sysfs.clone(),
+        settings.nfs_servers.clone(),
+    )
+    .context("the thread that looks up mounts and servers could not be started")?;
+    let sampler = Sampler::new(&mut attached, lookup)?;
     let (stop, stopped) = mpsc::channel();
     let ticker = Ticker::new(
         attached,

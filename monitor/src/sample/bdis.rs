@@ -2,22 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use compact_str::{CompactString, ToCompactString as _};
-use rustix::fs::{Mode, OFlags, openat};
 
-use super::Bdi;
+use super::{Bdi, Topology};
 use crate::pseudofs;
 
 /// BDIs that one tick reads at most; a node with more keeps the busiest names
 /// first in the alphabet and no other.
 const MAX_BDIS: usize = 256;
-/// Ticks between two looks at the mounts and at /sys/class/bdi.
-const REFRESH_TICKS: u32 = 10;
 
 /// A file system mounted from a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +25,20 @@ struct Mounted {
 
 /// Reads BDIs.
 pub struct Bdis {
-    procfs: PathBuf,
     sysfs: PathBuf,
     /// debugfs' root directory; `None`: it cannot be had.
     debugfs: Option<OwnedFd>,
     mounted: BTreeMap<CompactString, Mounted>,
-    ticks: u32,
+    nfs_clients: BTreeSet<CompactString>,
+    /// [`Topology::read_ns`] of what `mounted` and `nfs_clients` were taken
+    /// from.
+    read_ns: u64,
 }
 
 impl Bdis {
     /// Opens debugfs, wherever it is.
-    pub fn new(procfs: &Path, sysfs: &Path) -> Self {
-        let debugfs = debugfs(sysfs)
+    pub fn new(sysfs: &Path) -> Self {
+        let debugfs = pseudofs::debugfs(sysfs)
             .inspect_err(|error| {
                 tracing::warn!(
                     %error,
@@ -49,29 +48,36 @@ impl Bdis {
             })
             .ok();
         Self {
-            procfs: procfs.into(),
             sysfs: sysfs.into(),
             debugfs,
             mounted: BTreeMap::new(),
-            ticks: 0,
+            nfs_clients: BTreeSet::new(),
+            read_ns: 0,
         }
     }
 
     /// Devices that an NFS client mounted, by BDI name.
     pub fn nfs_clients(&self) -> impl Iterator<Item = &CompactString> {
-        self.mounted
-            .iter()
-            .filter(|(_, m)| m.fstype == "nfs" || m.fstype == "nfs4")
-            .map(|(name, _)| name)
+        self.nfs_clients.iter()
     }
 
-    /// Looks at the mounts again when it is time; to be called once a tick.
-    pub fn refresh(&mut self) {
-        if self.ticks == 0 {
-            self.ticks = REFRESH_TICKS;
-            self.mounted = self.mounts();
+    /// Takes over what is mounted, if it was looked up again; to be called once
+    /// a tick.
+    pub fn refresh(&mut self, topology: &Topology) {
+        if self.read_ns == topology.read_ns {
+            return;
         }
-        self.ticks -= 1;
+        self.read_ns = topology.read_ns;
+        self.nfs_clients = topology.mounts.iter().map(|m| m.bdi.clone()).collect();
+        self.mounted.clear();
+        for fs in topology.file_systems.iter().filter(|fs| !fs.bdi.is_empty()) {
+            self.mounted
+                .entry(fs.bdi.clone())
+                .or_insert_with(|| Mounted {
+                    fstype: fs.fstype.clone(),
+                    device: fs.source.clone(),
+                });
+        }
     }
 
     /// Reads the BDIs in use: those mounted and those of `also`.
@@ -119,55 +125,6 @@ impl Bdis {
         }
         bdi
     }
-
-    /// What is mounted, by BDI name. A partition's BDI is its disk's.
-    fn mounts(&self) -> BTreeMap<CompactString, Mounted> {
-        // Process 1 sees the host's mounts where the daemon has its own.
-        let text = ["1/mountinfo", "self/mountinfo"]
-            .iter()
-            .find_map(|path| fs::read_to_string(self.procfs.join(path)).ok())
-            .unwrap_or_default();
-        let mut mounts = BTreeMap::new();
-        for (device, mounted) in text.lines().filter_map(mountinfo) {
-            if let Some(bdi) = self.bdi_of(&device) {
-                mounts.entry(bdi).or_insert(mounted);
-            }
-        }
-        mounts
-    }
-
-    fn bdi_of(&self, device: &str) -> Option<CompactString> {
-        if self.sysfs.join("class/bdi").join(device).exists() {
-            return Some(device.into());
-        }
-        let disk =
-            fs::read_to_string(self.sysfs.join("dev/block").join(device).join("../dev")).ok()?;
-        Some(disk.trim_end().into())
-    }
-}
-
-/// One line of mountinfo, proc(5): device and what is mounted from it.
-fn mountinfo(line: &str) -> Option<(CompactString, Mounted)> {
-    let (before, after) = line.split_once(" - ")?;
-    let device = before.split(' ').nth(2)?;
-    let mut after = after.split(' ');
-    Some((
-        device.into(),
-        Mounted {
-            fstype: after.next()?.into(),
-            device: after.next()?.into(),
-        },
-    ))
-}
-
-/// `/sys/kernel/debug`, or a mount of debugfs that no one else sees.
-fn debugfs(sysfs: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(sysfs.join("kernel/debug"), flags, Mode::empty())?;
-    if openat(&root, "bdi", flags, Mode::empty()).is_ok() {
-        return Ok(root);
-    }
-    pseudofs::detached("debugfs")
 }
 
 /// `bdi_debug_stats_show`, mm/backing-dev.c.
@@ -198,7 +155,7 @@ pub fn device_name(dev: u32) -> CompactString {
 
 #[cfg(test)]
 mod tests {
-    use super::{device_name, mountinfo, parse_stats};
+    use super::{device_name, parse_stats};
     use crate::sample::Bdi;
 
     #[test]
@@ -211,15 +168,6 @@ mod tests {
         assert_eq!(bdi.dirty_bytes, Some(40_300 * 1024));
         assert_eq!(bdi.threshold_bytes, Some(40_420 * 1024));
         assert_eq!(bdi.written_bytes, Some(123 * 1024));
-    }
-
-    #[test]
-    fn a_mount_with_optional_fields_is_read_behind_the_dash() {
-        let line = "36 35 0:29 / /mnt rw,noatime shared:1 master:2 - nfs4 10.9.0.2:/ rw,vers=4.2";
-        let (device, mounted) = mountinfo(line).unwrap();
-        assert_eq!((device.as_str(), mounted.fstype.as_str()), ("0:29", "nfs4"));
-        assert_eq!(mounted.device, "10.9.0.2:/");
-        assert_eq!(mountinfo("36 35 0:29 / /mnt rw"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod bdis;
 mod congestion;
+mod lookup;
 mod maps;
 mod memory;
 mod nfsd;
@@ -12,6 +13,7 @@ mod observation;
 mod sampler;
 mod topology;
 
+pub use lookup::{Lookup, Wanted};
 pub use observation::{
     Bdi, Congestion, CongestionBy, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread,
     Observation, SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,

@@ -11,7 +11,8 @@ use monitor_common::{Cause, Class, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    Lost, Nfsd, Observation, SignalStatus, StalledTask, State, TaskDelay, Waiting,
+    Lookup, Lost, NfsClient, Nfsd, Observation, RpcClient, SignalStatus, StalledTask, State,
+    TaskDelay, Waiting, Wanted,
     bdis::Bdis,
     congestion::{Congestions, Seen},
     maps::{Maps, OpenError},
@@ -45,6 +46,7 @@ pub struct Sampler {
     maps: Maps,
     bdis: Bdis,
     congestions: Congestions,
+    lookup: Lookup,
     nfsd: NfsdThreads,
     procfs: PathBuf,
     sysfs: PathBuf,
@@ -58,17 +60,19 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Takes the maps out of the attached object.
+    /// Takes the maps out of the attached object; who mounts and who serves is
+    /// asked of `lookup`.
     ///
     /// # Errors
     ///
     /// One is not there: a broken build.
-    pub fn new(attached: &mut Attached) -> Result<Self, OpenError> {
+    pub fn new(attached: &mut Attached, lookup: Lookup) -> Result<Self, OpenError> {
         let maps = Maps::open(&mut attached.ebpf)?;
         let (procfs, sysfs) = (&attached.settings().procfs, &attached.settings().sysfs);
         Ok(Self {
             maps,
-            bdis: Bdis::new(procfs, sysfs),
+            bdis: Bdis::new(sysfs),
+            lookup,
             congestions: Congestions::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
             procfs: procfs.clone(),
@@ -85,7 +89,8 @@ impl Sampler {
     /// Reads everything once.
     pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
         let monotonic_ns = monotonic_ns();
-        self.bdis.refresh();
+        let topology = self.lookup.latest();
+        self.bdis.refresh(&topology);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(PRUNE_TICKS) {
             self.maps.prune(&self.sysfs);
@@ -95,6 +100,8 @@ impl Sampler {
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
         let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
+        let rpc_clients = self.maps.rpc_clients();
+        self.lookup.ask(&wanted(&clients, &rpc_clients));
         let also = clients
             .iter()
             .map(|c| c.bdi.clone())
@@ -129,8 +136,8 @@ impl Sampler {
             clients,
             bdis,
             signals,
-            rpc_clients: self.maps.rpc_clients(),
-            topology: std::sync::Arc::default(),
+            rpc_clients,
+            topology,
             kernel: self.kernel.clone(),
         };
         Tick {
@@ -182,13 +189,13 @@ impl Sampler {
     }
 
     /// Devices that wrote, and those that are mounted.
-    fn clients(&self) -> Vec<super::NfsClient> {
+    fn clients(&self) -> Vec<NfsClient> {
         let mut clients = self.maps.nfs_clients();
         for bdi in self.bdis.nfs_clients() {
             if !clients.iter().any(|c| c.bdi == *bdi) {
-                clients.push(super::NfsClient {
+                clients.push(NfsClient {
                     bdi: bdi.clone(),
-                    ..super::NfsClient::default()
+                    ..NfsClient::default()
                 });
             }
         }
@@ -250,6 +257,22 @@ impl Sampler {
     }
 }
 
+/// Of RPC clients, those of the NFS mounts that write and those that are served
+/// here: most others last for one call.
+fn wanted(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> Wanted {
+    let mut wanted = Wanted {
+        devices: clients.iter().map(|client| client.bdi.clone()).collect(),
+        ..Wanted::default()
+    };
+    for client in rpc_clients {
+        if !client.bdi.is_empty() || client.served_here > 0 {
+            wanted.rpc_clients.insert(client.id);
+            wanted.peers.extend(client.peer);
+        }
+    }
+    wanted
+}
+
 fn attached(signals: &[SignalStatus], name: &str) -> bool {
     signals
         .iter()
@@ -257,7 +280,7 @@ fn attached(signals: &[SignalStatus], name: &str) -> bool {
 }
 
 /// `CLOCK_MONOTONIC`, as `bpf_ktime_get_ns`.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

@@ -1,0 +1,377 @@
+//! Both ends of a connection, where both are on this node.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use compact_str::CompactString;
+
+use super::{
+    addresses::Addresses,
+    gaps::Gaps,
+    mounts::not_all,
+    namespaces::Namespaces,
+    owners::{Owner, Owners},
+    sockets::{Socket, State, canonical},
+};
+use crate::sample::{Connection, NfsMount, PeerSocket, Transport};
+
+/// Lines read of one table of sockets.
+const MAX_SOCKETS: usize = 131_072;
+/// Lines read of a namespace's addresses.
+const MAX_ADDRESSES: usize = 65_536;
+/// Clients' ends, and listeners, that are followed.
+const MAX_ENDS: usize = 4096;
+/// Rounds that look for one server's end, before it is taken to be elsewhere.
+const TRIES: u8 = 3;
+/// Rounds after which it is looked for again.
+const FORGET_ROUNDS: u8 = 10;
+
+/// A client's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    net: u64,
+    client: SocketAddr,
+    server: SocketAddr,
+    inode: u64,
+}
+
+/// What was found for a client's end or a peer, and how often it was looked
+/// for. To look is dear: it reads the sockets of all network namespaces.
+#[derive(Clone, Debug)]
+struct Sight<T> {
+    tries: u8,
+    found: Option<T>,
+}
+
+impl<T> Default for Sight<T> {
+    fn default() -> Self {
+        Self {
+            tries: 0,
+            found: None,
+        }
+    }
+}
+
+impl<T> Sight<T> {
+    fn is_open(&self) -> bool {
+        self.found.is_none() && self.tries < TRIES
+    }
+}
+
+/// Finds connections and remembers them while they last.
+pub struct Connections {
+    owners: Owners,
+    ends: BTreeMap<End, Sight<Connection>>,
+    peers: BTreeMap<SocketAddr, Sight<PeerSocket>>,
+    rounds: u8,
+}
+
+/// What one round reads with.
+pub struct Round<'a> {
+    /// Who lives where.
+    pub spaces: &'a Namespaces,
+    /// The kernel's server may run: a socket that no process has may be its.
+    pub nfsd: bool,
+    /// What could not be read.
+    pub gaps: &'a mut Gaps,
+}
+
+impl Connections {
+    /// With the names of NFS servers' processes.
+    pub fn new(servers: &[String]) -> Self {
+        Self {
+            owners: Owners::new(servers),
+            ends: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            rounds: 0,
+        }
+    }
+
+    /// Finds what can be found, and who listens where the mounts' clients
+    /// are.
+    pub fn read(
+        &mut self,
+        round: &mut Round<'_>,
+        mounts: &mut [NfsMount],
+        transports: &[Transport],
+        peers: &BTreeSet<SocketAddr>,
+    ) -> (Vec<Connection>, Vec<PeerSocket>) {
+        self.rounds += 1;
+        if self.rounds == FORGET_ROUNDS {
+            self.rounds = 0;
+            self.ends.retain(|_, sight| sight.found.is_some());
+            self.peers.retain(|_, sight| sight.found.is_some());
+        }
+        let mut before = std::mem::take(&mut self.ends);
+        for (net, servers) in targets(mounts, transports) {
+            let (ends, listeners) = clients(round, net, &servers);
+            for end in ends {
+                let sight = before.remove(&end).unwrap_or_default();
+                self.ends.insert(end, sight);
+            }
+            self.listeners(round, net, mounts, &listeners);
+        }
+        self.peers.retain(|peer, _| peers.contains(peer));
+        for peer in peers.iter().take(MAX_ENDS) {
+            self.peers.entry(*peer).or_default();
+        }
+        self.servers(round);
+        self.owners.forget_unasked();
+        (
+            self.ends.values().filter_map(|s| s.found.clone()).collect(),
+            self.peers
+                .values()
+                .filter_map(|s| s.found.clone())
+                .collect(),
+        )
+    }
+
+    /// Who listens where a mount sends its calls, if it is its own namespace.
+    fn listeners(
+        &mut self,
+        round: &mut Round<'_>,
+        net: u64,
+        mounts: &mut [NfsMount],
+        listeners: &[Socket],
+    ) {
+        if listeners.is_empty() {
+            return;
+        }
+        let local = addresses(round, net);
+        let inodes = listeners.iter().map(|socket| socket.inode).collect();
+        let owners = self.owners.find(round.spaces, net, &inodes);
+        for mount in mounts.iter_mut().filter(|m| m.netns == Some(net)) {
+            let server = mount.server.filter(|server| local.contains(server.ip()));
+            let taker = server.and_then(|server| taker(listeners, server));
+            mount.listener = taker
+                .and_then(|socket| owners.get(&socket.inode))
+                .and_then(|owner| server_name(owner, round.nfsd));
+        }
+    }
+
+    /// Looks for the servers' ends that are not known.
+    fn servers(&mut self, round: &mut Round<'_>) {
+        let open: Vec<_> = self.ends.iter().filter(|(_, s)| s.is_open()).collect();
+        let mut nets = mirrors(round, open.into_iter().map(|(end, _)| *end));
+        for end in nets.values().flatten() {
+            if let Some(sight) = self.ends.get_mut(end.1) {
+                sight.tries += 1;
+            }
+        }
+        let mut peers: BTreeMap<_, _> = BTreeMap::new();
+        for (peer, sight) in self.peers.iter_mut().filter(|(_, s)| s.is_open()) {
+            sight.tries += 1;
+            peers.insert(canonical(*peer), *peer);
+        }
+        for net in self.likeliest_first(round.spaces) {
+            let mirrors = nets.remove(&net).unwrap_or_default();
+            if mirrors.is_empty() && peers.is_empty() {
+                continue;
+            }
+            let mut found = Vec::new();
+            each_socket(round, net, |socket| {
+                let is_one = mirrors.contains_key(&(socket.local, socket.remote))
+                    || peers.contains_key(&socket.remote);
+                if is_one && socket.state == State::Established && found.len() < MAX_ENDS {
+                    found.push(socket);
+                }
+            });
+            let inodes = found.iter().map(|socket| socket.inode).collect();
+            let owners = self.owners.find(round.spaces, net, &inodes);
+            for socket in found {
+                let Some(owner) = owners.get(&socket.inode) else {
+                    continue;
+                };
+                let name = server_name(owner, round.nfsd);
+                if let Some(end) = mirrors.get(&(socket.local, socket.remote)) {
+                    self.met(*end, net, name.clone());
+                }
+                if name.is_some()
+                    && let Some(peer) = peers.remove(&socket.remote)
+                    && let Some(sight) = self.peers.get_mut(&peer)
+                {
+                    sight.found = Some(PeerSocket {
+                        peer,
+                        server: socket.local,
+                        netns: net,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The other end of a client's was found; without a name it is a tunnel's.
+    fn met(&mut self, end: End, net: u64, name: Option<CompactString>) {
+        let Some(sight) = self.ends.get_mut(&end) else {
+            return;
+        };
+        sight.tries = TRIES;
+        sight.found = name.map(|owner| Connection {
+            client: end.client,
+            server: end.server,
+            client_netns: end.net,
+            server_netns: net,
+            owner,
+        });
+    }
+
+    /// Namespaces with known servers first: with luck no other is read.
+    fn likeliest_first(&self, spaces: &Namespaces) -> Vec<u64> {
+        let of_ends = self.ends.values().filter_map(|s| s.found.as_ref());
+        let of_peers = self.peers.values().filter_map(|s| s.found.as_ref());
+        let known: BTreeSet<_> = of_ends
+            .map(|c| c.server_netns)
+            .chain(of_peers.map(|p| p.netns))
+            .collect();
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            spaces.nets.keys().partition(|net| known.contains(net));
+        first.extend(rest);
+        first
+    }
+}
+
+/// Servers' addresses by the network namespace of their clients. A transport
+/// does not tell its namespace, so it counts for all: a trunk of a mount has
+/// the mount's port.
+fn targets(mounts: &[NfsMount], transports: &[Transport]) -> BTreeMap<u64, BTreeSet<SocketAddr>> {
+    let mut targets: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for mount in mounts {
+        if let (Some(net), Some(server)) = (mount.netns, mount.server) {
+            targets.entry(net).or_default().insert(server);
+        }
+    }
+    for servers in targets.values_mut() {
+        let ports: BTreeSet<_> = servers.iter().map(SocketAddr::port).collect();
+        let trunks = transports.iter().map(|transport| transport.server);
+        servers.extend(trunks.filter(|server| ports.contains(&server.port())));
+    }
+    targets
+}
+
+/// Clients' ends towards these servers, and who listens on their ports.
+fn clients(
+    round: &mut Round<'_>,
+    net: u64,
+    servers: &BTreeSet<SocketAddr>,
+) -> (Vec<End>, Vec<Socket>) {
+    let ports: BTreeSet<_> = servers.iter().map(SocketAddr::port).collect();
+    let (mut ends, mut listeners) = (Vec::new(), Vec::new());
+    let mut full = false;
+    each_socket(round, net, |socket| match socket.state {
+        State::Established if servers.contains(&socket.remote) => {
+            full |= ends.len() == MAX_ENDS;
+            if !full {
+                ends.push(End {
+                    net,
+                    client: socket.local,
+                    server: socket.remote,
+                    inode: socket.inode,
+                });
+            }
+        }
+        State::Listen if ports.contains(&socket.local.port()) && listeners.len() < MAX_ENDS => {
+            listeners.push(socket);
+        }
+        _ => {}
+    });
+    if full {
+        round.gaps.note(&format_args!(
+            "Only {MAX_ENDS} connections to NFS servers are followed in network namespace {net}."
+        ));
+    }
+    (ends, listeners)
+}
+
+/// Where the other ends of these may be, by namespace and as their sockets
+/// would have it: only where the server's address is a local one.
+fn mirrors(
+    round: &mut Round<'_>,
+    ends: impl Iterator<Item = End>,
+) -> BTreeMap<u64, BTreeMap<(SocketAddr, SocketAddr), End>> {
+    let mut nets: BTreeMap<u64, BTreeMap<_, _>> = BTreeMap::new();
+    let ends: Vec<_> = ends.collect();
+    if ends.is_empty() {
+        return nets;
+    }
+    for &net in round.spaces.nets.keys() {
+        let local = addresses(round, net);
+        for end in &ends {
+            let reaches = end.net == net || !end.server.ip().is_loopback();
+            if reaches && local.contains(end.server.ip()) {
+                let mirrors = nets.entry(net).or_default();
+                mirrors.insert((end.server, end.client), *end);
+            }
+        }
+    }
+    nets
+}
+
+/// Who gets what is sent to an address: the listener on it, else on any of its
+/// family, else on any.
+fn taker(listeners: &[Socket], server: SocketAddr) -> Option<&Socket> {
+    let rank = |socket: &Socket| match socket.local.ip() {
+        ip if ip == server.ip() => Some(0),
+        ip if !ip.is_unspecified() => None,
+        IpAddr::V4(_) => server.is_ipv4().then_some(1),
+        IpAddr::V6(_) => Some(2),
+    };
+    listeners
+        .iter()
+        .filter(|socket| socket.local.port() == server.port())
+        .filter_map(|socket| Some((rank(socket)?, socket)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, socket)| socket)
+}
+
+/// `None`: no NFS server's.
+fn server_name(owner: &Owner, nfsd: bool) -> Option<CompactString> {
+    match owner {
+        Owner::Kernel => nfsd.then(|| "nfsd".into()),
+        Owner::Server(name) => Some(name.clone()),
+        Owner::Other => None,
+    }
+}
+
+fn addresses(round: &mut Round<'_>, net: u64) -> Addresses {
+    let mut addresses = Addresses::default();
+    let pids = round.spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
+    let v4 = round
+        .spaces
+        .lines(pids, "net/fib_trie", MAX_ADDRESSES, |line| {
+            addresses.fib_trie(line);
+        });
+    not_all(
+        v4,
+        round.gaps,
+        &format_args!("the routes of network namespace {net}"),
+    );
+    let v6 = round
+        .spaces
+        .lines(pids, "net/if_inet6", MAX_ADDRESSES, |line| {
+            addresses.if_inet6(line);
+        });
+    not_all(
+        v6,
+        round.gaps,
+        &format_args!("the addresses of network namespace {net}"),
+    );
+    addresses
+}
+
+fn each_socket(round: &mut Round<'_>, net: u64, mut each: impl FnMut(Socket)) {
+    let pids = round.spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
+    for file in ["net/tcp", "net/tcp6"] {
+        let read = round.spaces.lines(pids, file, MAX_SOCKETS, |line| {
+            if let Some(socket) = Socket::parse(line) {
+                each(socket);
+            }
+        });
+        not_all(
+            read,
+            round.gaps,
+            &format_args!("the sockets of network namespace {net}"),
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! What one round could not read.
+
+use std::fmt::Display;
+
+use compact_str::{CompactString, ToCompactString as _};
+
+/// Sentences that are kept; many namespaces fail alike.
+const MAX_GAPS: usize = 32;
+
+/// Collects them.
+#[derive(Debug, Default)]
+pub struct Gaps(Vec<CompactString>);
+
+impl Gaps {
+    /// Adds a sentence, once.
+    pub fn note(&mut self, sentence: &impl Display) {
+        if self.0.len() < MAX_GAPS {
+            let sentence = sentence.to_compact_string();
+            if !self.0.contains(&sentence) {
+                self.0.push(sentence);
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn into_sentences(self) -> Vec<CompactString> {
+        self.0
+    }
+}

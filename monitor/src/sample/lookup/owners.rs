@@ -1,0 +1,227 @@
+//! Who has a socket: `/proc/PID/fd` of the processes of its network namespace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+};
+
+use compact_str::CompactString;
+use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
+
+use super::namespaces::{Namespaces, is_gone};
+
+/// File descriptors that one search looks at.
+const MAX_FDS: usize = 262_144;
+/// `TASK_COMM_LEN` without its zero.
+const COMM_LEN: usize = 15;
+/// Enough for `socket:[18446744073709551615]`; other links may be cut.
+const MAX_LINK: usize = 32;
+
+/// Who has a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// No process has it.
+    Kernel,
+    /// A process with one of the names of NFS servers.
+    Server(CompactString),
+    /// Another process: a tunnel or proxy, whose own server may be anywhere.
+    Other,
+}
+
+/// Finds owners and remembers them as long as they are asked for.
+pub struct Owners {
+    servers: Vec<CompactString>,
+    known: BTreeMap<u64, Owner>,
+    asked: BTreeSet<u64>,
+}
+
+impl Owners {
+    /// With the names of NFS servers' processes.
+    pub fn new(servers: &[String]) -> Self {
+        let cut = |name: &String| {
+            let end = name.floor_char_boundary(COMM_LEN);
+            name.get(..end).unwrap_or(name).into()
+        };
+        Self {
+            servers: servers.iter().map(cut).collect(),
+            known: BTreeMap::new(),
+            asked: BTreeSet::new(),
+        }
+    }
+
+    /// Forgets sockets that were not asked for since the last call.
+    pub fn forget_unasked(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        self.known.retain(|inode, _| asked.contains(inode));
+    }
+
+    /// Who has these sockets of a network namespace. One that is missing in
+    /// the answer has an owner that could not be told.
+    pub fn find(
+        &mut self,
+        spaces: &Namespaces,
+        net: u64,
+        inodes: &BTreeSet<u64>,
+    ) -> BTreeMap<u64, Owner> {
+        // Zero: nobody accepted it yet.
+        let wanted: BTreeSet<_> = inodes.iter().copied().filter(|inode| *inode != 0).collect();
+        self.asked.extend(&wanted);
+        let mut left: BTreeSet<_> = wanted
+            .iter()
+            .copied()
+            .filter(|inode| !self.known.contains_key(inode))
+            .collect();
+        if !left.is_empty() {
+            let pids = spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
+            if self.search(spaces, pids, &mut left) {
+                self.known
+                    .extend(left.into_iter().map(|inode| (inode, Owner::Kernel)));
+            }
+        }
+        wanted
+            .into_iter()
+            .filter_map(|inode| Some((inode, self.known.get(&inode)?.clone())))
+            .collect()
+    }
+
+    /// Takes out of `left` what a process has, named servers first. Returns
+    /// whether all were looked through.
+    fn search(&mut self, spaces: &Namespaces, pids: &[u32], left: &mut BTreeSet<u64>) -> bool {
+        let mut others = Vec::with_capacity(pids.len());
+        let mut servers = Vec::new();
+        for &pid in pids {
+            match self.server(&spaces.process(pid)) {
+                Some(name) => servers.push((pid, Owner::Server(name))),
+                None => others.push((pid, Owner::Other)),
+            }
+        }
+        let mut fds = MAX_FDS;
+        let mut whole = true;
+        for (pid, owner) in servers.into_iter().chain(others) {
+            if left.is_empty() {
+                break;
+            }
+            let found = sockets(&spaces.process(pid).join("fd"), &mut fds, |inode| {
+                if left.remove(&inode) {
+                    self.known.insert(inode, owner.clone());
+                }
+            });
+            match found {
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => {}
+                Err(_) => whole = false,
+            }
+        }
+        whole && fds > 0
+    }
+
+    fn server(&self, process: &Path) -> Option<CompactString> {
+        let comm = fs::read_to_string(process.join("comm")).ok()?;
+        let comm = comm.trim_end_matches('\n');
+        self.servers.iter().find(|name| *name == comm).cloned()
+    }
+}
+
+/// Calls `each` with the inode of every socket that a process has open. Links
+/// are read, not followed: no file is touched.
+fn sockets(fd_dir: &Path, fds: &mut usize, mut each: impl FnMut(u64)) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(fd_dir, flags, Mode::empty())?;
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        if *fds == 0 {
+            break;
+        }
+        *fds -= 1;
+        let mut link = [0; MAX_LINK];
+        if let Ok(length) = readlinkat_raw(&dir, entry.file_name(), &mut link)
+            && let Some(inode) = link.get(..length).and_then(inode)
+        {
+            each(inode);
+        }
+    }
+    Ok(())
+}
+
+fn inode(link: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(link).ok()?.strip_prefix("socket:[")?;
+    number.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
+
+    use super::{Owner, Owners, inode};
+    use crate::sample::lookup::{gaps::Gaps, namespaces::Namespaces};
+
+    fn process(root: &Path, pid: u32, comm: &str, links: &[&str]) {
+        let dir = root.join(pid.to_string());
+        fs::create_dir_all(dir.join("ns")).unwrap();
+        fs::create_dir_all(dir.join("fd")).unwrap();
+        symlink("mnt:[20]", dir.join("ns/mnt")).unwrap();
+        symlink("net:[30]", dir.join("ns/net")).unwrap();
+        fs::write(dir.join("comm"), format!("{comm}\n")).unwrap();
+        for (fd, link) in links.iter().enumerate() {
+            symlink(link, dir.join("fd").join(fd.to_string())).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_socket_is_a_servers_a_tunnels_or_the_kernels() {
+        let procfs = tempfile::tempdir().unwrap();
+        let root = procfs.path();
+        process(root, 1, "init", &["/dev/null", "socket:[11]"]);
+        process(root, 7, "ssh", &["socket:[12]", "pipe:[13]", "socket:[14]"]);
+        // Held by both: the server inherited it from what started it.
+        process(root, 9, "ganesha.nfsd", &["socket:[14]", "socket:[15]"]);
+        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let mut owners = Owners::new(&["ganesha.nfsd".into()]);
+        let asked = BTreeSet::from([0, 12, 13, 14, 15]);
+        let found = owners.find(&spaces, 30, &asked);
+        let ganesha = Owner::Server("ganesha.nfsd".into());
+        assert_eq!(found.get(&0), None);
+        assert_eq!(found[&12], Owner::Other);
+        assert_eq!(found[&13], Owner::Kernel);
+        assert_eq!(found[&14], ganesha);
+        assert_eq!(found[&15], ganesha);
+    }
+
+    #[test]
+    fn a_known_owner_is_not_searched_again_until_nobody_asks() {
+        let procfs = tempfile::tempdir().unwrap();
+        let root = procfs.path();
+        process(root, 7, "unfsd", &["socket:[12]"]);
+        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let mut owners = Owners::new(&["unfsd".into()]);
+        let asked = BTreeSet::from([12]);
+        owners.find(&spaces, 30, &asked);
+        owners.forget_unasked();
+        fs::remove_dir_all(root.join("7/fd")).unwrap();
+        let found = owners.find(&spaces, 30, &asked);
+        assert_eq!(found[&12], Owner::Server("unfsd".into()));
+        owners.forget_unasked();
+        owners.forget_unasked();
+        let found = owners.find(&spaces, 30, &asked);
+        assert_eq!(found[&12], Owner::Kernel);
+    }
+
+    #[test]
+    fn a_server_name_is_compared_as_the_kernel_cuts_it() {
+        let procfs = tempfile::tempdir().unwrap();
+        process(procfs.path(), 7, "a-very-long-nam", &["socket:[12]"]);
+        let spaces = Namespaces::walk(procfs.path(), &mut Gaps::default()).unwrap();
+        let mut owners = Owners::new(&["a-very-long-name-indeed".into()]);
+        let found = owners.find(&spaces, 30, &BTreeSet::from([12]));
+        assert_eq!(found[&12], Owner::Server("a-very-long-nam".into()));
+    }
+
+    #[test]
+    fn only_links_to_sockets_are_sockets() {
+        assert_eq!(inode(b"socket:[42]"), Some(42));
+        for no in [&b"socket:["[..], b"pipe:[42]", b"/socket:[42]", b""] {
+            assert_eq!(inode(no), None);
+        }
+    }
+}

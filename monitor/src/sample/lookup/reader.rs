@@ -1,0 +1,113 @@
+//! One round: everything that is looked up, once.
+
+use std::{fs, io, os::fd::OwnedFd, path::PathBuf};
+
+use super::{
+    Wanted,
+    connections::{Connections, Round},
+    exports::Exports,
+    gaps::Gaps,
+    mounts::Mounts,
+    namespaces::Namespaces,
+    transports,
+};
+use crate::{
+    pseudofs,
+    sample::{Topology, sampler::monotonic_ns},
+};
+
+/// Reads rounds and remembers what is dear to find again.
+pub struct Reader {
+    procfs: PathBuf,
+    sysfs: PathBuf,
+    debugfs: io::Result<OwnedFd>,
+    connections: Connections,
+    exports: Exports,
+}
+
+impl Reader {
+    /// Opens debugfs, wherever it is.
+    pub fn new(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Self {
+        Self {
+            debugfs: pseudofs::debugfs(&sysfs),
+            connections: Connections::new(nfs_servers),
+            exports: Exports::default(),
+            procfs,
+            sysfs,
+        }
+    }
+
+    /// Reads everything. Where NFS is neither mounted nor served, that is a
+    /// walk over the processes and one look at the mounts of each namespace.
+    pub fn round(&mut self, wanted: &Wanted) -> Topology {
+        let mut gaps = Gaps::default();
+        let read_ns = monotonic_ns();
+        let spaces = Namespaces::walk(&self.procfs, &mut gaps).unwrap_or_else(|error| {
+            gaps.note(&format_args!(
+                "{} cannot be read: {error}.",
+                self.procfs.display()
+            ));
+            Namespaces::default()
+        });
+        let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut gaps);
+        let nfsd = self.nfsd();
+        let exports = if nfsd {
+            self.exports.read(&spaces, &mounts, &mut gaps)
+        } else {
+            Vec::new()
+        };
+        if !mounts.nfs.is_empty() || !wanted.devices.is_empty() {
+            mounts.read_volumes(&spaces, &mut gaps);
+        }
+        let mut transports = Vec::new();
+        if !mounts.nfs.is_empty() || !wanted.rpc_clients.is_empty() {
+            match &self.debugfs {
+                Ok(root) => transports = transports::read(root, &wanted.rpc_clients, &mut gaps),
+                Err(error) => gaps.note(&format_args!(
+                    "Where RPC clients send their calls is not known: debugfs cannot be read: {error}."
+                )),
+            }
+        }
+        if !mounts.nfs.is_empty() || !exports.is_empty() || !wanted.peers.is_empty() {
+            unseen(&spaces, &mounts, &mut gaps);
+        }
+        let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
+        let mut round = Round {
+            spaces: &spaces,
+            nfsd,
+            gaps: &mut gaps,
+        };
+        let (connections, peers) =
+            self.connections
+                .read(&mut round, &mut nfs, &transports, &wanted.peers);
+        Topology {
+            read_ns,
+            mounts: nfs,
+            file_systems: mounts.file_systems.into_values().collect(),
+            transports,
+            connections,
+            peers,
+            exports,
+            incomplete: gaps.into_sentences(),
+        }
+    }
+
+    /// Whether the kernel has a server, as a module or built in.
+    /// /proc/fs/nfsd says nothing: it is there on every kernel that could.
+    fn nfsd(&self) -> bool {
+        let filesystems = fs::read_to_string(self.procfs.join("filesystems")).unwrap_or_default();
+        filesystems.lines().any(|line| line.ends_with("\tnfsd"))
+            || self.sysfs.join("module/nfsd").exists()
+    }
+}
+
+/// Network namespaces in which no process lives have no /proc/PID/net.
+fn unseen(spaces: &Namespaces, mounts: &Mounts, gaps: &mut Gaps) {
+    for (net, mount_point) in &mounts.kept_nets {
+        if !spaces.nets.contains_key(net) {
+            gaps.note(&format_args!(
+                "No process lives in network namespace {net} ({mount_point}): its sockets and exports are not seen."
+            ));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! When to read again.
+
+use std::time::{Duration, Instant};
+
+use super::Wanted;
+
+/// Between two rounds where nothing is asked for.
+const ROUTINE: Duration = Duration::from_secs(30);
+/// At most, however dear a round is.
+const ROUTINE_MAX: Duration = Duration::from_mins(2);
+/// Seconds between two rounds for the same questions.
+const BACKOFF: [u64; 6] = [1, 1, 2, 4, 8, 16];
+/// So many times as long as a round computes, the next one waits: 0.05 % of a
+/// core where nothing is asked for, 1 % where something is.
+const ROUTINE_SHARE: u32 = 2000;
+const ASKED_SHARE: u32 = 100;
+
+/// Keeps the rounds apart.
+#[derive(Debug)]
+pub struct Schedule {
+    ended: Instant,
+    /// What the last round computed.
+    cost: Duration,
+    /// What it left unanswered.
+    unanswered: Wanted,
+    /// Rounds one after the other that did.
+    tries: usize,
+}
+
+impl Schedule {
+    /// Nothing was read yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            ended: now,
+            cost: Duration::ZERO,
+            unanswered: Wanted::default(),
+            tries: 0,
+        }
+    }
+
+    /// A round is over.
+    pub fn ended(&mut self, now: Instant, cost: Duration, unanswered: Wanted) {
+        let nothing_new = unanswered.is_within(&self.unanswered);
+        self.tries = if nothing_new { self.tries + 1 } else { 1 };
+        self.ended = now;
+        self.cost = cost;
+        self.unanswered = unanswered;
+    }
+
+    /// When the next round is due, where the last one does not answer this.
+    pub fn due(&self, unanswered: &Wanted) -> Instant {
+        let routine = (self.cost * ROUTINE_SHARE).clamp(ROUTINE, ROUTINE_MAX);
+        if unanswered.is_empty() {
+            return self.ended + routine;
+        }
+        let tries = if unanswered.is_within(&self.unanswered) {
+            self.tries
+        } else {
+            0
+        };
+        // In the end there is most likely no answer.
+        let backoff = BACKOFF
+            .get(tries)
+            .map_or(routine, |&s| Duration::from_secs(s));
+        self.ended + backoff.max(self.cost * ASKED_SHARE).min(routine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Schedule, Wanted};
+
+    fn clients(ids: &[u32]) -> Wanted {
+        Wanted {
+            rpc_clients: ids.iter().copied().collect(),
+            ..Wanted::default()
+        }
+    }
+
+    fn wait(schedule: &Schedule, now: Instant, unanswered: &Wanted) -> u64 {
+        (schedule.due(unanswered) - now).as_secs()
+    }
+
+    const CHEAP: Duration = Duration::from_millis(2);
+
+    #[test]
+    fn what_stays_unanswered_is_asked_less_and_less_often() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        let mut waits = vec![wait(&schedule, now, &clients(&[7]))];
+        for _ in 0..8 {
+            schedule.ended(now, CHEAP, clients(&[7]));
+            waits.push(wait(&schedule, now, &clients(&[7])));
+        }
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 30, 30, 30]);
+    }
+
+    #[test]
+    fn a_new_question_is_answered_within_a_second_whatever_else_is_open() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        for _ in 0..5 {
+            schedule.ended(now, CHEAP, clients(&[7]));
+        }
+        assert_eq!(wait(&schedule, now, &clients(&[7])), 16);
+        assert_eq!(wait(&schedule, now, &clients(&[7, 8])), 1);
+        schedule.ended(now, CHEAP, clients(&[7, 8]));
+        assert_eq!(wait(&schedule, now, &clients(&[7, 8])), 1);
+    }
+
+    #[test]
+    fn without_questions_a_round_follows_after_half_a_minute() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        schedule.ended(now, CHEAP, Wanted::default());
+        assert_eq!(wait(&schedule, now, &Wanted::default()), 30);
+    }
+
+    #[test]
+    fn dear_rounds_are_kept_further_apart() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        schedule.ended(now, Duration::from_millis(30), Wanted::default());
+        assert_eq!(wait(&schedule, now, &Wanted::default()), 60);
+        assert_eq!(wait(&schedule, now, &clients(&[7])), 3);
+        schedule.ended(now, Duration::from_secs(9), Wanted::default());
+        assert_eq!(wait(&schedule, now, &Wanted::default()), 120);
+        assert_eq!(wait(&schedule, now, &clients(&[7])), 120);
+    }
+}

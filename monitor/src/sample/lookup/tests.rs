@@ -1,0 +1,5 @@
+//! Whole rounds on made-up nodes.
+
+mod node;
+mod properties;
+mod rounds;
