@@ -71,6 +71,8 @@ pub struct Offsets {
     pub task_begin_client: i32,
     /// `file.f_inode`.
     pub file_inode: i32,
+    /// `address_space.host`.
+    pub mapping_host: i32,
     /// `inode.i_sb`.
     pub inode_sb: i32,
     /// `super_block.s_bdi`.
@@ -118,6 +120,7 @@ impl Offsets {
         process_addr: -1,
         task_begin_client: -1,
         file_inode: -1,
+        mapping_host: -1,
         inode_sb: -1,
         sb_bdi: -1,
         sb_dev: -1,

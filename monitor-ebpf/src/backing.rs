@@ -101,13 +101,15 @@ fn remember(file: *const u8, client: u32) -> Option<()> {
     Some(())
 }
 
+/// A pointer that is a field.
 #[inline(always)]
-fn follow(from: *const u8, offset: i32) -> Option<*const u8> {
+pub fn follow(from: *const u8, offset: i32) -> Option<*const u8> {
     read::<*const u8>(from, offset).filter(|to| !to.is_null())
 }
 
+/// A field of kernel memory.
 #[inline(always)]
-fn read<T>(from: *const u8, offset: i32) -> Option<T> {
+pub fn read<T>(from: *const u8, offset: i32) -> Option<T> {
     if offset < 0 {
         return None;
     }

@@ -8,13 +8,13 @@
 //! one of them only.
 
 use aya_ebpf::{
-    helpers::bpf_probe_read_kernel,
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
 use monitor_common::{BDI_NAME_LEN, BdiId, CongestedBdi, Lost};
 
 use crate::{
+    backing::read,
     maps::{BDI_NAMES, CONGESTED, NO_EXIST, lost, offsets},
     wait::now,
 };
@@ -104,12 +104,5 @@ fn add(id: u64, name: &[u64; BDI_NAME_LEN / 8], since_ns: u64) {
 /// zeroed, so that the name is padded as in the tracepoints.
 #[inline(always)]
 fn name(bdi: *const u8) -> Option<[u64; BDI_NAME_LEN / 8]> {
-    let offset = offsets()?.bdi_name;
-    if offset < 0 {
-        return None;
-    }
-    // SAFETY: reads through the fault-tolerant helper only.
-    unsafe { bpf_probe_read_kernel(bdi.add(offset as usize).cast()) }
-        .ok()
-        .filter(|name: &[u64; BDI_NAME_LEN / 8]| name[0] != 0)
+    read(bdi, offsets()?.bdi_name).filter(|name: &[u64; BDI_NAME_LEN / 8]| name[0] != 0)
 }

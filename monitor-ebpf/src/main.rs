@@ -8,6 +8,7 @@
 //! | `bdi.rs` | `set_bdi_congested`, `clear_bdi_congested` |
 //! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
 //! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
+//! | `nfs_congestion.rs` | writers that wait for the end of an NFS mount's congestion |
 //! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
 //! | `rpc.rs` | whose calls are served by this kernel itself |
 //! | `backing.rs` | what nfsd writes to for a client |
@@ -23,6 +24,7 @@ mod congestion;
 mod dirty;
 mod maps;
 mod nfs_client;
+mod nfs_congestion;
 mod nfsd;
 mod reclaim;
 mod rpc;

@@ -58,6 +58,12 @@ pub fn drop_wait(cause: Cause) {
 /// Takes a wait that ended now and counts it everywhere.
 #[inline(always)]
 pub fn end(cause: Cause) {
+    end_if_longer(cause, 0);
+}
+
+/// The same of what is a wait only if it was not shorter than this.
+#[inline(always)]
+pub fn end_if_longer(cause: Cause, least_ns: u64) {
     let key = WaitKey {
         tid: current_tid(),
         cause: cause as u32,
@@ -68,6 +74,9 @@ pub fn end(cause: Cause) {
     };
     let _ = WAITS.remove(key);
     let delay_ns = now().saturating_sub(wait.since_ns);
+    if delay_ns < least_ns {
+        return;
+    }
     count(cause, wait.class, wait.reason, wait.bdi, delay_ns);
     total(key.tid, cause, &wait, delay_ns);
     report(key.tid, cause, &wait, delay_ns);

@@ -343,7 +343,13 @@ fn hang_in(program: &mut Program, hook: Hook, btf: Option<&Btf>) -> Result<Link,
             once(p.load(name, btf.ok_or_else(no_btf)?))?;
             p.attach().map(Link::FExit)
         }
-        (Program::KProbe(p), Hook::Kprobe(name) | Hook::Kretprobe(name)) => {
+        (
+            Program::KProbe(p),
+            Hook::Kprobe(name)
+            | Hook::Kretprobe(name)
+            | Hook::ModuleKprobe(name)
+            | Hook::ModuleKretprobe(name),
+        ) => {
             once(p.load())?;
             p.attach(name, 0).map(Link::KProbe)
         }

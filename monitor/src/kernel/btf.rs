@@ -29,6 +29,8 @@ pub const TASK_GROUP_LEADER: &str = "task_struct.group_leader";
 pub const TASK_COMM: &str = "task_struct.comm";
 /// The name of a BDI, since 5.7.
 pub const BDI_NAME: &str = "backing_dev_info.dev_name";
+/// The file whose pages they are.
+pub const MAPPING_HOST: &str = "address_space.host";
 /// From a file to the BDI that its pages belong to, and that BDI's name.
 pub const FILE_TO_BDI: &[&str] = &[
     "file.f_inode",
@@ -38,7 +40,7 @@ pub const FILE_TO_BDI: &[&str] = &[
     BDI_NAME,
 ];
 /// Struct fields of interest besides [`FILE_TO_BDI`].
-const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM];
+const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM, MAPPING_HOST];
 
 /// Reads the facts out of a BTF file.
 ///

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use monitor_common::Offsets;
 
 use super::{
-    btf::{FILE_TO_BDI, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
+    btf::{FILE_TO_BDI, MAPPING_HOST, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
     facts::Facts,
     fields, format,
     report::{Applies, SignalReport},
@@ -48,6 +48,7 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     offsets.task_flags = btf(TASK_FLAGS).unwrap_or(-1);
     offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
     offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
+    offsets.mapping_host = btf(MAPPING_HOST).unwrap_or(-1);
     let slots = [
         &mut offsets.file_inode,
         &mut offsets.inode_sb,
@@ -111,9 +112,13 @@ fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> 
         Hook::Kprobe(SCHEDULE_TIMEOUT) if facts.hz.is_none() => {
             Some("the kernel's tick rate (HZ) cannot be read from /proc/timer_list".into())
         }
-        Hook::Kprobe(_) | Hook::Kretprobe(_) if !facts.kprobes => {
+        Hook::Kprobe(_) | Hook::Kretprobe(_) | Hook::ModuleKprobe(_) | Hook::ModuleKretprobe(_)
+            if !facts.kprobes =>
+        {
             Some("this kernel is built without kprobes".into())
         }
+        // The kernel itself says it when it is tried.
+        Hook::ModuleKprobe(_) | Hook::ModuleKretprobe(_) => None,
         Hook::Kprobe(name) | Hook::Kretprobe(name) => missing_function(name, facts),
     }
 }
@@ -136,7 +141,7 @@ pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
         .map(|probe| probe.hook);
     let here = hooks.any(|hook| match hook {
         Hook::Tracepoint(group, name) => formats.contains_key(&format!("{group}/{name}")),
-        Hook::BtfTracepoint(_) => false,
+        Hook::BtfTracepoint(_) | Hook::ModuleKprobe(_) | Hook::ModuleKretprobe(_) => false,
         // A function of the kernel's own says nothing about a module.
         Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
             signal.module.is_none() && facts.has_function(name)

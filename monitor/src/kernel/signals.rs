@@ -23,6 +23,11 @@ pub enum Hook {
     Kprobe(&'static str),
     /// A function's exit, by return probe.
     Kretprobe(&'static str),
+    /// The same of a module's function. Whether there is one is not known
+    /// before it is tried: the kernel's BTF tells of its own only.
+    ModuleKprobe(&'static str),
+    /// As [`Hook::ModuleKprobe`].
+    ModuleKretprobe(&'static str),
 }
 
 impl Hook {
@@ -33,7 +38,10 @@ impl Hook {
             Self::Tracepoint(..) => "tracepoint",
             Self::BtfTracepoint(_) => "btf-tracepoint",
             Self::Fentry(_) | Self::Fexit(_) => "fentry",
-            Self::Kprobe(_) | Self::Kretprobe(_) => "kprobe",
+            Self::Kprobe(_)
+            | Self::Kretprobe(_)
+            | Self::ModuleKprobe(_)
+            | Self::ModuleKretprobe(_) => "kprobe",
         }
     }
 }
@@ -88,13 +96,16 @@ fn hooks() -> impl Iterator<Item = Hook> {
         .map(|p| p.hook)
 }
 
-/// Functions that some way probes.
+/// Functions of the kernel's own that some way probes.
 pub fn functions() -> impl Iterator<Item = &'static str> {
     unique(hooks().filter_map(|hook| match hook {
         Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
             Some(name)
         }
-        Hook::Tracepoint(..) | Hook::BtfTracepoint(_) => None,
+        Hook::Tracepoint(..)
+        | Hook::BtfTracepoint(_)
+        | Hook::ModuleKprobe(_)
+        | Hook::ModuleKretprobe(_) => None,
     }))
 }
 

@@ -90,9 +90,17 @@ impl NfsdThreads {
         })
     }
 
+    /// From wchan; up to 5.15 that is empty on most kernels (x86 with the ORC
+    /// unwinder), and the stack's uppermost function, which is the same, is
+    /// taken.
     fn sleeps_in(&self, tid: u32) -> Option<CompactString> {
-        let wchan = fs::read_to_string(self.procfs.join(tid.to_string()).join("wchan")).ok()?;
-        (!wchan.is_empty() && wchan != "0").then(|| wchan.into())
+        let thread = self.procfs.join(tid.to_string());
+        let wchan = fs::read_to_string(thread.join("wchan")).unwrap_or_default();
+        if !matches!(wchan.as_str(), "" | "0") {
+            return Some(wchan.into());
+        }
+        let stack = fs::read_to_string(thread.join("stack")).ok()?;
+        uppermost(&stack).map(Into::into)
     }
 
     /// All kernel threads are children of kthreadd, process 2.
@@ -162,6 +170,12 @@ fn is_lock(wchan: &str) -> bool {
             .any(|prefix| function.starts_with(prefix))
 }
 
+/// The first function of /proc/PID/stack: `[<0>] down_write+0x1d/0x40`.
+fn uppermost(stack: &str) -> Option<&str> {
+    let (_, function) = stack.lines().next()?.split_once("] ")?;
+    function.split('+').next()
+}
+
 /// The state letter of /proc/PID/stat: behind the last parenthesis, since a
 /// name may contain any.
 fn state(stat: &str) -> Option<char> {
@@ -177,7 +191,7 @@ mod tests {
 
     use monitor_common::NfsdWrite;
 
-    use super::{NfsdThreads, is_lock, state};
+    use super::{NfsdThreads, is_lock, state, uppermost};
     use crate::sample::ThreadState;
 
     #[test]
@@ -207,6 +221,25 @@ mod tests {
         ] {
             assert!(!is_lock(other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_uppermost_function_of_a_stack_is_read_without_its_offset() {
+        let stack = "[<0>] rwsem_down_write_slowpath+0x23c/0x4b0\n[<0>] ext4_buffered_write_iter+0x33/0x140 [ext4]\n";
+        assert_eq!(uppermost(stack), Some("rwsem_down_write_slowpath"));
+        assert_eq!(uppermost(""), None);
+    }
+
+    #[test]
+    fn where_wchan_tells_nothing_the_stack_does() {
+        let root = tempfile::tempdir().unwrap();
+        let thread = root.path().join("7");
+        fs::create_dir_all(&thread).unwrap();
+        fs::write(thread.join("wchan"), "0").unwrap();
+        let threads = NfsdThreads::new(root.path(), root.path());
+        assert_eq!(threads.sleeps_in(7), None);
+        fs::write(thread.join("stack"), "[<0>] down_write+0x1d/0x40\n").unwrap();
+        assert_eq!(threads.sleeps_in(7).as_deref(), Some("down_write"));
     }
 
     #[test]

@@ -26,6 +26,8 @@ use crate::kernel::attach::Attached;
 const GRACE_NS: u64 = 300_000_000;
 /// The same where the end is seen, but may have been missed.
 const MISSED_NS: u64 = 2_000_000_000;
+/// A call that may wait for an NFS mount's congestion is a wait from here on.
+const NFS_CONGESTION_NS: u64 = 1_000_000;
 /// Ticks between two looks for devices that are gone.
 const PRUNE_TICKS: u32 = 60;
 /// A wait this old is looked after: does its task still exist?
@@ -160,6 +162,11 @@ impl Sampler {
             .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
         let mut lasting = Vec::new();
         for (wait, until_ns) in self.maps.waits() {
+            if wait.cause == Cause::NfsCongestion
+                && now_ns.saturating_sub(wait.since_ns) < NFS_CONGESTION_NS
+            {
+                continue;
+            }
             let patience = match wait.cause {
                 Cause::SvcAllocArg => Some(GRACE_NS),
                 Cause::BalanceDirtyPages if exit_unseen => Some(GRACE_NS),

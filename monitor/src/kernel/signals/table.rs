@@ -375,6 +375,33 @@ pub const SIGNALS: &[Signal] = &[
             ("nfs_initiate_commit", "nfs_initiate_commit")
         ]
     ),
+    Signal {
+        name: "nfs_congestion",
+        shows: "writers that wait until an NFS mount is no longer congested, since 6.11",
+        module: Some("nfs"),
+        ways: &[Way {
+            strategy: "kprobe",
+            btf_offsets: &[],
+            probes: &[
+                probe(
+                    "nfs_pageio_init_kprobe",
+                    Hook::ModuleKprobe("nfs_pageio_init"),
+                ),
+                probe(
+                    "nfs_writepages_kretprobe",
+                    Hook::ModuleKretprobe("nfs_writepages"),
+                ),
+                probe(
+                    "nfs_writepages_kprobe",
+                    Hook::ModuleKprobe("nfs_writepages"),
+                ),
+            ],
+            loses: "",
+        }],
+        loses: "writers that wait for a congested NFS mount are not seen",
+        replaced_by: None,
+        needed: false,
+    },
     counting_signal!(
         "nfsd_writes",
         "nfsd's WRITE operations",
