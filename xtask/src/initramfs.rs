@@ -19,6 +19,7 @@ use crate::{
 const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
+    "virtio_net",
     "veth",
     "sunrpc",
     "nfs",

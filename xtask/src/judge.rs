@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use guest::{Event, Fact, Sample, Transition};
+use guest::{Event, Fact, Loop, Sample, Transition};
 
 use crate::{
     qemu::Outcome,
     scenario::{Expect, Scenario},
 };
+
+mod modules;
+mod operations;
+mod pairs;
 
 /// Milliseconds after the stop in which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
@@ -75,13 +79,20 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     if let Some(words) = seen.failure() {
         return Err(words.into());
     }
+    if let Some(words) = Seen(&outcome.peer).failure() {
+        return Err(format!("beside it, {words}").into());
+    }
     match &scenario.expect {
         Expect::Livelock => seen.livelock(),
         Expect::Recovery => seen.recovery(),
         Expect::Nothing { at_least } => seen.nothing(*at_least),
         Expect::Metric => seen.metric(),
-        Expect::LateModules => seen.late_modules(),
+        Expect::LateModules => modules::late(&seen),
         Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
+        Expect::NoLoop { at_least } => pairs::no_loop(&seen, &Seen(&outcome.peer), *at_least),
+        Expect::Failover => pairs::failover(&seen),
+        Expect::HungServer => operations::hung_server(&seen),
+        Expect::ModulesReload => modules::reload(&seen),
     }
 }
 
@@ -101,6 +112,22 @@ impl Seen<'_> {
             .0
             .iter()
             .any(|fact| matches!(fact.event, Event::NoDaemon))
+    }
+
+    /// What the daemon said of loops, and when; wrong if it never did.
+    fn loops(&self) -> Result<Vec<(u64, &[Loop])>, Fault> {
+        let told: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|fact| match &fact.event {
+                Event::Loops(loops) => Some((fact.ms, loops.as_slice())),
+                _ => None,
+            })
+            .collect();
+        if told.is_empty() {
+            return Err("the daemon never served /api/v1/loops".into());
+        }
+        Ok(told)
     }
 
     fn writers_started(&self) -> Result<u64, Fault> {
@@ -318,35 +345,6 @@ impl Seen<'_> {
         Ok(words)
     }
 
-    fn late_modules(&self) -> Judgement {
-        if !self.has_daemon() {
-            return Ok("no daemon to judge".to_owned());
-        }
-        let probes: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|fact| match &fact.event {
-                Event::Probes(value) => Some(value),
-                _ => None,
-            })
-            .collect();
-        let (Some(before), Some(after)) = (probes.first(), probes.get(1)) else {
-            return Err("the probes were not reported twice".into());
-        };
-        let (before, after) = (waiting(before), waiting(after));
-        if before.is_empty() {
-            return Err(void("no probe waited for a module"));
-        }
-        if after.is_empty() {
-            Ok(format!(
-                "{} probes waited for modules, all attached",
-                before.len()
-            ))
-        } else {
-            Err(format!("still waiting: {}", after.join(", ")).into())
-        }
-    }
-
     fn exit_codes(&self, wanted: &[&[i32]]) -> Judgement {
         if !self.has_daemon() {
             return Ok("no daemon to judge".to_owned());
@@ -367,27 +365,6 @@ impl Seen<'_> {
         let words = format!("exit codes {got:?}, right are {wanted:?}");
         if fits { Ok(words) } else { Err(words.into()) }
     }
-}
-
-/// Signals that wait for a module, or that cannot do without one and are not
-/// attached. What a kernel does not have at all is neither.
-fn waiting(probes: &serde_json::Value) -> Vec<String> {
-    let signals = probes.get("signals").and_then(serde_json::Value::as_array);
-    let word = |signal: &serde_json::Value, name: &str| {
-        let value = signal.get(name).and_then(serde_json::Value::as_str);
-        value.unwrap_or_default().to_owned()
-    };
-    signals
-        .into_iter()
-        .flatten()
-        .filter(|signal| word(signal, "state") == "unavailable")
-        .filter(|signal| {
-            let name = word(signal, "signal");
-            ["nfs_client_writes", "nfs_client_commits", "nfsd_writes"].contains(&name.as_str())
-                || word(signal, "reason").contains("is not loaded")
-        })
-        .map(|signal| format!("{} ({})", word(signal, "signal"), word(signal, "reason")))
-        .collect()
 }
 
 fn seconds(ms: u64) -> String {

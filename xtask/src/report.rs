@@ -38,15 +38,19 @@ pub struct Live {
 
 impl Live {
     /// For [`crate::qemu::play`].
-    pub fn printer(mut self) -> impl FnMut(&Fact) {
-        move |fact| {
+    pub fn printer(mut self) -> impl FnMut(bool, &Fact) {
+        move |is_peer, fact| {
             if let Event::Sample(sample) = fact.event {
+                // The peer's counters are in its log.
+                if is_peer {
+                    return;
+                }
                 if !self.is_news(fact.ms, sample) {
                     return;
                 }
                 self.last = Some((fact.ms, sample));
             }
-            live(fact);
+            live(is_peer, fact);
         }
     }
 
@@ -59,8 +63,9 @@ impl Live {
     }
 }
 
-fn live(fact: &Fact) {
-    let at = format!("{:>8.2}", fact.ms as f64 / 1000.0);
+fn live(is_peer: bool, fact: &Fact) {
+    let peer = if is_peer { "peer " } else { "" };
+    let at = format!("{peer}{:>8.2}", fact.ms as f64 / 1000.0);
     match &fact.event {
         Event::Booted { kernel } => println!("{at}  Linux {kernel}"),
         Event::Step(words) => println!("{at}  . {words}"),
@@ -70,8 +75,9 @@ fn live(fact: &Fact) {
         Event::Sample(sample) => {
             let mb = |bytes: u64| bytes as f64 / 1e6;
             println!(
-                "{at}    acked {:8.1} MB  disk {:8.1} MB  dirty {:6.1} MB  writeback {:6.1} MB  oom {}",
+                "{at}    acked {:8.1} MB  synced {:6.1} MB  disk {:8.1} MB  dirty {:6.1} MB  writeback {:6.1} MB  oom {}",
                 mb(sample.acked),
+                mb(sample.synced),
                 mb(sample.disk),
                 mb(sample.dirty),
                 mb(sample.writeback),
@@ -95,6 +101,20 @@ fn live(fact: &Fact) {
         Event::HelpedOut => println!("{at}  the node is helped out"),
         Event::Served { path, ms, text } => println!("{at}  {path}, served in {ms} ms:\n{text}"),
         Event::Probes(value) => println!("{at}  probes: {value}"),
+        Event::Loops(loops) => println!("{at}  LOOPS: {loops:?}"),
+        Event::TookOver { bdi } => println!("{at}  serving {bdi} from now on"),
+        Event::Unloaded { modules, error } => println!(
+            "{at}  unloading {}: {}",
+            modules.join(" "),
+            error.as_deref().unwrap_or("done")
+        ),
+        Event::BpfObjects {
+            programs,
+            maps,
+            links,
+        } => println!("{at}  BPF: {programs} programs, {maps} maps, {links} links"),
+        Event::Statfs { path, returned } => println!("{at}  statfs {path} returned: {returned}"),
+        Event::Blocked(stacks) => println!("{at}  blocked in NFS: {stacks:?}"),
         Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),
         Event::Failed(words) => println!("{at}  FAILED: {words}"),
         Event::End => println!("{at}  over"),

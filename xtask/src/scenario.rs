@@ -3,6 +3,8 @@
 
 mod livelocks;
 mod negatives;
+mod operations;
+mod pairs;
 mod signals;
 mod steps;
 
@@ -29,6 +31,8 @@ pub struct Scenario {
     pub cmdline: &'static str,
     /// What happens.
     pub plan: Plan,
+    /// A second guest beside it, on the same Ethernet.
+    pub peer: Option<Peer>,
     /// What is right.
     pub expect: Expect,
     /// The host ends a guest that takes longer.
@@ -38,9 +42,35 @@ pub struct Scenario {
     pub load: usize,
 }
 
+impl Scenario {
+    /// What all its guests together keep busy.
+    pub fn weight(&self) -> usize {
+        self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
+    }
+}
+
+/// A second guest, with the same kernel. It lives as long as the first: its
+/// plan may be shorter, but it had better end by waiting.
+pub struct Peer {
+    /// Its memory.
+    pub megabytes: u32,
+    /// Its disks: `/dev/vda` and so on.
+    pub disks: Vec<Disk>,
+    /// What happens in it.
+    pub plan: Plan,
+    /// Whether the daemon is in its image, too. It is not judged.
+    pub daemon: bool,
+    /// Whether its death is no fault.
+    pub may_die: bool,
+    /// As the scenario's.
+    pub load: usize,
+}
+
 /// A disk of 4 GiB, of which only what is written takes space.
 #[derive(Clone, Copy)]
 pub struct Disk {
+    /// Both guests have the same one, under the same number.
+    pub shared: bool,
     /// Writes are held down to so many bytes a second.
     pub bytes_per_second: Option<u64>,
 }
@@ -66,13 +96,34 @@ pub enum Expect {
     LateModules,
     /// `check` ends with these exit codes, in the order of the plan.
     ExitCodes(Codes),
+    /// No loop is ever reported, nor a verdict, though each guest's mounts had
+    /// this many bytes acknowledged.
+    NoLoop {
+        /// Less than this, and the scenario proves nothing.
+        at_least: u64,
+    },
+    /// No loop before this guest becomes the server; then the whole truth soon
+    /// after the first write.
+    Failover,
+    /// The daemon, another one, and `check` answer beside a mount that is dead.
+    HungServer,
+    /// The modules can be unloaded once the daemon is stopped, and it sees all
+    /// again when both are back.
+    ModulesReload,
 }
 
 const FAST: Disk = Disk {
+    shared: false,
     bytes_per_second: None,
 };
 const SLOW: Disk = Disk {
+    shared: false,
     bytes_per_second: Some(5_000_000),
+};
+
+const SHARED: Disk = Disk {
+    shared: true,
+    bytes_per_second: None,
 };
 
 /// The one that makes fixtures and tests nothing.
@@ -97,6 +148,10 @@ pub fn all() -> Vec<Scenario> {
             &[&[2]],
         ),
         signals::facts(),
+        pairs::loop_remote(),
+        pairs::loop_failover(),
+        operations::hung_server(),
+        operations::modules_reload(),
     ]
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 
 use guest::Sample;
 
+use crate::load;
+
 /// Read all counters; what cannot be read is zero.
 pub fn read() -> Sample {
     let text = |path| fs::read_to_string(path).unwrap_or_default();
@@ -11,6 +13,12 @@ pub fn read() -> Sample {
     let events = text("/proc/vmstat");
     Sample {
         acked: acked(&text("/proc/self/mountstats")),
+        synced: fs::read_dir(load::SYNCED)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|writer| column(&file(&writer.path()), 0))
+            .sum(),
         disk: fs::read_dir("/sys/block")
             .into_iter()
             .flatten()

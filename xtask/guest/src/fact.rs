@@ -65,6 +65,38 @@ pub enum Event {
         /// The lines asked for.
         text: String,
     },
+    /// `/api/v1/loops`, whenever it changes.
+    Loops(Vec<Loop>),
+    /// This node is the server now.
+    TookOver {
+        /// The BDI of the disk that it serves.
+        bdi: String,
+    },
+    /// What came of unloading modules.
+    Unloaded {
+        /// Which.
+        modules: Vec<String>,
+        /// The words of `modprobe -r`, if it could not.
+        error: Option<String>,
+    },
+    /// What the kernel holds of BPF.
+    BpfObjects {
+        /// Programs.
+        programs: usize,
+        /// Maps.
+        maps: usize,
+        /// Links.
+        links: usize,
+    },
+    /// Whether a `statfs` returned.
+    Statfs {
+        /// Of what.
+        path: String,
+        /// Within three seconds.
+        returned: bool,
+    },
+    /// The daemon's threads that were seen blocked in NFS, with their stacks.
+    Blocked(Vec<String>),
     /// The daemon ended though nobody asked it to.
     DaemonDied {
         /// How, in words.
@@ -81,6 +113,9 @@ pub enum Event {
 pub struct Sample {
     /// Bytes of completed WRITE calls of all NFS mounts, from mountstats.
     pub acked: u64,
+    /// Bytes that applications of [`crate::Step::Pace`] know to be safe.
+    #[serde(default)]
+    pub synced: u64,
     /// Bytes written to the disks.
     pub disk: u64,
     /// Dirty page cache.
@@ -116,4 +151,26 @@ impl Transition {
     pub fn confirms(&self) -> bool {
         matches!(self.to.as_str(), "livelock" | "deadlock")
     }
+}
+
+/// An entry of `/api/v1/loops`, of which all is optional here: what must be
+/// there is judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loop {
+    /// Its name.
+    #[serde(rename = "loop")]
+    pub of: String,
+    /// The BDI of the NFS mount.
+    pub client_bdi: String,
+    /// The server's name.
+    pub server: String,
+    /// The BDI that the server writes to.
+    pub server_bdi: Option<String>,
+    /// How it is known.
+    pub proof: String,
+    /// Whether client and server share a network namespace.
+    pub scope: String,
+    /// Whether the server became its own client while it was a client.
+    pub became_own_client: bool,
 }

@@ -6,7 +6,7 @@
 mod fact;
 mod plan;
 
-pub use fact::{Event, Fact, Sample, Transition};
+pub use fact::{Event, Fact, Loop, Sample, Transition};
 pub use plan::{Plan, Step, Until};
 
 /// Where the plan lies in the initramfs.

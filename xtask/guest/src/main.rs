@@ -19,10 +19,17 @@ use rustix::{
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, word, path, megabytes] = arguments.as_slice()
-        && word == "writer"
-    {
-        load::write_forever(path, megabytes.parse().unwrap_or(1));
+    match arguments.as_slice() {
+        [_, word, path, megabytes] if word == "writer" => {
+            load::write_forever(path, megabytes.parse().unwrap_or(1));
+        }
+        [_, word, path, kilobytes] if word == "pacer" => {
+            load::write_paced(path, kilobytes.parse().unwrap_or(1));
+        }
+        [_, word, path] if word == "statfs" => {
+            process::exit(i32::from(rustix::fs::statfs(path.as_str()).is_err()));
+        }
+        _ => {}
     }
     if process::id() != 1 {
         eprintln!("This is the first process of a test guest; on its own it does nothing.");

@@ -109,6 +109,60 @@ pub enum Step {
         /// Only lines that begin with one of these; all lines if there is none.
         lines: Vec<String>,
     },
+    /// Run `ip` with these arguments.
+    Ip(String),
+    /// Wait until something listens at this TCP address.
+    Reach(String),
+    /// Listen on this TCP port until someone has connected: where one guest's
+    /// plan waits for the other's [`Step::Reach`].
+    Hear(u16),
+    /// Wait until nothing answers at this TCP address any more.
+    Gone(String),
+    /// End at once, as by a pulled plug: nothing is written back.
+    Die,
+    /// As a node of a high-availability pair does: mount the disk, export it as
+    /// `/export` with the NFS server's state on it, then take up the address.
+    TakeOver {
+        /// For example `/dev/vda`.
+        device: String,
+        /// Make the file system first.
+        make: bool,
+        /// The address that clients use, with the length of its prefix.
+        address: String,
+    },
+    /// Start an application that writes no faster than it is told, and has what
+    /// it wrote synced once a second. See `synced` of [`crate::Sample`].
+    Pace {
+        /// The directory written to.
+        dir: String,
+        /// Each second.
+        kilobytes: u64,
+    },
+    /// Kill all writers, and wait until they are gone.
+    StopWriters,
+    /// Unmount.
+    Umount(String),
+    /// Stop the NFS server of the root namespace, and its programs.
+    StopServer,
+    /// End the daemon as systemd does, and report its exit code.
+    StopDaemon,
+    /// Try to unload modules and all that only they need; report what came of it.
+    Unload {
+        /// Names for `modprobe -r`.
+        modules: Vec<String>,
+        /// How long to try.
+        seconds: u64,
+    },
+    /// Report how many BPF objects the kernel holds.
+    BpfObjects,
+    /// Report whether a `statfs` of this path returns within three seconds.
+    Statfs(String),
+    /// Start the daemon a second time, on this port; report how long it took
+    /// until it was ready, and end it.
+    SecondDaemon(u16),
+    /// Look at the daemon's threads for three seconds, and report those that
+    /// were blocked in NFS.
+    Blocked,
 }
 
 /// What ends a [`Step::Watch`] before its time.

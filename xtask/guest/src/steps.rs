@@ -11,12 +11,22 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use guest::{DAEMON, Event, Step, Until};
-use rustix::mount::{MountFlags, mount};
+use rustix::{
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+    process::{Pid, Signal, kill_process},
+};
 
 use crate::{http, tell, watch::Shared};
 
+mod cpuset;
+mod daemon;
+mod disk;
+mod modules;
+mod net;
+mod pair;
 mod server;
 mod trace;
+mod writers;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
@@ -45,7 +55,7 @@ impl Player {
                 command("modprobe", &arguments)
             }
             Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
-            Step::Disk { device, at } => disk(device, at),
+            Step::Disk { device, at } => disk::make(device).and_then(|()| disk::attach(device, at)),
             Step::Hog { megabytes } => hog(*megabytes),
             Step::Serve {
                 namespaced,
@@ -57,11 +67,9 @@ impl Player {
                 dir,
                 writers,
                 megabytes,
-            } => start_writers(dir, *writers, *megabytes),
-            Step::Cpuset { mems, threads } => cpuset(mems, threads),
-            Step::LeaveCpuset => {
-                fs::write(format!("{CPUSETS}/tasks"), "0").context("leaving the cpuset")
-            }
+            } => writers::start(dir, *writers, *megabytes),
+            Step::Cpuset { mems, threads } => cpuset::enter(mems, threads),
+            Step::LeaveCpuset => cpuset::leave(),
             Step::Trace { event, task } => trace::begin(event, task),
             Step::Traced => trace::report(),
             Step::Watch { seconds, until } => {
@@ -72,7 +80,39 @@ impl Player {
             Step::WayOut { dirty_bytes } => way_out(*dirty_bytes),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
+            Step::Ip(line) => command("ip", &line.split(' ').collect::<Vec<_>>()),
+            Step::Reach(address) => net::reach(address),
+            Step::Hear(port) => net::hear(*port),
+            Step::Gone(address) => net::gone(address),
+            Step::Die => pair::die(),
+            Step::TakeOver {
+                device,
+                make,
+                address,
+            } => pair::take_over(device, *make, address),
+            Step::Pace { dir, kilobytes } => writers::pace(dir, *kilobytes),
+            Step::StopWriters => writers::stop(),
+            Step::Umount(at) => unmount(at.as_str(), UnmountFlags::empty())
+                .with_context(|| format!("unmounting {at}")),
+            Step::StopServer => server::stop(),
+            Step::StopDaemon => self.stop_daemon(),
+            Step::Unload { modules, seconds } => {
+                modules::unload(modules, Duration::from_secs(*seconds));
+                Ok(())
+            }
+            Step::BpfObjects => modules::bpf_objects(),
+            Step::Statfs(path) => daemon::statfs(path),
+            Step::SecondDaemon(port) => daemon::second(*port),
+            Step::Blocked => match &self.daemon {
+                Some(child) => daemon::blocked(child.id()),
+                None => Ok(()),
+            },
         }
+    }
+
+    fn stop_daemon(&mut self) -> Result<()> {
+        self.shared.ready.store(false, Relaxed);
+        self.daemon.take().map_or(Ok(()), daemon::stop)
     }
 
     fn start_daemon(&mut self, args: &[String]) -> Result<()> {
@@ -172,23 +212,27 @@ pub fn command(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn disk(device: &str, at: &str) -> Result<()> {
-    let start = Instant::now();
-    while !Path::new(device).exists() {
-        if start.elapsed() > Duration::from_secs(5) {
-            bail!("{device} does not appear");
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    // The host's file is all zeroes: nothing needs to be zeroed again.
-    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
-    command(
-        "mke2fs",
-        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
-    )?;
-    fs::create_dir_all(at)?;
-    mount(device, at, "ext4", MountFlags::NOATIME, None)
-        .with_context(|| format!("mounting {device} on {at}"))
+/// The living processes of this name.
+fn processes(name: &str) -> Vec<Pid> {
+    let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is = |pid: &str| {
+        // `PID (NAME) STATE …`; a zombie is gone, only nobody has asked for it.
+        let stat = stat(pid);
+        stat.contains(&format!(" ({name}) ")) && !stat.contains(&format!(" ({name}) Z "))
+    };
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|pid| is(pid))
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+fn kill(process: Pid) {
+    // That it has just gone is as good.
+    let _ = kill_process(process, Signal::KILL);
 }
 
 fn hog(megabytes: u64) -> Result<()> {
@@ -220,51 +264,6 @@ fn mount_nfs(server: &str, at: &str) -> Result<()> {
         Some(options.as_c_str()),
     )
     .with_context(|| format!("mounting {server}:/ on {at}"))
-}
-
-fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
-    for number in 0..writers {
-        Command::new("/proc/self/exe")
-            .args(["writer", &format!("{dir}/file{number}")])
-            .arg(megabytes.to_string())
-            .stdin(Stdio::null())
-            .spawn()
-            .context("starting a writer")?;
-    }
-    tell::event(Event::WritersStarted);
-    Ok(())
-}
-
-const CPUSETS: &str = "/run/cpuset";
-
-fn cpuset(mems: &str, threads: &[String]) -> Result<()> {
-    let (top, set) = (CPUSETS, "/run/cpuset/tight");
-    fs::create_dir_all(top)?;
-    mount(
-        "cpuset",
-        top,
-        "cgroup",
-        MountFlags::empty(),
-        Some(c"cpuset"),
-    )
-    .context("mounting the v1 cpuset controller")?;
-    fs::create_dir_all(set)?;
-    let cpus = fs::read_to_string(format!("{top}/cpuset.cpus"))?;
-    fs::write(format!("{set}/cpuset.cpus"), cpus)?;
-    fs::write(format!("{set}/cpuset.mems"), mems)?;
-    fs::write(format!("{set}/cpuset.mem_hardwall"), "1")?;
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if threads.iter().any(|thread| thread == name.trim()) {
-            fs::write(
-                format!("{set}/tasks"),
-                entry.file_name().to_string_lossy().as_bytes(),
-            )
-            .with_context(|| format!("moving {} into the cpuset", name.trim()))?;
-        }
-    }
-    // This thread, which starts the hog and the writers; not the watchers.
-    fs::write(format!("{set}/tasks"), "0").context("entering the cpuset")
 }
 
 fn check(args: &[String], uid: Option<u32>) -> Result<()> {

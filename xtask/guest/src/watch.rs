@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use guest::{Event, Transition};
+use guest::{Event, Loop, Transition};
 use serde::Deserialize;
 
 use crate::{counters, http, tell};
@@ -28,6 +28,11 @@ struct Verdicts {
     timeline: Vec<Transition>,
 }
 
+#[derive(Deserialize)]
+struct Loops {
+    loops: Vec<Loop>,
+}
+
 /// Start watching. Two threads: an answer of the daemon that is late must not
 /// make a sample late.
 pub fn start() -> Arc<Shared> {
@@ -41,10 +46,12 @@ pub fn start() -> Arc<Shared> {
     let watched = Arc::clone(&shared);
     thread::spawn(move || {
         let mut told: Vec<Transition> = Vec::new();
+        let mut loops = None;
         loop {
             thread::sleep(Duration::from_millis(500));
             if watched.ready.load(Relaxed) {
                 verdicts(&watched, &mut told);
+                loops_now(&mut loops);
             }
         }
     });
@@ -74,5 +81,17 @@ fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
                 "/api/v1/verdicts is not as agreed: {error}"
             )));
         }
+    }
+}
+
+/// Tell the loops, at first and whenever they change.
+fn loops_now(told: &mut Option<Vec<Loop>>) {
+    let answer = http::get("/api/v1/loops").ok();
+    let Some(answer) = answer.and_then(|body| serde_json::from_str::<Loops>(&body).ok()) else {
+        return;
+    };
+    if told.as_ref() != Some(&answer.loops) {
+        tell::event(Event::Loops(answer.loops.clone()));
+        *told = Some(answer.loops);
     }
 }

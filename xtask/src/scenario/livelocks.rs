@@ -57,6 +57,7 @@ fn netns() -> Scenario {
         disks: vec![FAST],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: Plan::default(),
         expect: Expect::Livelock,
         seconds: 150,
@@ -109,6 +110,7 @@ pub fn reclaim_congestion() -> Scenario {
             "node,nodeid=1,memdev=m1",
         ],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),

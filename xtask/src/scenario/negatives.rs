@@ -15,6 +15,7 @@ pub fn loopback_healthy() -> Scenario {
         disks: vec![FAST],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
@@ -42,6 +43,7 @@ pub fn loopback_slow_disk() -> Scenario {
         disks: vec![SLOW],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
@@ -68,6 +70,7 @@ pub fn local_slow_disk() -> Scenario {
         disks: vec![SLOW],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             modprobe(&["virtio_pci", "virtio_blk"]),
             disk(),

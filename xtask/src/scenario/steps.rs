@@ -69,3 +69,18 @@ pub fn check(args: &[&str], uid: Option<u32>) -> Step {
         uid,
     }
 }
+
+pub fn ip(line: &str) -> Step {
+    Step::Ip(line.to_owned())
+}
+
+pub fn reach(address: &str) -> Step {
+    Step::Reach(address.to_owned())
+}
+
+pub fn pace(kilobytes: u64) -> Step {
+    Step::Pace {
+        dir: "/mnt".to_owned(),
+        kilobytes,
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::{
     fs::{Mode, OFlags, open},
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 
@@ -19,7 +19,6 @@ use super::command;
 /// Export `/export`. A namespaced server answers at 10.9.0.2, and the root
 /// namespace has 10.9.0.1.
 pub fn start(namespaced: bool, threads: u32) -> Result<()> {
-    fs::create_dir_all("/var/lib/nfs")?;
     fs::write(
         "/etc/exports",
         "/export *(rw,async,no_root_squash,fsid=0,insecure,no_subtree_check)\n",
@@ -68,25 +67,58 @@ fn enter(netns: &str) -> Result<()> {
 }
 
 fn serve(threads: u32) -> Result<()> {
+    prepare("/var/lib/nfs/nfsdcld")?;
+    run(threads)
+}
+
+/// All but nfsd itself; `state` is where the names of clients are kept.
+pub fn prepare(state: &str) -> Result<()> {
+    fs::create_dir_all("/var/lib/nfs")?;
     mount("nfsd", "/proc/fs/nfsd", "nfsd", MountFlags::empty(), None)
         .context("mounting /proc/fs/nfsd")?;
-    track_clients()?;
+    track_clients(state)?;
     command("exportfs", &["-ra"])?;
-    command("rpc.mountd", &["-N", "2", "-N", "3"])?;
+    command("rpc.mountd", &["-N", "2", "-N", "3"])
+}
+
+/// Start nfsd.
+pub fn run(threads: u32) -> Result<()> {
     command("rpc.nfsd", &["-N", "3", "-V", "4.2", &threads.to_string()])
 }
+
+/// Undo all of it, in the root namespace.
+pub fn stop() -> Result<()> {
+    fs::write("/proc/fs/nfsd/threads", "0").context("stopping nfsd")?;
+    command("exportfs", &["-ua"])?;
+    command("exportfs", &["-f"])?;
+    for name in ["rpc.mountd", "nfsdcld"] {
+        let start = Instant::now();
+        while !super::processes(name).is_empty() {
+            super::processes(name).into_iter().for_each(super::kill);
+            if start.elapsed() > Duration::from_secs(5) {
+                bail!("{name} does not end");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    for at in ["/proc/fs/nfsd", PIPES] {
+        unmount(at, UnmountFlags::empty()).with_context(|| format!("unmounting {at}"))?;
+    }
+    Ok(())
+}
+
+const PIPES: &str = "/run/rpc_pipefs";
 
 /// Start nfsdcld: it knows of no client that might reclaim anything, so that
 /// nfsd leaves out its grace period. The lease stays at its 90 s: with a short
 /// one the client loses it during a stall.
-fn track_clients() -> Result<()> {
-    let pipes = "/run/rpc_pipefs";
-    fs::create_dir_all(pipes)?;
-    mount("rpc_pipefs", pipes, "rpc_pipefs", MountFlags::empty(), None)
+fn track_clients(state: &str) -> Result<()> {
+    fs::create_dir_all(PIPES)?;
+    mount("rpc_pipefs", PIPES, "rpc_pipefs", MountFlags::empty(), None)
         .context("mounting rpc_pipefs")?;
-    fs::create_dir_all("/var/lib/nfs/nfsdcld")?;
+    fs::create_dir_all(state)?;
     let child = Command::new("/usr/sbin/nfsdcld")
-        .args(["-F", "-p", pipes])
+        .args(["-F", "-p", PIPES, "-s", state])
         .stdin(Stdio::null())
         .spawn()
         .context("starting nfsdcld")?;

@@ -1,0 +1,139 @@
+//! Modules that come late, and modules that go.
+
+use guest::{Event, Fact};
+
+use super::{Fault, Judgement, Seen, void};
+
+/// Signals wait for their modules, and are attached when these are there.
+pub fn late(seen: &Seen<'_>) -> Judgement {
+    if !seen.has_daemon() {
+        return Ok("no daemon to judge".to_owned());
+    }
+    let probes = reported(seen);
+    let (Some(before), Some(after)) = (probes.first(), probes.get(1)) else {
+        return Err("the probes were not reported twice".into());
+    };
+    let (before, after) = (waiting(before), waiting(after));
+    if before.is_empty() {
+        return Err(void("no probe waited for a module"));
+    }
+    if after.is_empty() {
+        Ok(format!(
+            "{} probes waited for modules, all attached",
+            before.len()
+        ))
+    } else {
+        Err(format!("still waiting: {}", after.join(", ")).into())
+    }
+}
+
+/// Nothing of the daemon's is left behind, and nothing is lost for the next one.
+pub fn reload(seen: &Seen<'_>) -> Judgement {
+    let unloads: Vec<_> = seen
+        .0
+        .iter()
+        .filter_map(|fact| match &fact.event {
+            Event::Unloaded { modules, error } => Some((modules.join(" "), error.as_deref())),
+            _ => None,
+        })
+        .collect();
+    let [(held, first), (all, second)] = unloads.as_slice() else {
+        return Err("the modules were not unloaded twice".into());
+    };
+    if let Some(error) = second {
+        return Err(format!("{all} could not be unloaded: {error}").into());
+    }
+    let words = format!("{all} unloaded");
+    if !seen.has_daemon() {
+        return Ok(format!("{words}; no daemon to judge"));
+    }
+    let words = format!(
+        "{words}; before the daemon's end, {held}: {}",
+        first.map_or("too", |error| error.lines().last().unwrap_or(error))
+    );
+    ended(seen)?;
+    let probes = reported(seen);
+    if probes.len() != 2 {
+        return Err("the probes were not reported twice".into());
+    }
+    for (when, probes) in ["before", "after"].iter().zip(probes) {
+        let left = waiting(probes);
+        if !left.is_empty() {
+            return Err(format!("not attached {when}: {}", left.join(", ")).into());
+        }
+    }
+    let ready = |fact: &&Fact| matches!(fact.event, Event::Ready);
+    let again = seen.0.iter().rfind(ready).map_or(0, |fact| fact.ms);
+    let loops = seen.loops()?;
+    for (when, after) in [("before", false), ("after", true)] {
+        let known = loops
+            .iter()
+            .any(|(ms, loops)| (*ms > again) == after && !loops.is_empty());
+        if !known {
+            return Err(format!("{words}, but no loop was reported {when}").into());
+        }
+    }
+    Ok(format!("{words}; the loop is reported before and after"))
+}
+
+/// The daemon ended well, and the kernel holds no BPF object more than before.
+fn ended(seen: &Seen<'_>) -> Result<(), Fault> {
+    let code = seen.0.iter().find_map(|fact| match &fact.event {
+        Event::Output { what, code, .. } if what == "SIGTERM" => Some(*code),
+        _ => None,
+    });
+    if code != Some(Some(0)) {
+        return Err(format!("the daemon's exit code on SIGTERM: {code:?}").into());
+    }
+    let objects: Vec<_> = seen
+        .0
+        .iter()
+        .filter_map(|fact: &Fact| match fact.event {
+            Event::BpfObjects {
+                programs,
+                maps,
+                links,
+            } => Some([programs, maps, links]),
+            _ => None,
+        })
+        .collect();
+    match objects.as_slice() {
+        [before, after] if before == after => Ok(()),
+        [before, after] => Err(format!(
+            "BPF programs, maps, links left behind: {after:?}, at first {before:?}"
+        )
+        .into()),
+        _ => Err("BPF objects were not counted twice".into()),
+    }
+}
+
+fn reported<'a>(seen: &Seen<'a>) -> Vec<&'a serde_json::Value> {
+    seen.0
+        .iter()
+        .filter_map(|fact| match &fact.event {
+            Event::Probes(value) => Some(value),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Signals that wait for a module, or that cannot do without one and are not
+/// attached. What a kernel does not have at all is neither.
+fn waiting(probes: &serde_json::Value) -> Vec<String> {
+    let signals = probes.get("signals").and_then(serde_json::Value::as_array);
+    let word = |signal: &serde_json::Value, name: &str| {
+        let value = signal.get(name).and_then(serde_json::Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    signals
+        .into_iter()
+        .flatten()
+        .filter(|signal| word(signal, "state") == "unavailable")
+        .filter(|signal| {
+            let name = word(signal, "signal");
+            ["nfs_client_writes", "nfs_client_commits", "nfsd_writes"].contains(&name.as_str())
+                || word(signal, "reason").contains("is not loaded")
+        })
+        .map(|signal| format!("{} ({})", word(signal, "signal"), word(signal, "reason")))
+        .collect()
+}

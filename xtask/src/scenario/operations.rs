@@ -1,0 +1,104 @@
+//! What operators meet: a dead server, modules that must go.
+
+use guest::{Step, Until};
+
+use super::steps::{
+    check, daemon, disk, fetch, ip, load, modprobe, mount, nfs_modules, pace, plan, serve, watch,
+};
+use super::{Expect, FAST, Scenario};
+use crate::kernels;
+
+pub fn hung_server() -> Scenario {
+    let statfs = || Step::Statfs("/mnt".to_owned());
+    let ask = || {
+        [
+            check(&["check"], None),
+            Step::SecondDaemon(9747),
+            fetch("/metrics", &["throttle_loop"]),
+            fetch("/api/v1/loops", &[]),
+        ]
+    };
+    let mut steps = vec![
+        nfs_modules(),
+        disk(),
+        serve(true, 8),
+        mount("10.9.0.2"),
+        daemon(),
+        pace(500),
+        statfs(),
+    ];
+    // Once before, to know how long it takes on this host.
+    steps.extend(ask());
+    steps.extend([
+        // Dirty data that will never be written.
+        load("/mnt", 150),
+        Step::Watch {
+            seconds: 1,
+            until: Until::Over,
+        },
+        ip("link set v0 down"),
+        watch(5, Until::Over),
+        statfs(),
+    ]);
+    steps.extend(ask());
+    steps.extend([Step::Blocked, watch(12, Until::Over)]);
+    Scenario {
+        name: "hung-server",
+        about: "the server is cut off, its mount hangs: the daemon and `check` must not",
+        kernels: kernels::ALL,
+        megabytes: 1024,
+        disks: vec![FAST],
+        qemu: &[],
+        cmdline: "",
+        plan: plan(steps),
+        peer: None,
+        expect: Expect::HungServer,
+        seconds: 150,
+        load: 60,
+    }
+}
+
+pub fn modules_reload() -> Scenario {
+    let unload = |modules: &[&str], seconds| Step::Unload {
+        modules: modules.iter().map(|&name| name.to_owned()).collect(),
+        seconds,
+    };
+    let begin = || {
+        [
+            serve(false, 8),
+            mount("127.0.0.1"),
+            pace(1_000),
+            watch(5, Until::Over),
+            Step::Probes,
+        ]
+    };
+    let mut steps = vec![nfs_modules(), disk(), Step::BpfObjects, daemon()];
+    steps.extend(begin());
+    steps.extend([
+        Step::StopWriters,
+        Step::Umount("/mnt".to_owned()),
+        Step::StopServer,
+        // In use: the daemon's tracepoints hold it.
+        unload(&["nfsd"], 0),
+        Step::StopDaemon,
+        Step::BpfObjects,
+        unload(&["nfsd", "nfsv4", "nfs"], 10),
+        modprobe(&["nfs", "nfsv4", "nfsd"]),
+        daemon(),
+    ]);
+    steps.extend(begin());
+    Scenario {
+        name: "modules-reload",
+        about: "stop the daemon, unload nfs and nfsd, load them, start it: all is seen again",
+        kernels: kernels::ALL,
+        megabytes: 512,
+        disks: vec![FAST],
+        qemu: &[],
+        cmdline: "",
+        plan: plan(steps),
+        peer: None,
+        expect: Expect::ModulesReload,
+        seconds: 150,
+        load: 60,
+    }
+}
