@@ -9,6 +9,7 @@ use crate::{
     scenario::{Expect, Scenario},
 };
 
+mod congestion;
 mod modules;
 mod operations;
 mod pairs;
@@ -92,6 +93,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::NoLoop { at_least } => pairs::no_loop(&seen, &Seen(&outcome.peer), *at_least),
         Expect::Failover => pairs::failover(&seen),
         Expect::HungServer => operations::hung_server(&seen),
+        Expect::Congestion => congestion::judge(&seen),
         Expect::ModulesReload => modules::reload(&seen),
     }
 }

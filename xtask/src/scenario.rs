@@ -110,6 +110,8 @@ pub enum Expect {
     /// The modules can be unloaded once the daemon is stopped, and it sees all
     /// again when both are back.
     ModulesReload,
+    /// The gauge of congestion follows the kernel's flag, up and down.
+    Congestion,
 }
 
 const FAST: Disk = Disk {
@@ -152,6 +154,7 @@ pub fn all() -> Vec<Scenario> {
         pairs::loop_failover(),
         operations::hung_server(),
         operations::modules_reload(),
+        operations::bdi_congested(),
     ]
 }
 

@@ -97,6 +97,13 @@ pub enum Event {
     },
     /// The daemon's threads that were seen blocked in NFS, with their stacks.
     Blocked(Vec<String>),
+    /// Whether an NFS mount is congested.
+    Congestion {
+        /// By the kernel's own flag.
+        kernel: bool,
+        /// By the daemon's gauge; none where it has none.
+        daemon: Option<bool>,
+    },
     /// The daemon ended though nobody asked it to.
     DaemonDied {
         /// How, in words.
@@ -160,7 +167,7 @@ impl Transition {
 pub struct Loop {
     /// Its name.
     #[serde(rename = "loop")]
-    pub of: String,
+    pub name: String,
     /// The BDI of the NFS mount.
     pub client_bdi: String,
     /// The server's name.

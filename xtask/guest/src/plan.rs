@@ -109,8 +109,8 @@ pub enum Step {
         /// Only lines that begin with one of these; all lines if there is none.
         lines: Vec<String>,
     },
-    /// Run `ip` with these arguments.
-    Ip(String),
+    /// Run programs, one after the other: lines of words, without a shell.
+    Run(Vec<String>),
     /// Wait until something listens at this TCP address.
     Reach(String),
     /// Listen on this TCP port until someone has connected: where one guest's
@@ -160,6 +160,9 @@ pub enum Step {
     /// Start the daemon a second time, on this port; report how long it took
     /// until it was ready, and end it.
     SecondDaemon(u16),
+    /// Tell the kernel's flag of congestion of the NFS mount there, twice a second
+    /// from now on, and what the daemon says.
+    WatchCongestion(String),
     /// Look at the daemon's threads for three seconds, and report those that
     /// were blocked in NFS.
     Blocked,

@@ -18,15 +18,15 @@ use rustix::{
 
 use crate::{http, tell, watch::Shared};
 
+mod congestion;
 mod cpuset;
 mod daemon;
-mod disk;
 mod modules;
 mod net;
+mod pace;
 mod pair;
 mod server;
 mod trace;
-mod writers;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
@@ -55,7 +55,7 @@ impl Player {
                 command("modprobe", &arguments)
             }
             Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
-            Step::Disk { device, at } => disk::make(device).and_then(|()| disk::attach(device, at)),
+            Step::Disk { device, at } => disk(device, at),
             Step::Hog { megabytes } => hog(*megabytes),
             Step::Serve {
                 namespaced,
@@ -67,7 +67,7 @@ impl Player {
                 dir,
                 writers,
                 megabytes,
-            } => writers::start(dir, *writers, *megabytes),
+            } => start_writers(dir, *writers, *megabytes),
             Step::Cpuset { mems, threads } => cpuset::enter(mems, threads),
             Step::LeaveCpuset => cpuset::leave(),
             Step::Trace { event, task } => trace::begin(event, task),
@@ -80,7 +80,7 @@ impl Player {
             Step::WayOut { dirty_bytes } => way_out(*dirty_bytes),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
-            Step::Ip(line) => command("ip", &line.split(' ').collect::<Vec<_>>()),
+            Step::Run(lines) => run(lines),
             Step::Reach(address) => net::reach(address),
             Step::Hear(port) => net::hear(*port),
             Step::Gone(address) => net::gone(address),
@@ -90,8 +90,8 @@ impl Player {
                 make,
                 address,
             } => pair::take_over(device, *make, address),
-            Step::Pace { dir, kilobytes } => writers::pace(dir, *kilobytes),
-            Step::StopWriters => writers::stop(),
+            Step::Pace { dir, kilobytes } => pace::start(dir, *kilobytes),
+            Step::StopWriters => pace::stop(),
             Step::Umount(at) => unmount(at.as_str(), UnmountFlags::empty())
                 .with_context(|| format!("unmounting {at}")),
             Step::StopServer => server::stop(),
@@ -103,6 +103,7 @@ impl Player {
             Step::BpfObjects => modules::bpf_objects(),
             Step::Statfs(path) => daemon::statfs(path),
             Step::SecondDaemon(port) => daemon::second(*port),
+            Step::WatchCongestion(at) => congestion::watch(at),
             Step::Blocked => match &self.daemon {
                 Some(child) => daemon::blocked(child.id()),
                 None => Ok(()),
@@ -212,6 +213,15 @@ pub fn command(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+fn run(lines: &[String]) -> Result<()> {
+    for line in lines {
+        let mut words = line.split_whitespace();
+        let program = words.next().context("an empty line")?;
+        command(program, &words.collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
 /// The living processes of this name.
 fn processes(name: &str) -> Vec<Pid> {
     let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -233,6 +243,25 @@ fn processes(name: &str) -> Vec<Pid> {
 fn kill(process: Pid) {
     // That it has just gone is as good.
     let _ = kill_process(process, Signal::KILL);
+}
+
+fn disk(device: &str, at: &str) -> Result<()> {
+    let start = Instant::now();
+    while !Path::new(device).exists() {
+        if start.elapsed() > Duration::from_secs(5) {
+            bail!("{device} does not appear");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The host's file is all zeroes: nothing needs to be zeroed again.
+    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
+    command(
+        "mke2fs",
+        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
+    )?;
+    fs::create_dir_all(at)?;
+    mount(device, at, "ext4", MountFlags::NOATIME, None)
+        .with_context(|| format!("mounting {device} on {at}"))
 }
 
 fn hog(megabytes: u64) -> Result<()> {
@@ -264,6 +293,19 @@ fn mount_nfs(server: &str, at: &str) -> Result<()> {
         Some(options.as_c_str()),
     )
     .with_context(|| format!("mounting {server}:/ on {at}"))
+}
+
+fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
+    for number in 0..writers {
+        Command::new("/proc/self/exe")
+            .args(["writer", &format!("{dir}/file{number}")])
+            .arg(megabytes.to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting a writer")?;
+    }
+    tell::event(Event::WritersStarted);
+    Ok(())
 }
 
 fn check(args: &[String], uid: Option<u32>) -> Result<()> {

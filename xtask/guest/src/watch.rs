@@ -52,6 +52,9 @@ pub fn start() -> Arc<Shared> {
             if watched.ready.load(Relaxed) {
                 verdicts(&watched, &mut told);
                 loops_now(&mut loops);
+            } else {
+                // The next daemon is heard anew.
+                loops = None;
             }
         }
     });

@@ -137,3 +137,92 @@ fn waiting(probes: &serde_json::Value) -> Vec<String> {
         .map(|signal| format!("{} ({})", word(signal, "signal"), word(signal, "reason")))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use guest::Loop;
+    use serde_json::json;
+
+    use super::*;
+
+    struct Play {
+        code: i32,
+        left: usize,
+        error: Option<&'static str>,
+        /// What the signals say when the second daemon runs.
+        state: &'static str,
+        loop_again: bool,
+    }
+
+    const WELL: Play = Play {
+        code: 0,
+        left: 0,
+        error: None,
+        state: "attached",
+        loop_again: true,
+    };
+
+    fn played(play: &Play) -> Judgement {
+        let unloaded = |modules: &str, error: Option<&str>| Event::Unloaded {
+            modules: vec![modules.to_owned()],
+            error: error.map(str::to_owned),
+        };
+        let probes = |state| {
+            let signal = json!({"signal": "nfsd_writes", "state": state, "reason": "gone"});
+            Event::Probes(json!({ "signals": [signal] }))
+        };
+        let objects = |programs| Event::BpfObjects {
+            programs,
+            maps: 0,
+            links: 0,
+        };
+        let loops = |any| Event::Loops(if any { vec![Loop::default()] } else { vec![] });
+        let stopped = Event::Output {
+            what: "SIGTERM".to_owned(),
+            code: Some(play.code),
+            text: String::new(),
+        };
+        let events = [
+            objects(0),
+            Event::Ready,
+            loops(true),
+            probes("attached"),
+            unloaded("nfsd", Some("Module nfsd is in use.")),
+            stopped,
+            objects(play.left),
+            unloaded("nfs", play.error),
+            Event::Ready,
+            loops(play.loop_again),
+            probes(play.state),
+        ];
+        let facts: Vec<_> = (0..)
+            .zip(events)
+            .map(|(ms, event)| Fact { ms, event })
+            .collect();
+        reload(&Seen(&facts))
+    }
+
+    #[test]
+    fn a_reload_is_right_if_nothing_is_left_and_nothing_is_lost() {
+        assert!(played(&WELL).is_ok());
+        let wrong = [
+            Play { code: 1, ..WELL },
+            Play { left: 1, ..WELL },
+            Play {
+                error: Some("in use"),
+                ..WELL
+            },
+            Play {
+                state: "unavailable",
+                ..WELL
+            },
+            Play {
+                loop_again: false,
+                ..WELL
+            },
+        ];
+        for play in &wrong {
+            assert!(played(play).is_err());
+        }
+    }
+}

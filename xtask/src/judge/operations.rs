@@ -108,3 +108,113 @@ fn took(seen: &Seen<'_>) -> Took {
     }
     took
 }
+
+#[cfg(test)]
+mod tests {
+    use guest::Fact;
+
+    use super::*;
+
+    struct Play {
+        check_ms: u64,
+        code: i32,
+        ready_ms: u64,
+        answer_ms: u64,
+        hangs: bool,
+        blocked: Vec<String>,
+    }
+
+    const WELL: Play = Play {
+        check_ms: 2_500,
+        code: 0,
+        ready_ms: 2_500,
+        answer_ms: 900,
+        hangs: true,
+        blocked: Vec::new(),
+    };
+
+    fn asked(from: u64, play: &Play) -> Vec<Fact> {
+        let served = |path: &str, ms| Event::Served {
+            path: path.to_owned(),
+            ms,
+            text: String::new(),
+        };
+        let check = Event::Output {
+            what: "check".to_owned(),
+            code: Some(play.code),
+            text: String::new(),
+        };
+        [
+            (from, Event::Step("check".to_owned())),
+            (from + play.check_ms, check),
+            (from + 10_000, served("/-/ready", play.ready_ms)),
+            (from + 10_100, served("/metrics", play.answer_ms)),
+            (from + 10_200, served("/api/v1/loops", play.answer_ms)),
+        ]
+        .map(|(ms, event)| Fact { ms, event })
+        .into()
+    }
+
+    /// Before the cut all takes two seconds; then as given.
+    fn hung(play: &Play) -> Judgement {
+        let statfs = |ms, returned| Fact {
+            ms,
+            event: Event::Statfs {
+                path: "/mnt".to_owned(),
+                returned,
+            },
+        };
+        let usual = Play {
+            check_ms: 2_000,
+            ready_ms: 2_000,
+            ..WELL
+        };
+        let mut facts = vec![statfs(1_000, true)];
+        facts.extend(asked(2_000, &usual));
+        facts.push(statfs(20_000, !play.hangs));
+        facts.extend(asked(21_000, play));
+        facts.push(Fact {
+            ms: 40_000,
+            event: Event::Blocked(play.blocked.clone()),
+        });
+        hung_server(&Seen(&facts))
+    }
+
+    #[test]
+    fn answers_beside_a_dead_mount_are_right_if_they_are_as_fast_as_before() {
+        assert!(hung(&WELL).is_ok());
+        let slow = [
+            Play {
+                check_ms: 3_100,
+                ..WELL
+            },
+            Play {
+                ready_ms: 3_100,
+                ..WELL
+            },
+            Play {
+                answer_ms: 1_000,
+                ..WELL
+            },
+        ];
+        for play in &slow {
+            assert!(hung(play).is_err());
+        }
+    }
+
+    #[test]
+    fn another_exit_code_or_a_blocked_thread_is_wrong() {
+        assert!(hung(&Play { code: 1, ..WELL }).is_err());
+        let blocked = vec!["7 (sampler): nfs_wait".to_owned()];
+        assert!(hung(&Play { blocked, ..WELL }).is_err());
+    }
+
+    #[test]
+    fn a_mount_that_does_not_hang_proves_nothing() {
+        let play = Play {
+            hangs: false,
+            ..WELL
+        };
+        assert!(matches!(hung(&play), Err(Fault::Void(_))));
+    }
+}

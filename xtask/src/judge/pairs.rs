@@ -93,3 +93,134 @@ fn is_whole(found: &Loop, disk: &str) -> bool {
         && found.server_bdi.as_deref() == Some(disk)
         && found.became_own_client
 }
+
+#[cfg(test)]
+mod tests {
+    use guest::{Fact, Transition};
+
+    use super::*;
+    use crate::judge::Fault;
+
+    fn fact(ms: u64, event: Event) -> Fact {
+        Fact { ms, event }
+    }
+
+    fn sample(ms: u64, acked: u64, synced: u64) -> Fact {
+        let sample = Sample {
+            acked,
+            synced,
+            ..Sample::default()
+        };
+        fact(ms, Event::Sample(sample))
+    }
+
+    fn verdict(ms: u64) -> Fact {
+        fact(
+            ms,
+            Event::Verdict(Transition {
+                monotonic_ms: ms,
+                of: "0:29-nfsd".to_owned(),
+                signature: "dirty-throttle".to_owned(),
+                from: "suspected".to_owned(),
+                to: "livelock".to_owned(),
+                reason: String::new(),
+            }),
+        )
+    }
+
+    fn whole() -> Loop {
+        Loop {
+            name: "0:29-nfsd".to_owned(),
+            client_bdi: "0:29".to_owned(),
+            server: "nfsd".to_owned(),
+            server_bdi: Some("254:0".to_owned()),
+            proof: "xid".to_owned(),
+            scope: "same-netns".to_owned(),
+            became_own_client: true,
+        }
+    }
+
+    /// Written until 20 s, server from 25 s on, written again from 29 s on.
+    fn over(extra: impl IntoIterator<Item = Fact>) -> Judgement {
+        let bdi = "254:0".to_owned();
+        let mut facts = vec![
+            fact(10_000, Event::Loops(Vec::new())),
+            sample(20_000, 5_000, 5_000),
+            fact(25_000, Event::TookOver { bdi }),
+            sample(26_000, 5_000, 5_000),
+            sample(29_000, 6_000, 5_000),
+            sample(30_000, 7_000, 6_000),
+        ];
+        facts.extend(extra);
+        facts.sort_by_key(|fact| fact.ms);
+        failover(&Seen(&facts))
+    }
+
+    #[test]
+    fn a_loop_told_within_five_seconds_of_the_first_write_is_right() {
+        assert!(over([fact(33_000, Event::Loops(vec![whole()]))]).is_ok());
+        assert!(over([fact(28_500, Event::Loops(vec![whole()]))]).is_ok());
+    }
+
+    #[test]
+    fn a_loop_told_too_late_too_early_or_never_is_wrong() {
+        assert!(over([fact(35_000, Event::Loops(vec![whole()]))]).is_err());
+        assert!(over([fact(15_000, Event::Loops(vec![whole()]))]).is_err());
+        assert!(over([]).is_err());
+    }
+
+    #[test]
+    fn a_loop_told_by_halves_is_wrong() {
+        let half = |change: fn(&mut Loop)| {
+            let mut found = whole();
+            change(&mut found);
+            over([fact(30_000, Event::Loops(vec![found]))])
+        };
+        assert!(half(|_| {}).is_ok());
+        assert!(half(|found| found.became_own_client = false).is_err());
+        assert!(half(|found| found.server_bdi = None).is_err());
+        assert!(half(|found| found.proof = "address".to_owned()).is_err());
+        assert!(half(|found| found.scope = "unknown".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_verdict_on_a_pair_that_goes_on_is_wrong() {
+        let told = fact(30_000, Event::Loops(vec![whole()]));
+        assert!(over([told, verdict(33_000)]).is_err());
+    }
+
+    #[test]
+    fn a_takeover_after_which_nobody_writes_proves_nothing() {
+        let bdi = "254:0".to_owned();
+        let facts = [
+            sample(20_000, 5_000, 5_000),
+            fact(25_000, Event::TookOver { bdi }),
+            sample(30_000, 5_000, 5_000),
+        ];
+        assert!(matches!(failover(&Seen(&facts)), Err(Fault::Void(_))));
+    }
+
+    fn apart(back: u64, extra: Fact) -> Judgement {
+        let own = [
+            fact(1_000, Event::Loops(Vec::new())),
+            sample(2_000, 9_000, 0),
+            extra,
+        ];
+        no_loop(&Seen(&own), &Seen(&[sample(2_000, back, 0)]), 5_000)
+    }
+
+    #[test]
+    fn two_nodes_that_serve_each_other_are_no_loop() {
+        let idle = || sample(3_000, 9_000, 0);
+        assert!(apart(9_000, idle()).is_ok());
+        assert!(matches!(apart(1_000, idle()), Err(Fault::Void(_))));
+        assert!(apart(9_000, fact(3_000, Event::Loops(vec![whole()]))).is_err());
+        assert!(apart(9_000, verdict(3_000)).is_err());
+    }
+
+    #[test]
+    fn a_daemon_that_serves_no_loops_at_all_is_wrong() {
+        let own = [sample(2_000, 9_000, 0)];
+        assert!(no_loop(&Seen(&own), &Seen(&own), 5_000).is_err());
+    }
+}

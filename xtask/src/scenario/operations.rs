@@ -3,9 +3,9 @@
 use guest::{Step, Until};
 
 use super::steps::{
-    check, daemon, disk, fetch, ip, load, modprobe, mount, nfs_modules, pace, plan, serve, watch,
+    check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, pace, plan, run, serve, watch,
 };
-use super::{Expect, FAST, Scenario};
+use super::{Expect, FAST, SLOW, Scenario};
 use crate::kernels;
 
 pub fn hung_server() -> Scenario {
@@ -36,7 +36,7 @@ pub fn hung_server() -> Scenario {
             seconds: 1,
             until: Until::Over,
         },
-        ip("link set v0 down"),
+        run(&["ip link set v0 down"]),
         watch(5, Until::Over),
         statfs(),
     ]);
@@ -100,5 +100,41 @@ pub fn modules_reload() -> Scenario {
         expect: Expect::ModulesReload,
         seconds: 150,
         load: 60,
+    }
+}
+
+pub fn bdi_congested() -> Scenario {
+    let set = |path: &str, value: &str| Step::Set {
+        path: path.to_owned(),
+        value: value.to_owned(),
+    };
+    Scenario {
+        name: "bdi-congested",
+        about: "a slow disk behind 127.0.0.1: the gauge of congestion follows the kernel's flag",
+        kernels: kernels::ALL,
+        megabytes: 512,
+        disks: vec![SLOW],
+        qemu: &[],
+        cmdline: "",
+        plan: plan([
+            nfs_modules(),
+            disk(),
+            // So little that all is written soon after the writers' end.
+            set("/proc/sys/vm/dirty_bytes", "30000000"),
+            set("/proc/sys/fs/nfs/nfs_congestion_kb", "4096"),
+            serve(false, 8),
+            mount("127.0.0.1"),
+            daemon(),
+            Step::WatchCongestion("/mnt".to_owned()),
+            watch(4, Until::Over),
+            load("/mnt", 150),
+            watch(15, Until::Over),
+            Step::StopWriters,
+            watch(20, Until::Over),
+        ]),
+        peer: None,
+        expect: Expect::Congestion,
+        seconds: 150,
+        load: 40,
     }
 }

@@ -3,7 +3,7 @@
 use guest::{Plan, Step, Until};
 
 use super::steps::{
-    daemon, disk, ip, load, modprobe, mount, nfs_modules, pace, plan, reach, serve, watch,
+    daemon, disk, load, modprobe, mount, nfs_modules, pace, plan, reach, run, serve, watch,
 };
 use super::{Expect, FAST, Peer, SHARED, Scenario};
 use crate::kernels;
@@ -39,7 +39,7 @@ pub fn loop_remote() -> Scenario {
 /// one node does.
 fn remote_plan(own: &str, other: &str, is_judged: bool) -> Plan {
     let mut steps = vec![nfs_modules(), modprobe(&["virtio_net"])];
-    steps.extend(address(own));
+    steps.push(address(own));
     steps.extend([
         disk(),
         serve(false, 8),
@@ -59,7 +59,7 @@ fn remote_plan(own: &str, other: &str, is_judged: bool) -> Plan {
 
 pub fn loop_failover() -> Scenario {
     let mut first = vec![nfs_modules(), modprobe(&["virtio_net"])];
-    first.extend(address("10.7.0.1"));
+    first.push(address("10.7.0.1"));
     first.extend([
         take_over(true),
         // The client says when it has written enough.
@@ -67,17 +67,17 @@ pub fn loop_failover() -> Scenario {
         Step::Die,
     ]);
     let mut second = vec![nfs_modules(), modprobe(&["virtio_net"])];
-    second.extend(address("10.7.0.2"));
+    second.push(address("10.7.0.2"));
     second.extend([
         reach("10.7.0.100:2049"),
         mount("10.7.0.100"),
         daemon(),
         pace(1_000),
-        watch(10, Until::Over),
+        watch(6, Until::Over),
         reach("10.7.0.1:7000"),
         Step::Gone("10.7.0.1:2049".to_owned()),
         take_over(false),
-        watch(30, Until::Over),
+        watch(18, Until::Over),
     ]);
     Scenario {
         name: "loop-failover",
@@ -102,11 +102,11 @@ pub fn loop_failover() -> Scenario {
     }
 }
 
-fn address(own: &str) -> [Step; 2] {
-    [
-        ip(&format!("addr add {own}/24 dev eth0")),
-        ip("link set eth0 up"),
-    ]
+fn address(own: &str) -> Step {
+    run(&[
+        &format!("ip addr add {own}/24 dev eth0"),
+        "ip link set eth0 up",
+    ])
 }
 
 fn take_over(make: bool) -> Step {

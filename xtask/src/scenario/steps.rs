@@ -70,8 +70,8 @@ pub fn check(args: &[&str], uid: Option<u32>) -> Step {
     }
 }
 
-pub fn ip(line: &str) -> Step {
-    Step::Ip(line.to_owned())
+pub fn run(lines: &[&str]) -> Step {
+    Step::Run(lines.iter().map(|&line| line.to_owned()).collect())
 }
 
 pub fn reach(address: &str) -> Step {

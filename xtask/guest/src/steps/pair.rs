@@ -4,8 +4,9 @@ use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use guest::Event;
+use rustix::mount::{MountFlags, mount};
 
-use super::{command, disk, server};
+use super::{command, server};
 use crate::tell;
 
 /// Long enough for the client to reclaim what it holds; cut short by nfsd as
@@ -16,9 +17,12 @@ const GRACE_SECONDS: &str = "15";
 /// that find nobody listening there would wait before they ask again.
 pub fn take_over(device: &str, make: bool, address: &str) -> Result<()> {
     if make {
-        disk::make(device)?;
+        super::disk(device, "/export")?;
+    } else {
+        // The journal is replayed.
+        mount(device, "/export", "ext4", MountFlags::NOATIME, None)
+            .with_context(|| format!("mounting {device}"))?;
     }
-    disk::attach(device, "/export")?;
     // Synced, unlike in other scenarios: what is acknowledged must survive.
     // The same fsid makes the same file handles.
     fs::write(

@@ -1,4 +1,4 @@
-//! Processes that write, and their end.
+//! Applications that keep to a pace, and the end of all writers.
 
 use std::{
     fs,
@@ -13,28 +13,14 @@ use guest::Event;
 use super::{kill, processes};
 use crate::tell;
 
-/// Start endless writers.
-pub fn start(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
-    for number in 0..writers {
-        spawn("writer", &format!("{dir}/file{number}"), megabytes)?;
-    }
-    tell::event(Event::WritersStarted);
-    Ok(())
-}
-
-/// Start one that keeps to a pace.
-pub fn pace(dir: &str, kilobytes: u64) -> Result<()> {
-    spawn("pacer", &format!("{dir}/paced"), kilobytes)?;
-    tell::event(Event::WritersStarted);
-    Ok(())
-}
-
-fn spawn(word: &str, path: &str, amount: u64) -> Result<()> {
+/// Start one.
+pub fn start(dir: &str, kilobytes: u64) -> Result<()> {
     Command::new("/proc/self/exe")
-        .args([word, path, &amount.to_string()])
+        .args(["pacer", &format!("{dir}/paced"), &kilobytes.to_string()])
         .stdin(Stdio::null())
         .spawn()
         .context("starting a writer")?;
+    tell::event(Event::WritersStarted);
     Ok(())
 }
 
