@@ -1,6 +1,6 @@
 //! What people read.
 
-use guest::{Event, Fact, Sample};
+use guest::{Event, Fact, Mounted, Sample};
 
 use crate::{
     judge::Judgement,
@@ -66,6 +66,19 @@ fn live(fact: &Fact) {
         Event::Step(words) => println!("{at}  . {words}"),
         Event::NoDaemon => println!("{at}  no daemon in this image"),
         Event::Ready => println!("{at}  the daemon is ready"),
+        Event::Mounted(mounted) => {
+            let Mounted {
+                at: point,
+                source,
+                device,
+                bdis,
+            } = mounted;
+            println!("{at}  {source} on {point} is {device}, new BDIs: {bdis:?}");
+        }
+        Event::FirstWrite { dir } => println!("{at}  the first write in {dir}"),
+        Event::Written => println!("{at}  all is written"),
+        Event::Counted(counts) => println!("{at}  {counts:?}"),
+        Event::Loop(entry) => println!("{at}  LOOP {entry:?}"),
         Event::WritersStarted => println!("{at}  the writers begin"),
         Event::Sample(sample) => {
             let mb = |bytes: u64| bytes as f64 / 1e6;

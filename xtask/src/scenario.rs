@@ -9,7 +9,7 @@ mod steps;
 use anyhow::{Context as _, Result};
 use guest::Plan;
 
-use crate::kernels::Kernel;
+use crate::{kernels::Kernel, parts::Parts};
 
 /// A machine, what happens on it, and what is right to say about it.
 pub struct Scenario {
@@ -36,6 +36,13 @@ pub struct Scenario {
     /// How much of one host processor it keeps busy, in percent, emulated: the
     /// matrix runs no more at a time than leave each guest its time.
     pub load: usize,
+}
+
+impl Scenario {
+    /// What its image must have beside what every image has.
+    pub fn parts(&self) -> Parts {
+        Parts::default().with(&self.plan)
+    }
 }
 
 /// A disk of 4 GiB, of which only what is written takes space.

@@ -1,5 +1,7 @@
 //! Facts: what a guest saw. No judgement; that is the host's.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Something that was seen, and when.
@@ -25,6 +27,19 @@ pub enum Event {
     NoDaemon,
     /// The daemon answered that it is ready.
     Ready,
+    /// A file system was mounted.
+    Mounted(Mounted),
+    /// A writer that takes its time is about to send its first bytes.
+    FirstWrite {
+        /// The directory written to.
+        dir: String,
+    },
+    /// All writers that take their time have ended.
+    Written,
+    /// What the kernel counted.
+    Counted(Counts),
+    /// A loop that the daemon reports, when it is new or something about it is.
+    Loop(Loop),
     /// The writers have been started.
     WritersStarted,
     /// The counters, twice a second.
@@ -116,4 +131,60 @@ impl Transition {
     pub fn confirms(&self) -> bool {
         matches!(self.to.as_str(), "livelock" | "deadlock")
     }
+}
+
+/// What the guest itself knows of a file system that it mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// The mount point.
+    pub at: String,
+    /// What was mounted.
+    pub source: String,
+    /// `major:minor`, from its mountinfo.
+    pub device: String,
+    /// Names of the BDIs that came up with it.
+    pub bdis: Vec<String>,
+}
+
+/// What the kernel counted of the bytes of NFS since boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// By `major:minor` of an NFS mount: `serverwritebytes` of mountstats, the
+    /// bytes of data that servers took. The bytes of the `WRITE:` line would
+    /// not do: the headers of the calls are among them.
+    pub clients: BTreeMap<String, u64>,
+    /// What nfsd wrote, from the `io` line of `/proc/net/rpc/nfsd`: of all
+    /// servers up to Linux 6.8, from then on of the busiest one.
+    pub nfsd: u64,
+}
+
+/// An entry of `/api/v1/loops`: what of it is judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loop {
+    /// Its name.
+    #[serde(rename = "loop")]
+    pub name: String,
+    /// BDI of the NFS mount.
+    pub client_bdi: String,
+    /// The server's program.
+    pub server: String,
+    /// BDI that the server writes to.
+    pub server_bdi: Option<String>,
+    /// How the daemon knows.
+    pub proof: String,
+    /// Whether client and server share a network namespace.
+    pub scope: String,
+    /// Where the NFS mount is seen.
+    pub mounts: Vec<LoopMount>,
+}
+
+/// A mount of a [`Loop`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoopMount {
+    /// In its own mount namespace.
+    pub mount_point: String,
+    /// As in mountinfo.
+    pub source: String,
 }

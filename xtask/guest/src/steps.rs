@@ -13,15 +13,26 @@ use anyhow::{Context as _, Result, bail};
 use guest::{DAEMON, Event, Step, Until};
 use rustix::mount::{MountFlags, mount};
 
-use crate::{http, tell, watch::Shared};
+use crate::{counters, http, tell, watch::Shared};
 
+mod client;
+mod disk;
+mod ganesha;
+mod pod;
 mod server;
 mod trace;
+mod writers;
+
+use pod::Pods;
+pub use pod::be_pod;
+use writers::Writers;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
     shared: Arc<Shared>,
     daemon: Option<Child>,
+    pods: Pods,
+    writers: Writers,
 }
 
 impl Player {
@@ -33,6 +44,8 @@ impl Player {
         Self {
             shared,
             daemon: None,
+            pods: Pods::default(),
+            writers: Writers::default(),
         }
     }
 
@@ -45,19 +58,46 @@ impl Player {
                 command("modprobe", &arguments)
             }
             Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
-            Step::Disk { device, at } => disk(device, at),
+            Step::Run(lines) => run(lines),
+            Step::Pod(name) => self.pods.make(name),
+            Step::Disk { kind, device, at } => disk::mount_new(*kind, device, at),
             Step::Hog { megabytes } => hog(*megabytes),
             Step::Serve {
-                namespaced,
+                pod,
                 threads,
-            } => server::start(*namespaced, *threads),
-            Step::Mount { server, at } => mount_nfs(server, at),
+                exports,
+                v3,
+            } => self
+                .pods
+                .inside(pod.as_deref(), || server::start(*threads, exports, *v3)),
+            Step::Ganesha { pod, path } => {
+                self.pods.inside(pod.as_deref(), || ganesha::start(path))
+            }
+            Step::Mount {
+                pod,
+                server,
+                path,
+                at,
+                version,
+                options,
+            } => self.pods.inside(pod.as_deref(), || {
+                client::mount_nfs(server, path, at, version, options)
+            }),
             Step::Daemon { args } => self.start_daemon(args),
             Step::Load {
                 dir,
                 writers,
                 megabytes,
-            } => start_writers(dir, *writers, *megabytes),
+            } => writers::start_endless(dir, *writers, *megabytes),
+            Step::Write { pod, dir, seconds } => {
+                self.writers
+                    .start(&self.pods, pod.as_deref(), dir, *seconds)
+            }
+            Step::Written => self.writers.wait(),
+            Step::Count => {
+                tell::event(Event::Counted(counters::of_nfs(&self.pods.pids())));
+                Ok(())
+            }
             Step::Cpuset { mems, threads } => cpuset(mems, threads),
             Step::LeaveCpuset => {
                 fs::write(format!("{CPUSETS}/tasks"), "0").context("leaving the cpuset")
@@ -172,23 +212,13 @@ pub fn command(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn disk(device: &str, at: &str) -> Result<()> {
-    let start = Instant::now();
-    while !Path::new(device).exists() {
-        if start.elapsed() > Duration::from_secs(5) {
-            bail!("{device} does not appear");
-        }
-        thread::sleep(Duration::from_millis(20));
+fn run(lines: &[String]) -> Result<()> {
+    for line in lines {
+        let mut words = line.split_whitespace();
+        let program = words.next().context("an empty line")?;
+        command(program, &words.collect::<Vec<_>>())?;
     }
-    // The host's file is all zeroes: nothing needs to be zeroed again.
-    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
-    command(
-        "mke2fs",
-        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
-    )?;
-    fs::create_dir_all(at)?;
-    mount(device, at, "ext4", MountFlags::NOATIME, None)
-        .with_context(|| format!("mounting {device} on {at}"))
+    Ok(())
 }
 
 fn hog(megabytes: u64) -> Result<()> {
@@ -205,33 +235,6 @@ fn hog(megabytes: u64) -> Result<()> {
     for _ in 0..megabytes {
         std::io::Write::write_all(&mut file, &chunk).context("filling /hog/file")?;
     }
-    Ok(())
-}
-
-/// Straight through mount(2): mount.nfs would add the same two addresses.
-fn mount_nfs(server: &str, at: &str) -> Result<()> {
-    fs::create_dir_all(at)?;
-    let options = std::ffi::CString::new(format!("vers=4.2,addr={server},clientaddr=0.0.0.0"))?;
-    mount(
-        format!("{server}:/"),
-        at,
-        "nfs4",
-        MountFlags::NOATIME,
-        Some(options.as_c_str()),
-    )
-    .with_context(|| format!("mounting {server}:/ on {at}"))
-}
-
-fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
-    for number in 0..writers {
-        Command::new("/proc/self/exe")
-            .args(["writer", &format!("{dir}/file{number}")])
-            .arg(megabytes.to_string())
-            .stdin(Stdio::null())
-            .spawn()
-            .context("starting a writer")?;
-    }
-    tell::event(Event::WritersStarted);
     Ok(())
 }
 
