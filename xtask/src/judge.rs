@@ -116,20 +116,19 @@ impl Seen<'_> {
             .any(|fact| matches!(fact.event, Event::NoDaemon))
     }
 
-    /// What the daemon said of loops, and when; wrong if it never did.
-    fn loops(&self) -> Result<Vec<(u64, &[Loop])>, Fault> {
-        let told: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|fact| match &fact.event {
-                Event::Loops(loops) => Some((fact.ms, loops.as_slice())),
-                _ => None,
-            })
-            .collect();
-        if told.is_empty() {
-            return Err("the daemon never served /api/v1/loops".into());
-        }
-        Ok(told)
+    /// The loops that the daemon reported, and when.
+    fn loops(&self) -> impl Iterator<Item = (u64, &Loop)> {
+        self.0.iter().filter_map(|fact| match &fact.event {
+            Event::Loop(entry) => Some((fact.ms, entry)),
+            _ => None,
+        })
+    }
+
+    /// Whether a plan that asked for them was answered.
+    fn serves_loops(&self) -> bool {
+        self.0.iter().any(
+            |fact| matches!(&fact.event, Event::Served { path, .. } if path == "/api/v1/loops"),
+        )
     }
 
     fn writers_started(&self) -> Result<u64, Fault> {

@@ -2,7 +2,6 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
     sync::{Condvar, Mutex, PoisonError},
     thread,
 };
@@ -25,12 +24,10 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
     let load = load.unwrap_or_else(|| 80 * thread::available_parallelism().map_or(1, usize::from));
     let scenarios = scenario::all();
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    let mut bases = BTreeMap::new();
     for &kernel in kernels::ALL {
         if !wanted.is_empty() && !wanted.contains(&kernel) {
             continue;
         }
-        bases.insert(kernel, initramfs::base(kernel, files)?);
         jobs.extend(
             scenarios
                 .iter()
@@ -49,7 +46,8 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
     let play = |(kernel, scenario): Job<'_>| -> Result<bool> {
         // What proves nothing is played once more; what is wrong is wrong.
         for last in [false, true] {
-            let outcome = qemu::play(kernel, scenario, &bases[&kernel], files, &mut |_, _| {})?;
+            let base = initramfs::base(kernel, &scenario.parts(), files)?;
+            let outcome = qemu::play(kernel, scenario, &base, files, &mut |_, _| {})?;
             let judgement = judge::judge(scenario, &outcome);
             let again = !last && matches!(judgement, Err(Fault::Void(_)));
             report::verdict(kernel, scenario, &outcome, &judgement, again);

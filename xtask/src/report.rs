@@ -1,6 +1,6 @@
 //! What people read.
 
-use guest::{Event, Fact, Sample};
+use guest::{Event, Fact, Mounted, Sample};
 
 use crate::{
     judge::Judgement,
@@ -71,6 +71,19 @@ fn live(is_peer: bool, fact: &Fact) {
         Event::Step(words) => println!("{at}  . {words}"),
         Event::NoDaemon => println!("{at}  no daemon in this image"),
         Event::Ready => println!("{at}  the daemon is ready"),
+        Event::Mounted(mounted) => {
+            let Mounted {
+                at: point,
+                source,
+                device,
+                bdis,
+            } = mounted;
+            println!("{at}  {source} on {point} is {device}, new BDIs: {bdis:?}");
+        }
+        Event::FirstWrite { dir } => println!("{at}  the first write in {dir}"),
+        Event::Written => println!("{at}  all is written"),
+        Event::Counted(counts) => println!("{at}  {counts:?}"),
+        Event::Loop(entry) => println!("{at}  LOOP {entry:?}"),
         Event::WritersStarted => println!("{at}  the writers begin"),
         Event::Sample(sample) => {
             let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -101,8 +114,7 @@ fn live(is_peer: bool, fact: &Fact) {
         Event::HelpedOut => println!("{at}  the node is helped out"),
         Event::Served { path, ms, text } => println!("{at}  {path}, served in {ms} ms:\n{text}"),
         Event::Probes(value) => println!("{at}  probes: {value}"),
-        Event::Loops(loops) => println!("{at}  LOOPS: {loops:?}"),
-        Event::TookOver { bdi } => println!("{at}  serving {bdi} from now on"),
+        Event::TookOver => println!("{at}  the server from now on"),
         Event::Unloaded { modules, error } => println!(
             "{at}  unloading {}: {}",
             modules.join(" "),

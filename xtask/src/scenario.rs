@@ -11,7 +11,7 @@ mod steps;
 use anyhow::{Context as _, Result};
 use guest::Plan;
 
-use crate::kernels::Kernel;
+use crate::{kernels::Kernel, parts::Parts};
 
 /// A machine, what happens on it, and what is right to say about it.
 pub struct Scenario {
@@ -46,6 +46,15 @@ impl Scenario {
     /// What all its guests together keep busy.
     pub fn weight(&self) -> usize {
         self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
+    }
+
+    /// What its images must have beside what every image has.
+    pub fn parts(&self) -> Parts {
+        let parts = Parts::default().with(&self.plan);
+        match &self.peer {
+            Some(peer) => parts.with(&peer.plan),
+            None => parts,
+        }
     }
 }
 

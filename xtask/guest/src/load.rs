@@ -1,15 +1,19 @@
-//! The load: processes that write for ever.
+//! The load: processes that write for ever, and some that take their time.
 
 use std::{
     fs::{self, File},
-    io::{Seek as _, Write as _},
+    io::Result,
+    io::Write as _,
     os::unix::fs::FileExt as _,
     process, thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// Where each paced writer keeps the count of its synced bytes.
+/// Where each writer that takes its time keeps the count of its synced bytes.
 pub const SYNCED: &str = "/run/synced";
+
+/// What a writer that takes its time says before it sends its first bytes.
+pub const FIRST: &str = "first";
 
 /// Write one file, from the start again after `megabytes`, for ever.
 pub fn write_forever(path: &str, megabytes: u64) -> ! {
@@ -17,7 +21,7 @@ pub fn write_forever(path: &str, megabytes: u64) -> ! {
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     let chunk = vec![b'x'; 64 * 1024];
     loop {
-        let round = || -> std::io::Result<()> {
+        let round = || -> Result<()> {
             let mut file = File::create(path)?;
             for _ in 0..megabytes * 16 {
                 file.write_all(&chunk)?;
@@ -31,33 +35,32 @@ pub fn write_forever(path: &str, megabytes: u64) -> ! {
     }
 }
 
-/// Write so much a second, and have it synced, for ever. What falls behind,
-/// because a sync takes long, is not made up for.
-pub fn write_paced(path: &str, kilobytes: u64) -> ! {
+/// Write to one file, no more than four times a second and over its first 16 MiB
+/// again and again, for so many seconds. The server sees bytes from the start:
+/// left to itself the client would keep them for half a minute.
+pub fn write_at_leisure(directory: &str, seconds: u64) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(250);
     let _ = rustix::thread::set_name(c"writer");
-    if let Err(error) = paced(path, kilobytes) {
-        eprintln!("the writer of {path} ends: {error}");
-    }
-    process::exit(1);
-}
-
-fn paced(path: &str, kilobytes: u64) -> std::io::Result<()> {
-    let chunk = vec![b'y'; 1024];
+    let chunk = vec![b'y'; 256 * 1024];
+    // Two clients may write to one export.
+    let file = File::create(format!("{directory}/paced{}", process::id()))?;
     fs::create_dir_all(SYNCED)?;
     let tally = File::create(format!("{SYNCED}/{}", process::id()))?;
-    let mut file = File::create(path)?;
-    let mut synced = 0;
-    loop {
-        for _ in 0..kilobytes {
-            file.write_all(&chunk)?;
+    let start = Instant::now();
+    let mut round: u32 = 0;
+    while start.elapsed() < Duration::from_secs(seconds) {
+        file.write_all_at(&chunk, u64::from(round % 64) * chunk.len() as u64)?;
+        if round == 0 {
+            println!("{FIRST}");
         }
-        file.sync_all()?;
-        synced += kilobytes * 1024;
-        // In place and of one width: a reader never sees it half written.
-        tally.write_all_at(format!("{synced:020}\n").as_bytes(), 0)?;
-        if file.stream_position()? >= 32 << 20 {
-            file.rewind()?;
+        if round.is_multiple_of(4) {
+            file.sync_all()?;
+            let synced = u64::from(round + 1) * chunk.len() as u64;
+            // In place and of one width: a reader never sees it half written.
+            tally.write_all_at(format!("{synced:020}\n").as_bytes(), 0)?;
         }
-        thread::sleep(Duration::from_secs(1));
+        round += 1;
+        thread::sleep((PAUSE * round).saturating_sub(start.elapsed()));
     }
+    file.sync_all()
 }

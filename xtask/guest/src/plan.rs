@@ -21,9 +21,16 @@ pub enum Step {
         /// What is written to it.
         value: String,
     },
-    /// Make ext4 on a block device and mount it.
+    /// Run programs, one after the other: lines of words, without a shell.
+    Run(Vec<String>),
+    /// Make a pod: network, mount and host-name namespaces, and a process that
+    /// holds them. `ip` knows the network namespace by the pod's name.
+    Pod(String),
+    /// Make a file system and mount it.
     Disk {
-        /// For example `/dev/vda`.
+        /// Which one.
+        kind: Filesystem,
+        /// For example `/dev/vda`; any word for a tmpfs.
         device: String,
         /// The mount point, created.
         at: String,
@@ -33,20 +40,38 @@ pub enum Step {
         /// Its size.
         megabytes: u64,
     },
-    /// Export `/export` with the kernel's NFS server, NFSv4 only.
+    /// Start the kernel's NFS server.
     Serve {
-        /// In a network and mount namespace of its own, at 10.9.0.2 across a
-        /// veth pair; else in the root namespace.
-        namespaced: bool,
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
         /// The number of nfsd threads.
         threads: u32,
+        /// What it offers.
+        exports: Vec<Export>,
+        /// NFSv3, too, with all that it needs beside nfsd.
+        v3: bool,
     },
-    /// Mount an NFS server's root.
+    /// Start nfs-ganesha, a server in userspace, and export a directory as `/`.
+    Ganesha {
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory, on a local file system.
+        path: String,
+    },
+    /// Mount an NFS export.
     Mount {
-        /// Its address.
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
+        /// The server's address, as the client knows it.
         server: String,
+        /// The export.
+        path: String,
         /// The mount point, created.
         at: String,
+        /// `3`, `4.0`, `4.1` or `4.2`.
+        version: String,
+        /// More options of the mount, each after a comma.
+        options: String,
     },
     /// Start the daemon with these arguments, and wait until it is ready.
     Daemon {
@@ -62,6 +87,20 @@ pub enum Step {
         /// Each one's file is truncated and begun anew after this size.
         megabytes: u64,
     },
+    /// Start a writer that takes its time: a quarter of a megabyte four times a
+    /// second, with an fsync at once and then every second.
+    Write {
+        /// The pod that it lives in; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory written to.
+        dir: String,
+        /// For how long; then it syncs and ends.
+        seconds: u64,
+    },
+    /// Wait until all writers that take their time have ended.
+    Written,
+    /// Report what the kernel counted of the bytes of NFS.
+    Count,
     /// Put kernel threads, or this process and all it starts, in a v1 cpuset.
     Cpuset {
         /// Memory nodes, as in `cpuset.mems`, with hard walls.
@@ -109,8 +148,6 @@ pub enum Step {
         /// Only lines that begin with one of these; all lines if there is none.
         lines: Vec<String>,
     },
-    /// Run programs, one after the other: lines of words, without a shell.
-    Run(Vec<String>),
     /// Wait until something listens at this TCP address.
     Reach(String),
     /// Listen on this TCP port until someone has connected: where one guest's
@@ -129,14 +166,6 @@ pub enum Step {
         make: bool,
         /// The address that clients use, with the length of its prefix.
         address: String,
-    },
-    /// Start an application that writes no faster than it is told, and has what
-    /// it wrote synced once a second. See `synced` of [`crate::Sample`].
-    Pace {
-        /// The directory written to.
-        dir: String,
-        /// Each second.
-        kilobytes: u64,
     },
     /// Kill all writers, and wait until they are gone.
     StopWriters,
@@ -166,6 +195,28 @@ pub enum Step {
     /// Look at the daemon's threads for three seconds, and report those that
     /// were blocked in NFS.
     Blocked,
+}
+
+/// A file system of a [`Step::Disk`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filesystem {
+    /// The kernel names its BDI after the device.
+    Ext4,
+    /// As ext4.
+    Xfs,
+    /// Has a device number and a BDI of its own.
+    Btrfs,
+    /// Has a device number of its own, and no BDI that has a name.
+    Tmpfs,
+}
+
+/// A directory that an NFS server offers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Export {
+    /// Its path on the server.
+    pub path: String,
+    /// As in exports(5), beside those that every export here has.
+    pub options: String,
 }
 
 /// What ends a [`Step::Watch`] before its time.

@@ -16,22 +16,32 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use crate::{http, tell, watch::Shared};
+use crate::{counters, http, tell, watch::Shared};
 
+mod client;
 mod congestion;
 mod cpuset;
 mod daemon;
+mod disk;
+mod ganesha;
 mod modules;
 mod net;
-mod pace;
 mod pair;
+mod pod;
 mod server;
 mod trace;
+mod writers;
+
+use pod::Pods;
+pub use pod::be_pod;
+use writers::Writers;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
     shared: Arc<Shared>,
     daemon: Option<Child>,
+    pods: Pods,
+    writers: Writers,
 }
 
 impl Player {
@@ -43,6 +53,8 @@ impl Player {
         Self {
             shared,
             daemon: None,
+            pods: Pods::default(),
+            writers: Writers::default(),
         }
     }
 
@@ -55,19 +67,46 @@ impl Player {
                 command("modprobe", &arguments)
             }
             Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
-            Step::Disk { device, at } => disk(device, at),
+            Step::Run(lines) => run(lines),
+            Step::Pod(name) => self.pods.make(name),
+            Step::Disk { kind, device, at } => disk::mount_new(*kind, device, at),
             Step::Hog { megabytes } => hog(*megabytes),
             Step::Serve {
-                namespaced,
+                pod,
                 threads,
-            } => server::start(*namespaced, *threads),
-            Step::Mount { server, at } => mount_nfs(server, at),
+                exports,
+                v3,
+            } => self
+                .pods
+                .inside(pod.as_deref(), || server::start(*threads, exports, *v3)),
+            Step::Ganesha { pod, path } => {
+                self.pods.inside(pod.as_deref(), || ganesha::start(path))
+            }
+            Step::Mount {
+                pod,
+                server,
+                path,
+                at,
+                version,
+                options,
+            } => self.pods.inside(pod.as_deref(), || {
+                client::mount_nfs(server, path, at, version, options)
+            }),
             Step::Daemon { args } => self.start_daemon(args),
             Step::Load {
                 dir,
                 writers,
                 megabytes,
-            } => start_writers(dir, *writers, *megabytes),
+            } => writers::start_endless(dir, *writers, *megabytes),
+            Step::Write { pod, dir, seconds } => {
+                self.writers
+                    .start(&self.pods, pod.as_deref(), dir, *seconds)
+            }
+            Step::Written => self.writers.wait(),
+            Step::Count => {
+                tell::event(Event::Counted(counters::of_nfs(&self.pods.pids())));
+                Ok(())
+            }
             Step::Cpuset { mems, threads } => cpuset::enter(mems, threads),
             Step::LeaveCpuset => cpuset::leave(),
             Step::Trace { event, task } => trace::begin(event, task),
@@ -80,7 +119,6 @@ impl Player {
             Step::WayOut { dirty_bytes } => way_out(*dirty_bytes),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
-            Step::Run(lines) => run(lines),
             Step::Reach(address) => net::reach(address),
             Step::Hear(port) => net::hear(*port),
             Step::Gone(address) => net::gone(address),
@@ -90,8 +128,7 @@ impl Player {
                 make,
                 address,
             } => pair::take_over(device, *make, address),
-            Step::Pace { dir, kilobytes } => pace::start(dir, *kilobytes),
-            Step::StopWriters => pace::stop(),
+            Step::StopWriters => writers::stop(),
             Step::Umount(at) => unmount(at.as_str(), UnmountFlags::empty())
                 .with_context(|| format!("unmounting {at}")),
             Step::StopServer => server::stop(),
@@ -245,25 +282,6 @@ fn kill(process: Pid) {
     let _ = kill_process(process, Signal::KILL);
 }
 
-fn disk(device: &str, at: &str) -> Result<()> {
-    let start = Instant::now();
-    while !Path::new(device).exists() {
-        if start.elapsed() > Duration::from_secs(5) {
-            bail!("{device} does not appear");
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    // The host's file is all zeroes: nothing needs to be zeroed again.
-    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
-    command(
-        "mke2fs",
-        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
-    )?;
-    fs::create_dir_all(at)?;
-    mount(device, at, "ext4", MountFlags::NOATIME, None)
-        .with_context(|| format!("mounting {device} on {at}"))
-}
-
 fn hog(megabytes: u64) -> Result<()> {
     fs::create_dir_all("/hog")?;
     mount(
@@ -278,33 +296,6 @@ fn hog(megabytes: u64) -> Result<()> {
     for _ in 0..megabytes {
         std::io::Write::write_all(&mut file, &chunk).context("filling /hog/file")?;
     }
-    Ok(())
-}
-
-/// Straight through mount(2): mount.nfs would add the same two addresses.
-fn mount_nfs(server: &str, at: &str) -> Result<()> {
-    fs::create_dir_all(at)?;
-    let options = std::ffi::CString::new(format!("vers=4.2,addr={server},clientaddr=0.0.0.0"))?;
-    mount(
-        format!("{server}:/"),
-        at,
-        "nfs4",
-        MountFlags::NOATIME,
-        Some(options.as_c_str()),
-    )
-    .with_context(|| format!("mounting {server}:/ on {at}"))
-}
-
-fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
-    for number in 0..writers {
-        Command::new("/proc/self/exe")
-            .args(["writer", &format!("{dir}/file{number}")])
-            .arg(megabytes.to_string())
-            .stdin(Stdio::null())
-            .spawn()
-            .context("starting a writer")?;
-    }
-    tell::event(Event::WritersStarted);
     Ok(())
 }
 

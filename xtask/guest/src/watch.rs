@@ -1,6 +1,7 @@
-//! What goes on beside the steps: counters, and the daemon's verdicts.
+//! What goes on beside the steps: counters, and the daemon's loops and verdicts.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use guest::{Event, Loop, Transition};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{counters, http, tell};
 
@@ -46,55 +47,57 @@ pub fn start() -> Arc<Shared> {
     let watched = Arc::clone(&shared);
     thread::spawn(move || {
         let mut told: Vec<Transition> = Vec::new();
-        let mut loops = None;
+        let mut known = BTreeMap::new();
         loop {
             thread::sleep(Duration::from_millis(500));
             if watched.ready.load(Relaxed) {
                 verdicts(&watched, &mut told);
-                loops_now(&mut loops);
+                loops(&watched, &mut known);
             } else {
                 // The next daemon is heard anew.
-                loops = None;
+                known.clear();
             }
         }
     });
     shared
 }
 
+/// An answer in JSON. One that is not as agreed is told, and ends the watch: no
+/// other would be better.
+fn ask<T: DeserializeOwned>(shared: &Shared, path: &str) -> Option<T> {
+    let body = http::get(path).ok()?;
+    serde_json::from_str(&body)
+        .inspect_err(|error| {
+            shared.ready.store(false, Relaxed);
+            tell::event(Event::Failed(format!("{path} is not as agreed: {error}")));
+        })
+        .ok()
+}
+
 fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
-    let Ok(body) = http::get("/api/v1/verdicts") else {
+    let Some(Verdicts { timeline }) = ask(shared, "/api/v1/verdicts") else {
         return;
     };
-    match serde_json::from_str::<Verdicts>(&body) {
-        Ok(verdicts) => {
-            for entry in verdicts.timeline {
-                if told.contains(&entry) {
-                    continue;
-                }
-                if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
-                    shared.confirmed_ms.store(tell::now(), Relaxed);
-                }
-                tell::event(Event::Verdict(entry.clone()));
-                told.push(entry);
-            }
+    for entry in timeline {
+        if told.contains(&entry) {
+            continue;
         }
-        Err(error) => {
-            shared.ready.store(false, Relaxed);
-            tell::event(Event::Failed(format!(
-                "/api/v1/verdicts is not as agreed: {error}"
-            )));
+        if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
+            shared.confirmed_ms.store(tell::now(), Relaxed);
         }
+        tell::event(Event::Verdict(entry.clone()));
+        told.push(entry);
     }
 }
 
-/// Tell the loops, at first and whenever they change.
-fn loops_now(told: &mut Option<Vec<Loop>>) {
-    let answer = http::get("/api/v1/loops").ok();
-    let Some(answer) = answer.and_then(|body| serde_json::from_str::<Loops>(&body).ok()) else {
+fn loops(shared: &Shared, known: &mut BTreeMap<String, Loop>) {
+    let Some(Loops { loops }) = ask(shared, "/api/v1/loops") else {
         return;
     };
-    if told.as_ref() != Some(&answer.loops) {
-        tell::event(Event::Loops(answer.loops.clone()));
-        *told = Some(answer.loops);
+    for entry in loops {
+        if known.get(&entry.name) != Some(&entry) {
+            known.insert(entry.name.clone(), entry.clone());
+            tell::event(Event::Loop(entry));
+        }
     }
 }

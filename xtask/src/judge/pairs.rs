@@ -1,6 +1,6 @@
 //! Two guests: whose server is whose.
 
-use guest::{Event, Loop, Sample};
+use guest::{Event, Fact, Loop, Sample};
 
 use super::{Judgement, Seen, seconds, void};
 
@@ -19,12 +19,11 @@ pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
     if !seen.has_daemon() {
         return Ok(format!("{words}; no daemon to judge"));
     }
-    if let Some((ms, loops)) = seen
-        .loops()?
-        .into_iter()
-        .find(|(_, loops)| !loops.is_empty())
-    {
-        return Err(format!("{words}; a loop at {}: {loops:?}", seconds(ms)).into());
+    if !seen.serves_loops() {
+        return Err(format!("{words}; /api/v1/loops was not served").into());
+    }
+    if let Some((ms, found)) = seen.loops().next() {
+        return Err(format!("{words}; a loop at {}: {found:?}", seconds(ms)).into());
     }
     if let Some(entry) = seen.confirmed() {
         return Err(format!("{words}; false verdict: {}: {}", entry.to, entry.reason).into());
@@ -34,11 +33,15 @@ pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
 
 /// No loop before the takeover, and the whole truth after it.
 pub fn failover(seen: &Seen<'_>) -> Judgement {
-    let taken = seen.0.iter().find_map(|fact| match &fact.event {
-        Event::TookOver { bdi } => Some((fact.ms, bdi.as_str())),
+    let taken = |fact: &&Fact| matches!(fact.event, Event::TookOver);
+    let taken = seen.0.iter().find(taken).map(|fact| fact.ms);
+    let taken = taken.ok_or("this guest never became the server")?;
+    // Of the disk, which has no BDI of another name.
+    let disk = seen.0.iter().find_map(|fact| match &fact.event {
+        Event::Mounted(mounted) if mounted.at == "/export" => Some(mounted.device.as_str()),
         _ => None,
     });
-    let (taken, disk) = taken.ok_or("this guest never became the server")?;
+    let disk = disk.ok_or("this guest never mounted the disk")?;
     let before = seen.samples().filter(|(ms, _)| *ms < taken).last();
     let before = before.map_or(Sample::default(), |(_, sample)| sample);
     if before.synced == 0 {
@@ -62,22 +65,15 @@ pub fn failover(seen: &Seen<'_>) -> Judgement {
     if !seen.has_daemon() {
         return Ok(format!("{words}; no daemon to judge"));
     }
-    let loops = seen.loops()?;
-    if let Some((_, early)) = loops
-        .iter()
-        .find(|(ms, loops)| *ms < taken && !loops.is_empty())
-    {
+    if let Some((_, early)) = seen.loops().find(|(ms, _)| *ms < taken) {
         return Err(format!("a loop before the takeover: {early:?}").into());
     }
-    let told = loops
-        .iter()
-        .find(|(_, loops)| loops.iter().any(|found| is_whole(found, disk)));
-    let Some((told, _)) = told else {
-        let last = loops.last().map(|(_, loops)| *loops);
+    let Some((told, _)) = seen.loops().find(|(_, found)| is_whole(found, disk)) else {
+        let last = seen.loops().last().map(|(_, found)| found);
         return Err(format!("{words}; the loop was not reported right: {last:?}").into());
     };
     let words = format!("{words}, the loop known at {}", seconds(told - taken));
-    if *told > acked + SOON {
+    if told > acked + SOON {
         return Err(format!("too late: {words}").into());
     }
     if let Some(entry) = seen.confirmed() {
@@ -96,7 +92,7 @@ fn is_whole(found: &Loop, disk: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use guest::{Fact, Transition};
+    use guest::{Mounted, Transition};
 
     use super::*;
     use crate::judge::Fault;
@@ -137,16 +133,39 @@ mod tests {
             proof: "xid".to_owned(),
             scope: "same-netns".to_owned(),
             became_own_client: true,
+            mounts: Vec::new(),
         }
+    }
+
+    fn disk() -> Fact {
+        fact(
+            24_000,
+            Event::Mounted(Mounted {
+                at: "/export".to_owned(),
+                source: "/dev/vda".to_owned(),
+                device: "254:0".to_owned(),
+                bdis: Vec::new(),
+            }),
+        )
+    }
+
+    fn loops_served() -> Fact {
+        fact(
+            9_000,
+            Event::Served {
+                path: "/api/v1/loops".to_owned(),
+                ms: 1,
+                text: String::new(),
+            },
+        )
     }
 
     /// Written until 20 s, server from 25 s on, written again from 29 s on.
     fn over(extra: impl IntoIterator<Item = Fact>) -> Judgement {
-        let bdi = "254:0".to_owned();
         let mut facts = vec![
-            fact(10_000, Event::Loops(Vec::new())),
             sample(20_000, 5_000, 5_000),
-            fact(25_000, Event::TookOver { bdi }),
+            disk(),
+            fact(25_000, Event::TookOver),
             sample(26_000, 5_000, 5_000),
             sample(29_000, 6_000, 5_000),
             sample(30_000, 7_000, 6_000),
@@ -158,14 +177,14 @@ mod tests {
 
     #[test]
     fn a_loop_told_within_five_seconds_of_the_first_write_is_right() {
-        assert!(over([fact(33_000, Event::Loops(vec![whole()]))]).is_ok());
-        assert!(over([fact(28_500, Event::Loops(vec![whole()]))]).is_ok());
+        assert!(over([fact(33_000, Event::Loop(whole()))]).is_ok());
+        assert!(over([fact(28_500, Event::Loop(whole()))]).is_ok());
     }
 
     #[test]
     fn a_loop_told_too_late_too_early_or_never_is_wrong() {
-        assert!(over([fact(35_000, Event::Loops(vec![whole()]))]).is_err());
-        assert!(over([fact(15_000, Event::Loops(vec![whole()]))]).is_err());
+        assert!(over([fact(35_000, Event::Loop(whole()))]).is_err());
+        assert!(over([fact(15_000, Event::Loop(whole()))]).is_err());
         assert!(over([]).is_err());
     }
 
@@ -174,7 +193,7 @@ mod tests {
         let half = |change: fn(&mut Loop)| {
             let mut found = whole();
             change(&mut found);
-            over([fact(30_000, Event::Loops(vec![found]))])
+            over([fact(30_000, Event::Loop(found))])
         };
         assert!(half(|_| {}).is_ok());
         assert!(half(|found| found.became_own_client = false).is_err());
@@ -185,27 +204,23 @@ mod tests {
 
     #[test]
     fn a_verdict_on_a_pair_that_goes_on_is_wrong() {
-        let told = fact(30_000, Event::Loops(vec![whole()]));
+        let told = fact(30_000, Event::Loop(whole()));
         assert!(over([told, verdict(33_000)]).is_err());
     }
 
     #[test]
     fn a_takeover_after_which_nobody_writes_proves_nothing() {
-        let bdi = "254:0".to_owned();
         let facts = [
             sample(20_000, 5_000, 5_000),
-            fact(25_000, Event::TookOver { bdi }),
+            disk(),
+            fact(25_000, Event::TookOver),
             sample(30_000, 5_000, 5_000),
         ];
         assert!(matches!(failover(&Seen(&facts)), Err(Fault::Void(_))));
     }
 
     fn apart(back: u64, extra: Fact) -> Judgement {
-        let own = [
-            fact(1_000, Event::Loops(Vec::new())),
-            sample(2_000, 9_000, 0),
-            extra,
-        ];
+        let own = [loops_served(), sample(2_000, 9_000, 0), extra];
         no_loop(&Seen(&own), &Seen(&[sample(2_000, back, 0)]), 5_000)
     }
 
@@ -214,7 +229,7 @@ mod tests {
         let idle = || sample(3_000, 9_000, 0);
         assert!(apart(9_000, idle()).is_ok());
         assert!(matches!(apart(1_000, idle()), Err(Fault::Void(_))));
-        assert!(apart(9_000, fact(3_000, Event::Loops(vec![whole()]))).is_err());
+        assert!(apart(9_000, fact(3_000, Event::Loop(whole()))).is_err());
         assert!(apart(9_000, verdict(3_000)).is_err());
     }
 

@@ -19,7 +19,7 @@ pub fn loopback_healthy() -> Scenario {
         plan: plan([
             nfs_modules(),
             disk(),
-            serve(false, 8),
+            serve(8),
             mount("127.0.0.1"),
             Step::Hog { megabytes: 100 },
             daemon(),
@@ -47,7 +47,7 @@ pub fn loopback_slow_disk() -> Scenario {
         plan: plan([
             nfs_modules(),
             disk(),
-            serve(false, 8),
+            serve(8),
             mount("127.0.0.1"),
             daemon(),
             load("/mnt", 150),

@@ -3,7 +3,8 @@
 use guest::{Step, Until};
 
 use super::steps::{
-    check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, pace, plan, run, serve, watch,
+    check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, run, serve, serve_in_pod,
+    watch, write,
 };
 use super::{Expect, FAST, SLOW, Scenario};
 use crate::kernels;
@@ -18,15 +19,15 @@ pub fn hung_server() -> Scenario {
             fetch("/api/v1/loops", &[]),
         ]
     };
-    let mut steps = vec![
-        nfs_modules(),
-        disk(),
-        serve(true, 8),
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
         mount("10.9.0.2"),
         daemon(),
-        pace(500),
+        write(),
+        watch(2, Until::Over),
         statfs(),
-    ];
+    ]);
     // Once before, to know how long it takes on this host.
     steps.extend(ask());
     steps.extend([
@@ -65,9 +66,9 @@ pub fn modules_reload() -> Scenario {
     };
     let begin = || {
         [
-            serve(false, 8),
+            serve(8),
             mount("127.0.0.1"),
-            pace(1_000),
+            write(),
             watch(5, Until::Over),
             Step::Probes,
         ]
@@ -124,7 +125,7 @@ pub fn bdi_congested() -> Scenario {
             // Counted in pages, but of folios, each of which may be of many
             // pages: with the default no kernel of these days is congested.
             set("/proc/sys/fs/nfs/nfs_congestion_kb", "256"),
-            serve(false, 8),
+            serve(8),
             mount("127.0.0.1"),
             daemon(),
             Step::WatchCongestion("/mnt".to_owned()),

@@ -3,7 +3,7 @@
 use guest::{Plan, Step, Until};
 
 use super::steps::{
-    daemon, disk, load, modprobe, mount, nfs_modules, pace, plan, reach, run, serve, watch,
+    daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, reach, run, serve, watch, write,
 };
 use super::{Expect, FAST, Peer, SHARED, Scenario};
 use crate::kernels;
@@ -42,15 +42,19 @@ fn remote_plan(own: &str, other: &str, is_judged: bool) -> Plan {
     steps.push(address(own));
     steps.extend([
         disk(),
-        serve(false, 8),
+        serve(8),
         reach(&format!("{other}:2049")),
         mount(other),
         daemon(),
-        pace(500),
+        write(),
         watch(12, Until::Over),
     ]);
     if is_judged {
-        steps.extend([load("/mnt", 150), watch(20, Until::Over)]);
+        steps.extend([
+            load("/mnt", 150),
+            watch(20, Until::Over),
+            fetch("/api/v1/loops", &[]),
+        ]);
     } else {
         steps.push(stay());
     }
@@ -72,7 +76,7 @@ pub fn loop_failover() -> Scenario {
         reach("10.7.0.100:2049"),
         mount("10.7.0.100"),
         daemon(),
-        pace(1_000),
+        write(),
         watch(6, Until::Over),
         reach("10.7.0.1:7000"),
         Step::Gone("10.7.0.1:2049".to_owned()),

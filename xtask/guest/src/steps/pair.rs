@@ -3,41 +3,40 @@
 use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use guest::Event;
-use rustix::mount::{MountFlags, mount};
+use guest::{Event, Export, Filesystem};
+use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::{command, server};
+use super::{command, disk, server};
 use crate::tell;
-
-/// Long enough for the client to reclaim what it holds; cut short by nfsd as
-/// soon as it has.
-const GRACE_SECONDS: &str = "15";
 
 /// Become the server. The address comes last, as in any such cluster: clients
 /// that find nobody listening there would wait before they ask again.
 pub fn take_over(device: &str, make: bool, address: &str) -> Result<()> {
     if make {
-        super::disk(device, "/export")?;
+        disk::mount_new(Filesystem::Ext4, device, "/export")?;
     } else {
-        // The journal is replayed.
-        mount(device, "/export", "ext4", MountFlags::NOATIME, None)
-            .with_context(|| format!("mounting {device}"))?;
+        disk::tell_mounted("/export", device, || {
+            // The journal is replayed.
+            mount(device, "/export", "ext4", MountFlags::NOATIME, None)
+                .with_context(|| format!("mounting {device}"))
+        })?;
     }
+    // What nfsdcld knows moves with the disk: nfsd lets the clients reclaim what
+    // they hold, and ends its grace period when all of them have.
+    let state = "/export/.nfsdcld";
+    for directory in [state, server::STATE] {
+        fs::create_dir_all(directory)?;
+    }
+    mount_bind(state, server::STATE).context("putting the state on the disk")?;
     // Synced, unlike in other scenarios: what is acknowledged must survive.
     // The same fsid makes the same file handles.
-    fs::write(
-        "/etc/exports",
-        "/export *(rw,sync,no_root_squash,fsid=0,insecure,no_subtree_check)\n",
-    )?;
-    server::prepare("/export/.nfsdcld")?;
-    fs::write("/proc/fs/nfsd/nfsv4gracetime", GRACE_SECONDS).context("the grace period")?;
-    server::run(8)?;
+    let export = Export {
+        path: "/export".to_owned(),
+        options: "fsid=0,sync".to_owned(),
+    };
+    server::start(8, &[export], false)?;
     command("ip", &["addr", "add", address, "dev", "eth0"])?;
-    let name = device.trim_start_matches("/dev/");
-    let bdi = fs::read_to_string(format!("/sys/class/block/{name}/dev")).context("the BDI")?;
-    tell::event(Event::TookOver {
-        bdi: bdi.trim().to_owned(),
-    });
+    tell::event(Event::TookOver);
     Ok(())
 }
 
