@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use guest::{Event, Fact, Loop, Sample, Transition};
+use guest::{Event, Fact, Sample, Transition};
 
 use crate::{
     qemu::Outcome,
@@ -10,9 +10,12 @@ use crate::{
 };
 
 mod congestion;
+mod counters;
+mod loops;
 mod modules;
 mod operations;
 mod pairs;
+mod probes;
 
 /// Milliseconds after the stop in which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
@@ -88,13 +91,15 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::Recovery => seen.recovery(),
         Expect::Nothing { at_least } => seen.nothing(*at_least),
         Expect::Metric => seen.metric(),
-        Expect::LateModules => modules::late(&seen),
+        Expect::LateModules => seen.late_modules(),
         Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
         Expect::NoLoop { at_least } => pairs::no_loop(&seen, &Seen(&outcome.peer), *at_least),
         Expect::Failover => pairs::failover(&seen),
         Expect::HungServer => operations::hung_server(&seen),
         Expect::Congestion => congestion::judge(&seen),
         Expect::ModulesReload => modules::reload(&seen),
+        Expect::Loops(wanted) => seen.loops(wanted),
+        Expect::Counters => seen.counters(),
     }
 }
 
@@ -114,14 +119,6 @@ impl Seen<'_> {
             .0
             .iter()
             .any(|fact| matches!(fact.event, Event::NoDaemon))
-    }
-
-    /// The loops that the daemon reported, and when.
-    fn loops(&self) -> impl Iterator<Item = (u64, &Loop)> {
-        self.0.iter().filter_map(|fact| match &fact.event {
-            Event::Loop(entry) => Some((fact.ms, entry)),
-            _ => None,
-        })
     }
 
     /// Whether a plan that asked for them was answered.
@@ -344,27 +341,6 @@ impl Seen<'_> {
             return Err(format!("too few counted: {words}").into());
         }
         Ok(words)
-    }
-
-    fn exit_codes(&self, wanted: &[&[i32]]) -> Judgement {
-        if !self.has_daemon() {
-            return Ok("no daemon to judge".to_owned());
-        }
-        let got: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|fact| match &fact.event {
-                Event::Output { code, .. } => Some(*code),
-                _ => None,
-            })
-            .collect();
-        let fits = got.len() == wanted.len()
-            && got
-                .iter()
-                .zip(wanted)
-                .all(|(code, any)| code.is_some_and(|code| any.contains(&code)));
-        let words = format!("exit codes {got:?}, right are {wanted:?}");
-        if fits { Ok(words) } else { Err(words.into()) }
     }
 }
 

@@ -1,31 +1,8 @@
-//! Modules that come late, and modules that go.
+//! Modules that go, and come again.
 
 use guest::{Event, Fact};
 
-use super::{Fault, Judgement, Seen, void};
-
-/// Signals wait for their modules, and are attached when these are there.
-pub fn late(seen: &Seen<'_>) -> Judgement {
-    if !seen.has_daemon() {
-        return Ok("no daemon to judge".to_owned());
-    }
-    let probes = reported(seen);
-    let (Some(before), Some(after)) = (probes.first(), probes.get(1)) else {
-        return Err("the probes were not reported twice".into());
-    };
-    let (before, after) = (waiting(before), waiting(after));
-    if before.is_empty() {
-        return Err(void("no probe waited for a module"));
-    }
-    if after.is_empty() {
-        Ok(format!(
-            "{} probes waited for modules, all attached",
-            before.len()
-        ))
-    } else {
-        Err(format!("still waiting: {}", after.join(", ")).into())
-    }
-}
+use super::{Fault, Judgement, Seen, probes::waiting};
 
 /// Nothing of the daemon's is left behind, and nothing is lost for the next one.
 pub fn reload(seen: &Seen<'_>) -> Judgement {
@@ -65,7 +42,7 @@ pub fn reload(seen: &Seen<'_>) -> Judgement {
     let ready = |fact: &&Fact| matches!(fact.event, Event::Ready);
     let again = seen.0.iter().rfind(ready).map_or(0, |fact| fact.ms);
     for (when, after) in [("before", false), ("after", true)] {
-        if !seen.loops().any(|(ms, _)| (ms > again) == after) {
+        if !seen.reports().any(|(ms, _)| (ms > again) == after) {
             return Err(format!("{words}, but no loop was reported {when}").into());
         }
     }
@@ -110,27 +87,6 @@ fn reported<'a>(seen: &Seen<'a>) -> Vec<&'a serde_json::Value> {
             Event::Probes(value) => Some(value),
             _ => None,
         })
-        .collect()
-}
-
-/// Signals that wait for a module, or that cannot do without one and are not
-/// attached. What a kernel does not have at all is neither.
-fn waiting(probes: &serde_json::Value) -> Vec<String> {
-    let signals = probes.get("signals").and_then(serde_json::Value::as_array);
-    let word = |signal: &serde_json::Value, name: &str| {
-        let value = signal.get(name).and_then(serde_json::Value::as_str);
-        value.unwrap_or_default().to_owned()
-    };
-    signals
-        .into_iter()
-        .flatten()
-        .filter(|signal| word(signal, "state") == "unavailable")
-        .filter(|signal| {
-            let name = word(signal, "signal");
-            ["nfs_client_writes", "nfs_client_commits", "nfsd_writes"].contains(&name.as_str())
-                || word(signal, "reason").contains("is not loaded")
-        })
-        .map(|signal| format!("{} ({})", word(signal, "signal"), word(signal, "reason")))
         .collect()
 }
 

@@ -22,7 +22,7 @@ pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
     if !seen.serves_loops() {
         return Err(format!("{words}; /api/v1/loops was not served").into());
     }
-    if let Some((ms, found)) = seen.loops().next() {
+    if let Some((ms, found)) = seen.reports().next() {
         return Err(format!("{words}; a loop at {}: {found:?}", seconds(ms)).into());
     }
     if let Some(entry) = seen.confirmed() {
@@ -36,12 +36,8 @@ pub fn failover(seen: &Seen<'_>) -> Judgement {
     let taken = |fact: &&Fact| matches!(fact.event, Event::TookOver);
     let taken = seen.0.iter().find(taken).map(|fact| fact.ms);
     let taken = taken.ok_or("this guest never became the server")?;
-    // Of the disk, which has no BDI of another name.
-    let disk = seen.0.iter().find_map(|fact| match &fact.event {
-        Event::Mounted(mounted) if mounted.at == "/export" => Some(mounted.device.as_str()),
-        _ => None,
-    });
-    let disk = disk.ok_or("this guest never mounted the disk")?;
+    // The BDI of a disk has its number for a name.
+    let disk = seen.mounted("/export")?.device.as_str();
     let before = seen.samples().filter(|(ms, _)| *ms < taken).last();
     let before = before.map_or(Sample::default(), |(_, sample)| sample);
     if before.synced == 0 {
@@ -65,11 +61,11 @@ pub fn failover(seen: &Seen<'_>) -> Judgement {
     if !seen.has_daemon() {
         return Ok(format!("{words}; no daemon to judge"));
     }
-    if let Some((_, early)) = seen.loops().find(|(ms, _)| *ms < taken) {
+    if let Some((_, early)) = seen.reports().find(|(ms, _)| *ms < taken) {
         return Err(format!("a loop before the takeover: {early:?}").into());
     }
-    let Some((told, _)) = seen.loops().find(|(_, found)| is_whole(found, disk)) else {
-        let last = seen.loops().last().map(|(_, found)| found);
+    let Some((told, _)) = seen.reports().find(|(_, found)| is_whole(found, disk)) else {
+        let last = seen.reports().last().map(|(_, found)| found);
         return Err(format!("{words}; the loop was not reported right: {last:?}").into());
     };
     let words = format!("{words}, the loop known at {}", seconds(told - taken));
