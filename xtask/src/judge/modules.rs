@@ -71,12 +71,13 @@ fn ended(seen: &Seen<'_>) -> Result<(), Fault> {
         })
         .collect();
     match objects.as_slice() {
-        [before, after] if before == after => Ok(()),
-        [before, after] => Err(format!(
+        [before, during, _] if before == during => Err("the daemon has no BPF objects".into()),
+        [before, _, after] if before == after => Ok(()),
+        [before, _, after] => Err(format!(
             "BPF programs, maps, links left behind: {after:?}, at first {before:?}"
         )
         .into()),
-        _ => Err("BPF objects were not counted twice".into()),
+        _ => Err("BPF objects were not counted three times".into()),
     }
 }
 
@@ -99,6 +100,7 @@ mod tests {
 
     struct Play {
         code: i32,
+        during: usize,
         left: usize,
         error: Option<&'static str>,
         /// What the signals say when the second daemon runs.
@@ -108,6 +110,7 @@ mod tests {
 
     const WELL: Play = Play {
         code: 0,
+        during: 30,
         left: 0,
         error: None,
         state: "attached",
@@ -139,6 +142,7 @@ mod tests {
             Event::Ready,
             found(),
             probes("attached"),
+            objects(play.during),
             unloaded("nfsd", Some("Module nfsd is in use.")),
             stopped,
             objects(play.left),
@@ -164,6 +168,7 @@ mod tests {
         let wrong = [
             Play { code: 1, ..WELL },
             Play { left: 1, ..WELL },
+            Play { during: 0, ..WELL },
             Play {
                 error: Some("in use"),
                 ..WELL

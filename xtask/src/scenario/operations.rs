@@ -79,6 +79,7 @@ pub fn modules_reload() -> Scenario {
         Step::StopWriters,
         Step::Umount("/mnt".to_owned()),
         Step::StopServer,
+        Step::BpfObjects,
         // In use: the daemon's tracepoints hold it.
         unload(&["nfsd"], 0),
         Step::StopDaemon,
