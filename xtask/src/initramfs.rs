@@ -42,9 +42,16 @@ const TEXTS: &[(&str, &str)] = &[
          local tpi_cots_ord - loopback - - -\n",
     ),
     ("/etc/hosts", "127.0.0.1 localhost\n"),
-    ("/etc/services", "nfs 2049/tcp\nsunrpc 111/tcp\n"),
+    (
+        "/etc/services",
+        "nfs 2049/tcp\nsunrpc 111/tcp portmapper\nsunrpc 111/udp portmapper\n",
+    ),
     ("/etc/protocols", "tcp 6 TCP\nudp 17 UDP\n"),
-    ("/etc/passwd", "root:x:0:0::/:/bin/false\n"),
+    // rpcbind becomes _rpc.
+    (
+        "/etc/passwd",
+        "root:x:0:0::/:/bin/false\n_rpc:x:101:65534::/:/bin/false\n",
+    ),
     ("/etc/group", "root:x:0:\n"),
     ("/etc/nsswitch.conf", "hosts: files\nservices: files\n"),
 ];

@@ -2,6 +2,7 @@
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
 mod livelocks;
+mod loops;
 mod negatives;
 mod signals;
 mod steps;
@@ -73,6 +74,25 @@ pub enum Expect {
     LateModules,
     /// `check` ends with these exit codes, in the order of the plan.
     ExitCodes(Codes),
+    /// Each of these loops is reported in time and as it is, and no other.
+    Loops(Vec<LoopExpected>),
+    /// The bytes on `/metrics` are those that the kernel counted.
+    Counters,
+}
+
+/// A loop that must be reported.
+#[derive(Clone)]
+pub struct LoopExpected {
+    /// Where the client's mount is; no two of a plan are at the same place.
+    pub at: &'static str,
+    /// The server's program.
+    pub server: &'static str,
+    /// Where the file system is mounted that the server writes to.
+    pub backing: &'static str,
+    /// How the daemon must know.
+    pub proof: &'static str,
+    /// Whether client and server share a network namespace.
+    pub scope: &'static str,
 }
 
 const FAST: Disk = Disk {
@@ -95,6 +115,11 @@ pub fn all() -> Vec<Scenario> {
         negatives::loopback_slow_disk(),
         negatives::local_slow_disk(),
         livelocks::reclaim_congestion(),
+        loops::local(),
+        loops::two(),
+        loops::backing(),
+        loops::ganesha(),
+        loops::counters(),
         signals::late_modules(),
         signals::probes(),
         signals::lockdown("lockdown-integrity", "lockdown=integrity", &[&[0]]),

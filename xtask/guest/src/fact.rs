@@ -153,8 +153,8 @@ pub struct Counts {
     /// bytes of data that servers took. The bytes of the `WRITE:` line would
     /// not do: the headers of the calls are among them.
     pub clients: BTreeMap<String, u64>,
-    /// What nfsd wrote, from the `io` line of `/proc/net/rpc/nfsd`: of all
-    /// servers up to Linux 6.8, from then on of the busiest one.
+    /// What nfsd wrote, from the `io` line of `/proc/net/rpc/nfsd`. Kernels count
+    /// for each network namespace: this is the greatest count of any.
     pub nfsd: u64,
 }
 

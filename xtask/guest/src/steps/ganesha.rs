@@ -3,6 +3,8 @@
 use std::{
     fs,
     net::TcpStream,
+    os::unix::fs::symlink,
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -22,6 +24,7 @@ NFSv4 {
     RecoveryBackend = fs;
     RecoveryRoot = /var/lib/nfs/ganesha;
     Only_Numeric_Owners = true;
+    UseGetpwnam = true;
 }
 EXPORT {
     Export_Id = 1;
@@ -39,6 +42,10 @@ EXPORT {
 pub fn start(path: &str) -> Result<()> {
     fs::create_dir_all("/var/lib/nfs/ganesha")?;
     fs::create_dir_all("/etc/ganesha")?;
+    // Here it looks for file systems.
+    if !Path::new("/etc/mtab").exists() {
+        symlink("/proc/self/mounts", "/etc/mtab")?;
+    }
     let config = "/etc/ganesha/ganesha.conf";
     fs::write(config, CONFIG.replace("PATH", path))?;
     let mut child = Command::new("/usr/sbin/ganesha.nfsd")
