@@ -91,6 +91,13 @@ fn loops(shared: &Shared, known: &mut BTreeMap<String, Loop>) {
     let Some(Loops { loops }) = ask(shared, "/api/v1/loops") else {
         return;
     };
+    known.retain(|name, _| {
+        let stays = loops.iter().any(|entry| entry.name == *name);
+        if !stays {
+            tell::event(Event::LoopGone(name.clone()));
+        }
+        stays
+    });
     for entry in loops {
         if known.get(&entry.name) != Some(&entry) {
             known.insert(entry.name.clone(), entry.clone());
