@@ -84,6 +84,7 @@ fn live(is_peer: bool, fact: &Fact) {
         Event::Written => println!("{at}  all is written"),
         Event::Counted(counts) => println!("{at}  {counts:?}"),
         Event::Loop(entry) => println!("{at}  LOOP {entry:?}"),
+        Event::LoopGone(name) => println!("{at}  LOOP {name} is gone"),
         Event::WritersStarted => println!("{at}  the writers begin"),
         Event::Sample(sample) => {
             let mb = |bytes: u64| bytes as f64 / 1e6;

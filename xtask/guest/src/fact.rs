@@ -40,6 +40,8 @@ pub enum Event {
     Counted(Counts),
     /// A loop that the daemon reports, when it is new or something about it is.
     Loop(Loop),
+    /// The daemon reports the loop of this name no more.
+    LoopGone(String),
     /// The writers have been started.
     WritersStarted,
     /// The counters, twice a second.

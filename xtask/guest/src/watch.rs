@@ -94,10 +94,37 @@ fn loops(shared: &Shared, known: &mut BTreeMap<String, Loop>) {
     let Some(Loops { loops }) = ask(shared, "/api/v1/loops") else {
         return;
     };
+    known.retain(|name, _| {
+        let stays = loops.iter().any(|entry| entry.name == *name);
+        if !stays {
+            tell::event(Event::LoopGone(name.clone()));
+        }
+        stays
+    });
     for entry in loops {
         if known.get(&entry.name) != Some(&entry) {
             known.insert(entry.name.clone(), entry.clone());
             tell::event(Event::Loop(entry));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_are_read_whatever_else_is_said_of_them() {
+        let body = r#"{"at": 1.5, "unix_ms": 1, "loops": [
+            {"loop": "0:29-nfsd", "client_bdi": "0:29", "server": "nfsd", "server_bdi": null,
+             "proof": "xid", "scope": "cross-netns", "since_unix_ms": 7, "localio": false,
+             "mounts": [{"mount_point": "/mnt", "source": "10.9.0.2:/", "pod": "a"}],
+             "server_address": "10.9.0.2:2049", "danger": [{}], "advice": ["words"]},
+            {"loop": "0:30-nfsd"}]}"#;
+        let loops = serde_json::from_str::<Loops>(body).unwrap().loops;
+        assert_eq!(loops[0].client_bdi, "0:29");
+        assert_eq!(loops[0].server_bdi, None);
+        assert_eq!(loops[0].mounts[0].source, "10.9.0.2:/");
+        assert_eq!(loops[1].name, "0:30-nfsd");
     }
 }

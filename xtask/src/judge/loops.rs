@@ -32,6 +32,13 @@ impl Seen<'_> {
                 return Err(format!("reported a loop that is none: {entry:?}").into());
             }
         }
+        // No plan here ends a loop; one that is reported must stay.
+        let mut events = self.0.iter().map(|fact| &fact.event);
+        if let Some(Event::LoopGone(name)) =
+            events.find(|event| matches!(event, Event::LoopGone(_)))
+        {
+            return Err(format!("the loop {name} was taken back").into());
+        }
         let mut words = Vec::new();
         for expected in wanted {
             let after = self.reported(expected)?;

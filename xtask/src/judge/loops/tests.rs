@@ -99,6 +99,19 @@ fn a_report_may_become_right_in_time_but_must_stay_so() {
 }
 
 #[test]
+fn a_loop_must_not_be_taken_back() {
+    let mut facts = facts(FLOW);
+    for (ms, event) in [
+        (11_000, Event::Loop(right())),
+        (13_000, Event::LoopGone("0:29-nfsd".to_owned())),
+        (14_000, Event::Loop(right())),
+    ] {
+        facts.push(Fact { ms, event });
+    }
+    assert!(Seen(&facts).loops(&[WANTED]).is_err());
+}
+
+#[test]
 fn every_part_of_a_report_counts() {
     let changes: [fn(&mut Loop); 7] = [
         |entry| "ganesha.nfsd".clone_into(&mut entry.server),
