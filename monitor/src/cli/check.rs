@@ -1,5 +1,7 @@
 //! `check`: what this kernel and these privileges allow.
 
+mod loops;
+
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde::Serialize;
@@ -12,6 +14,7 @@ use crate::{
         report::{Applies, SignalReport},
     },
     sample::State,
+    verdict::Loop,
 };
 
 /// What `check` found.
@@ -21,6 +24,7 @@ struct Found {
     lockdown: Option<String>,
     missing_privileges: Vec<Missing>,
     signals: Vec<Line>,
+    loops: Vec<Loop>,
     result: &'static str,
     exit_code: u8,
 }
@@ -93,6 +97,7 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
         lockdown,
         missing_privileges: missing,
         signals,
+        loops: Vec::new(),
         result,
         exit_code,
     }
@@ -108,6 +113,7 @@ fn text(found: &Found) -> String {
     for line in &found.signals {
         signal(&mut out, line);
     }
+    loops::loops(&mut out, &found.loops);
     let _ = writeln!(
         out,
         "{}{}",
