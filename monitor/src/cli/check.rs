@@ -43,7 +43,7 @@ struct Line {
 /// Output cannot be written.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let missing = Privileges::of_this_process(&args.kernel.procfs).missing();
-    let attached = if missing.iter().any(|m| m.fatal) {
+    let mut attached = if missing.iter().any(|m| m.fatal) {
         None
     } else {
         match attach::attach_all(args.kernel.settings()) {
@@ -54,7 +54,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    let found = judge(missing, attached.as_ref());
+    let loops = attached.as_mut().map(loops::find).unwrap_or_default();
+    let found = judge(missing, attached.as_ref(), loops);
     match args.format {
         Format::Text => print!("{}", text(&found)),
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
@@ -62,7 +63,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(found.exit_code))
 }
 
-fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
+fn judge(missing: Vec<Missing>, attached: Option<&Attached>, loops: Vec<Loop>) -> Found {
     let signals: Vec<_> = attached
         .iter()
         .flat_map(|a| {
@@ -97,7 +98,7 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
         lockdown,
         missing_privileges: missing,
         signals,
-        loops: Vec::new(),
+        loops,
         result,
         exit_code,
     }
@@ -113,7 +114,9 @@ fn text(found: &Found) -> String {
     for line in &found.signals {
         signal(&mut out, line);
     }
-    loops::loops(&mut out, &found.loops);
+    if !found.signals.is_empty() {
+        loops::loops(&mut out, &found.loops);
+    }
     let _ = writeln!(
         out,
         "{}{}",
