@@ -103,6 +103,7 @@ impl Connections {
             self.rounds = 0;
             self.ends.retain(|_, sight| sight.found.is_some());
             self.peers.retain(|_, sight| sight.found.is_some());
+            self.owners.forget_unknown();
         }
         let mut before = std::mem::take(&mut self.ends);
         for (net, servers) in targets(mounts, transports) {
@@ -181,14 +182,15 @@ impl Connections {
             let inodes = found.iter().map(|socket| socket.inode).collect();
             let owners = self.owners.find(round.spaces, net, &inodes);
             for socket in found {
-                let Some(owner) = owners.get(&socket.inode) else {
-                    continue;
-                };
-                let name = server_name(owner, round.nfsd);
-                if let Some(end) = mirrors.get(&(socket.local, socket.remote)) {
-                    self.met(*end, net, name.clone());
+                let owner = owners.get(&socket.inode);
+                if let Some(end) = mirrors.get(&(socket.local, socket.remote))
+                    && let Some(owner) = owner
+                {
+                    self.met(*end, net, server_name(owner, round.nfsd));
                 }
-                if name.is_some()
+                // The kernel's server saw this peer, so a socket whose owner
+                // cannot be told is rather its.
+                if owner.is_none_or(|owner| server_name(owner, round.nfsd).is_some())
                     && let Some(peer) = peers.remove(&socket.remote)
                     && let Some(sight) = self.peers.get_mut(&peer)
                 {
