@@ -1,4 +1,4 @@
-//! Images for guests: a base for each kernel, and per run an overlay with the
+//! Images for guests: a base for each kernel and what plans want, and per run an overlay with the
 //! daemon and the plan. The kernel unpacks one after the other.
 //!
 //! They are not compressed: unpacking under emulation costs more than loading.
@@ -12,11 +12,12 @@ use guest::{DAEMON, PLAN, Plan};
 use crate::{
     Files,
     kernels::{Kernel, Unpacked},
+    parts::Parts,
     sysroot,
 };
 
-/// Modules of every image; a scenario loads those that it wants.
-const MODULES: &[&str] = &[
+/// Modules of every image; those that a plan loads come to them.
+pub const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
     "veth",
@@ -41,18 +42,27 @@ const TEXTS: &[(&str, &str)] = &[
          local tpi_cots_ord - loopback - - -\n",
     ),
     ("/etc/hosts", "127.0.0.1 localhost\n"),
-    ("/etc/services", "nfs 2049/tcp\nsunrpc 111/tcp\n"),
+    (
+        "/etc/services",
+        "nfs 2049/tcp\nsunrpc 111/tcp portmapper\nsunrpc 111/udp portmapper\n",
+    ),
     ("/etc/protocols", "tcp 6 TCP\nudp 17 UDP\n"),
-    ("/etc/passwd", "root:x:0:0::/:/bin/false\n"),
+    // rpcbind becomes _rpc.
+    (
+        "/etc/passwd",
+        "root:x:0:0::/:/bin/false\n_rpc:x:101:65534::/:/bin/false\n",
+    ),
     ("/etc/group", "root:x:0:\n"),
     ("/etc/nsswitch.conf", "hosts: files\nservices: files\n"),
 ];
 
 /// Everything but the daemon and the plan.
-pub fn base(kernel: Kernel, files: &Files) -> Result<Vec<u8>> {
+pub fn base(kernel: Kernel, parts: &Parts, files: &Files) -> Result<Vec<u8>> {
     let unpacked = Unpacked::find(kernel, &files.cache)?;
     let stage = tempfile::tempdir().context("making a temporary directory")?;
-    unpacked.stage(MODULES, stage.path())?;
+    let modules = parts.modules.iter().map(String::as_str);
+    let modules: Vec<_> = MODULES.iter().copied().chain(modules).collect();
+    unpacked.stage(&modules, stage.path())?;
     let mut archive = Archive::default();
     for (link, to) in [
         ("/lib", "usr/lib"),
@@ -78,7 +88,7 @@ pub fn base(kernel: Kernel, files: &Files) -> Result<Vec<u8>> {
             &crate::read(&path)?,
         )?;
     }
-    for file in sysroot::files(&files.cache)? {
+    for file in sysroot::files(&files.cache, parts)? {
         archive.file(&file.at, 0o755, &crate::read(&file.from)?)?;
     }
     for (at, text) in TEXTS {

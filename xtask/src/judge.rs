@@ -9,6 +9,14 @@ use crate::{
     scenario::{Expect, Scenario},
 };
 
+mod congestion;
+mod counters;
+mod loops;
+mod modules;
+mod operations;
+mod pairs;
+mod probes;
+
 /// Milliseconds after the stop in which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
 
@@ -75,6 +83,9 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     if let Some(words) = seen.failure() {
         return Err(words.into());
     }
+    if let Some(words) = Seen(&outcome.peer).failure() {
+        return Err(format!("beside it, {words}").into());
+    }
     match &scenario.expect {
         Expect::Livelock => seen.livelock(),
         Expect::Recovery => seen.recovery(),
@@ -82,6 +93,13 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::Metric => seen.metric(),
         Expect::LateModules => seen.late_modules(),
         Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
+        Expect::NoLoop { at_least } => pairs::no_loop(&seen, &Seen(&outcome.peer), *at_least),
+        Expect::Failover => pairs::failover(&seen),
+        Expect::HungServer => operations::hung_server(&seen),
+        Expect::Congestion => congestion::judge(&seen),
+        Expect::ModulesReload => modules::reload(&seen),
+        Expect::Loops(wanted) => seen.loops(wanted),
+        Expect::Counters => seen.counters(),
     }
 }
 
@@ -101,6 +119,13 @@ impl Seen<'_> {
             .0
             .iter()
             .any(|fact| matches!(fact.event, Event::NoDaemon))
+    }
+
+    /// Whether a plan that asked for them was answered.
+    fn serves_loops(&self) -> bool {
+        self.0.iter().any(
+            |fact| matches!(&fact.event, Event::Served { path, .. } if path == "/api/v1/loops"),
+        )
     }
 
     fn writers_started(&self) -> Result<u64, Fault> {
@@ -317,77 +342,6 @@ impl Seen<'_> {
         }
         Ok(words)
     }
-
-    fn late_modules(&self) -> Judgement {
-        if !self.has_daemon() {
-            return Ok("no daemon to judge".to_owned());
-        }
-        let probes: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|fact| match &fact.event {
-                Event::Probes(value) => Some(value),
-                _ => None,
-            })
-            .collect();
-        let (Some(before), Some(after)) = (probes.first(), probes.get(1)) else {
-            return Err("the probes were not reported twice".into());
-        };
-        let (before, after) = (waiting(before), waiting(after));
-        if before.is_empty() {
-            return Err(void("no probe waited for a module"));
-        }
-        if after.is_empty() {
-            Ok(format!(
-                "{} probes waited for modules, all attached",
-                before.len()
-            ))
-        } else {
-            Err(format!("still waiting: {}", after.join(", ")).into())
-        }
-    }
-
-    fn exit_codes(&self, wanted: &[&[i32]]) -> Judgement {
-        if !self.has_daemon() {
-            return Ok("no daemon to judge".to_owned());
-        }
-        let got: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|fact| match &fact.event {
-                Event::Output { code, .. } => Some(*code),
-                _ => None,
-            })
-            .collect();
-        let fits = got.len() == wanted.len()
-            && got
-                .iter()
-                .zip(wanted)
-                .all(|(code, any)| code.is_some_and(|code| any.contains(&code)));
-        let words = format!("exit codes {got:?}, right are {wanted:?}");
-        if fits { Ok(words) } else { Err(words.into()) }
-    }
-}
-
-/// Signals that wait for a module, or that cannot do without one and are not
-/// attached. What a kernel does not have at all is neither.
-fn waiting(probes: &serde_json::Value) -> Vec<String> {
-    let signals = probes.get("signals").and_then(serde_json::Value::as_array);
-    let word = |signal: &serde_json::Value, name: &str| {
-        let value = signal.get(name).and_then(serde_json::Value::as_str);
-        value.unwrap_or_default().to_owned()
-    };
-    signals
-        .into_iter()
-        .flatten()
-        .filter(|signal| word(signal, "state") == "unavailable")
-        .filter(|signal| {
-            let name = word(signal, "signal");
-            ["nfs_client_writes", "nfs_client_commits", "nfsd_writes"].contains(&name.as_str())
-                || word(signal, "reason").contains("is not loaded")
-        })
-        .map(|signal| format!("{} ({})", word(signal, "signal"), word(signal, "reason")))
-        .collect()
 }
 
 fn seconds(ms: u64) -> String {

@@ -17,6 +17,7 @@ mod initramfs;
 mod judge;
 mod kernels;
 mod matrix;
+mod parts;
 mod qemu;
 mod report;
 mod scenario;
@@ -107,7 +108,7 @@ fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
             report::words(scenario.kernels)
         );
     }
-    let base = initramfs::base(kernel, files)?;
+    let base = initramfs::base(kernel, &scenario.parts(), files)?;
     let outcome = qemu::play(
         kernel,
         &scenario,

@@ -2,7 +2,6 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
     sync::{Condvar, Mutex, PoisonError},
     thread,
 };
@@ -25,12 +24,10 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
     let load = load.unwrap_or_else(|| 80 * thread::available_parallelism().map_or(1, usize::from));
     let scenarios = scenario::all();
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    let mut bases = BTreeMap::new();
     for &kernel in kernels::ALL {
         if !wanted.is_empty() && !wanted.contains(&kernel) {
             continue;
         }
-        bases.insert(kernel, initramfs::base(kernel, files)?);
         jobs.extend(
             scenarios
                 .iter()
@@ -40,7 +37,7 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
         );
     }
     // The long and heavy ones first; the others fit in beside them.
-    jobs.sort_by_key(|(_, scenario)| Reverse((scenario.seconds, scenario.load)));
+    jobs.sort_by_key(|(_, scenario)| Reverse((scenario.seconds, scenario.weight())));
     let room = Room {
         state: Mutex::new(State { jobs, taken: 0 }),
         changed: Condvar::new(),
@@ -49,7 +46,8 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
     let play = |(kernel, scenario): Job<'_>| -> Result<bool> {
         // What proves nothing is played once more; what is wrong is wrong.
         for last in [false, true] {
-            let outcome = qemu::play(kernel, scenario, &bases[&kernel], files, &mut |_| {})?;
+            let base = initramfs::base(kernel, &scenario.parts(), files)?;
+            let outcome = qemu::play(kernel, scenario, &base, files, &mut |_, _| {})?;
             let judgement = judge::judge(scenario, &outcome);
             let again = !last && matches!(judgement, Err(Fault::Void(_)));
             report::verdict(kernel, scenario, &outcome, &judgement, again);
@@ -65,7 +63,7 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
             let (room, play) = (&room, &play);
             guests.push(scope.spawn(move || {
                 let result = play(job);
-                room.leave(job.1.load);
+                room.leave(job.1.weight());
                 result
             }));
         }
@@ -108,10 +106,10 @@ impl<'a> Room<'a> {
             }
             let left = self.load.saturating_sub(state.taken);
             // One that is too heavy for this host at all goes in alone.
-            let fits = state.jobs.iter().position(|job| job.1.load <= left);
+            let fits = state.jobs.iter().position(|job| job.1.weight() <= left);
             if let Some(index) = fits.or((state.taken == 0).then_some(0)) {
                 let job = state.jobs.remove(index);
-                state.taken += job.1.load;
+                state.taken += job.1.weight();
                 return Some(job);
             }
             state = self

@@ -1,31 +1,27 @@
-//! One guest, from start to end.
+//! The guests of one scenario, from start to end.
 
 use std::{
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
-    os::unix::process::CommandExt as _,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use guest::{Event, Fact};
-use rustix::process::{Signal, set_parent_process_death_signal};
-use tempfile::TempDir;
 
 use crate::{
     Files, initramfs,
     kernels::{Kernel, Unpacked},
-    scenario::{Disk, Scenario},
+    scenario::Scenario,
 };
 
-/// The kernel measures the TSC against another timer while it boots. Emulated,
-/// on a busy host, it was seen to find 101 MHz for 2596: its clock then ran 25
-/// times too fast, until RCU called it a stall. The HPET needs no measuring.
-const CLOCK: &str = "clocksource=hpet tsc=unstable";
+mod machine;
+
+use machine::{Machine, Start};
 
 /// Lines of the kernel's log that make a run worthless. Hung tasks are not
 /// among them: in a livelock they are the point.
@@ -37,25 +33,12 @@ const FATAL: &[&str] = &[
     "general protection fault",
 ];
 
-/// Two processors, and nothing that a guest does not ask for.
-const MACHINE: &[&str] = &[
-    "-M",
-    "q35",
-    "-smp",
-    "2",
-    "-nic",
-    "none",
-    "-display",
-    "none",
-    "-nodefaults",
-    "-no-user-config",
-    "-no-reboot",
-];
-
-/// What came of a guest.
+/// What came of the guests.
 pub struct Outcome {
-    /// All that it told.
+    /// All that the judged guest told.
     pub facts: Vec<Fact>,
+    /// All that the one beside it told, by its own clock.
+    pub peer: Vec<Fact>,
     /// What the host saw go wrong.
     pub trouble: Option<String>,
     /// From start to end.
@@ -64,194 +47,137 @@ pub struct Outcome {
     pub logs: PathBuf,
 }
 
-/// Boot, and watch until the plan is over, the kernel panics, or time is up.
+/// Boot, and watch until the judged guest's plan is over, a kernel panics, or
+/// time is up. `each` is told facts as they come, and whether they are the
+/// peer's.
 pub fn play(
     kernel: Kernel,
     scenario: &Scenario,
     base: &[u8],
     files: &Files,
-    each: &mut dyn FnMut(&Fact),
+    each: &mut dyn FnMut(bool, &Fact),
 ) -> Result<Outcome> {
     let logs = files.logs.join(format!("{kernel}-{}", scenario.name));
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-    let console = logs.join("console.log");
-    let told = logs.join("facts.jsonl");
-    for path in [&console, &told] {
-        fs::write(path, "")?;
-    }
     let scratch = tempfile::tempdir_in(&files.logs).context("making a temporary directory")?;
-    let initrd = scratch.path().join("initrd");
-    let overlay = initramfs::overlay(&scenario.plan, files.daemon.as_deref())?;
-    fs::write(&initrd, [base, &overlay].concat())?;
-
     let image = Unpacked::find(kernel, &files.cache)?.image;
-    let mut command = Command::new("qemu-system-x86_64");
-    command
-        .args(MACHINE)
-        .args(processor(&image))
-        .args(["-m", &format!("{}M", scenario.megabytes)])
-        .args(scenario.qemu)
-        .arg("-kernel")
-        .arg(&image)
-        .arg("-initrd")
-        .arg(&initrd)
-        .arg("-append")
-        .arg(format!(
-            "console=ttyS0 rdinit=/init panic=-1 {CLOCK} {}",
-            scenario.cmdline
-        ));
-    for path in [&console, &told] {
-        command
-            .arg("-serial")
-            .arg(format!("file:{}", path.display()));
-    }
-    for (number, disk) in scenario.disks.iter().enumerate() {
-        command
-            .arg("-drive")
-            .arg(drive(&scratch.path().join(format!("disk{number}")), *disk)?);
-    }
-    let words = File::create(logs.join("qemu.log"))?;
-    // SAFETY: between fork and exec only one system call is made.
-    unsafe {
-        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
-    }
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(words.try_clone()?)
-        .stderr(words)
-        .spawn()
-        .context("qemu-system-x86_64 cannot be started: ./dev installs it")?;
-    Guest {
-        child,
-        scratch: Some(scratch),
-        facts: Vec::new(),
-    }
-    .watch(
-        scenario,
-        logs,
-        &mut Tail::open(&console)?,
-        &mut Tail::open(&told)?,
-        each,
-    )
-}
-
-/// Hardware virtualisation is taken only if it works when tried: a device file
-/// alone says nothing, as inside a container or another guest.
-fn processor(image: &Path) -> &'static [&'static str] {
-    static WORKS: OnceLock<bool> = OnceLock::new();
-    let works = WORKS.get_or_init(|| {
-        let device = Path::new("/dev/kvm");
-        File::options().read(true).write(true).open(device).is_ok() && kvm_boots(image)
-    });
-    if *works { KVM } else { TCG }
-}
-
-const KVM: &[&str] = &["-accel", "kvm", "-cpu", "host"];
-const TCG: &[&str] = &["-accel", "tcg", "-cpu", "Nehalem,+rdrand"];
-
-/// Boot a kernel with no root: it gets to its panic and QEMU ends, or KVM is
-/// no good. Some refuse a register at once, others stop in the middle.
-fn kvm_boots(image: &Path) -> bool {
-    let Ok(mut child) = Command::new("qemu-system-x86_64")
-        .args(MACHINE)
-        .args(KVM)
-        .args(["-m", "320M", "-append", "panic=-1", "-kernel"])
-        .arg(image)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-    else {
-        return false;
-    };
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
-        if let Ok(Some(status)) = child.try_wait() {
-            return status.success();
+    // A pair of sockets is the cable between two: no port, no name, and it ends
+    // with them.
+    let ends = UnixStream::pair().context("making a cable")?;
+    let mut guests = Vec::new();
+    for (machine, end) in Machine::of(scenario).into_iter().zip([&ends.0, &ends.1]) {
+        let log = |name: &str| logs.join(format!("{}{name}", machine.prefix));
+        let (console, told) = (log("console.log"), log("facts.jsonl"));
+        for path in [&console, &told] {
+            fs::write(path, "")?;
         }
-        thread::sleep(Duration::from_millis(50));
+        let initrd = scratch.path().join(format!("{}initrd", machine.prefix));
+        let daemon = files.daemon.as_deref().filter(|_| machine.daemon);
+        let overlay = initramfs::overlay(machine.plan, daemon)?;
+        fs::write(&initrd, [base, &overlay].concat())?;
+        let files = Start {
+            image: &image,
+            initrd,
+            scratch: scratch.path(),
+            console: &console,
+            told: &told,
+            words: &log("qemu.log"),
+        };
+        guests.push(Guest {
+            child: machine.start(&files, scenario.peer.as_ref().map(|_| end))?,
+            console: Tail::open(&console)?,
+            told: Tail::open(&told)?,
+            facts: Vec::new(),
+            over: false,
+            machine,
+        });
     }
-    let _ = child.kill();
-    let _ = child.wait();
-    false
-}
-
-fn drive(path: &Path, disk: Disk) -> Result<String> {
-    File::create(path)?
-        .set_len(4 << 30)
-        .context("making a disk of 4 GiB, sparse")?;
-    let mut words = format!("file={},format=raw,if=virtio,cache=unsafe", path.display());
-    if let Some(rate) = disk.bytes_per_second {
-        words = format!("{words},throttling.bps-write={rate}");
-    }
-    Ok(words)
+    drop(ends);
+    // The initramfs and the disks. Their names go as soon as every QEMU has
+    // them open, so that nothing is left behind however this ends.
+    let mut scratch = Some(scratch);
+    let trouble = loop {
+        let mut trouble = None;
+        for guest in &mut guests {
+            trouble = trouble.or(guest.look(each)?);
+        }
+        if trouble.is_some() || guests.first().is_none_or(|judged| judged.over) {
+            break trouble;
+        }
+        if guests.iter().all(|guest| !guest.facts.is_empty()) {
+            scratch = None;
+        }
+        if start.elapsed() > Duration::from_secs(scenario.seconds) {
+            break Some(format!("not over after {} s", scenario.seconds));
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    drop(scratch);
+    let mut facts = guests
+        .iter_mut()
+        .map(|guest| std::mem::take(&mut guest.facts));
+    Ok(Outcome {
+        facts: facts.next().unwrap_or_default(),
+        peer: facts.next().unwrap_or_default(),
+        trouble,
+        took: start.elapsed(),
+        logs,
+    })
 }
 
 /// A running QEMU; it outlives neither this value nor the thread that started it.
-struct Guest {
+struct Guest<'a> {
+    machine: Machine<'a>,
     child: Child,
-    /// The initramfs and the disks. Their names go as soon as QEMU has them open, so
-    /// that nothing is left behind however this ends.
-    scratch: Option<TempDir>,
+    console: Tail,
+    told: Tail,
     facts: Vec<Fact>,
+    /// Its plan is over.
+    over: bool,
 }
 
-impl Drop for Guest {
+impl Drop for Guest<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Guest {
-    fn watch(
-        mut self,
-        scenario: &Scenario,
-        logs: PathBuf,
-        console: &mut Tail,
-        told: &mut Tail,
-        each: &mut dyn FnMut(&Fact),
-    ) -> Result<Outcome> {
-        let start = Instant::now();
-        // A sample may still come behind the end.
-        let mut over = false;
-        let trouble = loop {
-            let gone = self.child.try_wait()?;
-            for line in told.lines()? {
-                // A line cut short by the end of the guest is no fact.
-                if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
-                    self.scratch = None;
-                    each(&fact);
-                    over |= matches!(fact.event, Event::End);
-                    self.facts.push(fact);
-                }
+impl Guest<'_> {
+    /// Take in what is new; what went wrong, if anything did.
+    fn look(&mut self, each: &mut dyn FnMut(bool, &Fact)) -> Result<Option<String>> {
+        // Asked first, so that what it told before its end is not missed.
+        let gone = self.child.try_wait()?;
+        for line in self.told.lines()? {
+            // A line cut short by the end of the guest is no fact.
+            if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
+                each(!self.machine.prefix.is_empty(), &fact);
+                // A sample may still come behind the end.
+                self.over |= matches!(fact.event, Event::End);
+                self.facts.push(fact);
             }
-            let fatal = console
-                .lines()?
-                .into_iter()
-                .find(|line| FATAL.iter().any(|word| line.contains(word)));
-            if let Some(line) = fatal {
-                break Some(format!("the kernel broke down: {}", line.trim()));
-            }
-            if over {
-                break None;
-            }
-            if let Some(status) = gone {
-                break Some(format!(
-                    "QEMU ended before the plan did ({status}): see console.log and qemu.log"
-                ));
-            }
-            if start.elapsed() > Duration::from_secs(scenario.seconds) {
-                break Some(format!("not over after {} s", scenario.seconds));
-            }
-            thread::sleep(Duration::from_millis(100));
-        };
-        Ok(Outcome {
-            facts: std::mem::take(&mut self.facts),
-            trouble,
-            took: start.elapsed(),
-            logs,
-        })
+        }
+        let prefix = self.machine.prefix;
+        let fatal = self
+            .console
+            .lines()?
+            .into_iter()
+            .find(|line| FATAL.iter().any(|word| line.contains(word)));
+        if let Some(line) = fatal {
+            return Ok(Some(format!(
+                "the kernel broke down: {}: see {prefix}console.log",
+                line.trim()
+            )));
+        }
+        Ok(gone
+            .filter(|_| !self.over && !self.machine.may_die)
+            .map(|status| {
+                format!(
+                    "QEMU ended before the plan did ({status}): \
+                     see {prefix}console.log and {prefix}qemu.log"
+                )
+            }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What people read.
 
-use guest::{Event, Fact, Sample};
+use guest::{Event, Fact, Mounted, Sample};
 
 use crate::{
     judge::Judgement,
@@ -38,15 +38,19 @@ pub struct Live {
 
 impl Live {
     /// For [`crate::qemu::play`].
-    pub fn printer(mut self) -> impl FnMut(&Fact) {
-        move |fact| {
+    pub fn printer(mut self) -> impl FnMut(bool, &Fact) {
+        move |is_peer, fact| {
             if let Event::Sample(sample) = fact.event {
+                // The peer's counters are in its log.
+                if is_peer {
+                    return;
+                }
                 if !self.is_news(fact.ms, sample) {
                     return;
                 }
                 self.last = Some((fact.ms, sample));
             }
-            live(fact);
+            live(is_peer, fact);
         }
     }
 
@@ -59,19 +63,35 @@ impl Live {
     }
 }
 
-fn live(fact: &Fact) {
-    let at = format!("{:>8.2}", fact.ms as f64 / 1000.0);
+fn live(is_peer: bool, fact: &Fact) {
+    let peer = if is_peer { "peer " } else { "" };
+    let at = format!("{peer}{:>8.2}", fact.ms as f64 / 1000.0);
     match &fact.event {
         Event::Booted { kernel } => println!("{at}  Linux {kernel}"),
         Event::Step(words) => println!("{at}  . {words}"),
         Event::NoDaemon => println!("{at}  no daemon in this image"),
         Event::Ready => println!("{at}  the daemon is ready"),
+        Event::Mounted(mounted) => {
+            let Mounted {
+                at: point,
+                source,
+                device,
+                bdis,
+            } = mounted;
+            println!("{at}  {source} on {point} is {device}, new BDIs: {bdis:?}");
+        }
+        Event::FirstWrite { dir } => println!("{at}  the first write in {dir}"),
+        Event::Written => println!("{at}  all is written"),
+        Event::Counted(counts) => println!("{at}  {counts:?}"),
+        Event::Loop(entry) => println!("{at}  LOOP {entry:?}"),
+        Event::LoopGone(name) => println!("{at}  LOOP {name} is gone"),
         Event::WritersStarted => println!("{at}  the writers begin"),
         Event::Sample(sample) => {
             let mb = |bytes: u64| bytes as f64 / 1e6;
             println!(
-                "{at}    acked {:8.1} MB  disk {:8.1} MB  dirty {:6.1} MB  writeback {:6.1} MB  oom {}",
+                "{at}    acked {:8.1} MB  synced {:6.1} MB  disk {:8.1} MB  dirty {:6.1} MB  writeback {:6.1} MB  oom {}",
                 mb(sample.acked),
+                mb(sample.synced),
                 mb(sample.disk),
                 mb(sample.dirty),
                 mb(sample.writeback),
@@ -95,6 +115,22 @@ fn live(fact: &Fact) {
         Event::HelpedOut => println!("{at}  the node is helped out"),
         Event::Served { path, ms, text } => println!("{at}  {path}, served in {ms} ms:\n{text}"),
         Event::Probes(value) => println!("{at}  probes: {value}"),
+        Event::TookOver => println!("{at}  the server from now on"),
+        Event::Unloaded { modules, error } => println!(
+            "{at}  unloading {}: {}",
+            modules.join(" "),
+            error.as_deref().unwrap_or("done")
+        ),
+        Event::BpfObjects {
+            programs,
+            maps,
+            links,
+        } => println!("{at}  BPF: {programs} programs, {maps} maps, {links} links"),
+        Event::Statfs { path, returned } => println!("{at}  statfs {path} returned: {returned}"),
+        Event::Blocked(stacks) => println!("{at}  blocked in NFS: {stacks:?}"),
+        Event::Congestion { kernel, daemon } => {
+            println!("{at}  congested: {kernel}, the daemon says {daemon:?}");
+        }
         Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),
         Event::Failed(words) => println!("{at}  FAILED: {words}"),
         Event::End => println!("{at}  over"),

@@ -2,14 +2,17 @@
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
 mod livelocks;
+mod loops;
 mod negatives;
+mod operations;
+mod pairs;
 mod signals;
 mod steps;
 
 use anyhow::{Context as _, Result};
 use guest::Plan;
 
-use crate::kernels::Kernel;
+use crate::{kernels::Kernel, parts::Parts};
 
 /// A machine, what happens on it, and what is right to say about it.
 pub struct Scenario {
@@ -29,6 +32,8 @@ pub struct Scenario {
     pub cmdline: &'static str,
     /// What happens.
     pub plan: Plan,
+    /// A second guest beside it, on the same Ethernet.
+    pub peer: Option<Peer>,
     /// What is right.
     pub expect: Expect,
     /// The host ends a guest that takes longer.
@@ -38,9 +43,44 @@ pub struct Scenario {
     pub load: usize,
 }
 
+impl Scenario {
+    /// What all its guests together keep busy.
+    pub fn weight(&self) -> usize {
+        self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
+    }
+
+    /// What its images must have beside what every image has.
+    pub fn parts(&self) -> Parts {
+        let parts = Parts::default().with(&self.plan);
+        match &self.peer {
+            Some(peer) => parts.with(&peer.plan),
+            None => parts,
+        }
+    }
+}
+
+/// A second guest, with the same kernel. It lives as long as the first: its
+/// plan may be shorter, but it had better end by waiting.
+pub struct Peer {
+    /// Its memory.
+    pub megabytes: u32,
+    /// Its disks: `/dev/vda` and so on.
+    pub disks: Vec<Disk>,
+    /// What happens in it.
+    pub plan: Plan,
+    /// Whether the daemon is in its image, too. It is not judged.
+    pub daemon: bool,
+    /// Whether its death is no fault.
+    pub may_die: bool,
+    /// As the scenario's.
+    pub load: usize,
+}
+
 /// A disk of 4 GiB, of which only what is written takes space.
 #[derive(Clone, Copy)]
 pub struct Disk {
+    /// Both guests have the same one, under the same number.
+    pub shared: bool,
     /// Writes are held down to so many bytes a second.
     pub bytes_per_second: Option<u64>,
 }
@@ -66,13 +106,55 @@ pub enum Expect {
     LateModules,
     /// `check` ends with these exit codes, in the order of the plan.
     ExitCodes(Codes),
+    /// No loop is ever reported, nor a verdict, though each guest's mounts had
+    /// this many bytes acknowledged.
+    NoLoop {
+        /// Less than this, and the scenario proves nothing.
+        at_least: u64,
+    },
+    /// No loop before this guest becomes the server; then the whole truth soon
+    /// after the first write.
+    Failover,
+    /// The daemon, another one, and `check` answer beside a mount that is dead.
+    HungServer,
+    /// The modules can be unloaded once the daemon is stopped, and it sees all
+    /// again when both are back.
+    ModulesReload,
+    /// The gauge of congestion follows the kernel's flag, up and down.
+    Congestion,
+    /// Each of these loops is reported in time and as it is, and no other.
+    Loops(Vec<LoopExpected>),
+    /// The bytes on `/metrics` are those that the kernel counted.
+    Counters,
+}
+
+/// A loop that must be reported.
+#[derive(Clone)]
+pub struct LoopExpected {
+    /// Where the client's mount is; no two of a plan are at the same place.
+    pub at: &'static str,
+    /// The server's program.
+    pub server: &'static str,
+    /// Where the file system is mounted that the server writes to.
+    pub backing: &'static str,
+    /// How the daemon must know.
+    pub proof: &'static str,
+    /// Whether client and server share a network namespace.
+    pub scope: &'static str,
 }
 
 const FAST: Disk = Disk {
+    shared: false,
     bytes_per_second: None,
 };
 const SLOW: Disk = Disk {
+    shared: false,
     bytes_per_second: Some(5_000_000),
+};
+
+const SHARED: Disk = Disk {
+    shared: true,
+    bytes_per_second: None,
 };
 
 /// The one that makes fixtures and tests nothing.
@@ -88,6 +170,11 @@ pub fn all() -> Vec<Scenario> {
         negatives::loopback_slow_disk(),
         negatives::local_slow_disk(),
         livelocks::reclaim_congestion(),
+        loops::local(),
+        loops::two(),
+        loops::backing(),
+        loops::ganesha(),
+        loops::counters(),
         signals::late_modules(),
         signals::probes(),
         signals::lockdown("lockdown-integrity", "lockdown=integrity", &[&[0]]),
@@ -97,6 +184,11 @@ pub fn all() -> Vec<Scenario> {
             &[&[2]],
         ),
         signals::facts(),
+        pairs::loop_remote(),
+        pairs::loop_failover(),
+        operations::hung_server(),
+        operations::modules_reload(),
+        operations::bdi_congested(),
     ]
 }
 

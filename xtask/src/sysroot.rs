@@ -8,10 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::elf;
+use crate::{
+    elf,
+    parts::{GANESHA, Parts},
+};
 
-/// Programs that steps of a plan, or the kernel, call by name.
-const PROGRAMS: &[&str] = &[
+/// Programs that steps of any plan, or the kernel, call by name.
+pub const PROGRAMS: &[&str] = &[
     "exportfs",
     "ip",
     "kmod",
@@ -29,12 +32,25 @@ pub struct File {
     pub from: PathBuf,
 }
 
+/// Opened at run time by name, so that no program tells that it needs it:
+/// nfs-ganesha's way to local file systems.
+const GANESHA_VFS: &str = "usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so";
+
 /// All programs and libraries.
-pub fn files(cache: &Path) -> Result<Vec<File>> {
+pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
     let top = cache.join("userland");
     let mut files = Vec::new();
     let mut wanted = Vec::new();
-    for name in PROGRAMS {
+    if parts.programs.contains(GANESHA) {
+        let from = top.join(GANESHA_VFS);
+        wanted.push(from.clone());
+        files.push(File {
+            at: format!("/{GANESHA_VFS}"),
+            from,
+        });
+    }
+    let more = parts.programs.iter().map(String::as_str);
+    for name in PROGRAMS.iter().copied().chain(more) {
         let from = ["usr/sbin", "sbin", "usr/bin", "bin"]
             .iter()
             .map(|directory| top.join(directory).join(name))
@@ -73,7 +89,12 @@ pub fn files(cache: &Path) -> Result<Vec<File>> {
 }
 
 fn library(top: &Path, name: &str) -> Result<PathBuf> {
-    ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
+    let directories = [
+        "usr/lib/x86_64-linux-gnu",
+        "lib/x86_64-linux-gnu",
+        "usr/lib/ganesha",
+    ];
+    directories
         .iter()
         .map(|directory| top.join(directory).join(name))
         .find(|path| path.exists())

@@ -6,6 +6,7 @@
 use compact_str::CompactString;
 use monitor_common::Class;
 
+use super::loops::NFSD;
 use super::text::{bytes, percent, rate, seconds};
 use super::thresholds::Thresholds;
 use super::types::{Condition, Conditions};
@@ -18,14 +19,16 @@ pub struct View<'a> {
     pub window: &'a Window,
     /// The client's device.
     pub client: &'a str,
+    /// Who serves.
+    pub server: &'a str,
     /// The numbers to compare with.
     pub thresholds: &'a Thresholds,
     /// Bytes a second under which nothing moves, hysteresis included.
     pub stall_rate: f64,
     /// Since the last second with progress, nanoseconds.
     pub stalled_ns: u64,
-    /// Devices known to be mounted from other hosts.
-    pub foreign: &'a [CompactString],
+    /// The client devices of all loops.
+    pub loops: &'a [CompactString],
     /// The conditions one tick ago: what held, holds on a little longer.
     pub before: &'a Conditions,
 }
@@ -41,10 +44,16 @@ impl View<'_> {
         }
     }
 
-    /// Whether a device is known to be mounted from another host.
+    /// Whether a device is the client of a loop.
     #[must_use]
-    pub fn is_foreign(&self, bdi: &str) -> bool {
-        self.foreign.iter().any(|name| name == bdi)
+    pub fn is_loop(&self, bdi: &str) -> bool {
+        self.loops.iter().any(|name| name == bdi)
+    }
+
+    /// Whether the server is the kernel's: only its threads are watched.
+    #[must_use]
+    pub fn by_nfsd(&self) -> bool {
+        self.server == NFSD
     }
 
     /// Bytes acknowledged to the client over the window.
@@ -54,10 +63,12 @@ impl View<'_> {
             .moved(|sample| sample.client(self.client)?.bytes_acked)
     }
 
-    /// Bytes that nfsd wrote over the window.
+    /// Bytes that the server wrote over the window; not known of any but nfsd.
     #[must_use]
     pub fn served(&self) -> Option<Moved> {
-        self.window.moved(|sample| sample.server?.bytes_written)
+        let nfsd = self.by_nfsd();
+        self.window
+            .moved(|sample| sample.server.filter(|_| nfsd)?.bytes_written)
     }
 }
 
@@ -133,8 +144,9 @@ pub fn no_progress(view: &View<'_>) -> Condition {
     let under = |rate: Option<f64>| rate.map(|rate| rate < limit);
     let number = |r: Option<f64>| r.map_or_else(|| "unknown".to_owned(), rate);
     let why = format!(
-        "acknowledged: {}, written by nfsd: {}, no progress under {}, for {}",
+        "acknowledged: {}, written by {}: {}, no progress under {}, for {}",
         number(acked),
+        view.server,
         number(served),
         rate(limit),
         seconds(view.stalled_ns),
@@ -146,6 +158,10 @@ pub fn no_progress(view: &View<'_>) -> Condition {
 #[must_use]
 pub fn blockage(view: &View<'_>) -> Condition {
     let window = view.window;
+    if !view.by_nfsd() {
+        let why = format!("the threads of {} are not watched", view.server);
+        return condition(None, None, why);
+    }
     if window.newest().is_none_or(|sample| sample.server.is_none()) {
         return condition(Some(false), None, "no nfsd runs".to_owned());
     }

@@ -30,7 +30,11 @@ pub struct Findings {
 /// Judges one loop at one tick.
 #[must_use]
 pub fn judge(view: &View<'_>) -> Findings {
-    let edge = Edge::find(view);
+    let edge = if view.by_nfsd() {
+        Edge::find(view)
+    } else {
+        None
+    };
     let conditions = Conditions {
         demand: conditions::demand(view),
         no_progress: conditions::no_progress(view),
@@ -52,7 +56,7 @@ struct Edge {
     disk_busy: Option<f64>,
     /// The client's share of the pages that are not the server BDI's.
     own: Option<f64>,
-    /// The share of all NFS client devices together.
+    /// The share of the client devices of all loops together.
     clients: Option<f64>,
 }
 
@@ -74,7 +78,7 @@ impl Edge {
             .and_then(|own| pages_of(view, own))
             .map(share);
         let others = newest.clients.iter();
-        let others = others.filter(|c| c.bdi != view.client && !view.is_foreign(&c.bdi));
+        let others = others.filter(|c| c.bdi != view.client && view.is_loop(&c.bdi));
         // An unknown other is left out, which only makes the sum smaller.
         let others: f64 = others
             .filter_map(|other| pages_of(view, other))
@@ -157,9 +161,9 @@ fn pages_of(view: &View<'_>, client: &Client) -> Option<f64> {
 
 fn closing_edge(view: &View<'_>, edge: Option<&Edge>) -> Condition {
     let before = &view.before.closing_edge;
-    if view.is_foreign(view.client) {
-        let why = format!("{} is written to another host's server", view.client);
-        return condition(Some(false), None, why);
+    if !view.by_nfsd() {
+        let why = format!("what {} waits for is not watched", view.server);
+        return condition(None, None, why);
     }
     let Some(edge) = edge else {
         return unpaused(view, before);
@@ -172,7 +176,7 @@ fn closing_edge(view: &View<'_>, edge: Option<&Edge>) -> Condition {
     ]);
     let why = format!(
         "{}: {:.0} dirty pages of limit {:.0}, the server's {} has {:.0} of setpoint {:.0}, its \
-         disk is {} busy, the client's {} holds {} of the others, all NFS clients {}",
+         disk is {} busy, the client's {} holds {} of the others, all loops' clients {}",
         if holds == Some(true) {
             "closed"
         } else {

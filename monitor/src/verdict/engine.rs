@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 
 use super::conditions::View;
 use super::dirty_throttle::{self, Findings};
-use super::loops::{Loop, LoopEvent, Loops};
+use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS, NFSD};
 use super::machine::{Machine, Tick};
 use super::reduce::Sample;
 use super::text::seconds;
@@ -16,11 +16,8 @@ use super::types::{Conditions, LivelockState, Signature, Transition, Verdict};
 use super::window::{Moved, Pushed, Window};
 use crate::sample::Observation;
 
-/// Loops watched at most; more NFS client devices are left out until others
-/// are forgotten.
-pub const MAX_LOOPS: usize = 256;
-/// Who serves.
-const SERVER: &str = "nfsd";
+/// Verdicts kept at most, of loops that are and of loops that ended.
+const MAX_VERDICTS: usize = MAX_LOOPS;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What changed by an observation.
@@ -41,7 +38,7 @@ pub struct Engine {
     loops: BTreeMap<CompactString, Judged>,
 }
 
-/// One NFS client device and the kernel's nfsd.
+/// One loop under its signature.
 #[derive(Clone, Debug)]
 struct Judged {
     machine: Machine,
@@ -50,19 +47,10 @@ struct Judged {
     best: f64,
     /// The last moment with progress or without demand, nanoseconds.
     progress_ns: u64,
-    /// The last moment with both ends there, nanoseconds.
+    /// The last moment at which it was a loop, nanoseconds.
     seen_ns: u64,
     /// When the livelock that is or was last was confirmed, nanoseconds.
     confirmed_ns: u64,
-    kinship: Kinship,
-}
-
-/// Whether the bytes acknowledged to the client are those that this nfsd
-/// writes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Kinship {
-    acked: u64,
-    served: u64,
 }
 
 /// What moved within the last second.
@@ -79,8 +67,8 @@ impl Engine {
     pub fn new(thresholds: Thresholds) -> Self {
         Self {
             window: Window::new(&thresholds),
+            found: Loops::new(thresholds.loops.clone()),
             thresholds,
-            found: Loops::default(),
             loops: BTreeMap::new(),
         }
     }
@@ -111,59 +99,50 @@ impl Engine {
             }
         };
         self.find(now);
-        let foreign: Vec<CompactString> = self
-            .loops
-            .iter()
-            .filter(|(_, one)| one.kinship.is_foreign(&self.thresholds))
-            .map(|(bdi, _)| bdi.clone())
-            .collect();
+        let clients = self.loops.values().map(|one| &one.verdict.client_bdi);
+        let clients: Vec<CompactString> = clients.cloned().collect();
         let mut transitions = Vec::new();
         for one in self.loops.values_mut() {
-            if let Some(from) = one.tick(&self.window, &self.thresholds, dt, &foreign) {
+            if let Some(from) = one.tick(&self.window, &self.thresholds, dt, &clients) {
                 transitions.push(one.transition(from, observation));
             }
         }
         transitions
     }
 
-    /// What is to be said of every loop now, in the order of the client
-    /// devices' names.
+    /// What is to be said of every loop now, in the order of their ids.
     #[must_use]
     pub fn verdicts(&self) -> Vec<Verdict> {
         self.loops.values().map(|one| one.verdict.clone()).collect()
     }
 
-    /// The loops of the newest sample come in, those gone for long go out.
+    /// The loops of now come in, those that ended long ago go out.
     fn find(&mut self, now: u64) {
-        let Some(newest) = self.window.newest() else {
-            return;
-        };
-        let patience = nanos(self.thresholds.forget_after);
-        self.loops.retain(|bdi, one| {
-            if newest.server.is_some() && newest.client(bdi).is_some() {
+        for found in self.found.found() {
+            if let Some(one) = self.loops.get_mut(&found.id) {
                 one.seen_ns = now;
+                one.follow(found);
             }
+        }
+        let patience = nanos(self.thresholds.forget_after);
+        self.loops.retain(|_, one| {
             one.machine.state() != LivelockState::None || now.saturating_sub(one.seen_ns) < patience
         });
-        if newest.server.is_none() {
-            return;
-        }
-        for client in &newest.clients {
-            if self.loops.len() < MAX_LOOPS && !self.loops.contains_key(&client.bdi) {
-                self.loops
-                    .insert(client.bdi.clone(), Judged::new(&client.bdi, now));
+        for found in self.found.found() {
+            if self.loops.len() < MAX_VERDICTS && !self.loops.contains_key(&found.id) {
+                self.loops.insert(found.id.clone(), Judged::new(found, now));
             }
         }
     }
 }
 
 impl Judged {
-    fn new(client: &CompactString, now: u64) -> Self {
+    fn new(found: &Loop, now: u64) -> Self {
         let verdict = Verdict {
-            loop_id: format_compact!("{client}-{SERVER}"),
-            client_bdi: client.clone(),
-            server: CompactString::const_new(SERVER),
-            server_bdi: None,
+            loop_id: found.id.clone(),
+            client_bdi: found.client_bdi.clone(),
+            server: found.server.clone(),
+            server_bdi: found.server_bdi.clone(),
             signature: Signature::DirtyThrottle,
             state: LivelockState::None,
             since_ms: now / NS_PER_MS,
@@ -179,7 +158,13 @@ impl Judged {
             progress_ns: now,
             seen_ns: now,
             confirmed_ns: now,
-            kinship: Kinship::default(),
+        }
+    }
+
+    /// What the server writes to may be known later, or change.
+    fn follow(&mut self, found: &Loop) {
+        if found.server_bdi.is_some() {
+            self.verdict.server_bdi.clone_from(&found.server_bdi);
         }
     }
 
@@ -196,11 +181,10 @@ impl Judged {
         window: &Window,
         thresholds: &Thresholds,
         dt_ns: u64,
-        foreign: &[CompactString],
+        loops: &[CompactString],
     ) -> Option<LivelockState> {
         let now_ns = window.newest()?.ns;
-        let last = LastSecond::of(window, &self.verdict.client_bdi);
-        self.kinship.add(&last, thresholds);
+        let last = LastSecond::of(window, &self.verdict);
         let stall_rate = self.stall_rate(&last, thresholds, dt_ns);
         let progress_now = last.reaches(stall_rate);
         // Who has nothing to write makes no progress, and is not held up.
@@ -211,10 +195,11 @@ impl Judged {
         let findings = dirty_throttle::judge(&View {
             window,
             client: &self.verdict.client_bdi,
+            server: &self.verdict.server,
             thresholds,
             stall_rate,
             stalled_ns: now_ns.saturating_sub(self.progress_ns),
-            foreign,
+            loops,
             before: &self.verdict.conditions,
         });
         let tick = Tick {
@@ -270,9 +255,8 @@ impl Judged {
             }
             _ => findings.reason,
         };
-        if findings.server_bdi.is_some() {
-            verdict.server_bdi = findings.server_bdi;
-        }
+        // Where no write of the server was seen, what it waits for tells.
+        verdict.server_bdi = verdict.server_bdi.take().or(findings.server_bdi);
     }
 
     fn transition(&self, from: LivelockState, observation: &Observation) -> Transition {
@@ -289,9 +273,11 @@ impl Judged {
 }
 
 impl LastSecond {
-    fn of(window: &Window, client: &str) -> Self {
-        let acked = |sample: &Sample| sample.client(client)?.bytes_acked;
-        let served = |sample: &Sample| sample.server?.bytes_written;
+    fn of(window: &Window, verdict: &Verdict) -> Self {
+        let acked = |sample: &Sample| sample.client(&verdict.client_bdi)?.bytes_acked;
+        // What a userspace server writes is not seen.
+        let nfsd = verdict.server == NFSD;
+        let served = |sample: &Sample| sample.server.filter(|_| nfsd)?.bytes_written;
         Self {
             acked: window.moved_last_second(acked),
             served: window.moved_last_second(served),
@@ -311,25 +297,5 @@ impl LastSecond {
     /// Whether neither side moved a byte.
     fn nothing(&self) -> Option<bool> {
         Some(self.acked?.bytes == 0 && self.served?.bytes == 0)
-    }
-}
-
-impl Kinship {
-    fn add(&mut self, last: &LastSecond, thresholds: &Thresholds) {
-        let (Some(acked), Some(served)) = (last.acked, last.served) else {
-            return;
-        };
-        self.acked = self.acked.saturating_add(acked.bytes);
-        self.served = self.served.saturating_add(served.bytes);
-        // The device number may be mounted from another host tomorrow.
-        if self.acked > thresholds.served_min_bytes.saturating_mul(4) {
-            self.acked /= 2;
-            self.served /= 2;
-        }
-    }
-
-    fn is_foreign(&self, thresholds: &Thresholds) -> bool {
-        self.acked >= thresholds.served_min_bytes
-            && (self.served as f64) < self.acked as f64 * thresholds.served_share
     }
 }

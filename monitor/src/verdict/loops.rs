@@ -1,10 +1,21 @@
 //! Which NFS mounts of this node are served by this node: pure, from what the
 //! kernel and the namespaces tell.
 
+mod calls;
+mod danger;
+mod device;
+mod evidence;
+mod find;
+mod survey;
+mod words;
+
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::sample::Observation;
+pub use find::{Loops, MAX_LOOPS};
+
+/// The kernel's server, where the name of a process would stand.
+pub(super) const NFSD: &str = "nfsd";
 
 /// How it is known that a mount is served by this node, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,19 +154,13 @@ pub enum LoopChange {
     Ended,
 }
 
-/// Finds the loops, observation by observation.
-#[derive(Clone, Debug, Default)]
-pub struct Loops {}
-
-impl Loops {
-    /// Takes in the next observation; what changed by it.
-    pub fn observe(&mut self, _observation: &Observation) -> Vec<LoopEvent> {
-        Vec::new()
-    }
-
-    /// The loops now, in the order of their client devices' names.
+impl Loop {
+    /// Whether the kernel's nfsd serves it.
     #[must_use]
-    pub fn found(&self) -> &[Loop] {
-        &[]
+    pub fn is_nfsd(&self) -> bool {
+        self.server == NFSD
     }
 }
+
+#[cfg(test)]
+mod tests;

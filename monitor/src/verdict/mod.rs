@@ -8,7 +8,8 @@
 //!    questions about it: what moved, who was paused, which disk was busy. A
 //!    gap or a step back in time empties it; a counter that runs backwards
 //!    makes unknown what it counts.
-//! 3. [`engine`] knows the loops: every NFS client device, where nfsd runs.
+//! 3. [`loops`] finds the NFS mounts that this node serves to itself;
+//!    [`engine`] judges them.
 //! 4. For each loop a signature ([`dirty_throttle`]) fills in the four
 //!    conditions; the three that all signatures share are in [`conditions`].
 //!    A condition is true, false, or unknown where an input is missing.
@@ -32,8 +33,8 @@ mod thresholds;
 mod types;
 mod window;
 
-pub use engine::{Changes, Engine, MAX_LOOPS};
-pub use loops::{Loop, LoopChange, LoopEvent, Loops, Mount, Proof, Scope};
+pub use engine::{Changes, Engine};
+pub use loops::{Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof, Scope};
 pub use reduce::signal;
-pub use thresholds::{ThresholdError, Thresholds};
+pub use thresholds::{LoopThresholds, ThresholdError, Thresholds};
 pub use types::{Condition, Conditions, LivelockState, Signature, Transition, Verdict};

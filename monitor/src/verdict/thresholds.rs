@@ -1,10 +1,14 @@
 //! Every number that a verdict depends on, with its reason.
 
+mod loops;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::types::Condition;
+
+pub use loops::LoopThresholds;
 
 /// The numbers of all signatures. Durations are written as people write them
 /// (`5s`, `500ms`), in TOML as in flags; shares are 0 to 1.
@@ -47,8 +51,8 @@ pub struct Thresholds {
     /// counters went on in the kernel.
     #[serde(with = "human")]
     pub max_gap: Duration,
-    /// A loop whose client or server is gone for so long, and whose state is
-    /// none, is forgotten.
+    /// The verdict of a loop that ended so long ago, and whose state is none,
+    /// is forgotten.
     #[serde(with = "human")]
     pub forget_after: Duration,
     /// Dirty and writeback bytes of the client from which it wants something.
@@ -91,14 +95,11 @@ pub struct Thresholds {
     pub clients_share: f64,
     /// Share that one NFS client device must hold to be part of it.
     pub own_share: f64,
-    /// A client device of which this nfsd wrote less than this share of the
-    /// bytes acknowledged is mounted from another host: no loop.
-    pub served_share: f64,
-    /// Acknowledged bytes before `served_share` is asked.
-    pub served_min_bytes: u64,
     /// A condition that held keeps holding until its number is this many times
     /// past the threshold.
     pub hysteresis: f64,
+    /// What makes an NFS mount a loop.
+    pub loops: LoopThresholds,
 }
 
 impl Default for Thresholds {
@@ -126,9 +127,8 @@ impl Default for Thresholds {
             disk_busy_share: 0.5,
             clients_share: 0.5,
             own_share: 0.1,
-            served_share: 0.5,
-            served_min_bytes: 64 << 20,
             hysteresis: 1.5,
+            loops: LoopThresholds::default(),
         }
     }
 }
@@ -164,6 +164,7 @@ impl Thresholds {
     pub fn check(&self) -> Result<(), ThresholdError> {
         self.check_durations()?;
         self.check_shares()?;
+        self.loops.check()?;
         let error = |key, value: String, rule| Err(ThresholdError { key, value, rule });
         if !(1.0..=3.0).contains(&self.hysteresis) {
             return error("hysteresis", self.hysteresis.to_string(), "from 1 to 3");
@@ -239,7 +240,6 @@ impl Thresholds {
             ("disk_busy_share", self.disk_busy_share),
             ("clients_share", self.clients_share),
             ("own_share", self.own_share),
-            ("served_share", self.served_share),
         ] {
             if !(value > 0.0 && value <= 1.0) {
                 let (value, rule) = (value.to_string(), "a share: above 0 and at most 1");
@@ -298,6 +298,10 @@ mod tests {
         assert_eq!(refused(|t| t.own_share = f64::NAN), "own_share");
         assert_eq!(refused(|t| t.disk_busy_share = 1.1), "disk_busy_share");
         assert_eq!(refused(|t| t.hysteresis = 0.9), "hysteresis");
+        assert_eq!(
+            refused(|t| t.loops.refute_share = 0.6),
+            "loops.refute_share"
+        );
         assert_eq!(refused(|t| t.hysteresis = f64::NAN), "hysteresis");
         assert_eq!(
             refused(|t| t.stall_cap_bytes_per_second = 1),

@@ -1,8 +1,10 @@
 //! Counters of the kernel. Nothing here ever touches a path on NFS.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use guest::Sample;
+use guest::{Counts, Sample};
+
+use crate::load;
 
 /// Read all counters; what cannot be read is zero.
 pub fn read() -> Sample {
@@ -11,6 +13,12 @@ pub fn read() -> Sample {
     let events = text("/proc/vmstat");
     Sample {
         acked: acked(&text("/proc/self/mountstats")),
+        synced: fs::read_dir(load::SYNCED)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|writer| column(&file(&writer.path()), 0))
+            .sum(),
         disk: fs::read_dir("/sys/block")
             .into_iter()
             .flatten()
@@ -22,6 +30,51 @@ pub fn read() -> Sample {
         writeback: named(&memory, "Writeback:") * 1024,
         oom_kills: named(&events, "oom_kill"),
     }
+}
+
+/// Bytes of NFS, from the view of each of these processes.
+pub fn of_nfs(pids: &[u32]) -> Counts {
+    let mut counts = Counts::default();
+    for pid in pids {
+        let text = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        counts
+            .clients
+            .extend(taken(&text("mountinfo"), &text("mountstats")));
+        counts.nfsd = counts.nfsd.max(served(&text("net/rpc/nfsd")));
+    }
+    counts
+}
+
+/// The device that is mounted there, on top of all others.
+pub fn device_at<'a>(mountinfo: &'a str, at: &str) -> Option<&'a str> {
+    let mut mounts = mountinfo.lines().map(|line| line.split(' '));
+    mounts
+        .rfind(|words| words.clone().nth(4) == Some(at))
+        .and_then(|mut words| words.nth(2))
+}
+
+/// By device, the sixth number of the `bytes:` line.
+fn taken(mountinfo: &str, mountstats: &str) -> BTreeMap<String, u64> {
+    let mut taken = BTreeMap::new();
+    let mut device = None;
+    for line in mountstats.lines() {
+        if let Some((_, rest)) = line.split_once(" mounted on ") {
+            let at = rest.split(' ').next().unwrap_or_default();
+            device = device_at(mountinfo, at);
+        } else if let Some(device) = device
+            && line.trim_start().starts_with("bytes:")
+        {
+            taken.insert(device.to_owned(), column(line, 6));
+        }
+    }
+    taken
+}
+
+/// The second number of the `io` line.
+fn served(nfsd: &str) -> u64 {
+    nfsd.lines()
+        .find(|line| line.starts_with("io "))
+        .map_or(0, |line| column(line, 2))
 }
 
 fn file(path: &std::path::Path) -> String {
@@ -63,5 +116,16 @@ mod tests {
                     device b:/ mounted on /m2 with fstype nfs4 statvers=1.1\n\
                     \t   WRITE: 5 5 0 7 720 1 1 1 0\n";
         assert_eq!(acked(text), 5007);
+    }
+
+    #[test]
+    fn bytes_that_servers_took_are_found_by_device() {
+        let info = "29 1 0:27 / /mnt rw,noatime - tmpfs none rw\n\
+                    30 29 0:28 / /mnt rw,noatime - nfs4 a:/ rw,vers=4.2\n";
+        let stats = "device none mounted on /proc with fstype proc\n\
+                     device a:/ mounted on /mnt with fstype nfs4 statvers=1.1\n\
+                     \tbytes:\t1 2 3 4 5 4096 7 8\n";
+        assert_eq!(taken(info, stats), [("0:28".to_owned(), 4096)].into());
+        assert_eq!(served("rc 0 1 2\nio 17 4242\nth 8 0\n"), 4242);
     }
 }

@@ -1,5 +1,7 @@
 //! Facts: what a guest saw. No judgement; that is the host's.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Something that was seen, and when.
@@ -25,6 +27,21 @@ pub enum Event {
     NoDaemon,
     /// The daemon answered that it is ready.
     Ready,
+    /// A file system was mounted.
+    Mounted(Mounted),
+    /// A writer that takes its time is about to send its first bytes.
+    FirstWrite {
+        /// The directory written to.
+        dir: String,
+    },
+    /// All writers that take their time have ended.
+    Written,
+    /// What the kernel counted.
+    Counted(Counts),
+    /// A loop that the daemon reports, when it is new or something about it is.
+    Loop(Loop),
+    /// The daemon reports the loop of this name no more.
+    LoopGone(String),
     /// The writers have been started.
     WritersStarted,
     /// The counters, twice a second.
@@ -65,6 +82,40 @@ pub enum Event {
         /// The lines asked for.
         text: String,
     },
+    /// This node is the server now.
+    TookOver,
+    /// What came of unloading modules.
+    Unloaded {
+        /// Which.
+        modules: Vec<String>,
+        /// The words of `modprobe -r`, if it could not.
+        error: Option<String>,
+    },
+    /// What the kernel holds of BPF.
+    BpfObjects {
+        /// Programs.
+        programs: usize,
+        /// Maps.
+        maps: usize,
+        /// Links.
+        links: usize,
+    },
+    /// Whether a `statfs` returned.
+    Statfs {
+        /// Of what.
+        path: String,
+        /// Within three seconds.
+        returned: bool,
+    },
+    /// The daemon's threads that were seen blocked in NFS, with their stacks.
+    Blocked(Vec<String>),
+    /// Whether an NFS mount is congested.
+    Congestion {
+        /// By the kernel's own flag.
+        kernel: bool,
+        /// By the daemon's gauge; none where it has none.
+        daemon: Option<bool>,
+    },
     /// The daemon ended though nobody asked it to.
     DaemonDied {
         /// How, in words.
@@ -81,6 +132,9 @@ pub enum Event {
 pub struct Sample {
     /// Bytes of completed WRITE calls of all NFS mounts, from mountstats.
     pub acked: u64,
+    /// Bytes that applications of [`crate::Step::Write`] know to be safe.
+    #[serde(default)]
+    pub synced: u64,
     /// Bytes written to the disks.
     pub disk: u64,
     /// Dirty page cache.
@@ -116,4 +170,62 @@ impl Transition {
     pub fn confirms(&self) -> bool {
         matches!(self.to.as_str(), "livelock" | "deadlock")
     }
+}
+
+/// What the guest itself knows of a file system that it mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// The mount point.
+    pub at: String,
+    /// What was mounted.
+    pub source: String,
+    /// `major:minor`, from its mountinfo.
+    pub device: String,
+    /// Names of the BDIs that came up with it.
+    pub bdis: Vec<String>,
+}
+
+/// What the kernel counted of the bytes of NFS since boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// By `major:minor` of an NFS mount: `serverwritebytes` of mountstats, the
+    /// bytes of data that servers took. The bytes of the `WRITE:` line would
+    /// not do: the headers of the calls are among them.
+    pub clients: BTreeMap<String, u64>,
+    /// What nfsd wrote, from the `io` line of `/proc/net/rpc/nfsd`. Kernels count
+    /// for each network namespace: this is the greatest count of any.
+    pub nfsd: u64,
+}
+
+/// An entry of `/api/v1/loops`: what of it is judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loop {
+    /// Its name.
+    #[serde(rename = "loop")]
+    pub name: String,
+    /// BDI of the NFS mount.
+    pub client_bdi: String,
+    /// The server's program.
+    pub server: String,
+    /// BDI that the server writes to.
+    pub server_bdi: Option<String>,
+    /// How the daemon knows.
+    pub proof: String,
+    /// Whether client and server share a network namespace.
+    pub scope: String,
+    /// Whether the node became its own server while it was a client.
+    pub became_own_client: bool,
+    /// Where the NFS mount is seen.
+    pub mounts: Vec<LoopMount>,
+}
+
+/// A mount of a [`Loop`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoopMount {
+    /// In its own mount namespace.
+    pub mount_point: String,
+    /// As in mountinfo.
+    pub source: String,
 }

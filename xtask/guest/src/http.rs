@@ -9,13 +9,19 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// Where the daemon listens when it is not told otherwise.
-const DAEMON: ([u8; 4], u16) = ([127, 0, 0, 1], 9746);
+const DAEMON: u16 = 9746;
 
 /// The body of a successful answer.
 pub fn get(path: &str) -> Result<String> {
+    get_at(DAEMON, path)
+}
+
+/// The same, of a daemon on another port.
+pub fn get_at(port: u16, path: &str) -> Result<String> {
     let limit = Duration::from_secs(3);
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from(DAEMON), limit)
-        .context("connecting to the daemon")?;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream =
+        TcpStream::connect_timeout(&address, limit).context("connecting to the daemon")?;
     stream.set_read_timeout(Some(limit))?;
     // Version 1.0, so that the answer ends with the connection, unchunked.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

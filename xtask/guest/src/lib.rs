@@ -6,8 +6,8 @@
 mod fact;
 mod plan;
 
-pub use fact::{Event, Fact, Sample, Transition};
-pub use plan::{Plan, Step, Until};
+pub use fact::{Counts, Event, Fact, Loop, LoopMount, Mounted, Sample, Transition};
+pub use plan::{Export, Filesystem, Plan, Step, Until};
 
 /// Where the plan lies in the initramfs.
 pub const PLAN: &str = "/plan.json";

@@ -9,7 +9,7 @@ mod watch;
 
 use std::{fs, process};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use guest::{Event, PLAN, Plan};
 use rustix::{
     mm::{MlockAllFlags, mlockall},
@@ -19,14 +19,27 @@ use rustix::{
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, word, path, megabytes] = arguments.as_slice()
-        && word == "writer"
-    {
-        load::write_forever(path, megabytes.parse().unwrap_or(1));
+    let words: Vec<_> = arguments.iter().skip(1).map(String::as_str).collect();
+    let other = match words.as_slice() {
+        ["writer", path, megabytes] => {
+            load::write_forever(path, megabytes.parse().unwrap_or(1));
+        }
+        ["write-at-leisure", directory, seconds] => {
+            load::write_at_leisure(directory, seconds.parse().unwrap_or(1)).map_err(Into::into)
+        }
+        ["statfs", path] => rustix::fs::statfs(*path).map(drop).map_err(Into::into),
+        ["pod", name] => steps::be_pod(name),
+        _ => live_as_first(),
+    };
+    if let Err(error) = other {
+        eprintln!("{}: {error:#}", words.join(" "));
+        process::exit(1);
     }
+}
+
+fn live_as_first() -> Result<()> {
     if process::id() != 1 {
-        eprintln!("This is the first process of a test guest; on its own it does nothing.");
-        process::exit(2);
+        bail!("this is the first process of a test guest; on its own it does nothing");
     }
     if let Err(error) = live() {
         tell::event(Event::Failed(format!("{error:#}")));

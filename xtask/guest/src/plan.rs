@@ -21,9 +21,16 @@ pub enum Step {
         /// What is written to it.
         value: String,
     },
-    /// Make ext4 on a block device and mount it.
+    /// Run programs, one after the other: lines of words, without a shell.
+    Run(Vec<String>),
+    /// Make a pod: network, mount and host-name namespaces, and a process that
+    /// holds them. `ip` knows the network namespace by the pod's name.
+    Pod(String),
+    /// Make a file system and mount it.
     Disk {
-        /// For example `/dev/vda`.
+        /// Which one.
+        kind: Filesystem,
+        /// For example `/dev/vda`; any word for a tmpfs.
         device: String,
         /// The mount point, created.
         at: String,
@@ -33,20 +40,38 @@ pub enum Step {
         /// Its size.
         megabytes: u64,
     },
-    /// Export `/export` with the kernel's NFS server, NFSv4 only.
+    /// Start the kernel's NFS server.
     Serve {
-        /// In a network and mount namespace of its own, at 10.9.0.2 across a
-        /// veth pair; else in the root namespace.
-        namespaced: bool,
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
         /// The number of nfsd threads.
         threads: u32,
+        /// What it offers.
+        exports: Vec<Export>,
+        /// NFSv3, too, with all that it needs beside nfsd.
+        v3: bool,
     },
-    /// Mount an NFS server's root.
+    /// Start nfs-ganesha, a server in userspace, and export a directory as `/`.
+    Ganesha {
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory, on a local file system.
+        path: String,
+    },
+    /// Mount an NFS export.
     Mount {
-        /// Its address.
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
+        /// The server's address, as the client knows it.
         server: String,
+        /// The export.
+        path: String,
         /// The mount point, created.
         at: String,
+        /// `3`, `4.0`, `4.1` or `4.2`.
+        version: String,
+        /// More options of the mount, each after a comma.
+        options: String,
     },
     /// Start the daemon with these arguments, and wait until it is ready.
     Daemon {
@@ -62,6 +87,20 @@ pub enum Step {
         /// Each one's file is truncated and begun anew after this size.
         megabytes: u64,
     },
+    /// Start a writer that takes its time: a quarter of a megabyte four times a
+    /// second, with an fsync at once and then every second.
+    Write {
+        /// The pod that it lives in; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory written to.
+        dir: String,
+        /// For how long; then it syncs and ends.
+        seconds: u64,
+    },
+    /// Wait until all writers that take their time have ended.
+    Written,
+    /// Report what the kernel counted of the bytes of NFS.
+    Count,
     /// Put kernel threads, or this process and all it starts, in a v1 cpuset.
     Cpuset {
         /// Memory nodes, as in `cpuset.mems`, with hard walls.
@@ -109,6 +148,75 @@ pub enum Step {
         /// Only lines that begin with one of these; all lines if there is none.
         lines: Vec<String>,
     },
+    /// Wait until something listens at this TCP address.
+    Reach(String),
+    /// Listen on this TCP port until someone has connected: where one guest's
+    /// plan waits for the other's [`Step::Reach`].
+    Hear(u16),
+    /// Wait until nothing answers at this TCP address any more.
+    Gone(String),
+    /// End at once, as by a pulled plug: nothing is written back.
+    Die,
+    /// As a node of a high-availability pair does: mount the disk, export it as
+    /// `/export` with the NFS server's state on it, then take up the address.
+    TakeOver {
+        /// For example `/dev/vda`.
+        device: String,
+        /// Make the file system first.
+        make: bool,
+        /// The address that clients use, with the length of its prefix.
+        address: String,
+    },
+    /// Kill all writers, and wait until they are gone.
+    StopWriters,
+    /// Unmount.
+    Umount(String),
+    /// Stop the NFS server of the root namespace, and its programs.
+    StopServer,
+    /// End the daemon as systemd does, and report its exit code.
+    StopDaemon,
+    /// Try to unload modules and all that only they need; report what came of it.
+    Unload {
+        /// Names for `modprobe -r`.
+        modules: Vec<String>,
+        /// How long to try.
+        seconds: u64,
+    },
+    /// Report how many BPF objects the kernel holds.
+    BpfObjects,
+    /// Report whether a `statfs` of this path returns within three seconds.
+    Statfs(String),
+    /// Start the daemon a second time, on this port; report how long it took
+    /// until it was ready, and end it.
+    SecondDaemon(u16),
+    /// Tell the kernel's flag of congestion of the NFS mount there, twice a second
+    /// from now on, and what the daemon says.
+    WatchCongestion(String),
+    /// Look at the daemon's threads for three seconds, and report those that
+    /// were blocked in NFS.
+    Blocked,
+}
+
+/// A file system of a [`Step::Disk`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filesystem {
+    /// The kernel names its BDI after the device.
+    Ext4,
+    /// As ext4.
+    Xfs,
+    /// Has a device number and a BDI of its own.
+    Btrfs,
+    /// Has a device number of its own, and no BDI that has a name.
+    Tmpfs,
+}
+
+/// A directory that an NFS server offers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Export {
+    /// Its path on the server.
+    pub path: String,
+    /// As in exports(5), beside those that every export here has.
+    pub options: String,
 }
 
 /// What ends a [`Step::Watch`] before its time.

@@ -11,17 +11,37 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use guest::{DAEMON, Event, Step, Until};
-use rustix::mount::{MountFlags, mount};
+use rustix::{
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+    process::{Pid, Signal, kill_process},
+};
 
-use crate::{http, tell, watch::Shared};
+use crate::{counters, http, tell, watch::Shared};
 
+mod client;
+mod congestion;
+mod cpuset;
+mod daemon;
+mod disk;
+mod ganesha;
+mod modules;
+mod net;
+mod pair;
+mod pod;
 mod server;
 mod trace;
+mod writers;
+
+use pod::Pods;
+pub use pod::be_pod;
+use writers::Writers;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
     shared: Arc<Shared>,
     daemon: Option<Child>,
+    pods: Pods,
+    writers: Writers,
 }
 
 impl Player {
@@ -33,6 +53,8 @@ impl Player {
         Self {
             shared,
             daemon: None,
+            pods: Pods::default(),
+            writers: Writers::default(),
         }
     }
 
@@ -45,23 +67,48 @@ impl Player {
                 command("modprobe", &arguments)
             }
             Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
-            Step::Disk { device, at } => disk(device, at),
+            Step::Run(lines) => run(lines),
+            Step::Pod(name) => self.pods.make(name),
+            Step::Disk { kind, device, at } => disk::mount_new(*kind, device, at),
             Step::Hog { megabytes } => hog(*megabytes),
             Step::Serve {
-                namespaced,
+                pod,
                 threads,
-            } => server::start(*namespaced, *threads),
-            Step::Mount { server, at } => mount_nfs(server, at),
+                exports,
+                v3,
+            } => self
+                .pods
+                .inside(pod.as_deref(), || server::start(*threads, exports, *v3)),
+            Step::Ganesha { pod, path } => {
+                self.pods.inside(pod.as_deref(), || ganesha::start(path))
+            }
+            Step::Mount {
+                pod,
+                server,
+                path,
+                at,
+                version,
+                options,
+            } => self.pods.inside(pod.as_deref(), || {
+                client::mount_nfs(server, path, at, version, options)
+            }),
             Step::Daemon { args } => self.start_daemon(args),
             Step::Load {
                 dir,
                 writers,
                 megabytes,
-            } => start_writers(dir, *writers, *megabytes),
-            Step::Cpuset { mems, threads } => cpuset(mems, threads),
-            Step::LeaveCpuset => {
-                fs::write(format!("{CPUSETS}/tasks"), "0").context("leaving the cpuset")
+            } => writers::start_endless(dir, *writers, *megabytes),
+            Step::Write { pod, dir, seconds } => {
+                self.writers
+                    .start(&self.pods, pod.as_deref(), dir, *seconds)
             }
+            Step::Written => self.writers.wait(),
+            Step::Count => {
+                tell::event(Event::Counted(counters::of_nfs(&self.pods.pids())));
+                Ok(())
+            }
+            Step::Cpuset { mems, threads } => cpuset::enter(mems, threads),
+            Step::LeaveCpuset => cpuset::leave(),
             Step::Trace { event, task } => trace::begin(event, task),
             Step::Traced => trace::report(),
             Step::Watch { seconds, until } => {
@@ -72,7 +119,38 @@ impl Player {
             Step::WayOut { dirty_bytes } => way_out(*dirty_bytes),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
+            Step::Reach(address) => net::reach(address),
+            Step::Hear(port) => net::hear(*port),
+            Step::Gone(address) => net::gone(address),
+            Step::Die => pair::die(),
+            Step::TakeOver {
+                device,
+                make,
+                address,
+            } => pair::take_over(device, *make, address),
+            Step::StopWriters => writers::stop(),
+            Step::Umount(at) => unmount(at.as_str(), UnmountFlags::empty())
+                .with_context(|| format!("unmounting {at}")),
+            Step::StopServer => server::stop(),
+            Step::StopDaemon => self.stop_daemon(),
+            Step::Unload { modules, seconds } => {
+                modules::unload(modules, Duration::from_secs(*seconds));
+                Ok(())
+            }
+            Step::BpfObjects => modules::bpf_objects(),
+            Step::Statfs(path) => daemon::statfs(path),
+            Step::SecondDaemon(port) => daemon::second(*port),
+            Step::WatchCongestion(at) => congestion::watch(at),
+            Step::Blocked => match &self.daemon {
+                Some(child) => daemon::blocked(child.id()),
+                None => Ok(()),
+            },
         }
+    }
+
+    fn stop_daemon(&mut self) -> Result<()> {
+        self.shared.ready.store(false, Relaxed);
+        self.daemon.take().map_or(Ok(()), daemon::stop)
     }
 
     fn start_daemon(&mut self, args: &[String]) -> Result<()> {
@@ -172,23 +250,36 @@ pub fn command(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn disk(device: &str, at: &str) -> Result<()> {
-    let start = Instant::now();
-    while !Path::new(device).exists() {
-        if start.elapsed() > Duration::from_secs(5) {
-            bail!("{device} does not appear");
-        }
-        thread::sleep(Duration::from_millis(20));
+fn run(lines: &[String]) -> Result<()> {
+    for line in lines {
+        let mut words = line.split_whitespace();
+        let program = words.next().context("an empty line")?;
+        command(program, &words.collect::<Vec<_>>())?;
     }
-    // The host's file is all zeroes: nothing needs to be zeroed again.
-    let options = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
-    command(
-        "mke2fs",
-        &["-q", "-F", "-t", "ext4", "-m", "0", "-E", options, device],
-    )?;
-    fs::create_dir_all(at)?;
-    mount(device, at, "ext4", MountFlags::NOATIME, None)
-        .with_context(|| format!("mounting {device} on {at}"))
+    Ok(())
+}
+
+/// The living processes of this name.
+fn processes(name: &str) -> Vec<Pid> {
+    let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is = |pid: &str| {
+        // `PID (NAME) STATE …`; a zombie is gone, only nobody has asked for it.
+        let stat = stat(pid);
+        stat.contains(&format!(" ({name}) ")) && !stat.contains(&format!(" ({name}) Z "))
+    };
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|pid| is(pid))
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+fn kill(process: Pid) {
+    // That it has just gone is as good.
+    let _ = kill_process(process, Signal::KILL);
 }
 
 fn hog(megabytes: u64) -> Result<()> {
@@ -206,65 +297,6 @@ fn hog(megabytes: u64) -> Result<()> {
         std::io::Write::write_all(&mut file, &chunk).context("filling /hog/file")?;
     }
     Ok(())
-}
-
-/// Straight through mount(2): mount.nfs would add the same two addresses.
-fn mount_nfs(server: &str, at: &str) -> Result<()> {
-    fs::create_dir_all(at)?;
-    let options = std::ffi::CString::new(format!("vers=4.2,addr={server},clientaddr=0.0.0.0"))?;
-    mount(
-        format!("{server}:/"),
-        at,
-        "nfs4",
-        MountFlags::NOATIME,
-        Some(options.as_c_str()),
-    )
-    .with_context(|| format!("mounting {server}:/ on {at}"))
-}
-
-fn start_writers(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
-    for number in 0..writers {
-        Command::new("/proc/self/exe")
-            .args(["writer", &format!("{dir}/file{number}")])
-            .arg(megabytes.to_string())
-            .stdin(Stdio::null())
-            .spawn()
-            .context("starting a writer")?;
-    }
-    tell::event(Event::WritersStarted);
-    Ok(())
-}
-
-const CPUSETS: &str = "/run/cpuset";
-
-fn cpuset(mems: &str, threads: &[String]) -> Result<()> {
-    let (top, set) = (CPUSETS, "/run/cpuset/tight");
-    fs::create_dir_all(top)?;
-    mount(
-        "cpuset",
-        top,
-        "cgroup",
-        MountFlags::empty(),
-        Some(c"cpuset"),
-    )
-    .context("mounting the v1 cpuset controller")?;
-    fs::create_dir_all(set)?;
-    let cpus = fs::read_to_string(format!("{top}/cpuset.cpus"))?;
-    fs::write(format!("{set}/cpuset.cpus"), cpus)?;
-    fs::write(format!("{set}/cpuset.mems"), mems)?;
-    fs::write(format!("{set}/cpuset.mem_hardwall"), "1")?;
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if threads.iter().any(|thread| thread == name.trim()) {
-            fs::write(
-                format!("{set}/tasks"),
-                entry.file_name().to_string_lossy().as_bytes(),
-            )
-            .with_context(|| format!("moving {} into the cpuset", name.trim()))?;
-        }
-    }
-    // This thread, which starts the hog and the writers; not the watchers.
-    fs::write(format!("{set}/tasks"), "0").context("entering the cpuset")
 }
 
 fn check(args: &[String], uid: Option<u32>) -> Result<()> {

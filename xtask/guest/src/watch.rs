@@ -1,6 +1,7 @@
-//! What goes on beside the steps: counters, and the daemon's verdicts.
+//! What goes on beside the steps: counters, and the daemon's loops and verdicts.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -9,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use guest::{Event, Transition};
-use serde::Deserialize;
+use guest::{Event, Loop, Transition};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{counters, http, tell};
 
@@ -28,6 +29,11 @@ struct Verdicts {
     timeline: Vec<Transition>,
 }
 
+#[derive(Deserialize)]
+struct Loops {
+    loops: Vec<Loop>,
+}
+
 /// Start watching. Two threads: an answer of the daemon that is late must not
 /// make a sample late.
 pub fn start() -> Arc<Shared> {
@@ -41,38 +47,84 @@ pub fn start() -> Arc<Shared> {
     let watched = Arc::clone(&shared);
     thread::spawn(move || {
         let mut told: Vec<Transition> = Vec::new();
+        let mut known = BTreeMap::new();
         loop {
             thread::sleep(Duration::from_millis(500));
             if watched.ready.load(Relaxed) {
                 verdicts(&watched, &mut told);
+                loops(&watched, &mut known);
+            } else {
+                // The next daemon is heard anew.
+                known.clear();
             }
         }
     });
     shared
 }
 
+/// An answer in JSON. One that is not as agreed is told, and ends the watch: no
+/// other would be better.
+fn ask<T: DeserializeOwned>(shared: &Shared, path: &str) -> Option<T> {
+    let body = http::get(path).ok()?;
+    serde_json::from_str(&body)
+        .inspect_err(|error| {
+            shared.ready.store(false, Relaxed);
+            tell::event(Event::Failed(format!("{path} is not as agreed: {error}")));
+        })
+        .ok()
+}
+
 fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
-    let Ok(body) = http::get("/api/v1/verdicts") else {
+    let Some(Verdicts { timeline }) = ask(shared, "/api/v1/verdicts") else {
         return;
     };
-    match serde_json::from_str::<Verdicts>(&body) {
-        Ok(verdicts) => {
-            for entry in verdicts.timeline {
-                if told.contains(&entry) {
-                    continue;
-                }
-                if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
-                    shared.confirmed_ms.store(tell::now(), Relaxed);
-                }
-                tell::event(Event::Verdict(entry.clone()));
-                told.push(entry);
-            }
+    for entry in timeline {
+        if told.contains(&entry) {
+            continue;
         }
-        Err(error) => {
-            shared.ready.store(false, Relaxed);
-            tell::event(Event::Failed(format!(
-                "/api/v1/verdicts is not as agreed: {error}"
-            )));
+        if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
+            shared.confirmed_ms.store(tell::now(), Relaxed);
         }
+        tell::event(Event::Verdict(entry.clone()));
+        told.push(entry);
+    }
+}
+
+fn loops(shared: &Shared, known: &mut BTreeMap<String, Loop>) {
+    let Some(Loops { loops }) = ask(shared, "/api/v1/loops") else {
+        return;
+    };
+    known.retain(|name, _| {
+        let stays = loops.iter().any(|entry| entry.name == *name);
+        if !stays {
+            tell::event(Event::LoopGone(name.clone()));
+        }
+        stays
+    });
+    for entry in loops {
+        if known.get(&entry.name) != Some(&entry) {
+            known.insert(entry.name.clone(), entry.clone());
+            tell::event(Event::Loop(entry));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_are_read_whatever_else_is_said_of_them() {
+        let body = r#"{"at": 1.5, "unix_ms": 1, "loops": [
+            {"loop": "0:29-nfsd", "client_bdi": "0:29", "server": "nfsd", "server_bdi": null,
+             "proof": "xid", "scope": "cross-netns", "since_unix_ms": 7, "localio": false,
+             "mounts": [{"mount_point": "/mnt", "source": "10.9.0.2:/", "pod": "a"}],
+             "server_address": "10.9.0.2:2049", "danger": [{}], "advice": ["words"]},
+            {"loop": "0:30-nfsd"}]}"#;
+        let loops = serde_json::from_str::<Loops>(body).unwrap().loops;
+        assert_eq!(loops[0].client_bdi, "0:29");
+        assert_eq!(loops[0].server_bdi, None);
+        assert_eq!(loops[0].mounts[0].source, "10.9.0.2:/");
+        assert_eq!(loops[1].name, "0:30-nfsd");
     }
 }

@@ -2,7 +2,9 @@
 
 use guest::{Plan, Step, Until};
 
-use super::steps::{daemon, disk, fetch, load, mount, nfs_modules, plan, serve, watch};
+use super::steps::{
+    daemon, disk, fetch, load, mount, nfs_modules, plan, serve, serve_in_pod, watch,
+};
 use super::{Expect, FAST, Scenario};
 use crate::kernels::{self, Kernel};
 
@@ -57,6 +59,7 @@ fn netns() -> Scenario {
         disks: vec![FAST],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: Plan::default(),
         expect: Expect::Livelock,
         seconds: 150,
@@ -65,7 +68,9 @@ fn netns() -> Scenario {
 }
 
 fn netns_plan(hog: Option<Step>) -> Plan {
-    let mut steps = vec![nfs_modules(), disk(), serve(true, 8), mount("10.9.0.2")];
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.push(mount("10.9.0.2"));
     steps.extend(hog);
     steps.extend([
         daemon(),
@@ -109,6 +114,7 @@ pub fn reclaim_congestion() -> Scenario {
             "node,nodeid=1,memdev=m1",
         ],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
@@ -116,7 +122,7 @@ pub fn reclaim_congestion() -> Scenario {
                 path: "/proc/sys/vm/dirty_bytes".to_owned(),
                 value: "130000000".to_owned(),
             },
-            serve(false, 2),
+            serve(2),
             mount("127.0.0.1"),
             daemon(),
             Step::Trace {

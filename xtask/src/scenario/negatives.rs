@@ -15,10 +15,11 @@ pub fn loopback_healthy() -> Scenario {
         disks: vec![FAST],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
-            serve(false, 8),
+            serve(8),
             mount("127.0.0.1"),
             Step::Hog { megabytes: 100 },
             daemon(),
@@ -42,10 +43,11 @@ pub fn loopback_slow_disk() -> Scenario {
         disks: vec![SLOW],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
-            serve(false, 8),
+            serve(8),
             mount("127.0.0.1"),
             daemon(),
             load("/mnt", 150),
@@ -68,6 +70,7 @@ pub fn local_slow_disk() -> Scenario {
         disks: vec![SLOW],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             modprobe(&["virtio_pci", "virtio_blk"]),
             disk(),

@@ -15,6 +15,7 @@ pub fn late_modules() -> Scenario {
         disks: vec![],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             daemon(),
             Step::Probes,
@@ -38,6 +39,7 @@ pub fn lockdown(name: &'static str, cmdline: &'static str, codes: Codes) -> Scen
         disks: vec![],
         qemu: &[],
         cmdline,
+        peer: None,
         plan: plan([nfs_modules(), check(&["check"], None)]),
         expect: Expect::ExitCodes(codes),
         seconds: 90,
@@ -54,6 +56,7 @@ pub fn facts() -> Scenario {
         disks: vec![],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([nfs_modules(), check(&["facts"], None)]),
         expect: Expect::ExitCodes(&[&[0]]),
         seconds: 90,
@@ -70,6 +73,7 @@ pub fn probes() -> Scenario {
         disks: vec![],
         qemu: &[],
         cmdline: "",
+        peer: None,
         plan: plan([
             nfs_modules(),
             check(&["check"], None),

@@ -1,6 +1,6 @@
 //! Steps in short.
 
-use guest::{Plan, Step, Until};
+use guest::{Export, Filesystem, Plan, Step, Until};
 
 pub fn modprobe(names: &[&str]) -> Step {
     Step::Modprobe(names.iter().map(|&name| name.to_owned()).collect())
@@ -18,24 +18,67 @@ pub fn daemon() -> Step {
 }
 
 pub fn disk() -> Step {
+    filesystem(Filesystem::Ext4, "/dev/vda", "/export")
+}
+
+pub fn filesystem(kind: Filesystem, device: &str, at: &str) -> Step {
     Step::Disk {
-        device: "/dev/vda".to_owned(),
-        at: "/export".to_owned(),
+        kind,
+        device: device.to_owned(),
+        at: at.to_owned(),
     }
 }
 
-pub fn serve(namespaced: bool, threads: u32) -> Step {
+pub fn run(lines: &[&str]) -> Step {
+    Step::Run(lines.iter().map(|&line| line.to_owned()).collect())
+}
+
+/// An export whose writes reach the disk late, as those of the livelocks do.
+pub fn export(path: &str) -> Export {
+    Export {
+        path: path.to_owned(),
+        options: "fsid=0,async".to_owned(),
+    }
+}
+
+pub fn serve(threads: u32) -> Step {
     Step::Serve {
-        namespaced,
+        pod: None,
         threads,
+        exports: vec![export("/export")],
+        v3: false,
     }
 }
 
 pub fn mount(server: &str) -> Step {
     Step::Mount {
+        pod: None,
         server: server.to_owned(),
+        path: "/".to_owned(),
         at: "/mnt".to_owned(),
+        version: "4.2".to_owned(),
+        options: String::new(),
     }
+}
+
+/// A server in a pod of its own, at 10.9.0.2 across a veth pair; the root
+/// namespace has 10.9.0.1.
+pub fn serve_in_pod(threads: u32) -> [Step; 3] {
+    let mut serve = serve(threads);
+    if let Step::Serve { pod, .. } = &mut serve {
+        *pod = Some("srv".to_owned());
+    }
+    [
+        Step::Pod("srv".to_owned()),
+        run(&[
+            "ip link add v0 type veth peer name v1 netns srv",
+            "ip addr add 10.9.0.1/24 dev v0",
+            "ip link set v0 up",
+            "ip -n srv addr add 10.9.0.2/24 dev v1",
+            "ip -n srv link set v1 up",
+        ]),
+        serve,
+    ]
 }
 
 pub fn load(dir: &str, megabytes: u64) -> Step {
@@ -67,5 +110,18 @@ pub fn check(args: &[&str], uid: Option<u32>) -> Step {
     Step::Check {
         args: args.iter().map(|&word| word.to_owned()).collect(),
         uid,
+    }
+}
+
+pub fn reach(address: &str) -> Step {
+    Step::Reach(address.to_owned())
+}
+
+/// A writer that takes its time, for as long as there is any.
+pub fn write() -> Step {
+    Step::Write {
+        pod: None,
+        dir: "/mnt".to_owned(),
+        seconds: 600,
     }
 }

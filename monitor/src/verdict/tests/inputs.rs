@@ -2,9 +2,9 @@
 
 use monitor_common::Class;
 
-use super::node::{CLIENT, Phase, Watched};
+use super::node::{CLIENT, DISK, Phase, Watched};
 use crate::sample::{SignalStatus, State};
-use crate::verdict::LivelockState::{Livelock, Suspected};
+use crate::verdict::LivelockState::{self, Livelock, Suspected};
 use crate::verdict::signal;
 
 #[test]
@@ -18,11 +18,11 @@ fn a_freeze_on_a_disk_of_unknown_busy_time_is_still_a_livelock() {
 fn with_a_signal_unavailable_a_freeze_is_at_most_suspected() {
     for name in [signal::BALANCE_DIRTY_PAGES, signal::NFS_CLIENT] {
         let mut watched = Watched::new(8);
-        watched.node.now.signals = vec![SignalStatus {
+        watched.node.now.signals.push(SignalStatus {
             signal: name.into(),
             strategy: "none".into(),
             state: State::Unavailable,
-        }];
+        });
         if name == signal::BALANCE_DIRTY_PAGES {
             watched.play_with(&Phase::FROZEN_6_12, 60, |_, o| {
                 o.dirty_pauses.clear();
@@ -85,6 +85,56 @@ fn without_debugfs_the_clients_pages_come_from_its_own_pauses_or_stay_unknown() 
         );
         let edge = watched.engine.verdicts().remove(0).conditions.closing_edge;
         assert_eq!(edge.holds, known.then_some(true), "{edge:?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_starts_in_the_middle_of_a_freeze_knows_the_loop_by_its_connection() {
+    let mut watched = Watched::new(8);
+    watched.node.now.rpc_clients.clear();
+    watched.play(&Phase::FROZEN_6_12, 3);
+    assert_eq!(watched.engine.verdicts(), [], "nothing is known of it yet");
+    watched.node.look_up(&[(CLIENT, Some("nfsd"))]);
+    watched.play(&Phase::FROZEN_6_12, 7);
+    assert_eq!(watched.state(), Livelock, "{:?}", watched.timeline);
+    let verdict = watched.engine.verdicts().remove(0);
+    assert_eq!(verdict.server_bdi.as_deref(), Some(DISK), "by its pauses");
+}
+
+#[test]
+fn the_threads_of_a_userspace_server_are_not_watched_and_it_is_never_suspected() {
+    let mut watched = Watched::new(8);
+    watched.node.now.rpc_clients.clear();
+    watched.node.look_up(&[(CLIENT, Some("ganesha.nfsd"))]);
+    watched.play(&Phase::FROZEN_6_12, 60);
+    let verdict = watched.engine.verdicts().remove(0);
+    assert_eq!(verdict.loop_id, "0:29-ganesha.nfsd");
+    assert_eq!(verdict.server, "ganesha.nfsd");
+    assert_eq!(verdict.state, LivelockState::None);
+    let holds = verdict.conditions.all().map(|(_, c)| c.holds);
+    assert_eq!(holds, [Some(true), None, None, None]);
+    watched.play(&Phase::HEALTHY, 5);
+    let verdict = watched.engine.verdicts().remove(0);
+    assert_eq!(verdict.conditions.no_progress.holds, Some(false));
+}
+
+#[test]
+fn the_pages_of_a_client_that_is_no_loop_close_no_edge() {
+    for is_loop in [true, false] {
+        let mut watched = Watched::new(8);
+        watched.node.mount("0:31");
+        watched.node.now.bdis[2].dirty_bytes = Some(12_000 * 4096);
+        if !is_loop {
+            watched.node.now.rpc_clients[1].served_here = 0;
+        }
+        let state = watched.play(
+            &Phase {
+                held: 7900,
+                ..Phase::FROZEN_6_12
+            },
+            20,
+        );
+        assert_eq!(state == Livelock, is_loop, "{:?}", watched.timeline);
     }
 }
 

@@ -3,6 +3,7 @@
 mod inputs;
 mod negatives;
 mod node;
+mod phase;
 mod positives;
 mod robustness;
 mod window;

@@ -1,11 +1,14 @@
-//! A node for tests: phases with the numbers measured on real kernels, second
-//! by second, until recordings take their place.
+//! A node for tests, second by second, until recordings take its place.
+
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
 
+pub use super::phase::Phase;
 use crate::sample::{
-    Bdi, DirtyPauses, Memory, NfsClient, Nfsd, NfsdThread, Observation, ThreadState, Waiting,
+    Backing, Bdi, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, NfsdThread, Observation,
+    RpcClient, SignalStatus, State, ThreadState, Topology, Waiting,
 };
 use crate::verdict::{Engine, LivelockState, Thresholds, Transition};
 
@@ -14,139 +17,12 @@ pub const DISK: &str = "254:0";
 const PAGE: u64 = 4096;
 const MB: u64 = 1_000_000;
 
-/// What happens in each second of a phase.
-#[derive(Clone, Copy, Debug)]
-pub struct Phase {
-    pub acked: u64,
-    pub served: u64,
-    /// Pages that the client holds.
-    pub held: u64,
-    pub throttled: usize,
-    pub blocked: usize,
-    pub running: usize,
-    /// Pauses of nfsd a second.
-    pub events: u64,
-    pub pause_ms: u64,
-    pub dirty: u64,
-    pub limit: u64,
-    pub bdi_dirty: u64,
-    pub setpoint: u64,
-    pub disk_busy_ms: u64,
-    pub writers: usize,
-}
-
-impl Phase {
-    /// Nothing happens.
-    pub const IDLE: Self = Self {
-        acked: 0,
-        served: 0,
-        held: 0,
-        throttled: 0,
-        blocked: 0,
-        running: 0,
-        events: 0,
-        pause_ms: 0,
-        dirty: 0,
-        limit: 19529,
-        bdi_dirty: 0,
-        setpoint: 0,
-        disk_busy_ms: 0,
-        writers: 0,
-    };
-    /// Loopback at disk speed; some pauses, as every heavy writer gets them.
-    pub const HEALTHY: Self = Self {
-        acked: 30 * MB,
-        served: 30 * MB,
-        held: 8000,
-        throttled: 1,
-        blocked: 1,
-        running: 4,
-        events: 10,
-        pause_ms: 100,
-        dirty: 17800,
-        bdi_dirty: 8800,
-        setpoint: 9126,
-        disk_busy_ms: 850,
-        writers: 4,
-        ..Self::IDLE
-    };
-    /// Before the freeze: each throttled nfsd 80-125 pauses a second.
-    pub const CRAWL: Self = Self {
-        acked: 400_000,
-        served: 400_000,
-        held: 19000,
-        throttled: 2,
-        blocked: 6,
-        running: 0,
-        events: 200,
-        pause_ms: 1900,
-        dirty: 19800,
-        bdi_dirty: 700,
-        setpoint: 10000,
-        disk_busy_ms: 60,
-        ..Self::HEALTHY
-    };
-    /// 6.12: 2 of 8 throttled, 6 on the inode lock.
-    pub const FROZEN_6_12: Self = Self {
-        acked: 0,
-        served: 0,
-        held: 19900,
-        throttled: 2,
-        blocked: 6,
-        running: 0,
-        events: 10,
-        pause_ms: 2000,
-        dirty: 20031,
-        limit: 19529,
-        bdi_dirty: 48,
-        setpoint: 10437,
-        disk_busy_ms: 0,
-        writers: 4,
-    };
-    /// 5.10: more of the server's pages are left.
-    pub const FROZEN_5_10: Self = Self {
-        bdi_dirty: 1376,
-        setpoint: 9502,
-        held: 18500,
-        ..Self::FROZEN_6_12
-    };
-    /// The hardest negative: nothing completes for seconds, the disk is busy.
-    pub const SLOW_DISK: Self = Self {
-        acked: 0,
-        served: 0,
-        held: 10500,
-        throttled: 1,
-        blocked: 7,
-        running: 0,
-        events: 5,
-        pause_ms: 1000,
-        dirty: 18600,
-        limit: 18300,
-        bdi_dirty: 8000,
-        setpoint: 9126,
-        disk_busy_ms: 960,
-        writers: 4,
-    };
-    /// The same in the second in which WRITEs complete.
-    pub const SLOW_DISK_MOVES: Self = Self {
-        acked: 30 * MB,
-        served: 30 * MB,
-        running: 3,
-        blocked: 4,
-        ..Self::SLOW_DISK
-    };
-    /// The link is cut; 30 MB in writeback.
-    pub const SERVER_GONE: Self = Self {
-        held: 7300,
-        writers: 2,
-        ..Self::IDLE
-    };
-}
-
-/// A node with one NFS client device, nfsd and one disk.
+/// A node with one NFS client device, nfsd and one disk. Its calls are seen to
+/// be served here: the mount alone made a dozen.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub now: Observation,
+    elsewhere: bool,
 }
 
 impl Node {
@@ -183,17 +59,82 @@ impl Node {
                 ..Nfsd::default()
             }),
             bdis: vec![bdi(CLIENT, None), bdi(DISK, Some(0))],
+            signals: vec![SignalStatus {
+                signal: "rpc_xid".into(),
+                strategy: "tracepoint".into(),
+                state: State::Attached,
+            }],
             ..Observation::default()
         };
-        Self { now }
+        let mut node = Self {
+            now,
+            elsewhere: false,
+        };
+        node.call(CLIENT, 12, 12);
+        node
     }
 
-    /// A second client device, as idle as the first.
+    /// The device's RPC client makes calls; so many of them are served here.
+    pub fn call(&mut self, bdi: &str, calls: u64, served: u64) {
+        let now = self.now.monotonic_ns;
+        let all = &mut self.now.rpc_clients;
+        let at = all.iter().position(|rpc| rpc.bdi == bdi);
+        let at = at.unwrap_or_else(|| {
+            all.push(RpcClient {
+                id: u32::try_from(all.len()).expect("few") + 7,
+                bdi: bdi.into(),
+                ..RpcClient::default()
+            });
+            all.len() - 1
+        });
+        let rpc = &mut all[at];
+        rpc.calls += calls;
+        rpc.served_here += served;
+        rpc.last_call_ns = now;
+        if served > 0 {
+            rpc.last_served_ns = now;
+            rpc.backing = vec![Backing {
+                bdi: DISK.into(),
+                device: DISK.into(),
+                writes: rpc.served_here,
+                last_ns: now,
+            }];
+        }
+    }
+
+    /// The calls go to another host, from the first one on.
+    pub fn served_elsewhere(&mut self) {
+        self.now.rpc_clients.clear();
+        self.call(CLIENT, 12, 0);
+        self.elsewhere = true;
+    }
+
+    /// What a look-up finds: these mounts, each with who listens at its
+    /// address in its own namespace.
+    pub fn look_up(&mut self, mounts: &[(&str, Option<&str>)]) {
+        let mount = |&(bdi, listener): &(&str, Option<&str>)| NfsMount {
+            bdi: bdi.into(),
+            source: "127.0.0.1:/srv".into(),
+            mount_points: vec!["/mnt".into()],
+            server: Some(([127, 0, 0, 1], 2049).into()),
+            netns: Some(1),
+            listener: listener.map(Into::into),
+            ..NfsMount::default()
+        };
+        self.now.topology = Arc::new(Topology {
+            read_ns: self.now.monotonic_ns,
+            mounts: mounts.iter().map(mount).collect(),
+            ..Topology::default()
+        });
+    }
+
+    /// A second client device, as idle as the first, and a loop as well.
     pub fn mount(&mut self, bdi: &str) {
         self.now.clients.push(NfsClient {
             bdi: bdi.into(),
             ..NfsClient::default()
         });
+        self.call(bdi, 12, 12);
         let from = self.now.bdis[0].clone();
         self.now.bdis.push(Bdi {
             bdi: bdi.into(),
@@ -220,6 +161,11 @@ impl Node {
         client.writes_acked += phase.acked.div_ceil(MB);
         client.writes_sent = client.writes_acked + u64::from(phase.held > 0);
         client.bytes_sent = client.bytes_acked + phase.held * PAGE;
+        let calls = phase.acked.div_ceil(MB);
+        if calls > 0 {
+            let here = self.now.nfsd.is_some() && !self.elsewhere;
+            self.call(CLIENT, calls, if here { calls } else { 0 });
+        }
         self.now.bdis[0].dirty_bytes = Some(phase.held / 2 * PAGE);
         self.now.bdis[0].writeback_bytes = Some((phase.held - phase.held / 2) * PAGE);
     }

@@ -2,16 +2,19 @@
 //! that start anew, anything at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use monitor_common::{Cause, Class};
 use proptest::prelude::*;
 
 use super::node::{CLIENT, DISK, Node, Phase, Watched, wait};
-use crate::sample::{NfsClient, Observation, SignalStatus, State};
+use crate::sample::{Observation, SignalStatus, State};
 use crate::verdict::LivelockState::{
     self, Deadlock, Livelock, None as Nothing, Recovered, Suspected,
 };
-use crate::verdict::{Changes, Engine, MAX_LOOPS, Thresholds, Transition, Verdict, signal};
+use crate::verdict::{
+    Changes, Engine, LoopThresholds, MAX_LOOPS, Thresholds, Transition, Verdict, signal,
+};
 
 #[test]
 fn a_minute_of_sigstop_confirms_nothing_by_itself() {
@@ -134,11 +137,16 @@ fn a_condition_that_wavers_around_its_threshold_holds_on() {
 fn a_loop_whose_mount_is_gone_recovers_and_is_forgotten() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::FROZEN_6_12, 12);
+    watched.node.look_up(&[]);
     let unmounted = |_: u64, o: &mut Observation| o.clients.clear();
     watched.play_with(&Phase::IDLE, 10, unmounted);
     assert_eq!(watched.state(), Recovered);
+    watched.play_with(&Phase::IDLE, 2, unmounted);
+    assert_eq!(watched.engine.loops(), []);
+    assert_eq!(watched.state(), Recovered, "its verdict outlives it");
     watched.play_with(&Phase::IDLE, 80, unmounted);
     assert_eq!(watched.engine.verdicts(), []);
+    watched.node.call(CLIENT, 12, 12);
     watched.play(&Phase::FROZEN_6_12, 12);
     assert_eq!(watched.state(), Livelock, "it may come back");
 }
@@ -154,14 +162,15 @@ fn a_server_that_is_shut_down_ends_the_livelock() {
 #[test]
 fn there_are_never_more_loops_than_the_bound() {
     let mut node = Node::new(8);
-    let client = |n| NfsClient {
-        bdi: format!("0:{n}").into(),
-        ..NfsClient::default()
-    };
     let mut engine = Engine::new(Thresholds::default());
     for batch in 0..5 {
-        node.now.clients = (batch * 1000..(batch + 1) * 1000).map(client).collect();
+        let names: Vec<String> = (batch * 1000..(batch + 1) * 1000)
+            .map(|n| format!("0:{n}"))
+            .collect();
+        let mounts: Vec<_> = names.iter().map(|n| (n.as_str(), Some("nfsd"))).collect();
+        node.look_up(&mounts);
         engine.observe(&node.second(&Phase::HEALTHY));
+        assert_eq!(engine.loops().len(), MAX_LOOPS);
         assert_eq!(engine.verdicts().len(), MAX_LOOPS);
     }
 }
@@ -243,6 +252,14 @@ fn disturb(observation: &mut Observation, step: &Step) {
             .dirty_pauses
             .iter_mut()
             .for_each(|p| p.pause_ns = number),
+        20 => observation.rpc_clients.clear(),
+        21 => observation.rpc_clients[0].calls = number,
+        22 => observation.rpc_clients[0].served_here = number,
+        23 => observation.rpc_clients[0].bdi = DISK.into(),
+        24 => {
+            let topology = Arc::make_mut(&mut observation.topology);
+            topology.read_ns = number;
+        }
         _ => {}
     }
 }
@@ -329,7 +346,12 @@ proptest! {
         let thresholds = Thresholds {
             window: time, confirm: time, max_gap: time, best_half_life: time,
             stall_share: number, blockage_share: number, hysteresis: number,
-            stall_floor_bytes_per_second: bytes, served_min_bytes: bytes,
+            stall_floor_bytes_per_second: bytes,
+            loops: LoopThresholds {
+                half_life: time, patience: time, served_min_calls: bytes, refute_min_calls: bytes,
+                served_share: number, refute_share: number,
+                ..LoopThresholds::default()
+            },
             ..Thresholds::default()
         };
         let (_, verdicts) = run(&steps, thresholds);

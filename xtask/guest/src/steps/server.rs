@@ -1,92 +1,98 @@
-//! The kernel's NFS server, in the root namespaces or in its own.
+//! The kernel's NFS server, in the namespaces of the thread that starts it.
 
 use std::{
     fs,
+    net::TcpStream,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use rustix::{
-    fs::{Mode, OFlags, open},
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
-    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
-};
+use anyhow::{Context as _, Result, bail};
+use guest::Export;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::command;
+use super::{command, kill, processes};
 
-/// Export `/export`. A namespaced server answers at 10.9.0.2, and the root
-/// namespace has 10.9.0.1.
-pub fn start(namespaced: bool, threads: u32) -> Result<()> {
-    fs::create_dir_all("/var/lib/nfs")?;
-    fs::write(
-        "/etc/exports",
-        "/export *(rw,async,no_root_squash,fsid=0,insecure,no_subtree_check)\n",
-    )?;
-    if namespaced {
-        for line in [
-            "netns add srv",
-            "link add v0 type veth peer name v1 netns srv",
-            "addr add 10.9.0.1/24 dev v0",
-            "link set v0 up",
-            "-n srv addr add 10.9.0.2/24 dev v1",
-            "-n srv link set v1 up",
-            "-n srv link set lo up",
-        ] {
-            command("ip", &line.split(' ').collect::<Vec<_>>())?;
-        }
-    }
-    // Namespaces belong to a thread, and what it starts inherits them. nfsd's
-    // own threads live on in the kernel when this one ends.
-    thread::spawn(move || {
-        if namespaced {
-            enter("/run/netns/srv")?;
-        }
-        serve(threads)
-    })
-    .join()
-    .map_err(|_| anyhow!("the server's thread panicked"))?
-}
+/// Where mountd listens for clients of NFSv3.
+pub const MOUNTD_PORT: u16 = 20048;
 
-fn enter(netns: &str) -> Result<()> {
-    let file = open(netns, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    move_into_link_name_space(
-        std::os::fd::AsFd::as_fd(&file),
-        Some(LinkNameSpaceType::Network),
-    )
-    .context("entering the server's network namespace")?;
-    // As in a pod: the root namespace does not see /proc/fs/nfsd of the server.
-    // SAFETY: only the mount namespace and, by it, the file-system attributes
-    // of this thread are unshared; no file descriptor changes hands.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("a mount namespace for the server")?;
-    mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )
-    .context("making the server's mounts private")
-}
+/// Where nfsdcld keeps the names of clients.
+pub const STATE: &str = "/var/lib/nfs/nfsdcld";
 
-fn serve(threads: u32) -> Result<()> {
+const PIPES: &str = "/run/rpc_pipefs";
+
+/// What every export here has.
+const OPTIONS: &str = "rw,no_root_squash,insecure,no_subtree_check";
+
+/// Start one. NFSv3 costs more programs, and time: it is left out if it can be.
+pub fn start(threads: u32, exports: &[Export], v3: bool) -> Result<()> {
     mount("nfsd", "/proc/fs/nfsd", "nfsd", MountFlags::empty(), None)
         .context("mounting /proc/fs/nfsd")?;
     track_clients()?;
-    command("exportfs", &["-ra"])?;
-    command("rpc.mountd", &["-N", "2", "-N", "3"])?;
-    command("rpc.nfsd", &["-N", "3", "-V", "4.2", &threads.to_string()])
+    // exportfs adds to what it finds here.
+    fs::write("/var/lib/nfs/etab", "")?;
+    for Export { path, options } in exports {
+        let options = format!("{OPTIONS},{options}");
+        command("exportfs", &["-i", "-o", &options, &format!("*:{path}")])?;
+    }
+    let threads = threads.to_string();
+    let v4 = ["-V", "4.0", "-V", "4.1", "-V", "4.2"];
+    if v3 {
+        bind_ports()?;
+        command("rpc.mountd", &["-N", "2", "-p", &MOUNTD_PORT.to_string()])?;
+        command("rpc.nfsd", &[&["-V", "3"], &v4[..], &[&threads]].concat())
+    } else {
+        command("rpc.mountd", &["-N", "2", "-N", "3"])?;
+        command("rpc.nfsd", &[&["-N", "3"], &v4[..], &[&threads]].concat())
+    }
+}
+
+/// Undo all of it: nfsd, its programs, its file systems.
+pub fn stop() -> Result<()> {
+    fs::write("/proc/fs/nfsd/threads", "0").context("stopping nfsd")?;
+    command("exportfs", &["-ua"])?;
+    command("exportfs", &["-f"])?;
+    for name in ["rpc.mountd", "nfsdcld"] {
+        let start = Instant::now();
+        while !processes(name).is_empty() {
+            processes(name).into_iter().for_each(kill);
+            if start.elapsed() > Duration::from_secs(5) {
+                bail!("{name} does not end");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    for at in ["/proc/fs/nfsd", PIPES] {
+        unmount(at, UnmountFlags::empty()).with_context(|| format!("unmounting {at}"))?;
+    }
+    Ok(())
+}
+
+/// Start rpcbind. The client here asks it nothing, but nfsd and lockd refuse to
+/// serve NFSv3 where they cannot register.
+fn bind_ports() -> Result<()> {
+    command("rpcbind", &[])?;
+    let start = Instant::now();
+    while TcpStream::connect("127.0.0.1:111").is_err() {
+        if start.elapsed() > Duration::from_secs(10) {
+            bail!("rpcbind does not answer");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// Start nfsdcld: it knows of no client that might reclaim anything, so that
 /// nfsd leaves out its grace period. The lease stays at its 90 s: with a short
 /// one the client loses it during a stall.
 fn track_clients() -> Result<()> {
-    let pipes = "/run/rpc_pipefs";
-    fs::create_dir_all(pipes)?;
-    mount("rpc_pipefs", pipes, "rpc_pipefs", MountFlags::empty(), None)
+    fs::create_dir_all(PIPES)?;
+    mount("rpc_pipefs", PIPES, "rpc_pipefs", MountFlags::empty(), None)
         .context("mounting rpc_pipefs")?;
-    fs::create_dir_all("/var/lib/nfs/nfsdcld")?;
+    fs::create_dir_all(STATE)?;
     let child = Command::new("/usr/sbin/nfsdcld")
-        .args(["-F", "-p", pipes])
+        .args(["-F", "-p", PIPES])
         .stdin(Stdio::null())
         .spawn()
         .context("starting nfsdcld")?;

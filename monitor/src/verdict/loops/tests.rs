@@ -1,0 +1,7 @@
+//! Loops found in made-up observations.
+
+mod danger;
+mod host;
+mod life;
+mod proof;
+mod server;

@@ -1,0 +1,48 @@
+//! A high-availability pair: one disk, one service address, two nodes.
+
+use std::{fs, thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use guest::{Event, Export, Filesystem};
+use rustix::mount::{MountFlags, mount, mount_bind};
+
+use super::{command, disk, server};
+use crate::tell;
+
+/// Become the server. The address comes last, as in any such cluster: clients
+/// that find nobody listening there would wait before they ask again.
+pub fn take_over(device: &str, make: bool, address: &str) -> Result<()> {
+    if make {
+        disk::mount_new(Filesystem::Ext4, device, "/export")?;
+    } else {
+        disk::tell_mounted("/export", device, || {
+            // The journal is replayed.
+            mount(device, "/export", "ext4", MountFlags::NOATIME, None)
+                .with_context(|| format!("mounting {device}"))
+        })?;
+    }
+    // What nfsdcld knows moves with the disk: nfsd lets the clients reclaim what
+    // they hold, and ends its grace period when all of them have.
+    let state = "/export/.nfsdcld";
+    for directory in [state, server::STATE] {
+        fs::create_dir_all(directory)?;
+    }
+    mount_bind(state, server::STATE).context("putting the state on the disk")?;
+    // Synced, unlike in other scenarios: what is acknowledged must survive.
+    // The same fsid makes the same file handles.
+    let export = Export {
+        path: "/export".to_owned(),
+        options: "fsid=0,sync".to_owned(),
+    };
+    server::start(8, &[export], false)?;
+    command("ip", &["addr", "add", address, "dev", "eth0"])?;
+    tell::event(Event::TookOver);
+    Ok(())
+}
+
+/// Reset the machine, now.
+pub fn die() -> Result<()> {
+    // What was told must reach the host: the port sends as slowly as any.
+    thread::sleep(Duration::from_millis(200));
+    fs::write("/proc/sysrq-trigger", "b").context("resetting the machine")
+}

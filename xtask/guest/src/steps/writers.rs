@@ -1,0 +1,92 @@
+//! The load, from the side of the first process.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use guest::Event;
+
+use super::{Pods, kill, processes};
+use crate::{load, tell};
+
+/// Start writers that never end.
+pub fn start_endless(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
+    for number in 0..writers {
+        Command::new("/proc/self/exe")
+            .args(["writer", &format!("{dir}/file{number}")])
+            .arg(megabytes.to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting a writer")?;
+    }
+    tell::event(Event::WritersStarted);
+    Ok(())
+}
+
+/// Writers that take their time, and end.
+#[derive(Default)]
+pub struct Writers(Vec<JoinHandle<Result<()>>>);
+
+impl Writers {
+    /// Start one.
+    pub fn start(&mut self, pods: &Pods, pod: Option<&str>, dir: &str, seconds: u64) -> Result<()> {
+        let mut child = pods.inside(pod, || {
+            Command::new("/proc/self/exe")
+                .args(["write-at-leisure", dir, &seconds.to_string()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("starting a writer")
+        })?;
+        let output = child.stdout.take().context("a writer without output")?;
+        let dir = dir.to_owned();
+        self.0
+            .push(thread::spawn(move || follow(child, output, &dir)));
+        Ok(())
+    }
+
+    /// Wait until all have ended.
+    pub fn wait(&mut self) -> Result<()> {
+        for writer in self.0.drain(..) {
+            writer.join().map_err(|_| anyhow!("a thread panicked"))??;
+        }
+        tell::event(Event::Written);
+        Ok(())
+    }
+}
+
+fn follow(mut child: Child, output: ChildStdout, dir: &str) -> Result<()> {
+    let mut lines = BufReader::new(output).lines();
+    if lines.next().transpose()?.as_deref() == Some(load::FIRST) {
+        tell::event(Event::FirstWrite {
+            dir: dir.to_owned(),
+        });
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("the writer in {dir} ended with {status}; its words are in the console log");
+    }
+    Ok(())
+}
+
+/// Kill all writers, and wait until they are gone.
+pub fn stop() -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let left = processes("writer");
+        if left.is_empty() {
+            return Ok(());
+        }
+        if start.elapsed() > Duration::from_secs(20) {
+            let stack = fs::read_to_string(format!("/proc/{}/stack", left[0].as_raw_pid()));
+            bail!("writers do not end: {}", stack.unwrap_or_default());
+        }
+        left.into_iter().for_each(kill);
+        thread::sleep(Duration::from_millis(50));
+    }
+}

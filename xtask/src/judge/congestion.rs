@@ -1,0 +1,97 @@
+//! The gauge of congestion beside the kernel's flag.
+
+use guest::Event;
+
+use super::{Judgement, Seen, void};
+
+/// Milliseconds that the gauge may lag: a tick of the daemon, and the time
+/// between two looks.
+const LAG: u64 = 1_600;
+
+/// Up with the flag, down with the flag.
+pub fn judge(seen: &Seen<'_>) -> Judgement {
+    let looks: Vec<_> = seen
+        .0
+        .iter()
+        .filter_map(|fact| match fact.event {
+            Event::Congestion { kernel, daemon } => Some((fact.ms, kernel, daemon)),
+            _ => None,
+        })
+        .collect();
+    let up = looks.iter().filter(|(_, kernel, _)| *kernel).count();
+    let words = format!("congested at {up} of {} looks", looks.len());
+    if up == 0 || looks.last().is_none_or(|(_, kernel, _)| *kernel) {
+        return Err(void(format!("{words}, or still at the end")));
+    }
+    if !seen.has_daemon() {
+        return Ok(format!("{words}; no daemon to judge"));
+    }
+    let agree = looks.iter().enumerate().filter(|(at, (ms, _, daemon))| {
+        let recent = looks[..=*at].iter().rev();
+        recent
+            .take_while(|(then, _, _)| then + LAG >= *ms)
+            .any(|(_, kernel, _)| Some(*kernel) == *daemon)
+    });
+    let agree = agree.count();
+    let words = format!("{words}, the gauge agrees at {agree}");
+    if agree * 10 < looks.len() * 9 {
+        return Err(format!("too few: {words}").into());
+    }
+    if !looks.iter().any(|(_, _, daemon)| *daemon == Some(true)) {
+        return Err(format!("{words}, but it was never 1").into());
+    }
+    if looks
+        .last()
+        .is_none_or(|(_, _, daemon)| *daemon != Some(false))
+    {
+        return Err(format!("{words}, but it is not 0 at the end").into());
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use guest::Fact;
+
+    use super::*;
+    use crate::judge::Fault;
+
+    /// Sixty looks, up from the tenth to the fortieth; the gauge by its own look.
+    fn looks(gauge: impl Fn(u64) -> bool) -> Judgement {
+        let facts: Vec<_> = (0..60)
+            .map(|at| Fact {
+                ms: at * 500,
+                event: Event::Congestion {
+                    kernel: (10..40).contains(&at),
+                    daemon: Some(gauge(at)),
+                },
+            })
+            .collect();
+        judge(&Seen(&facts))
+    }
+
+    #[test]
+    fn a_gauge_may_lag_a_tick_and_no_more() {
+        assert!(looks(|at| (12..42).contains(&at)).is_ok());
+        assert!(looks(|at| (18..48).contains(&at)).is_err());
+    }
+
+    #[test]
+    fn a_gauge_that_never_moves_or_never_falls_is_wrong() {
+        assert!(looks(|_| false).is_err());
+        assert!(looks(|at| at >= 10).is_err());
+        assert!(looks(|at| (10..40).contains(&at) || at == 59).is_err());
+    }
+
+    #[test]
+    fn a_mount_that_is_never_congested_proves_nothing() {
+        let facts = [Fact {
+            ms: 0,
+            event: Event::Congestion {
+                kernel: false,
+                daemon: Some(false),
+            },
+        }];
+        assert!(matches!(judge(&Seen(&facts)), Err(Fault::Void(_))));
+    }
+}

@@ -1,0 +1,88 @@
+//! What a plan wants in its image beside what every image has. A guest pays for
+//! each file with memory, and small ones are small on purpose.
+
+use std::collections::BTreeSet;
+
+use guest::{Filesystem, Plan, Step};
+
+use crate::{initramfs::MODULES, sysroot::PROGRAMS};
+
+/// Names that are wanted.
+#[derive(Default)]
+pub struct Parts {
+    /// Kernel modules.
+    pub modules: BTreeSet<String>,
+    /// Programs.
+    pub programs: BTreeSet<String>,
+}
+
+impl Parts {
+    /// These, and what this plan wants.
+    pub fn with(mut self, plan: &Plan) -> Self {
+        for step in &plan.steps {
+            match step {
+                Step::Modprobe(names) => names.iter().for_each(|name| self.module(name)),
+                Step::Run(lines) => lines
+                    .iter()
+                    .filter_map(|line| line.split_whitespace().next())
+                    .for_each(|name| self.program(name)),
+                Step::Disk { kind, .. } => self.filesystem(*kind),
+                Step::Serve { v3: true, .. } => self.program("rpcbind"),
+                Step::Ganesha { .. } => self.program(GANESHA),
+                _ => {}
+            }
+        }
+        self
+    }
+
+    fn filesystem(&mut self, kind: Filesystem) {
+        match kind {
+            Filesystem::Ext4 | Filesystem::Tmpfs => {}
+            Filesystem::Xfs => self.program("mkfs.xfs"),
+            Filesystem::Btrfs => self.program("mkfs.btrfs"),
+        }
+    }
+
+    fn module(&mut self, name: &str) {
+        if !MODULES.contains(&name) {
+            self.modules.insert(name.to_owned());
+        }
+    }
+
+    fn program(&mut self, name: &str) {
+        if !PROGRAMS.contains(&name) {
+            self.programs.insert(name.to_owned());
+        }
+    }
+}
+
+/// The program of nfs-ganesha.
+pub const GANESHA: &str = "ganesha.nfsd";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_names_modules_and_programs_that_not_every_image_has() {
+        let plan = Plan {
+            steps: vec![
+                Step::Modprobe(["nfsd", "xfs"].map(str::to_owned).to_vec()),
+                Step::Run(
+                    ["ip link show", "nft list tables"]
+                        .map(str::to_owned)
+                        .to_vec(),
+                ),
+                Step::Disk {
+                    kind: Filesystem::Xfs,
+                    device: "/dev/vda".to_owned(),
+                    at: "/x".to_owned(),
+                },
+            ],
+        };
+        let parts = Parts::default().with(&plan);
+        assert_eq!(parts.modules, ["xfs".to_owned()].into());
+        let programs = ["mkfs.xfs", "nft"].map(str::to_owned);
+        assert_eq!(parts.programs, programs.into());
+    }
+}

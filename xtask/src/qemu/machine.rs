@@ -1,0 +1,228 @@
+//! The command line of one QEMU.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use guest::Plan;
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Signal, set_parent_process_death_signal},
+};
+
+use crate::scenario::{Disk, Scenario};
+
+/// The kernel measures the TSC against another timer while it boots. Emulated,
+/// on a busy host, it was seen to find 101 MHz for 2596: its clock then ran 25
+/// times too fast, until RCU called it a stall. The HPET needs no measuring.
+const CLOCK: &str = "clocksource=hpet tsc=unstable";
+
+/// Two processors, and nothing that a guest does not ask for.
+const MACHINE: &[&str] = &[
+    "-M",
+    "q35",
+    "-smp",
+    "2",
+    "-nic",
+    "none",
+    "-display",
+    "none",
+    "-nodefaults",
+    "-no-user-config",
+    "-no-reboot",
+];
+
+/// One guest of a scenario.
+pub struct Machine<'a> {
+    /// What its logs' names begin with.
+    pub prefix: &'static str,
+    /// The last byte of its network card's address.
+    number: u8,
+    /// Whether its death is a part of the scenario.
+    pub may_die: bool,
+    /// Whether the daemon is in its image.
+    pub daemon: bool,
+    /// What it does.
+    pub plan: &'a Plan,
+    megabytes: u32,
+    disks: &'a [Disk],
+    qemu: &'a [&'a str],
+    cmdline: &'a str,
+}
+
+impl<'a> Machine<'a> {
+    /// The guest that is judged, and the one beside it.
+    pub fn of(scenario: &'a Scenario) -> Vec<Self> {
+        let judged = Self {
+            prefix: "",
+            number: 1,
+            may_die: false,
+            daemon: true,
+            plan: &scenario.plan,
+            megabytes: scenario.megabytes,
+            disks: &scenario.disks,
+            qemu: scenario.qemu,
+            cmdline: scenario.cmdline,
+        };
+        let beside = scenario.peer.as_ref().map(|peer| Self {
+            prefix: "peer-",
+            number: 2,
+            may_die: peer.may_die,
+            daemon: peer.daemon,
+            plan: &peer.plan,
+            megabytes: peer.megabytes,
+            disks: &peer.disks,
+            qemu: &[],
+            cmdline: "",
+        });
+        [Some(judged), beside].into_iter().flatten().collect()
+    }
+
+    /// Start it. `wire` leads to the other guest's network card.
+    pub fn start(&self, files: &Start<'_>, wire: Option<&UnixStream>) -> Result<Child> {
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args(MACHINE)
+            .args(processor(files.image))
+            .args(["-m", &format!("{}M", self.megabytes)])
+            .args(self.qemu)
+            .arg("-kernel")
+            .arg(files.image)
+            .arg("-initrd")
+            .arg(&files.initrd)
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 rdinit=/init panic=-1 {CLOCK} {}",
+                self.cmdline
+            ));
+        for path in [files.console, files.told] {
+            command
+                .arg("-serial")
+                .arg(format!("file:{}", path.display()));
+        }
+        for (number, disk) in self.disks.iter().enumerate() {
+            let name = if disk.shared {
+                format!("shared{number}")
+            } else {
+                format!("{}disk{number}", self.prefix)
+            };
+            command
+                .arg("-drive")
+                .arg(drive(&files.scratch.join(name), *disk)?);
+        }
+        let wire = wire.map(UnixStream::try_clone).transpose()?;
+        if let Some(wire) = &wire {
+            command
+                .arg("-netdev")
+                .arg(format!(
+                    "stream,id=wire,server=off,addr.type=fd,addr.str={}",
+                    wire.as_raw_fd()
+                ))
+                .arg("-device")
+                // Nothing is booted from it: no ROM, which is another package.
+                .arg(format!(
+                    "virtio-net-pci,netdev=wire,romfile=,mac=52:54:00:00:07:{:02x}",
+                    self.number
+                ));
+        }
+        let words = File::create(files.words)?;
+        // SAFETY: between fork and exec only two system calls are made.
+        unsafe {
+            command.pre_exec(move || {
+                if let Some(wire) = &wire {
+                    fcntl_setfd(wire.as_fd(), FdFlags::empty())?;
+                }
+                set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)
+            });
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(words.try_clone()?)
+            .stderr(words)
+            .spawn()
+            .context("qemu-system-x86_64 cannot be started: ./dev installs it")
+    }
+}
+
+/// The files of one start.
+pub struct Start<'a> {
+    pub image: &'a Path,
+    pub initrd: PathBuf,
+    /// Where disks are made.
+    pub scratch: &'a Path,
+    pub console: &'a Path,
+    pub told: &'a Path,
+    /// What QEMU itself says.
+    pub words: &'a Path,
+}
+
+/// Hardware virtualisation is taken only if it works when tried: a device file
+/// alone says nothing, as inside a container or another guest.
+fn processor(image: &Path) -> &'static [&'static str] {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let works = WORKS.get_or_init(|| {
+        let device = Path::new("/dev/kvm");
+        File::options().read(true).write(true).open(device).is_ok() && kvm_boots(image)
+    });
+    if *works { KVM } else { TCG }
+}
+
+const KVM: &[&str] = &["-accel", "kvm", "-cpu", "host"];
+const TCG: &[&str] = &["-accel", "tcg", "-cpu", "Nehalem,+rdrand"];
+
+/// Boot a kernel with no root: it gets to its panic and QEMU ends, or KVM is
+/// no good. Some refuse a register at once, others stop in the middle.
+fn kvm_boots(image: &Path) -> bool {
+    let Ok(mut child) = Command::new("qemu-system-x86_64")
+        .args(MACHINE)
+        .args(KVM)
+        .args(["-m", "320M", "-append", "panic=-1", "-kernel"])
+        .arg(image)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+    else {
+        return false;
+    };
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status.success();
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
+
+fn drive(path: &Path, disk: Disk) -> Result<String> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?
+        .set_len(4 << 30)
+        .context("making a disk of 4 GiB, sparse")?;
+    let mut words = format!("file={},format=raw,if=virtio,cache=unsafe", path.display());
+    if disk.shared {
+        // Both see the host's page cache: what one has written, the other reads.
+        words.push_str(",file.locking=off");
+    }
+    if let Some(rate) = disk.bytes_per_second {
+        words = format!("{words},throttling.bps-write={rate}");
+    }
+    Ok(words)
+}

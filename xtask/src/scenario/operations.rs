@@ -1,0 +1,141 @@
+//! What operators meet: a dead server, modules that must go.
+
+use guest::{Step, Until};
+
+use super::steps::{
+    check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, run, serve, serve_in_pod,
+    watch, write,
+};
+use super::{Expect, FAST, SLOW, Scenario};
+use crate::kernels;
+
+pub fn hung_server() -> Scenario {
+    let statfs = || Step::Statfs("/mnt".to_owned());
+    let ask = || {
+        [
+            check(&["check"], None),
+            Step::SecondDaemon(9747),
+            fetch("/metrics", &["throttle_loop"]),
+            fetch("/api/v1/loops", &[]),
+        ]
+    };
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        daemon(),
+        write(),
+        watch(2, Until::Over),
+        statfs(),
+    ]);
+    // Once before, to know how long it takes on this host.
+    steps.extend(ask());
+    steps.extend([
+        // Dirty data that will never be written.
+        load("/mnt", 150),
+        watch(1, Until::Over),
+        run(&["ip link set v0 down"]),
+        watch(5, Until::Over),
+        statfs(),
+    ]);
+    steps.extend(ask());
+    steps.extend([Step::Blocked, watch(12, Until::Over)]);
+    Scenario {
+        name: "hung-server",
+        about: "the server is cut off, its mount hangs: the daemon and `check` must not",
+        kernels: kernels::ALL,
+        megabytes: 1024,
+        disks: vec![FAST],
+        qemu: &[],
+        cmdline: "",
+        plan: plan(steps),
+        peer: None,
+        expect: Expect::HungServer,
+        seconds: 150,
+        load: 60,
+    }
+}
+
+pub fn modules_reload() -> Scenario {
+    let unload = |modules: &[&str], seconds| Step::Unload {
+        modules: modules.iter().map(|&name| name.to_owned()).collect(),
+        seconds,
+    };
+    let begin = || {
+        [
+            serve(8),
+            mount("127.0.0.1"),
+            write(),
+            watch(5, Until::Over),
+            Step::Probes,
+        ]
+    };
+    let mut steps = vec![nfs_modules(), disk(), Step::BpfObjects, daemon()];
+    steps.extend(begin());
+    steps.extend([
+        Step::StopWriters,
+        Step::Umount("/mnt".to_owned()),
+        Step::StopServer,
+        Step::BpfObjects,
+        // In use: the daemon's tracepoints hold it.
+        unload(&["nfsd"], 0),
+        Step::StopDaemon,
+        Step::BpfObjects,
+        unload(&["nfsd", "nfsv4", "nfs"], 10),
+        modprobe(&["nfs", "nfsv4", "nfsd"]),
+        daemon(),
+    ]);
+    steps.extend(begin());
+    Scenario {
+        name: "modules-reload",
+        about: "stop the daemon, unload nfs and nfsd, load them, start it: all is seen again",
+        kernels: kernels::ALL,
+        megabytes: 512,
+        disks: vec![FAST],
+        qemu: &[],
+        cmdline: "",
+        plan: plan(steps),
+        peer: None,
+        expect: Expect::ModulesReload,
+        seconds: 150,
+        load: 60,
+    }
+}
+
+pub fn bdi_congested() -> Scenario {
+    let set = |path: &str, value: &str| Step::Set {
+        path: path.to_owned(),
+        value: value.to_owned(),
+    };
+    Scenario {
+        name: "bdi-congested",
+        about: "a slow disk behind 127.0.0.1: the gauge of congestion follows the kernel's flag",
+        kernels: kernels::ALL,
+        megabytes: 512,
+        disks: vec![SLOW],
+        qemu: &[],
+        cmdline: "",
+        plan: plan([
+            nfs_modules(),
+            disk(),
+            // So little that all is written soon after the writers' end.
+            set("/proc/sys/vm/dirty_bytes", "30000000"),
+            // The kernel takes it for pages, but counts folios, each of which
+            // may be of many: at 4096 kB Linux 6.12 was never congested here.
+            set("/proc/sys/fs/nfs/nfs_congestion_kb", "256"),
+            serve(8),
+            mount("127.0.0.1"),
+            daemon(),
+            Step::WatchCongestion("/mnt".to_owned()),
+            watch(4, Until::Over),
+            load("/mnt", 150),
+            watch(15, Until::Over),
+            Step::StopWriters,
+            watch(16, Until::Over),
+        ]),
+        peer: None,
+        expect: Expect::Congestion,
+        seconds: 150,
+        load: 40,
+    }
+}

@@ -1,0 +1,127 @@
+//! Two guests on one Ethernet: 10.7.0.1 and 10.7.0.2.
+
+use guest::{Plan, Step, Until};
+
+use super::steps::{
+    daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, reach, run, serve, watch, write,
+};
+use super::{Expect, FAST, Peer, SHARED, Scenario};
+use crate::kernels;
+
+pub fn loop_remote() -> Scenario {
+    Scenario {
+        name: "loop-remote",
+        about: "two nodes, each the other's NFS server: no loop, though each is client and server",
+        kernels: kernels::ALL,
+        megabytes: 512,
+        disks: vec![FAST],
+        qemu: &[],
+        cmdline: "",
+        plan: remote_plan("10.7.0.1", "10.7.0.2", true),
+        peer: Some(Peer {
+            megabytes: 512,
+            disks: vec![FAST],
+            plan: remote_plan("10.7.0.2", "10.7.0.1", false),
+            daemon: false,
+            may_die: false,
+            load: 60,
+        }),
+        expect: Expect::NoLoop {
+            at_least: 5_000_000,
+        },
+        seconds: 150,
+        load: 60,
+    }
+}
+
+/// Both write all the time, but only one of them heavily. If both do, each node
+/// throttles the server of the other's pages, and the two of them livelock as
+/// one node does: seen on 6.12, within three seconds.
+fn remote_plan(own: &str, other: &str, is_judged: bool) -> Plan {
+    let mut steps = vec![nfs_modules(), modprobe(&["virtio_net"])];
+    steps.push(address(own));
+    steps.extend([
+        disk(),
+        serve(8),
+        reach(&format!("{other}:2049")),
+        mount(other),
+        daemon(),
+        write(),
+        watch(12, Until::Over),
+    ]);
+    if is_judged {
+        steps.extend([
+            load("/mnt", 150),
+            watch(20, Until::Over),
+            fetch("/api/v1/loops", &[]),
+        ]);
+    } else {
+        steps.push(stay());
+    }
+    plan(steps)
+}
+
+pub fn loop_failover() -> Scenario {
+    let mut first = vec![nfs_modules(), modprobe(&["virtio_net"])];
+    first.push(address("10.7.0.1"));
+    first.extend([
+        take_over(true),
+        // The client says when it has written enough.
+        Step::Hear(7000),
+        Step::Die,
+    ]);
+    let mut second = vec![nfs_modules(), modprobe(&["virtio_net"])];
+    second.push(address("10.7.0.2"));
+    second.extend([
+        reach("10.7.0.100:2049"),
+        mount("10.7.0.100"),
+        daemon(),
+        write(),
+        watch(6, Until::Over),
+        reach("10.7.0.1:7000"),
+        Step::Gone("10.7.0.1:2049".to_owned()),
+        take_over(false),
+        watch(18, Until::Over),
+    ]);
+    Scenario {
+        name: "loop-failover",
+        about: "a pair of nodes: the client's server dies, and it becomes its own",
+        kernels: kernels::ALL,
+        megabytes: 512,
+        disks: vec![SHARED],
+        qemu: &[],
+        cmdline: "",
+        plan: plan(second),
+        peer: Some(Peer {
+            megabytes: 512,
+            disks: vec![SHARED],
+            plan: plan(first),
+            daemon: false,
+            may_die: true,
+            load: 30,
+        }),
+        expect: Expect::Failover,
+        seconds: 150,
+        load: 50,
+    }
+}
+
+fn address(own: &str) -> Step {
+    run(&[
+        &format!("ip addr add {own}/24 dev eth0"),
+        "ip link set eth0 up",
+    ])
+}
+
+fn take_over(make: bool) -> Step {
+    Step::TakeOver {
+        device: "/dev/vda".to_owned(),
+        make,
+        address: "10.7.0.100/24".to_owned(),
+    }
+}
+
+/// Until the judged guest is through.
+fn stay() -> Step {
+    watch(600, Until::Over)
+}
