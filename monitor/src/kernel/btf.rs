@@ -1,7 +1,7 @@
 //! What the kernel's BTF tells: offsets in structs, and which functions can be
 //! traced by it.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use btf_rs::{Btf, Type};
 use serde::{Deserialize, Serialize};
@@ -13,24 +13,12 @@ use super::signals;
 pub struct BtfFacts {
     /// `struct.field` to its offset in bytes.
     pub offsets: BTreeMap<String, u32>,
-    /// `struct.field` of modules that are loaded: of interest is only that they
-    /// are there.
-    #[serde(default)]
-    pub module_fields: Vec<String>,
     /// Functions of interest that BTF knows, which is to say that they are not
     /// inlined and have their own name.
     pub functions: Vec<String>,
     /// Tracepoints of interest that can be attached by BTF (a typedef
     /// `btf_trace_<name>` exists).
     pub tracepoints: Vec<String>,
-}
-
-impl BtfFacts {
-    /// Whether there is this `struct.field`.
-    #[must_use]
-    pub fn has_field(&self, path: &str) -> bool {
-        self.offsets.contains_key(path) || self.module_fields.iter().any(|field| field == path)
-    }
 }
 
 /// Whether a task is a kernel thread.
@@ -51,35 +39,17 @@ pub const FILE_TO_BDI: &[&str] = &[
     "super_block.s_dev",
     BDI_NAME,
 ];
-/// Struct fields of interest besides [`FILE_TO_BDI`].
-const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM, MAPPING_HOST];
-
-/// What writers wait on while an NFS mount is congested, since 6.11.
+/// What writers wait on while an NFS mount is congested, since 6.11. A struct of
+/// the module nfs, but the kernel's own BTF has it too.
 pub const NFS_CONGESTION_WAIT: &str = "nfs_server.write_congestion_wait";
-/// Every field of interest in a module, by module.
-const MODULE_FIELDS: &[(&str, &str)] = &[("nfs", NFS_CONGESTION_WAIT)];
-
-/// Fields of interest that the BTF of a loaded module tells of. A module's BTF
-/// builds on the kernel's, which is large and not kept; the names are its own.
-#[must_use]
-pub fn module_fields(sysfs: &Path) -> Vec<String> {
-    MODULE_FIELDS
-        .iter()
-        .filter(|(module, path)| {
-            fs::read(sysfs.join("kernel/btf").join(module)).is_ok_and(|btf| {
-                path.split_once('.')
-                    .is_some_and(|(_, name)| has_name(&btf, name))
-            })
-        })
-        .map(|(_, path)| (*path).to_owned())
-        .collect()
-}
-
-/// Whether a BTF's section of strings has this one.
-fn has_name(btf: &[u8], name: &str) -> bool {
-    let wanted = [&b"\0"[..], name.as_bytes(), b"\0"].concat();
-    btf.windows(wanted.len()).any(|bytes| bytes == wanted)
-}
+/// Struct fields of interest besides [`FILE_TO_BDI`].
+const OFFSETS: &[&str] = &[
+    TASK_FLAGS,
+    TASK_GROUP_LEADER,
+    TASK_COMM,
+    MAPPING_HOST,
+    NFS_CONGESTION_WAIT,
+];
 
 /// Reads the facts out of a BTF file.
 ///
@@ -96,7 +66,6 @@ pub fn read(path: &Path) -> Result<BtfFacts, String> {
         })
     });
     Ok(BtfFacts {
-        module_fields: Vec::new(),
         functions: functions.map(str::to_owned).collect(),
         tracepoints: tracepoints.map(str::to_owned).collect(),
         offsets: OFFSETS
@@ -126,17 +95,4 @@ fn offset(btf: &Btf, path: &str) -> Option<u32> {
                 .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == field))
                 .map(|member| member.bit_offset() / 8)
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_name;
-
-    #[test]
-    fn a_name_is_found_whole_only() {
-        let btf = b"\x9f\xeb\0nfs_server\0write_congestion_wait\0";
-        assert!(has_name(btf, "write_congestion_wait"));
-        assert!(!has_name(btf, "congestion_wait"));
-        assert!(!has_name(btf, "write_congest"));
-    }
 }

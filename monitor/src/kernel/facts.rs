@@ -62,10 +62,6 @@ impl Facts {
 
     fn gather_once(roots: Roots<'_>, tracefs: Result<&Path, String>) -> Self {
         let btf = super::btf::read(&roots.sysfs.join("kernel/btf/vmlinux"));
-        let btf = btf.map(|btf| BtfFacts {
-            module_fields: super::btf::module_fields(roots.sysfs),
-            ..btf
-        });
         Self {
             release: rustix::system::uname()
                 .release()
@@ -87,9 +83,6 @@ impl Facts {
     pub fn refresh(&mut self, roots: Roots<'_>, tracefs: Result<&Path, String>) {
         self.formats = tracefs.map(formats);
         self.modules = modules(roots.sysfs);
-        if let Ok(btf) = &mut self.btf {
-            btf.module_fields = super::btf::module_fields(roots.sysfs);
-        }
         self.read_hz(roots.procfs);
     }
 

@@ -73,7 +73,8 @@ pub fn obstacle(way: &Way, facts: &Facts, avoid: &[String]) -> Option<String> {
     for path in way.btf_offsets {
         let missing = match &facts.btf {
             Err(why) => Some(format!("no BTF: {why}")),
-            Ok(btf) => (!btf.has_field(path)).then(|| format!("the kernel's BTF has no {path}")),
+            Ok(btf) => (!btf.offsets.contains_key(*path))
+                .then(|| format!("the kernel's BTF has no {path}")),
         };
         if missing.is_some() {
             return missing;
@@ -172,10 +173,11 @@ fn instead(other: &str) -> Applies {
 /// Whether BTF tells that no way of the signal has the fields that it needs.
 fn lacks_fields(signal: &Signal, facts: &Facts) -> bool {
     facts.btf.as_ref().is_ok_and(|btf| {
-        signal
-            .ways
-            .iter()
-            .all(|way| way.btf_offsets.iter().any(|path| !btf.has_field(path)))
+        signal.ways.iter().all(|way| {
+            way.btf_offsets
+                .iter()
+                .any(|path| !btf.offsets.contains_key(*path))
+        })
     })
 }
 

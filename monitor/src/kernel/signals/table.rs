@@ -399,7 +399,7 @@ pub const SIGNALS: &[Signal] = &[
             loses: "",
         }],
         loses: "writers that wait for a congested NFS mount are not seen",
-        replaced_by: Some("no such wait (up to 6.10), or no BTF of the module nfs to tell of it"),
+        replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
         needed: false,
     },
     counting_signal!(
