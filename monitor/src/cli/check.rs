@@ -1,5 +1,7 @@
 //! `check`: what this kernel and these privileges allow.
 
+mod loops;
+
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde::Serialize;
@@ -12,6 +14,7 @@ use crate::{
         report::{Applies, SignalReport},
     },
     sample::State,
+    verdict::Loop,
 };
 
 /// What `check` found.
@@ -21,6 +24,7 @@ struct Found {
     lockdown: Option<String>,
     missing_privileges: Vec<Missing>,
     signals: Vec<Line>,
+    loops: Vec<Loop>,
     result: &'static str,
     exit_code: u8,
 }
@@ -39,7 +43,7 @@ struct Line {
 /// Output cannot be written.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let missing = Privileges::of_this_process(&args.kernel.procfs).missing();
-    let attached = if missing.iter().any(|m| m.fatal) {
+    let mut attached = if missing.iter().any(|m| m.fatal) {
         None
     } else {
         match attach::attach_all(args.kernel.settings()) {
@@ -50,7 +54,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    let found = judge(missing, attached.as_ref());
+    let loops = attached.as_mut().map(loops::find).unwrap_or_default();
+    let found = judge(missing, attached.as_ref(), loops);
     match args.format {
         Format::Text => print!("{}", text(&found)),
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
@@ -58,7 +63,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(found.exit_code))
 }
 
-fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
+fn judge(missing: Vec<Missing>, attached: Option<&Attached>, loops: Vec<Loop>) -> Found {
     let signals: Vec<_> = attached
         .iter()
         .flat_map(|a| {
@@ -93,6 +98,7 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>) -> Found {
         lockdown,
         missing_privileges: missing,
         signals,
+        loops,
         result,
         exit_code,
     }
@@ -107,6 +113,9 @@ fn text(found: &Found) -> String {
     privileges(&mut out, &found.missing_privileges);
     for line in &found.signals {
         signal(&mut out, line);
+    }
+    if !found.signals.is_empty() {
+        loops::loops(&mut out, &found.loops);
     }
     let _ = writeln!(
         out,

@@ -96,6 +96,10 @@ impl Ticker {
             .collect();
         let tick = self.sampler.tick(signals);
         let changes = self.engine.observe(&tick.observation);
+        for event in &changes.loops {
+            let mut loops = self.engine.loops().iter();
+            log::loop_event(event, loops.find(|one| one.id == event.loop_id));
+        }
         for transition in &changes.transitions {
             log::transition(transition);
         }

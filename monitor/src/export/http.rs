@@ -5,6 +5,7 @@
 //! of connections, and whose graceful shutdown has no end.
 
 mod api;
+mod events;
 mod page;
 mod routes;
 
@@ -13,7 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::snapshot::Shared;
+use events::{Events, Streams};
 
 pub use routes::{PathError, check_telemetry_path};
 
@@ -35,6 +40,8 @@ struct Limits {
     headers: Duration,
     /// Life of a connection: one whose client no longer reads ends as well.
     age: Duration,
+    /// Life of a stream of events.
+    stream: Duration,
     /// For the requests under way once a connection is to end.
     drain: Duration,
     /// Request line and headers, bytes.
@@ -45,6 +52,7 @@ const LIMITS: Limits = Limits {
     connections: 64,
     headers: Duration::from_secs(10),
     age: Duration::from_mins(2),
+    stream: Duration::from_hours(1),
     drain: Duration::from_secs(2),
     buffer: 16 * 1024,
 };
@@ -75,8 +83,9 @@ async fn serve_within(
     shared: Arc<Shared>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), PathError> {
-    let router = routes::router(&telemetry_path, shared)?;
     let (stop, stopped) = watch::channel(false);
+    let events = Events::new(Arc::clone(&shared), stopped.clone(), limits.stream);
+    let router = routes::router(&telemetry_path, shared, events)?;
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -146,20 +155,35 @@ async fn connection(
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let streams = Streams::default();
+    let (inner, mark) = (TowerToHyperService::new(router), streams.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(mark.clone());
+        inner.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
         .max_buf_size(limits.buffer)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     tokio::select! {
         // A client that hung up or spoke no HTTP is nobody's business.
         _ = serving.as_mut() => return,
         _ = stopped.wait_for(|&stop| stop) => {}
-        () = sleep(limits.age) => {}
+        () = too_old(limits, &streams) => {}
     }
     serving.as_mut().graceful_shutdown();
     let _ = timeout(limits.drain, serving).await;
+}
+
+/// Ends when a connection is too old. A stream ends by itself before, if its
+/// client reads.
+async fn too_old(limits: Limits, streams: &Streams) {
+    sleep(limits.age).await;
+    if streams.any() {
+        sleep(limits.stream).await;
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
-use crate::verdict::Transition;
+use crate::verdict::{Loop, LoopChange, LoopEvent, Transition};
 
 /// The words of `--log.level`.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -141,6 +141,41 @@ pub fn transition(transition: &Transition) {
             reason,
             "livelock state changed"
         );
+    }
+}
+
+/// Logs that a loop came or went: a warning when there is a danger that was
+/// not there before, with what to do. `found`: the loop, where it still is one.
+pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
+    let (loop_id, message) = (event.loop_id.as_str(), event.message.as_str());
+    let change = event.change.as_str();
+    let words = |words: fn(&Loop) -> &[String]| found.map(|one| words(one).join("; "));
+    let (danger, advice) = (words(|one| &one.danger), words(|one| &one.advice));
+    let own_client = found.is_some_and(|one| one.became_own_client);
+    match event.change {
+        LoopChange::Appeared => {
+            tracing::warn!(
+                "loop" = loop_id,
+                change,
+                reason = message,
+                danger,
+                advice,
+                "loop"
+            );
+        }
+        LoopChange::Proven if own_client => {
+            tracing::warn!(
+                "loop" = loop_id,
+                change,
+                reason = message,
+                danger,
+                advice,
+                "loop"
+            );
+        }
+        LoopChange::Proven | LoopChange::Ended => {
+            tracing::info!("loop" = loop_id, change, reason = message, "loop");
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     let mut page = Page::new(&mut text);
     waits::write(snapshot, &mut page)?;
     flow::write(&snapshot.observation, &mut page)?;
-    verdicts::write(&snapshot.verdicts, &mut page)?;
+    verdicts::write(&snapshot.loops, &snapshot.verdicts, &mut page)?;
     daemon::write(snapshot, &mut page)?;
     page.finish()?;
     LAST_LEN.store(text.len(), Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What one tick publishes and everybody serves.
 
+mod events;
 mod known;
 mod publisher;
 
@@ -13,6 +14,7 @@ use axum::body::Bytes;
 use compact_str::CompactString;
 use monitor_common::HIST_BUCKETS;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::metrics;
 use super::process::ProcessStats;
@@ -20,6 +22,7 @@ use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, State, TaskDelay};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
+pub use events::{Event, Happened, MAX_EVENTS};
 pub use known::KnownWaits;
 pub use publisher::{Publisher, Tick};
 
@@ -42,6 +45,9 @@ pub struct Snapshot {
     pub loop_events: Arc<VecDeque<LoopEvent>>,
     /// Changes of state, oldest first, at most [`MAX_TIMELINE`].
     pub timeline: Arc<VecDeque<Transition>>,
+    /// Both in the order in which they happened, for those who listen, at most
+    /// [`MAX_EVENTS`].
+    pub events: Arc<VecDeque<Event>>,
     /// Totals by task.
     pub tasks: Vec<TaskDelay>,
     /// Finished waits over the threshold, oldest first, at most [`MAX_STALLS`].
@@ -143,6 +149,7 @@ impl Snapshot {
             loops: Vec::new(),
             loop_events: Arc::default(),
             timeline: Arc::default(),
+            events: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),
             probes: Arc::default(),
@@ -216,6 +223,7 @@ impl Deref for Published {
 #[derive(Debug)]
 pub struct Shared {
     current: ArcSwap<Published>,
+    published: watch::Sender<()>,
 }
 
 impl Shared {
@@ -224,12 +232,20 @@ impl Shared {
     pub fn new(snapshot: Snapshot) -> Self {
         Self {
             current: ArcSwap::from_pointee(Published::new(snapshot)),
+            published: watch::Sender::new(()),
         }
     }
 
     /// Replaces it.
     pub fn publish(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(Published::new(snapshot)));
+        self.published.send_replace(());
+    }
+
+    /// Tells of every snapshot that is published from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
     }
 
     /// The newest one.

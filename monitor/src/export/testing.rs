@@ -9,12 +9,17 @@ use std::time::Duration;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
-use super::snapshot::{Daemon, ProbeReport, SignalReport, Snapshot, TickDurations};
+use super::snapshot::{
+    Daemon, Event, Happened, ProbeReport, SignalReport, Snapshot, TickDurations,
+};
 use crate::sample::{
     Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation,
     SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
-use crate::verdict::{Condition, Conditions, LivelockState, Signature, Transition, Verdict};
+use crate::verdict::{
+    Condition, Conditions, LivelockState, Loop, LoopChange, LoopEvent, Mount, Proof, Scope,
+    Signature, Transition, Verdict,
+};
 
 pub(super) use exposition::Exposition;
 
@@ -210,6 +215,46 @@ pub(super) fn verdict(state: LivelockState) -> Verdict {
     }
 }
 
+/// The loop of [`verdict`], across namespaces.
+pub(super) fn found_loop() -> Loop {
+    Loop {
+        id: "0:29-nfsd".into(),
+        client_bdi: "0:29".into(),
+        server: "nfsd".into(),
+        server_bdi: Some("254:0".into()),
+        server_fstype: "ext4".into(),
+        server_device: "/dev/vda".into(),
+        proof: Proof::Xid,
+        scope: Scope::CrossNetns,
+        since_ms: 90_000,
+        since_unix_ms: 1_700_000_000_000,
+        became_own_client: false,
+        localio: false,
+        mounts: vec![Mount {
+            mount_point: "/mnt/<a>".into(),
+            source: "10.9.0.2:/".into(),
+        }],
+        version: "4.2".into(),
+        server_address: Some("10.9.0.2:2049".into()),
+        client_netns: Some(11),
+        server_netns: Some(22),
+        calls: 50,
+        calls_served_here: 49,
+        danger: vec!["nfsd is not exempt".to_owned(), "no limit".to_owned()],
+        advice: vec!["run them apart".to_owned(), "or hold it".to_owned()],
+    }
+}
+
+pub(super) fn loop_event() -> LoopEvent {
+    LoopEvent {
+        monotonic_ms: 90_000,
+        unix_ms: 1_700_000_000_000,
+        loop_id: "0:29-nfsd".into(),
+        change: LoopChange::Appeared,
+        message: "0:29 is served by this node's own nfsd".to_owned(),
+    }
+}
+
 pub(super) fn transition_at(monotonic_ms: u64) -> Transition {
     Transition {
         monotonic_ms,
@@ -270,6 +315,10 @@ pub(super) fn daemon() -> Daemon {
     }
 }
 
+pub(super) fn event(id: u64, what: Happened) -> Event {
+    Event { id, what }
+}
+
 /// A node in a livelock, all probes attached, as of [`NOW_NS`].
 pub(super) fn snapshot() -> Snapshot {
     let mut snapshot = Snapshot::before_the_first_tick(daemon());
@@ -278,7 +327,16 @@ pub(super) fn snapshot() -> Snapshot {
     snapshot.tick_duration = TickDurations::default();
     snapshot.tick_duration.observe(Duration::from_millis(3));
     snapshot.verdicts = vec![verdict(LivelockState::Livelock)];
+    snapshot.loops = vec![found_loop()];
+    snapshot.loop_events = Arc::new([loop_event()].into());
     snapshot.timeline = Arc::new([transition_at(92_000)].into());
+    snapshot.events = Arc::new(
+        [
+            event(1, Happened::Loop(loop_event())),
+            event(2, Happened::Verdict(transition_at(92_000))),
+        ]
+        .into(),
+    );
     snapshot.stalls = Arc::new([stall_since(NOW_NS - 60_000_000_000)].into());
     snapshot.tasks = vec![task(21, 900, 5), task(22, 100, 50), task(23, 500, 20)];
     snapshot.probes = Arc::new(ProbeReport {

@@ -154,6 +154,18 @@ pub enum LoopChange {
     Ended,
 }
 
+impl LoopChange {
+    /// The word in JSON and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Appeared => "appeared",
+            Self::Proven => "proven",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 impl Loop {
     /// Whether the kernel's nfsd serves it.
     #[must_use]

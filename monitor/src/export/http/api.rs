@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::export::snapshot::{Shared, Snapshot};
 use crate::sample::{StalledTask, TaskDelay, Waiting};
-use crate::verdict::{Transition, Verdict};
+use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 #[cfg(test)]
 pub(super) use bdis::MAX_BDIS;
@@ -57,6 +57,42 @@ pub(super) async fn probes(State(shared): App) -> Response {
 }
 
 #[derive(Serialize)]
+struct Loops<'a> {
+    /// Age of the last look at mounts and sockets; `null` before the first.
+    topology_age_seconds: Option<f64>,
+    #[serde(rename = "loops")]
+    found: Vec<LoopSince<'a>>,
+    events: Vec<At<&'a LoopEvent>>,
+}
+
+#[derive(Serialize)]
+struct LoopSince<'a> {
+    since: String,
+    #[serde(flatten)]
+    found: &'a Loop,
+}
+
+pub(super) async fn loops(State(shared): App) -> Response {
+    let snapshot = shared.load();
+    let now_ns = snapshot.observation.monotonic_ns;
+    let read_ns = snapshot.observation.topology.read_ns;
+    let age = (read_ns > 0).then(|| seconds(now_ns.saturating_sub(read_ns)));
+    let since = |found: &'_ Loop| rfc3339(found.since_unix_ms);
+    let at = |item: &'_ LoopEvent| rfc3339(item.unix_ms);
+    let loops = snapshot.loops.iter().map(|found| LoopSince {
+        since: since(found),
+        found,
+    });
+    let events = snapshot.loop_events.iter();
+    let body = Loops {
+        topology_age_seconds: age,
+        found: loops.collect(),
+        events: events.map(|item| At { at: at(item), item }).collect(),
+    };
+    answer(&snapshot, body)
+}
+
+#[derive(Serialize)]
 struct Verdicts<'a> {
     verdicts: Vec<Since<'a>>,
     timeline: Vec<At<&'a Transition>>,
@@ -70,10 +106,10 @@ struct Since<'a> {
 }
 
 #[derive(Serialize)]
-struct At<T> {
-    at: String,
+pub(super) struct At<T> {
+    pub(super) at: String,
     #[serde(flatten)]
-    item: T,
+    pub(super) item: T,
 }
 
 pub(super) async fn verdicts(State(shared): App) -> Response {

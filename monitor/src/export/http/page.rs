@@ -9,13 +9,16 @@ use super::api::rfc3339;
 use super::routes::PATHS;
 use crate::export::ready::{self, NotReady};
 use crate::export::snapshot::Snapshot;
-use crate::verdict::Verdict;
+use crate::verdict::{Loop, Verdict};
 
+/// Loops shown at most; all of them are in /api/v1/loops.
+const MAX_ROWS: usize = 20;
 /// Nothing is loaded, run, sent or framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}\
-    code{font-size:.95em}li{margin:.2rem 0}footer{color:#666}@media(prefers-color-scheme:dark)\
+    code{font-size:.95em}table{border-collapse:collapse}caption{text-align:left}\
+    th,td{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0}li{margin:.2rem 0}footer{color:#666}@media(prefers-color-scheme:dark)\
     {body{background:#111;color:#ddd}a{color:#8bf}footer{color:#999}}";
 
 pub(super) fn landing(
@@ -43,6 +46,7 @@ fn html(snapshot: &Snapshot, not_ready: &[NotReady], telemetry_path: &str) -> St
             escape(what)
         );
     }
+    let loops = loops(&snapshot.loops);
     let (state, version) = (escape(&state(snapshot, not_ready)), escape(&daemon.version));
     let (revision, kernel) = (escape(&daemon.revision), escape(&daemon.kernel));
     format!(
@@ -51,8 +55,39 @@ fn html(snapshot: &Snapshot, not_ready: &[NotReady], telemetry_path: &str) -> St
          <style>{STYLE}</style></head><body><h1>throttle-monitor</h1>\
          <p>Sees every task that the kernel makes wait for dirty pages, reclaim or a congested backing device, \
          and says when this node's NFS server waits for pages that only it can clean.</p>\
-         <p><strong>{state}</strong></p><ul>{links}</ul>\
+         <p><strong>{state}</strong></p>{loops}<ul>{links}</ul>\
          <footer>version {version}, revision {revision}, kernel {kernel}</footer></body></html>\n"
+    )
+}
+
+/// The loops as a table, and what is dangerous about each.
+fn loops(found: &[Loop]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    let mut rows = String::new();
+    for one in found.iter().take(MAX_ROWS) {
+        let mount = one.mounts.first();
+        let mount = mount.map(|mount| format!("{} at {}", mount.source, mount.mount_point));
+        let cells = [
+            one.id.as_str(),
+            mount.as_deref().unwrap_or_default(),
+            one.proof.as_str(),
+            one.scope.as_str(),
+            one.danger.first().map_or("", String::as_str),
+        ];
+        let cells = cells.map(|cell| format!("<td>{}</td>", escape(cell)));
+        let _ = write!(rows, "<tr>{}</tr>", cells.concat());
+    }
+    let more = found.len().saturating_sub(MAX_ROWS);
+    let more = if more > 0 {
+        format!("<p>and {more} more</p>")
+    } else {
+        String::new()
+    };
+    format!(
+        "<table><caption>NFS mounts that this node serves to itself</caption><tr><th>loop</th>\
+         <th>mount</th><th>proof</th><th>scope</th><th>danger</th></tr>{rows}</table>{more}"
     )
 }
 
@@ -130,6 +165,20 @@ mod tests {
         );
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("wait for &lt;dirty&gt; pages"), "{page}");
+    }
+
+    #[test]
+    fn loops_are_a_table_that_does_not_grow_without_end() {
+        let mut snapshot = testing::snapshot();
+        let page = html(&snapshot, &[], "/metrics");
+        let row = "<tr><td>0:29-nfsd</td><td>10.9.0.2:/ at /mnt/&lt;a&gt;</td><td>xid</td>\
+                   <td>cross-netns</td><td>nfsd is not exempt</td></tr>";
+        assert!(page.contains(row), "{page}");
+        snapshot.loops = vec![testing::found_loop(); 25];
+        let page = html(&snapshot, &[], "/metrics");
+        assert!(page.contains("<p>and 5 more</p>"), "{page}");
+        snapshot.loops.clear();
+        assert!(!html(&snapshot, &[], "/metrics").contains("<table>"));
     }
 
     #[test]

@@ -12,13 +12,14 @@ use axum::{Json, Router};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
+use super::events::{self, Events};
 use super::{api, page};
 use crate::export::metrics;
 use crate::export::ready;
 use crate::export::snapshot::{Shared, Snapshot};
 
 /// The paths besides the one of the metrics, each with what it shows.
-pub(super) const PATHS: [(&str, &str); 8] = [
+pub(super) const PATHS: [(&str, &str); 10] = [
     ("/", "this page"),
     ("/-/healthy", "whether the process runs"),
     (
@@ -26,6 +27,14 @@ pub(super) const PATHS: [(&str, &str); 8] = [
         "whether the probes are attached and the last tick is recent",
     ),
     ("/api/v1/bdis", "backing devices: pages, limits, congestion"),
+    (
+        "/api/v1/events",
+        "what happens to loops and verdicts, as server-sent events",
+    ),
+    (
+        "/api/v1/loops",
+        "NFS mounts that this node serves to itself, their danger, and what to do",
+    ),
     ("/api/v1/probes", "how each signal is attached, and why so"),
     (
         "/api/v1/stalls",
@@ -86,10 +95,18 @@ struct App {
     telemetry_path: Arc<str>,
 }
 
-pub(super) fn router(telemetry_path: &str, shared: Arc<Shared>) -> Result<Router, PathError> {
+pub(super) fn router(
+    telemetry_path: &str,
+    shared: Arc<Shared>,
+    events: Events,
+) -> Result<Router, PathError> {
     check_telemetry_path(telemetry_path)?;
+    let events = Router::new()
+        .route("/api/v1/events", get(events::events))
+        .with_state(events);
     let api = Router::new()
         .route("/api/v1/bdis", get(api::bdis))
+        .route("/api/v1/loops", get(api::loops))
         .route("/api/v1/probes", get(api::probes))
         .route("/api/v1/stalls", get(api::stalls))
         .route("/api/v1/tasks", get(api::tasks))
@@ -107,6 +124,7 @@ pub(super) fn router(telemetry_path: &str, shared: Arc<Shared>) -> Result<Router
         .fallback(not_found)
         .with_state(app)
         .merge(api)
+        .merge(events)
         .layer(from_fn(guard)))
 }
 

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tracing::subscriber::with_default;
 
 use super::queue::{MAX_LINES, Queue};
-use super::{LevelFilter, LogError, LogFormat, parse_level, subscriber, transition};
-use crate::export::testing::transition_at;
-use crate::verdict::LivelockState;
+use super::{LevelFilter, LogError, LogFormat, loop_event, parse_level, subscriber, transition};
+use crate::export::testing::{self, transition_at};
+use crate::verdict::{LivelockState, LoopChange};
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -65,6 +65,44 @@ fn a_recovery_is_no_warning_and_reads_as_logfmt() {
         "reason=\"all four hold\"",
     ] {
         assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+#[test]
+fn a_loop_that_appears_is_a_warning_with_its_danger_and_what_to_do() {
+    let text = logged(LevelFilter::INFO, LogFormat::Json, || {
+        loop_event(&testing::loop_event(), Some(&testing::found_loop()));
+    });
+    let line: Value = serde_json::from_str(&text).unwrap();
+    let expected = [
+        ("level", "WARN"),
+        ("loop", "0:29-nfsd"),
+        ("change", "appeared"),
+        ("reason", "0:29 is served by this node's own nfsd"),
+        ("danger", "nfsd is not exempt; no limit"),
+        ("advice", "run them apart; or hold it"),
+    ];
+    for (field, value) in expected {
+        assert_eq!(line[field], value, "{field} in {text}");
+    }
+}
+
+#[test]
+fn a_better_proof_and_an_end_are_no_warnings_save_where_the_node_is_its_own_client_now() {
+    for (change, own, level) in [
+        (LoopChange::Ended, false, "level=info"),
+        (LoopChange::Proven, false, "level=info"),
+        (LoopChange::Proven, true, "level=warn"),
+    ] {
+        let mut event = testing::loop_event();
+        event.change = change;
+        let mut found = testing::found_loop();
+        found.became_own_client = own;
+        let found = (change != LoopChange::Ended).then_some(&found);
+        let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
+            loop_event(&event, found);
+        });
+        assert!(text.contains(level), "{text}");
     }
 }
 

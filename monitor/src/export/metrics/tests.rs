@@ -7,7 +7,7 @@ use super::render;
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, Exposition, NOW_NS};
-use crate::verdict::LivelockState;
+use crate::verdict::{LivelockState, Proof, Scope};
 
 fn page(snapshot: &Snapshot) -> Exposition {
     Exposition::parse(&render(snapshot).unwrap())
@@ -47,6 +47,7 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_nfsd_threads", "gauge"),
         ("throttle_nfsd_blocked_behind_throttled", "gauge"),
         ("throttle_svc_alloc_arg_retries_total", "counter"),
+        ("throttle_loop_info", "gauge"),
         ("throttle_loop_progress_bytes_per_second", "gauge"),
         ("throttle_loop_blockage_ratio", "gauge"),
         ("throttle_loop_demand_bytes", "gauge"),
@@ -299,6 +300,31 @@ fn a_bdi_that_is_listed_twice_is_one_series() {
     ];
     // The parser refuses a page with a series twice.
     assert_eq!(page(&snapshot).count("throttle_bdi_dirty_bytes"), 1);
+}
+
+#[test]
+fn a_loop_says_who_it_is_and_how_that_is_known() {
+    let mut snapshot = testing::snapshot();
+    let labels = |server_bdi, proof, scope, localio| {
+        [
+            ("loop", "0:29-nfsd"),
+            ("client_bdi", "0:29"),
+            ("server", "nfsd"),
+            ("server_bdi", server_bdi),
+            ("proof", proof),
+            ("scope", scope),
+            ("localio", localio),
+        ]
+    };
+    let known = labels("254:0", "xid", "cross-netns", "false");
+    assert_eq!(page(&snapshot).get("throttle_loop_info", &known), Some(1.0));
+    snapshot.loops[0].server_bdi = None;
+    snapshot.loops[0].proof = Proof::Socket;
+    snapshot.loops[0].scope = Scope::Unknown;
+    snapshot.loops[0].localio = true;
+    let vague = labels("", "socket", "unknown", "true");
+    assert_eq!(page(&snapshot).get("throttle_loop_info", &vague), Some(1.0));
+    assert_eq!(page(&snapshot).count("throttle_loop_info"), 1);
 }
 
 #[test]

@@ -3,11 +3,32 @@
 use prometheus::Result;
 
 use super::family::{Family, Page};
-use crate::verdict::{Condition, Conditions, Verdict};
+use crate::verdict::{Condition, Conditions, Loop, Verdict};
 
-pub(super) fn write(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+pub(super) fn write(found: &[Loop], verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+    info(found, page)?;
     loops(verdicts, page)?;
     livelocks(verdicts, page)
+}
+
+fn info(found: &[Loop], page: &mut Page) -> Result<()> {
+    let mut family = Family::gauge(
+        "throttle_loop_info",
+        "Always 1: an NFS mount that this node serves to itself, and how that is known. Source: the verdict, from eBPF, /proc and debugfs.",
+    );
+    for one in found {
+        let labels = [
+            ("loop", &*one.id),
+            ("client_bdi", &one.client_bdi),
+            ("server", &one.server),
+            ("server_bdi", one.server_bdi.as_deref().unwrap_or_default()),
+            ("proof", one.proof.as_str()),
+            ("scope", one.scope.as_str()),
+            ("localio", if one.localio { "true" } else { "false" }),
+        ];
+        family.add(&labels, 1.0);
+    }
+    page.put(family)
 }
 
 /// The numbers of a loop are the same under each signature: the first verdict

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Daemon, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot};
+use super::{Daemon, MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events};
 use crate::export::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, TaskDelay};
@@ -76,6 +76,10 @@ impl Publisher {
         let kept = &mut self.kept;
         kept.known_waits.learn(&tick.observation);
         kept.tick_duration.observe(tick.took);
+        let last = kept.events.back().map_or(0, |event| event.id);
+        let unix_ms = tick.observation.unix_ms;
+        let new = events::number(last, unix_ms, &tick.loop_events, &tick.transitions);
+        keep_newest(&mut kept.events, new, MAX_EVENTS);
         keep_newest(&mut kept.loop_events, tick.loop_events, MAX_TIMELINE);
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
@@ -111,9 +115,10 @@ fn keep_newest<T: Clone>(kept: &mut Arc<VecDeque<T>>, new: Vec<T>, most: usize) 
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_STALLS, MAX_TIMELINE, Publisher, Tick};
-    use crate::export::snapshot::{Daemon, ProbeReport};
+    use super::{MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, Publisher, Tick};
+    use crate::export::snapshot::{Daemon, Happened, ProbeReport};
     use crate::export::testing;
+    use crate::sample::Observation;
 
     #[test]
     fn the_timeline_and_the_stalls_keep_the_newest_and_no_more() {
@@ -158,6 +163,34 @@ mod tests {
                 .map(|t| t.monotonic_ms)
                 .eq(50..last)
         );
+    }
+
+    #[test]
+    fn events_have_ascending_numbers_over_ticks_and_restarts_and_are_bounded() {
+        let mut publisher = Publisher::new(Daemon::default());
+        let tick = |unix_ms, count| Tick {
+            observation: Observation {
+                unix_ms,
+                ..Observation::default()
+            },
+            loop_events: vec![testing::loop_event()],
+            transitions: (1..count).map(testing::transition_at).collect(),
+            ..Tick::default()
+        };
+        publisher.tick(tick(7, 3));
+        // The clock stands still, then steps back.
+        publisher.tick(tick(7, 1));
+        publisher.tick(tick(2, 1));
+        let now = publisher.shared().load();
+        let ids: Vec<_> = now.events.iter().map(|event| event.id).collect();
+        assert_eq!(ids, [7000, 7001, 7002, 7003, 7004]);
+        assert_eq!(now.events[0].what, Happened::Loop(testing::loop_event()));
+        assert_eq!(
+            now.events[1].what,
+            Happened::Verdict(testing::transition_at(1))
+        );
+        publisher.tick(tick(9, 5000));
+        assert_eq!(publisher.shared().load().events.len(), MAX_EVENTS);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
 use crate::sample::TaskDelay;
-use crate::verdict::{Transition, Verdict};
+use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 fn json(path: &str) -> Value {
     get(&Server::start(testing::snapshot()), path).json()
@@ -18,7 +18,7 @@ fn json(path: &str) -> Value {
 #[test]
 fn every_answer_says_of_which_tick_it_is() {
     let server = Server::start(testing::snapshot());
-    for path in ["bdis", "probes", "stalls", "tasks", "verdicts"] {
+    for path in ["bdis", "loops", "probes", "stalls", "tasks", "verdicts"] {
         let answer = get(&server, &format!("/api/v1/{path}")).json();
         assert_eq!(answer["at"], "2023-11-14T22:13:20.500Z", "{path}");
         assert_eq!(answer["unix_ms"], 1_700_000_000_500_u64, "{path}");
@@ -30,6 +30,7 @@ fn before_the_first_tick_the_lists_are_empty_and_at_no_time() {
     let server = Server::start(Snapshot::before_the_first_tick(Daemon::default()));
     for (path, list) in [
         ("bdis", "bdis"),
+        ("loops", "loops"),
         ("probes", "signals"),
         ("stalls", "stalls"),
         ("tasks", "tasks"),
@@ -90,6 +91,33 @@ fn thousands_of_bdis_are_counted_and_the_first_of_them_listed() {
     assert_eq!(answer["total"], 5000);
     assert_eq!(answer["bdis"].as_array().unwrap().len(), MAX_BDIS);
     assert_eq!(answer["bdis"][0]["bdi"], "0:0");
+}
+
+#[test]
+fn loops_and_their_events_read_back_as_what_they_were() {
+    let answer = json("/api/v1/loops");
+    let snapshot = testing::snapshot();
+    let loops: Vec<Loop> = serde_json::from_value(answer["loops"].clone()).unwrap();
+    assert_eq!(loops, snapshot.loops);
+    let events: Vec<LoopEvent> = serde_json::from_value(answer["events"].clone()).unwrap();
+    assert!(snapshot.loop_events.iter().eq(events.iter()));
+    let one = &answer["loops"][0];
+    assert_eq!(one["loop"], "0:29-nfsd");
+    assert_eq!(one["proof"], "xid");
+    assert_eq!(one["scope"], "cross-netns");
+    assert_eq!(one["since"], "2023-11-14T22:13:20.000Z");
+    assert_eq!(answer["events"][0]["change"], "appeared");
+    assert_eq!(answer["events"][0]["at"], "2023-11-14T22:13:20.000Z");
+}
+
+#[test]
+fn the_age_of_the_look_up_is_told_and_null_where_there_was_none() {
+    assert_eq!(json("/api/v1/loops")["topology_age_seconds"], Value::Null);
+    let mut snapshot = testing::snapshot();
+    let topology = std::sync::Arc::make_mut(&mut snapshot.observation.topology);
+    topology.read_ns = NOW_NS - 2_500_000_000;
+    let answer = get(&Server::start(snapshot), "/api/v1/loops").json();
+    assert_eq!(answer["topology_age_seconds"], 2.5);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::export::metrics::{MAX_HISTOGRAMS, MAX_SERIES, render};
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, NOW_NS};
 use crate::sample::{NfsClient, Observation};
+use crate::verdict::Loop;
 
 /// Thousands of everything that has a name from outside.
 fn crowded() -> Snapshot {
@@ -45,6 +46,13 @@ fn crowded() -> Snapshot {
             NOW_NS - 1,
         ));
     }
+    for n in 0..5000 {
+        let one = Loop {
+            id: format!("9:{n}-nfsd").into(),
+            ..testing::found_loop()
+        };
+        snapshot.loops.push(one);
+    }
     snapshot
 }
 
@@ -55,6 +63,7 @@ fn thousands_of_bdis_and_waits_stay_within_the_caps_and_are_counted() {
         "throttle_bdi_info",
         "throttle_bdi_dirty_bytes",
         "throttle_nfs_commits_done_total",
+        "throttle_loop_info",
     ] {
         assert_eq!(page.count(name), MAX_SERIES, "{name}");
     }
