@@ -118,6 +118,18 @@ fn the_congestion_sleeps_are_on_old_kernels_and_reclaim_throttle_on_new_ones() {
 }
 
 #[test]
+fn the_flag_of_a_congested_bdi_is_on_old_kernels_and_waits_for_an_nfs_mount_on_new_ones() {
+    for (kernel, _) in KERNELS {
+        let (reports, _) = attach(&facts(kernel), &[]);
+        let has = |signal: &str| reports[signal].applies == Applies::Yes;
+        assert_eq!(has("bdi_congestion"), kernel == "5.10", "{kernel}");
+        let waits = matches!(kernel, "6.12" | "7.2");
+        assert_eq!(has("nfs_congestion"), waits, "{kernel}");
+        assert!(!reports["nfs_congestion"].is_lossy(), "{kernel}");
+    }
+}
+
+#[test]
 fn what_a_kernel_never_had_is_no_loss() {
     let (reports, _) = attach(&facts("6.12"), &[]);
     let report = &reports["wait_iff_congested"];

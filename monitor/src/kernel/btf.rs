@@ -39,8 +39,17 @@ pub const FILE_TO_BDI: &[&str] = &[
     "super_block.s_dev",
     BDI_NAME,
 ];
+/// What writers wait on while an NFS mount is congested, since 6.11. A struct of
+/// the module nfs, but the kernel's own BTF has it too.
+pub const NFS_CONGESTION_WAIT: &str = "nfs_server.write_congestion_wait";
 /// Struct fields of interest besides [`FILE_TO_BDI`].
-const OFFSETS: &[&str] = &[TASK_FLAGS, TASK_GROUP_LEADER, TASK_COMM, MAPPING_HOST];
+const OFFSETS: &[&str] = &[
+    TASK_FLAGS,
+    TASK_GROUP_LEADER,
+    TASK_COMM,
+    MAPPING_HOST,
+    NFS_CONGESTION_WAIT,
+];
 
 /// Reads the facts out of a BTF file.
 ///

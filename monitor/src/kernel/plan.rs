@@ -149,16 +149,36 @@ pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
     });
     match (here, signal.module) {
         (true, _) => Applies::Yes,
-        (false, Some(module)) if facts.modules.iter().any(|m| m == module) => Applies::Yes,
+        (false, Some(module)) if facts.modules.iter().any(|m| m == module) => {
+            match signal.replaced_by {
+                Some(other) if lacks_fields(signal, facts) => instead(other),
+                _ => Applies::Yes,
+            }
+        }
         (false, Some(module)) if facts.loads_modules => Applies::OnceLoaded(module.to_owned()),
         (false, Some(module)) => Applies::No(format!(
             "this kernel has no {module}: it is neither built in nor can modules be loaded"
         )),
         (false, None) => match signal.replaced_by {
-            Some(other) => Applies::No(format!("this kernel does not have it; it has {other}")),
+            Some(other) => instead(other),
             None => Applies::Yes,
         },
     }
+}
+
+fn instead(other: &str) -> Applies {
+    Applies::No(format!("this kernel does not have it; it has {other}"))
+}
+
+/// Whether BTF tells that no way of the signal has the fields that it needs.
+fn lacks_fields(signal: &Signal, facts: &Facts) -> bool {
+    facts.btf.as_ref().is_ok_and(|btf| {
+        signal.ways.iter().all(|way| {
+            way.btf_offsets
+                .iter()
+                .any(|path| !btf.offsets.contains_key(*path))
+        })
+    })
 }
 
 /// Tries the ways of a signal in order; the first that attaches whole is kept.

@@ -62,7 +62,7 @@ pub struct Way {
     pub strategy: &'static str,
     /// What it takes.
     pub probes: &'static [Probe],
-    /// Struct fields, `struct.field`, whose offsets BTF must tell.
+    /// Struct fields, `struct.field`, that BTF must tell of.
     pub btf_offsets: &'static [&'static str],
     /// What this way does not see that a better one would; empty: nothing.
     pub loses: &'static str,

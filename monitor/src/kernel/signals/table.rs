@@ -4,7 +4,7 @@
 //! entry is kept whose exit is not seen.
 
 use super::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way};
-use crate::kernel::btf::{BDI_NAME, FILE_TO_BDI, TASK_FLAGS};
+use crate::kernel::btf::{BDI_NAME, FILE_TO_BDI, NFS_CONGESTION_WAIT, TASK_FLAGS};
 
 const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
     Probe {
@@ -377,11 +377,11 @@ pub const SIGNALS: &[Signal] = &[
     ),
     Signal {
         name: "nfs_congestion",
-        shows: "writers that wait until an NFS mount is no longer congested, since 6.11",
+        shows: "writers that wait until an NFS mount is no longer congested",
         module: Some("nfs"),
         ways: &[Way {
             strategy: "kprobe",
-            btf_offsets: &[],
+            btf_offsets: &[NFS_CONGESTION_WAIT],
             probes: &[
                 probe(
                     "nfs_pageio_init_kprobe",
@@ -399,7 +399,7 @@ pub const SIGNALS: &[Signal] = &[
             loses: "",
         }],
         loses: "writers that wait for a congested NFS mount are not seen",
-        replaced_by: None,
+        replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
         needed: false,
     },
     counting_signal!(
