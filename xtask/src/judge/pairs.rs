@@ -72,6 +72,10 @@ pub fn failover(seen: &Seen<'_>) -> Judgement {
     if told > acked + SOON {
         return Err(format!("too late: {words}").into());
     }
+    let gone = |fact: &Fact| matches!(fact.event, Event::LoopGone(_));
+    if seen.0.iter().any(gone) {
+        return Err(format!("{words}, and taken back").into());
+    }
     if let Some(entry) = seen.confirmed() {
         return Err(format!("{words}; false verdict: {}: {}", entry.to, entry.reason).into());
     }
@@ -182,6 +186,13 @@ mod tests {
         assert!(over([fact(35_000, Event::Loop(whole()))]).is_err());
         assert!(over([fact(15_000, Event::Loop(whole()))]).is_err());
         assert!(over([]).is_err());
+    }
+
+    #[test]
+    fn a_loop_that_is_taken_back_is_wrong() {
+        let told = fact(30_000, Event::Loop(whole()));
+        let gone = fact(32_000, Event::LoopGone(whole().name));
+        assert!(over([told, gone]).is_err());
     }
 
     #[test]
