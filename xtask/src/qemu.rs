@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use guest::{Event, Fact};
+use guest::{Event, Fact, Step};
 
 use crate::{
     Files, initramfs,
@@ -90,6 +90,7 @@ pub fn play(
             told: Tail::open(&told)?,
             facts: Vec::new(),
             over: false,
+            death: serde_json::to_string(&Step::Die)?,
             machine,
         });
     }
@@ -133,8 +134,10 @@ struct Guest<'a> {
     console: Tail,
     told: Tail,
     facts: Vec<Fact>,
-    /// Its plan is over.
+    /// Its plan is over, or it dies as planned.
     over: bool,
+    /// How it tells that it is about to die.
+    death: String,
 }
 
 impl Drop for Guest<'_> {
@@ -154,7 +157,11 @@ impl Guest<'_> {
             if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
                 each(!self.machine.prefix.is_empty(), &fact);
                 // A sample may still come behind the end.
-                self.over |= matches!(fact.event, Event::End);
+                self.over |= match &fact.event {
+                    Event::End => true,
+                    Event::Step(words) => *words == self.death,
+                    _ => false,
+                };
                 self.facts.push(fact);
             }
         }
@@ -170,14 +177,12 @@ impl Guest<'_> {
                 line.trim()
             )));
         }
-        Ok(gone
-            .filter(|_| !self.over && !self.machine.may_die)
-            .map(|status| {
-                format!(
-                    "QEMU ended before the plan did ({status}): \
+        Ok(gone.filter(|_| !self.over).map(|status| {
+            format!(
+                "QEMU ended before the plan did ({status}): \
                      see {prefix}console.log and {prefix}qemu.log"
-                )
-            }))
+            )
+        }))
     }
 }
 

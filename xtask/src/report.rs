@@ -121,6 +121,9 @@ fn live(is_peer: bool, fact: &Fact) {
             modules.join(" "),
             error.as_deref().unwrap_or("done")
         ),
+        Event::Took { what, ms, cpu_ms } => {
+            println!("{at}  {what} took {ms} ms, {cpu_ms} ms of them running");
+        }
         Event::BpfObjects {
             programs,
             maps,

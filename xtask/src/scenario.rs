@@ -60,7 +60,7 @@ impl Scenario {
 }
 
 /// A second guest, with the same kernel. It lives as long as the first: its
-/// plan may be shorter, but it had better end by waiting.
+/// plan had better end by waiting, or with [`guest::Step::Die`].
 pub struct Peer {
     /// Its memory.
     pub megabytes: u32,
@@ -70,8 +70,6 @@ pub struct Peer {
     pub plan: Plan,
     /// Whether the daemon is in its image, too. It is not judged.
     pub daemon: bool,
-    /// Whether its death is no fault.
-    pub may_die: bool,
     /// As the scenario's.
     pub load: usize,
 }

@@ -91,6 +91,16 @@ pub enum Event {
         /// The words of `modprobe -r`, if it could not.
         error: Option<String>,
     },
+    /// How long a program of the daemon took: `check` until its end, `run` until
+    /// it was ready.
+    Took {
+        /// Which.
+        what: String,
+        /// In milliseconds.
+        ms: u64,
+        /// Of these, how many it had a processor for.
+        cpu_ms: u64,
+    },
     /// What the kernel holds of BPF.
     BpfObjects {
         /// Programs.

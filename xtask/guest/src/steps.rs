@@ -309,7 +309,7 @@ fn check(args: &[String], uid: Option<u32>) -> Result<()> {
         std::os::unix::process::CommandExt::uid(&mut program, uid);
         std::os::unix::process::CommandExt::gid(&mut program, uid);
     }
-    let output = program.output().context(DAEMON)?;
+    let output = daemon::timed(&args.join(" "), &mut program)?;
     let user = uid.map_or_else(String::new, |uid| format!(" (uid {uid})"));
     tell::event(Event::Output {
         what: format!("{}{user}", args.join(" ")),

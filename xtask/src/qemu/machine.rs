@@ -49,8 +49,6 @@ pub struct Machine<'a> {
     pub prefix: &'static str,
     /// The last byte of its network card's address.
     number: u8,
-    /// Whether its death is a part of the scenario.
-    pub may_die: bool,
     /// Whether the daemon is in its image.
     pub daemon: bool,
     /// What it does.
@@ -67,7 +65,6 @@ impl<'a> Machine<'a> {
         let judged = Self {
             prefix: "",
             number: 1,
-            may_die: false,
             daemon: true,
             plan: &scenario.plan,
             megabytes: scenario.megabytes,
@@ -78,7 +75,6 @@ impl<'a> Machine<'a> {
         let beside = scenario.peer.as_ref().map(|peer| Self {
             prefix: "peer-",
             number: 2,
-            may_die: peer.may_die,
             daemon: peer.daemon,
             plan: &peer.plan,
             megabytes: peer.megabytes,

@@ -23,7 +23,6 @@ pub fn loop_remote() -> Scenario {
             disks: vec![FAST],
             plan: remote_plan("10.7.0.2", "10.7.0.1", false),
             daemon: false,
-            may_die: false,
             load: 60,
         }),
         expect: Expect::NoLoop {
@@ -97,7 +96,6 @@ pub fn loop_failover() -> Scenario {
             disks: vec![SHARED],
             plan: plan(first),
             daemon: false,
-            may_die: true,
             load: 30,
         }),
         expect: Expect::Failover,

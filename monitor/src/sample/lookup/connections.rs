@@ -74,6 +74,9 @@ pub struct Round<'a> {
     pub spaces: &'a Namespaces,
     /// The kernel's server may run: a socket that no process has may be its.
     pub nfsd: bool,
+    /// Network namespaces in which it exports something: without an export it
+    /// serves nobody.
+    pub exporting: BTreeSet<u64>,
     /// What could not be read.
     pub gaps: &'a mut Gaps,
 }
@@ -103,6 +106,7 @@ impl Connections {
             self.rounds = 0;
             self.ends.retain(|_, sight| sight.found.is_some());
             self.peers.retain(|_, sight| sight.found.is_some());
+            self.owners.forget_unknown();
         }
         let mut before = std::mem::take(&mut self.ends);
         for (net, servers) in targets(mounts, transports) {
@@ -153,27 +157,27 @@ impl Connections {
 
     /// Looks for the servers' ends that are not known.
     fn servers(&mut self, round: &mut Round<'_>) {
-        let open: Vec<_> = self.ends.iter().filter(|(_, s)| s.is_open()).collect();
-        let mut nets = mirrors(round, open.into_iter().map(|(end, _)| *end));
-        for end in nets.values().flatten() {
-            if let Some(sight) = self.ends.get_mut(end.1) {
-                sight.tries += 1;
-            }
+        let mut open = Vec::new();
+        for (end, sight) in self.ends.iter_mut().filter(|(_, s)| s.is_open()) {
+            sight.tries += 1;
+            open.push(*end);
         }
+        let mut nets = mirrors(round, &open);
         let mut peers: BTreeMap<_, _> = BTreeMap::new();
         for (peer, sight) in self.peers.iter_mut().filter(|(_, s)| s.is_open()) {
             sight.tries += 1;
             peers.insert(canonical(*peer), *peer);
         }
-        for net in self.likeliest_first(round.spaces) {
+        for &net in round.spaces.nets.keys() {
             let mirrors = nets.remove(&net).unwrap_or_default();
-            if mirrors.is_empty() && peers.is_empty() {
+            let peers_here = !peers.is_empty() && round.exporting.contains(&net);
+            if mirrors.is_empty() && !peers_here {
                 continue;
             }
             let mut found = Vec::new();
             each_socket(round, net, |socket| {
                 let is_one = mirrors.contains_key(&(socket.local, socket.remote))
-                    || peers.contains_key(&socket.remote);
+                    || peers_here && peers.contains_key(&socket.remote);
                 if is_one && socket.state == State::Established && found.len() < MAX_ENDS {
                     found.push(socket);
                 }
@@ -181,14 +185,16 @@ impl Connections {
             let inodes = found.iter().map(|socket| socket.inode).collect();
             let owners = self.owners.find(round.spaces, net, &inodes);
             for socket in found {
-                let Some(owner) = owners.get(&socket.inode) else {
-                    continue;
-                };
-                let name = server_name(owner, round.nfsd);
-                if let Some(end) = mirrors.get(&(socket.local, socket.remote)) {
-                    self.met(*end, net, name.clone());
+                let owner = owners.get(&socket.inode);
+                if let Some(end) = mirrors.get(&(socket.local, socket.remote))
+                    && let Some(owner) = owner
+                {
+                    self.met(*end, net, server_name(owner, round.nfsd));
                 }
-                if name.is_some()
+                // The kernel's server saw this peer, so a socket whose owner
+                // cannot be told is rather its.
+                if peers_here
+                    && owner.is_none_or(|owner| server_name(owner, round.nfsd).is_some())
                     && let Some(peer) = peers.remove(&socket.remote)
                     && let Some(sight) = self.peers.get_mut(&peer)
                 {
@@ -215,20 +221,6 @@ impl Connections {
             server_netns: net,
             owner,
         });
-    }
-
-    /// Namespaces with known servers first: with luck no other is read.
-    fn likeliest_first(&self, spaces: &Namespaces) -> Vec<u64> {
-        let of_ends = self.ends.values().filter_map(|s| s.found.as_ref());
-        let of_peers = self.peers.values().filter_map(|s| s.found.as_ref());
-        let known: BTreeSet<_> = of_ends
-            .map(|c| c.server_netns)
-            .chain(of_peers.map(|p| p.netns))
-            .collect();
-        let (mut first, rest): (Vec<_>, Vec<_>) =
-            spaces.nets.keys().partition(|net| known.contains(net));
-        first.extend(rest);
-        first
     }
 }
 
@@ -288,16 +280,15 @@ fn clients(
 /// would have it: only where the server's address is a local one.
 fn mirrors(
     round: &mut Round<'_>,
-    ends: impl Iterator<Item = End>,
+    ends: &[End],
 ) -> BTreeMap<u64, BTreeMap<(SocketAddr, SocketAddr), End>> {
     let mut nets: BTreeMap<u64, BTreeMap<_, _>> = BTreeMap::new();
-    let ends: Vec<_> = ends.collect();
     if ends.is_empty() {
         return nets;
     }
     for &net in round.spaces.nets.keys() {
         let local = addresses(round, net);
-        for end in &ends {
+        for end in ends {
             let reaches = end.net == net || !end.server.ip().is_loopback();
             if reaches && local.contains(end.server.ip()) {
                 let mirrors = nets.entry(net).or_default();

@@ -30,6 +30,8 @@ pub struct Namespaces {
     pub mounts: Vec<(u64, Vec<u32>)>,
     /// All processes of each network namespace.
     pub nets: BTreeMap<u64, Vec<u32>>,
+    /// Processes that live in namespaces unknown.
+    pub denied: u32,
 }
 
 impl Namespaces {
@@ -46,19 +48,21 @@ impl Namespaces {
             ..Self::default()
         };
         let mut of_mounts = BTreeMap::new();
-        let mut denied = 0;
         for pid in processes(&root, gaps)? {
             // A process that ends meanwhile has none; neither has a zombie.
             match (namespace(&root, pid, "mnt"), namespace(&root, pid, "net")) {
                 (Ok(mount), Ok(net)) => spaces.add(&mut of_mounts, pid, mount, net, gaps),
                 (Err(error), _) | (_, Err(error)) => {
-                    denied += u32::from(error.kind() == io::ErrorKind::PermissionDenied);
+                    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+                    spaces.denied += u32::from(denied);
                 }
             }
         }
-        if denied > 0 {
+        if spaces.denied > 0 {
             gaps.note(&format_args!(
-                "The namespaces of {denied} processes may not be read: CAP_SYS_PTRACE is missing."
+                "The kernel refuses to tell the namespaces of {} processes (CAP_SYS_PTRACE, AppArmor or SELinux): a \
+                 socket that nobody seems to have may be theirs.",
+                spaces.denied
             ));
         }
         Ok(spaces)

@@ -32,7 +32,8 @@ pub enum Owner {
 /// Finds owners and remembers them as long as they are asked for.
 pub struct Owners {
     servers: Vec<CompactString>,
-    known: BTreeMap<u64, Owner>,
+    /// `None`: it could not be told.
+    known: BTreeMap<u64, Option<Owner>>,
     asked: BTreeSet<u64>,
 }
 
@@ -56,6 +57,11 @@ impl Owners {
         self.known.retain(|inode, _| asked.contains(inode));
     }
 
+    /// Searches again for those that could not be told.
+    pub fn forget_unknown(&mut self) {
+        self.known.retain(|_, owner| owner.is_some());
+    }
+
     /// Who has these sockets of a network namespace. One that is missing in
     /// the answer has an owner that could not be told.
     pub fn find(
@@ -74,14 +80,14 @@ impl Owners {
             .collect();
         if !left.is_empty() {
             let pids = spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
-            if self.search(spaces, pids, &mut left) {
-                self.known
-                    .extend(left.into_iter().map(|inode| (inode, Owner::Kernel)));
-            }
+            let whole = self.search(spaces, pids, &mut left) && spaces.denied == 0;
+            let nobody = whole.then_some(Owner::Kernel);
+            self.known
+                .extend(left.into_iter().map(|inode| (inode, nobody.clone())));
         }
         wanted
             .into_iter()
-            .filter_map(|inode| Some((inode, self.known.get(&inode)?.clone())))
+            .filter_map(|inode| Some((inode, self.known.get(&inode)?.clone()?)))
             .collect()
     }
 
@@ -104,7 +110,7 @@ impl Owners {
             }
             let found = sockets(&spaces.process(pid).join("fd"), &mut fds, |inode| {
                 if left.remove(&inode) {
-                    self.known.insert(inode, owner.clone());
+                    self.known.insert(inode, Some(owner.clone()));
                 }
             });
             match found {
@@ -205,6 +211,26 @@ mod tests {
         owners.forget_unasked();
         let found = owners.find(&spaces, 30, &asked);
         assert_eq!(found[&12], Owner::Kernel);
+    }
+
+    #[test]
+    fn where_not_all_may_be_looked_through_nobodys_socket_is_not_the_kernels() {
+        let procfs = tempfile::tempdir().unwrap();
+        let root = procfs.path();
+        process(root, 7, "ssh", &["socket:[12]"]);
+        let mut spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let mut owners = Owners::new(&[]);
+        let asked = BTreeSet::from([12, 13]);
+        spaces.denied = 1;
+        let found = owners.find(&spaces, 30, &asked);
+        assert_eq!(
+            (found.get(&12), found.get(&13)),
+            (Some(&Owner::Other), None)
+        );
+        spaces.denied = 0;
+        assert_eq!(owners.find(&spaces, 30, &asked).get(&13), None);
+        owners.forget_unknown();
+        assert_eq!(owners.find(&spaces, 30, &asked)[&13], Owner::Kernel);
     }
 
     #[test]

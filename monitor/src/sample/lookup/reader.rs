@@ -75,6 +75,7 @@ impl Reader {
         let mut round = Round {
             spaces: &spaces,
             nfsd,
+            exporting: exports.iter().map(|export| export.netns).collect(),
             gaps: &mut gaps,
         };
         let (connections, peers) =

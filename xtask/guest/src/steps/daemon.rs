@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs,
-    process::{Child, Command, Stdio},
+    mem::MaybeUninit,
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -51,12 +52,56 @@ pub fn second(port: u16) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    tell::event(Event::Served {
-        path: "/-/ready".to_owned(),
-        ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-        text: String::new(),
+    let ms = millis(start.elapsed());
+    let status = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    // After the name, which may hold anything: `utime` and `stime` are the 12th
+    // and 13th word, in hundredths of a second.
+    let words = status.rsplit(") ").next().unwrap_or_default();
+    let ticks: u64 = words
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum();
+    tell::event(Event::Took {
+        what: "run".to_owned(),
+        ms,
+        cpu_ms: ticks * 10,
     });
     stop(child)
+}
+
+/// Run a program to its end, and tell how long it took.
+pub fn timed(what: &str, program: &mut Command) -> Result<Output> {
+    let (start, before) = (Instant::now(), of_children()?);
+    let output = program.output().context(DAEMON)?;
+    tell::event(Event::Took {
+        what: what.to_owned(),
+        ms: millis(start.elapsed()),
+        cpu_ms: millis(of_children()?.saturating_sub(before)),
+    });
+    Ok(output)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The processor time of all children that have ended.
+fn of_children() -> Result<Duration> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the kernel fills in the whole struct, or returns an error.
+    let usage = unsafe {
+        if libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) != 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        usage.assume_init()
+    };
+    let time = |of: libc::timeval| {
+        let micros = of.tv_sec * 1_000_000 + of.tv_usec;
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    };
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
 /// Ask for the state of a file system, in a process that may hang.

@@ -153,6 +153,7 @@ fn peers_are_found_by_the_address_that_the_server_sees() {
     node.nfsd_loaded();
     // Behind NAT: no socket of a client has this address.
     node.socket(50, "10.9.0.2:2049", "10.0.0.99:50001", ESTABLISHED, 902);
+    node.append(50, "net/rpc/nfsd.export/content", "/srv\t*(rw)");
     let wanted = Wanted {
         peers: peers(&["10.0.0.99:50001", "10.9.0.1:801", "10.0.0.99:7"]),
         ..Wanted::default()
@@ -171,6 +172,17 @@ fn peers_are_found_by_the_address_that_the_server_sees() {
         ]
     );
     assert_eq!(wanted.unanswered(&topology).peers, peers(&["10.0.0.99:7"]));
+}
+
+#[test]
+fn a_peer_is_looked_for_only_where_something_is_exported() {
+    let node = two_namespaces();
+    node.nfsd_loaded();
+    let wanted = Wanted {
+        peers: peers(&["10.9.0.1:801"]),
+        ..Wanted::default()
+    };
+    assert_eq!(node.reader(&[]).round(&wanted).peers, []);
 }
 
 #[test]
@@ -304,6 +316,7 @@ fn a_namespace_without_a_process_is_named_where_nfs_is_used() {
 fn the_thread_answers_at_the_start_and_soon_after_a_new_question() {
     let node = two_namespaces();
     node.nfsd_loaded();
+    node.append(50, "net/rpc/nfsd.export/content", "/srv\t*(rw)");
     let mut lookup = Lookup::start(node.path("proc"), node.path("sys"), Vec::new()).unwrap();
     let first = lookup.latest();
     assert_eq!(loops(&first).len(), 1);

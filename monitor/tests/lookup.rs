@@ -1,0 +1,207 @@
+//! Namespaces and sockets of this kernel, as root: `./dev test` runs these,
+//! `cargo test` leaves them out. Only the NFS mount is made up.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    env, fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use throttle_monitor::sample::{Lookup, Topology};
+
+const CLIENT: &str = "10.123.45.1";
+const SERVER: &str = "10.123.45.2";
+/// Tells a copy of this program which end to be.
+const END: &str = "THROTTLE_MONITOR_TEST_END";
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn proc(&self) -> String {
+        format!("/proc/{}", self.0.id())
+    }
+
+    fn netns(&self) -> u64 {
+        fs::metadata(format!("{}/ns/net", self.proc()))
+            .unwrap()
+            .ino()
+    }
+
+    /// Runs a program in this process's network namespace.
+    fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        let pid = self.0.id().to_string();
+        command.args(["--target", &pid, "--net", program]);
+        command
+    }
+
+    fn ip(&self, args: &str) {
+        let status = self.inside("ip").args(args.split(' ')).status().unwrap();
+        assert!(status.success(), "ip {args}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A network namespace of its own, once it is one.
+fn namespace() -> Process {
+    let process = Process::start(Command::new("unshare").args(["--net", "sleep", "600"]));
+    let ours = fs::metadata("/proc/self/ns/net").unwrap().ino();
+    wait_for(|| (process.netns() != ours).then_some(()));
+    process
+}
+
+fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(it) = what() {
+            return it;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "never");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Not a test: one end of the connection, when a test runs this program for it.
+#[test]
+#[ignore = "is run by another test"]
+fn one_end_of_a_connection() {
+    let _open = match env::var(END).as_deref() {
+        Ok("server") => {
+            TcpListener::bind((SERVER, 2049))
+                .unwrap()
+                .accept()
+                .unwrap()
+                .0
+        }
+        Ok("client") => wait_for(|| TcpStream::connect((SERVER, 2049)).ok()),
+        _ => return,
+    };
+    thread::sleep(Duration::from_mins(10));
+}
+
+/// The client's process with an NFS mount that it does not have, and the
+/// server's as it is.
+fn node(client: &Process, server: &Process) -> TempDir {
+    let node = TempDir::new().unwrap();
+    let at = |path: &str| {
+        let path = node.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    symlink(server.proc(), at(&server.proc()[1..])).unwrap();
+    let own = client.proc();
+    for file in [
+        "ns",
+        "fd",
+        "comm",
+        "net/tcp",
+        "net/tcp6",
+        "net/fib_trie",
+        "net/if_inet6",
+    ] {
+        symlink(
+            format!("{own}/{file}"),
+            at(&format!("{}/{file}", &own[1..])),
+        )
+        .unwrap();
+    }
+    let mount = format!("36 27 0:99 / /mnt rw - nfs4 {SERVER}:/ rw,vers=4.2,addr={SERVER}\n");
+    fs::write(at(&format!("{}/mountinfo", &own[1..])), mount).unwrap();
+    let volumes = "NV SERVER   PORT DEV\nv4 0a7b2d02  801 0:99 0:0 no\n";
+    fs::write(at(&format!("{}/net/nfsfs/volumes", &own[1..])), volumes).unwrap();
+    fs::create_dir_all(at("sys/kernel/debug/bdi")).unwrap();
+    node
+}
+
+fn look_up(node: &Path, server: &str) -> Topology {
+    Lookup::once(node.join("proc"), node.join("sys"), &[server.to_owned()])
+}
+
+#[test]
+#[ignore = "needs root and two network namespaces"]
+fn a_server_process_is_found_in_its_namespace_and_a_tunnel_is_not_taken_for_one() {
+    let (here, there) = (namespace(), namespace());
+    let peer = there.0.id();
+    here.ip(&format!(
+        "link add one type veth peer name two netns {peer}"
+    ));
+    here.ip(&format!("addr add {CLIENT}/24 dev one"));
+    here.ip("link set one up");
+    there.ip(&format!("addr add {SERVER}/24 dev two"));
+    there.ip("link set two up");
+    let bin = TempDir::new().unwrap();
+    // The process's name is its file's.
+    let program = bin.path().join("ganesha.nfsd");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    // Each with mounts of its own, or the client's made-up ones were not read.
+    let end = |of: &Process, end| {
+        let program = program.to_str().unwrap();
+        let args = [
+            "--mount",
+            program,
+            "--ignored",
+            "--exact",
+            "one_end_of_a_connection",
+        ];
+        Process::start(of.inside("unshare").args(args).env(END, end))
+    };
+    let (server, client) = (end(&there, "server"), end(&here, "client"));
+    wait_for(|| {
+        let tcp = fs::read_to_string(format!("{}/net/tcp", client.proc())).ok()?;
+        tcp.contains(" 01 ").then_some(())
+    });
+    let node = node(&client, &server);
+
+    let topology = wait_for(|| {
+        let topology = look_up(node.path(), "ganesha.nfsd");
+        (!topology.connections.is_empty()).then_some(topology)
+    });
+    println!("{topology:#?}");
+    let connection = &topology.connections[0];
+    assert_eq!(connection.owner, "ganesha.nfsd");
+    assert_eq!(connection.server.to_string(), format!("{SERVER}:2049"));
+    assert_eq!(connection.client.ip().to_string(), CLIENT);
+    assert_eq!(connection.client_netns, here.netns());
+    assert_eq!(connection.server_netns, there.netns());
+    assert_eq!(topology.connections.len(), 1);
+    assert_eq!(topology.incomplete, Vec::<String>::new());
+
+    let tunnel = look_up(node.path(), "another-server");
+    assert_eq!(tunnel.connections, []);
+}
+
+#[test]
+#[ignore = "reads this machine"]
+fn this_machine_is_read_fast() {
+    let read = || Lookup::once("/proc".into(), "/sys".into(), &["ganesha.nfsd".into()]);
+    let topology = read();
+    assert!(!topology.file_systems.is_empty(), "{topology:#?}");
+    let start = Instant::now();
+    let rounds = 20;
+    (0..rounds).for_each(|_| drop(read()));
+    let took = start.elapsed() / rounds;
+    println!("{took:?} a round: {topology:#?}");
+    assert!(took < Duration::from_secs(1), "{took:?} a round");
+}
