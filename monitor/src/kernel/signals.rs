@@ -1,6 +1,7 @@
 //! The signals and the ordered ways to attach each: the one table to change
 //! when a signal is added.
 
+mod nfs;
 mod table;
 
 pub use table::SIGNALS;

@@ -3,17 +3,17 @@
 //! In a way, the probe of an exit stands before that of its entry, so that no
 //! entry is kept whose exit is not seen.
 
-use super::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way};
-use crate::kernel::btf::{BDI_NAME, FILE_TO_BDI, NFS_CONGESTION_WAIT, TASK_FLAGS};
+use super::{Hook, Probe, Signal, Way, nfs};
+use crate::kernel::btf::{BDI_NAME, TASK_FLAGS};
 
-const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
+pub(super) const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
     Probe {
         program,
         hook: Hook::Tracepoint(group, name),
     }
 }
 
-const fn probe(program: &'static str, hook: Hook) -> Probe {
+pub(super) const fn probe(program: &'static str, hook: Hook) -> Probe {
     Probe { program, hook }
 }
 
@@ -29,14 +29,8 @@ macro_rules! sleep_signal {
                     btf_offsets: &[],
                     probes: &[
                         tp($done, $group, $tracepoint),
-                        Probe {
-                            program: concat!($name, "_fexit"),
-                            hook: Hook::Fexit($name),
-                        },
-                        Probe {
-                            program: concat!($name, "_fentry"),
-                            hook: Hook::Fentry($name),
-                        },
+                        probe(concat!($name, "_fexit"), Hook::Fexit($name)),
+                        probe(concat!($name, "_fentry"), Hook::Fentry($name)),
                     ],
                     loses: "",
                 },
@@ -45,14 +39,8 @@ macro_rules! sleep_signal {
                     btf_offsets: &[],
                     probes: &[
                         tp($done, $group, $tracepoint),
-                        Probe {
-                            program: concat!($name, "_kretprobe"),
-                            hook: Hook::Kretprobe($name),
-                        },
-                        Probe {
-                            program: concat!($name, "_kprobe"),
-                            hook: Hook::Kprobe($name),
-                        },
+                        probe(concat!($name, "_kretprobe"), Hook::Kretprobe($name)),
+                        probe(concat!($name, "_kprobe"), Hook::Kprobe($name)),
                     ],
                     loses: "",
                 },
@@ -81,14 +69,8 @@ macro_rules! pair_signal {
                     strategy: "btf-tracepoint",
                     btf_offsets: &[],
                     probes: &[
-                        Probe {
-                            program: concat!($name, "_btf_end"),
-                            hook: Hook::BtfTracepoint($end),
-                        },
-                        Probe {
-                            program: concat!($name, "_btf_begin"),
-                            hook: Hook::BtfTracepoint($begin),
-                        },
+                        probe(concat!($name, "_btf_end"), Hook::BtfTracepoint($end)),
+                        probe(concat!($name, "_btf_begin"), Hook::BtfTracepoint($begin)),
                     ],
                     loses: "",
                 },
@@ -103,20 +85,6 @@ macro_rules! pair_signal {
                 },
             ],
             loses: concat!("tasks in ", $name, " are not seen"),
-            replaced_by: $replaced,
-            needed: false,
-        }
-    };
-}
-
-macro_rules! counting_signal {
-    ($name:literal, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
-        Signal {
-            name: $name,
-            shows: $shows,
-            module: Some($module),
-            ways: &[Way { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
-            loses: $loses,
             replaced_by: $replaced,
             needed: false,
         }
@@ -164,10 +132,10 @@ pub const SIGNALS: &[Signal] = &[
                 strategy: "tracepoint+fexit",
                 btf_offsets: &[],
                 probes: &[
-                    Probe {
-                        program: "balance_dirty_pages_fexit",
-                        hook: Hook::Fexit("balance_dirty_pages"),
-                    },
+                    probe(
+                        "balance_dirty_pages_fexit",
+                        Hook::Fexit("balance_dirty_pages"),
+                    ),
                     PAUSE,
                 ],
                 loses: "",
@@ -176,10 +144,10 @@ pub const SIGNALS: &[Signal] = &[
                 strategy: "tracepoint+kretprobe",
                 btf_offsets: &[],
                 probes: &[
-                    Probe {
-                        program: "balance_dirty_pages_kretprobe",
-                        hook: Hook::Kretprobe("balance_dirty_pages"),
-                    },
+                    probe(
+                        "balance_dirty_pages_kretprobe",
+                        Hook::Kretprobe("balance_dirty_pages"),
+                    ),
                     PAUSE,
                 ],
                 loses: "",
@@ -271,14 +239,14 @@ pub const SIGNALS: &[Signal] = &[
                 strategy: "fentry",
                 btf_offsets: &[],
                 probes: &[
-                    Probe {
-                        program: "throttle_direct_reclaim_fexit",
-                        hook: Hook::Fexit("throttle_direct_reclaim"),
-                    },
-                    Probe {
-                        program: "throttle_direct_reclaim_fentry",
-                        hook: Hook::Fentry("throttle_direct_reclaim"),
-                    },
+                    probe(
+                        "throttle_direct_reclaim_fexit",
+                        Hook::Fexit("throttle_direct_reclaim"),
+                    ),
+                    probe(
+                        "throttle_direct_reclaim_fentry",
+                        Hook::Fentry("throttle_direct_reclaim"),
+                    ),
                 ],
                 loses: "",
             },
@@ -286,14 +254,14 @@ pub const SIGNALS: &[Signal] = &[
                 strategy: "kprobe",
                 btf_offsets: &[],
                 probes: &[
-                    Probe {
-                        program: "throttle_direct_reclaim_kretprobe",
-                        hook: Hook::Kretprobe("throttle_direct_reclaim"),
-                    },
-                    Probe {
-                        program: "throttle_direct_reclaim_kprobe",
-                        hook: Hook::Kprobe("throttle_direct_reclaim"),
-                    },
+                    probe(
+                        "throttle_direct_reclaim_kretprobe",
+                        Hook::Kretprobe("throttle_direct_reclaim"),
+                    ),
+                    probe(
+                        "throttle_direct_reclaim_kprobe",
+                        Hook::Kprobe("throttle_direct_reclaim"),
+                    ),
                 ],
                 loses: "a wait may be shown after it is over, when more tasks sleep at once than the kernel keeps \
                         return probes for",
@@ -327,162 +295,12 @@ pub const SIGNALS: &[Signal] = &[
         "mm_compaction_end",
         Some("nothing: it is built without compaction")
     ),
-    Signal {
-        name: "svc_alloc_arg",
-        shows: "nfsd threads that get no memory for their next request",
-        module: Some("sunrpc"),
-        ways: &[
-            Way {
-                strategy: "tracepoint",
-                btf_offsets: &[],
-                probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
-                loses: "",
-            },
-            // Before 5.14 there is no tracepoint, and the function is inlined.
-            Way {
-                strategy: "kprobe",
-                btf_offsets: &[],
-                probes: &[Probe {
-                    program: "svc_alloc_arg_sleep",
-                    hook: Hook::Kprobe(SCHEDULE_TIMEOUT),
-                }],
-                loses: "",
-            },
-        ],
-        loses: "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
-        replaced_by: None,
-        needed: false,
-    },
-    counting_signal!(
-        "nfs_client_writes",
-        "the NFS client's WRITE calls, sent and answered",
-        "nfs",
-        "the client's progress is not seen",
-        None,
-        [
-            ("nfs_writeback_done", "nfs_writeback_done"),
-            ("nfs_initiate_write", "nfs_initiate_write")
-        ]
-    ),
-    counting_signal!(
-        "nfs_client_commits",
-        "the NFS client's COMMIT calls, sent and answered",
-        "nfs",
-        "the client's COMMIT calls are not seen",
-        None,
-        [
-            ("nfs_commit_done", "nfs_commit_done"),
-            ("nfs_initiate_commit", "nfs_initiate_commit")
-        ]
-    ),
-    Signal {
-        name: "nfs_congestion",
-        shows: "writers that wait until an NFS mount is no longer congested",
-        module: Some("nfs"),
-        ways: &[Way {
-            strategy: "kprobe",
-            btf_offsets: &[NFS_CONGESTION_WAIT],
-            probes: &[
-                probe(
-                    "nfs_pageio_init_kprobe",
-                    Hook::ModuleKprobe("nfs_pageio_init"),
-                ),
-                probe(
-                    "nfs_writepages_kretprobe",
-                    Hook::ModuleKretprobe("nfs_writepages"),
-                ),
-                probe(
-                    "nfs_writepages_kprobe",
-                    Hook::ModuleKprobe("nfs_writepages"),
-                ),
-            ],
-            loses: "",
-        }],
-        loses: "writers that wait for a congested NFS mount are not seen",
-        replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
-        needed: false,
-    },
-    counting_signal!(
-        "nfsd_writes",
-        "nfsd's WRITE operations",
-        "nfsd",
-        "the server's progress is not seen",
-        None,
-        [
-            ("nfsd_write_done", "nfsd_write_done"),
-            ("nfsd_write_io_done", "nfsd_write_io_done"),
-            ("nfsd_write_start", "nfsd_write_start")
-        ]
-    ),
-    Signal {
-        name: "rpc_xid",
-        shows: "which NFS mounts are served by this very kernel: the loops",
-        module: Some("sunrpc"),
-        ways: &[Way {
-            strategy: "tracepoint",
-            btf_offsets: &[],
-            probes: &[
-                tp("svc_process", "sunrpc", "svc_process"),
-                tp("xprt_transmit", "sunrpc", "xprt_transmit"),
-            ],
-            loses: "",
-        }],
-        loses: "loops are found by their sockets and addresses only, not behind NAT",
-        replaced_by: None,
-        needed: false,
-    },
-    Signal {
-        name: "rpc_device",
-        shows: "whose mount an RPC client's calls are",
-        module: Some("sunrpc"),
-        ways: &[Way {
-            strategy: "tracepoint",
-            btf_offsets: &[],
-            probes: &[tp("rpc_task_begin", "sunrpc", "rpc_task_begin")],
-            loses: "",
-        }],
-        loses: "a loop's mount is found by the server's address only, and LOCALIO is not seen",
-        replaced_by: None,
-        needed: false,
-    },
-    Signal {
-        name: "server_backing",
-        shows: "what nfsd writes to for a client",
-        module: None,
-        ways: &[
-            Way {
-                strategy: "fentry",
-                btf_offsets: FILE_TO_BDI,
-                probes: &[
-                    Probe {
-                        program: "vfs_iter_write_fentry",
-                        hook: Hook::Fentry("vfs_iter_write"),
-                    },
-                    Probe {
-                        program: "vfs_iocb_iter_write_fentry",
-                        hook: Hook::Fentry("vfs_iocb_iter_write"),
-                    },
-                ],
-                loses: "",
-            },
-            Way {
-                strategy: "kprobe",
-                btf_offsets: FILE_TO_BDI,
-                probes: &[
-                    Probe {
-                        program: "vfs_iter_write_kprobe",
-                        hook: Hook::Kprobe("vfs_iter_write"),
-                    },
-                    Probe {
-                        program: "vfs_iocb_iter_write_kprobe",
-                        hook: Hook::Kprobe("vfs_iocb_iter_write"),
-                    },
-                ],
-                loses: "",
-            },
-        ],
-        loses: "the server's BDI is taken from its exports, and where they are on several, from its pauses",
-        replaced_by: None,
-        needed: false,
-    },
+    nfs::SVC_ALLOC_ARG,
+    nfs::NFS_CLIENT_WRITES,
+    nfs::NFS_CLIENT_COMMITS,
+    nfs::NFS_CONGESTION,
+    nfs::NFSD_WRITES,
+    nfs::RPC_XID,
+    nfs::RPC_DEVICE,
+    nfs::SERVER_BACKING,
 ];

@@ -1,0 +1,179 @@
+//! The signals of NFS, client and server, and of the RPC under both. Their
+//! modules may come and go.
+
+use super::{
+    Hook, SCHEDULE_TIMEOUT, Signal, Way,
+    table::{probe, tp},
+};
+use crate::kernel::btf::{FILE_TO_BDI, NFS_CONGESTION_WAIT};
+
+macro_rules! counting_signal {
+    ($name:literal, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
+        Signal {
+            name: $name,
+            shows: $shows,
+            module: Some($module),
+            ways: &[Way { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
+            loses: $loses,
+            replaced_by: $replaced,
+            needed: false,
+        }
+    };
+}
+
+pub(super) const SVC_ALLOC_ARG: Signal = Signal {
+    name: "svc_alloc_arg",
+    shows: "nfsd threads that get no memory for their next request",
+    module: Some("sunrpc"),
+    ways: &[
+        Way {
+            strategy: "tracepoint",
+            btf_offsets: &[],
+            probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
+            loses: "",
+        },
+        // Before 5.14 there is no tracepoint, and the function is inlined.
+        Way {
+            strategy: "kprobe",
+            btf_offsets: &[],
+            probes: &[probe("svc_alloc_arg_sleep", Hook::Kprobe(SCHEDULE_TIMEOUT))],
+            loses: "",
+        },
+    ],
+    loses: "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
+    replaced_by: None,
+    needed: false,
+};
+
+pub(super) const NFS_CLIENT_WRITES: Signal = counting_signal!(
+    "nfs_client_writes",
+    "the NFS client's WRITE calls, sent and answered",
+    "nfs",
+    "the client's progress is not seen",
+    None,
+    [
+        ("nfs_writeback_done", "nfs_writeback_done"),
+        ("nfs_initiate_write", "nfs_initiate_write")
+    ]
+);
+
+pub(super) const NFS_CLIENT_COMMITS: Signal = counting_signal!(
+    "nfs_client_commits",
+    "the NFS client's COMMIT calls, sent and answered",
+    "nfs",
+    "the client's COMMIT calls are not seen",
+    None,
+    [
+        ("nfs_commit_done", "nfs_commit_done"),
+        ("nfs_initiate_commit", "nfs_initiate_commit")
+    ]
+);
+
+pub(super) const NFS_CONGESTION: Signal = Signal {
+    name: "nfs_congestion",
+    shows: "writers that wait until an NFS mount is no longer congested",
+    module: Some("nfs"),
+    ways: &[Way {
+        strategy: "kprobe",
+        btf_offsets: &[NFS_CONGESTION_WAIT],
+        probes: &[
+            probe(
+                "nfs_pageio_init_kprobe",
+                Hook::ModuleKprobe("nfs_pageio_init"),
+            ),
+            probe(
+                "nfs_writepages_kretprobe",
+                Hook::ModuleKretprobe("nfs_writepages"),
+            ),
+            probe(
+                "nfs_writepages_kprobe",
+                Hook::ModuleKprobe("nfs_writepages"),
+            ),
+        ],
+        loses: "",
+    }],
+    loses: "writers that wait for a congested NFS mount are not seen",
+    replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
+    needed: false,
+};
+
+pub(super) const NFSD_WRITES: Signal = counting_signal!(
+    "nfsd_writes",
+    "nfsd's WRITE operations",
+    "nfsd",
+    "the server's progress is not seen",
+    None,
+    [
+        ("nfsd_write_done", "nfsd_write_done"),
+        ("nfsd_write_io_done", "nfsd_write_io_done"),
+        ("nfsd_write_start", "nfsd_write_start")
+    ]
+);
+
+pub(super) const RPC_XID: Signal = Signal {
+    name: "rpc_xid",
+    shows: "which NFS mounts are served by this very kernel: the loops",
+    module: Some("sunrpc"),
+    ways: &[Way {
+        strategy: "tracepoint",
+        btf_offsets: &[],
+        probes: &[
+            tp("svc_process", "sunrpc", "svc_process"),
+            tp("xprt_transmit", "sunrpc", "xprt_transmit"),
+        ],
+        loses: "",
+    }],
+    loses: "loops are found by their sockets and addresses only, not behind NAT",
+    replaced_by: None,
+    needed: false,
+};
+
+pub(super) const RPC_DEVICE: Signal = Signal {
+    name: "rpc_device",
+    shows: "whose mount an RPC client's calls are",
+    module: Some("sunrpc"),
+    ways: &[Way {
+        strategy: "tracepoint",
+        btf_offsets: &[],
+        probes: &[tp("rpc_task_begin", "sunrpc", "rpc_task_begin")],
+        loses: "",
+    }],
+    loses: "a loop's mount is found by the server's address only, and LOCALIO is not seen",
+    replaced_by: None,
+    needed: false,
+};
+
+pub(super) const SERVER_BACKING: Signal = Signal {
+    name: "server_backing",
+    shows: "what nfsd writes to for a client",
+    module: None,
+    ways: &[
+        Way {
+            strategy: "fentry",
+            btf_offsets: FILE_TO_BDI,
+            probes: &[
+                probe("vfs_iter_write_fentry", Hook::Fentry("vfs_iter_write")),
+                probe(
+                    "vfs_iocb_iter_write_fentry",
+                    Hook::Fentry("vfs_iocb_iter_write"),
+                ),
+            ],
+            loses: "",
+        },
+        Way {
+            strategy: "kprobe",
+            btf_offsets: FILE_TO_BDI,
+            probes: &[
+                probe("vfs_iter_write_kprobe", Hook::Kprobe("vfs_iter_write")),
+                probe(
+                    "vfs_iocb_iter_write_kprobe",
+                    Hook::Kprobe("vfs_iocb_iter_write"),
+                ),
+            ],
+            loses: "",
+        },
+    ],
+    loses: "the server's BDI is taken from its exports, and where they are on several, from its pauses",
+    replaced_by: None,
+    needed: false,
+};
