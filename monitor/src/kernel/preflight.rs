@@ -127,7 +127,9 @@ impl Privileges {
                 self.ptrace,
                 Missing {
                     privilege: "CAP_SYS_PTRACE",
-                    loses: "which kernel function a blocked nfsd thread sleeps in cannot be read",
+                    loses: "the namespaces of other users' processes cannot be told, so that loops through them are \
+                            proven by transaction ids only and their mounts not named; nor which kernel function a \
+                            blocked nfsd thread sleeps in",
                     remedy: CAPABILITIES,
                     fatal: false,
                 },

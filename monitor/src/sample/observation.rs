@@ -172,6 +172,15 @@ pub struct NfsClient {
     pub last_acked_ns: u64,
 }
 
+impl NfsClient {
+    /// WRITE calls begun and neither answered nor failed.
+    #[must_use]
+    pub const fn pending_writes(&self) -> u64 {
+        let answered = self.writes_acked.saturating_add(self.writes_failed);
+        self.writes_sent.saturating_sub(answered)
+    }
+}
+
 /// The kernel's NFS server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nfsd {

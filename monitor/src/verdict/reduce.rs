@@ -149,7 +149,6 @@ impl Sample {
 
 fn client(from: &NfsClient, all: &Observation, sees_client: bool, sees_dirty: bool) -> Client {
     // Short and failed WRITEs take bytes from the balance; calls do not lie.
-    let answered = from.writes_acked.saturating_add(from.writes_failed);
     let waits_here = |wait: &&Waiting| {
         wait.cause == Cause::BalanceDirtyPages && wait.class != Class::Nfsd && wait.bdi == from.bdi
     };
@@ -161,7 +160,7 @@ fn client(from: &NfsClient, all: &Observation, sees_client: bool, sees_dirty: bo
     Client {
         bdi: from.bdi.clone(),
         bytes_acked: sees_client.then_some(from.bytes_acked),
-        pending_writes: sees_client.then(|| from.writes_sent.saturating_sub(answered)),
+        pending_writes: sees_client.then(|| from.pending_writes()),
         waiting_writers: sees_dirty.then(|| small(all.waits.iter().filter(waits_here).count())),
         held_bytes: held,
     }

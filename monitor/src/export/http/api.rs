@@ -11,6 +11,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::json;
 
@@ -60,6 +61,8 @@ pub(super) async fn probes(State(shared): App) -> Response {
 struct Loops<'a> {
     /// Age of the last look at mounts and sockets; `null` before the first.
     topology_age_seconds: Option<f64>,
+    /// What that look could not see, each a sentence.
+    incomplete: &'a [CompactString],
     #[serde(rename = "loops")]
     found: Vec<LoopSince<'a>>,
     events: Vec<At<&'a LoopEvent>>,
@@ -86,6 +89,7 @@ pub(super) async fn loops(State(shared): App) -> Response {
     let events = snapshot.loop_events.iter();
     let body = Loops {
         topology_age_seconds: age,
+        incomplete: &snapshot.observation.topology.incomplete,
         found: loops.collect(),
         events: events.map(|item| At { at: at(item), item }).collect(),
     };

@@ -1,6 +1,9 @@
 //! When to read again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::Wanted;
 
@@ -14,6 +17,10 @@ const BACKOFF: [u64; 6] = [1, 1, 2, 4, 8, 16];
 /// core where nothing is asked for, 1 % where something is.
 const ROUTINE_SHARE: u32 = 2000;
 const ASKED_SHARE: u32 = 100;
+/// So many rounds in a minute need not wait for that: what is asked for is
+/// mostly a mount that writes for the first time, and people want to know.
+const PROMPT: usize = 6;
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Keeps the rounds apart.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub struct Schedule {
     unanswered: Wanted,
     /// Rounds one after the other that did.
     tries: usize,
+    /// When the last rounds ended, at most [`PROMPT`].
+    last: VecDeque<Instant>,
 }
 
 impl Schedule {
@@ -35,6 +44,7 @@ impl Schedule {
             cost: Duration::ZERO,
             unanswered: Wanted::default(),
             tries: 0,
+            last: VecDeque::with_capacity(PROMPT),
         }
     }
 
@@ -42,6 +52,10 @@ impl Schedule {
     pub fn ended(&mut self, now: Instant, cost: Duration, unanswered: Wanted) {
         let nothing_new = unanswered.is_within(&self.unanswered);
         self.tries = if nothing_new { self.tries + 1 } else { 1 };
+        if self.last.len() == PROMPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(now);
         self.ended = now;
         self.cost = cost;
         self.unanswered = unanswered;
@@ -62,7 +76,12 @@ impl Schedule {
         let backoff = BACKOFF
             .get(tries)
             .map_or(routine, |&s| Duration::from_secs(s));
-        self.ended + backoff.max(self.cost * ASKED_SHARE).min(routine)
+        let spared = self.ended + (self.cost * ASKED_SHARE).min(routine);
+        let prompt = match self.last.front() {
+            Some(&first) if self.last.len() == PROMPT => spared.min(first + MINUTE),
+            _ => self.ended,
+        };
+        (self.ended + backoff).max(prompt)
     }
 }
 
@@ -124,9 +143,22 @@ mod tests {
         let mut schedule = Schedule::new(now);
         schedule.ended(now, Duration::from_millis(30), Wanted::default());
         assert_eq!(wait(&schedule, now, &Wanted::default()), 60);
-        assert_eq!(wait(&schedule, now, &clients(&[7])), 3);
         schedule.ended(now, Duration::from_secs(9), Wanted::default());
         assert_eq!(wait(&schedule, now, &Wanted::default()), 120);
-        assert_eq!(wait(&schedule, now, &clients(&[7])), 120);
+    }
+
+    #[test]
+    fn the_first_rounds_of_a_minute_come_at_once_however_dear() {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        let mut waits = Vec::new();
+        for client in 0..8 {
+            let question = clients(&[client]);
+            let due = schedule.due(&question);
+            waits.push((due - now).as_secs());
+            now = due;
+            schedule.ended(now, Duration::from_millis(200), question);
+        }
+        assert_eq!(waits, [1, 1, 1, 1, 1, 1, 20, 20]);
     }
 }

@@ -7,7 +7,6 @@ use compact_str::{CompactString, format_compact};
 use super::evidence::Evidence;
 use super::survey::{Claim, Survey};
 use super::{Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, words};
-use crate::sample::NfsClient;
 use crate::verdict::thresholds::{LoopThresholds, nanos};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -98,13 +97,11 @@ impl Device {
         let now = survey.observation.monotonic_ns;
         let patience = nanos(thresholds.patience);
         self.was_mounted |= survey.mount.is_some();
-        let pending =
-            |c: &NfsClient| c.writes_sent > c.writes_acked.saturating_add(c.writes_failed);
         let active = survey.client.is_some_and(|c| {
             let last = c.last_sent_ns.max(c.last_acked_ns);
             let recent = last > 0 && now.saturating_sub(last) < patience;
             // Or stuck, and mounted where no look-up sees it.
-            recent || (!self.was_mounted && pending(c))
+            recent || (!self.was_mounted && c.pending_writes() > 0)
         });
         // What was mounted after the last look-up is not in it.
         let unseen = survey.observation.topology.read_ns <= self.met_ns && survey.client.is_some();

@@ -6,6 +6,7 @@ use super::calls::Tally;
 use super::survey::{Claim, Survey, sees_xids};
 use super::{NFSD, Proof};
 use crate::sample::Backing;
+use crate::sample::NfsClient;
 use crate::verdict::thresholds::{LoopThresholds, nanos};
 
 /// Backing devices remembered for one NFS device.
@@ -95,8 +96,11 @@ impl Evidence {
             }
         }
         let Tally { calls, served } = self.recent;
-        if served >= thresholds.served_min_calls as f64 && served >= calls * thresholds.served_share
-        {
+        // A call that nobody answered yet may still be taken here: a loop that
+        // freezes in its first second has more of these than of others.
+        let unanswered = survey.client.map_or(0, NfsClient::pending_writes) as f64;
+        let share = served / (calls - unanswered).max(served);
+        if served >= thresholds.served_min_calls as f64 && share >= thresholds.served_share {
             self.by_xid = true;
             self.elsewhere = false;
         }

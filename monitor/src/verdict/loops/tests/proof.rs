@@ -23,6 +23,22 @@ fn three_recent_calls_served_here_are_proof_in_the_same_tick() {
 }
 
 #[test]
+fn writes_that_wait_for_their_answer_do_not_speak_against_a_loop() {
+    // Frozen in its first second: 64 WRITEs on their way, 4 of them taken.
+    let mut host = Host::new();
+    host.now.clients[0].writes_sent = 64;
+    host.now.clients[0].writes_acked = 4;
+    host.second(64, 4);
+    assert_eq!(proof(&host), Some(Proof::Xid));
+    // All answered, and elsewhere: none.
+    let mut host = Host::new();
+    host.now.clients[0].writes_sent = 64;
+    host.now.clients[0].writes_acked = 64;
+    host.second(64, 4);
+    assert_eq!(proof(&host), None);
+}
+
+#[test]
 fn a_burst_of_chance_matches_among_other_calls_is_no_proof() {
     let mut host = Host::new();
     host.seconds(20, 50, 0);
