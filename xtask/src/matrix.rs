@@ -32,7 +32,9 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
             scenarios
                 .iter()
                 .filter(|scenario| scenario.kernels.contains(&kernel))
-                .filter(|scenario| scenario.name.contains(only) && scenario.name != scenario::FACTS)
+                .filter(|scenario| {
+                    scenario.name.contains(only) && !scenario::NO_TESTS.contains(&scenario.name)
+                })
                 .map(|scenario| (kernel, scenario)),
         );
     }

@@ -155,8 +155,12 @@ const SHARED: Disk = Disk {
     bytes_per_second: None,
 };
 
-/// The one that makes fixtures and tests nothing.
+/// The one that makes fixtures.
 pub const FACTS: &str = "facts";
+/// The one that measures.
+pub const COSTS: &str = "costs";
+/// Those that test nothing: the matrix leaves them out.
+pub const NO_TESTS: &[&str] = &[FACTS, COSTS];
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
@@ -182,6 +186,7 @@ pub fn all() -> Vec<Scenario> {
             &[&[2]],
         ),
         signals::facts(),
+        signals::costs(),
         pairs::loop_remote(),
         pairs::loop_failover(),
         operations::hung_server(),

@@ -2,8 +2,8 @@
 
 use guest::{Step, Until};
 
-use super::steps::{check, daemon, nfs_modules, plan, watch};
-use super::{Codes, Expect, FACTS, Scenario};
+use super::steps::{check, daemon, disk, fetch, load, mount, nfs_modules, plan, serve, watch};
+use super::{COSTS, Codes, Expect, FACTS, FAST, Scenario};
 use crate::kernels;
 
 pub fn late_modules() -> Scenario {
@@ -61,6 +61,39 @@ pub fn facts() -> Scenario {
         expect: Expect::ExitCodes(&[&[0]]),
         seconds: 90,
         load: 60,
+    }
+}
+
+pub fn costs() -> Scenario {
+    Scenario {
+        name: COSTS,
+        about: "what each eBPF program takes, by the kernel's own accounting, under loopback NFS and a local writer",
+        kernels: kernels::ALL,
+        megabytes: 1024,
+        disks: vec![FAST],
+        qemu: &[],
+        cmdline: "",
+        peer: None,
+        plan: plan([
+            nfs_modules(),
+            disk(),
+            serve(8),
+            mount("127.0.0.1"),
+            daemon(),
+            Step::Set {
+                path: "/proc/sys/kernel/bpf_stats_enabled".to_owned(),
+                value: "1".to_owned(),
+            },
+            load("/mnt", 150),
+            watch(30, Until::Over),
+            fetch(
+                "/metrics",
+                &["throttle_probe_runs", "throttle_probe_seconds"],
+            ),
+        ]),
+        expect: Expect::Nothing { at_least: 0 },
+        seconds: 120,
+        load: 100,
     }
 }
 
