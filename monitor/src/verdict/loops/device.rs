@@ -59,7 +59,8 @@ impl Device {
         self.evidence.learn(survey, kept, thresholds);
         self.miss(survey, thresholds);
         let gone = self.is_gone(survey.observation.monotonic_ns, thresholds);
-        let claim = self.evidence.claim(survey).filter(|_| !gone);
+        let claim = self.evidence.claim(survey);
+        let claim = claim.filter(|_| !gone && !survey.is_internal());
         let stays =
             |one: &Loop| !replaced && claim.as_ref().is_some_and(|c| c.server == one.server);
         let (before, ended) = match before {

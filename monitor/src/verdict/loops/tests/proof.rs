@@ -39,6 +39,18 @@ fn writes_that_wait_for_their_answer_do_not_speak_against_a_loop() {
 }
 
 #[test]
+fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_no_loop() {
+    let mut host = Host::new();
+    host.look_up(|topology| topology.mounts[0].mount_points.clear());
+    host.seconds(3, 5, 5);
+    assert_eq!(host.events, []);
+    // Mounted where no look-up can see, it is one as soon as it writes.
+    host.now.clients[0].writes_sent = 1;
+    host.second(1, 1);
+    assert_eq!(proof(&host), Some(Proof::Xid));
+}
+
+#[test]
 fn a_burst_of_chance_matches_among_other_calls_is_no_proof() {
     let mut host = Host::new();
     host.seconds(20, 50, 0);
