@@ -23,6 +23,8 @@ pub(super) struct Device {
     gone_since: Option<u64>,
     evidence: Evidence,
     found: Option<Loop>,
+    /// Since when the loop is one that was not told yet.
+    untold_since: Option<u64>,
 }
 
 impl Device {
@@ -68,13 +70,13 @@ impl Device {
             other => (None, other),
         };
         let mut events = Vec::new();
-        if let Some(one) = &ended {
+        if let Some(one) = ended.as_ref().filter(|_| self.untold_since.is_none()) {
             let why = self.why_ended(replaced, gone, claim.is_some());
             let message = words::ended(one, why);
             events.push(event(one, LoopChange::Ended, message, survey));
         }
         if let Some(claim) = claim.filter(|_| room || before.is_some() || ended.is_some()) {
-            events.extend(self.update(before, &claim, survey));
+            events.extend(self.update(before, &claim, survey, thresholds));
         }
         events
     }
@@ -133,7 +135,9 @@ impl Device {
         before: Option<Loop>,
         claim: &Claim,
         survey: &Survey<'_>,
+        thresholds: &LoopThresholds,
     ) -> Option<LoopEvent> {
+        let now = survey.observation.monotonic_ns;
         let old_proof = before.as_ref().map(|one| one.proof);
         let mut one = before.unwrap_or_else(|| new_loop(claim, survey));
         let proven = old_proof.is_none_or(|proof| proof < claim.proof);
@@ -148,18 +152,24 @@ impl Device {
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
         one.danger = danger::danger(&one, survey.observation, same_address);
         one.advice = danger::advice(&one, survey.observation);
-        let event = match old_proof {
-            None => Some(event(
-                &one,
-                LoopChange::Appeared,
-                words::appeared(&one),
-                survey,
-            )),
-            Some(old) if proven => {
+        if old_proof.is_none() {
+            self.untold_since = Some(now);
+        }
+        let event = match (self.untold_since, old_proof) {
+            (Some(since), _) => {
+                // Where it is mounted and served takes a look-up more.
+                let whole = !one.mounts.is_empty() && one.scope != Scope::Unknown;
+                let late = now.saturating_sub(since) >= nanos(thresholds.tell_after);
+                (whole || late).then(|| {
+                    self.untold_since = None;
+                    event(&one, LoopChange::Appeared, words::appeared(&one), survey)
+                })
+            }
+            (None, Some(old)) if proven => {
                 let message = words::proven(&one, old);
                 Some(event(&one, LoopChange::Proven, message, survey))
             }
-            Some(_) => None,
+            (None, _) => None,
         };
         self.found = Some(one);
         event

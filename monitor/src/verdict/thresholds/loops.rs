@@ -42,6 +42,10 @@ pub struct LoopThresholds {
     /// mount that writes is there: one late or torn look-up ends nothing.
     #[serde(with = "human")]
     pub patience: Duration,
+    /// A loop of which mount or scope is not known yet is told after so long
+    /// all the same. It is judged from the first.
+    #[serde(with = "human")]
+    pub tell_after: Duration,
 }
 
 impl Default for LoopThresholds {
@@ -56,6 +60,7 @@ impl Default for LoopThresholds {
             localio_min_writes: 8,
             localio_rpc_share: 0.5,
             patience: Duration::from_secs(10),
+            tell_after: Duration::from_millis(2500),
         }
     }
 }
@@ -65,6 +70,7 @@ impl LoopThresholds {
         for (key, value) in [
             ("loops.half_life", self.half_life),
             ("loops.patience", self.patience),
+            ("loops.tell_after", self.tell_after),
         ] {
             if value < Duration::from_secs(1) || value > Duration::from_hours(24) {
                 let value = humantime::format_duration(value).to_string();

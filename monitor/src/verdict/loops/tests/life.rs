@@ -8,7 +8,7 @@ use crate::verdict::loops::Proof;
 fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
     let mut host = Host::new();
     host.look_up(|_| ()).seconds(10, 5, 0).seconds(30, 0, 0);
-    host.seconds(2, 20, 20);
+    host.seconds(5, 20, 20);
     let one = host.found().expect("a loop");
     assert!(one.became_own_client);
     let message = &host.events[0].message;
@@ -84,8 +84,22 @@ fn another_server_under_the_same_device_number_is_another_loop() {
     host.look_up(|t| t.mounts[0].server = Some(([10, 9, 0, 3], 2049).into()));
     host.second(0, 0);
     assert_eq!(host.changes(), [Appeared, Ended]);
-    host.second(5, 5);
+    host.seconds(4, 5, 5);
     assert_eq!(host.changes(), [Appeared, Ended, Appeared]);
+}
+
+#[test]
+fn a_loop_is_told_as_soon_as_it_is_known_where_it_is_or_a_little_later_all_the_same() {
+    let mut host = Host::new();
+    host.seconds(2, 5, 5);
+    assert!(host.found().is_some() && host.events.is_empty());
+    host.look_up(|t| t.connections = vec![connection("nfsd")]);
+    host.second(5, 5);
+    assert_eq!(host.changes(), [Appeared]);
+    assert!(host.events[0].message.contains("/mnt"), "{:?}", host.events);
+    let mut host = Host::new();
+    host.seconds(4, 5, 5);
+    assert_eq!(host.changes(), [Appeared]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn three_recent_calls_served_here_are_proof_in_the_same_tick() {
     assert_eq!((one.id.as_str(), one.proof), ("0:29-nfsd", Proof::Xid));
     assert_eq!((one.calls, one.calls_served_here), (4, 4));
     assert_eq!(one.since_ms, 1_002_000);
+    host.seconds(3, 0, 0);
     assert_eq!(host.changes(), [Appeared]);
 }
 
