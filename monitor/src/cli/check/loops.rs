@@ -11,7 +11,7 @@ use crate::{
 /// How often it looks, and how long between two looks: traffic of that time
 /// proves a loop by its transaction ids; sockets need no traffic.
 const LOOKS: u32 = 3;
-const BETWEEN: Duration = Duration::from_millis(250);
+const BETWEEN: Duration = Duration::from_millis(150);
 
 /// Watches the node for a moment.
 pub(super) fn find(attached: &mut Attached) -> Vec<Loop> {
