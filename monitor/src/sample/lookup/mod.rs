@@ -12,6 +12,7 @@ mod backing;
 mod connections;
 mod exports;
 mod gaps;
+mod keepers;
 mod mountinfo;
 mod mounts;
 mod namespaces;

@@ -7,6 +7,7 @@ use super::{
     connections::{Connections, Round},
     exports::Exports,
     gaps::Gaps,
+    keepers::Keepers,
     mounts::Mounts,
     namespaces::Namespaces,
     transports,
@@ -42,7 +43,7 @@ impl Reader {
     pub fn round(&mut self, wanted: &Wanted) -> Topology {
         let mut gaps = Gaps::default();
         let read_ns = monotonic_ns();
-        let spaces = Namespaces::walk(&self.procfs, &mut gaps).unwrap_or_else(|error| {
+        let mut spaces = Namespaces::walk(&self.procfs, &mut gaps).unwrap_or_else(|error| {
             gaps.note(&format_args!(
                 "{} cannot be read: {error}.",
                 self.procfs.display()
@@ -50,6 +51,8 @@ impl Reader {
             Namespaces::default()
         });
         let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut gaps);
+        // They leave at the end of the round.
+        let _keepers = Keepers::enter(&mut spaces, &mounts.kept_nets);
         let nfsd = self.nfsd();
         let exports = if nfsd {
             self.exports.read(&spaces, &mounts, &mut gaps)

@@ -1,0 +1,121 @@
+//! Network namespaces in which no process lives, as `ip netns` leaves them:
+//! they have no /proc/PID/net. For the time of a round a thread of the daemon
+//! goes into each, and is its process.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use compact_str::CompactString;
+use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
+
+use super::namespaces::Namespaces;
+
+/// Where `ip netns` mounts them. Nothing else is opened: a path that somebody
+/// else chose may lie on NFS.
+const DIRECTORIES: [&str; 2] = ["/run/netns/", "/var/run/netns/"];
+/// Namespaces without a process that a round goes into.
+const MAX_KEEPERS: usize = 64;
+
+/// Threads in namespaces. Dropped, they end, so that a namespace that is
+/// deleted meanwhile goes as well.
+#[derive(Default)]
+pub struct Keepers {
+    threads: Vec<(SyncSender<()>, JoinHandle<()>)>,
+}
+
+impl Keepers {
+    /// Goes into those of `kept` that have no process, and makes each thread
+    /// the process of its namespace. One that cannot be entered stays without.
+    pub fn enter(spaces: &mut Namespaces, kept: &BTreeMap<u64, CompactString>) -> Self {
+        let mut keepers = Self::default();
+        for (&net, mount_point) in kept {
+            let known = spaces.nets.contains_key(&net);
+            if known || keepers.threads.len() == MAX_KEEPERS || !is_netns_path(mount_point) {
+                continue;
+            }
+            match keepers.one(net, mount_point) {
+                Ok(tid) => {
+                    spaces.nets.insert(net, vec![tid]);
+                }
+                Err(error) => {
+                    tracing::debug!(net, %mount_point, %error, "a network namespace cannot be entered");
+                }
+            }
+        }
+        keepers
+    }
+
+    fn one(&mut self, net: u64, mount_point: &str) -> io::Result<u32> {
+        let (entered, answer) = sync_channel(1);
+        let (stop, stopped) = sync_channel(0);
+        let path = mount_point.to_owned();
+        let thread = thread::Builder::new()
+            .name("netns".into())
+            .spawn(move || keep(net, Path::new(&path), &entered, &stopped))?;
+        let answer = answer.recv().map_err(io::Error::other)?;
+        self.threads.push((stop, thread));
+        answer
+    }
+}
+
+impl Drop for Keepers {
+    fn drop(&mut self) {
+        for (stop, thread) in self.threads.drain(..) {
+            drop(stop);
+            // It waits for nothing else.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn is_netns_path(mount_point: &str) -> bool {
+    DIRECTORIES.iter().any(|directory| {
+        let name = mount_point.strip_prefix(directory);
+        name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+    })
+}
+
+fn keep(net: u64, path: &Path, entered: &SyncSender<io::Result<u32>>, stopped: &Receiver<()>) {
+    let answer = enter(net, path);
+    let inside = answer.is_ok();
+    let _ = entered.send(answer);
+    if inside {
+        let _ = stopped.recv();
+    }
+}
+
+fn enter(net: u64, path: &Path) -> io::Result<u32> {
+    // A file that is not the mount any more is no namespace.
+    if fs::symlink_metadata(path)?.ino() != net {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let file = File::open(path)?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+    u32::try_from(gettid().as_raw_nonzero().get()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_netns_path;
+
+    #[test]
+    fn only_what_ip_netns_mounts_is_opened() {
+        assert!(is_netns_path("/run/netns/srv"));
+        assert!(is_netns_path("/var/run/netns/srv"));
+        for no in [
+            "/run/netns/",
+            "/mnt/nfs/ns",
+            "/run/netns/../x",
+            "/run/netns/a/b",
+        ] {
+            assert!(!is_netns_path(no), "{no}");
+        }
+    }
+}
