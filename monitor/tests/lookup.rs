@@ -18,7 +18,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use throttle_monitor::sample::{Lookup, Topology};
+use throttle_monitor::sample::{Lookup, Topology, Wanted};
 
 const CLIENT: &str = "10.123.45.1";
 const SERVER: &str = "10.123.45.2";
@@ -190,6 +190,57 @@ fn a_server_process_is_found_in_its_namespace_and_a_tunnel_is_not_taken_for_one(
 
     let tunnel = look_up(node.path(), "another-server");
     assert_eq!(tunnel.connections, []);
+}
+
+/// A network namespace as `ip netns` leaves it.
+struct Kept(String);
+
+impl Kept {
+    fn new() -> Self {
+        let name = format!("throttle-monitor-{}", std::process::id());
+        let status = Command::new("ip").args(["netns", "add", &name]).status();
+        assert!(status.unwrap().success());
+        Self(name)
+    }
+
+    fn netns(&self) -> u64 {
+        fs::metadata(format!("/run/netns/{}", self.0))
+            .unwrap()
+            .ino()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+#[test]
+#[ignore = "needs root and a network namespace"]
+fn a_namespace_in_which_no_process_lives_is_seen_and_let_go_again() {
+    let kept = Kept::new();
+    let mut lookup =
+        Lookup::start("/proc".into(), "/sys".into(), vec!["ganesha.nfsd".into()]).unwrap();
+    let before = lookup.latest().read_ns;
+    // Somebody asks, so that namespaces matter.
+    lookup.ask(&Wanted {
+        peers: [([192, 0, 2, 1], 700).into()].into(),
+        ..Wanted::default()
+    });
+    let topology = wait_for(|| Some(lookup.latest()).filter(|t| t.read_ns > before));
+    let number = kept.netns().to_string();
+    let told = topology
+        .incomplete
+        .iter()
+        .any(|words| words.contains(&number));
+    assert!(!told, "{:?}", topology.incomplete);
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let inside = threads.filter(|thread| {
+        let link = fs::read_link(thread.path().join("ns/net"));
+        link.is_ok_and(|link| link.to_string_lossy().contains(&number))
+    });
+    assert_eq!(inside.count(), 0, "nobody stays in it between two rounds");
 }
 
 #[test]
