@@ -200,6 +200,9 @@ pub enum CongestionBy {
     /// The kernel's flag, as `set_bdi_congested` and `clear_bdi_congested`
     /// change it (up to 5.17).
     Flag,
+    /// The NFS client's flag `write_congested`, as read at its calls (from 5.18
+    /// on).
+    WriteCongested,
     /// The NFS client's own rule: pages under writeback against
     /// `nfs_congestion_kb`.
     NfsWriteback,
@@ -217,6 +220,7 @@ impl CongestionBy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Flag => "flag",
+            Self::WriteCongested => "write-congested",
             Self::NfsWriteback => "nfs-writeback",
             Self::FuseRequests => "fuse-requests",
             Self::DirtyThreshold => "dirty-threshold",
