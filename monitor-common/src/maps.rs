@@ -260,6 +260,16 @@ plain! {
         pub total_ns: u64,
     }
 
+    /// The same of an NFS mount, by the client's flag.
+    pub struct WriteCongested {
+        /// The mount's `nfs_server`: a pointer, to be read with a helper only.
+        pub server: u64,
+        /// Since when it is, `CLOCK_MONOTONIC` nanoseconds; zero: it is not.
+        pub since_ns: u64,
+        /// All times that are over, nanoseconds.
+        pub total_ns: u64,
+    }
+
     /// nfsd's writes, one per CPU.
     pub struct NfsdTotals {
         /// WRITE operations begun.

@@ -79,6 +79,12 @@ pub struct Offsets {
     pub sb_bdi: i32,
     /// `super_block.s_dev`.
     pub sb_dev: i32,
+    /// `super_block.s_fs_info`: of an NFS mount, its `nfs_server`.
+    pub sb_fs_info: i32,
+    /// `nfs_server.s_dev`.
+    pub nfs_server_dev: i32,
+    /// `nfs_server.write_congested`.
+    pub nfs_write_congested: i32,
     /// `backing_dev_info.dev_name`.
     pub bdi_name: i32,
     /// Not an offset: 500 ms in jiffies, what `svc_alloc_arg` sleeps up to
@@ -124,6 +130,9 @@ impl Offsets {
         inode_sb: -1,
         sb_bdi: -1,
         sb_dev: -1,
+        sb_fs_info: -1,
+        nfs_server_dev: -1,
+        nfs_write_congested: -1,
         bdi_name: -1,
         half_second_jiffies: -1,
     };

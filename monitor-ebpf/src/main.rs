@@ -9,6 +9,7 @@
 //! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
 //! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
 //! | `nfs_congestion.rs` | writers that wait for the end of an NFS mount's congestion |
+//! | `write_congested.rs` | which NFS mounts are congested, by the client's flag |
 //! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
 //! | `rpc.rs` | whose calls are served by this kernel itself |
 //! | `backing.rs` | what nfsd writes to for a client |
@@ -30,6 +31,7 @@ mod reclaim;
 mod rpc;
 mod task;
 mod wait;
+mod write_congested;
 
 #[cfg(not(test))]
 #[panic_handler]

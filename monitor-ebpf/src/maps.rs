@@ -8,7 +8,7 @@ use aya_ebpf::{
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey,
+    PEER_LEN, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -60,6 +60,11 @@ pub static BDI_NAMES: HashMap<u64, [u64; BDI_NAME_LEN / 8]> = HashMap::with_max_
 /// cleared while this watched is not here.
 #[map]
 pub static CONGESTED: HashMap<u64, CongestedBdi> = HashMap::with_max_entries(512, 0);
+
+/// The NFS mounts whose pages were written, by device, and which of them are
+/// congested by the client's flag.
+#[map]
+pub static WRITE_CONGESTED: LruHashMap<u32, WriteCongested> = LruHashMap::with_max_entries(1024, 0);
 
 /// The NFS client's writes by device: the kernel's `dev_t`.
 #[map]

@@ -1,4 +1,5 @@
-//! The NFS client's WRITE and COMMIT calls, counted per device.
+//! The NFS client's WRITE and COMMIT calls, counted per device; at each, the
+//! mount's congestion is looked at.
 //! include/trace: fs/nfs/nfstrace.h.
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
@@ -9,6 +10,7 @@ use crate::{
     maps::{NFS_CLIENT, NO_EXIST, STARTING, lost, offsets},
     task::current_tid,
     wait::now,
+    write_congested,
 };
 
 /// A WRITE goes to the server.
@@ -30,6 +32,7 @@ pub fn nfs_initiate_write(ctx: TracePointContext) -> u32 {
             zero: 0,
         };
         let _ = STARTING.insert(current_tid(), starting, 0);
+        write_congested::look(dev);
     }
     0
 }
@@ -40,7 +43,8 @@ pub fn nfs_writeback_done(ctx: TracePointContext) -> u32 {
     let Some(offsets) = offsets() else { return 0 };
     let count: u32 = field(&ctx, offsets.writeback_done_count).unwrap_or(0);
     let error: i32 = field(&ctx, offsets.writeback_done_error).unwrap_or(0);
-    if let Some(totals) = totals(field(&ctx, offsets.writeback_done_dev)) {
+    let dev = field(&ctx, offsets.writeback_done_dev);
+    if let Some(totals) = totals(dev) {
         if error < 0 {
             totals.writes_failed += 1;
         } else {
@@ -49,14 +53,21 @@ pub fn nfs_writeback_done(ctx: TracePointContext) -> u32 {
             totals.last_acked_ns = now();
         }
     }
+    if let Some(dev) = dev {
+        write_congested::look(dev);
+    }
     0
 }
 
 /// A COMMIT goes to the server.
 #[tracepoint]
 pub fn nfs_initiate_commit(ctx: TracePointContext) -> u32 {
-    if let Some(totals) = offsets().and_then(|o| totals(field(&ctx, o.initiate_commit_dev))) {
+    let dev = offsets().and_then(|o| field(&ctx, o.initiate_commit_dev));
+    if let Some(totals) = totals(dev) {
         totals.commits_sent += 1;
+    }
+    if let Some(dev) = dev {
+        write_congested::look(dev);
     }
     0
 }
@@ -64,8 +75,12 @@ pub fn nfs_initiate_commit(ctx: TracePointContext) -> u32 {
 /// The server answered a COMMIT.
 #[tracepoint]
 pub fn nfs_commit_done(ctx: TracePointContext) -> u32 {
-    if let Some(totals) = offsets().and_then(|o| totals(field(&ctx, o.commit_done_dev))) {
+    let dev = offsets().and_then(|o| field(&ctx, o.commit_done_dev));
+    if let Some(totals) = totals(dev) {
         totals.commits_done += 1;
+    }
+    if let Some(dev) = dev {
+        write_congested::look(dev);
     }
     0
 }

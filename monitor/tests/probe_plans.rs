@@ -126,6 +126,9 @@ fn the_flag_of_a_congested_bdi_is_on_old_kernels_and_waits_for_an_nfs_mount_on_n
         let waits = matches!(kernel, "6.12" | "7.2");
         assert_eq!(has("nfs_congestion"), waits, "{kernel}");
         assert!(!reports["nfs_congestion"].is_lossy(), "{kernel}");
+        let flag = matches!(kernel, "6.1" | "6.12" | "7.2");
+        assert_eq!(has("nfs_write_congested"), flag, "{kernel}");
+        assert!(!reports["nfs_write_congested"].is_lossy(), "{kernel}");
     }
 }
 

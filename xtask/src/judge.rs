@@ -98,6 +98,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::Failover => pairs::failover(&seen),
         Expect::HungServer => operations::hung_server(&seen),
         Expect::Congestion => congestion::judge(&seen),
+        Expect::NoCongestion => congestion::none(&seen),
         Expect::ModulesReload => modules::reload(&seen),
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),

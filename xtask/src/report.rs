@@ -131,8 +131,12 @@ fn live(is_peer: bool, fact: &Fact) {
         } => println!("{at}  BPF: {programs} programs, {maps} maps, {links} links"),
         Event::Statfs { path, returned } => println!("{at}  statfs {path} returned: {returned}"),
         Event::Blocked(stacks) => println!("{at}  blocked in NFS: {stacks:?}"),
-        Event::Congestion { kernel, daemon } => {
-            println!("{at}  congested: {kernel}, the daemon says {daemon:?}");
+        Event::Congestion {
+            kernel,
+            daemon,
+            bytes,
+        } => {
+            println!("{at}  congested: {kernel}, the daemon says {daemon:?}, the bytes {bytes}");
         }
         Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),
         Event::Failed(words) => println!("{at}  FAILED: {words}"),

@@ -120,6 +120,9 @@ pub enum Expect {
     ModulesReload,
     /// The gauge of congestion follows the kernel's flag, up and down.
     Congestion,
+    /// The gauge of congestion stays down, as the kernel's flag does, whatever
+    /// the bytes under writeback.
+    NoCongestion,
     /// Each of these loops is reported in time and as it is, and no other.
     Loops(Vec<LoopExpected>),
     /// The bytes on `/metrics` are those that the kernel counted.
@@ -192,6 +195,7 @@ pub fn all() -> Vec<Scenario> {
         operations::hung_server(),
         operations::modules_reload(),
         operations::bdi_congested(),
+        operations::nfs_folios(),
     ]
 }
 

@@ -136,7 +136,7 @@ impl Ticker {
                         signal = %report.signal,
                         strategy = %report.strategy,
                         state = report.state.as_str(),
-                        "a module was loaded: signal attached"
+                        "a module was loaded: its signal is known"
                     );
                 }
                 self.publisher.probes(probes(&self.attached));

@@ -173,9 +173,14 @@ impl Attached {
                 let new = plan::attach(signal, &self.facts, &self.settings.avoid, &mut kernel);
                 // /sys/module shows a module before its tracepoints exist: what
                 // is not there yet is tried again at the next tick, and given
-                // up when it is still not there after a few.
-                let loaded = !matches!(new.applies, Applies::OnceLoaded(_));
-                if loaded && (new.rank.is_some() || self.late_tries >= LATE_TRIES) {
+                // up when it is still not there after a few. What this kernel
+                // does not have at all will not come.
+                let decided = match new.applies {
+                    Applies::OnceLoaded(_) => false,
+                    Applies::No(_) => true,
+                    Applies::Yes => new.rank.is_some() || self.late_tries >= LATE_TRIES,
+                };
+                if decided {
                     changed.push(new.clone());
                     *report = new;
                 }

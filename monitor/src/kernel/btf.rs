@@ -42,12 +42,21 @@ pub const FILE_TO_BDI: &[&str] = &[
 /// What writers wait on while an NFS mount is congested, since 6.11. A struct of
 /// the module nfs, but the kernel's own BTF has it too.
 pub const NFS_CONGESTION_WAIT: &str = "nfs_server.write_congestion_wait";
-/// Struct fields of interest besides [`FILE_TO_BDI`].
+/// From a file's pages to the flag of a congested NFS mount, since 5.18.
+pub const NFS_WRITE_CONGESTED: &[&str] = &[
+    MAPPING_HOST,
+    "inode.i_sb",
+    "super_block.s_dev",
+    "super_block.s_fs_info",
+    "nfs_server.s_dev",
+    "nfs_server.write_congested",
+];
+/// Struct fields of interest besides [`FILE_TO_BDI`] and
+/// [`NFS_WRITE_CONGESTED`].
 const OFFSETS: &[&str] = &[
     TASK_FLAGS,
     TASK_GROUP_LEADER,
     TASK_COMM,
-    MAPPING_HOST,
     NFS_CONGESTION_WAIT,
 ];
 
@@ -71,6 +80,7 @@ pub fn read(path: &Path) -> Result<BtfFacts, String> {
         offsets: OFFSETS
             .iter()
             .chain(FILE_TO_BDI)
+            .chain(NFS_WRITE_CONGESTED)
             .filter_map(|field| Some(((*field).to_owned(), offset(&btf, field)?)))
             .collect(),
     })

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use monitor_common::Offsets;
 
 use super::{
-    btf::{FILE_TO_BDI, MAPPING_HOST, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
+    btf::{FILE_TO_BDI, NFS_WRITE_CONGESTED, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
     facts::Facts,
     fields, format,
     report::{Applies, SignalReport},
@@ -48,15 +48,25 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     offsets.task_flags = btf(TASK_FLAGS).unwrap_or(-1);
     offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
     offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
-    offsets.mapping_host = btf(MAPPING_HOST).unwrap_or(-1);
-    let slots = [
+    let to_bdi = [
         &mut offsets.file_inode,
         &mut offsets.inode_sb,
         &mut offsets.sb_bdi,
         &mut offsets.sb_dev,
         &mut offsets.bdi_name,
     ];
-    for (slot, path) in slots.into_iter().zip(FILE_TO_BDI) {
+    for (slot, path) in to_bdi.into_iter().zip(FILE_TO_BDI) {
+        *slot = btf(path).unwrap_or(-1);
+    }
+    let to_flag = [
+        &mut offsets.mapping_host,
+        &mut offsets.inode_sb,
+        &mut offsets.sb_dev,
+        &mut offsets.sb_fs_info,
+        &mut offsets.nfs_server_dev,
+        &mut offsets.nfs_write_congested,
+    ];
+    for (slot, path) in to_flag.into_iter().zip(NFS_WRITE_CONGESTED) {
         *slot = btf(path).unwrap_or(-1);
     }
     (offsets, bad)

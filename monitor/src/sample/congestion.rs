@@ -1,13 +1,14 @@
 //! Which backing devices are congested, since when, and how long in all.
 //!
 //! Up to 5.17 the kernel has a flag for it. Since then each file system has a
-//! rule of its own, of which the kernel tells only the numbers; those are
-//! compared here once a tick. `rules.rs` is the arithmetic.
+//! rule of its own: the NFS client a flag, where it can be read; of all else the
+//! kernel tells only the numbers, which are compared here once a tick.
+//! `rules.rs` is the arithmetic.
 
 mod rules;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     str::FromStr,
@@ -21,6 +22,9 @@ use super::{Bdi, Congestion, CongestionBy, Memory};
 
 /// Ticks between two looks at the limits of each BDI.
 const LIMITS_TICKS: u32 = 10;
+/// Ticks that an NFS mount has had nothing to write, and then it is not
+/// congested whatever its flag was: the last change was not seen.
+const IDLE_TICKS: u32 = 2;
 
 /// What is remembered of a BDI between two ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,8 @@ struct Watched {
     seen_ns: u64,
     /// How long it was congested by the kernel's flag, when last looked at.
     flag_ns: u64,
+    /// Ticks since there was anything to write.
+    idle_ticks: u32,
 }
 
 /// What an operator may set for a BDI.
@@ -58,8 +64,10 @@ pub struct Seen<'a> {
     pub memory: &'a Memory,
     /// The kernel's flag, by BDI.
     pub flags: &'a BTreeMap<CompactString, CongestedBdi>,
-    /// BDIs of the NFS client.
-    pub nfs: &'a BTreeSet<CompactString>,
+    /// The NFS client's flag, by BDI.
+    pub write_congested: &'a BTreeMap<CompactString, CongestedBdi>,
+    /// BDIs of the NFS client, each with its WRITE calls that are not answered.
+    pub nfs: &'a BTreeMap<CompactString, u64>,
 }
 
 impl Congestions {
@@ -75,8 +83,9 @@ impl Congestions {
     }
 
     /// Fills in limits and congestion of each BDI, and forgets those that are
-    /// gone. To be called once a tick.
-    pub fn tell(&mut self, bdis: &mut [Bdi], seen: &Seen<'_>) {
+    /// gone. Returns the NFS mounts whose flag is out of date. To be called once
+    /// a tick.
+    pub fn tell(&mut self, bdis: &mut [Bdi], seen: &Seen<'_>) -> Vec<CompactString> {
         if self.ticks == 0 {
             self.ticks = LIMITS_TICKS;
             self.limits.clear();
@@ -84,16 +93,27 @@ impl Congestions {
         self.ticks -= 1;
         let mut nfs_limit = None;
         let mut watched = BTreeMap::new();
+        let mut outdated = Vec::new();
         for bdi in bdis {
             let limits = self.limits(&bdi.bdi);
             bdi.max_ratio = limits.max_ratio;
             bdi.strict_limit = limits.strict_limit;
             let before = self.watched.get(&bdi.bdi).copied();
             let mut state = before.unwrap_or_default();
-            let flag = seen.flags.get(&bdi.bdi);
-            let said = if let Some(flag) = flag {
-                Some(rules::flag(flag))
-            } else if seen.nfs.contains(&bdi.bdi) || matches!(&*bdi.fstype, "nfs" | "nfs4") {
+            state.counts_idle(bdi, seen.nfs.get(&bdi.bdi));
+            let mut flag = None;
+            if let Some(bdi_flag) = seen.flags.get(&bdi.bdi) {
+                flag = Some((bdi_flag, CongestionBy::Flag));
+            } else if let Some(client) = seen.write_congested.get(&bdi.bdi) {
+                if client.since_ns != 0 && state.idle_ticks >= IDLE_TICKS {
+                    outdated.push(bdi.bdi.clone());
+                } else {
+                    flag = Some((client, CongestionBy::WriteCongested));
+                }
+            }
+            let said = if let Some((flag, by)) = flag {
+                Some(rules::flag(flag, by))
+            } else if seen.nfs.contains_key(&bdi.bdi) || matches!(&*bdi.fstype, "nfs" | "nfs4") {
                 let limit = *nfs_limit.get_or_insert_with(|| self.nfs_congestion_kb());
                 rules::nfs(bdi, limit, seen.memory.page_size, state.congested)
             } else {
@@ -102,11 +122,12 @@ impl Congestions {
                     .map(rules::fuse)
                     .or_else(|| rules::dirty(bdi, seen.memory, state.congested))
             };
-            state.goes_on(said.as_ref(), flag, seen.now_ns);
+            state.goes_on(said.as_ref(), flag.map(|(flag, _)| flag), seen.now_ns);
             bdi.congestion = said.map(|said| state.told(&said));
             watched.insert(bdi.bdi.clone(), state);
         }
         self.watched = watched;
+        outdated
     }
 
     fn limits(&mut self, name: &CompactString) -> Limits {
@@ -142,6 +163,16 @@ impl Congestions {
 }
 
 impl Watched {
+    /// A tick without anything to write is counted.
+    fn counts_idle(&mut self, bdi: &Bdi, pending_writes: Option<&u64>) {
+        let idle = bdi.writeback_bytes.unwrap_or(0) == 0 && pending_writes.unwrap_or(&0) == &0;
+        self.idle_ticks = if idle {
+            self.idle_ticks.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
     /// A tick later. What was congested at the last tick is taken to have been
     /// so until now; the kernel's flag knows it to the nanosecond.
     fn goes_on(&mut self, said: Option<&Said>, flag: Option<&CongestedBdi>, now_ns: u64) {
@@ -154,10 +185,13 @@ impl Watched {
             self.total_ns += flag_ns.saturating_sub(self.flag_ns);
             self.flag_ns = flag_ns;
             self.since_ns = flag.since_ns;
-        } else if self.congested {
-            self.total_ns += now_ns.saturating_sub(self.seen_ns);
         } else {
-            self.since_ns = now_ns;
+            self.flag_ns = 0;
+            if self.congested {
+                self.total_ns += now_ns.saturating_sub(self.seen_ns);
+            } else {
+                self.since_ns = now_ns;
+            }
         }
         self.congested = said.is_some_and(|said| said.congested);
         self.seen_ns = now_ns;

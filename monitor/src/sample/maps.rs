@@ -1,5 +1,6 @@
 //! Reads the eBPF maps. Per-CPU values are added up here and nowhere else.
 
+mod nfs_client;
 mod prune;
 mod rpc;
 
@@ -13,11 +14,11 @@ use compact_str::CompactString;
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, CongestedBdi, DirtyKey,
     DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite,
-    PEER_LEN, RpcTotals, Stall, TaskTotals, ThrottleReason, Wait, WaitKey,
+    PEER_LEN, RpcTotals, Stall, TaskTotals, ThrottleReason, Wait, WaitKey, WriteCongested,
 };
 use thiserror::Error;
 
-use super::{Delay, DirtyPauses, NfsClient, StalledTask, Waiting, bdis::device_name};
+use super::{Delay, DirtyPauses, StalledTask, Waiting};
 
 /// A map that cannot be opened: a broken build.
 #[derive(Debug, Error)]
@@ -33,6 +34,7 @@ pub struct Maps {
     dirty: PerCpuHashMap<MapData, DirtyKey, DirtyTotals>,
     bdi_names: HashMap<MapData, u64, [u64; BDI_NAME_LEN / 8]>,
     congested: HashMap<MapData, u64, CongestedBdi>,
+    write_congested: HashMap<MapData, u32, WriteCongested>,
     nfs_client: PerCpuHashMap<MapData, u32, NfsClientTotals>,
     nfsd: PerCpuArray<MapData, NfsdTotals>,
     nfsd_writes: HashMap<MapData, u32, NfsdWrite>,
@@ -70,6 +72,7 @@ impl Maps {
             dirty: take(ebpf, "DIRTY")?,
             bdi_names: take(ebpf, "BDI_NAMES")?,
             congested: take(ebpf, "CONGESTED")?,
+            write_congested: take(ebpf, "WRITE_CONGESTED")?,
             nfs_client: take(ebpf, "NFS_CLIENT")?,
             nfsd: take(ebpf, "NFSD")?,
             nfsd_writes: take(ebpf, "NFSD_WRITES")?,
@@ -246,36 +249,6 @@ impl Maps {
         all.into_iter()
             .map(|(id, state)| (self.bdi_name(id), state))
             .collect()
-    }
-
-    /// The NFS client's writes by device.
-    pub fn nfs_clients(&self) -> Vec<NfsClient> {
-        let all = self.nfs_client.iter().filter_map(Result::ok);
-        let mut clients: Vec<_> = all
-            .map(|(dev, values)| {
-                let sum = |field: fn(&NfsClientTotals) -> u64| {
-                    values.iter().map(field).fold(0, u64::wrapping_add)
-                };
-                let last = |field: fn(&NfsClientTotals) -> u64| {
-                    values.iter().map(field).max().unwrap_or(0)
-                };
-                NfsClient {
-                    bdi: device_name(dev),
-                    writes_sent: sum(|v| v.writes_sent),
-                    writes_by_rpc: Some(sum(|v| v.writes_by_rpc)),
-                    bytes_sent: sum(|v| v.bytes_sent),
-                    writes_acked: sum(|v| v.writes_acked),
-                    bytes_acked: sum(|v| v.bytes_acked),
-                    writes_failed: sum(|v| v.writes_failed),
-                    commits_sent: sum(|v| v.commits_sent),
-                    commits_done: sum(|v| v.commits_done),
-                    last_sent_ns: last(|v| v.last_sent_ns),
-                    last_acked_ns: last(|v| v.last_acked_ns),
-                }
-            })
-            .collect();
-        clients.sort_by(|a, b| a.bdi.cmp(&b.bdi));
-        clients
     }
 
     /// nfsd's totals.

@@ -114,9 +114,15 @@ impl Sampler {
             now_ns: monotonic_ns,
             memory: &memory,
             flags: &self.maps.congested(),
-            nfs: &clients.iter().map(|c| c.bdi.clone()).collect(),
+            write_congested: &self.maps.write_congested(),
+            nfs: &clients
+                .iter()
+                .map(|c| (c.bdi.clone(), c.pending_writes()))
+                .collect(),
         };
-        self.congestions.tell(&mut bdis, &seen);
+        for bdi in self.congestions.tell(&mut bdis, &seen) {
+            self.maps.forget_write_congested(&bdi);
+        }
         let counted = delays.iter().map(super::Delay::count).sum();
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);

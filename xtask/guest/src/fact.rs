@@ -125,6 +125,9 @@ pub enum Event {
         kernel: bool,
         /// By the daemon's gauge; none where it has none.
         daemon: Option<bool>,
+        /// Whether the bytes under writeback are more than the mount's
+        /// threshold.
+        bytes: bool,
     },
     /// The daemon ended though nobody asked it to.
     DaemonDied {

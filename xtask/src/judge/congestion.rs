@@ -14,7 +14,7 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
         .0
         .iter()
         .filter_map(|fact| match fact.event {
-            Event::Congestion { kernel, daemon } => Some((fact.ms, kernel, daemon)),
+            Event::Congestion { kernel, daemon, .. } => Some((fact.ms, kernel, daemon)),
             _ => None,
         })
         .collect();
@@ -34,7 +34,7 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
     });
     let agree = agree.count();
     let words = format!("{words}, the gauge agrees at {agree}");
-    if agree * 10 < looks.len() * 9 {
+    if agree * 20 < looks.len() * 19 {
         return Err(format!("too few: {words}").into());
     }
     if !looks.iter().any(|(_, _, daemon)| *daemon == Some(true)) {
@@ -47,6 +47,42 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
         return Err(format!("{words}, but it is not 0 at the end").into());
     }
     Ok(words)
+}
+
+/// Looks at which the bytes must be over the threshold.
+const OVER: usize = 10;
+
+/// Never up, though the bytes are over the threshold: the client counts folios.
+pub fn none(seen: &Seen<'_>) -> Judgement {
+    let looks = || {
+        seen.0.iter().filter_map(|fact| match fact.event {
+            Event::Congestion {
+                kernel,
+                daemon,
+                bytes,
+            } => Some((kernel, daemon, bytes)),
+            _ => None,
+        })
+    };
+    let all = looks().count();
+    let over = looks().filter(|(_, _, bytes)| *bytes).count();
+    let words = format!("the bytes are over the threshold at {over} of {all} looks");
+    if over < OVER || looks().any(|(kernel, ..)| kernel) {
+        return Err(void(format!("{words}, or it is congested")));
+    }
+    if !seen.has_daemon() {
+        return Ok(format!("{words}; no daemon to judge"));
+    }
+    let up = looks()
+        .filter(|(_, daemon, _)| *daemon == Some(true))
+        .count();
+    if up > 0 {
+        return Err(format!("{words}, and the gauge is 1 at {up}").into());
+    }
+    if looks().filter(|(_, daemon, _)| daemon.is_some()).count() < OVER {
+        return Err(format!("{words}, and there is no gauge").into());
+    }
+    Ok(format!("{words}, the gauge is never 1"))
 }
 
 #[cfg(test)]
@@ -64,6 +100,7 @@ mod tests {
                 event: Event::Congestion {
                     kernel: (10..40).contains(&at),
                     daemon: Some(gauge(at)),
+                    bytes: true,
                 },
             })
             .collect();
@@ -90,8 +127,35 @@ mod tests {
             event: Event::Congestion {
                 kernel: false,
                 daemon: Some(false),
+                bytes: false,
             },
         }];
         assert!(matches!(judge(&Seen(&facts)), Err(Fault::Void(_))));
+    }
+
+    /// Twenty looks at a mount that is never congested, from the fifth on with
+    /// many bytes.
+    fn bytes(kernel: bool, gauge: impl Fn(u64) -> Option<bool>) -> Judgement {
+        let facts: Vec<_> = (0..20)
+            .map(|at| Fact {
+                ms: at * 500,
+                event: Event::Congestion {
+                    kernel,
+                    daemon: gauge(at),
+                    bytes: at >= 5,
+                },
+            })
+            .collect();
+        none(&Seen(&facts))
+    }
+
+    #[test]
+    fn a_gauge_that_goes_by_the_bytes_is_wrong_where_the_kernel_does_not() {
+        assert!(bytes(false, |_| Some(false)).is_ok());
+        assert!(matches!(
+            bytes(false, |at| Some(at == 9)),
+            Err(Fault::Wrong(_))
+        ));
+        assert!(matches!(bytes(true, |_| Some(false)), Err(Fault::Void(_))));
     }
 }

@@ -1,13 +1,13 @@
 //! What operators meet: a dead server, modules that must go.
 
-use guest::{Step, Until};
+use guest::{Plan, Step, Until};
 
 use super::steps::{
     check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, run, serve, serve_in_pod,
     watch, write,
 };
 use super::{Expect, FAST, SLOW, Scenario};
-use crate::kernels;
+use crate::kernels::{self, Kernel};
 
 pub fn hung_server() -> Scenario {
     let statfs = || Step::Statfs("/mnt".to_owned());
@@ -103,10 +103,6 @@ pub fn modules_reload() -> Scenario {
 }
 
 pub fn bdi_congested() -> Scenario {
-    let set = |path: &str, value: &str| Step::Set {
-        path: path.to_owned(),
-        value: value.to_owned(),
-    };
     Scenario {
         name: "bdi-congested",
         about: "a slow disk behind 127.0.0.1: the gauge of congestion follows the kernel's flag",
@@ -115,27 +111,47 @@ pub fn bdi_congested() -> Scenario {
         disks: vec![SLOW],
         qemu: &[],
         cmdline: "",
-        plan: plan([
-            nfs_modules(),
-            disk(),
-            // So little that all is written soon after the writers' end.
-            set("/proc/sys/vm/dirty_bytes", "30000000"),
-            // The kernel takes it for pages, but counts folios, each of which
-            // may be of many: at 4096 kB Linux 6.12 was never congested here.
-            set("/proc/sys/fs/nfs/nfs_congestion_kb", "256"),
-            serve(8),
-            mount("127.0.0.1"),
-            daemon(),
-            Step::WatchCongestion("/mnt".to_owned()),
-            watch(4, Until::Over),
-            load("/mnt", 150),
-            watch(15, Until::Over),
-            Step::StopWriters,
-            watch(16, Until::Over),
-        ]),
+        // The kernel takes it for pages, but counts folios from 6.11 on.
+        plan: congestion(256),
         peer: None,
         expect: Expect::Congestion,
         seconds: 150,
         load: 40,
     }
+}
+
+pub fn nfs_folios() -> Scenario {
+    Scenario {
+        name: "nfs-folios",
+        about: "more bytes under writeback than nfs_congestion_kb, in few folios: the gauge of congestion stays down",
+        // Those that count folios.
+        kernels: &[Kernel::V6_12, Kernel::Newest],
+        plan: congestion(8192),
+        expect: Expect::NoCongestion,
+        ..bdi_congested()
+    }
+}
+
+/// Writers to an NFS mount with a slow disk behind it, for a while.
+fn congestion(kb: u32) -> Plan {
+    let set = |path: &str, value: &str| Step::Set {
+        path: path.to_owned(),
+        value: value.to_owned(),
+    };
+    plan([
+        nfs_modules(),
+        disk(),
+        // So little that all is written soon after the writers' end.
+        set("/proc/sys/vm/dirty_bytes", "30000000"),
+        set("/proc/sys/fs/nfs/nfs_congestion_kb", &kb.to_string()),
+        serve(8),
+        mount("127.0.0.1"),
+        daemon(),
+        Step::WatchCongestion("/mnt".to_owned()),
+        watch(4, Until::Over),
+        load("/mnt", 150),
+        watch(15, Until::Over),
+        Step::StopWriters,
+        watch(16, Until::Over),
+    ])
 }

@@ -5,7 +5,7 @@ use super::{
     Hook, SCHEDULE_TIMEOUT, Signal, Way,
     table::{probe, tp},
 };
-use crate::kernel::btf::{FILE_TO_BDI, NFS_CONGESTION_WAIT};
+use crate::kernel::btf::{FILE_TO_BDI, NFS_CONGESTION_WAIT, NFS_WRITE_CONGESTED};
 
 macro_rules! counting_signal {
     ($name:literal, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
@@ -94,6 +94,24 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
     }],
     loses: "writers that wait for a congested NFS mount are not seen",
     replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
+    needed: false,
+};
+
+pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
+    name: "nfs_write_congested",
+    shows: "which NFS mounts are congested, by the client's flag",
+    module: Some("nfs"),
+    ways: &[Way {
+        strategy: "kprobe",
+        btf_offsets: NFS_WRITE_CONGESTED,
+        probes: &[probe(
+            "nfs_write_congested_kprobe",
+            Hook::ModuleKprobe("nfs_writepages"),
+        )],
+        loses: "",
+    }],
+    loses: "whether an NFS mount is congested is derived from its BDI's writeback",
+    replaced_by: Some("the BDI's flag (up to 5.17), or no BTF that tells of another"),
     needed: false,
 };
 

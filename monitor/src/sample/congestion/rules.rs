@@ -26,11 +26,11 @@ pub struct Fuse {
     pub threshold: u64,
 }
 
-/// The kernel's flag.
-pub const fn flag(flag: &CongestedBdi) -> Said {
+/// A flag of the kernel's.
+pub const fn flag(flag: &CongestedBdi, by: CongestionBy) -> Said {
     Said {
         congested: flag.since_ns != 0,
-        by: CongestionBy::Flag,
+        by,
         threshold_bytes: None,
     }
 }
@@ -221,10 +221,11 @@ mod tests {
     #[test]
     fn the_kernel_s_flag_is_set_while_it_has_a_time() {
         let says = |since_ns| {
-            let said = flag(&CongestedBdi {
+            let state = CongestedBdi {
                 since_ns,
                 total_ns: 5,
-            });
+            };
+            let said = flag(&state, CongestionBy::Flag);
             (said.congested, said.by)
         };
         assert_eq!(says(0), (false, CongestionBy::Flag));

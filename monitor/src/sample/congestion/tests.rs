@@ -1,13 +1,9 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use compact_str::CompactString;
 use monitor_common::CongestedBdi;
 
-use super::{Congestions, LIMITS_TICKS, Seen};
+use super::{Congestions, IDLE_TICKS, LIMITS_TICKS, Seen};
 use crate::sample::{Bdi, Congestion, CongestionBy, Memory};
 
 const MIB: u64 = 1 << 20;
@@ -17,6 +13,9 @@ struct Node {
     root: tempfile::TempDir,
     congestions: Congestions,
     flags: BTreeMap<CompactString, CongestedBdi>,
+    write_congested: BTreeMap<CompactString, CongestedBdi>,
+    pending: u64,
+    outdated: Vec<CompactString>,
 }
 
 impl Node {
@@ -28,6 +27,9 @@ impl Node {
             congestions: Congestions::new(&procfs, &sysfs),
             root,
             flags: BTreeMap::new(),
+            write_congested: BTreeMap::new(),
+            pending: 0,
+            outdated: Vec::new(),
         }
     }
 
@@ -45,9 +47,10 @@ impl Node {
             now_ns,
             memory: &memory,
             flags: &self.flags,
-            nfs: &BTreeSet::from(["0:30".into()]),
+            write_congested: &self.write_congested,
+            nfs: &BTreeMap::from([("0:29".into(), self.pending), ("0:30".into(), 0)]),
         };
-        self.congestions.tell(&mut bdis, &seen);
+        self.outdated = self.congestions.tell(&mut bdis, &seen);
         let [bdi] = bdis;
         bdi
     }
@@ -117,6 +120,56 @@ fn a_flag_that_is_first_seen_to_change_takes_over_from_the_rule_and_the_total_ne
     let told = node.told(300, nfs(2 * MIB));
     assert_eq!((told.congested, told.by), (false, CongestionBy::Flag));
     assert_eq!(told.total_ns, 100);
+}
+
+#[test]
+fn the_nfs_client_s_flag_goes_before_its_rule() {
+    let mut node = Node::new();
+    let mut told = |now_ns, since_ns, total_ns, writeback| {
+        let flag = CongestedBdi { since_ns, total_ns };
+        node.write_congested = BTreeMap::from([("0:29".into(), flag)]);
+        let told = node.told(now_ns, nfs(writeback));
+        assert_eq!(told.by, CongestionBy::WriteCongested);
+        (told.congested, told.since_ns, told.total_ns)
+    };
+    assert_eq!(told(100, 0, 0, 100 * MIB), (false, None, 0));
+    assert_eq!(told(200, 170, 0, MIB), (true, Some(170), 30));
+    assert_eq!(told(300, 0, 50, MIB), (false, None, 50));
+}
+
+#[test]
+fn an_nfs_mount_with_nothing_to_write_is_not_congested_whatever_its_flag_was() {
+    let mut node = Node::new();
+    let flag = CongestedBdi {
+        since_ns: 50,
+        total_ns: 0,
+    };
+    node.write_congested = BTreeMap::from([("0:29".into(), flag)]);
+    node.pending = 1;
+    let mut now_ns = 0;
+    let mut told = |node: &mut Node, writeback| {
+        now_ns += 100;
+        let told = node.told(now_ns, nfs(writeback));
+        (told.congested, told.total_ns)
+    };
+    for _ in 0..=IDLE_TICKS {
+        assert!(told(&mut node, MIB).0, "it writes back");
+        assert!(told(&mut node, 0).0, "a reply is to come");
+    }
+    node.pending = 0;
+    for _ in 1..IDLE_TICKS {
+        assert!(told(&mut node, 0).0, "not long enough");
+        assert!(node.outdated.is_empty());
+    }
+    let (congested, total_ns) = told(&mut node, 0);
+    assert!(!congested);
+    assert_eq!(node.outdated, ["0:29"]);
+    // Forgotten, and known again by the next pages.
+    node.write_congested.clear();
+    assert_eq!(told(&mut node, 0), (false, total_ns));
+    let flag = CongestedBdi::default();
+    node.write_congested = BTreeMap::from([("0:29".into(), flag)]);
+    assert_eq!(told(&mut node, 0), (false, total_ns));
 }
 
 #[test]

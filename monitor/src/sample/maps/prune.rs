@@ -31,11 +31,13 @@ impl Maps {
         let devices: Vec<u32> = self
             .nfs_client
             .keys()
+            .chain(self.write_congested.keys())
             .filter_map(Result::ok)
             .filter(|&dev| !class.join(device_name(dev).as_str()).exists())
             .collect();
         for dev in &devices {
             let _ = self.nfs_client.remove(dev);
+            let _ = self.write_congested.remove(dev);
             self.forget_bdi(BdiId::from_name(&device_name(*dev)).0);
         }
     }

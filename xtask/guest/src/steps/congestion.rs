@@ -35,6 +35,7 @@ pub fn watch(at: &str) -> Result<()> {
             tell::event(Event::Congestion {
                 kernel: flag != 0,
                 daemon: has_daemon.then(|| gauge(&bdi)).flatten(),
+                bytes: writeback_kb(&bdi) > congestion_kb(),
             });
             thread::sleep(Duration::from_millis(500));
         }
@@ -50,6 +51,18 @@ fn gauge(bdi: &str) -> Option<bool> {
         .lines()
         .find(|line| line.starts_with("throttle_bdi_congested{") && line.contains(&label))?;
     Some(line.ends_with(" 1"))
+}
+
+/// What is under writeback; nothing where that cannot be read.
+fn writeback_kb(bdi: &str) -> Option<u64> {
+    let stats = fs::read_to_string(format!("/sys/kernel/debug/bdi/{bdi}/stats")).ok()?;
+    let line = stats.lines().find_map(|l| l.strip_prefix("BdiWriteback:"));
+    line?.split_whitespace().next()?.parse().ok()
+}
+
+fn congestion_kb() -> Option<u64> {
+    let kb = fs::read_to_string("/proc/sys/fs/nfs/nfs_congestion_kb").ok()?;
+    kb.trim_end().parse().ok()
 }
 
 /// Where the flag of the mount with this minor number lies: up to Linux 5.15 in
