@@ -11,6 +11,10 @@ use crate::kernels::{self, Kernel};
 
 pub fn hung_server() -> Scenario {
     let statfs = || Step::Statfs("/mnt".to_owned());
+    let set = |path: &str, value: &str| Step::Set {
+        path: path.to_owned(),
+        value: value.to_owned(),
+    };
     let ask = || {
         [
             check(&["check"], None),
@@ -31,7 +35,11 @@ pub fn hung_server() -> Scenario {
     // Once before, to know how long it takes on this host.
     steps.extend(ask());
     steps.extend([
-        // Dirty data that will never be written.
+        // Dirty data that will never be written. Far below the limit when the
+        // server goes: else its threads are caught in balance_dirty_pages, and
+        // it is a livelock, too.
+        set("/proc/sys/vm/dirty_ratio", "80"),
+        set("/proc/sys/vm/dirty_background_ratio", "5"),
         load("/mnt", 150),
         watch(1, Until::Over),
         run(&["ip link set v0 down"]),
