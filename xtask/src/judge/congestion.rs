@@ -34,7 +34,7 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
     });
     let agree = agree.count();
     let words = format!("{words}, the gauge agrees at {agree}");
-    if agree * 20 < looks.len() * 19 {
+    if agree * 10 < looks.len() * 9 {
         return Err(format!("too few: {words}").into());
     }
     if !looks.iter().any(|(_, _, daemon)| *daemon == Some(true)) {

@@ -17,7 +17,9 @@ pub(super) struct Device {
     met_ns: u64,
     /// The server's address when it was last known.
     server: Option<SocketAddr>,
-    /// Whether it was ever seen mounted.
+    /// Whether a look-up ever listed it.
+    was_listed: bool,
+    /// Whether one ever told where it is mounted.
     was_mounted: bool,
     /// Since when the mount is missed.
     gone_since: Option<u64>,
@@ -62,7 +64,7 @@ impl Device {
         self.miss(survey, thresholds);
         let gone = self.is_gone(survey.observation.monotonic_ns, thresholds);
         let claim = self.evidence.claim(survey);
-        let claim = claim.filter(|_| !gone && !survey.is_internal());
+        let claim = claim.filter(|_| !gone && !self.is_internal(survey));
         let stays =
             |one: &Loop| !replaced && claim.as_ref().is_some_and(|c| c.server == one.server);
         let (before, ended) = match before {
@@ -79,6 +81,14 @@ impl Device {
             events.extend(self.update(before, &claim, survey, thresholds));
         }
         events
+    }
+
+    /// Whether it is the kernel's own: looked up, mounted nowhere, and never
+    /// written to. To mount a directory of an NFSv4 server, the kernel first
+    /// mounts the server's root for itself; that is a device, too, for a while.
+    fn is_internal(&self, survey: &Survey<'_>) -> bool {
+        let unwritten = survey.client.is_none_or(|client| client.writes_sent == 0);
+        self.was_listed && !self.was_mounted && unwritten
     }
 
     /// Whether the mount is gone for good.
@@ -99,12 +109,13 @@ impl Device {
     fn miss(&mut self, survey: &Survey<'_>, thresholds: &LoopThresholds) {
         let now = survey.observation.monotonic_ns;
         let patience = nanos(thresholds.patience);
-        self.was_mounted |= survey.mount.is_some();
+        self.was_listed |= survey.mount.is_some();
+        self.was_mounted |= survey.mount.is_some_and(|m| !m.mount_points.is_empty());
         let active = survey.client.is_some_and(|c| {
             let last = c.last_sent_ns.max(c.last_acked_ns);
             let recent = last > 0 && now.saturating_sub(last) < patience;
             // Or stuck, and mounted where no look-up sees it.
-            recent || (!self.was_mounted && c.pending_writes() > 0)
+            recent || (!self.was_listed && c.pending_writes() > 0)
         });
         // What was mounted after the last look-up is not in it.
         let unseen = survey.observation.topology.read_ns <= self.met_ns && survey.client.is_some();

@@ -73,15 +73,6 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Whether it is the kernel's own: looked up, mounted nowhere, and never
-    /// written to. To mount a directory of an NFSv4 server, the kernel first
-    /// mounts the server's root for itself; that is a device, too.
-    pub(super) fn is_internal(&self) -> bool {
-        let nowhere = |mount: &NfsMount| mount.mount_points.is_empty();
-        let unwritten = self.client.is_none_or(|client| client.writes_sent == 0);
-        self.mount.is_some_and(nowhere) && unwritten
-    }
-
     /// Whether the client did anything after this moment.
     pub(super) fn active_since(&self, ns: u64) -> bool {
         let wrote = |c: &NfsClient| c.last_sent_ns.max(c.last_acked_ns) > ns;

@@ -45,6 +45,11 @@ fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_no_loop() {
     host.look_up(|topology| topology.mounts[0].mount_points.clear());
     host.seconds(3, 5, 5);
     assert_eq!(host.events, []);
+    // And gone with the next look-up.
+    host.look_up(|topology| topology.mounts.clear());
+    host.seconds(3, 5, 5);
+    assert_eq!(host.events, []);
+    assert!(host.found().is_none());
     // Mounted where no look-up can see, it is one as soon as it writes.
     host.now.clients[0].writes_sent = 1;
     host.second(1, 1);
