@@ -96,7 +96,14 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
     }
     let now = now();
     let tid = current_tid();
-    let _ = SERVING.insert(tid, xid, 0);
+    match SERVING.get_ptr_mut(tid) {
+        // In place: a new entry for each call would cost more than all the rest.
+        // SAFETY: only this task writes its key.
+        Some(serving) => unsafe { *serving = xid },
+        None => {
+            let _ = SERVING.insert(tid, xid, 0);
+        }
+    }
     if is_up(PEER_WANTED) {
         came_from(&ctx, xid, tid);
     }
