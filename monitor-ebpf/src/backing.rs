@@ -6,7 +6,6 @@
 //! thread is paid by few.
 
 use aya_ebpf::{
-    helpers::bpf_probe_read_kernel,
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
@@ -14,6 +13,7 @@ use monitor_common::{BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, Lost};
 
 use crate::{
     maps::{BACKING, BDI_NAMES, CALLS, SERVING, lost, offsets},
+    memory::{follow, read},
     task::current_tid,
     wait::now,
 };
@@ -99,20 +99,4 @@ fn remember(file: *const u8, client: u32) -> Option<()> {
     };
     let _ = BACKING.insert(key, first, 0);
     Some(())
-}
-
-/// A pointer that is a field.
-#[inline(always)]
-pub fn follow(from: *const u8, offset: i32) -> Option<*const u8> {
-    read::<*const u8>(from, offset).filter(|to| !to.is_null())
-}
-
-/// A field of kernel memory.
-#[inline(always)]
-pub fn read<T>(from: *const u8, offset: i32) -> Option<T> {
-    if offset < 0 {
-        return None;
-    }
-    // SAFETY: reads through the fault-tolerant helper only.
-    unsafe { bpf_probe_read_kernel(from.add(offset as usize).cast::<T>()) }.ok()
 }

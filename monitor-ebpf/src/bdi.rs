@@ -14,8 +14,8 @@ use aya_ebpf::{
 use monitor_common::{BDI_NAME_LEN, BdiId, CongestedBdi, Lost};
 
 use crate::{
-    backing::read,
     maps::{BDI_NAMES, CONGESTED, NO_EXIST, lost, offsets},
+    memory::read,
     wait::now,
 };
 

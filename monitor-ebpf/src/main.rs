@@ -15,7 +15,8 @@
 //! | `backing.rs` | what nfsd writes to for a client |
 //!
 //! `wait.rs` is what they share to keep and count a wait, `task.rs` tells what
-//! kind of task waits, `maps.rs` holds every map and global.
+//! kind of task waits, `memory.rs` reads the kernel's structs,
+//! `maps.rs` holds every map and global.
 #![no_std]
 #![no_main]
 
@@ -24,6 +25,7 @@ mod bdi;
 mod congestion;
 mod dirty;
 mod maps;
+mod memory;
 mod nfs_client;
 mod nfs_congestion;
 mod nfsd;

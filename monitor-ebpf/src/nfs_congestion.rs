@@ -12,8 +12,8 @@ use aya_ebpf::{
 use monitor_common::{BDI_NAME_LEN, BdiId, Cause, Lost, ThrottleReason};
 
 use crate::{
-    backing::{follow, read},
     maps::{BDI_NAMES, lost, offsets},
+    memory::{follow, read},
     task::Task,
     wait::{end_if_longer, keep, now},
 };

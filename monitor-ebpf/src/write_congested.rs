@@ -13,8 +13,8 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use monitor_common::WriteCongested;
 
 use crate::{
-    backing::{follow, read},
     maps::{WRITE_CONGESTED, offsets},
+    memory::{follow, read},
     wait::now,
 };
 

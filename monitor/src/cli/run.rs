@@ -23,7 +23,7 @@ use crate::{
         attach::{self, Attached},
         preflight::Privileges,
     },
-    sample::{Lookup, Sampler, State},
+    sample::{Sampler, State},
     survive,
     verdict::{Engine, Thresholds},
 };
@@ -67,14 +67,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Err(error) = survive::io_flusher(true) {
         tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
     }
-    let settings = attached.settings();
-    let lookup = Lookup::start(
-        settings.procfs.clone(),
-        settings.sysfs.clone(),
-        settings.nfs_servers.clone(),
-    )
-    .context("the thread that looks up mounts and servers could not be started")?;
-    let sampler = Sampler::new(&mut attached, lookup)?;
+    let sampler = Sampler::new(&mut attached)?;
     let (stop, stopped) = mpsc::channel();
     let ticker = Ticker::new(
         attached,

@@ -6,6 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Context as _;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
@@ -15,7 +16,7 @@ use super::{
     TaskDelay, Waiting, Wanted,
     bdis::Bdis,
     congestion::{Congestions, Seen},
-    maps::{Maps, OpenError},
+    maps::Maps,
     memory,
     nfsd::NfsdThreads,
 };
@@ -62,15 +63,19 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Takes the maps out of the attached object; who mounts and who serves is
-    /// asked of `lookup`.
+    /// Takes the maps out of the attached object, and starts the thread that
+    /// looks up who mounts and who serves.
     ///
     /// # Errors
     ///
-    /// One is not there: a broken build.
-    pub fn new(attached: &mut Attached, lookup: Lookup) -> Result<Self, OpenError> {
+    /// A map is not there, which is a broken build; or no thread can be had.
+    pub fn new(attached: &mut Attached) -> anyhow::Result<Self> {
         let maps = Maps::open(&mut attached.ebpf)?;
-        let (procfs, sysfs) = (&attached.settings().procfs, &attached.settings().sysfs);
+        let settings = attached.settings();
+        let (procfs, sysfs) = (&settings.procfs, &settings.sysfs);
+        let servers = settings.nfs_servers.clone();
+        let lookup = Lookup::start(procfs.clone(), sysfs.clone(), servers)
+            .context("the thread that looks up mounts and servers could not be started")?;
         Ok(Self {
             maps,
             bdis: Bdis::new(sysfs),

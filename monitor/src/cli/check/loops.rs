@@ -4,7 +4,7 @@ use std::{fmt::Write as _, thread, time::Duration};
 
 use crate::{
     kernel::{attach::Attached, report::SignalReport},
-    sample::{Lookup, Sampler},
+    sample::Sampler,
     verdict::{Loop, Loops, Proof, Scope},
 };
 
@@ -15,19 +15,10 @@ const BETWEEN: Duration = Duration::from_millis(150);
 
 /// Watches the node for a moment.
 pub(super) fn find(attached: &mut Attached) -> Vec<Loop> {
-    let settings = attached.settings();
-    let lookup = Lookup::start(
-        settings.procfs.clone(),
-        settings.sysfs.clone(),
-        settings.nfs_servers.clone(),
-    );
-    let sampler = lookup
-        .map_err(|error| error.to_string())
-        .and_then(|lookup| Sampler::new(attached, lookup).map_err(|error| error.to_string()));
-    let mut sampler = match sampler {
+    let mut sampler = match Sampler::new(attached) {
         Ok(sampler) => sampler,
         Err(error) => {
-            eprintln!("throttle-monitor: loops cannot be looked for: {error}");
+            eprintln!("throttle-monitor: loops cannot be looked for: {error:#}");
             return Vec::new();
         }
     };
