@@ -12,4 +12,5 @@ pub mod kernel;
 pub mod pseudofs;
 pub mod sample;
 pub mod survive;
-pub mod verdict;
+
+pub use monitor_verdict as verdict;

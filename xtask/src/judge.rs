@@ -31,6 +31,9 @@ const STOPPED: u64 = 5_000;
 /// less than this is no progress.
 const CRAWL: u64 = 500_000;
 
+/// From so many bytes a second on, a loop goes on without any doubt.
+const GOES_ON: u64 = 3_000_000;
+
 /// Why a run is not right.
 #[derive(Debug)]
 pub enum Fault {
@@ -249,13 +252,22 @@ impl Seen<'_> {
             )
             .into());
         }
+        let recovered = self.entered("recovered", helped);
+        let goes_on = self.goes_on(helped);
+        let Some(recovered) = recovered else {
+            return Err(match goes_on {
+                Some(_) => {
+                    format!("{words}; it goes on again, and the daemon never said so").into()
+                }
+                None => void(format!("{words}; the way out did not help for long")),
+            });
+        };
         let moves = self
             .samples()
             .find(|(ms, sample)| *ms > helped && sample.acked > frozen + 1_000_000);
-        let moves = moves.ok_or_else(|| void("the way out did not help"))?.0;
-        let recovered = self.entered("recovered", helped);
-        let recovered = recovered
-            .ok_or_else(|| format!("{words}; it moved again, and the daemon never said so"))?;
+        let moves = moves
+            .ok_or_else(|| format!("{words}; recovered, though nothing moved"))?
+            .0;
         let took = recovered.saturating_sub(moves);
         let words = format!(
             "{words}, {}, recovered {} after it moved again",
@@ -268,10 +280,26 @@ impl Seen<'_> {
             ),
             seconds(took)
         );
-        if took > AFTER_STOP {
+        if goes_on.is_some_and(|since| recovered > since + AFTER_STOP) {
             return Err(format!("too late: {words}").into());
         }
         Ok(words)
+    }
+
+    /// Since when the loop has gone on for [`AFTER_STOP`] without a break: a
+    /// livelock that is helped may move for a moment and stop again.
+    fn goes_on(&self, after: u64) -> Option<u64> {
+        let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms > after).collect();
+        let mut since = None;
+        for (from, to) in samples.iter().zip(samples.iter().skip(4)) {
+            let grown = to.1.acked.saturating_sub(from.1.acked);
+            if grown * 1000 < GOES_ON * to.0.saturating_sub(from.0) {
+                since = None;
+            } else if to.0 >= *since.get_or_insert(from.0) + AFTER_STOP {
+                return since;
+            }
+        }
+        None
     }
 
     /// Whether the metrics that were fetched after the verdict say the same.

@@ -13,12 +13,12 @@ use super::snapshot::{
     Daemon, Event, Happened, ProbeReport, SignalReport, Snapshot, TickDurations,
 };
 use crate::sample::{
-    Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, NfsdThread, Observation,
+    Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, Observation, ServerThread,
     SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
 use crate::verdict::{
-    Condition, Conditions, LivelockState, Loop, LoopChange, LoopEvent, Mount, Proof, Scope,
-    Signature, Transition, Verdict,
+    Condition, Conditions, Confidence, LivelockState, Loop, LoopChange, LoopEvent, Mount, Proof,
+    Scope, Signature, Tally, Transition, Verdict,
 };
 
 pub(super) use exposition::Exposition;
@@ -88,8 +88,8 @@ fn nfs_bdi() -> Bdi {
     }
 }
 
-fn thread(tid: u32, state: ThreadState) -> NfsdThread {
-    NfsdThread {
+fn thread(tid: u32, state: ThreadState) -> ServerThread {
+    ServerThread {
         tid,
         state,
         write_since_ns: None,
@@ -145,6 +145,7 @@ pub(super) fn observation() -> Observation {
             writeback_bytes: None,
             dirty_limit_bytes: Some(99),
             background_limit_bytes: None,
+            ..Memory::default()
         },
         delays,
         waits: vec![
@@ -202,6 +203,7 @@ pub(super) fn verdict(state: LivelockState) -> Verdict {
         server_bdi: Some("254:0".into()),
         signature: Signature::DirtyThrottle,
         state,
+        confidence: Confidence::default(),
         since_ms: 92_000,
         conditions: Conditions {
             demand: condition(5000.0),
@@ -210,8 +212,11 @@ pub(super) fn verdict(state: LivelockState) -> Verdict {
             closing_edge: Condition::default(),
         },
         reason: "2 of 3 nfsd threads wait for <dirty> pages".to_owned(),
-        detections: 2,
-        livelock_seconds: 8.25,
+        tallies: vec![Tally {
+            signature: Signature::DirtyThrottle,
+            detections: 2,
+            livelock_seconds: 8.25,
+        }],
     }
 }
 

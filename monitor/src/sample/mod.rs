@@ -9,16 +9,13 @@ mod lookup;
 mod maps;
 mod memory;
 mod nfsd;
-mod observation;
 mod sampler;
-mod topology;
 
 pub use lookup::{Lookup, Wanted};
-pub use observation::{
-    Bdi, Congestion, CongestionBy, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, NfsdThread,
-    Observation, SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
+pub use monitor_verdict::observation::{
+    Backing, Bdi, Congestion, CongestionBy, Connection, Delay, DirtyPauses, Export, FileSystem,
+    LoopDevice, Lost, Memory, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
+    ServerThread, SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState, Topology,
+    Transport, UserServer, Waiting,
 };
 pub use sampler::{Sampler, Tick};
-pub use topology::{
-    Backing, Connection, Export, FileSystem, NfsMount, PeerSocket, RpcClient, Topology, Transport,
-};

@@ -9,7 +9,7 @@ use std::{
 use compact_str::CompactString;
 use monitor_common::NfsdWrite;
 
-use super::{NfsdThread, ThreadState};
+use super::{ServerThread, ThreadState};
 
 /// Threads that one tick looks at at most.
 const MAX_THREADS: usize = 1024;
@@ -41,7 +41,7 @@ impl NfsdThreads {
         &mut self,
         writes: &BTreeMap<u32, NfsdWrite>,
         throttled: &BTreeSet<u32>,
-    ) -> Vec<NfsdThread> {
+    ) -> Vec<ServerThread> {
         let unknown = writes.keys().any(|tid| !self.tids.contains(tid));
         if unknown || self.ticks == 0 {
             self.ticks = SEARCH_TICKS;
@@ -68,7 +68,7 @@ impl NfsdThreads {
         threads
     }
 
-    fn thread(&self, tid: u32, write: Option<&NfsdWrite>, throttled: bool) -> Option<NfsdThread> {
+    fn thread(&self, tid: u32, write: Option<&NfsdWrite>, throttled: bool) -> Option<ServerThread> {
         let stat = fs::read_to_string(self.procfs.join(tid.to_string()).join("stat")).ok()?;
         let state = match (throttled, state(&stat)?) {
             (true, _) => ThreadState::Throttled,
@@ -81,7 +81,7 @@ impl NfsdThreads {
             (false, _) if write.is_some() => ThreadState::Running,
             (false, _) => ThreadState::Idle,
         };
-        Some(NfsdThread {
+        Some(ServerThread {
             tid,
             state,
             write_since_ns: write.map(|w| w.since_ns),

@@ -152,6 +152,8 @@ impl Sampler {
             rpc_clients,
             topology,
             kernel: self.kernel.clone(),
+            user_servers: Vec::new(),
+            stacks: Vec::new(),
         };
         Tick {
             observation,

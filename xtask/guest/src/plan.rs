@@ -226,6 +226,8 @@ pub enum Until {
     Over,
     /// So many seconds after the daemon confirmed a livelock or deadlock.
     Confirmed(u64),
+    /// So many seconds after the daemon said that it is over.
+    Recovered(u64),
     /// A line of `/metrics` that begins so has a value above zero.
     Metric {
         /// The name of the metric, up to its label set.

@@ -4,7 +4,10 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -195,16 +198,17 @@ impl Player {
 
     fn watch(&mut self, most: Duration, until: &Until) {
         let start = Instant::now();
+        let passed = |since: &AtomicU64, seconds: u64| {
+            let at = since.load(Relaxed);
+            at > 0 && tell::now() > at + seconds * 1000
+        };
         while start.elapsed() < most && !self.daemon_died() {
             thread::sleep(Duration::from_millis(200));
             match until {
                 Until::Over => {}
-                Until::Confirmed(seconds) => {
-                    let at = self.shared.confirmed_ms.load(Relaxed);
-                    if at > 0 && tell::now() > at + seconds * 1000 {
-                        return;
-                    }
-                }
+                Until::Confirmed(seconds) if passed(&self.shared.confirmed_ms, *seconds) => return,
+                Until::Recovered(seconds) if passed(&self.shared.recovered_ms, *seconds) => return,
+                Until::Confirmed(_) | Until::Recovered(_) => {}
                 Until::Metric { name, labels } => {
                     if self.daemon.is_some()
                         && let Some(line) = metric(name, labels)

@@ -22,6 +22,8 @@ pub struct Shared {
     pub ready: AtomicBool,
     /// When the first livelock or deadlock was seen; 0 for not yet.
     pub confirmed_ms: AtomicU64,
+    /// When the first recovery was seen; 0 for not yet.
+    pub recovered_ms: AtomicU64,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +86,9 @@ fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
         }
         if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
             shared.confirmed_ms.store(tell::now(), Relaxed);
+        }
+        if entry.to == "recovered" && shared.recovered_ms.load(Relaxed) == 0 {
+            shared.recovered_ms.store(tell::now(), Relaxed);
         }
         tell::event(Event::Verdict(entry.clone()));
         told.push(entry);

@@ -37,7 +37,7 @@ pub fn netns_recovery() -> Scenario {
         Step::WayOut {
             dirty_bytes: 100_000_000,
         },
-        watch(20, Until::Over),
+        watch(45, Until::Recovered(3)),
     ]);
     Scenario {
         name: "netns-recovery",

@@ -51,7 +51,10 @@ fn the_metrics_have_their_content_type_and_parse() {
     );
     let page = Exposition::parse(&answer.body);
     assert_eq!(
-        page.get("throttle_livelock_state", &[("loop", "0:29-nfsd")]),
+        page.get(
+            "throttle_livelock_state",
+            &[("loop", "0:29-nfsd"), ("signature", "dirty-throttle")]
+        ),
         Some(2.0)
     );
 }

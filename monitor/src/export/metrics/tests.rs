@@ -7,7 +7,7 @@ use super::render;
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, Exposition, NOW_NS};
-use crate::verdict::{LivelockState, Proof, Scope};
+use crate::verdict::{LivelockState, Proof, Scope, Signature};
 
 fn page(snapshot: &Snapshot) -> Exposition {
     Exposition::parse(&render(snapshot).unwrap())
@@ -149,12 +149,12 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
         ),
         (
             "throttle_livelock_detections_total",
-            &[("loop", "0:29-nfsd")],
+            &[("loop", "0:29-nfsd"), ("signature", "dirty-throttle")],
             2.0,
         ),
         (
             "throttle_livelock_seconds_total",
-            &[("loop", "0:29-nfsd")],
+            &[("loop", "0:29-nfsd"), ("signature", "dirty-throttle")],
             8.25,
         ),
         ("throttle_tick_duration_seconds_count", &[], 1.0),
@@ -166,6 +166,17 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
     ];
     for (name, labels, value) in expected {
         assert_eq!(page.get(name, labels), Some(value), "{name} {labels:?}");
+    }
+}
+
+#[test]
+fn a_loop_has_a_series_for_every_signature_from_the_start() {
+    let page = page(&testing::snapshot());
+    for signature in Signature::ALL {
+        let labels = [("loop", "0:29-nfsd"), ("signature", signature.as_str())];
+        let state = page.get("throttle_livelock_state", &labels);
+        let own = signature == Signature::DirtyThrottle;
+        assert_eq!(state, Some(if own { 2.0 } else { 0.0 }), "{signature:?}");
     }
 }
 

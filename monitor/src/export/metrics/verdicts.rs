@@ -3,7 +3,7 @@
 use prometheus::Result;
 
 use super::family::{Family, Page};
-use crate::verdict::{Condition, Conditions, Loop, Verdict};
+use crate::verdict::{Condition, Conditions, Loop, Signature, Verdict};
 
 pub(super) fn write(found: &[Loop], verdicts: &[Verdict], page: &mut Page) -> Result<()> {
     info(found, page)?;
@@ -73,19 +73,33 @@ fn livelocks(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
     let mut worst_first: Vec<&Verdict> = verdicts.iter().collect();
     worst_first.sort_by(|a, b| b.state.metric().total_cmp(&a.state.metric()));
     for (mut family, value) in livelock_values() {
-        for verdict in &worst_first {
+        for (verdict, signature) in pairs(&worst_first) {
             let labels = [
                 ("loop", verdict.loop_id.as_str()),
-                ("signature", verdict.signature.as_str()),
+                ("signature", signature.as_str()),
             ];
-            family.add_some(&labels, Some(value(verdict)));
+            family.add_some(&labels, Some(value(verdict, signature)));
         }
         page.put(family)?;
     }
     Ok(())
 }
 
-type Value = fn(&Verdict) -> f64;
+/// Every loop with every signature, so that no series begins above zero; the
+/// loop's own signature first.
+fn pairs<'a>(verdicts: &[&'a Verdict]) -> impl Iterator<Item = (&'a Verdict, Signature)> {
+    let others = |verdict: &'a Verdict| {
+        let all = Signature::ALL.into_iter();
+        all.filter(|&one| one != verdict.signature)
+    };
+    let own = verdicts.iter().map(|&verdict| (verdict, verdict.signature));
+    let rest = verdicts
+        .iter()
+        .flat_map(move |&verdict| others(verdict).map(move |one| (verdict, one)));
+    own.chain(rest)
+}
+
+type Value = fn(&Verdict, Signature) -> f64;
 
 fn livelock_values() -> [(Family, Value); 3] {
     let state = Family::gauge(
@@ -101,8 +115,10 @@ fn livelock_values() -> [(Family, Value); 3] {
         "Time in livelock or deadlock since the daemon started, seconds. Source: the verdict.",
     );
     [
-        (state, |verdict| verdict.state.metric()),
-        (detections, |verdict| verdict.detections as f64),
-        (seconds, |verdict| verdict.livelock_seconds),
+        (state, |verdict, by| verdict.state_by(by).metric()),
+        (detections, |verdict, by| {
+            verdict.tally(by).detections as f64
+        }),
+        (seconds, |verdict, by| verdict.tally(by).livelock_seconds),
     ]
 }

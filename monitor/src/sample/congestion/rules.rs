@@ -158,6 +158,7 @@ mod tests {
             writeback_bytes: Some(MIB),
             dirty_limit_bytes: Some(40 * MIB),
             background_limit_bytes: Some(20 * MIB),
+            ..Memory::default()
         }
     }
 

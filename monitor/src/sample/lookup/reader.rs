@@ -92,6 +92,7 @@ impl Reader {
             connections,
             peers,
             exports,
+            loop_devices: Vec::new(),
             incomplete: gaps.into_sentences(),
         }
     }

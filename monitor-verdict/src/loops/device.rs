@@ -1,0 +1,266 @@
+//! One NFS device from its first look to its last, and the loop that it is.
+
+use std::net::SocketAddr;
+
+use compact_str::{CompactString, format_compact};
+
+use super::evidence::Evidence;
+use super::survey::{Claim, Survey};
+use super::{Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, words};
+use crate::thresholds::{LoopThresholds, nanos};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// One NFS device.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Device {
+    met_ns: u64,
+    /// The server's address when it was last known.
+    server: Option<SocketAddr>,
+    /// Whether a look-up ever listed it.
+    was_listed: bool,
+    /// Whether one ever told where it is mounted.
+    was_mounted: bool,
+    /// Since when the mount is missed.
+    gone_since: Option<u64>,
+    evidence: Evidence,
+    found: Option<Loop>,
+    /// Since when the loop is one that was not told yet.
+    untold_since: Option<u64>,
+}
+
+impl Device {
+    pub(super) fn met(now: u64) -> Self {
+        Self {
+            met_ns: now,
+            ..Self::default()
+        }
+    }
+
+    /// The loop that it is, if it is one.
+    pub(super) const fn found(&self) -> Option<&Loop> {
+        self.found.as_ref()
+    }
+
+    /// Takes in what one observation tells; `kept` is what is left of what
+    /// counted before. Without `room` it does not become a loop.
+    pub(super) fn step(
+        &mut self,
+        survey: &Survey<'_>,
+        kept: f64,
+        thresholds: &LoopThresholds,
+        room: bool,
+    ) -> Vec<LoopEvent> {
+        let replaced = self.replaced(survey);
+        let before = self.found.take();
+        if replaced {
+            *self = Self {
+                server: self.server,
+                evidence: self.evidence.anew(),
+                ..Self::met(survey.observation.monotonic_ns)
+            };
+        }
+        self.evidence.learn(survey, kept, thresholds);
+        self.miss(survey, thresholds);
+        let gone = self.is_gone(survey.observation.monotonic_ns, thresholds);
+        let claim = self.evidence.claim(survey);
+        let claim = claim.filter(|_| !gone && !self.is_internal(survey));
+        let stays =
+            |one: &Loop| !replaced && claim.as_ref().is_some_and(|c| c.server == one.server);
+        let (before, ended) = match before {
+            Some(one) if stays(&one) => (Some(one), None),
+            other => (None, other),
+        };
+        let mut events = Vec::new();
+        if let Some(one) = ended.as_ref().filter(|_| self.untold_since.is_none()) {
+            let why = self.why_ended(replaced, gone, claim.is_some());
+            let message = words::ended(one, why);
+            events.push(event(one, LoopChange::Ended, message, survey));
+        }
+        if let Some(claim) = claim.filter(|_| room || before.is_some() || ended.is_some()) {
+            events.extend(self.update(before, &claim, survey, thresholds));
+        }
+        events
+    }
+
+    /// Whether it is the kernel's own: looked up, mounted nowhere, and never
+    /// written to. To mount a directory of an NFSv4 server, the kernel first
+    /// mounts the server's root for itself; that is a device, too, for a while.
+    fn is_internal(&self, survey: &Survey<'_>) -> bool {
+        let unwritten = survey.client.is_none_or(|client| client.writes_sent == 0);
+        self.was_listed && !self.was_mounted && unwritten
+    }
+
+    /// Whether the mount is gone for good.
+    pub(super) fn is_gone(&self, now: u64, thresholds: &LoopThresholds) -> bool {
+        let patience = nanos(thresholds.patience);
+        self.gone_since
+            .is_some_and(|since| now.saturating_sub(since) >= patience)
+    }
+
+    /// Whether another server is mounted under the same device number now.
+    fn replaced(&mut self, survey: &Survey<'_>) -> bool {
+        let now = survey.mount.and_then(|mount| mount.server);
+        let replaced = now.is_some() && self.server.is_some() && now != self.server;
+        self.server = now.or(self.server);
+        replaced
+    }
+
+    fn miss(&mut self, survey: &Survey<'_>, thresholds: &LoopThresholds) {
+        let now = survey.observation.monotonic_ns;
+        let patience = nanos(thresholds.patience);
+        self.was_listed |= survey.mount.is_some();
+        self.was_mounted |= survey.mount.is_some_and(|m| !m.mount_points.is_empty());
+        let active = survey.client.is_some_and(|c| {
+            let last = c.last_sent_ns.max(c.last_acked_ns);
+            let recent = last > 0 && now.saturating_sub(last) < patience;
+            // Or stuck, and mounted where no look-up sees it.
+            recent || (!self.was_listed && c.pending_writes() > 0)
+        });
+        // What was mounted after the last look-up is not in it.
+        let unseen = survey.observation.topology.read_ns <= self.met_ns && survey.client.is_some();
+        self.gone_since = if survey.mount.is_some() || active || unseen {
+            None
+        } else {
+            Some(self.gone_since.map_or(now, |since| since.min(now)))
+        };
+    }
+
+    const fn why_ended(&self, replaced: bool, gone: bool, served: bool) -> &'static str {
+        if replaced {
+            "another server is mounted under its device number now"
+        } else if gone {
+            "it is no longer mounted"
+        } else if served {
+            "another server of this node serves it now"
+        } else if self.evidence.is_elsewhere() {
+            "its calls are answered by another host now"
+        } else {
+            "its server is no longer found on this node"
+        }
+    }
+
+    /// The loop as it is now, and the event where that is one.
+    fn update(
+        &mut self,
+        before: Option<Loop>,
+        claim: &Claim,
+        survey: &Survey<'_>,
+        thresholds: &LoopThresholds,
+    ) -> Option<LoopEvent> {
+        let now = survey.observation.monotonic_ns;
+        let old_proof = before.as_ref().map(|one| one.proof);
+        let mut one = before.unwrap_or_else(|| new_loop(claim, survey));
+        let proven = old_proof.is_none_or(|proof| proof < claim.proof);
+        one.proof = claim.proof;
+        one.became_own_client |=
+            proven && claim.proof == Proof::Xid && self.evidence.was_elsewhere();
+        one.localio = self.evidence.localio();
+        describe_mount(&mut one, survey);
+        let same_address = self.server_side(&mut one, survey);
+        let totals = survey.rpc.iter().map(|fresh| fresh.client);
+        one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
+        one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
+        one.danger = danger::danger(&one, survey.observation, same_address);
+        one.advice = danger::advice(&one, survey.observation);
+        if old_proof.is_none() {
+            self.untold_since = Some(now);
+        }
+        let event = match (self.untold_since, old_proof) {
+            (Some(since), _) => {
+                // Where it is mounted and served takes a look-up more.
+                let whole = !one.mounts.is_empty() && one.scope != Scope::Unknown;
+                let late = now.saturating_sub(since) >= nanos(thresholds.tell_after);
+                (whole || late).then(|| {
+                    self.untold_since = None;
+                    event(&one, LoopChange::Appeared, words::appeared(&one), survey)
+                })
+            }
+            (None, Some(old)) if proven => {
+                let message = words::proven(&one, old);
+                Some(event(&one, LoopChange::Proven, message, survey))
+            }
+            (None, _) => None,
+        };
+        self.found = Some(one);
+        event
+    }
+
+    /// Fills in where the server is and what it writes to; whether both ends
+    /// have one address.
+    fn server_side(&self, one: &mut Loop, survey: &Survey<'_>) -> Option<bool> {
+        let end = survey.server_end();
+        one.server_netns = end.netns.or(one.server_netns);
+        one.scope = match (one.client_netns, one.server_netns) {
+            (Some(client), Some(server)) if client == server => Scope::SameNetns,
+            (Some(_), Some(_)) => Scope::CrossNetns,
+            _ => Scope::Unknown,
+        };
+        let (bdi, device) = match self.evidence.backing() {
+            Some(written) => (Some(written.bdi.clone()), written.device.as_str()),
+            None => (guess(one, survey), ""),
+        };
+        let file_system = bdi.as_deref().map(|bdi| survey.file_system(bdi, device));
+        (one.server_fstype, one.server_device) = file_system.unwrap_or_default();
+        one.server_bdi = bdi;
+        end.same_address
+    }
+}
+
+/// What the server writes to, where no write of it was seen.
+fn guess(one: &Loop, survey: &Survey<'_>) -> Option<CompactString> {
+    let exported = one.server_netns.and_then(|ns| survey.exported_from(ns));
+    let paused = || survey.userspace_paused_on().filter(|_| !one.is_nfsd());
+    exported.or_else(paused)
+}
+
+fn describe_mount(one: &mut Loop, survey: &Survey<'_>) {
+    let Some(mount) = survey.mount else {
+        return;
+    };
+    let place = |mount_point: &CompactString| Mount {
+        mount_point: mount_point.clone(),
+        source: mount.source.clone(),
+    };
+    one.mounts = mount.mount_points.iter().map(place).collect();
+    one.version.clone_from(&mount.version);
+    one.server_address = mount.server.map(|address| format_compact!("{address}"));
+    one.client_netns = mount.netns.or(one.client_netns);
+}
+
+fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
+    let (bdi, server) = (CompactString::from(survey.bdi), claim.server.clone());
+    Loop {
+        id: format_compact!("{bdi}-{server}"),
+        client_bdi: bdi,
+        server,
+        server_bdi: None,
+        server_fstype: CompactString::default(),
+        server_device: CompactString::default(),
+        proof: claim.proof,
+        scope: Scope::Unknown,
+        since_ms: survey.observation.monotonic_ns / NS_PER_MS,
+        since_unix_ms: survey.observation.unix_ms,
+        became_own_client: false,
+        localio: false,
+        mounts: Vec::new(),
+        version: CompactString::default(),
+        server_address: None,
+        client_netns: None,
+        server_netns: None,
+        calls: 0,
+        calls_served_here: 0,
+        danger: Vec::new(),
+        advice: Vec::new(),
+    }
+}
+
+fn event(one: &Loop, change: LoopChange, message: String, survey: &Survey<'_>) -> LoopEvent {
+    LoopEvent {
+        monotonic_ms: survey.observation.monotonic_ns / NS_PER_MS,
+        unix_ms: survey.observation.unix_ms,
+        loop_id: one.id.clone(),
+        change,
+        message,
+    }
+}

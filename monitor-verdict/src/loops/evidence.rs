@@ -1,0 +1,253 @@
+//! Whether this node serves one NFS device, and how that is known.
+
+use compact_str::CompactString;
+
+use super::calls::Tally;
+use super::survey::{Claim, Survey, sees_xids};
+use super::{NFSD, Proof};
+use crate::observation::Backing;
+use crate::observation::NfsClient;
+use crate::thresholds::{LoopThresholds, nanos};
+
+/// Backing devices remembered for one NFS device.
+const MAX_BACKING: usize = 16;
+/// RPC clients remembered for one NFS device.
+const MAX_CLIENTS: usize = 64;
+
+/// What speaks for and against that this node serves one NFS device.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    /// Its RPC clients, by their ids.
+    clients: Vec<u32>,
+    /// Calls, decayed.
+    recent: Tally,
+    /// Calls made while nfsd was free, since the last judgement on them.
+    batch: Tally,
+    /// The last judgement was that the calls are answered elsewhere.
+    elsewhere: bool,
+    /// They were so before there was a loop.
+    was_elsewhere: bool,
+    /// The calls are seen to be served here.
+    by_xid: bool,
+    found: Option<LookedUp>,
+    /// The look-up that `found` is as of.
+    read_ns: u64,
+    backing: Vec<Written>,
+    writes: Writes,
+}
+
+/// What was looked up, as long as it stands.
+#[derive(Clone, Debug)]
+struct LookedUp {
+    claim: Claim,
+    /// When it was last confirmed.
+    seen_ns: u64,
+    /// Since when it is missed.
+    missed_since: Option<u64>,
+}
+
+/// Recent writes of the server for the device's clients.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) bdi: CompactString,
+    pub(super) device: CompactString,
+    last_ns: u64,
+    recent: f64,
+}
+
+/// Recent writes of the client, and how they went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writes {
+    before: Option<(u64, u64)>,
+    sent: f64,
+    by_rpc: f64,
+    localio: bool,
+}
+
+impl Evidence {
+    /// Nothing but who the RPC clients are: their calls were to another server.
+    pub(super) fn anew(&mut self) -> Self {
+        Self {
+            clients: std::mem::take(&mut self.clients),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what one observation tells; `kept` is what is left of what
+    /// counted before.
+    pub(super) fn learn(&mut self, survey: &Survey<'_>, kept: f64, thresholds: &LoopThresholds) {
+        self.calls(survey, kept, thresholds);
+        self.writes.learn(survey, kept, thresholds);
+        self.look_up(survey, thresholds);
+    }
+
+    fn calls(&mut self, survey: &Survey<'_>, kept: f64, thresholds: &LoopThresholds) {
+        self.recent = self.recent.scaled(kept);
+        self.backing.iter_mut().for_each(|one| one.recent *= kept);
+        for fresh in &survey.rpc {
+            let joined = self.join(fresh.client.id);
+            self.recent
+                .add(if joined { fresh.recent } else { fresh.tally });
+            if survey.free {
+                self.batch.add(fresh.tally);
+            }
+            for (backing, &writes) in fresh.client.backing.iter().zip(&fresh.writes) {
+                self.written(backing, writes);
+            }
+        }
+        let Tally { calls, served } = self.recent;
+        // A call that nobody answered yet may still be taken here: a loop that
+        // freezes in its first second has more of these than of others.
+        let unanswered = survey.client.map_or(0, NfsClient::pending_writes) as f64;
+        let share = served / (calls - unanswered).max(served);
+        if served >= thresholds.served_min_calls as f64 && share >= thresholds.served_share {
+            self.by_xid = true;
+            self.elsewhere = false;
+        }
+        self.judge_batch(thresholds);
+    }
+
+    /// Whether this RPC client is found to be the device's only now: then what
+    /// it did before counts, too.
+    fn join(&mut self, id: u32) -> bool {
+        let new = !self.clients.contains(&id) && self.clients.len() < MAX_CLIENTS;
+        if new {
+            self.clients.push(id);
+        }
+        new
+    }
+
+    fn judge_batch(&mut self, thresholds: &LoopThresholds) {
+        let Tally { calls, served } = self.batch;
+        let elsewhere = served < calls * thresholds.refute_share;
+        if calls >= thresholds.elsewhere_min_calls as f64 && elsewhere && !self.by_xid {
+            self.was_elsewhere = true;
+        }
+        if calls < thresholds.refute_min_calls as f64 {
+            return;
+        }
+        self.batch = Tally::default();
+        self.elsewhere = elsewhere;
+        if elsewhere {
+            self.was_elsewhere = true;
+        }
+        if elsewhere && self.by_xid {
+            self.by_xid = false;
+            // Else the calls before the server moved would prove it again.
+            self.recent = Tally::default();
+        }
+    }
+
+    fn written(&mut self, backing: &Backing, writes: f64) {
+        let mut known = self.backing.iter_mut();
+        if let Some(one) = known.find(|one| one.device == backing.device) {
+            one.recent += writes;
+            one.last_ns = backing.last_ns;
+            one.bdi.clone_from(&backing.bdi);
+        } else if self.backing.len() < MAX_BACKING {
+            self.backing.push(Written {
+                bdi: backing.bdi.clone(),
+                device: backing.device.clone(),
+                last_ns: backing.last_ns,
+                recent: writes,
+            });
+        }
+    }
+
+    fn look_up(&mut self, survey: &Survey<'_>, thresholds: &LoopThresholds) {
+        let now = survey.observation.monotonic_ns;
+        let read_ns = survey.observation.topology.read_ns;
+        if read_ns != self.read_ns {
+            self.read_ns = read_ns;
+            self.looked_up(survey, now, read_ns);
+        }
+        let missed = self.found.as_ref().and_then(|found| found.missed_since);
+        if missed.is_some_and(|since| now.saturating_sub(since) >= nanos(thresholds.patience)) {
+            self.found = None;
+        }
+    }
+
+    fn looked_up(&mut self, survey: &Survey<'_>, now: u64, read_ns: u64) {
+        let claim = survey.claim();
+        let Some(found) = &mut self.found else {
+            self.found = claim.map(|claim| LookedUp::new(claim, read_ns));
+            return;
+        };
+        let weaker =
+            |claim: &Claim| claim.server == found.claim.server && claim.proof < found.claim.proof;
+        match claim {
+            // An idle client closes its connection and opens it again; that
+            // the server listens is enough until then.
+            Some(claim) if weaker(&claim) => found.missed_since = None,
+            Some(claim) => *found = LookedUp::new(claim, read_ns),
+            None if found.claim.proof == Proof::Socket && !survey.active_since(found.seen_ns) => {}
+            None => found.missed_since = found.missed_since.or(Some(now)),
+        }
+    }
+
+    /// Who serves it here, by the strongest proof that stands.
+    pub(super) fn claim(&self, survey: &Survey<'_>) -> Option<Claim> {
+        if self.by_xid {
+            return Some(Claim {
+                proof: Proof::Xid,
+                server: CompactString::const_new(NFSD),
+            });
+        }
+        let claim = &self.found.as_ref()?.claim;
+        let refuted = claim.server == NFSD && self.elsewhere && sees_xids(survey.observation);
+        (!refuted).then(|| claim.clone())
+    }
+
+    /// Whether its calls are seen to be served elsewhere now.
+    pub(super) const fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// Whether they were before they were served here.
+    pub(super) const fn was_elsewhere(&self) -> bool {
+        self.was_elsewhere
+    }
+
+    /// Whether the client writes without the server's threads.
+    pub(super) const fn localio(&self) -> bool {
+        self.writes.localio
+    }
+
+    /// What the server writes to most for it.
+    pub(super) fn backing(&self) -> Option<&Written> {
+        let all = self.backing.iter();
+        let most = |a: &&Written, b: &&Written| {
+            let by_time = a.last_ns.cmp(&b.last_ns);
+            a.recent.total_cmp(&b.recent).then(by_time)
+        };
+        all.max_by(most)
+    }
+}
+
+impl LookedUp {
+    const fn new(claim: Claim, seen_ns: u64) -> Self {
+        Self {
+            claim,
+            seen_ns,
+            missed_since: None,
+        }
+    }
+}
+
+impl Writes {
+    fn learn(&mut self, survey: &Survey<'_>, kept: f64, thresholds: &LoopThresholds) {
+        self.sent *= kept;
+        self.by_rpc *= kept;
+        let now = survey
+            .client
+            .and_then(|c| Some((c.writes_sent, c.writes_by_rpc?)));
+        if let (Some(now), Some(before)) = (now, self.before) {
+            self.sent += now.0.saturating_sub(before.0) as f64;
+            self.by_rpc += now.1.saturating_sub(before.1) as f64;
+        }
+        self.before = now.or(self.before);
+        if self.sent >= thresholds.localio_min_writes as f64 {
+            self.localio = self.by_rpc < self.sent * thresholds.localio_rpc_share;
+        }
+    }
+}

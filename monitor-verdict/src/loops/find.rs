@@ -1,0 +1,86 @@
+//! Finds the loops, observation by observation.
+
+use std::collections::BTreeMap;
+
+use compact_str::CompactString;
+
+use super::calls::{Calls, decay};
+use super::device::Device;
+use super::survey::{Survey, sees_xids, takes_calls};
+use super::{Loop, LoopEvent};
+use crate::observation::Observation;
+use crate::thresholds::{LoopThresholds, nanos};
+
+/// Loops known at most; what else would be one is left out until others end.
+pub const MAX_LOOPS: usize = 256;
+/// NFS devices looked at at most.
+const MAX_DEVICES: usize = 1024;
+
+/// Finds the loops, observation by observation.
+#[derive(Clone, Debug, Default)]
+pub struct Loops {
+    thresholds: LoopThresholds,
+    now_ns: u64,
+    calls: Calls,
+    /// Whether calls would have been taken and seen at the last observation.
+    was_free: bool,
+    devices: BTreeMap<CompactString, Device>,
+    found: Vec<Loop>,
+}
+
+impl Loops {
+    /// Knows none yet.
+    #[must_use]
+    pub fn new(thresholds: LoopThresholds) -> Self {
+        Self {
+            thresholds,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in the next observation; what changed by it.
+    pub fn observe(&mut self, observation: &Observation) -> Vec<LoopEvent> {
+        let now = observation.monotonic_ns;
+        let half_life = nanos(self.thresholds.half_life);
+        let kept = decay(now.saturating_sub(self.now_ns), half_life);
+        self.now_ns = now;
+        let free = sees_xids(observation) && takes_calls(observation);
+        let free_throughout = free && self.was_free;
+        self.was_free = free;
+        self.meet(observation);
+        let fresh = self.calls.since(observation, half_life);
+        let mut room = MAX_LOOPS.saturating_sub(self.found.len());
+        let mut events = Vec::new();
+        for (bdi, device) in &mut self.devices {
+            let survey = Survey::of(bdi, observation, &fresh, free_throughout);
+            let was_loop = device.found().is_some();
+            events.extend(device.step(&survey, kept, &self.thresholds, room > 0));
+            if !was_loop && device.found().is_some() {
+                room = room.saturating_sub(1);
+            }
+        }
+        self.devices
+            .retain(|_, device| !device.is_gone(now, &self.thresholds));
+        let found = self.devices.values().filter_map(Device::found);
+        self.found = found.cloned().collect();
+        events
+    }
+
+    /// The loops now, in the order of their client devices' names.
+    #[must_use]
+    pub fn found(&self) -> &[Loop] {
+        &self.found
+    }
+
+    /// Makes the acquaintance of new NFS devices.
+    fn meet(&mut self, observation: &Observation) {
+        let clients = observation.clients.iter().map(|client| &client.bdi);
+        let mounts = observation.topology.mounts.iter().map(|mount| &mount.bdi);
+        for bdi in mounts.chain(clients) {
+            if self.devices.len() < MAX_DEVICES && !self.devices.contains_key(bdi) {
+                let device = Device::met(observation.monotonic_ns);
+                self.devices.insert(bdi.clone(), device);
+            }
+        }
+    }
+}

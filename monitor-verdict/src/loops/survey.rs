@@ -1,0 +1,217 @@
+//! What one observation tells of one NFS device: the join of what the kernel
+//! counted with what was looked up.
+
+use std::net::{IpAddr, SocketAddr};
+
+use compact_str::CompactString;
+use monitor_common::Class;
+
+use super::Proof;
+use super::calls::Fresh;
+use crate::observation::{
+    Connection, FileSystem, NfsClient, NfsMount, Observation, State, ThreadState, Topology,
+};
+
+/// The signal that matches transaction ids, by its name in
+/// [`crate::observation::SignalStatus`].
+const RPC_XID: &str = "rpc_xid";
+
+/// One observation, seen from one NFS device.
+#[derive(Clone, Debug)]
+pub(super) struct Survey<'a> {
+    pub(super) bdi: &'a str,
+    pub(super) observation: &'a Observation,
+    pub(super) mount: Option<&'a NfsMount>,
+    pub(super) client: Option<&'a NfsClient>,
+    pub(super) connection: Option<&'a Connection>,
+    /// What the device's RPC clients did since the observation before.
+    pub(super) rpc: Vec<&'a Fresh<'a>>,
+    /// Whether calls to this node's nfsd would have been taken at once, and
+    /// seen: else one that was not says nothing.
+    pub(super) free: bool,
+}
+
+/// Who serves, by what was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) proof: Proof,
+    pub(super) server: CompactString,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn of(
+        bdi: &'a str,
+        observation: &'a Observation,
+        fresh: &'a [Fresh<'a>],
+        free: bool,
+    ) -> Self {
+        let topology: &Topology = &observation.topology;
+        let mount = topology.mounts.iter().find(|mount| mount.bdi == bdi);
+        Self {
+            bdi,
+            observation,
+            mount,
+            client: observation.clients.iter().find(|client| client.bdi == bdi),
+            connection: mount.and_then(|mount| connection(topology, mount)),
+            rpc: rpc_clients(bdi, mount, topology, fresh),
+            free,
+        }
+    }
+
+    /// Who serves, by what was looked up.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        if let Some(connection) = self.connection {
+            return Some(Claim {
+                proof: Proof::Socket,
+                server: connection.owner.clone(),
+            });
+        }
+        let listener = self.mount?.listener.clone()?;
+        Some(Claim {
+            proof: Proof::Address,
+            server: listener,
+        })
+    }
+
+    /// Whether the client did anything after this moment.
+    pub(super) fn active_since(&self, ns: u64) -> bool {
+        let wrote = |c: &NfsClient| c.last_sent_ns.max(c.last_acked_ns) > ns;
+        self.client.is_some_and(wrote)
+            || self.rpc.iter().any(|fresh| fresh.client.last_call_ns > ns)
+    }
+
+    /// Both ends of the connection as the server has them: by the peer that it
+    /// sees, else by the client's own view. With the server's namespace.
+    pub(super) fn server_end(&self) -> ServerEnd {
+        let mut clients = self.rpc.clone();
+        clients.sort_by_key(|fresh| std::cmp::Reverse(fresh.client.last_served_ns));
+        let mut peers = clients.iter().filter_map(|fresh| fresh.client.peer);
+        let socket = |peer| {
+            let mut sockets = self.observation.topology.peers.iter();
+            sockets.find(|socket| same(socket.peer, peer))
+        };
+        if let Some(socket) = peers.find_map(socket) {
+            return ServerEnd {
+                netns: Some(socket.netns),
+                same_address: Some(ip(socket.peer) == ip(socket.server)),
+            };
+        }
+        if let Some(connection) = self.connection {
+            return ServerEnd {
+                netns: Some(connection.server_netns),
+                same_address: Some(ip(connection.client) == ip(connection.server)),
+            };
+        }
+        // Who listens at an address of the client's own namespace is in it.
+        let listens = self.mount.filter(|mount| mount.listener.is_some());
+        ServerEnd {
+            netns: listens.and_then(|mount| mount.netns),
+            same_address: None,
+        }
+    }
+
+    /// The only BDI that is exported from a namespace.
+    pub(super) fn exported_from(&self, netns: u64) -> Option<CompactString> {
+        let exports = self.observation.topology.exports.iter();
+        let mut bdis = exports.filter(|e| e.netns == netns).map(|e| &e.bdi);
+        let first = bdis.next().filter(|bdi| !bdi.is_empty())?;
+        bdis.all(|bdi| bdi == first).then(|| first.clone())
+    }
+
+    /// The only BDI on which userspace servers were paused.
+    pub(super) fn userspace_paused_on(&self) -> Option<CompactString> {
+        let pauses = self.observation.dirty_pauses.iter();
+        let mut bdis = pauses
+            .filter(|p| p.class == Class::NfsServer && p.events > 0)
+            .map(|p| &p.bdi);
+        let first = bdis.next()?;
+        bdis.all(|bdi| bdi == first).then(|| first.clone())
+    }
+
+    /// Type and device of the file system on a BDI, empty where not known.
+    pub(super) fn file_system(&self, bdi: &str, device: &str) -> (CompactString, CompactString) {
+        let all = &self.observation.topology.file_systems;
+        let known = |fs: &&FileSystem| !fs.fstype.is_empty();
+        let by_device = all.iter().filter(known).find(|fs| fs.device == device);
+        let on_bdi = || all.iter().filter(known).find(|fs| fs.bdi == bdi);
+        if let Some(fs) = by_device.or_else(on_bdi) {
+            return (fs.fstype.clone(), fs.source.clone());
+        }
+        let bdi = self.observation.bdis.iter().find(|b| b.bdi == bdi);
+        bdi.map(|b| (b.fstype.clone(), b.device.clone()))
+            .unwrap_or_default()
+    }
+}
+
+/// The server's end of a mount's connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ServerEnd {
+    pub(super) netns: Option<u64>,
+    /// Whether both ends have one address: what nfsd asks (`RQ_LOCAL`) before
+    /// it exempts itself from throttling.
+    pub(super) same_address: Option<bool>,
+}
+
+/// Whether transaction ids are matched at all.
+pub(super) fn sees_xids(observation: &Observation) -> bool {
+    let mut signals = observation.signals.iter();
+    signals.any(|s| s.signal == RPC_XID && s.state != State::Unavailable)
+}
+
+/// Whether a call that came to nfsd now would be taken at once. Where threads
+/// are stuck it may wait for over a second, and then counts as not served
+/// here: that says nothing of where the server is.
+pub(super) fn takes_calls(observation: &Observation) -> bool {
+    let Some(nfsd) = &observation.nfsd else {
+        return true;
+    };
+    let idle = |state| matches!(state, ThreadState::Idle | ThreadState::Running);
+    let stuck = observation.waits.iter().any(|w| w.class == Class::Nfsd)
+        || nfsd.threads.iter().any(|t| !idle(t.state));
+    let spare = nfsd.threads.iter().any(|t| t.state == ThreadState::Idle);
+    !stuck && (spare || nfsd.threads.is_empty())
+}
+
+/// The device's RPC clients: those that the kernel learned, else those that
+/// send to the mount's server, unless these may be another mount's.
+fn rpc_clients<'a>(
+    bdi: &str,
+    mount: Option<&NfsMount>,
+    topology: &Topology,
+    fresh: &'a [Fresh<'a>],
+) -> Vec<&'a Fresh<'a>> {
+    let learned: Vec<_> = fresh.iter().filter(|f| f.client.bdi == bdi).collect();
+    let server = mount.and_then(|mount| Some((mount.server?, mount.netns)));
+    let (Some((server, netns)), true) = (server, learned.is_empty()) else {
+        return learned;
+    };
+    let elsewhere = |other: &NfsMount| {
+        other.bdi != bdi
+            && other.server.is_some_and(|address| same(address, server))
+            && (other.netns.is_none() || other.netns != netns)
+    };
+    if topology.mounts.iter().any(elsewhere) {
+        return learned;
+    }
+    let sends_there = |fresh: &&Fresh<'_>| {
+        let mut transports = topology.transports.iter();
+        fresh.client.bdi.is_empty()
+            && transports.any(|t| t.client == fresh.client.id && same(t.server, server))
+    };
+    fresh.iter().filter(sends_there).collect()
+}
+
+fn connection<'a>(topology: &'a Topology, mount: &NfsMount) -> Option<&'a Connection> {
+    let (server, netns) = (mount.server?, mount.netns?);
+    let here = |c: &&Connection| c.client_netns == netns && same(c.server, server);
+    topology.connections.iter().find(here)
+}
+
+/// A dual-stack socket shows IPv4 addresses mapped into IPv6.
+fn ip(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}
+
+fn same(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && ip(a) == ip(b)
+}

@@ -1,0 +1,258 @@
+//! The states of one (loop, signature), with hysteresis both ways:
+//!
+//! ```text
+//! none <-> suspected -> livelock -> deadlock
+//!   ^          ^            |           |
+//!   |          |            v           v
+//!   +----------+-------- recovered <----+
+//! ```
+
+use super::thresholds::{Thresholds, nanos};
+use super::types::{Conditions, LivelockState};
+use super::window::TICK_SLACK_NS;
+
+/// What one tick brings to the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick<'a> {
+    /// Now, `CLOCK_MONOTONIC` nanoseconds.
+    pub now_ns: u64,
+    /// Since the tick before, nanoseconds; zero after a restart of the window.
+    pub dt_ns: u64,
+    /// The four conditions over the window.
+    pub conditions: &'a Conditions,
+    /// Whether the last second alone was progress.
+    pub progress_now: Option<bool>,
+    /// Whether no byte at all moved since the tick before.
+    pub nothing_moved: Option<bool>,
+}
+
+/// A state and the clocks that lead out of it. A clock is the moment since
+/// which something has been true without a break.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    state: LivelockState,
+    since_ns: u64,
+    all_four: Option<u64>,
+    any_three: Option<u64>,
+    three_unrefuted: Option<u64>,
+    fewer: Option<u64>,
+    gone: Option<u64>,
+    still: Option<u64>,
+    detections: u64,
+    livelock_ns: u64,
+}
+
+impl Machine {
+    /// In `none` since `now_ns`.
+    #[must_use]
+    pub fn new(now_ns: u64) -> Self {
+        Self {
+            since_ns: now_ns,
+            ..Self::default()
+        }
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> LivelockState {
+        self.state
+    }
+
+    /// Since when it is in this state, nanoseconds.
+    #[must_use]
+    pub const fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    /// Livelocks confirmed.
+    #[must_use]
+    pub const fn detections(&self) -> u64 {
+        self.detections
+    }
+
+    /// Time in livelock and deadlock, nanoseconds.
+    #[must_use]
+    pub const fn livelock_ns(&self) -> u64 {
+        self.livelock_ns
+    }
+
+    /// The window starts anew: nothing is known to have lasted. The state
+    /// stays, for what was frozen before a gap mostly still is.
+    pub fn restart(&mut self, now_ns: u64) {
+        (self.all_four, self.any_three, self.three_unrefuted) = (None, None, None);
+        (self.fewer, self.gone, self.still) = (None, None, None);
+        self.since_ns = self.since_ns.min(now_ns);
+    }
+
+    /// One tick; the state that was left, if one was. At most one step.
+    pub fn step(&mut self, tick: &Tick<'_>, thresholds: &Thresholds) -> Option<LivelockState> {
+        if self.state.is_livelock() {
+            self.livelock_ns = self.livelock_ns.saturating_add(tick.dt_ns);
+        }
+        self.clocks(tick);
+        let next = self.next(tick.now_ns, thresholds);
+        if next == self.state {
+            return None;
+        }
+        if next == LivelockState::Livelock {
+            self.detections = self.detections.saturating_add(1);
+        }
+        self.since_ns = tick.now_ns;
+        Some(std::mem::replace(&mut self.state, next))
+    }
+
+    fn clocks(&mut self, tick: &Tick<'_>) {
+        let conditions = tick.conditions;
+        let count = conditions.count();
+        let run = |clock: &mut Option<u64>, on: bool| {
+            *clock = if on {
+                clock.or(Some(tick.now_ns))
+            } else {
+                None
+            };
+        };
+        run(&mut self.all_four, count == 4);
+        run(&mut self.any_three, count >= 3);
+        let refuted = conditions.closing_edge.holds == Some(false);
+        run(&mut self.three_unrefuted, count >= 3 && !refuted);
+        run(&mut self.fewer, count < 3);
+        run(&mut self.still, tick.nothing_moved == Some(true));
+        // What is unknown is not gone. Progress is judged by the last second:
+        // over the window one good second would count as three.
+        let open = [
+            &conditions.demand,
+            &conditions.blockage,
+            &conditions.closing_edge,
+        ];
+        let gone = open.iter().any(|condition| condition.holds == Some(false));
+        run(&mut self.gone, gone || tick.progress_now == Some(true));
+    }
+
+    fn next(&self, now_ns: u64, thresholds: &Thresholds) -> LivelockState {
+        let lasted = |clock: Option<u64>, duration| {
+            let enough = nanos(duration);
+            clock.is_some_and(|since| {
+                now_ns.saturating_sub(since).saturating_add(TICK_SLACK_NS) >= enough
+            })
+        };
+        match self.state {
+            LivelockState::None
+                if self.three_unrefuted.is_some()
+                    || lasted(self.any_three, thresholds.suspect_without_edge) =>
+            {
+                LivelockState::Suspected
+            }
+            LivelockState::Suspected if lasted(self.all_four, thresholds.confirm) => {
+                LivelockState::Livelock
+            }
+            LivelockState::Suspected if lasted(self.fewer, thresholds.calm) => LivelockState::None,
+            LivelockState::Livelock | LivelockState::Deadlock
+                if lasted(self.gone, thresholds.recover) =>
+            {
+                LivelockState::Recovered
+            }
+            LivelockState::Livelock
+                if lasted(self.still, thresholds.deadlock_after)
+                    && lasted(Some(self.since_ns), thresholds.deadlock_after)
+                    && self.all_four.is_some() =>
+            {
+                LivelockState::Deadlock
+            }
+            LivelockState::Recovered if self.all_four.is_some() => LivelockState::Suspected,
+            LivelockState::Recovered if lasted(Some(self.since_ns), thresholds.recovered_hold) => {
+                LivelockState::None
+            }
+            state => state,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Machine, Tick};
+    use crate::LivelockState::{self, Deadlock, Livelock, Recovered, Suspected};
+    use crate::{Condition, Conditions, Thresholds};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn conditions(holds: [Option<bool>; 4]) -> Conditions {
+        let [demand, no_progress, blockage, closing_edge] = holds.map(|holds| Condition {
+            holds,
+            ..Condition::default()
+        });
+        Conditions {
+            demand,
+            no_progress,
+            blockage,
+            closing_edge,
+        }
+    }
+
+    /// Seconds of the same conditions; the states entered, with their second.
+    fn play(
+        machine: &mut Machine,
+        from: u64,
+        seconds: u64,
+        holds: [Option<bool>; 4],
+        progress: Option<bool>,
+    ) -> Vec<(u64, LivelockState)> {
+        let conditions = conditions(holds);
+        let mut entered = Vec::new();
+        for second in from..from + seconds {
+            let tick = Tick {
+                now_ns: second * SECOND,
+                dt_ns: SECOND,
+                conditions: &conditions,
+                progress_now: progress,
+                nothing_moved: progress.map(|progress| !progress),
+            };
+            if machine.step(&tick, &Thresholds::default()).is_some() {
+                entered.push((second, machine.state()));
+            }
+        }
+        entered
+    }
+
+    const ALL: [Option<bool>; 4] = [Some(true); 4];
+
+    #[test]
+    fn four_conditions_go_through_every_state_in_its_time() {
+        let mut machine = Machine::new(0);
+        let entered = play(&mut machine, 1, 50, ALL, Some(false));
+        assert_eq!(entered, [(1, Suspected), (6, Livelock), (36, Deadlock)]);
+        let over = [Some(true), Some(false), Some(true), Some(false)];
+        let entered = play(&mut machine, 51, 30, over, Some(true));
+        assert_eq!(entered, [(54, Recovered), (64, LivelockState::None)]);
+        assert_eq!(machine.livelock_ns(), 48 * SECOND);
+    }
+
+    #[test]
+    fn an_unknown_condition_never_confirms_and_never_ends_a_livelock() {
+        for unknown in 0..4 {
+            let mut holds = ALL;
+            holds[unknown] = None;
+            let mut machine = Machine::new(0);
+            let entered = play(&mut machine, 1, 100, holds, None);
+            assert_eq!(entered, [(1, Suspected)], "condition {unknown}");
+            let mut machine = Machine::new(0);
+            play(&mut machine, 1, 10, ALL, Some(false));
+            play(&mut machine, 11, 100, holds, None);
+            assert_eq!(machine.state(), Livelock, "condition {unknown}");
+        }
+    }
+
+    #[test]
+    fn a_break_of_one_tick_starts_the_confirmation_anew() {
+        let mut machine = Machine::new(0);
+        play(&mut machine, 1, 5, ALL, Some(false));
+        play(
+            &mut machine,
+            6,
+            1,
+            [Some(true), Some(false), Some(true), Some(true)],
+            Some(true),
+        );
+        let entered = play(&mut machine, 7, 10, ALL, Some(false));
+        assert_eq!(entered, [(12, Livelock)]);
+    }
+}

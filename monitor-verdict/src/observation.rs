@@ -1,0 +1,342 @@
+//! What one tick saw: plain data, the waist of the program.
+//!
+//! `record` writes these, `replay` reads them back, the verdict knows nothing
+//! else. What could not be read is `None` or absent, never an invented zero.
+//! Counters are totals since the daemon started; the difference of two
+//! observations is what happened between them.
+
+mod nfs;
+mod topology;
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use serde::{Deserialize, Serialize};
+
+pub use self::nfs::{NfsClient, Nfsd, ServerThread, ThreadState, UserServer};
+pub use self::topology::{
+    Backing, Connection, Export, FileSystem, LoopDevice, NfsMount, PeerSocket, RpcClient, Topology,
+    Transport,
+};
+
+/// One tick's view of the node.
+///
+/// Recordings outlive versions: a field that is added later is `None` or empty
+/// where an old recording does not have it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// `CLOCK_MONOTONIC`, nanoseconds: the clock of everything here.
+    pub monotonic_ns: u64,
+    /// Wall clock, milliseconds since 1970, for people.
+    pub unix_ms: u64,
+    /// The node's dirty pages against its limit.
+    pub memory: Memory,
+    /// Histograms of waits, by (cause, class, reason, BDI).
+    pub delays: Vec<Delay>,
+    /// Waits that last at this moment.
+    pub waits: Vec<Waiting>,
+    /// What `balance_dirty_pages` said, by (BDI, class of the dirtier).
+    pub dirty_pauses: Vec<DirtyPauses>,
+    /// The NFS client, by device. A device is here once it is mounted or has
+    /// written.
+    pub clients: Vec<NfsClient>,
+    /// The kernel's NFS server; `None` where it does not run.
+    pub nfsd: Option<Nfsd>,
+    /// NFS servers in userspace that run.
+    #[serde(default)]
+    pub user_servers: Vec<UserServer>,
+    /// Backing devices in use.
+    pub bdis: Vec<Bdi>,
+    /// The kernel's RPC clients that sent a call lately.
+    pub rpc_clients: Vec<RpcClient>,
+    /// Who mounts and who serves NFS on this node, as last looked up.
+    pub topology: Arc<Topology>,
+    /// Release of the running kernel, `uname -r`.
+    pub kernel: CompactString,
+    /// How each signal is attached.
+    pub signals: Vec<SignalStatus>,
+    /// What was lost on the way.
+    pub lost: Lost,
+    /// Retries of `svc_alloc_arg`, all nfsd threads together; `None` where
+    /// the kernel does not tell.
+    pub svc_alloc_arg_retries: Option<u64>,
+    /// Kernel stacks of the servers' threads and of those who wait with them;
+    /// empty unless a loop is suspected.
+    #[serde(default)]
+    pub stacks: Vec<Stack>,
+}
+
+/// What a task's kernel stack looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// The task's name.
+    pub comm: CompactString,
+    /// Functions, innermost first, without offsets: `balance_dirty_pages`.
+    pub frames: Vec<CompactString>,
+}
+
+/// The node's dirty pages, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Size of a page.
+    pub page_size: u64,
+    /// `nr_dirty` of /proc/vmstat.
+    pub dirty_bytes: Option<u64>,
+    /// `nr_writeback` of /proc/vmstat.
+    pub writeback_bytes: Option<u64>,
+    /// `nr_dirty_threshold` of /proc/vmstat. Lags the hard limit by up to 2x
+    /// when memory is tight: prefer the `limit` of [`DirtyPauses`].
+    pub dirty_limit_bytes: Option<u64>,
+    /// `nr_dirty_background_threshold` of /proc/vmstat: where writeback begins.
+    pub background_limit_bytes: Option<u64>,
+    /// `MemTotal` of /proc/meminfo.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
+    /// `MemAvailable` of /proc/meminfo.
+    #[serde(default)]
+    pub available_bytes: Option<u64>,
+    /// `oom_kill` of /proc/vmstat: processes killed since boot.
+    #[serde(default)]
+    pub oom_kills: Option<u64>,
+}
+
+/// A histogram of waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// Why the tasks waited.
+    pub cause: Cause,
+    /// What kind of tasks they are.
+    pub class: Class,
+    /// For `reclaim_throttle`, the kernel's reason.
+    pub reason: ThrottleReason,
+    /// BDI, empty where the cause has none.
+    pub bdi: CompactString,
+    /// All waits together, nanoseconds.
+    pub sum_ns: u64,
+    /// Waits per bucket, not cumulative; the last is beyond all bounds. The
+    /// bounds are those of the daemon's configuration.
+    pub buckets: [u64; HIST_BUCKETS],
+}
+
+impl Delay {
+    /// Waits counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// A wait that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// The task's name.
+    pub comm: CompactString,
+    /// Why it waits.
+    pub cause: Cause,
+    /// What kind of task it is.
+    pub class: Class,
+    /// For `reclaim_throttle`, the kernel's reason.
+    pub reason: ThrottleReason,
+    /// BDI, empty where the cause has none.
+    pub bdi: CompactString,
+    /// When it began, `CLOCK_MONOTONIC` nanoseconds.
+    pub since_ns: u64,
+}
+
+/// What `balance_dirty_pages` said to the dirtiers of one class on one BDI:
+/// totals over its pauses. A mean over a window is the difference of two sums
+/// divided by the difference of `events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyPauses {
+    /// The BDI that was written to.
+    pub bdi: CompactString,
+    /// What kind of tasks wrote.
+    pub class: Class,
+    /// Pauses.
+    pub events: u64,
+    /// Pauses together, nanoseconds.
+    pub pause_ns: u64,
+    /// Sum of dirty and writeback pages of the whole node.
+    pub dirty_pages: u64,
+    /// Sum of the hard dirty limit, pages.
+    pub limit_pages: u64,
+    /// Sum of this BDI's dirty and writeback pages.
+    pub bdi_dirty_pages: u64,
+    /// Sum of where the kernel would have this BDI's part, pages.
+    pub bdi_setpoint_pages: u64,
+    /// Sum of the rate that the task was allowed, KiB a second.
+    pub task_ratelimit: u64,
+    /// The last event, `CLOCK_MONOTONIC` nanoseconds.
+    pub last_ns: u64,
+    /// Whole node's dirty and writeback pages at the last event.
+    pub last_dirty_pages: u64,
+    /// The hard limit at the last event, pages.
+    pub last_limit_pages: u64,
+}
+
+/// A backing device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bdi {
+    /// The kernel's name for it, mostly `major:minor`.
+    pub bdi: CompactString,
+    /// Type of the file system mounted from it.
+    pub fstype: CompactString,
+    /// Device or export mounted from it.
+    pub device: CompactString,
+    /// Dirty, bytes.
+    pub dirty_bytes: Option<u64>,
+    /// Under writeback, bytes.
+    pub writeback_bytes: Option<u64>,
+    /// Its share of the dirty limit, bytes.
+    pub threshold_bytes: Option<u64>,
+    /// Written since it exists, bytes.
+    pub written_bytes: Option<u64>,
+    /// Milliseconds that the disk was busy since boot (`io_ticks`); `None` for
+    /// what is no block device.
+    pub disk_busy_ms: Option<u64>,
+    /// Sectors of 512 bytes that the disk wrote since boot.
+    pub disk_sectors_written: Option<u64>,
+    /// Whether it is congested; `None`: it cannot be told.
+    pub congestion: Option<Congestion>,
+    /// `max_ratio` of /sys/class/bdi: its largest share of the dirty limit,
+    /// percent.
+    pub max_ratio: Option<u32>,
+    /// `strict_limit` of /sys/class/bdi; `None` where the kernel has none.
+    pub strict_limit: Option<bool>,
+}
+
+/// Whether a backing device is congested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Congestion {
+    /// Now.
+    pub congested: bool,
+    /// How that is known.
+    pub by: CongestionBy,
+    /// Since when, `CLOCK_MONOTONIC` nanoseconds; as far as it was watched.
+    pub since_ns: Option<u64>,
+    /// How long in all since the daemon watches it, nanoseconds.
+    pub total_ns: u64,
+    /// At how many bytes it counts as congested, where that is a number.
+    pub threshold_bytes: Option<u64>,
+}
+
+/// How it is known that a backing device is congested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CongestionBy {
+    /// The kernel's flag, as `set_bdi_congested` and `clear_bdi_congested`
+    /// change it (up to 5.17).
+    Flag,
+    /// The NFS client's flag `write_congested`, as read at its calls (from 5.18
+    /// on).
+    WriteCongested,
+    /// The NFS client's own rule: pages under writeback against
+    /// `nfs_congestion_kb`.
+    NfsWriteback,
+    /// FUSE's own rule: requests in the background against the connection's
+    /// `congestion_threshold`.
+    FuseRequests,
+    /// Dirty and writeback bytes against the BDI's share of the dirty limit:
+    /// derived, for the kernel has no such notion any more.
+    DirtyThreshold,
+}
+
+impl CongestionBy {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::WriteCongested => "write-congested",
+            Self::NfsWriteback => "nfs-writeback",
+            Self::FuseRequests => "fuse-requests",
+            Self::DirtyThreshold => "dirty-threshold",
+        }
+    }
+}
+
+/// Whether a signal comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// By the best way, nothing lost.
+    Attached,
+    /// By a lesser way; something is lost.
+    Degraded,
+    /// Not at all.
+    Unavailable,
+}
+
+impl State {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// How one signal is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalStatus {
+    /// The signal's name.
+    pub signal: CompactString,
+    /// The way that was taken, or `none`.
+    pub strategy: CompactString,
+    /// Whether it comes in.
+    pub state: State,
+}
+
+/// What was lost, totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Records that found the ring buffer full.
+    pub ringbuf: u64,
+    /// Keys that found a map full.
+    pub map_full: u64,
+    /// Waits whose end was never seen, thrown out by the daemon.
+    pub evicted: u64,
+}
+
+/// A task's totals for one cause: for people, no input of the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDelay {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// The task's name.
+    pub comm: CompactString,
+    /// What kind of task it is.
+    pub class: Class,
+    /// Why it waited.
+    pub cause: Cause,
+    /// The last wait's BDI.
+    pub bdi: CompactString,
+    /// Finished waits.
+    pub waits: u64,
+    /// Finished waits together, nanoseconds.
+    pub delay_ns: u64,
+    /// The same within the last tick.
+    pub recent_delay_ns: u64,
+}
+
+/// A finished wait over the threshold: for people, no input of the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StalledTask {
+    /// The wait, as it was while it lasted.
+    #[serde(flatten)]
+    pub wait: Waiting,
+    /// How long it took, nanoseconds.
+    pub delay_ns: u64,
+}

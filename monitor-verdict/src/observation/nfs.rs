@@ -1,0 +1,120 @@
+//! NFS: the client's writes, the server and its threads.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// The NFS client's writes on one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NfsClient {
+    /// The mount's device, which is its BDI's name: `0:29`.
+    pub bdi: CompactString,
+    /// WRITE calls begun.
+    pub writes_sent: u64,
+    /// Those of them that became calls to a server. The others were done by
+    /// the client itself (LOCALIO); `None` where that is not seen.
+    pub writes_by_rpc: Option<u64>,
+    /// Bytes in them.
+    pub bytes_sent: u64,
+    /// WRITE calls answered without an error.
+    pub writes_acked: u64,
+    /// Bytes that the server took.
+    pub bytes_acked: u64,
+    /// WRITE calls that failed.
+    pub writes_failed: u64,
+    /// COMMIT calls begun.
+    pub commits_sent: u64,
+    /// COMMIT calls answered.
+    pub commits_done: u64,
+    /// Last WRITE begun, `CLOCK_MONOTONIC` nanoseconds, zero for never.
+    pub last_sent_ns: u64,
+    /// Last WRITE answered, `CLOCK_MONOTONIC` nanoseconds, zero for never.
+    pub last_acked_ns: u64,
+}
+
+impl NfsClient {
+    /// WRITE calls begun and neither answered nor failed.
+    #[must_use]
+    pub const fn pending_writes(&self) -> u64 {
+        let answered = self.writes_acked.saturating_add(self.writes_failed);
+        self.writes_sent.saturating_sub(answered)
+    }
+}
+
+/// The kernel's NFS server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nfsd {
+    /// Bytes written to the exported file systems; `None` where the signal is
+    /// not attached.
+    pub bytes_written: Option<u64>,
+    /// WRITE operations begun.
+    pub writes_started: u64,
+    /// WRITE operations ended.
+    pub writes_done: u64,
+    /// Last WRITE operation ended, `CLOCK_MONOTONIC` nanoseconds.
+    pub last_done_ns: u64,
+    /// Its threads.
+    pub threads: Vec<ServerThread>,
+}
+
+/// A thread of an NFS server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerThread {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// What it does.
+    pub state: ThreadState,
+    /// Since when it is in the WRITE operation that it is in,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub write_since_ns: Option<u64>,
+    /// In `blocked`: the kernel function that it sleeps in, where it could be
+    /// read.
+    pub blocked_in: Option<CompactString>,
+    /// In `blocked`: whether it waits for a lock while another thread of the
+    /// server is throttled, most likely with that lock held.
+    #[serde(default)]
+    pub behind_throttled: bool,
+}
+
+/// An NFS server in userspace, such as nfs-ganesha.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserServer {
+    /// The process's name, one of `--nfs-server.names`.
+    pub name: CompactString,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Its threads that are not idle; most of a server's hundreds are. A thread
+    /// that sleeps interruptibly counts as idle: what it waits for cannot be
+    /// told from outside.
+    pub threads: Vec<ServerThread>,
+}
+
+/// What a server thread does. Accumulate it over a window: one sample
+/// flickers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThreadState {
+    /// Waits for a request.
+    Idle,
+    /// Works.
+    Running,
+    /// Is in one of the [`Cause`](monitor_common::Cause)s.
+    Throttled,
+    /// Sleeps uninterruptibly elsewhere: a lock, or its disk.
+    Blocked,
+}
+
+impl ThreadState {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Running, Self::Throttled, Self::Blocked];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Throttled => "throttled",
+            Self::Blocked => "blocked",
+        }
+    }
+}

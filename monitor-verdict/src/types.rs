@@ -1,0 +1,269 @@
+//! The words of a verdict.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// How a livelock looks: which edge closes the cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signature {
+    /// A server thread is in `balance_dirty_pages` on its own, nearly clean
+    /// BDI while the client's pages fill the dirty limit.
+    DirtyThrottle,
+    /// A server thread reclaims memory, or sleeps in reclaim, while the
+    /// client's BDI is congested.
+    ReclaimCongestion,
+    /// A server thread, kswapd or kcompactd waits until pages of the loop's own
+    /// client are written or committed.
+    CommitWait,
+    /// nfsd gets no pages for its requests while the client's BDI is congested.
+    RequestStarvation,
+    /// A loop device (`/dev/loop0`) lies on the loop's client or under its
+    /// server, and its worker takes part in the cycle.
+    LoopDevice,
+}
+
+impl Signature {
+    /// Every one of them, in the order of preference between equals.
+    pub const ALL: [Self; 5] = [
+        Self::DirtyThrottle,
+        Self::ReclaimCongestion,
+        Self::CommitWait,
+        Self::RequestStarvation,
+        Self::LoopDevice,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DirtyThrottle => "dirty-throttle",
+            Self::ReclaimCongestion => "reclaim-congestion",
+            Self::CommitWait => "commit-wait",
+            Self::RequestStarvation => "request-starvation",
+            Self::LoopDevice => "loop-device",
+        }
+    }
+
+    /// The one with this label value.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word)
+    }
+}
+
+/// The state of a (loop, signature).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LivelockState {
+    /// Nothing of the kind.
+    #[default]
+    None,
+    /// Three of the four conditions, or all four for less than the
+    /// confirmation time.
+    Suspected,
+    /// All four for the confirmation time.
+    Livelock,
+    /// A livelock in which nothing at all moves any more.
+    Deadlock,
+    /// It was one and goes on again; becomes `none` after a while.
+    Recovered,
+}
+
+impl LivelockState {
+    /// The word in JSON and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Suspected => "suspected",
+            Self::Livelock => "livelock",
+            Self::Deadlock => "deadlock",
+            Self::Recovered => "recovered",
+        }
+    }
+
+    /// The value of `throttle_livelock_state`; recovered is none again.
+    #[must_use]
+    pub const fn metric(self) -> f64 {
+        match self {
+            Self::None | Self::Recovered => 0.0,
+            Self::Suspected => 1.0,
+            Self::Livelock => 2.0,
+            Self::Deadlock => 3.0,
+        }
+    }
+
+    /// Whether it is one now.
+    #[must_use]
+    pub const fn is_livelock(self) -> bool {
+        matches!(self, Self::Livelock | Self::Deadlock)
+    }
+}
+
+/// One of the four conditions, over the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Whether it holds; `None`: an input is missing.
+    pub holds: Option<bool>,
+    /// The number that decided, in the unit that the sentence names.
+    pub value: Option<f64>,
+    /// One sentence for people, with its numbers.
+    pub why: String,
+}
+
+/// The four conditions of design.md, "When it is a livelock".
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The client has pages to write; the value is bytes.
+    pub demand: Condition,
+    /// Nothing worth naming moves; the value is bytes a second.
+    pub no_progress: Condition,
+    /// The server's busy threads wait; the value is a share, 0 to 1.
+    pub blockage: Condition,
+    /// They wait for the client's own pages; the value is the client's share
+    /// of the dirty pages over the limit.
+    pub closing_edge: Condition,
+}
+
+impl Conditions {
+    /// All four, by the names that they have in JSON.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, &Condition); 4] {
+        [
+            ("demand", &self.demand),
+            ("no_progress", &self.no_progress),
+            ("blockage", &self.blockage),
+            ("closing_edge", &self.closing_edge),
+        ]
+    }
+
+    /// How many of them hold for certain.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.all()
+            .iter()
+            .filter(|(_, condition)| condition.holds == Some(true))
+            .count()
+    }
+}
+
+/// How far a verdict can be trusted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Confidence {
+    /// 1: every input that the conditions ask for was there. Less by a share
+    /// for each that was not, or that was replaced by a weaker one.
+    pub share: f64,
+    /// What was missing, and what stood in for it, a sentence each.
+    pub missing: Vec<String>,
+}
+
+impl Default for Confidence {
+    fn default() -> Self {
+        Self {
+            share: 1.0,
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// What was counted of one (loop, signature) since start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Which signature.
+    pub signature: Signature,
+    /// Livelocks confirmed.
+    pub detections: u64,
+    /// Seconds in livelock or deadlock.
+    pub livelock_seconds: f64,
+}
+
+/// What is to be said of one loop now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The loop's id, `<client bdi>-<server>`.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// The client's device.
+    pub client_bdi: CompactString,
+    /// Who serves: `nfsd`.
+    pub server: CompactString,
+    /// What the server writes to, where it is known.
+    pub server_bdi: Option<CompactString>,
+    /// Which edge closes the cycle; in `none`, the one that is nearest to it.
+    pub signature: Signature,
+    /// The state.
+    pub state: LivelockState,
+    /// How far all this can be trusted.
+    pub confidence: Confidence,
+    /// Since when, `CLOCK_MONOTONIC` milliseconds.
+    pub since_ms: u64,
+    /// The four numbers.
+    pub conditions: Conditions,
+    /// One sentence for people.
+    pub reason: String,
+    /// What was counted since start, by signature; signatures that were never
+    /// confirmed are left out.
+    pub tallies: Vec<Tally>,
+}
+
+impl Verdict {
+    /// The state under a signature: all but the nearest one are `none`.
+    #[must_use]
+    pub fn state_by(&self, signature: Signature) -> LivelockState {
+        if self.signature == signature {
+            self.state
+        } else {
+            LivelockState::None
+        }
+    }
+
+    /// What was counted under a signature.
+    #[must_use]
+    pub fn tally(&self, signature: Signature) -> Tally {
+        let mut tallies = self.tallies.iter();
+        let found = tallies.find(|tally| tally.signature == signature);
+        found.copied().unwrap_or(Tally {
+            signature,
+            detections: 0,
+            livelock_seconds: 0.0,
+        })
+    }
+
+    /// Livelocks confirmed since start.
+    #[must_use]
+    pub fn detections(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.detections).sum()
+    }
+
+    /// Seconds in livelock or deadlock since start.
+    #[must_use]
+    pub fn livelock_seconds(&self) -> f64 {
+        self.tallies
+            .iter()
+            .map(|tally| tally.livelock_seconds)
+            .sum()
+    }
+}
+
+/// A change of state: a line of the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// When, `CLOCK_MONOTONIC` milliseconds.
+    pub monotonic_ms: u64,
+    /// When, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The loop's id.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// Which signature.
+    pub signature: Signature,
+    /// The state before.
+    pub from: LivelockState,
+    /// The state after.
+    pub to: LivelockState,
+    /// One sentence with the numbers that decided.
+    pub reason: String,
+}

@@ -1,0 +1,313 @@
+//! The sliding window that all signatures look through: a bounded ring of
+//! reduced observations, and the questions asked of it.
+
+use std::collections::VecDeque;
+
+use monitor_common::Class;
+
+use super::reduce::{Sample, Threads};
+use super::thresholds::{Thresholds, nanos};
+use crate::observation::Observation;
+
+/// Samples kept at most, whatever the tick: at 100 ms these are 6.4 s.
+const MAX_SAMPLES: usize = 64;
+/// A tick is never exactly on time; so much late is still the same second.
+pub(super) const TICK_SLACK_NS: u64 = 200_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// The next tick, so many nanoseconds after the one before.
+    Next(u64),
+    /// The first one, or the first after a gap or a step back in time: all
+    /// before is forgotten.
+    Restarted,
+    /// Of the same moment as the one before: left out.
+    Ignored,
+}
+
+/// Bytes that moved in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes.
+    pub bytes: u64,
+    /// Nanoseconds, never zero.
+    pub ns: u64,
+}
+
+impl Moved {
+    /// Bytes a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.bytes as f64 * SECOND_NS as f64 / self.ns as f64
+    }
+}
+
+/// What `balance_dirty_pages` said over the window: means over its ticks, in
+/// pages. Each tick weighs the same: in the crawl it speaks 100 times a second
+/// and in the freeze 5 times, and the freeze is what is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PauseMeans {
+    /// Pauses.
+    pub events: u64,
+    /// Pauses together, nanoseconds.
+    pub pause_ns: u64,
+    /// Dirty and writeback pages of the node.
+    pub dirty: f64,
+    /// The hard dirty limit.
+    pub limit: f64,
+    /// This BDI's part of `dirty`.
+    pub bdi_dirty: f64,
+    /// Where the kernel would have `bdi_dirty`.
+    pub bdi_setpoint: f64,
+    /// `dirty` over `limit` in the newest tick with a pause: at the onset the
+    /// mean lags behind pages that still rise.
+    pub newest_share: f64,
+}
+
+/// What the server threads did over the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadSamples {
+    /// Samples of all threads together.
+    pub samples: u32,
+    /// Samples of busy threads.
+    pub busy: u64,
+    /// Samples of threads throttled, or blocked behind a throttled one.
+    pub stuck: u64,
+    /// Ticks with a throttled thread.
+    pub throttled_ticks: u32,
+    /// Most threads busy at once.
+    pub most_busy: u32,
+    /// Most threads throttled at once.
+    pub most_throttled: u32,
+    /// Most threads in `balance_dirty_pages` at once.
+    pub most_in_dirty: u32,
+}
+
+/// The sliding window.
+#[derive(Clone, Debug)]
+pub struct Window {
+    samples: VecDeque<Sample>,
+    span_ns: u64,
+    max_gap_ns: u64,
+}
+
+impl Window {
+    /// An empty one.
+    #[must_use]
+    pub fn new(thresholds: &Thresholds) -> Self {
+        Self {
+            samples: VecDeque::with_capacity(MAX_SAMPLES),
+            span_ns: nanos(thresholds.window),
+            max_gap_ns: nanos(thresholds.max_gap),
+        }
+    }
+
+    /// Takes the next observation in, lets the oldest fall out.
+    pub fn push(&mut self, observation: &Observation) -> Pushed {
+        let now = observation.monotonic_ns;
+        let pushed = match self.samples.back().map(|last| now.checked_sub(last.ns)) {
+            Some(Some(0)) => return Pushed::Ignored,
+            Some(Some(gap)) if gap <= self.max_gap_ns => Pushed::Next(gap),
+            _ => {
+                self.samples.clear();
+                Pushed::Restarted
+            }
+        };
+        let oldest = now.saturating_sub(self.span_ns.saturating_add(TICK_SLACK_NS));
+        let mut spare = Sample::default();
+        // The last one stays, however old: a starved daemon ticks seldom.
+        while self.samples.len() >= MAX_SAMPLES
+            || (self.samples.len() > 1 && self.samples.front().is_some_and(|s| s.ns < oldest))
+        {
+            match self.samples.pop_front() {
+                Some(sample) => spare = sample,
+                None => break,
+            }
+        }
+        self.samples
+            .push_back(Sample::reuse(&mut spare, observation));
+        pushed
+    }
+
+    /// The newest sample.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Sample> {
+        self.samples.back()
+    }
+
+    /// Time between the oldest and the newest, nanoseconds.
+    #[must_use]
+    pub fn covered_ns(&self) -> u64 {
+        match (self.samples.front(), self.samples.back()) {
+            (Some(oldest), Some(newest)) => newest.ns.saturating_sub(oldest.ns),
+            _ => 0,
+        }
+    }
+
+    /// Whether so much time is enough to speak for the window: half of it.
+    fn suffices(&self, ns: u64) -> bool {
+        ns > 0 && ns >= self.span_ns / 2
+    }
+
+    /// Ticks: each sample with the one after it.
+    fn ticks(&self) -> impl DoubleEndedIterator<Item = (&Sample, &Sample)> {
+        self.samples.iter().zip(self.samples.iter().skip(1))
+    }
+
+    /// What a counter moved over the window. `None`: it is missing now, was
+    /// there for less than half the window, or ran backwards, as it does when
+    /// a daemon or a module starts anew.
+    #[must_use]
+    pub fn moved(&self, counter: impl Fn(&Sample) -> Option<u64>) -> Option<Moved> {
+        let moved = sum(self.ticks(), &counter)?;
+        let there = self.newest().and_then(&counter).is_some();
+        (there && self.suffices(moved.ns)).then_some(moved)
+    }
+
+    /// The same over the last second, or the last tick where that is longer.
+    #[must_use]
+    pub fn moved_last_second(&self, counter: impl Fn(&Sample) -> Option<u64>) -> Option<Moved> {
+        let newest = self.newest()?.ns;
+        let oldest = newest.saturating_sub(SECOND_NS + TICK_SLACK_NS);
+        let ticks = self.ticks().rev().enumerate();
+        let recent = ticks.take_while(|(n, (from, _))| *n == 0 || from.ns >= oldest);
+        let moved = sum(recent.map(|(_, tick)| tick), &counter)?;
+        (moved.ns > 0 && self.newest().and_then(&counter).is_some()).then_some(moved)
+    }
+
+    /// What `balance_dirty_pages` said to a class on a BDI; `None`: nothing.
+    #[must_use]
+    pub fn pauses(&self, bdi: &str, class: Class) -> Option<PauseMeans> {
+        let mut means = PauseMeans::default();
+        let mut ticks = 0.0;
+        for (from, to) in self.ticks() {
+            let Some(tick) = pauses_of_tick(from, to, bdi, class) else {
+                continue;
+            };
+            ticks += 1.0;
+            means.events = means.events.saturating_add(tick.events);
+            means.pause_ns = means.pause_ns.saturating_add(tick.pause_ns);
+            means.dirty += tick.dirty;
+            means.limit += tick.limit;
+            means.bdi_dirty += tick.bdi_dirty;
+            means.bdi_setpoint += tick.bdi_setpoint;
+            means.newest_share = tick.newest_share;
+        }
+        if ticks == 0.0 {
+            return None;
+        }
+        means.dirty /= ticks;
+        means.limit /= ticks;
+        means.bdi_dirty /= ticks;
+        means.bdi_setpoint /= ticks;
+        Some(means)
+    }
+
+    /// Pauses of a class over the window on all BDIs that `wanted` names,
+    /// nanoseconds.
+    #[must_use]
+    pub fn paused_ns(&self, class: Class, wanted: impl Fn(&str) -> bool) -> u64 {
+        let mut total = 0u64;
+        for (from, to) in self.ticks() {
+            for pauses in to
+                .pauses
+                .iter()
+                .filter(|p| p.class == class && wanted(&p.bdi))
+            {
+                let tick = pauses_of_tick(from, to, &pauses.bdi, class);
+                total = total.saturating_add(tick.map_or(0, |tick| tick.pause_ns));
+            }
+        }
+        total
+    }
+
+    /// Share of the time that the disk of a BDI was busy, 0 to 1; `None`
+    /// where it is no disk or too little was seen.
+    #[must_use]
+    pub fn disk_busy(&self, bdi: &str) -> Option<f64> {
+        let busy = self.moved(|sample| sample.disk_busy_ms(bdi))?;
+        Some((busy.bytes as f64 * 1e6 / busy.ns as f64).min(1.0))
+    }
+
+    /// What the server threads did; `None` where that is not seen now, or for
+    /// less than half the window.
+    #[must_use]
+    pub fn threads(&self) -> Option<ThreadSamples> {
+        self.threads_now()?;
+        if !self.suffices(self.covered_ns()) {
+            return None;
+        }
+        let of = |sample: &Sample| sample.server.and_then(|server| server.threads);
+        let all: Vec<Threads> = self.samples.iter().filter_map(of).collect();
+        let mut sum = ThreadSamples::default();
+        for (n, threads) in all.iter().enumerate() {
+            // Who queues on a lock does so behind a thread that was throttled
+            // a moment ago or will be in the next: single samples flicker.
+            let beside = all
+                .get(n.saturating_sub(1)..(n + 2).min(all.len()))
+                .unwrap_or(&[]);
+            let behind = beside.iter().any(|t| t.throttled > 0);
+            let blocked = if behind { threads.blocked } else { 0 };
+            let stuck = threads.throttled.saturating_add(blocked);
+            sum.samples += 1;
+            sum.busy = sum.busy.saturating_add(threads.busy().into());
+            sum.stuck = sum.stuck.saturating_add(stuck.into());
+            sum.throttled_ticks += u32::from(threads.throttled > 0);
+            sum.most_busy = sum.most_busy.max(threads.busy());
+            sum.most_throttled = sum.most_throttled.max(threads.throttled);
+            sum.most_in_dirty = sum.most_in_dirty.max(threads.in_dirty);
+        }
+        Some(sum)
+    }
+
+    fn threads_now(&self) -> Option<Threads> {
+        self.newest()?.server?.threads
+    }
+}
+
+fn sum<'a>(
+    ticks: impl Iterator<Item = (&'a Sample, &'a Sample)>,
+    counter: impl Fn(&Sample) -> Option<u64>,
+) -> Option<Moved> {
+    let mut moved = Moved { bytes: 0, ns: 0 };
+    for (from, to) in ticks {
+        let (Some(before), Some(after)) = (counter(from), counter(to)) else {
+            continue;
+        };
+        moved.bytes = moved.bytes.saturating_add(after.checked_sub(before)?);
+        moved.ns = moved.ns.saturating_add(to.ns.saturating_sub(from.ns));
+    }
+    Some(moved)
+}
+
+/// Means over the pauses of one tick; `None`: no pause, or a counter ran
+/// backwards. What was not there before had none before.
+fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option<PauseMeans> {
+    let after = to.pauses(bdi, class)?;
+    let before = from.pauses(bdi, class);
+    let events = after.events.checked_sub(before.map_or(0, |p| p.events))?;
+    if events == 0 {
+        return None;
+    }
+    let mean = |after: u64, before: Option<u64>| {
+        Some(after.checked_sub(before.unwrap_or(0))? as f64 / events as f64)
+    };
+    let dirty = mean(after.dirty_pages, before.map(|p| p.dirty_pages))?;
+    let limit = mean(after.limit_pages, before.map(|p| p.limit_pages))?;
+    Some(PauseMeans {
+        events,
+        pause_ns: after
+            .pause_ns
+            .checked_sub(before.map_or(0, |p| p.pause_ns))?,
+        dirty,
+        limit,
+        newest_share: dirty / limit.max(1.0),
+        bdi_dirty: mean(after.bdi_dirty_pages, before.map(|p| p.bdi_dirty_pages))?,
+        bdi_setpoint: mean(
+            after.bdi_setpoint_pages,
+            before.map(|p| p.bdi_setpoint_pages),
+        )?,
+    })
+}
