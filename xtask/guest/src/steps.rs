@@ -205,10 +205,9 @@ impl Player {
         while start.elapsed() < most && !self.daemon_died() {
             thread::sleep(Duration::from_millis(200));
             match until {
-                Until::Over => {}
                 Until::Confirmed(seconds) if passed(&self.shared.confirmed_ms, *seconds) => return,
                 Until::Recovered(seconds) if passed(&self.shared.recovered_ms, *seconds) => return,
-                Until::Confirmed(_) | Until::Recovered(_) => {}
+                Until::Over | Until::Confirmed(_) | Until::Recovered(_) => {}
                 Until::Metric { name, labels } => {
                     if self.daemon.is_some()
                         && let Some(line) = metric(name, labels)
