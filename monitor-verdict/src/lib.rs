@@ -10,9 +10,11 @@
 //!    makes unknown what it counts.
 //! 3. [`loops`] finds the NFS mounts that this node serves to itself;
 //!    [`engine`] judges them.
-//! 4. For each loop a signature ([`dirty_throttle`]) fills in the four
-//!    conditions; the three that all signatures share are in [`conditions`].
-//!    A condition is true, false, or unknown where an input is missing.
+//! 4. For each loop ([`judged`]) there are four conditions; the three that all
+//!    signatures share are in [`conditions`], the fourth is the closing edge of
+//!    one of the [`signatures`]: of those that hold, the one that explains most
+//!    of what the server waits for. A condition is true, false, or unknown where
+//!    an input is missing; what is missing lowers the [`confidence`].
 //! 5. [`machine`] turns conditions and time into a state. Only four true ones
 //!    lead to a livelock: with an unknown one a loop is at most suspected.
 //!    In a livelock an unknown one does not end it.
@@ -21,27 +23,30 @@
 //! All numbers and their reasons are in [`thresholds`].
 
 mod conditions;
-mod dirty_throttle;
+mod confidence;
 pub mod dossier;
 mod engine;
+mod judged;
 mod loops;
 mod machine;
 pub mod observation;
 mod reduce;
 pub mod related;
 pub mod remedy;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod text;
 mod thresholds;
 pub mod timeline;
 mod types;
+mod view;
 mod window;
 
 pub use engine::{Changes, Engine};
 pub use loops::{Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof, Scope};
 pub use reduce::signal;
-pub use thresholds::{LoopThresholds, ThresholdError, Thresholds};
+pub use thresholds::{LoopThresholds, SignatureThresholds, ThresholdError, Thresholds};
 pub use types::{
     Condition, Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict,
 };

@@ -1,4 +1,4 @@
-//! The states of one (loop, signature), with hysteresis both ways:
+//! The states of one loop, with hysteresis both ways:
 //!
 //! ```text
 //! none <-> suspected -> livelock -> deadlock
@@ -16,8 +16,6 @@ use super::window::TICK_SLACK_NS;
 pub struct Tick<'a> {
     /// Now, `CLOCK_MONOTONIC` nanoseconds.
     pub now_ns: u64,
-    /// Since the tick before, nanoseconds; zero after a restart of the window.
-    pub dt_ns: u64,
     /// The four conditions over the window.
     pub conditions: &'a Conditions,
     /// Whether the last second alone was progress.
@@ -38,8 +36,8 @@ pub struct Machine {
     fewer: Option<u64>,
     gone: Option<u64>,
     still: Option<u64>,
-    detections: u64,
-    livelock_ns: u64,
+    /// Whether it was in `livelock` since it was last in `none`.
+    was_livelock: bool,
 }
 
 impl Machine {
@@ -64,16 +62,10 @@ impl Machine {
         self.since_ns
     }
 
-    /// Livelocks confirmed.
+    /// Whether it was a livelock since it was last calm.
     #[must_use]
-    pub const fn detections(&self) -> u64 {
-        self.detections
-    }
-
-    /// Time in livelock and deadlock, nanoseconds.
-    #[must_use]
-    pub const fn livelock_ns(&self) -> u64 {
-        self.livelock_ns
+    pub const fn was_livelock(&self) -> bool {
+        self.was_livelock
     }
 
     /// The window starts anew: nothing is known to have lasted. The state
@@ -86,17 +78,13 @@ impl Machine {
 
     /// One tick; the state that was left, if one was. At most one step.
     pub fn step(&mut self, tick: &Tick<'_>, thresholds: &Thresholds) -> Option<LivelockState> {
-        if self.state.is_livelock() {
-            self.livelock_ns = self.livelock_ns.saturating_add(tick.dt_ns);
-        }
         self.clocks(tick);
         let next = self.next(tick.now_ns, thresholds);
         if next == self.state {
             return None;
         }
-        if next == LivelockState::Livelock {
-            self.detections = self.detections.saturating_add(1);
-        }
+        self.was_livelock |= next == LivelockState::Livelock;
+        self.was_livelock &= next != LivelockState::None;
         self.since_ns = tick.now_ns;
         Some(std::mem::replace(&mut self.state, next))
     }
@@ -201,7 +189,6 @@ mod tests {
         for second in from..from + seconds {
             let tick = Tick {
                 now_ns: second * SECOND,
-                dt_ns: SECOND,
                 conditions: &conditions,
                 progress_now: progress,
                 nothing_moved: progress.map(|progress| !progress),
@@ -223,7 +210,6 @@ mod tests {
         let over = [Some(true), Some(false), Some(true), Some(false)];
         let entered = play(&mut machine, 51, 30, over, Some(true));
         assert_eq!(entered, [(54, Recovered), (64, LivelockState::None)]);
-        assert_eq!(machine.livelock_ns(), 48 * SECOND);
     }
 
     #[test]

@@ -1,12 +1,21 @@
-//! An observation reduced to what the signatures ask for, some hundred bytes
-//! instead of the whole node.
+//! An observation reduced to what the signatures ask for, some kilobytes
+//! instead of the whole node. All lists are sorted: the order of an observation
+//! means nothing.
+
+mod threads;
+mod waits;
 
 use std::mem;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 
-use crate::observation::{self, NfsClient, Observation, ServerThread, State, ThreadState, Waiting};
+use crate::observation::{
+    self, CongestionBy, NfsClient, Observation, SignalStatus, State, Waiting,
+};
+
+pub use threads::Threads;
+pub use waits::{Finished, Lasting};
 
 /// The signals that the verdict needs, by the names of
 /// [`observation::SignalStatus`]. Unavailable makes unknown what they bring; a
@@ -16,13 +25,24 @@ pub mod signal {
     pub const BALANCE_DIRTY_PAGES: &str = "balance_dirty_pages";
     /// WRITE calls of the NFS client.
     pub const NFS_CLIENT: &str = "nfs_client_writes";
+    /// Tasks that reclaim memory themselves.
+    pub const DIRECT_RECLAIM: &str = "direct_reclaim";
+    /// Sleeps in reclaim: a kernel has the first two, or the third.
+    pub const RECLAIM_SLEEPS: [&str; 3] =
+        ["congestion_wait", "wait_iff_congested", "reclaim_throttle"];
+    /// Waits for the NFS server's COMMIT.
+    pub const NFS_COMMIT: &str = "nfs_commit";
+    /// nfsd threads that get no pages for a request.
+    pub const SVC_ALLOC_ARG: &str = "svc_alloc_arg";
 }
 
 /// Bounds on what one observation may bring; more is left out, in the
 /// observation's order.
 const MAX_CLIENTS: usize = 256;
 const MAX_PAUSES: usize = 512;
-const MAX_DISKS: usize = 1024;
+const MAX_DEVICES: usize = 1024;
+const MAX_LOOP_DEVICES: usize = 256;
+const MAX_USER_SERVERS: usize = 64;
 
 /// One observation, reduced.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,14 +51,51 @@ pub struct Sample {
     pub ns: u64,
     /// Size of a page, `None` where it was not said.
     pub page_size: Option<u64>,
+    /// The node's dirty limit, as /proc/vmstat has it.
+    pub dirty_limit_bytes: Option<u64>,
     /// The kernel's NFS server, where it runs.
     pub server: Option<Server>,
+    /// Userspace NFS servers by the name of their process, where their threads
+    /// were looked at.
+    pub user_servers: Vec<(CompactString, Threads)>,
+    /// Threads of userspace servers by their waits alone; `None` where
+    /// throttling is not seen.
+    pub user_waits: Option<Threads>,
     /// NFS client devices.
     pub clients: Vec<Client>,
     /// What `balance_dirty_pages` said; empty and no pauses are the same.
     pub pauses: Vec<observation::DirtyPauses>,
-    /// Disks by their BDI: milliseconds busy since boot.
-    pub disks: Vec<(CompactString, u64)>,
+    /// Backing devices.
+    pub devices: Vec<Device>,
+    /// Loop devices (losetup).
+    pub loop_devices: Vec<LoopDevice>,
+    /// Finished waits.
+    pub finished: Vec<Finished>,
+    /// Waits that last.
+    pub lasting: Vec<Lasting>,
+    /// Retries of `svc_alloc_arg`, total.
+    pub alloc_retries: Option<u64>,
+    /// Keys that found a map full, total.
+    pub map_full: u64,
+    /// Which signals come in.
+    pub signals: Signals,
+}
+
+/// Which of the signals come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// [`signal::BALANCE_DIRTY_PAGES`].
+    pub dirty: Option<State>,
+    /// [`signal::NFS_CLIENT`].
+    pub client: Option<State>,
+    /// [`signal::DIRECT_RECLAIM`].
+    pub reclaim: Option<State>,
+    /// The best of [`signal::RECLAIM_SLEEPS`].
+    pub sleeps: Option<State>,
+    /// [`signal::NFS_COMMIT`].
+    pub commit: Option<State>,
+    /// [`signal::SVC_ALLOC_ARG`].
+    pub alloc: Option<State>,
 }
 
 /// The kernel's NFS server at one moment.
@@ -48,29 +105,6 @@ pub struct Server {
     pub bytes_written: Option<u64>,
     /// Its threads by state; `None` where throttling is not seen.
     pub threads: Option<Threads>,
-}
-
-/// Server threads by what they do at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Threads {
-    /// Neither throttled nor blocked nor idle.
-    pub running: u32,
-    /// In one of the causes.
-    pub throttled: u32,
-    /// In `balance_dirty_pages` among them.
-    pub in_dirty: u32,
-    /// Asleep uninterruptibly elsewhere.
-    pub blocked: u32,
-}
-
-impl Threads {
-    /// All that are not idle.
-    #[must_use]
-    pub const fn busy(&self) -> u32 {
-        self.running
-            .saturating_add(self.throttled)
-            .saturating_add(self.blocked)
-    }
 }
 
 /// An NFS client device at one moment.
@@ -88,33 +122,101 @@ pub struct Client {
     pub held_bytes: Option<u64>,
 }
 
+/// A backing device at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its BDI's name.
+    pub bdi: CompactString,
+    /// Milliseconds that the disk was busy since boot.
+    pub busy_ms: Option<u64>,
+    /// Bytes that the disk wrote since boot.
+    pub disk_written_bytes: Option<u64>,
+    /// Bytes written back since it exists: of the page cache, not past it.
+    pub written_bytes: Option<u64>,
+    /// Dirty and writeback bytes.
+    pub held_bytes: Option<u64>,
+    /// Whether it is congested, and how that is known.
+    pub congested: Option<(bool, CongestionBy)>,
+}
+
+/// A loop device (`/dev/loop0`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoopDevice {
+    /// Its BDI's name.
+    pub bdi: CompactString,
+    /// The BDI of the file system that its file lies on.
+    pub on: CompactString,
+}
+
 impl Sample {
     /// Becomes the reduction of `observation`; keeps the buffers that it has.
     pub fn refill(&mut self, observation: &Observation) {
-        let available = |name: &str| {
-            let lost =
-                |s: &observation::SignalStatus| s.signal == name && s.state == State::Unavailable;
-            !observation.signals.iter().any(lost)
-        };
-        let sees_dirty = available(signal::BALANCE_DIRTY_PAGES);
-        let sees_client = available(signal::NFS_CLIENT);
+        self.signals = Signals::of(&observation.signals);
+        let sees_dirty = Signals::has(self.signals.dirty);
         self.ns = observation.monotonic_ns;
         self.page_size = Some(observation.memory.page_size).filter(|&size| size > 0);
+        self.dirty_limit_bytes = observation.memory.dirty_limit_bytes;
+        self.alloc_retries = observation.svc_alloc_arg_retries;
+        self.map_full = observation.lost.map_full;
         self.server = observation.nfsd.as_ref().map(|nfsd| Server {
             bytes_written: nfsd.bytes_written,
-            threads: sees_dirty.then(|| threads(&nfsd.threads, &observation.waits)),
+            threads: sees_dirty.then(|| Threads::of_nfsd(&nfsd.threads, &observation.waits)),
         });
-        let clients = observation.clients.iter().take(MAX_CLIENTS);
-        self.clients.clear();
-        self.clients
-            .extend(clients.map(|c| client(c, observation, sees_client, sees_dirty)));
+        self.user_waits =
+            sees_dirty.then(|| Threads::by_waits(&observation.waits, Class::NfsServer, |_| true));
+        self.user_servers.clear();
+        if sees_dirty {
+            self.user_servers(observation);
+        }
+        self.devices(observation);
+        self.clients(observation);
         self.pauses.clear();
         self.pauses
             .extend(observation.dirty_pauses.iter().take(MAX_PAUSES).cloned());
-        let disk = |bdi: &observation::Bdi| Some((bdi.bdi.clone(), bdi.disk_busy_ms?));
-        self.disks.clear();
-        self.disks
-            .extend(observation.bdis.iter().filter_map(disk).take(MAX_DISKS));
+        self.pauses
+            .sort_unstable_by(|a, b| (&a.bdi, a.class).cmp(&(&b.bdi, b.class)));
+        waits::finished(&mut self.finished, observation);
+        waits::lasting(&mut self.lasting, observation);
+    }
+
+    fn user_servers(&mut self, observation: &Observation) {
+        for (server, threads) in threads::user_servers(observation).take(MAX_USER_SERVERS) {
+            let known = self.user_servers.iter_mut();
+            match known.into_iter().find(|(name, _)| *name == server.name) {
+                Some((_, sum)) => *sum = sum.and(threads),
+                None => self.user_servers.push((server.name.clone(), threads)),
+            }
+        }
+    }
+
+    fn devices(&mut self, observation: &Observation) {
+        self.devices.clear();
+        let devices = observation.bdis.iter().take(MAX_DEVICES);
+        self.devices.extend(devices.map(Device::of));
+        self.devices.sort_unstable_by(|a, b| a.bdi.cmp(&b.bdi));
+        self.loop_devices.clear();
+        let loops = observation.topology.loop_devices.iter();
+        self.loop_devices
+            .extend(loops.take(MAX_LOOP_DEVICES).map(|device| LoopDevice {
+                bdi: device.bdi.clone(),
+                on: device.on.clone(),
+            }));
+        self.loop_devices.sort_unstable();
+    }
+
+    /// After the devices, which they look up.
+    fn clients(&mut self, observation: &Observation) {
+        let sees_client = Signals::has(self.signals.client);
+        let sees_dirty = Signals::has(self.signals.dirty);
+        let mut clients = mem::take(&mut self.clients);
+        clients.clear();
+        let all = observation.clients.iter().take(MAX_CLIENTS);
+        clients.extend(all.map(|from| Client {
+            held_bytes: self.device(&from.bdi).and_then(|d| d.held_bytes),
+            ..client(from, &observation.waits, sees_client, sees_dirty)
+        }));
+        clients.sort_unstable_by(|a, b| a.bdi.cmp(&b.bdi));
+        self.clients = clients;
     }
 
     /// The reduction of `observation` in the buffers of an older one.
@@ -127,72 +229,101 @@ impl Sample {
     /// The NFS client device of this name.
     #[must_use]
     pub fn client(&self, bdi: &str) -> Option<&Client> {
-        self.clients.iter().find(|client| client.bdi == bdi)
+        let at = self.clients.binary_search_by(|c| c.bdi.as_str().cmp(bdi));
+        at.ok().and_then(|at| self.clients.get(at))
+    }
+
+    /// The backing device of this name.
+    #[must_use]
+    pub fn device(&self, bdi: &str) -> Option<&Device> {
+        let at = self.devices.binary_search_by(|d| d.bdi.as_str().cmp(bdi));
+        at.ok().and_then(|at| self.devices.get(at))
     }
 
     /// Milliseconds that the disk of this BDI was busy.
     #[must_use]
     pub fn disk_busy_ms(&self, bdi: &str) -> Option<u64> {
-        self.disks
-            .iter()
-            .find(|(name, _)| name == bdi)
-            .map(|&(_, ms)| ms)
+        self.device(bdi)?.busy_ms
     }
 
     /// What `balance_dirty_pages` said to this class on this BDI.
     #[must_use]
     pub fn pauses(&self, bdi: &str, class: Class) -> Option<&observation::DirtyPauses> {
-        self.pauses
-            .iter()
-            .find(|pauses| pauses.class == class && pauses.bdi == bdi)
+        let at = self
+            .pauses
+            .binary_search_by(|p| (p.bdi.as_str(), p.class).cmp(&(bdi, class)));
+        at.ok().and_then(|at| self.pauses.get(at))
+    }
+
+    /// Finished waits of this cause, class and BDI, total nanoseconds.
+    #[must_use]
+    pub fn finished_ns(&self, cause: Cause, class: Class, bdi: &str) -> Option<u64> {
+        let at = self
+            .finished
+            .binary_search_by(|f| f.key().cmp(&(cause, class, bdi)));
+        at.ok().and_then(|at| Some(self.finished.get(at)?.sum_ns))
     }
 }
 
-fn client(from: &NfsClient, all: &Observation, sees_client: bool, sees_dirty: bool) -> Client {
+impl Signals {
+    fn of(all: &[SignalStatus]) -> Self {
+        let state = |name: &str| all.iter().find(|s| s.signal == name).map(|s| s.state);
+        let better = |a: State, b: State| {
+            let rank = |state| match state {
+                State::Attached => 0,
+                State::Degraded => 1,
+                State::Unavailable => 2,
+            };
+            if rank(b) < rank(a) { b } else { a }
+        };
+        let sleeps = signal::RECLAIM_SLEEPS.iter().filter_map(|name| state(name));
+        Self {
+            dirty: state(signal::BALANCE_DIRTY_PAGES),
+            client: state(signal::NFS_CLIENT),
+            reclaim: state(signal::DIRECT_RECLAIM),
+            sleeps: sleeps.reduce(better),
+            commit: state(signal::NFS_COMMIT),
+            alloc: state(signal::SVC_ALLOC_ARG),
+        }
+    }
+
+    /// Whether a signal in this state comes in at all.
+    #[must_use]
+    pub fn has(state: Option<State>) -> bool {
+        state != Some(State::Unavailable)
+    }
+}
+
+impl Device {
+    fn of(bdi: &observation::Bdi) -> Self {
+        /// Of /sys/dev/block/*/stat, whatever the disk's own are.
+        const SECTOR: u64 = 512;
+        let held = match (bdi.dirty_bytes, bdi.writeback_bytes) {
+            (None, None) => None,
+            (dirty, writeback) => Some(dirty.unwrap_or(0).saturating_add(writeback.unwrap_or(0))),
+        };
+        Self {
+            bdi: bdi.bdi.clone(),
+            busy_ms: bdi.disk_busy_ms,
+            disk_written_bytes: bdi.disk_sectors_written.map(|n| n.saturating_mul(SECTOR)),
+            written_bytes: bdi.written_bytes,
+            held_bytes: held,
+            congested: bdi.congestion.map(|c| (c.congested, c.by)),
+        }
+    }
+}
+
+fn client(from: &NfsClient, waits: &[Waiting], sees_client: bool, sees_dirty: bool) -> Client {
     // Short and failed WRITEs take bytes from the balance; calls do not lie.
     let waits_here = |wait: &&Waiting| {
         wait.cause == Cause::BalanceDirtyPages && wait.class != Class::Nfsd && wait.bdi == from.bdi
     };
-    let bdi = all.bdis.iter().find(|bdi| bdi.bdi == from.bdi);
-    let held = bdi.and_then(|bdi| match (bdi.dirty_bytes, bdi.writeback_bytes) {
-        (None, None) => None,
-        (dirty, writeback) => Some(dirty.unwrap_or(0).saturating_add(writeback.unwrap_or(0))),
-    });
+    let writers = || u32::try_from(waits.iter().filter(waits_here).count()).unwrap_or(u32::MAX);
     Client {
         bdi: from.bdi.clone(),
         bytes_acked: sees_client.then_some(from.bytes_acked),
         pending_writes: sees_client.then(|| from.pending_writes()),
-        waiting_writers: sees_dirty.then(|| small(all.waits.iter().filter(waits_here).count())),
-        held_bytes: held,
+        waiting_writers: sees_dirty.then(writers),
+        held_bytes: None,
     }
-}
-
-/// A thread is throttled if the sampler says so or if a wait of it lasts: the
-/// two are read at slightly different moments.
-fn threads(all: &[ServerThread], waits: &[Waiting]) -> Threads {
-    let mut sum = Threads::default();
-    for thread in all {
-        let mut own = waits
-            .iter()
-            .filter(|w| w.class == Class::Nfsd && w.tid == thread.tid);
-        let wait = own.next();
-        let in_dirty = |w: &Waiting| w.cause == Cause::BalanceDirtyPages;
-        if wait.is_some() || thread.state == ThreadState::Throttled {
-            sum.throttled = sum.throttled.saturating_add(1);
-            if wait.is_some_and(in_dirty) || own.any(in_dirty) {
-                sum.in_dirty = sum.in_dirty.saturating_add(1);
-            }
-            continue;
-        }
-        match thread.state {
-            ThreadState::Blocked => sum.blocked = sum.blocked.saturating_add(1),
-            ThreadState::Running => sum.running = sum.running.saturating_add(1),
-            ThreadState::Idle | ThreadState::Throttled => {}
-        }
-    }
-    sum
-}
-
-fn small(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,14 +1,14 @@
 //! Every number that a verdict depends on, with its reason.
 
 mod loops;
+mod signatures;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::Condition;
-
 pub use loops::LoopThresholds;
+pub use signatures::SignatureThresholds;
 
 /// The numbers of all signatures. Durations are written as people write them
 /// (`5s`, `500ms`), in TOML as in flags; shares are 0 to 1.
@@ -100,6 +100,8 @@ pub struct Thresholds {
     pub hysteresis: f64,
     /// What makes an NFS mount a loop.
     pub loops: LoopThresholds,
+    /// What closes the cycle, by signature.
+    pub signatures: SignatureThresholds,
 }
 
 impl Default for Thresholds {
@@ -129,6 +131,7 @@ impl Default for Thresholds {
             own_share: 0.1,
             hysteresis: 1.5,
             loops: LoopThresholds::default(),
+            signatures: SignatureThresholds::default(),
         }
     }
 }
@@ -146,14 +149,10 @@ pub struct ThresholdError {
 }
 
 impl Thresholds {
-    /// The factor by which a threshold is looser, seen from the condition one
-    /// tick ago: what held, holds on a little longer.
-    pub(super) fn slack(&self, before: &Condition) -> f64 {
-        if before.holds == Some(true) {
-            self.hysteresis
-        } else {
-            1.0
-        }
+    /// The factor by which a threshold is looser, seen from whether the
+    /// condition held one tick ago: what held, holds on a little longer.
+    pub(super) fn slack(&self, held: bool) -> f64 {
+        if held { self.hysteresis } else { 1.0 }
     }
 
     /// Whether a verdict is possible with these.
@@ -165,6 +164,7 @@ impl Thresholds {
         self.check_durations()?;
         self.check_shares()?;
         self.loops.check()?;
+        self.signatures.check()?;
         let error = |key, value: String, rule| Err(ThresholdError { key, value, rule });
         if !(1.0..=3.0).contains(&self.hysteresis) {
             return error("hysteresis", self.hysteresis.to_string(), "from 1 to 3");
@@ -301,6 +301,18 @@ mod tests {
         assert_eq!(
             refused(|t| t.loops.refute_share = 0.6),
             "loops.refute_share"
+        );
+        assert_eq!(
+            refused(|t| t.signatures.reclaim_share = 0.0),
+            "signatures.reclaim_share"
+        );
+        assert_eq!(
+            refused(|t| t.signatures.loop_device_share = 1.5),
+            "signatures.loop_device_share"
+        );
+        assert_eq!(
+            refused(|t| t.signatures.disk_write_floor_bytes_per_second = 0),
+            "signatures.disk_write_floor_bytes_per_second"
         );
         assert_eq!(refused(|t| t.hysteresis = f64::NAN), "hysteresis");
         assert_eq!(

@@ -1,6 +1,8 @@
 //! The sliding window that all signatures look through: a bounded ring of
 //! reduced observations, and the questions asked of it.
 
+mod time;
+
 use std::collections::VecDeque;
 
 use monitor_common::Class;
@@ -75,6 +77,9 @@ pub struct ThreadSamples {
     pub busy: u64,
     /// Samples of threads throttled, or blocked behind a throttled one.
     pub stuck: u64,
+    /// Samples of busy threads that are not blocked: those that can be in a
+    /// cause.
+    pub unblocked: u64,
     /// Ticks with a throttled thread.
     pub throttled_ticks: u32,
     /// Most threads busy at once.
@@ -231,15 +236,34 @@ impl Window {
         Some((busy.bytes as f64 * 1e6 / busy.ns as f64).min(1.0))
     }
 
-    /// What the server threads did; `None` where that is not seen now, or for
-    /// less than half the window.
+    /// What was written to a BDI: of the page cache where that is known, else
+    /// whatever its disk wrote.
     #[must_use]
-    pub fn threads(&self) -> Option<ThreadSamples> {
-        self.threads_now()?;
+    pub fn written(&self, bdi: &str) -> Option<Moved> {
+        let pages = self.moved(|sample| sample.device(bdi)?.written_bytes);
+        pages.or_else(|| self.moved(|sample| sample.device(bdi)?.disk_written_bytes))
+    }
+
+    /// Share of the samples in which a BDI was congested, of those that tell.
+    /// `None`: too few do, or the newest does not.
+    #[must_use]
+    pub fn congested(&self, bdi: &str) -> Option<f64> {
+        let of = |sample: &Sample| Some(sample.device(bdi)?.congested?.0);
+        self.newest().and_then(of)?;
+        let told: Vec<bool> = self.samples.iter().filter_map(of).collect();
+        let congested = told.iter().filter(|&&congested| congested).count();
+        let enough = told.len() * 2 >= self.samples.len() && self.suffices(self.covered_ns());
+        enough.then(|| congested as f64 / told.len() as f64)
+    }
+
+    /// What threads did; `None` where that is not seen now, or for less than
+    /// half the window.
+    #[must_use]
+    pub fn threads(&self, of: impl Fn(&Sample) -> Option<Threads>) -> Option<ThreadSamples> {
+        self.newest().and_then(&of)?;
         if !self.suffices(self.covered_ns()) {
             return None;
         }
-        let of = |sample: &Sample| sample.server.and_then(|server| server.threads);
         let all: Vec<Threads> = self.samples.iter().filter_map(of).collect();
         let mut sum = ThreadSamples::default();
         for (n, threads) in all.iter().enumerate() {
@@ -249,21 +273,23 @@ impl Window {
                 .get(n.saturating_sub(1)..(n + 2).min(all.len()))
                 .unwrap_or(&[]);
             let behind = beside.iter().any(|t| t.throttled > 0);
-            let blocked = if behind { threads.blocked } else { 0 };
+            let blocked = if behind {
+                threads.blocked
+            } else {
+                threads.behind
+            };
             let stuck = threads.throttled.saturating_add(blocked);
+            let unblocked = threads.throttled.saturating_add(threads.running);
             sum.samples += 1;
             sum.busy = sum.busy.saturating_add(threads.busy().into());
             sum.stuck = sum.stuck.saturating_add(stuck.into());
+            sum.unblocked = sum.unblocked.saturating_add(unblocked.into());
             sum.throttled_ticks += u32::from(threads.throttled > 0);
             sum.most_busy = sum.most_busy.max(threads.busy());
             sum.most_throttled = sum.most_throttled.max(threads.throttled);
             sum.most_in_dirty = sum.most_in_dirty.max(threads.in_dirty);
         }
         Some(sum)
-    }
-
-    fn threads_now(&self) -> Option<Threads> {
-        self.newest()?.server?.threads
     }
 }
 

@@ -3,7 +3,7 @@
 use monitor_common::Class;
 
 use super::node::{CLIENT, DISK, Phase, Watched};
-use crate::LivelockState::{self, Livelock, Suspected};
+use crate::LivelockState::{Livelock, Suspected};
 use crate::observation::{SignalStatus, State};
 use crate::signal;
 
@@ -99,23 +99,6 @@ fn a_daemon_that_starts_in_the_middle_of_a_freeze_knows_the_loop_by_its_connecti
     assert_eq!(watched.state(), Livelock, "{:?}", watched.timeline);
     let verdict = watched.engine.verdicts().remove(0);
     assert_eq!(verdict.server_bdi.as_deref(), Some(DISK), "by its pauses");
-}
-
-#[test]
-fn the_threads_of_a_userspace_server_are_not_watched_and_it_is_never_suspected() {
-    let mut watched = Watched::new(8);
-    watched.node.now.rpc_clients.clear();
-    watched.node.look_up(&[(CLIENT, Some("ganesha.nfsd"))]);
-    watched.play(&Phase::FROZEN_6_12, 60);
-    let verdict = watched.engine.verdicts().remove(0);
-    assert_eq!(verdict.loop_id, "0:29-ganesha.nfsd");
-    assert_eq!(verdict.server, "ganesha.nfsd");
-    assert_eq!(verdict.state, LivelockState::None);
-    let holds = verdict.conditions.all().map(|(_, c)| c.holds);
-    assert_eq!(holds, [Some(true), None, None, None]);
-    watched.play(&Phase::HEALTHY, 5);
-    let verdict = watched.engine.verdicts().remove(0);
-    assert_eq!(verdict.conditions.no_progress.holds, Some(false));
 }
 
 #[test]

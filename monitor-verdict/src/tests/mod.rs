@@ -1,9 +1,21 @@
 //! The engine as a whole, played second by second.
 
+mod choice;
+mod commit;
+mod confidence;
+mod disk;
+mod garbage;
 mod inputs;
+mod loop_device;
 mod negatives;
 mod node;
 mod phase;
 mod positives;
+mod properties;
+mod reclaim;
 mod robustness;
+mod starvation;
+mod steps;
+mod userspace;
+mod watched;
 mod window;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
 pub use super::phase::Phase;
+pub use super::watched::Watched;
 use crate::observation::{
-    Backing, Bdi, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation, RpcClient,
-    ServerThread, SignalStatus, State, ThreadState, Topology, Waiting,
+    Backing, Bdi, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, Memory, NfsClient,
+    NfsMount, Nfsd, Observation, RpcClient, ServerThread, SignalStatus, State, ThreadState,
+    Topology, UserServer, Waiting,
 };
-use crate::{Engine, LivelockState, Thresholds, Transition};
 
 pub const CLIENT: &str = "0:29";
 pub const DISK: &str = "254:0";
@@ -22,6 +23,16 @@ const MB: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Node {
     pub now: Observation,
+    /// Milliseconds a second that tasks spend in waits that end.
+    pub spends: Vec<(Cause, Class, &'static str, u64)>,
+    /// Waits that last, beside those of the phase.
+    pub lasting: Vec<Waiting>,
+    /// Bytes a second that are written to BDIs.
+    pub writes: Vec<(&'static str, u64)>,
+    /// Whose pauses the phase's are, and where.
+    pub paused: (Class, &'static str),
+    /// Whether throttled threads are in `balance_dirty_pages`.
+    pub in_dirty: bool,
     elsewhere: bool,
 }
 
@@ -68,6 +79,11 @@ impl Node {
         };
         let mut node = Self {
             now,
+            spends: Vec::new(),
+            lasting: Vec::new(),
+            writes: Vec::new(),
+            paused: (Class::Nfsd, DISK),
+            in_dirty: true,
             elsewhere: false,
         };
         node.call(CLIENT, 12, 12);
@@ -128,6 +144,49 @@ impl Node {
         });
     }
 
+    /// The server is a process of this name, with so many threads.
+    pub fn userspace(threads: u32, name: &str) -> Self {
+        let mut node = Self::new(threads);
+        let threads = node.now.nfsd.take().map(|nfsd| nfsd.threads);
+        node.now.rpc_clients.clear();
+        node.now.user_servers = vec![UserServer {
+            name: name.into(),
+            tgid: 90,
+            threads: threads.unwrap_or_default(),
+        }];
+        node.paused = (Class::NfsServer, DISK);
+        node.look_up(&[(CLIENT, Some(name))]);
+        node
+    }
+
+    /// The client is congested, or not, by the kernel's own flag.
+    pub fn congest(&mut self, congested: bool) {
+        self.now.bdis[0].congestion = Some(Congestion {
+            congested,
+            by: CongestionBy::Flag,
+            since_ns: None,
+            total_ns: 0,
+            threshold_bytes: None,
+        });
+    }
+
+    /// A loop device whose file lies on a BDI; it holds so many pages.
+    pub fn losetup(&mut self, bdi: &str, on: &str, pages: u64) {
+        Arc::make_mut(&mut self.now.topology)
+            .loop_devices
+            .push(LoopDevice {
+                bdi: bdi.into(),
+                file: "/mnt/file".into(),
+                on: on.into(),
+            });
+        self.now.bdis.push(Bdi {
+            bdi: bdi.into(),
+            dirty_bytes: Some(pages * PAGE),
+            writeback_bytes: Some(0),
+            ..Bdi::default()
+        });
+    }
+
     /// A second client device, as idle as the first, and a loop as well.
     pub fn mount(&mut self, bdi: &str) {
         self.now.clients.push(NfsClient {
@@ -149,6 +208,13 @@ impl Node {
         self.writes(phase);
         self.server(phase);
         self.pauses(phase);
+        self.now.waits.extend(self.lasting.iter().cloned());
+        self.spend();
+        for &(name, bytes) in &self.writes {
+            let bdi = self.now.bdis.iter_mut().find(|bdi| bdi.bdi == name);
+            let bdi = bdi.expect("there");
+            bdi.written_bytes = Some(bdi.written_bytes.unwrap_or(0) + bytes);
+        }
         self.now.bdis[1].disk_busy_ms = self.now.bdis[1]
             .disk_busy_ms
             .map(|ms| ms + phase.disk_busy_ms);
@@ -174,13 +240,21 @@ impl Node {
         self.now.waits = (0..phase.writers)
             .map(|n| wait(500 + n, Class::User, CLIENT))
             .collect();
-        let Some(nfsd) = &mut self.now.nfsd else {
+        let (class, on) = self.paused;
+        let threads = if let Some(nfsd) = &mut self.now.nfsd {
+            nfsd.bytes_written = nfsd.bytes_written.map(|bytes| bytes + phase.served);
+            &mut nfsd.threads
+        } else if let Some(server) = self.now.user_servers.first_mut() {
+            &mut server.threads
+        } else {
             return;
         };
-        nfsd.bytes_written = nfsd.bytes_written.map(|bytes| bytes + phase.served);
-        for (n, thread) in nfsd.threads.iter_mut().enumerate() {
+        for (n, thread) in threads.iter_mut().enumerate() {
             thread.state = if n < phase.throttled {
-                self.now.waits.push(wait(100 + n, Class::Nfsd, DISK));
+                if self.in_dirty {
+                    let own = wait(100 + n, class, on);
+                    self.now.waits.push(Waiting { tgid: 90, ..own });
+                }
                 ThreadState::Throttled
             } else if n < phase.throttled + phase.blocked {
                 ThreadState::Blocked
@@ -192,15 +266,37 @@ impl Node {
         }
     }
 
+    fn spend(&mut self) {
+        for &(cause, class, bdi, ms) in &self.spends {
+            let all = &mut self.now.delays;
+            let same = |d: &Delay| (d.cause, d.class, d.bdi.as_str()) == (cause, class, bdi);
+            let at = all.iter().position(same).unwrap_or_else(|| {
+                all.push(Delay {
+                    cause,
+                    class,
+                    reason: ThrottleReason::None,
+                    bdi: bdi.into(),
+                    sum_ns: 0,
+                    buckets: [0; HIST_BUCKETS],
+                });
+                all.len() - 1
+            });
+            all[at].sum_ns += ms * 1_000_000;
+            all[at].buckets[5] += ms / 100;
+        }
+    }
+
     fn pauses(&mut self, phase: &Phase) {
         if phase.events == 0 {
             return;
         }
         let all = &mut self.now.dirty_pauses;
-        if all.is_empty() {
+        let (class, on) = self.paused;
+        let same = |p: &DirtyPauses| p.class == class && p.bdi == on;
+        let at = all.iter().position(same).unwrap_or_else(|| {
             all.push(DirtyPauses {
-                bdi: DISK.into(),
-                class: Class::Nfsd,
+                bdi: on.into(),
+                class,
                 events: 0,
                 pause_ns: 0,
                 dirty_pages: 0,
@@ -212,14 +308,23 @@ impl Node {
                 last_dirty_pages: 0,
                 last_limit_pages: 0,
             });
-        }
-        let sums = &mut all[0];
+            all.len() - 1
+        });
+        let sums = &mut all[at];
         sums.events += phase.events;
         sums.pause_ns += phase.pause_ms * 1_000_000;
         sums.dirty_pages += phase.events * phase.dirty;
         sums.limit_pages += phase.events * phase.limit;
         sums.bdi_dirty_pages += phase.events * phase.bdi_dirty;
         sums.bdi_setpoint_pages += phase.events * phase.setpoint;
+    }
+}
+
+/// A wait of any cause, as old as the node.
+pub fn lasts(tid: usize, class: Class, cause: Cause, bdi: &str) -> Waiting {
+    Waiting {
+        cause,
+        ..wait(tid, class, bdi)
     }
 }
 
@@ -234,76 +339,5 @@ pub fn wait(tid: usize, class: Class, bdi: &str) -> Waiting {
         reason: ThrottleReason::None,
         bdi: bdi.into(),
         since_ns: 1,
-    }
-}
-
-/// A node and the engine that watches it.
-pub struct Watched {
-    pub node: Node,
-    pub engine: Engine,
-    /// Everything that changed: seconds since the first tick, and to what.
-    pub timeline: Vec<(u64, LivelockState)>,
-    pub transitions: Vec<Transition>,
-    start_ns: u64,
-}
-
-impl Watched {
-    pub fn new(threads: u32) -> Self {
-        let node = Node::new(threads);
-        let start_ns = node.now.monotonic_ns;
-        let engine = Engine::new(Thresholds::default());
-        Self {
-            node,
-            engine,
-            timeline: Vec::new(),
-            transitions: Vec::new(),
-            start_ns,
-        }
-    }
-
-    /// So many seconds of a phase; the state after them.
-    pub fn play(&mut self, phase: &Phase, seconds: u64) -> LivelockState {
-        self.play_with(phase, seconds, |_, _| {})
-    }
-
-    /// The same, with a last hand on each observation.
-    pub fn play_with(
-        &mut self,
-        phase: &Phase,
-        seconds: u64,
-        mut change: impl FnMut(u64, &mut Observation),
-    ) -> LivelockState {
-        for n in 0..seconds {
-            let mut observation = self.node.second(phase);
-            change(n, &mut observation);
-            self.observe(&observation);
-        }
-        self.state()
-    }
-
-    pub fn observe(&mut self, observation: &Observation) {
-        let at = observation.monotonic_ns.saturating_sub(self.start_ns) / 1_000_000_000;
-        for transition in self.engine.observe(observation).transitions {
-            if transition.loop_id == "0:29-nfsd" {
-                self.timeline.push((at, transition.to));
-            }
-            self.transitions.push(transition);
-        }
-    }
-
-    /// The state of the first client's loop.
-    pub fn state(&self) -> LivelockState {
-        self.engine
-            .verdicts()
-            .first()
-            .map_or(LivelockState::None, |verdict| verdict.state)
-    }
-
-    /// When the state was first entered, seconds since the first tick.
-    pub fn first(&self, state: LivelockState) -> Option<u64> {
-        self.timeline
-            .iter()
-            .find(|(_, to)| *to == state)
-            .map(|&(at, _)| at)
     }
 }

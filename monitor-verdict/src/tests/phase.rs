@@ -129,4 +129,21 @@ impl Phase {
         writers: 2,
         ..Self::IDLE
     };
+    /// 5.10, nearly all of the memory is the client's: both nfsd threads in
+    /// reclaim, not one pause.
+    pub const FROZEN_RECLAIM: Self = Self {
+        throttled: 2,
+        blocked: 0,
+        events: 0,
+        pause_ms: 0,
+        held: 12_000,
+        ..Self::FROZEN_6_12
+    };
+    /// The same waits in a storm that works, at 22-30 MB/s.
+    pub const STORM: Self = Self {
+        acked: 22 * MB,
+        served: 22 * MB,
+        disk_busy_ms: 600,
+        ..Self::FROZEN_RECLAIM
+    };
 }

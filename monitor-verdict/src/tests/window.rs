@@ -4,7 +4,7 @@ use monitor_common::Class;
 
 use super::node::{CLIENT, DISK, Node, Phase};
 use crate::thresholds::Thresholds;
-use crate::window::{Pushed, Window};
+use crate::window::{Pushed, ThreadSamples, Window};
 
 fn window() -> (Node, Window) {
     (Node::new(8), Window::new(&Thresholds::default()))
@@ -20,6 +20,10 @@ fn acked(window: &Window) -> Option<f64> {
     window
         .moved(|sample| sample.client(CLIENT)?.bytes_acked)
         .map(|moved| moved.rate())
+}
+
+fn nfsd(window: &Window) -> Option<ThreadSamples> {
+    window.threads(|sample| sample.server?.threads)
 }
 
 fn near(left: f64, right: f64) -> bool {
@@ -43,10 +47,10 @@ fn a_window_of_one_second_is_no_answer_yet() {
     let (mut node, mut window) = window();
     play(&mut node, &mut window, &Phase::HEALTHY, 2);
     assert_eq!(acked(&window), None);
-    assert_eq!(window.threads(), None);
+    assert_eq!(nfsd(&window), None);
     play(&mut node, &mut window, &Phase::HEALTHY, 1);
     assert_eq!(acked(&window), Some(30e6));
-    assert!(window.threads().is_some());
+    assert!(nfsd(&window).is_some());
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn blocked_threads_are_stuck_only_beside_a_throttled_one() {
         ..Phase::IDLE
     };
     play(&mut node, &mut window, &blocked, 4);
-    let threads = window.threads().expect("seen");
+    let threads = nfsd(&window).expect("seen");
     assert_eq!((threads.busy, threads.stuck), (24, 0));
     // One sample with a throttled thread: it, the one before, the one after.
     play(
@@ -155,7 +159,7 @@ fn blocked_threads_are_stuck_only_beside_a_throttled_one() {
         1,
     );
     play(&mut node, &mut window, &blocked, 2);
-    let threads = window.threads().expect("seen");
+    let threads = nfsd(&window).expect("seen");
     assert_eq!((threads.busy, threads.stuck), (26, 20));
     assert_eq!(
         (

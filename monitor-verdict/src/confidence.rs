@@ -1,0 +1,183 @@
+//! What was missing when a verdict was made, and what that costs.
+
+use super::types::Confidence;
+
+/// An input that was missing, or that a weaker one replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gap {
+    /// Pauses and waits of `balance_dirty_pages` are not seen at all: with
+    /// them most of what the verdict rests on is gone.
+    DirtyUnseen,
+    /// The return from `balance_dirty_pages` is not seen: no number is wrong,
+    /// some are late.
+    DirtyExitUnseen,
+    /// The client's WRITEs are not seen: half of what progress is.
+    ClientUnseen,
+    /// nfsd's writes are not seen: the other half.
+    ServedUnseen,
+    /// The server is a process. The client's answers come from it, so that
+    /// little is lost.
+    ServedUnwatched,
+    /// No thread of it was looked at: how many could work is not known.
+    ThreadsUnlisted,
+    /// Two kinds of servers' waits are counted as one.
+    ServersMixed,
+    /// The workers of LOCALIO cannot be told from others.
+    WorkersUnknown,
+    /// What the client holds is taken from what those were told who write to
+    /// it, which lags.
+    PagesByPauses,
+    /// What the client holds is not known.
+    PagesUnknown,
+    /// The time that the disk is busy is not known, but what is written to it.
+    DiskByWrites,
+    /// Whether the disk works is not known: dirty pages alone tell a slow disk.
+    DiskUnknown,
+    /// Congestion is derived, once a tick, from the kernel's own rule.
+    CongestionByRule,
+    /// Congestion is not known: that the client holds pages stands in.
+    CongestionUnknown,
+    /// Reclaim is not seen at all, or without its sleeps.
+    ReclaimUnseen,
+    /// Waits for COMMIT are not seen.
+    CommitUnseen,
+    /// Retries of `svc_alloc_arg` are not seen.
+    AllocUnseen,
+    /// A map of the kernel side was full: waits are missing.
+    MapFull,
+    /// That the node serves the mount is known by its address alone.
+    AddressOnly,
+}
+
+impl Gap {
+    /// What it takes from the confidence. An input that one condition rests on
+    /// alone takes 0.3 and more, one with a good substitute 0.1 or less.
+    const fn share(self) -> f64 {
+        match self {
+            Self::DirtyUnseen => 0.5,
+            Self::ClientUnseen | Self::ServedUnseen | Self::PagesUnknown => 0.3,
+            Self::ThreadsUnlisted
+            | Self::DiskUnknown
+            | Self::CongestionUnknown
+            | Self::ReclaimUnseen
+            | Self::AddressOnly => 0.2,
+            Self::ServedUnwatched
+            | Self::ServersMixed
+            | Self::WorkersUnknown
+            | Self::PagesByPauses
+            | Self::CommitUnseen
+            | Self::AllocUnseen
+            | Self::MapFull => 0.1,
+            Self::DirtyExitUnseen | Self::DiskByWrites | Self::CongestionByRule => 0.05,
+        }
+    }
+
+    /// What is missing, and what stood in.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::DirtyUnseen => {
+                "signal balance_dirty_pages is missing: who waits in it, and for whose pages, is \
+                 not known"
+            }
+            Self::DirtyExitUnseen => {
+                "the return from balance_dirty_pages is not seen: a wait is taken to end with its \
+                 last pause"
+            }
+            Self::ClientUnseen => {
+                "signal nfs_client_writes is missing: what was acknowledged to the client is not \
+                 known"
+            }
+            Self::ServedUnseen => "signal nfsd_writes is missing: what nfsd wrote is not known",
+            Self::ServedUnwatched => {
+                "what a server in userspace writes is not seen: progress is what was acknowledged \
+                 to the client"
+            }
+            Self::ThreadsUnlisted => {
+                "the server's threads were not looked at: its waits alone tell how much of it is \
+                 blocked"
+            }
+            Self::ServersMixed => {
+                "several servers run in userspace: pauses and finished waits are those of all"
+            }
+            Self::WorkersUnknown => {
+                "the mount writes by LOCALIO and what its server writes to is not known: its \
+                 workers are not told from others"
+            }
+            Self::PagesByPauses => {
+                "debugfs is not read: the client's pages are those that balance_dirty_pages tells \
+                 its writers"
+            }
+            Self::PagesUnknown => {
+                "debugfs is not read and nobody writes to the client: the pages that it holds are \
+                 not known"
+            }
+            Self::DiskByWrites => {
+                "the server's device is no disk that tells its busy time: what is written to it \
+                 stands in"
+            }
+            Self::DiskUnknown => {
+                "whether the server's disk works is not known: its dirty pages alone tell a \
+                 livelock from a slow disk"
+            }
+            Self::CongestionByRule => {
+                "the client's congestion is derived from its pages under writeback, once a tick"
+            }
+            Self::CongestionUnknown => {
+                "whether the client is congested is not known: that it holds pages stands in"
+            }
+            Self::ReclaimUnseen => {
+                "signal direct_reclaim, or what shows the sleeps in reclaim, is missing: reclaim \
+                 is seen in part or not at all"
+            }
+            Self::CommitUnseen => {
+                "signal nfs_commit is missing: waits for the server's COMMIT are not seen"
+            }
+            Self::AllocUnseen => {
+                "signal svc_alloc_arg is missing: nfsd threads without pages for a request are not \
+                 seen"
+            }
+            Self::MapFull => "a map of the kernel side was full: some waits were not counted",
+            Self::AddressOnly => {
+                "the loop is known by its server's address alone, not by its connection or calls"
+            }
+        }
+    }
+}
+
+/// Sums up; the order and repetitions mean nothing.
+pub(super) fn confidence(mut gaps: Vec<Gap>) -> Confidence {
+    gaps.sort_unstable();
+    gaps.dedup();
+    let lost: f64 = gaps.iter().map(|gap| gap.share()).sum();
+    // Shares are hundredths; sums of them are not, in binary.
+    let share = ((1.0 - lost) * 100.0).round() / 100.0;
+    Confidence {
+        share: share.max(0.0),
+        missing: gaps.iter().map(|gap| gap.words().to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gap, confidence};
+
+    #[test]
+    fn each_gap_counts_once_and_the_sum_stops_at_zero() {
+        let all = confidence(vec![Gap::DiskUnknown, Gap::MapFull, Gap::DiskUnknown]);
+        assert!((all.share - 0.7).abs() < 1e-12, "{all:?}");
+        assert_eq!(all.missing.len(), 2);
+        assert!(all.missing[0].contains("disk"), "{all:?}");
+        let none = confidence(vec![
+            Gap::DirtyUnseen,
+            Gap::ClientUnseen,
+            Gap::ServedUnseen,
+            Gap::PagesUnknown,
+        ]);
+        assert!(none.share.abs() < f64::EPSILON, "{none:?}");
+    }
+
+    #[test]
+    fn nothing_missing_is_full_confidence() {
+        assert_eq!(confidence(Vec::new()), crate::Confidence::default());
+    }
+}

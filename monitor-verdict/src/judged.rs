@@ -1,0 +1,348 @@
+//! One loop, judged tick by tick: its conditions, which edge speaks for it, and
+//! its machine.
+
+use compact_str::CompactString;
+
+use super::conditions::{self, condition};
+use super::confidence::{Gap, confidence};
+use super::loops::{Loop, NFSD, Proof};
+use super::machine::{Machine, Tick};
+use super::reduce::Sample;
+use super::signatures::{self, Choice, Edge};
+use super::text::{rate, seconds};
+use super::thresholds::{Thresholds, nanos};
+use super::types::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict};
+use super::view::View;
+use super::window::{Moved, Window};
+use crate::observation::Observation;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// One loop.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    machine: Machine,
+    verdict: Verdict,
+    choice: Choice,
+    /// What was counted, by signature.
+    counted: [Counted; Signature::ALL.len()],
+    localio: bool,
+    proof: Proof,
+    /// Best bytes a second seen, decayed.
+    best: f64,
+    /// The last moment with progress or without demand, nanoseconds.
+    progress_ns: u64,
+    /// The last moment at which it was a loop, nanoseconds.
+    seen_ns: u64,
+    /// When the livelock that is or was last was confirmed, nanoseconds.
+    confirmed_ns: u64,
+}
+
+/// What was counted of a signature.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    detections: u64,
+    livelock_ns: u64,
+}
+
+/// What moved within the last second.
+#[derive(Clone, Copy, Debug)]
+struct LastSecond {
+    acked: Option<Moved>,
+    served: Option<Moved>,
+    /// What a server in userspace writes is not seen, and not asked for.
+    by_nfsd: bool,
+}
+
+impl Judged {
+    /// A loop that is met now.
+    #[must_use]
+    pub fn new(found: &Loop, now: u64) -> Self {
+        let verdict = Verdict {
+            loop_id: found.id.clone(),
+            client_bdi: found.client_bdi.clone(),
+            server: found.server.clone(),
+            server_bdi: found.server_bdi.clone(),
+            signature: Signature::DirtyThrottle,
+            state: LivelockState::None,
+            since_ms: now / NS_PER_MS,
+            conditions: Conditions::default(),
+            confidence: Confidence::default(),
+            reason: String::new(),
+            tallies: Vec::new(),
+        };
+        Self {
+            machine: Machine::new(now),
+            verdict,
+            choice: Choice::default(),
+            counted: Default::default(),
+            localio: found.localio,
+            proof: found.proof,
+            best: 0.0,
+            progress_ns: now,
+            seen_ns: now,
+            confirmed_ns: now,
+        }
+    }
+
+    /// What is to be said of it.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Whether it may be forgotten: it ended so long ago, and nothing is wrong.
+    #[must_use]
+    pub fn is_over(&self, now: u64, patience_ns: u64) -> bool {
+        let calm = self.machine.state() == LivelockState::None;
+        calm && now.saturating_sub(self.seen_ns) >= patience_ns
+    }
+
+    /// It is a loop now. What the server writes to may be known later, or
+    /// change.
+    pub fn follow(&mut self, found: &Loop, now: u64) {
+        self.seen_ns = now;
+        self.localio = found.localio;
+        self.proof = found.proof;
+        if found.server_bdi.is_some() {
+            self.verdict.server_bdi.clone_from(&found.server_bdi);
+        }
+    }
+
+    /// The window starts anew.
+    pub fn restart(&mut self, now: u64) {
+        self.machine.restart(now);
+        self.seen_ns = self.seen_ns.min(now);
+        self.confirmed_ns = self.confirmed_ns.min(now);
+        self.verdict.conditions = Conditions::default();
+        self.choice = Choice::default();
+    }
+
+    /// One tick; `loops` are the client devices of all loops. The state that
+    /// was left, if one was.
+    pub fn tick(
+        &mut self,
+        window: &Window,
+        thresholds: &Thresholds,
+        dt_ns: u64,
+        loops: &[CompactString],
+    ) -> Option<LivelockState> {
+        let now_ns = window.newest()?.ns;
+        let last = LastSecond::of(window, &self.verdict);
+        let stall_rate = self.stall_rate(&last, thresholds, dt_ns);
+        let progress_now = last.reaches(stall_rate);
+        // Who has nothing to write makes no progress, and is not held up.
+        let demanded = self.verdict.conditions.demand.holds == Some(true);
+        if progress_now != Some(false) || !demanded {
+            self.progress_ns = now_ns;
+        }
+        let view = View {
+            window,
+            client: &self.verdict.client_bdi,
+            server: &self.verdict.server,
+            server_bdi: self.verdict.server_bdi.as_deref(),
+            localio: self.localio,
+            proof: self.proof,
+            thresholds,
+            stall_rate,
+            stalled_ns: now_ns.saturating_sub(self.progress_ns),
+            loops,
+            before: &self.verdict.conditions,
+            held: self.choice.held(),
+        };
+        let edges = signatures::edges(&view);
+        let was = self.machine.state();
+        if !was.is_livelock() && was != LivelockState::Suspected {
+            self.choice.forget_weights();
+        }
+        self.choice.add(&edges);
+        // Once there was a livelock its name stays, until the loop is calm again.
+        let fixed = self.machine.was_livelock();
+        let fixed = fixed.then_some(self.verdict.signature);
+        let speaker = self.choice.speaker(&edges, fixed);
+        let conditions = conditions(&view, speaker);
+        let reason = reason(&view, &conditions, speaker);
+        let confidence = confidence(gaps(&view, &edges, speaker));
+        let server_bdi = speaker.and_then(|edge| edge.server_bdi.clone());
+        let tick = Tick {
+            now_ns,
+            conditions: &conditions,
+            progress_now,
+            nothing_moved: last.nothing(),
+        };
+        let left = self.machine.step(&tick, thresholds);
+        let nearest = speaker.map(|edge| edge.signature);
+        self.name(fixed, nearest);
+        self.count(was, dt_ns, now_ns);
+        self.verdict.conditions = conditions;
+        self.verdict.confidence = confidence;
+        // Where no write of the server was seen, what it waits for tells.
+        self.verdict.server_bdi = self.verdict.server_bdi.take().or(server_bdi);
+        self.say(reason, now_ns);
+        left
+    }
+
+    fn name(&mut self, fixed: Option<Signature>, nearest: Option<Signature>) {
+        let free = self.choice.heaviest().or(nearest);
+        if let Some(signature) = fixed.or(free) {
+            self.verdict.signature = signature;
+        }
+    }
+
+    fn count(&mut self, was: LivelockState, dt_ns: u64, now_ns: u64) {
+        let state = self.machine.state();
+        let confirmed = state == LivelockState::Livelock && was != state;
+        if confirmed {
+            self.confirmed_ns = now_ns;
+        }
+        let Some(counted) = self.counted.get_mut(self.verdict.signature as usize) else {
+            return;
+        };
+        counted.detections = counted.detections.saturating_add(u64::from(confirmed));
+        if was.is_livelock() {
+            counted.livelock_ns = counted.livelock_ns.saturating_add(dt_ns);
+        } else if !confirmed {
+            return;
+        }
+        let all = Signature::ALL.into_iter().zip(&self.counted);
+        self.verdict.tallies.clear();
+        self.verdict
+            .tallies
+            .extend(all.filter(|(_, counted)| counted.detections > 0).map(
+                |(signature, counted)| Tally {
+                    signature,
+                    detections: counted.detections,
+                    livelock_seconds: (counted.livelock_ns / NS_PER_MS) as f64 / 1000.0,
+                },
+            ));
+    }
+
+    /// Bytes a second under which nothing moves: a share of the best second,
+    /// with hysteresis.
+    fn stall_rate(&mut self, last: &LastSecond, thresholds: &Thresholds, dt_ns: u64) -> f64 {
+        let half_lives = dt_ns as f64 / nanos(thresholds.best_half_life).max(1) as f64;
+        self.best *= (-half_lives).exp2();
+        self.best = self.best.max(last.acked.map_or(0.0, |moved| moved.rate()));
+        let floor = thresholds.stall_floor_bytes_per_second as f64;
+        let cap = thresholds.stall_cap_bytes_per_second as f64;
+        let slack = thresholds.slack(self.verdict.conditions.no_progress.holds == Some(true));
+        (self.best * thresholds.stall_share).min(cap).max(floor) * slack
+    }
+
+    fn say(&mut self, reason: String, now_ns: u64) {
+        let verdict = &mut self.verdict;
+        verdict.state = self.machine.state();
+        verdict.since_ms = self.machine.since_ns() / NS_PER_MS;
+        verdict.reason = match verdict.state {
+            LivelockState::Recovered => {
+                let stood = self.machine.since_ns().saturating_sub(self.confirmed_ns);
+                format!("over after {} of livelock: {reason}", seconds(stood))
+            }
+            LivelockState::Deadlock => {
+                let still = now_ns.saturating_sub(self.progress_ns);
+                format!("nothing moves any more, for {}: {reason}", seconds(still))
+            }
+            _ => reason,
+        };
+    }
+
+    /// The line of the timeline of a state just entered.
+    #[must_use]
+    pub fn transition(&self, from: LivelockState, observation: &Observation) -> Transition {
+        Transition {
+            monotonic_ms: observation.monotonic_ns / NS_PER_MS,
+            unix_ms: observation.unix_ms,
+            loop_id: self.verdict.loop_id.clone(),
+            signature: self.verdict.signature,
+            from,
+            to: self.verdict.state,
+            reason: self.verdict.reason.clone(),
+        }
+    }
+}
+
+fn conditions(view: &View<'_>, speaker: Option<&Edge>) -> Conditions {
+    let edge = |edge: &Edge| {
+        let why = format!("{}: {}", edge.signature.as_str(), edge.why);
+        condition(edge.holds, edge.value, why)
+    };
+    Conditions {
+        demand: conditions::demand(view),
+        no_progress: conditions::no_progress(view),
+        blockage: conditions::blockage(view),
+        closing_edge: speaker.map(edge).unwrap_or_default(),
+    }
+}
+
+/// What the conditions lack, and the edge that holds; where none does, what any
+/// of them lacks.
+fn gaps(view: &View<'_>, edges: &[Edge], speaker: Option<&Edge>) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    view.gaps(&mut gaps);
+    match speaker.filter(|edge| edge.holds == Some(true)) {
+        Some(edge) => gaps.extend(&edge.gaps),
+        None => gaps.extend(edges.iter().flat_map(|edge| &edge.gaps)),
+    }
+    gaps
+}
+
+fn reason(view: &View<'_>, conditions: &Conditions, speaker: Option<&Edge>) -> String {
+    let Some(edge) = speaker.filter(|edge| edge.holds == Some(true)) else {
+        return missing(conditions);
+    };
+    let acked = view.acked();
+    format!(
+        "{}; {} acknowledged, no progress for {}",
+        edge.words,
+        acked.map_or_else(|| "unknown bytes".to_owned(), |acked| rate(acked.rate())),
+        seconds(view.stalled_ns),
+    )
+}
+
+/// Which conditions do not hold, in their own words.
+fn missing(conditions: &Conditions) -> String {
+    let open = conditions
+        .all()
+        .into_iter()
+        .filter(|(_, c)| c.holds != Some(true));
+    let open: Vec<String> = open.map(|(name, c)| format!("{name}: {}", c.why)).collect();
+    format!(
+        "{} of 4 conditions hold; not {}",
+        4usize.saturating_sub(open.len()),
+        open.join("; not ")
+    )
+}
+
+impl LastSecond {
+    fn of(window: &Window, verdict: &Verdict) -> Self {
+        let acked = |sample: &Sample| sample.client(&verdict.client_bdi)?.bytes_acked;
+        let served = |sample: &Sample| sample.server?.bytes_written;
+        Self {
+            acked: window.moved_last_second(acked),
+            served: window.moved_last_second(served),
+            by_nfsd: verdict.server == NFSD,
+        }
+    }
+
+    /// Whether either side moves so many bytes a second.
+    fn reaches(&self, stall_rate: f64) -> Option<bool> {
+        let reaches = |moved: Option<Moved>| moved.map(|moved| moved.rate() >= stall_rate);
+        let acked = reaches(self.acked);
+        match (acked, reaches(self.served)) {
+            _ if !self.by_nfsd => acked,
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether neither side moved a byte.
+    fn nothing(&self) -> Option<bool> {
+        let acked = self.acked?.bytes == 0;
+        if self.by_nfsd {
+            Some(acked && self.served?.bytes == 0)
+        } else {
+            Some(acked)
+        }
+    }
+}

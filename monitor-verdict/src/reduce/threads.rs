@@ -1,0 +1,117 @@
+//! Server threads by what they do at one moment.
+
+use monitor_common::{Cause, Class};
+
+use crate::observation::{Observation, ServerThread, ThreadState, UserServer, Waiting};
+
+/// Server threads by what they do at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads {
+    /// Neither throttled nor blocked nor idle.
+    pub running: u32,
+    /// In one of the causes.
+    pub throttled: u32,
+    /// In `balance_dirty_pages` among them.
+    pub in_dirty: u32,
+    /// Asleep uninterruptibly elsewhere.
+    pub blocked: u32,
+    /// Those of the blocked that wait for a lock behind a throttled one.
+    pub behind: u32,
+}
+
+impl Threads {
+    /// All that are not idle.
+    #[must_use]
+    pub const fn busy(&self) -> u32 {
+        self.running
+            .saturating_add(self.throttled)
+            .saturating_add(self.blocked)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            running: self.running.saturating_add(other.running),
+            throttled: self.throttled.saturating_add(other.throttled),
+            in_dirty: self.in_dirty.saturating_add(other.in_dirty),
+            blocked: self.blocked.saturating_add(other.blocked),
+            behind: self.behind.saturating_add(other.behind),
+        }
+    }
+
+    /// Those of the kernel's nfsd.
+    pub(super) fn of_nfsd(all: &[ServerThread], waits: &[Waiting]) -> Self {
+        let mut sum = Self::default();
+        for thread in all {
+            let of = |w: &&Waiting| w.class == Class::Nfsd && w.tid == thread.tid;
+            sum.add(thread, waits.iter().filter(of));
+        }
+        sum
+    }
+
+    /// Those of one process of a userspace server. Its list has no idle ones,
+    /// and a thread may have begun to wait since it was made.
+    pub(super) fn of_process(server: &UserServer, waits: &[Waiting]) -> Self {
+        let mut sum = Self::default();
+        for thread in &server.threads {
+            let of = |w: &&Waiting| w.class == Class::NfsServer && w.tid == thread.tid;
+            sum.add(thread, waits.iter().filter(of));
+        }
+        let unlisted = |w: &Waiting| {
+            w.tgid == server.tgid && !server.threads.iter().any(|thread| thread.tid == w.tid)
+        };
+        sum.and(Self::by_waits(waits, Class::NfsServer, unlisted))
+    }
+
+    /// By their waits alone: those in no wait are not seen.
+    pub(super) fn by_waits(
+        waits: &[Waiting],
+        class: Class,
+        wanted: impl Fn(&Waiting) -> bool,
+    ) -> Self {
+        let mut sum = Self::default();
+        let of = |(_, wait): &(usize, &Waiting)| wait.class == class && wanted(wait);
+        for (at, wait) in waits.iter().enumerate().filter(of) {
+            // Waits of different causes nest.
+            let mut seen = waits.iter().take(at);
+            let again = seen.any(|w| w.class == class && w.tid == wait.tid);
+            sum.throttled = sum.throttled.saturating_add(u32::from(!again));
+            let in_dirty = wait.cause == Cause::BalanceDirtyPages;
+            sum.in_dirty = sum.in_dirty.saturating_add(u32::from(in_dirty));
+        }
+        sum
+    }
+
+    /// A thread is throttled if the sampler says so or if a wait of it lasts:
+    /// the two are read at slightly different moments.
+    fn add<'a>(&mut self, thread: &ServerThread, mut own: impl Iterator<Item = &'a Waiting>) {
+        let wait = own.next();
+        let in_dirty = |w: &Waiting| w.cause == Cause::BalanceDirtyPages;
+        if wait.is_some() || thread.state == ThreadState::Throttled {
+            self.throttled = self.throttled.saturating_add(1);
+            if wait.is_some_and(in_dirty) || own.any(in_dirty) {
+                self.in_dirty = self.in_dirty.saturating_add(1);
+            }
+            return;
+        }
+        match thread.state {
+            ThreadState::Blocked => {
+                self.blocked = self.blocked.saturating_add(1);
+                self.behind = self
+                    .behind
+                    .saturating_add(u32::from(thread.behind_throttled));
+            }
+            ThreadState::Running => self.running = self.running.saturating_add(1),
+            ThreadState::Idle | ThreadState::Throttled => {}
+        }
+    }
+}
+
+/// The threads of each userspace server, by its process's name.
+pub(super) fn user_servers<'a>(
+    observation: &'a Observation,
+) -> impl Iterator<Item = (&'a UserServer, Threads)> {
+    let of = |server: &'a UserServer| (server, Threads::of_process(server, &observation.waits));
+    observation.user_servers.iter().map(of)
+}

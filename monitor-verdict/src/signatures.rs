@@ -1,0 +1,212 @@
+//! What closes the cycle: one file for each signature, all of the same kind.
+//!
+//! An edge is looked for in the server's own waits. It says what share of its
+//! time they explain; the edge that explains most is the loop's.
+
+mod commit_wait;
+mod dirty_throttle;
+mod loop_device;
+mod reclaim_congestion;
+mod request_starvation;
+
+use std::borrow::Cow;
+
+use compact_str::CompactString;
+
+use super::confidence::Gap;
+use super::types::Signature;
+use super::view::{Held, View};
+
+/// The closing edge of one signature at one tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edge {
+    /// Whose it is.
+    pub signature: Signature,
+    /// Whether it is closed; `None`: an input is missing.
+    pub holds: Option<bool>,
+    /// The share that it rests on, 0 to 1.
+    pub value: Option<f64>,
+    /// One sentence with the numbers that decided.
+    pub why: Cow<'static, str>,
+    /// Who waits for what, for people; empty where it is not closed.
+    pub words: String,
+    /// The server's time in this window that its waits explain, nanoseconds.
+    pub weight_ns: u64,
+    /// What the server waits on, where its waits tell.
+    pub server_bdi: Option<CompactString>,
+    /// Inputs that were missing or replaced.
+    pub gaps: Vec<Gap>,
+}
+
+impl Edge {
+    /// It is not there: the server does not wait in this way.
+    const fn open(signature: Signature, why: &'static str) -> Self {
+        Self {
+            signature,
+            holds: Some(false),
+            value: None,
+            why: Cow::Borrowed(why),
+            words: String::new(),
+            weight_ns: 0,
+            server_bdi: None,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// The same, but what would show it is missing.
+    fn unseen(signature: Signature, why: &'static str, gap: Gap) -> Self {
+        Self {
+            gaps: vec![gap],
+            ..Self::open(signature, why)
+        }
+    }
+}
+
+/// The edges of all signatures, in the order of [`Signature::ALL`].
+#[must_use]
+pub fn edges(view: &View<'_>) -> [Edge; Signature::ALL.len()] {
+    let dirty = dirty_throttle::edge(view);
+    let reclaim = reclaim_congestion::edge(view);
+    let loop_device = loop_device::edge(view, &dirty, &reclaim);
+    [
+        dirty,
+        reclaim,
+        commit_wait::edge(view),
+        request_starvation::edge(view),
+        loop_device,
+    ]
+}
+
+/// Which edge speaks for a loop: a livelock may be partly in one and partly in
+/// another, tick by tick, and is one livelock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice {
+    weights: [u64; Signature::ALL.len()],
+    held: Held,
+}
+
+impl Choice {
+    /// Whose edges held at the last tick.
+    #[must_use]
+    pub const fn held(&self) -> Held {
+        self.held
+    }
+
+    /// What was seen until now counts no more.
+    pub const fn forget_weights(&mut self) {
+        self.weights = [0; Signature::ALL.len()];
+    }
+
+    /// Counts in the edges of one tick.
+    pub fn add(&mut self, edges: &[Edge]) {
+        for edge in edges {
+            let holds = edge.holds == Some(true);
+            self.held.set(edge.signature, holds);
+            if let Some(weight) = self.weights.get_mut(edge.signature as usize)
+                && holds
+            {
+                // Not nothing, else it would be as if it never held.
+                *weight = weight.saturating_add(edge.weight_ns.max(1));
+            }
+        }
+    }
+
+    /// The signature whose edge explained most while it held; `None`: none did.
+    #[must_use]
+    pub fn heaviest(&self) -> Option<Signature> {
+        let weight = |signature: Signature| self.weights.get(signature as usize).copied();
+        let all = Signature::ALL.into_iter();
+        let all = all.filter_map(|one| Some((one, weight(one).filter(|&w| w > 0)?)));
+        // Of equals the first.
+        all.reduce(|best, one| if one.1 > best.1 { one } else { best })
+            .map(|(signature, _)| signature)
+    }
+
+    /// The edge that says how it stands now. One that holds goes before one
+    /// that is unknown, and that before one that is open; `fixed` goes before
+    /// its equals, then what explains most.
+    #[must_use]
+    pub fn speaker<'a>(&self, edges: &'a [Edge], fixed: Option<Signature>) -> Option<&'a Edge> {
+        let rank = |edge: &Edge| {
+            let holds = match edge.holds {
+                Some(true) => 2,
+                None => 1,
+                Some(false) => 0,
+            };
+            let weight = self.weights.get(edge.signature as usize).copied();
+            let fixed = fixed == Some(edge.signature);
+            (holds, fixed, weight.unwrap_or(0), edge.weight_ns)
+        };
+        edges
+            .iter()
+            .reduce(|best, one| if rank(one) > rank(best) { one } else { best })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, Edge};
+    use crate::Signature::{
+        self, CommitWait, DirtyThrottle, LoopDevice, ReclaimCongestion, RequestStarvation,
+    };
+
+    fn edge(signature: Signature, holds: Option<bool>, weight_ns: u64) -> Edge {
+        Edge {
+            holds,
+            weight_ns,
+            ..Edge::open(signature, "made up")
+        }
+    }
+
+    #[test]
+    fn what_explains_most_over_time_gives_its_name_though_another_holds_now() {
+        let mut choice = Choice::default();
+        let both = |dirty, reclaim| {
+            [
+                edge(DirtyThrottle, dirty, 5),
+                edge(ReclaimCongestion, reclaim, 3),
+            ]
+        };
+        for tick in 0..4 {
+            choice.add(&both(Some(tick % 4 == 0), Some(tick % 4 != 0)));
+        }
+        assert_eq!(choice.heaviest(), Some(ReclaimCongestion), "3 x 3 over 5");
+        let now = both(Some(true), Some(false));
+        let speaker = choice.speaker(&now, None).expect("one");
+        assert_eq!(speaker.signature, DirtyThrottle, "the other is open now");
+        choice.forget_weights();
+        assert_eq!(choice.heaviest(), None);
+    }
+
+    #[test]
+    fn a_closed_edge_speaks_before_an_unknown_one_and_that_before_an_open_one() {
+        let choice = Choice::default();
+        let all = [
+            edge(DirtyThrottle, Some(false), 900),
+            edge(ReclaimCongestion, None, 1),
+            edge(CommitWait, None, 2),
+            edge(RequestStarvation, Some(true), 0),
+        ];
+        let speaks = |edges: &[Edge], fixed| choice.speaker(edges, fixed).map(|one| one.signature);
+        assert_eq!(speaks(&all, None), Some(RequestStarvation));
+        assert_eq!(speaks(&all, Some(CommitWait)), Some(RequestStarvation));
+        assert_eq!(speaks(&all[..3], None), Some(CommitWait));
+        assert_eq!(
+            speaks(&all[..3], Some(ReclaimCongestion)),
+            Some(ReclaimCongestion)
+        );
+        assert_eq!(speaks(&all[..1], Some(LoopDevice)), Some(DirtyThrottle));
+        assert_eq!(speaks(&[], None), None);
+    }
+
+    #[test]
+    fn of_equals_the_first_signature_is_named() {
+        let mut choice = Choice::default();
+        choice.add(&[
+            edge(CommitWait, Some(true), 7),
+            edge(RequestStarvation, Some(true), 7),
+        ]);
+        assert_eq!(choice.heaviest(), Some(CommitWait));
+        assert!(choice.held().by(RequestStarvation) && !choice.held().by(DirtyThrottle));
+    }
+}

@@ -1,0 +1,190 @@
+//! Signature `dirty-throttle`: the server is in `balance_dirty_pages` on its
+//! own, nearly clean BDI, because the client's pages fill the node's dirty
+//! limit; and those only the server can clean.
+//!
+//! The event of `balance_dirty_pages` tells it from a slow disk. Frozen (6.12):
+//! `limit=19529 dirty=20031 bdi_setpoint=10437 bdi_dirty=48`. Slow but alive:
+//! `bdi_dirty` about 8000 of setpoint 9126 and the disk 92-100 % busy. That
+//! dirty is over the limit says nothing alone.
+
+use crate::confidence::Gap;
+use crate::reduce::Client;
+use crate::text::percent;
+use crate::types::Signature;
+use crate::view::{Disk, View, all_of};
+use crate::window::PauseMeans;
+
+use super::Edge;
+
+const SIGNATURE: Signature = Signature::DirtyThrottle;
+
+/// Whether the server is throttled over the client's pages.
+#[must_use]
+pub fn edge(view: &View<'_>) -> Edge {
+    let Some(throttle) = Throttle::find(view) else {
+        return unpaused(view);
+    };
+    let slack = view.edge_slack(SIGNATURE);
+    let works = throttle.disk.works.unwrap_or(false);
+    let holds = all_of(&[
+        Some(throttle.over_limit(view, slack)),
+        Some(throttle.server_clean(view, slack)),
+        Some(!works),
+        throttle.clients_hold(view, slack),
+    ]);
+    let closed = holds == Some(true);
+    Edge {
+        signature: SIGNATURE,
+        holds,
+        value: throttle.own,
+        why: throttle.why(view, closed).into(),
+        words: if closed {
+            throttle.words(view)
+        } else {
+            String::new()
+        },
+        weight_ns: view.paused_ns(),
+        server_bdi: Some(throttle.server_bdi.into()),
+        gaps: throttle.gaps,
+    }
+}
+
+/// Who holds the dirty pages while the server is paused.
+pub struct Throttle<'a> {
+    pub server_bdi: &'a str,
+    pub pauses: PauseMeans,
+    pub disk: Disk,
+    /// The client's share of the pages that are not the server BDI's, with the
+    /// loop devices on it.
+    pub own: Option<f64>,
+    /// The share of the client devices of all loops together.
+    pub clients: Option<f64>,
+    pub gaps: Vec<Gap>,
+}
+
+impl<'a> Throttle<'a> {
+    /// `None`: the server was not paused on a BDI of its own.
+    pub fn find(view: &'a View<'_>) -> Option<Self> {
+        let (server_bdi, pauses) = view.paused_most()?;
+        let newest = view.newest()?;
+        let rest = pauses.dirty - pauses.bdi_dirty;
+        let share = |pages: f64| {
+            if rest > 0.0 {
+                (pages / rest).min(1.0)
+            } else {
+                0.0
+            }
+        };
+        let mut gaps = Vec::new();
+        let mut pages_of = |client: &Client| {
+            let (pages, gap) = view.pages_of(client);
+            gaps.extend(gap);
+            pages.map(share)
+        };
+        let own = newest.client(view.client).and_then(&mut pages_of);
+        let others = newest.clients.iter();
+        let others = others.filter(|c| c.bdi != view.client && view.is_loop(&c.bdi));
+        // An unknown other is left out, which only makes the sum smaller.
+        let others: f64 = others.filter_map(pages_of).sum();
+        let clients = own.map(|own| (own + others).min(1.0));
+        let disk = Disk::of(view, server_bdi, view.edge_slack(SIGNATURE));
+        gaps.extend(disk.gap());
+        Some(Self {
+            server_bdi,
+            pauses,
+            disk,
+            own,
+            clients,
+            gaps,
+        })
+    }
+
+    /// The node is over its hard limit, or as good as.
+    pub fn over_limit(&self, view: &View<'_>, slack: f64) -> bool {
+        let share = 1.0 - (1.0 - view.thresholds.over_limit_share) * slack;
+        let mean = self.pauses.dirty / self.pauses.limit.max(1.0);
+        self.pauses.limit > 0.0 && mean.max(self.pauses.newest_share) >= share
+    }
+
+    fn server_clean(&self, view: &View<'_>, slack: f64) -> bool {
+        let setpoint = self.pauses.bdi_setpoint * view.thresholds.server_clean_share;
+        let limit = self.pauses.limit * view.thresholds.server_clean_limit_share;
+        self.pauses.bdi_dirty < setpoint.max(limit) * slack
+    }
+
+    fn clients_hold(&self, view: &View<'_>, slack: f64) -> Option<bool> {
+        let (own, clients) = (view.thresholds.own_share, view.thresholds.clients_share);
+        Some(self.own? >= own / slack && self.clients? >= clients / slack)
+    }
+
+    fn why(&self, view: &View<'_>, closed: bool) -> String {
+        format!(
+            "{}: {:.0} dirty pages of limit {:.0}, the server's {} has {:.0} of setpoint {:.0}, \
+             {}, the client's {} holds {} of the others, all loops' clients {}",
+            if closed { "closed" } else { "open" },
+            self.pauses.dirty,
+            self.pauses.limit,
+            self.server_bdi,
+            self.pauses.bdi_dirty,
+            self.pauses.bdi_setpoint,
+            self.disk.words(),
+            view.client,
+            share(self.own),
+            share(self.clients),
+        )
+    }
+
+    fn words(&self, view: &View<'_>) -> String {
+        let over = self.pauses.dirty / self.pauses.limit.max(1.0) - 1.0;
+        format!(
+            "{} wait in balance_dirty_pages on {} ({:.0} of {:.0} setpoint pages dirty, {}) while \
+             {} holds {} of the dirty pages, {} {} the limit",
+            who(view),
+            self.server_bdi,
+            self.pauses.bdi_dirty,
+            self.pauses.bdi_setpoint,
+            self.disk.words(),
+            view.client,
+            share(self.own),
+            percent(over.abs()),
+            if over < 0.0 { "under" } else { "over" },
+        )
+    }
+}
+
+/// `2 of 8 busy nfsd threads`, those of them that are throttled by dirty pages.
+pub fn who(view: &View<'_>) -> String {
+    let threads = view.threads().unwrap_or_default();
+    // A thread between two pauses is throttled by its state alone.
+    let seen = threads.most_in_dirty;
+    let waiting = if seen > 0 {
+        seen
+    } else {
+        threads.most_throttled
+    };
+    let busy = threads.most_busy;
+    format!("{waiting} of {busy} busy {} threads", view.server)
+}
+
+/// No pause was counted. Where threads are seen to wait all the same, or
+/// nothing is seen yet, that is no answer.
+fn unpaused(view: &View<'_>) -> Edge {
+    let unknown = |why| Edge {
+        holds: None,
+        ..Edge::open(SIGNATURE, why)
+    };
+    match view.threads() {
+        Some(threads) if threads.most_in_dirty > 0 => {
+            unknown("the server waits in balance_dirty_pages, but what that says is not seen")
+        }
+        Some(_) => Edge::open(SIGNATURE, "the server was not made to pause"),
+        None if view.by_nfsd() && view.newest().is_some_and(|s| s.server.is_none()) => {
+            Edge::open(SIGNATURE, "no nfsd runs")
+        }
+        None => unknown("what the server waits for is not seen"),
+    }
+}
+
+pub fn share(share: Option<f64>) -> String {
+    share.map_or_else(|| "an unknown share".to_owned(), percent)
+}

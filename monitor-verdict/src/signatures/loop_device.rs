@@ -1,0 +1,129 @@
+//! Signature `loop-device`: a loop device (`/dev/loop0`) is a part of the
+//! cycle. Its file lies on the client, so that its pages become the client's,
+//! which only the server can clean; or what the server writes to is itself such
+//! a device.
+//!
+//! The server waits as in `dirty-throttle` or `reclaim-congestion`. This says
+//! more of the same cycle, and goes before them.
+
+use monitor_common::Class;
+
+use crate::reduce::LoopDevice;
+use crate::text::percent;
+use crate::types::Signature;
+use crate::view::{View, all_of};
+
+use super::Edge;
+use super::dirty_throttle::{Throttle, share, who};
+
+const SIGNATURE: Signature = Signature::LoopDevice;
+
+/// Whether a loop device is a part of what the other edges found.
+#[must_use]
+pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
+    let Some(device) = heaviest(view) else {
+        return Edge::open(SIGNATURE, "no loop device lies on the client");
+    };
+    let slack = view.edge_slack(SIGNATURE);
+    let least = view.thresholds.signatures.loop_device_share / slack;
+    let worker = worker_ns(view, device);
+    let waits = view.share_of_thread(worker).min(1.0);
+    let held = held_share(view, &device.bdi);
+    let takes_part = if waits >= least {
+        Some(true)
+    } else {
+        held.map(|share| share >= least)
+    };
+    let under = under_server(view, slack);
+    let server = [dirty.holds, reclaim.holds];
+    let throttled = if under.is_some() || server.contains(&Some(true)) {
+        Some(true)
+    } else if server.contains(&None) {
+        None
+    } else {
+        Some(false)
+    };
+    let holds = all_of(&[takes_part, throttled]);
+    let rests_on = if dirty.holds == Some(true) || reclaim.holds != Some(true) {
+        dirty
+    } else {
+        reclaim
+    };
+    let part = format!(
+        "loop device {} lies on {} and holds {} of the pages of the two, its worker waits for {} \
+         of the time",
+        device.bdi,
+        device.on,
+        share(held),
+        percent(waits),
+    );
+    let server = under.unwrap_or_else(|| rests_on.words.clone());
+    Edge {
+        signature: SIGNATURE,
+        holds,
+        value: held,
+        words: if holds == Some(true) {
+            format!("{server}; {part}")
+        } else {
+            String::new()
+        },
+        why: part.into(),
+        weight_ns: rests_on.weight_ns.saturating_add(worker).saturating_add(1),
+        server_bdi: rests_on.server_bdi.clone(),
+        gaps: rests_on.gaps.clone(),
+    }
+}
+
+/// Of the loop devices on the client the one that holds most.
+fn heaviest<'a>(view: &'a View<'_>) -> Option<&'a LoopDevice> {
+    let newest = view.newest()?;
+    let held = |one: &LoopDevice| newest.device(&one.bdi).and_then(|d| d.held_bytes);
+    let devices = newest.resting_on(view.client);
+    devices.reduce(|most, one| if held(one) > held(most) { one } else { most })
+}
+
+/// Its share of the pages of both.
+fn held_share(view: &View<'_>, device: &str) -> Option<f64> {
+    let held = view.newest()?.device(device)?.held_bytes?;
+    let all = view.held_bytes()?;
+    (all > 0).then(|| held as f64 / all as f64)
+}
+
+/// Waits of its worker: of the kernel thread `loop0`, or of a worker of a
+/// workqueue (since 5.14), which is throttled by the client's pages like no
+/// other worker.
+fn worker_ns(view: &View<'_>, device: &LoopDevice) -> u64 {
+    let file = |bdi: &str| bdi == device.on;
+    let workers = view.window.paused_ns(Class::Kworker, file);
+    let thread = view.window.paused_ns(Class::Loop, file);
+    let reclaims = view.window.reclaim_ns(Class::Loop);
+    workers.saturating_add(thread).saturating_add(reclaims)
+}
+
+/// The server is throttled on a loop device whose pages only the client can
+/// clean: not clean, and with a request in it for as long as that is stuck.
+/// Who waits there, if so.
+fn under_server(view: &View<'_>, slack: f64) -> Option<String> {
+    let newest = view.newest()?;
+    let throttle = Throttle::find(view)?;
+    if !newest.rests_on(throttle.server_bdi, view.client) {
+        return None;
+    }
+    let (pages, _) = view.pages_of(newest.client(view.client)?);
+    let theirs = (pages? / throttle.pauses.dirty.max(1.0)).min(1.0);
+    let floor = view.thresholds.stall_floor_bytes_per_second as f64;
+    let still = throttle.disk.writes? < floor * slack;
+    let closed = throttle.over_limit(view, slack)
+        && theirs >= view.thresholds.clients_share / slack
+        && still;
+    closed.then(|| {
+        format!(
+            "{} wait in balance_dirty_pages on {}, whose file lies on {}; both hold {} of the \
+             dirty pages",
+            who(view),
+            throttle.server_bdi,
+            view.client,
+            percent(theirs),
+        )
+    })
+}

@@ -1,0 +1,78 @@
+//! Signature `reclaim-congestion`: the server reclaims memory, or sleeps in
+//! reclaim, because the pages that could be freed are the client's, under
+//! writeback or dirty; and those only the server can clean.
+//!
+//! Measured on 5.10, the node else usable: both nfsd threads in
+//! `wait_iff_congested`, 20 sleeps of 100 ms a second, nothing moves. A storm
+//! that works has the same sleeps (76-421 in 40 s) and moves 22-30 MB/s: there
+//! it is progress that tells.
+
+use crate::confidence::Gap;
+use crate::reduce::Signals;
+use crate::text::percent;
+use crate::types::Signature;
+use crate::view::{Disk, View, all_of};
+
+use super::Edge;
+
+const SIGNATURE: Signature = Signature::ReclaimCongestion;
+
+/// Whether the server is in reclaim over the client's pages.
+#[must_use]
+pub fn edge(view: &View<'_>) -> Edge {
+    let mut gaps = gaps(view);
+    let spent = view.reclaim_ns();
+    if spent == 0 {
+        let why = "no thread of the server reclaims memory";
+        return Edge {
+            gaps,
+            ..Edge::open(SIGNATURE, why)
+        };
+    }
+    let slack = view.edge_slack(SIGNATURE);
+    let share = view.share_of_unblocked(spent).min(1.0);
+    let enough = share >= view.thresholds.signatures.reclaim_share / slack;
+    let jam = view.jam(slack);
+    let disk = server_disk(view, slack);
+    gaps.extend(jam.gap);
+    gaps.extend(disk.gap());
+    let holds = all_of(&[Some(enough), jam.holds, disk.works.map(|works| !works)]);
+    let disk_words = disk.words();
+    let spends = format!(
+        "{} threads spend {} of their time in reclaim",
+        view.server,
+        percent(share)
+    );
+    Edge {
+        signature: SIGNATURE,
+        holds,
+        value: Some(share),
+        why: format!("{spends}, {}, {disk_words}", jam.words).into(),
+        words: if holds == Some(true) {
+            format!("{spends} while {} and the server's {disk_words}", jam.words)
+        } else {
+            String::new()
+        },
+        // What they wait for in there is commit-wait's.
+        weight_ns: spent.saturating_sub(view.commit_ns(view.class())),
+        server_bdi: None,
+        gaps,
+    }
+}
+
+/// The disk of what the server writes to, as far as either is known.
+pub fn server_disk(view: &View<'_>, slack: f64) -> Disk {
+    let paused = || view.paused_most().map(|(bdi, _)| bdi);
+    let bdi = view.server_bdi.or_else(paused);
+    bdi.map_or_else(Disk::default, |bdi| Disk::of(view, bdi, slack))
+}
+
+fn gaps(view: &View<'_>) -> Vec<Gap> {
+    let signals = view.newest().map(|sample| sample.signals);
+    let signals = signals.unwrap_or_default();
+    if Signals::has(signals.reclaim) && Signals::has(signals.sleeps) {
+        Vec::new()
+    } else {
+        vec![Gap::ReclaimUnseen]
+    }
+}

@@ -1,0 +1,143 @@
+//! Which signature a livelock gets that is partly in one and partly in another.
+
+use monitor_common::{Cause, Class};
+
+use super::node::{Phase, Watched};
+use super::reclaim;
+use crate::LivelockState::{Livelock, None as Nothing, Recovered};
+use crate::Signature::{DirtyThrottle, ReclaimCongestion};
+
+/// Both at once: so many milliseconds a second in each.
+fn both(pause_ms: u64, reclaim_ms: u64) -> (Watched, Phase) {
+    let mut watched = reclaim::frozen();
+    watched.node.in_dirty = true;
+    watched.node.spends = vec![(Cause::DirectReclaim, Class::Nfsd, "", reclaim_ms)];
+    let phase = Phase {
+        events: 5,
+        pause_ms,
+        blocked: 0,
+        ..Phase::FROZEN_6_12
+    };
+    (watched, phase)
+}
+
+#[test]
+fn the_wait_that_explains_most_gives_the_livelock_its_name() {
+    for (pause_ms, reclaim_ms, signature) in [
+        (1200, 700, DirtyThrottle),
+        (700, 1200, ReclaimCongestion),
+        (900, 900, DirtyThrottle),
+    ] {
+        let (mut watched, phase) = both(pause_ms, reclaim_ms);
+        assert_eq!(watched.play(&phase, 10), Livelock);
+        assert_eq!(
+            watched.verdict().signature,
+            signature,
+            "{pause_ms} and {reclaim_ms}"
+        );
+        assert_eq!(watched.timeline.len(), 2, "{:?}", watched.timeline);
+    }
+}
+
+#[test]
+fn one_that_goes_over_from_the_one_to_the_other_is_confirmed_once() {
+    let (mut watched, dirty) = both(1900, 0);
+    for second in 0..30 {
+        // Two seconds of the one, two of the other.
+        let reclaims = second % 4 >= 2;
+        watched.node.in_dirty = !reclaims;
+        watched.node.spends[0].3 = if reclaims { 1900 } else { 0 };
+        let phase = if reclaims {
+            Phase::FROZEN_RECLAIM
+        } else {
+            dirty
+        };
+        watched.play(&phase, 1);
+    }
+    let states: Vec<_> = watched.timeline.iter().map(|&(_, to)| to).collect();
+    assert_eq!(
+        states.iter().filter(|&&state| state == Livelock).count(),
+        1,
+        "{states:?}"
+    );
+    let verdict = watched.verdict();
+    assert_eq!((verdict.state, verdict.detections()), (Livelock, 1));
+    assert_eq!(verdict.tallies.len(), 1);
+}
+
+#[test]
+fn the_name_stays_until_the_loop_is_calm_though_the_waits_change() {
+    let (mut watched, dirty) = both(1900, 0);
+    watched.play(&dirty, 10);
+    assert_eq!(
+        (watched.state(), watched.verdict().signature),
+        (Livelock, DirtyThrottle)
+    );
+    watched.node.in_dirty = false;
+    watched.node.spends[0].3 = 2000;
+    watched.play(&Phase::FROZEN_RECLAIM, 20);
+    let verdict = watched.verdict();
+    assert_eq!(
+        (verdict.state, verdict.signature),
+        (Livelock, DirtyThrottle)
+    );
+    let edge = verdict.conditions.closing_edge;
+    assert!(
+        edge.why.starts_with("reclaim-congestion: "),
+        "but says how it is: {edge:?}"
+    );
+    watched.node.spends[0].3 = 0;
+    watched.play(&Phase::HEALTHY, 6);
+    assert_eq!(watched.state(), Recovered);
+    watched.node.spends[0].3 = 2000;
+    watched.play(&Phase::FROZEN_RECLAIM, 10);
+    assert_eq!(
+        watched.verdict().signature,
+        DirtyThrottle,
+        "it was never calm"
+    );
+    watched.node.spends[0].3 = 0;
+    assert_eq!(watched.play(&Phase::HEALTHY, 25), Nothing);
+    watched.node.spends[0].3 = 2000;
+    assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, ReclaimCongestion);
+    let dirty = verdict.tally(DirtyThrottle);
+    let reclaim = verdict.tally(ReclaimCongestion);
+    assert_eq!((dirty.detections, reclaim.detections), (2, 1));
+    assert!(
+        dirty.livelock_seconds > 20.0 && reclaim.livelock_seconds < 10.0,
+        "{verdict:?}"
+    );
+    assert!(
+        (verdict.livelock_seconds() - dirty.livelock_seconds - reclaim.livelock_seconds).abs()
+            < 1e-9
+    );
+}
+
+#[test]
+fn what_was_before_the_suspicion_does_not_count() {
+    let mut watched = reclaim::frozen();
+    // A storm that works, for minutes; then a freeze by dirty pages.
+    watched.play(&Phase::STORM, 120);
+    watched.node.spends.clear();
+    watched.node.in_dirty = true;
+    let dirty = Phase {
+        blocked: 0,
+        ..Phase::FROZEN_6_12
+    };
+    assert_eq!(watched.play(&dirty, 12), Livelock);
+    assert_eq!(watched.verdict().signature, DirtyThrottle);
+}
+
+#[test]
+fn a_transition_carries_the_name_of_the_verdict() {
+    let mut watched = reclaim::frozen();
+    watched.play(&Phase::FROZEN_RECLAIM, 10);
+    let names: Vec<_> = watched
+        .transitions
+        .iter()
+        .map(|one| one.signature)
+        .collect();
+    assert_eq!(names, [ReclaimCongestion, ReclaimCongestion]);
+}

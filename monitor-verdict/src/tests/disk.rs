@@ -1,0 +1,102 @@
+//! Whether the server's disk works, where others use it too and where it is no
+//! disk.
+
+use super::node::{DISK, Phase, Watched};
+use crate::LivelockState::{Livelock, None as Nothing};
+
+#[test]
+fn a_disk_that_is_busy_with_reads_does_not_hide_a_livelock() {
+    let mut watched = Watched::new(8);
+    watched.node.writes = vec![(DISK, 0)];
+    let read = Phase {
+        disk_busy_ms: 980,
+        ..Phase::FROZEN_6_12
+    };
+    assert_eq!(watched.play(&read, 10), Livelock, "{:?}", watched.verdict());
+    let reason = watched.verdict().reason;
+    assert!(
+        reason.contains("disk 98 % busy for others, 0 B/s written to it"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_busy_disk_that_writes_however_slowly_refutes_one() {
+    for rate in [70_000, 500_000, 5_000_000] {
+        let mut watched = Watched::new(8);
+        watched.node.writes = vec![(DISK, rate)];
+        let slow = Phase {
+            disk_busy_ms: 980,
+            ..Phase::FROZEN_6_12
+        };
+        watched.play(&slow, 60);
+        assert_eq!(
+            watched.first(Livelock),
+            None,
+            "{rate} B/s: {:?}",
+            watched.timeline
+        );
+    }
+}
+
+#[test]
+fn writes_past_the_page_cache_are_not_the_servers() {
+    let mut watched = Watched::new(8);
+    watched.node.writes = vec![(DISK, 0)];
+    let busy = Phase {
+        disk_busy_ms: 980,
+        ..Phase::FROZEN_6_12
+    };
+    watched.play_with(&busy, 10, |n, o| {
+        o.bdis[1].disk_sectors_written = Some(n * 100_000);
+    });
+    assert_eq!(watched.state(), Livelock);
+}
+
+#[test]
+fn without_debugfs_what_the_disk_writes_decides() {
+    for (sectors, livelock) in [(0, true), (10_000, false)] {
+        let mut watched = Watched::new(8);
+        let busy = Phase {
+            disk_busy_ms: 980,
+            ..Phase::FROZEN_6_12
+        };
+        watched.play_with(&busy, 12, |n, o| {
+            o.bdis[1].disk_sectors_written = Some(n * sectors);
+        });
+        assert_eq!(watched.state() == Livelock, livelock, "{sectors} a second");
+    }
+}
+
+#[test]
+fn the_slow_disk_writes_without_a_break_and_has_no_verdict() {
+    let mut watched = Watched::new(8);
+    watched.node.writes = vec![(DISK, 5_000_000)];
+    watched.play(&Phase::HEALTHY, 5);
+    for stall in [4, 9, 6, 9, 5, 9] {
+        watched.play(&Phase::SLOW_DISK, stall);
+        watched.play(&Phase::SLOW_DISK_MOVES, 1);
+    }
+    assert_eq!(watched.timeline, []);
+}
+
+#[test]
+fn of_a_bdi_without_a_disk_what_is_written_back_tells_whether_it_works() {
+    for (rate, state) in [(0, Livelock), (300_000, Livelock), (1_000_000, Nothing)] {
+        let mut watched = Watched::new(8);
+        watched.node.now.bdis[1].disk_busy_ms = None;
+        watched.node.writes = vec![(DISK, rate)];
+        assert_eq!(watched.play(&Phase::FROZEN_6_12, 11), state, "{rate} B/s");
+        let confidence = watched.verdict().confidence;
+        assert!((confidence.share - 0.95).abs() < 1e-9, "{confidence:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_tells_nothing_lowers_the_confidence() {
+    let mut watched = Watched::new(8);
+    watched.node.now.bdis[1].disk_busy_ms = None;
+    assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);
+    let confidence = watched.verdict().confidence;
+    assert!((confidence.share - 0.8).abs() < 1e-9, "{confidence:?}");
+}

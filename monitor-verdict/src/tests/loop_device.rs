@@ -1,0 +1,207 @@
+//! Signature `loop-device`: ext4 on /dev/loop0 whose file lies on the mount.
+
+use monitor_common::{Cause, Class};
+
+use super::node::{CLIENT, DISK, Node, Phase, Watched, wait};
+use super::reclaim;
+use crate::LivelockState::{Livelock, None as Nothing};
+use crate::Signature::{DirtyThrottle, LoopDevice};
+
+const LOOP: &str = "7:0";
+
+/// As `dirty-throttle`, but most of the pages are the loop device's.
+const FROZEN: Phase = Phase {
+    held: 5000,
+    ..Phase::FROZEN_6_12
+};
+
+fn with_loop_device(pages: u64) -> Watched {
+    let mut node = Node::new(8);
+    node.losetup(LOOP, CLIENT, pages);
+    Watched::of(node)
+}
+
+#[test]
+fn a_freeze_whose_pages_are_a_loop_devices_on_the_mount_is_a_livelock() {
+    let mut watched = with_loop_device(14_900);
+    watched.play(&Phase::HEALTHY, 5);
+    assert_eq!(watched.play(&FROZEN, 10), Livelock);
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, LoopDevice);
+    assert_eq!(verdict.server_bdi.as_deref(), Some(DISK));
+    assert!(
+        verdict.reason.starts_with(
+            "2 of 8 busy nfsd threads wait in balance_dirty_pages on 254:0 (48 of 10437 setpoint \
+             pages dirty, disk 0 % busy) while 0:29 holds 100 % of the dirty pages, 3 % over the \
+             limit; loop device 7:0 lies on 0:29 and holds 75 % of the pages of the two, its \
+             worker waits for 0 % of the time; "
+        ),
+        "{}",
+        verdict.reason
+    );
+}
+
+#[test]
+fn over_127_0_0_1_the_same_goes_on_and_has_no_verdict() {
+    let mut watched = with_loop_device(9000);
+    for rate in [28_000_000, 44_000_000] {
+        let phase = Phase {
+            acked: rate,
+            served: rate,
+            held: 5000,
+            ..Phase::HEALTHY
+        };
+        watched.play(&phase, 90);
+    }
+    assert_eq!(watched.timeline, []);
+}
+
+#[test]
+fn a_loop_device_elsewhere_or_nearly_clean_leaves_it_dirty_throttle() {
+    for (on, pages) in [(DISK, 14_900), (CLIENT, 300)] {
+        let mut node = Node::new(8);
+        node.losetup(LOOP, on, pages);
+        let mut watched = Watched::of(node);
+        assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);
+        assert_eq!(
+            watched.verdict().signature,
+            DirtyThrottle,
+            "{pages} on {on}"
+        );
+    }
+}
+
+#[test]
+fn a_nearly_clean_one_whose_worker_waits_takes_part() {
+    for class in [Class::Loop, Class::Kworker] {
+        let mut watched = with_loop_device(300);
+        watched.play_with(&Phase::FROZEN_6_12, 10, |n, o| {
+            let mut pauses = o.dirty_pauses[0].clone();
+            (pauses.class, pauses.bdi) = (class, CLIENT.into());
+            pauses.events = 5 * (n + 1);
+            pauses.pause_ns = 900_000_000 * (n + 1);
+            o.dirty_pauses.push(pauses);
+        });
+        assert_eq!(watched.state(), Livelock);
+        let verdict = watched.verdict();
+        assert_eq!(
+            verdict.signature, LoopDevice,
+            "{class:?}: {}",
+            verdict.reason
+        );
+        assert!(
+            verdict.reason.contains("worker waits for 90 %"),
+            "{}",
+            verdict.reason
+        );
+    }
+}
+
+#[test]
+fn without_the_pages_of_the_loop_device_the_edge_would_be_open() {
+    let mut watched = with_loop_device(14_900);
+    watched.node.now.topology = Node::new(8).now.topology;
+    watched.play(&FROZEN, 60);
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}
+
+#[test]
+fn a_loop_device_on_a_loop_device_is_followed() {
+    let mut watched = with_loop_device(100);
+    watched.node.losetup("7:1", LOOP, 14_800);
+    assert_eq!(watched.play(&FROZEN, 10), Livelock);
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, LoopDevice);
+    assert!(
+        verdict.reason.contains("loop device 7:1 lies on 7:0"),
+        "{}",
+        verdict.reason
+    );
+}
+
+#[test]
+fn loop_devices_that_lie_on_each_other_are_no_endless_chain() {
+    let mut watched = with_loop_device(10);
+    watched.node.losetup("7:1", "7:2", 7000);
+    watched.node.losetup("7:2", "7:1", 7000);
+    watched.play(&FROZEN, 20);
+    assert_eq!(watched.first(Livelock), None);
+}
+
+#[test]
+fn the_pages_of_the_loop_device_are_demand() {
+    let mut watched = with_loop_device(14_900);
+    watched.play(&Phase::IDLE, 5);
+    let demand = watched.verdict().conditions.demand;
+    assert_eq!(
+        (demand.holds, demand.value),
+        (Some(true), Some(14_900.0 * 4096.0))
+    );
+}
+
+/// nfsd exports what is on /dev/loop0, whose file lies on a mount of that very
+/// server. The device is busy as long as a request is stuck in it.
+fn exported() -> Watched {
+    let mut watched = with_loop_device(11_000);
+    watched.node.paused = (Class::Nfsd, LOOP);
+    watched.node.writes = vec![(LOOP, 0)];
+    watched
+}
+
+const EXPORTED: Phase = Phase {
+    held: 8000,
+    bdi_dirty: 11_000,
+    setpoint: 10_000,
+    ..Phase::FROZEN_6_12
+};
+
+#[test]
+fn a_server_on_a_loop_device_on_its_own_client_is_a_livelock() {
+    let mut watched = exported();
+    watched.play_with(&EXPORTED, 12, |n, o| {
+        o.bdis[2].disk_busy_ms = Some(1000 * n);
+    });
+    assert_eq!(watched.state(), Livelock, "{:?}", watched.verdict());
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, LoopDevice);
+    let words = "2 of 8 busy nfsd threads wait in balance_dirty_pages on 7:0, whose file lies on \
+                 0:29; both hold 95 % of the dirty pages; ";
+    assert!(verdict.reason.starts_with(words), "{}", verdict.reason);
+}
+
+#[test]
+fn such_a_server_whose_device_is_written_to_or_below_the_limit_is_not() {
+    let below = Phase {
+        dirty: 17_000,
+        ..EXPORTED
+    };
+    for (phase, bytes) in [(EXPORTED, 5_000_000), (below, 0)] {
+        let mut watched = exported();
+        watched.node.writes = vec![(LOOP, bytes)];
+        watched.play(&phase, 60);
+        assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+    }
+}
+
+#[test]
+fn reclaim_over_the_pages_of_a_loop_device_is_named_after_it() {
+    let mut watched = reclaim::frozen();
+    watched.node.losetup(LOOP, CLIENT, 9000);
+    assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, LoopDevice);
+    assert!(
+        verdict.reason.starts_with("nfsd threads spend 100 %"),
+        "{}",
+        verdict.reason
+    );
+}
+
+#[test]
+fn a_worker_that_waits_for_pages_of_an_idle_server_is_no_livelock() {
+    let mut watched = with_loop_device(14_900);
+    watched.node.lasting = vec![wait(70, Class::Loop, CLIENT)];
+    assert_eq!(watched.node.lasting[0].cause, Cause::BalanceDirtyPages);
+    assert_eq!(watched.play(&Phase::SERVER_GONE, 60), Nothing);
+    assert_eq!(watched.timeline, []);
+}

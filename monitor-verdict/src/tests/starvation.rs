@@ -1,0 +1,103 @@
+//! Signature `request-starvation`.
+
+use monitor_common::{Cause, Class};
+
+use super::node::{Phase, Watched, lasts};
+use crate::LivelockState::Livelock;
+use crate::Signature::RequestStarvation;
+
+/// Threads that wait for pages are in no request.
+const STARVED: Phase = Phase {
+    throttled: 2,
+    ..Phase::FROZEN_RECLAIM
+};
+
+fn calm() -> Watched {
+    let mut watched = Watched::new(2);
+    watched.node.in_dirty = false;
+    watched.node.congest(true);
+    watched.node.now.svc_alloc_arg_retries = Some(0);
+    watched.play(&Phase::HEALTHY, 5);
+    watched
+}
+
+#[test]
+fn nfsd_without_pages_over_a_congested_client_is_a_livelock() {
+    let mut watched = calm();
+    for tid in [100, 101] {
+        let mut wait = lasts(tid, Class::Nfsd, Cause::SvcAllocArg, "");
+        wait.since_ns = watched.node.now.monotonic_ns;
+        watched.node.lasting.push(wait);
+    }
+    assert_eq!(watched.play(&STARVED, 10), Livelock);
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, RequestStarvation);
+    assert!(
+        verdict.reason.starts_with(
+            "nfsd is without pages for a request for 100 % of the time while 0:29 is congested in \
+             100 % of the samples and the server's disk 0 % busy; "
+        ),
+        "{}",
+        verdict.reason
+    );
+}
+
+#[test]
+fn retries_alone_tell_it_each_for_half_a_second() {
+    for (retries, livelock) in [(1, true), (0, false)] {
+        let mut watched = calm();
+        let retried = |n: u64, o: &mut crate::observation::Observation| {
+            o.svc_alloc_arg_retries = Some(retries * (n + 1));
+        };
+        watched.play_with(&STARVED, 12, retried);
+        assert_eq!(watched.state() == Livelock, livelock, "{retries} a second");
+    }
+}
+
+#[test]
+fn one_retry_now_and_then_is_no_closed_edge() {
+    let mut watched = calm();
+    let retried = |n: u64, o: &mut crate::observation::Observation| {
+        o.svc_alloc_arg_retries = Some(n / 3);
+    };
+    watched.play_with(&STARVED, 60, retried);
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}
+
+#[test]
+fn the_time_of_a_row_is_not_counted_twice() {
+    let mut watched = calm();
+    // Counted retry by retry, and lasting as a whole; the client is calm, so
+    // that the number is looked at.
+    watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 200)];
+    let wait = lasts(100, Class::Nfsd, Cause::SvcAllocArg, "");
+    watched.play_with(&STARVED, 20, |_, o| {
+        let mut wait = wait.clone();
+        wait.since_ns = o.monotonic_ns - 200_000_000;
+        o.waits.push(wait);
+    });
+    assert_eq!(watched.verdict().conditions.closing_edge.value, Some(0.2));
+    assert_eq!(watched.first(Livelock), None);
+}
+
+#[test]
+fn starvation_beside_a_client_that_is_free_is_another_kind_of_trouble() {
+    let mut watched = calm();
+    watched.node.congest(false);
+    watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 2000)];
+    watched.node.now.memory.dirty_limit_bytes = Some(1 << 40);
+    watched.play(&STARVED, 60);
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}
+
+#[test]
+fn starvation_beside_a_disk_that_works_is_no_closed_edge() {
+    let mut watched = calm();
+    watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 2000)];
+    let slow = Phase {
+        disk_busy_ms: 950,
+        ..STARVED
+    };
+    watched.play(&slow, 60);
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}

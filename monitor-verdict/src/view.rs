@@ -1,0 +1,298 @@
+//! One loop at one tick: what the conditions and the signatures look at, and
+//! the facts that several of them ask for.
+
+mod disk;
+mod pages;
+
+use compact_str::CompactString;
+use monitor_common::{Cause, Class};
+
+use super::confidence::Gap;
+use super::loops::{NFSD, Proof};
+use super::reduce::{Sample, Threads};
+use super::thresholds::Thresholds;
+use super::types::{Condition, Conditions, Signature};
+use super::window::{Moved, PauseMeans, ThreadSamples, Window};
+use crate::observation::State;
+
+pub use disk::Disk;
+
+/// What one loop looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The node over the window.
+    pub window: &'a Window,
+    /// The client's device.
+    pub client: &'a str,
+    /// Who serves.
+    pub server: &'a str,
+    /// What the server writes to, where it is known.
+    pub server_bdi: Option<&'a str>,
+    /// Whether workers of the client write in the server's place.
+    pub localio: bool,
+    /// How the loop is known.
+    pub proof: Proof,
+    /// The numbers to compare with.
+    pub thresholds: &'a Thresholds,
+    /// Bytes a second under which nothing moves, hysteresis included.
+    pub stall_rate: f64,
+    /// Since the last second with progress, nanoseconds.
+    pub stalled_ns: u64,
+    /// The client devices of all loops.
+    pub loops: &'a [CompactString],
+    /// The conditions one tick ago: what held, holds on a little longer.
+    pub before: &'a Conditions,
+    /// Whose edge held one tick ago.
+    pub held: Held,
+}
+
+/// Whose closing edge holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held([bool; Signature::ALL.len()]);
+
+impl Held {
+    /// Whether the edge of this signature does.
+    #[must_use]
+    pub fn by(self, signature: Signature) -> bool {
+        self.0.get(signature as usize).copied().unwrap_or(false)
+    }
+
+    /// From now on it does, or does not.
+    pub fn set(&mut self, signature: Signature, holds: bool) {
+        if let Some(slot) = self.0.get_mut(signature as usize) {
+            *slot = holds;
+        }
+    }
+}
+
+impl View<'_> {
+    /// The factor by which a condition's threshold is looser now.
+    #[must_use]
+    pub fn slack(&self, before: &Condition) -> f64 {
+        self.thresholds.slack(before.holds == Some(true))
+    }
+
+    /// The same of a signature's edge.
+    #[must_use]
+    pub fn edge_slack(&self, signature: Signature) -> f64 {
+        self.thresholds.slack(self.held.by(signature))
+    }
+
+    /// The newest sample.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Sample> {
+        self.window.newest()
+    }
+
+    /// Whether a device is the client of a loop.
+    #[must_use]
+    pub fn is_loop(&self, bdi: &str) -> bool {
+        self.loops.iter().any(|name| name == bdi)
+    }
+
+    /// Whether the server is the kernel's.
+    #[must_use]
+    pub fn by_nfsd(&self) -> bool {
+        self.server == NFSD
+    }
+
+    /// The class of the server's threads.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        if self.by_nfsd() {
+            Class::Nfsd
+        } else {
+            Class::NfsServer
+        }
+    }
+
+    /// Whether who waits on this BDI works for the server: one of its threads,
+    /// or with LOCALIO a worker that writes to what the server exports.
+    #[must_use]
+    pub fn serves(&self, class: Class, bdi: &str) -> bool {
+        let worker = self.localio && class == Class::Kworker && self.server_bdi == Some(bdi);
+        worker || class == self.class()
+    }
+
+    /// Bytes acknowledged to the client over the window.
+    #[must_use]
+    pub fn acked(&self) -> Option<Moved> {
+        self.window
+            .moved(|sample| sample.client(self.client)?.bytes_acked)
+    }
+
+    /// Bytes that the server wrote over the window; not known of any but nfsd.
+    #[must_use]
+    pub fn served(&self) -> Option<Moved> {
+        let nfsd = self.by_nfsd();
+        self.window
+            .moved(|sample| sample.server.filter(|_| nfsd)?.bytes_written)
+    }
+
+    /// What those who serve did over the window.
+    #[must_use]
+    pub fn threads(&self) -> Option<ThreadSamples> {
+        self.window.threads(|sample| self.threads_of(sample))
+    }
+
+    /// What those who serve do at one moment.
+    fn threads_of(&self, sample: &Sample) -> Option<Threads> {
+        let own = if self.by_nfsd() {
+            sample.server?.threads
+        } else {
+            // Where throttling is not seen, neither are its threads.
+            let listed = sample.user_servers.iter();
+            let listed = listed.into_iter().find(|(name, _)| name == self.server);
+            listed.map(|&(_, threads)| threads).or(sample.user_waits)
+        }?;
+        if !self.localio {
+            return Some(own);
+        }
+        let mut workers = Threads::default();
+        for wait in &sample.lasting {
+            let throttled = wait.cause == Cause::BalanceDirtyPages;
+            if throttled && wait.class != self.class() && self.serves(wait.class, &wait.bdi) {
+                workers.throttled = workers.throttled.saturating_add(1);
+                workers.in_dirty = workers.in_dirty.saturating_add(1);
+            }
+        }
+        Some(own.and(workers))
+    }
+
+    /// The BDI, not an NFS client's, on which those who serve were paused most.
+    #[must_use]
+    pub fn paused_most(&self) -> Option<(&str, PauseMeans)> {
+        let newest = self.newest()?;
+        let mut most: Option<(&str, PauseMeans)> = None;
+        for pauses in &newest.pauses {
+            let own = self.serves(pauses.class, &pauses.bdi);
+            if !own || pauses.bdi == self.client || newest.client(&pauses.bdi).is_some() {
+                continue;
+            }
+            let Some(means) = self.window.pauses(&pauses.bdi, pauses.class) else {
+                continue;
+            };
+            // They are sorted: of equals the first name.
+            if most.is_none_or(|(_, best)| means.pause_ns > best.pause_ns) {
+                most = Some((&pauses.bdi, means));
+            }
+        }
+        most
+    }
+
+    /// Pauses of those who serve over the window, nanoseconds.
+    #[must_use]
+    pub fn paused_ns(&self) -> u64 {
+        let own = self.window.paused_ns(self.class(), |_| true);
+        let workers = |bdi: &str| self.serves(Class::Kworker, bdi);
+        own.saturating_add(self.window.paused_ns(Class::Kworker, workers))
+    }
+
+    /// Their time in reclaim.
+    #[must_use]
+    pub fn reclaim_ns(&self) -> u64 {
+        self.window.reclaim_ns(self.class())
+    }
+
+    /// A class's wait for the COMMIT of pages of the client.
+    #[must_use]
+    pub fn commit_ns(&self, class: Class) -> u64 {
+        // Where the BDI could not be read it is empty.
+        let own = |bdi: &str| bdi.is_empty() || bdi == self.client;
+        self.window.time_in(Cause::NfsCommit, class, own)
+    }
+
+    /// nfsd's time without pages for a request.
+    #[must_use]
+    pub fn alloc_ns(&self) -> u64 {
+        /// What a thread sleeps for before it tries again, `svc_alloc_arg`,
+        /// `net/sunrpc/svc_xprt.c`.
+        const RETRY_NS: u64 = 500_000_000;
+        if !self.by_nfsd() {
+            return 0;
+        }
+        let waited = self
+            .window
+            .time_in(Cause::SvcAllocArg, Class::Nfsd, |_| true);
+        // The first retry of a row is no wait yet, but its sleep is one.
+        let retries = self.window.moved(|sample| sample.alloc_retries);
+        let slept = retries.map_or(0, |moved| moved.bytes.saturating_mul(RETRY_NS));
+        waited.max(slept)
+    }
+
+    /// All the time in causes: reclaim, COMMIT and request pages nest.
+    #[must_use]
+    pub fn throttled_ns(&self) -> u64 {
+        let nested = self.reclaim_ns().max(self.alloc_ns());
+        let nested = nested.max(self.commit_ns(self.class()));
+        self.paused_ns().saturating_add(nested)
+    }
+
+    /// A time as a share of that of the server's threads that do not queue
+    /// behind others.
+    #[must_use]
+    pub fn share_of_unblocked(&self, ns: u64) -> f64 {
+        let mean = |t: ThreadSamples| t.unblocked as f64 / f64::from(t.samples.max(1));
+        let threads = self.threads().map_or(1.0, mean).max(1.0);
+        self.share_of_thread(ns) / threads
+    }
+
+    /// A time as a share of the window, as if of one thread.
+    #[must_use]
+    pub fn share_of_thread(&self, ns: u64) -> f64 {
+        ns as f64 / self.window.covered_ns().max(1) as f64
+    }
+
+    /// Inputs that demand, progress and blockage lack.
+    pub fn gaps(&self, gaps: &mut Vec<Gap>) {
+        let Some(newest) = self.newest() else {
+            return;
+        };
+        let signals = newest.signals;
+        if signals.dirty == Some(State::Unavailable) {
+            gaps.push(Gap::DirtyUnseen);
+        } else if signals.dirty == Some(State::Degraded) {
+            gaps.push(Gap::DirtyExitUnseen);
+        }
+        if signals.client == Some(State::Unavailable) {
+            gaps.push(Gap::ClientUnseen);
+        }
+        if self.by_nfsd() {
+            if newest.server.is_some_and(|s| s.bytes_written.is_none()) {
+                gaps.push(Gap::ServedUnseen);
+            }
+        } else {
+            gaps.push(Gap::ServedUnwatched);
+            let listed = |(name, _): &(CompactString, _)| name == self.server;
+            if !newest.user_servers.iter().any(listed) {
+                gaps.push(Gap::ThreadsUnlisted);
+            }
+            if newest.user_servers.iter().any(|one| !listed(one)) {
+                gaps.push(Gap::ServersMixed);
+            }
+        }
+        if self.localio && self.server_bdi.is_none() {
+            gaps.push(Gap::WorkersUnknown);
+        }
+        if self
+            .window
+            .moved(|s| Some(s.map_full))
+            .is_some_and(|m| m.bytes > 0)
+        {
+            gaps.push(Gap::MapFull);
+        }
+        if self.proof == Proof::Address {
+            gaps.push(Gap::AddressOnly);
+        }
+    }
+}
+
+/// All of these, where some may be unknown: one false is false.
+#[must_use]
+pub fn all_of(parts: &[Option<bool>]) -> Option<bool> {
+    if parts.contains(&Some(false)) {
+        return Some(false);
+    }
+    let known = parts.iter().all(Option::is_some);
+    known.then_some(true)
+}

@@ -1,0 +1,72 @@
+//! Whether the server's disk works for the loop.
+
+use crate::confidence::Gap;
+use crate::text::{percent, rate};
+use crate::view::View;
+
+/// What a server's disk does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Disk {
+    /// Share of the time that it is busy, 0 to 1.
+    pub busy: Option<f64>,
+    /// Bytes a second that are written to it.
+    pub writes: Option<f64>,
+    /// Whether it works for the server.
+    pub works: Option<bool>,
+    /// Whether it is busy all the same.
+    pub for_others: bool,
+}
+
+impl Disk {
+    /// The disk of a BDI, with thresholds so much looser.
+    ///
+    /// Reads keep a disk busy, too, and a loop device is busy as long as a
+    /// request is stuck in it. So a busy disk to which nothing is written back
+    /// works for others. A slow disk writes without a break.
+    #[must_use]
+    pub fn of(view: &View<'_>, bdi: &str, slack: f64) -> Self {
+        let thresholds = view.thresholds;
+        let busy = view.window.disk_busy(bdi);
+        let writes = view.window.written(bdi).map(|moved| moved.rate());
+        let limit = (thresholds.disk_busy_share * slack).min(0.9);
+        let floor = thresholds.signatures.disk_write_floor_bytes_per_second;
+        let moves = |least: u64| writes.map(|rate| rate >= least as f64);
+        let works = match busy {
+            Some(busy) if busy < limit => Some(false),
+            // What is not known to write nothing is taken to write.
+            Some(_) => Some(moves(floor) != Some(false)),
+            // The crawl before a freeze writes a little, and is none.
+            None => moves(thresholds.stall_floor_bytes_per_second),
+        };
+        Self {
+            busy,
+            writes,
+            works,
+            for_others: works == Some(false) && busy.is_some_and(|busy| busy >= limit),
+        }
+    }
+
+    /// What was not known of it.
+    #[must_use]
+    pub const fn gap(&self) -> Option<Gap> {
+        match (self.busy, self.works) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some(Gap::DiskByWrites),
+            (None, None) => Some(Gap::DiskUnknown),
+        }
+    }
+
+    /// As `disk 0 % busy`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match (self.busy, self.writes) {
+            (Some(busy), Some(writes)) if self.for_others => {
+                let (busy, writes) = (percent(busy), rate(writes));
+                format!("disk {busy} busy for others, {writes} written to it")
+            }
+            (Some(busy), _) => format!("disk {} busy", percent(busy)),
+            (None, Some(writes)) => format!("{} written to it", rate(writes)),
+            (None, None) => "disk an unknown share busy".to_owned(),
+        }
+    }
+}

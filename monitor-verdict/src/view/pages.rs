@@ -1,0 +1,141 @@
+//! Whose pages they are: what the client holds, with the loop devices whose
+//! files lie on it.
+
+use monitor_common::Class;
+
+use crate::confidence::Gap;
+use crate::reduce::{Client, LoopDevice, Sample};
+use crate::text::{bytes, percent};
+use crate::view::View;
+
+/// Loop devices on loop devices that are followed.
+const MAX_DEPTH: usize = 4;
+
+/// Whether the client's queue is so full that reclaim and writers wait for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Jam {
+    /// `None`: cannot be told.
+    pub holds: Option<bool>,
+    /// What was not known, or stood in.
+    pub gap: Option<Gap>,
+    /// As `0:29 is congested in 100 % of the samples`.
+    pub words: String,
+}
+
+impl Sample {
+    /// Whether a BDI is a loop device whose file lies on the client, be it
+    /// through others.
+    #[must_use]
+    pub fn rests_on(&self, bdi: &str, client: &str) -> bool {
+        let mut at = bdi;
+        for _ in 0..MAX_DEPTH {
+            let devices = &self.loop_devices;
+            let found = devices.binary_search_by(|d| d.bdi.as_str().cmp(at));
+            let Some(device) = found.ok().and_then(|n| devices.get(n)) else {
+                return false;
+            };
+            if device.on == client {
+                return true;
+            }
+            at = &device.on;
+        }
+        false
+    }
+
+    /// The loop devices whose files lie on the client.
+    pub fn resting_on<'a>(&'a self, client: &'a str) -> impl Iterator<Item = &'a LoopDevice> {
+        let devices = self.loop_devices.iter();
+        devices.filter(move |device| self.rests_on(&device.bdi, client))
+    }
+
+    /// Dirty and writeback bytes of the loop devices whose files lie on the
+    /// client; what is not known is left out.
+    #[must_use]
+    pub fn held_through(&self, client: &str) -> u64 {
+        let held = |device: &LoopDevice| self.device(&device.bdi)?.held_bytes;
+        let held = self.resting_on(client).filter_map(held);
+        held.fold(0, u64::saturating_add)
+    }
+}
+
+impl View<'_> {
+    /// Dirty and writeback bytes that only the client can clean: its own and
+    /// those of the loop devices on it.
+    #[must_use]
+    pub fn held_bytes(&self) -> Option<u64> {
+        let newest = self.newest()?;
+        let own = newest.client(self.client)?.held_bytes?;
+        Some(own.saturating_add(newest.held_through(self.client)))
+    }
+
+    /// Pages that only this client can clean: of its BDI, else what
+    /// `balance_dirty_pages` says to those who write to it.
+    #[must_use]
+    pub fn pages_of(&self, client: &Client) -> (Option<f64>, Option<Gap>) {
+        let Some(newest) = self.newest() else {
+            return (None, None);
+        };
+        if let (Some(held), Some(page)) = (client.held_bytes, newest.page_size) {
+            let through = newest.held_through(&client.bdi);
+            return (
+                Some(held.saturating_add(through) as f64 / page as f64),
+                None,
+            );
+        }
+        let through = newest.resting_on(&client.bdi);
+        let through = through.filter_map(|device| self.pages_by_pauses(&device.bdi));
+        let through: f64 = through.sum();
+        match self.pages_by_pauses(&client.bdi) {
+            Some(own) => (Some(own + through), Some(Gap::PagesByPauses)),
+            None => (None, Some(Gap::PagesUnknown)),
+        }
+    }
+
+    fn pages_by_pauses(&self, bdi: &str) -> Option<f64> {
+        let classes = Class::ALL.iter();
+        let means = classes.filter_map(|&class| self.window.pauses(bdi, class));
+        means.map(|means| means.bdi_dirty).reduce(f64::max)
+    }
+
+    /// Whether the client is congested, or as good as.
+    #[must_use]
+    pub fn jam(&self, slack: f64) -> Jam {
+        let signatures = &self.thresholds.signatures;
+        let held = self.held_bytes();
+        let limit = self.newest().and_then(|sample| sample.dirty_limit_bytes);
+        let full = held.zip(limit.filter(|&limit| limit > 0));
+        let full = full.map(|(held, limit)| held as f64 / limit as f64);
+        if let Some(full) = full.filter(|&full| full >= signatures.client_full_share / slack) {
+            return Jam {
+                holds: Some(true),
+                gap: None,
+                words: format!("{} holds {} of the dirty limit", self.client, percent(full)),
+            };
+        }
+        if let Some(share) = self.window.congested(self.client) {
+            let why = format!("is congested in {} of the samples", percent(share));
+            return Jam {
+                holds: Some(share >= signatures.congested_share / slack),
+                gap: self
+                    .congestion_is_derived()
+                    .then_some(Gap::CongestionByRule),
+                words: format!("{} {why}", self.client),
+            };
+        }
+        let floor = self.thresholds.demand_floor_bytes as f64 / slack;
+        let amount = held.map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64));
+        Jam {
+            holds: held.map(|held| held as f64 >= floor),
+            gap: Some(Gap::CongestionUnknown),
+            words: format!("{} holds {amount}", self.client),
+        }
+    }
+
+    fn congestion_is_derived(&self) -> bool {
+        use crate::observation::CongestionBy::{Flag, WriteCongested};
+        let device = self.newest().and_then(|sample| sample.device(self.client));
+        device
+            .and_then(|device| device.congested)
+            .is_some_and(|(_, by)| !matches!(by, Flag | WriteCongested))
+    }
+}

@@ -1,0 +1,73 @@
+//! Time spent in waits over the window, those that last included.
+
+use monitor_common::{Cause, Class};
+
+use super::Window;
+use crate::reduce::{Finished, Lasting, Sample};
+
+impl Window {
+    /// Time that tasks of a class spent in a cause on the BDIs that `wanted`
+    /// names (its name is empty where the cause has none), nanoseconds: never
+    /// more than the window for one task. Causes nest: do not add them up.
+    /// Not for `balance_dirty_pages`, whose waits are many pauses each: see
+    /// [`Window::paused_ns`].
+    #[must_use]
+    pub fn time_in(&self, cause: Cause, class: Class, wanted: impl Fn(&str) -> bool) -> u64 {
+        let of = |tick| time_of_tick(tick, cause, class, &wanted);
+        self.ticks().map(of).fold(0, u64::saturating_add)
+    }
+
+    /// Time that tasks of a class spent in reclaim and compaction, whatever
+    /// they did in there. The sleeps are within the work, mostly.
+    #[must_use]
+    pub fn reclaim_ns(&self, class: Class) -> u64 {
+        let sum = |causes: &[Cause]| {
+            let of = |&cause| self.time_in(cause, class, |_| true);
+            causes.iter().map(of).fold(0, u64::saturating_add)
+        };
+        let sleeps = sum(&[
+            Cause::CongestionWait,
+            Cause::WaitIffCongested,
+            Cause::ReclaimThrottle,
+        ]);
+        let work = sum(&[
+            Cause::DirectReclaim,
+            Cause::MemcgReclaim,
+            Cause::ThrottleDirectReclaim,
+            Cause::Compaction,
+        ]);
+        sleeps.max(work)
+    }
+}
+
+fn time_of_tick(
+    (from, to): (&Sample, &Sample),
+    cause: Cause,
+    class: Class,
+    wanted: &impl Fn(&str) -> bool,
+) -> u64 {
+    let lasts = |sample: &'_ Sample, one: &Lasting| sample.lasting.binary_search(one).is_ok();
+    let own = |one: &&Lasting| one.cause == cause && one.class == class && wanted(&one.bdi);
+    let in_tick = |one: &Lasting| to.ns.saturating_sub(one.since_ns.max(from.ns));
+    let lasting = to.lasting.iter().filter(own);
+    let lasting = lasting.map(in_tick).fold(0, u64::saturating_add);
+    // A counter that ran backwards says nothing; what was not there was zero.
+    let moved = |one: &Finished| {
+        let before = from.finished_ns(cause, class, &one.bdi).unwrap_or(0);
+        one.sum_ns.saturating_sub(before)
+    };
+    let finished = to.finished.iter();
+    let finished =
+        finished.filter(|one| (one.cause, one.class) == (cause, class) && wanted(&one.bdi));
+    let finished = finished.map(moved).fold(0, u64::saturating_add);
+    if cause == Cause::SvcAllocArg {
+        // A row of retries is counted retry by retry and lasts on as a whole.
+        return finished.max(lasting);
+    }
+    // What ended in this tick began before it, and was counted then.
+    let ended = from.lasting.iter().filter(own);
+    let ended = ended.filter(|one| !lasts(to, one));
+    let before = ended.map(|one| from.ns.saturating_sub(one.since_ns));
+    let before = before.fold(0, u64::saturating_add);
+    finished.saturating_sub(before).saturating_add(lasting)
+}
