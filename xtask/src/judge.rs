@@ -16,6 +16,7 @@ mod modules;
 mod operations;
 mod pairs;
 mod probes;
+mod ways_out;
 
 /// Milliseconds after the stop in which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
@@ -106,6 +107,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::ModulesReload => modules::reload(&seen),
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
+        Expect::Measured => ways_out::measured(&seen),
     }
 }
 

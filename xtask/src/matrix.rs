@@ -32,9 +32,7 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
             scenarios
                 .iter()
                 .filter(|scenario| scenario.kernels.contains(&kernel))
-                .filter(|scenario| {
-                    scenario.name.contains(only) && !scenario::NO_TESTS.contains(&scenario.name)
-                })
+                .filter(|scenario| scenario.name.contains(only) && scenario.is_test())
                 .map(|scenario| (kernel, scenario)),
         );
     }

@@ -8,6 +8,7 @@ mod operations;
 mod pairs;
 mod signals;
 mod steps;
+mod ways_out;
 
 use anyhow::{Context as _, Result};
 use guest::Plan;
@@ -44,6 +45,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether it tests anything: the matrix leaves the others out.
+    pub fn is_test(&self) -> bool {
+        ![FACTS, COSTS].contains(&self.name) && !matches!(self.expect, Expect::Measured)
+    }
+
     /// What all its guests together keep busy.
     pub fn weight(&self) -> usize {
         self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
@@ -127,6 +133,8 @@ pub enum Expect {
     Loops(Vec<LoopExpected>),
     /// The bytes on `/metrics` are those that the kernel counted.
     Counters,
+    /// Anything: what an action did to the load is told in numbers.
+    Measured,
 }
 
 /// A loop that must be reported.
@@ -162,12 +170,10 @@ const SHARED: Disk = Disk {
 pub const FACTS: &str = "facts";
 /// The one that measures.
 pub const COSTS: &str = "costs";
-/// Those that test nothing: the matrix leaves them out.
-pub const NO_TESTS: &[&str] = &[FACTS, COSTS];
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    vec![
+    let mut all = vec![
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
@@ -196,7 +202,9 @@ pub fn all() -> Vec<Scenario> {
         operations::modules_reload(),
         operations::bdi_congested(),
         operations::nfs_folios(),
-    ]
+    ];
+    all.extend(ways_out::all());
+    all
 }
 
 /// The one of that name.

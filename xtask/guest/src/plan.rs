@@ -16,9 +16,17 @@ pub enum Step {
     Modprobe(Vec<String>),
     /// Write a value to a file of /proc or /sys.
     Set {
-        /// The file.
+        /// The file. `CLIENT` in it stands for the BDI of the NFS mount at
+        /// `/mnt`, `SERVER` for that of the file system at `/export`.
         path: String,
         /// What is written to it.
+        value: String,
+    },
+    /// The same, where the kernel has such a file.
+    SetIfThere {
+        /// As of [`Step::Set`].
+        path: String,
+        /// As of [`Step::Set`].
         value: String,
     },
     /// Run programs, one after the other: lines of words, without a shell.
@@ -78,7 +86,7 @@ pub enum Step {
         /// Arguments after `throttle-monitor`.
         args: Vec<String>,
     },
-    /// Start endless buffered writers, each of its own file.
+    /// Start endless writers, each of its own file.
     Load {
         /// The directory written to.
         dir: String,
@@ -86,6 +94,8 @@ pub enum Step {
         writers: u32,
         /// Each one's file is truncated and begun anew after this size.
         megabytes: u64,
+        /// In which way they write.
+        way: Way,
     },
     /// Start a writer that takes its time: a quarter of a megabyte four times a
     /// second, with an fsync at once and then every second.
@@ -133,11 +143,23 @@ pub enum Step {
         /// As this user, instead of root.
         uid: Option<u32>,
     },
-    /// Help the node out of the livelock, as the runbook says: hold the NFS
-    /// mount to a small part of the dirty pages, then raise the limit.
-    WayOut {
-        /// The new `vm.dirty_bytes`.
-        dirty_bytes: u64,
+    /// Say that all has been done that should help the node out of a livelock.
+    HelpedOut,
+    /// Send a signal to all processes of this name.
+    Signal {
+        /// As in `/proc/PID/comm`.
+        name: String,
+        /// For example 19 for `SIGSTOP`.
+        number: i32,
+    },
+    /// Make all threads of this name real-time, `SCHED_FIFO` with priority 1.
+    RealTime(String),
+    /// Begin what may never end, in a process of its own, and go on.
+    Begin {
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
+        /// What: see the guest's `main`.
+        words: Vec<String>,
     },
     /// Report `/api/v1/probes` of the running daemon.
     Probes,
@@ -210,6 +232,49 @@ pub enum Filesystem {
     Tmpfs,
 }
 
+/// How the writers of a [`Step::Load`] write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// 64 KiB at a time into the page cache, as fast as that takes them.
+    Buffered,
+    /// The same, with an fsync after each 4 MiB.
+    Fsync,
+    /// A megabyte at a time past the page cache.
+    Direct,
+    /// Through a shared mapping of the file.
+    Mapped,
+    /// As buffered, but no more than a megabyte a second each.
+    Moderate,
+}
+
+impl Way {
+    /// As the writer's process is told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Buffered => "buffered",
+            Self::Fsync => "fsync",
+            Self::Direct => "direct",
+            Self::Mapped => "mapped",
+            Self::Moderate => "moderate",
+        }
+    }
+
+    /// The way of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [
+            Self::Buffered,
+            Self::Fsync,
+            Self::Direct,
+            Self::Mapped,
+            Self::Moderate,
+        ]
+        .into_iter()
+        .find(|way| way.name() == name)
+    }
+}
+
 /// A directory that an NFS server offers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Export {
@@ -228,6 +293,8 @@ pub enum Until {
     Confirmed(u64),
     /// So many seconds after the daemon said that it is over.
     Recovered(u64),
+    /// So many seconds in which no bytes to speak of were acknowledged.
+    Frozen(u64),
     /// A line of `/metrics` that begins so has a value above zero.
     Metric {
         /// The name of the metric, up to its label set.

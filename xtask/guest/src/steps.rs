@@ -33,11 +33,15 @@ mod pair;
 mod pod;
 mod server;
 mod trace;
+mod ways;
 mod writers;
 
 use pod::Pods;
 pub use pod::be_pod;
 use writers::Writers;
+
+/// Bytes that a frozen loop still lets through now and then.
+const TRICKLE: u64 = 500_000;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
@@ -69,7 +73,15 @@ impl Player {
                 arguments.extend(modules.iter().map(String::as_str));
                 command("modprobe", &arguments)
             }
-            Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
+            Step::Set { path, value } => ways::set(path, value),
+            Step::SetIfThere { path, value } => ways::set_if_there(path, value),
+            Step::HelpedOut => {
+                tell::event(Event::HelpedOut);
+                Ok(())
+            }
+            Step::Signal { name, number } => ways::signal(name, *number),
+            Step::RealTime(name) => ways::real_time(name),
+            Step::Begin { pod, words } => self.pods.inside(pod.as_deref(), || ways::begin(words)),
             Step::Run(lines) => run(lines),
             Step::Pod(name) => self.pods.make(name),
             Step::Disk { kind, device, at } => disk::mount_new(*kind, device, at),
@@ -100,7 +112,8 @@ impl Player {
                 dir,
                 writers,
                 megabytes,
-            } => writers::start_endless(dir, *writers, *megabytes),
+                way,
+            } => writers::start_endless(dir, *writers, *megabytes, *way),
             Step::Write { pod, dir, seconds } => {
                 self.writers
                     .start(&self.pods, pod.as_deref(), dir, *seconds)
@@ -119,7 +132,6 @@ impl Player {
                 Ok(())
             }
             Step::Check { args, uid } => check(args, *uid),
-            Step::WayOut { dirty_bytes } => way_out(*dirty_bytes),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
             Step::Reach(address) => net::reach(address),
@@ -202,9 +214,18 @@ impl Player {
             let at = since.load(Relaxed);
             at > 0 && tell::now() > at + seconds * 1000
         };
+        let mut progress = (start, counters::read().acked);
         while start.elapsed() < most && !self.daemon_died() {
             thread::sleep(Duration::from_millis(200));
             match until {
+                Until::Frozen(seconds) => {
+                    let acked = counters::read().acked;
+                    if acked > progress.1 + TRICKLE {
+                        progress = (Instant::now(), acked);
+                    } else if progress.0.elapsed() > Duration::from_secs(*seconds) {
+                        return;
+                    }
+                }
                 Until::Confirmed(seconds) if passed(&self.shared.confirmed_ms, *seconds) => return,
                 Until::Recovered(seconds) if passed(&self.shared.recovered_ms, *seconds) => return,
                 Until::Over | Until::Confirmed(_) | Until::Recovered(_) => {}
@@ -319,22 +340,6 @@ fn check(args: &[String], uid: Option<u32>) -> Result<()> {
         code: output.status.code(),
         text: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
     });
-    Ok(())
-}
-
-fn way_out(dirty_bytes: u64) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let nfs = mounts.lines().find(|line| line.contains(" - nfs"));
-    let device = nfs.and_then(|line| line.split(' ').nth(2));
-    let bdi = format!("/sys/class/bdi/{}", device.context("no NFS mount")?);
-    fs::write(format!("{bdi}/max_ratio"), "1").context("max_ratio")?;
-    let strict = format!("{bdi}/strict_limit");
-    // Not in 5.10, and not needed there.
-    if Path::new(&strict).exists() {
-        fs::write(&strict, "1").context("strict_limit")?;
-    }
-    fs::write("/proc/sys/vm/dirty_bytes", dirty_bytes.to_string()).context("dirty_bytes")?;
-    tell::event(Event::HelpedOut);
     Ok(())
 }
 

@@ -4,17 +4,13 @@ use guest::{Plan, Step, Until};
 
 use super::steps::{
     check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, run, serve, serve_in_pod,
-    watch, write,
+    set, watch, write,
 };
 use super::{Expect, FAST, SLOW, Scenario};
 use crate::kernels::{self, Kernel};
 
 pub fn hung_server() -> Scenario {
     let statfs = || Step::Statfs("/mnt".to_owned());
-    let set = |path: &str, value: &str| Step::Set {
-        path: path.to_owned(),
-        value: value.to_owned(),
-    };
     let ask = || {
         [
             check(&["check"], None),
@@ -142,10 +138,6 @@ pub fn nfs_folios() -> Scenario {
 
 /// Writers to an NFS mount with a slow disk behind it, for a while.
 fn congestion(kb: u32) -> Plan {
-    let set = |path: &str, value: &str| Step::Set {
-        path: path.to_owned(),
-        value: value.to_owned(),
-    };
     plan([
         nfs_modules(),
         disk(),

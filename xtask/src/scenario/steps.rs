@@ -1,6 +1,6 @@
 //! Steps in short.
 
-use guest::{Export, Filesystem, Plan, Step, Until};
+use guest::{Export, Filesystem, Plan, Step, Until, Way};
 
 pub fn modprobe(names: &[&str]) -> Step {
     Step::Modprobe(names.iter().map(|&name| name.to_owned()).collect())
@@ -82,11 +82,32 @@ pub fn serve_in_pod(threads: u32) -> [Step; 3] {
 }
 
 pub fn load(dir: &str, megabytes: u64) -> Step {
+    load_by(Way::Buffered, dir, megabytes)
+}
+
+pub fn load_by(way: Way, dir: &str, megabytes: u64) -> Step {
     Step::Load {
         dir: dir.to_owned(),
         writers: 4,
         megabytes,
+        way,
     }
+}
+
+pub fn set(path: &str, value: &str) -> Step {
+    Step::Set {
+        path: path.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+/// A limit of the NFS mount's BDI.
+pub fn client(file: &str, value: &str) -> Step {
+    set(&format!("/sys/class/bdi/CLIENT/{file}"), value)
+}
+
+pub fn dirty_bytes(value: &str) -> Step {
+    set("/proc/sys/vm/dirty_bytes", value)
 }
 
 pub fn watch(seconds: u64, until: Until) -> Step {

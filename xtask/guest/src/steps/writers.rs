@@ -9,17 +9,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use guest::Event;
+use guest::{Event, Way};
 
 use super::{Pods, kill, processes};
 use crate::{load, tell};
 
 /// Start writers that never end.
-pub fn start_endless(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
+pub fn start_endless(dir: &str, writers: u32, megabytes: u64, way: Way) -> Result<()> {
     for number in 0..writers {
         Command::new("/proc/self/exe")
             .args(["writer", &format!("{dir}/file{number}")])
-            .arg(megabytes.to_string())
+            .args([&megabytes.to_string(), way.name()])
             .stdin(Stdio::null())
             .spawn()
             .context("starting a writer")?;

@@ -1,0 +1,254 @@
+//! What helps out of the livelock across namespaces, and what prevents it.
+//! Nothing is judged here: each of these plays one action, and what came of it
+//! is one line. The daemon is left out.
+
+use guest::{Step, Until, Way};
+
+use super::livelocks::netns;
+use super::steps::{
+    client, dirty_bytes, disk, load_by, mount, nfs_modules, plan, serve_in_pod, set, watch,
+};
+use super::{Expect, Scenario};
+use crate::kernels::{self, Kernel};
+
+/// So long is watched what an action does.
+const SECONDS: u64 = 60;
+
+/// From Linux 6.2 on a BDI has `strict_limit`, `max_bytes` and `min_bytes`.
+const BOUNDED: &[Kernel] = &[Kernel::V6_12, Kernel::Newest];
+
+/// Actions on a loop that stands still, and actions before the load.
+pub fn all() -> Vec<Scenario> {
+    let mut all = during();
+    all.extend(before());
+    all
+}
+
+fn during() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let more = || dirty_bytes("100000000");
+    let stop = |number| Step::Signal {
+        name: "writer".to_owned(),
+        number,
+    };
+    let wait = |seconds| watch(seconds, Until::Over);
+    let strict = || [client("strict_limit", "1"), client("max_ratio", "1")];
+    let nfsd = |path: &str, value: &str| Step::Begin {
+        pod: Some("srv".to_owned()),
+        words: words(&["put", path, value]),
+    };
+    let beside = |line: &[&str]| Step::Begin {
+        pod: None,
+        words: words(line),
+    };
+    let [one, two] = strict();
+    vec![
+        out("ways-out-dirty-bytes", everywhere, [more()]),
+        out("ways-out-max-ratio", everywhere, [client("max_ratio", "1")]),
+        out(
+            "ways-out-max-ratio-dirty-bytes",
+            everywhere,
+            [client("max_ratio", "1"), more()],
+        ),
+        out("ways-out-nfsd-realtime", everywhere, [real_time()]),
+        out(
+            "ways-out-strict-max-ratio-dirty-bytes",
+            BOUNDED,
+            [one, two, more()],
+        ),
+        out(
+            "ways-out-strict-limit",
+            BOUNDED,
+            [client("strict_limit", "1")],
+        ),
+        out("ways-out-strict-max-ratio", BOUNDED, strict()),
+        out(
+            "ways-out-max-bytes",
+            BOUNDED,
+            [client("max_bytes", "4194304")],
+        ),
+        out(
+            "ways-out-sigstop-dirty-bytes",
+            everywhere,
+            [stop(19), more()],
+        ),
+        out("ways-out-sync", everywhere, [beside(&["sync"])]),
+        out("ways-out-sigkill", everywhere, [stop(9)]),
+        out(
+            "ways-out-sigkill-dirty-bytes",
+            everywhere,
+            [stop(9), more()],
+        ),
+        out(
+            "ways-out-server-min-ratio",
+            everywhere,
+            [server("min_ratio", "50")],
+        ),
+        // The limits are put back, and the load goes on.
+        out(
+            "ways-out-sigstop-dirty-bytes-undone",
+            everywhere,
+            [
+                stop(19),
+                more(),
+                wait(10),
+                set("/proc/sys/vm/dirty_ratio", "20"),
+                stop(18),
+            ],
+        ),
+        out(
+            "ways-out-max-ratio-dirty-bytes-undone",
+            everywhere,
+            [
+                client("max_ratio", "1"),
+                more(),
+                wait(20),
+                set("/proc/sys/vm/dirty_ratio", "20"),
+            ],
+        ),
+        out(
+            "ways-out-nfsd-threads-64",
+            everywhere,
+            [nfsd("/proc/fs/nfsd/threads", "64")],
+        ),
+        out(
+            "ways-out-nfsd-stop",
+            everywhere,
+            [nfsd("/proc/fs/nfsd/threads", "0")],
+        ),
+        out(
+            "ways-out-umount-force",
+            everywhere,
+            [beside(&["umount-force", "/mnt"])],
+        ),
+        out(
+            "ways-out-drop-caches",
+            everywhere,
+            [beside(&["put", "/proc/sys/vm/drop_caches", "3"])],
+        ),
+    ]
+}
+
+fn before() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let strict = || client("strict_limit", "1");
+    let mut all = vec![
+        prevent("prevent-max-ratio", everywhere, [client("max_ratio", "1")]),
+        prevent("prevent-nfsd-realtime", everywhere, [real_time()]),
+        prevent(
+            "prevent-strict-max-ratio-10",
+            BOUNDED,
+            [strict(), client("max_ratio", "10")],
+        ),
+        prevent(
+            "prevent-strict-max-ratio-1",
+            BOUNDED,
+            [strict(), client("max_ratio", "1")],
+        ),
+        prevent(
+            "prevent-strict-max-bytes",
+            BOUNDED,
+            [strict(), client("max_bytes", "4194304")],
+        ),
+        prevent("prevent-strict-limit", BOUNDED, [strict()]),
+        prevent(
+            "prevent-max-ratio-dirty-bytes",
+            everywhere,
+            [client("max_ratio", "1"), dirty_bytes("100000000")],
+        ),
+        prevent(
+            "prevent-server-min-ratio",
+            everywhere,
+            [server("min_ratio", "50")],
+        ),
+        prevent(
+            "prevent-background-bytes",
+            everywhere,
+            [
+                set("/proc/sys/vm/dirty_background_bytes", "1048576"),
+                dirty_bytes("50000000"),
+            ],
+        ),
+        prevent(
+            "prevent-server-direct",
+            // `nfsd.io_cache_write` came with Linux 6.18.
+            &[Kernel::Newest],
+            [set("/sys/kernel/debug/nfsd/io_cache_write", "2")],
+        ),
+        loaded("prevent-direct", everywhere, "", Way::Direct, vec![]),
+        loaded("prevent-sync", everywhere, "sync", Way::Buffered, vec![]),
+        loaded("prevent-nothing", everywhere, "", Way::Buffered, vec![]),
+    ];
+    for scenario in &mut all {
+        scenario.about = "measures what an action before the load prevents";
+    }
+    all
+}
+
+fn words(line: &[&str]) -> Vec<String> {
+    line.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// A limit of the BDI that the server writes to.
+fn server(file: &str, value: &str) -> Step {
+    set(&format!("/sys/class/bdi/SERVER/{file}"), value)
+}
+
+/// Real-time threads may go a quarter beyond the dirty limit, as those with
+/// `PF_LOCAL_THROTTLE`: `domain_dirty_limits` in `mm/page-writeback.c`.
+fn real_time() -> Step {
+    Step::RealTime("nfsd".to_owned())
+}
+
+fn out<const N: usize>(
+    name: &'static str,
+    kernels: &'static [Kernel],
+    actions: [Step; N],
+) -> Scenario {
+    let mut scenario = loaded(name, kernels, "", Way::Buffered, vec![]);
+    let steps = &mut scenario.plan.steps;
+    // What comes after the start of the load is watched from the action on.
+    steps.pop();
+    steps.push(watch(60, Until::Frozen(5)));
+    steps.extend(actions);
+    steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
+    scenario.about = "measures what an action does to a loop that stands still";
+    scenario
+}
+
+fn prevent<const N: usize>(
+    name: &'static str,
+    kernels: &'static [Kernel],
+    actions: [Step; N],
+) -> Scenario {
+    loaded(name, kernels, "", Way::Buffered, actions.to_vec())
+}
+
+/// The livelock across namespaces, with something done before the load.
+fn loaded(
+    name: &'static str,
+    kernels: &'static [Kernel],
+    options: &str,
+    way: Way,
+    actions: Vec<Step>,
+) -> Scenario {
+    let mut mount = mount("10.9.0.2");
+    if let Step::Mount { options: more, .. } = &mut mount {
+        options.clone_into(more);
+    }
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([mount, Step::Hog { megabytes: 100 }]);
+    steps.extend(actions);
+    steps.extend([load_by(way, "/mnt", 300), watch(SECONDS, Until::Over)]);
+    Scenario {
+        name,
+        about: "",
+        kernels,
+        megabytes: 320,
+        plan: plan(steps),
+        expect: Expect::Measured,
+        seconds: 200,
+        ..netns()
+    }
+}
