@@ -28,6 +28,7 @@ impl Parts {
                     .for_each(|name| self.program(name)),
                 Step::Disk { kind, .. } => self.filesystem(*kind),
                 Step::Serve { v3: true, .. } => self.program("rpcbind"),
+                Step::LoopDevice { .. } => self.program("losetup"),
                 Step::Ganesha { .. } => self.program(GANESHA),
                 _ => {}
             }

@@ -23,13 +23,16 @@ mod machine;
 
 use machine::{Machine, Start};
 
+/// How the kernel begins to complain of a processor that does not come on.
+pub const STALL: &str = "rcu: INFO:";
+
 /// Lines of the kernel's log that make a run worthless. Hung tasks are not
 /// among them: in a livelock they are the point.
 const FATAL: &[&str] = &[
     "Kernel panic",
     "Oops:",
     "BUG: ",
-    "rcu: INFO:",
+    STALL,
     "general protection fault",
 ];
 

@@ -107,6 +107,15 @@ fn live(is_peer: bool, fact: &Fact) {
             entry.to,
             entry.reason
         ),
+        Event::HasRelated => {}
+        Event::Related(entry) => println!(
+            "{at}  RELATED at {:.2}: {} {} {}: {}",
+            entry.monotonic_ms as f64 / 1000.0,
+            entry.kind,
+            entry.bdi,
+            if entry.began { "begins" } else { "ends" },
+            entry.reason
+        ),
         Event::Traced { count, line } => println!("{at}  traced {count} times, at last: {line}"),
         Event::Metric { line } => println!("{at}  {line}"),
         Event::Output { what, code, text } => {

@@ -6,14 +6,19 @@ mod loops;
 mod negatives;
 mod operations;
 mod pairs;
+mod reclaim;
 mod signals;
 mod steps;
+mod varieties;
 mod ways_out;
 
 use anyhow::{Context as _, Result};
 use guest::Plan;
 
-use crate::{kernels::Kernel, parts::Parts};
+use crate::{
+    kernels::{self, Kernel},
+    parts::Parts,
+};
 
 /// A machine, what happens on it, and what is right to say about it.
 pub struct Scenario {
@@ -37,11 +42,35 @@ pub struct Scenario {
     pub peer: Option<Peer>,
     /// What is right.
     pub expect: Expect,
+    /// On which of its kernels `./dev test` plays it: all that only this one
+    /// shows there is seen on each, the rest once.
+    pub core: &'static [Kernel],
     /// The host ends a guest that takes longer.
     pub seconds: u64,
     /// How much of one host processor it keeps busy, in percent, emulated: the
     /// matrix runs no more at a time than leave each guest its time.
     pub load: usize,
+}
+
+impl Default for Scenario {
+    /// The usual machine, and no more.
+    fn default() -> Self {
+        Self {
+            name: "",
+            about: "",
+            kernels: kernels::ALL,
+            megabytes: 320,
+            disks: vec![FAST],
+            qemu: &[],
+            cmdline: "",
+            plan: Plan::default(),
+            peer: None,
+            expect: Expect::Measured,
+            core: &[],
+            seconds: 150,
+            load: 60,
+        }
+    }
 }
 
 impl Scenario {
@@ -95,15 +124,18 @@ pub type Codes = &'static [&'static [i32]];
 /// What is right to say about a scenario.
 #[derive(Clone)]
 pub enum Expect {
-    /// The loop stops, and the daemon confirms it in time; never before.
-    Livelock,
+    /// The loop stops, and the daemon confirms it in time by one of these
+    /// signatures; never before.
+    Livelock(Signatures),
     /// The same, and after the node is helped out the daemon says so in time.
-    Recovery,
-    /// The daemon never confirms, and the disk writes this much a second.
-    Nothing {
-        /// Less than this, in bytes a second, and the scenario proves nothing.
-        at_least: u64,
-    },
+    Recovery(Signatures),
+    /// The same while the kernel kills processes for want of memory: the daemon
+    /// survives, its ticks go on, and it holds its verdict.
+    Survival(Signatures),
+    /// The same in a loop that a takeover under load has just made.
+    LivelockAfterTakeover(Signatures),
+    /// The daemon never confirms.
+    Nothing(Quiet),
     /// The metric that the last watch waited for counts what the kernel traced.
     Metric,
     /// Probes of modules are attached soon after the modules are loaded.
@@ -135,6 +167,22 @@ pub enum Expect {
     Counters,
     /// Anything: what an action did to the load is told in numbers.
     Measured,
+}
+
+/// Signatures, each of them right.
+pub type Signatures = &'static [&'static str];
+
+/// What makes a scenario without a livelock worth anything.
+#[derive(Clone, Copy, Default)]
+pub struct Quiet {
+    /// The disks write so many bytes a second; less, and it proves nothing.
+    pub disk: u64,
+    /// So many bytes a second are acknowledged to NFS clients, at least.
+    pub acked: u64,
+    /// Whether processes must have been killed for want of memory.
+    pub oom: bool,
+    /// Which conditions the daemon must name.
+    pub related: &'static [&'static str],
 }
 
 /// A loop that must be reported.
@@ -177,10 +225,23 @@ pub fn all() -> Vec<Scenario> {
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
+        livelocks::ganesha(),
+        livelocks::loop_device(),
+        reclaim::usable(),
+        reclaim::purest(),
+        reclaim::whole_machine(),
+        reclaim::congestion(),
+        reclaim::storm_works(),
         negatives::loopback_healthy(),
         negatives::loopback_slow_disk(),
+        negatives::loopback_light(),
         negatives::local_slow_disk(),
-        livelocks::reclaim_congestion(),
+        negatives::netns_moderate(),
+        negatives::netns_readonly(),
+        negatives::server_gone(),
+        negatives::hung_fs(),
+        negatives::memory_storm(),
+        negatives::loop_device_loopback(),
         loops::local(),
         loops::two(),
         loops::backing(),
@@ -198,11 +259,13 @@ pub fn all() -> Vec<Scenario> {
         signals::costs(),
         pairs::loop_remote(),
         pairs::loop_failover(),
+        pairs::failover_livelock(),
         operations::hung_server(),
         operations::modules_reload(),
         operations::bdi_congested(),
         operations::nfs_folios(),
     ];
+    all.extend(varieties::all());
     all.extend(ways_out::all());
     all
 }

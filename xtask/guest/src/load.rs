@@ -28,6 +28,8 @@ pub fn write_forever(path: &str, megabytes: u64, way: &str) -> ! {
         let round = match Way::named(way) {
             Some(Way::Mapped) => write_mapped(path, megabytes),
             Some(Way::Direct) => write_direct(path, megabytes),
+            Some(Way::Small) => write_small(path),
+            Some(Way::Metadata) => tend(path),
             Some(way) => write_buffered(path, megabytes, way),
             None => Err(std::io::ErrorKind::InvalidInput.into()),
         };
@@ -80,6 +82,65 @@ fn write_mapped(path: &str, megabytes: u64) -> Result<()> {
     file.set_len(megabytes << 20)?;
     let size = usize::try_from(megabytes << 20).map_err(std::io::Error::other)?;
     Mapping::new(Some(&file), size)?.bytes().fill(b'x');
+    Ok(())
+}
+
+fn write_small(path: &str) -> Result<()> {
+    for number in 0..64 {
+        fs::write(format!("{path}.{number}"), [b'x'; 4096])?;
+        thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+fn tend(path: &str) -> Result<()> {
+    let directory = format!("{path}.d");
+    fs::create_dir_all(&directory)?;
+    for number in 0..64 {
+        let name = format!("{directory}/{number}");
+        File::create(&name)?;
+        fs::rename(&name, format!("{name}.new"))?;
+    }
+    for entry in fs::read_dir(&directory)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Read one sparse file, for ever, no faster than told.
+pub fn read_forever(path: &str, megabytes: u64, megabytes_per_second: u64) -> Result<()> {
+    let _ = rustix::thread::set_name(c"reader");
+    let _ = fs::write("/proc/self/oom_score_adj", "500");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.set_len(megabytes << 20)?;
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        for number in 0..megabytes {
+            file.read_exact_at(&mut chunk, number << 20)?;
+            thread::sleep(
+                Duration::from_secs(1) / u32::try_from(megabytes_per_second).unwrap_or(1),
+            );
+        }
+    }
+}
+
+/// Take memory, and touch it over and over.
+pub fn gobble(megabytes: u64) -> Result<()> {
+    let _ = rustix::thread::set_name(c"gobbler");
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    let size = usize::try_from(megabytes << 20).map_err(std::io::Error::other)?;
+    let mut memory = Mapping::new(None, size)?;
+    for round in 0..=u8::MAX {
+        for byte in memory.bytes().iter_mut().step_by(4096) {
+            *byte = round;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
     Ok(())
 }
 

@@ -28,6 +28,13 @@ fn main() {
             load::write_at_leisure(directory, seconds.parse().unwrap_or(1)).map_err(Into::into)
         }
         ["statfs", path] => rustix::fs::statfs(*path).map(drop).map_err(Into::into),
+        ["reader", path, megabytes, rate] => load::read_forever(
+            path,
+            megabytes.parse().unwrap_or(1),
+            rate.parse().unwrap_or(1),
+        )
+        .map_err(Into::into),
+        ["gobbler", megabytes] => load::gobble(megabytes.parse().unwrap_or(1)).map_err(Into::into),
         ["pod", name] => steps::be_pod(name),
         // What a plan begins and does not wait for.
         ["sync"] => {

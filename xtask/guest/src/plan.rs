@@ -66,6 +66,15 @@ pub enum Step {
         /// The directory, on a local file system.
         path: String,
     },
+    /// Make a file, a loop device of it, and on that an ext4, mounted.
+    LoopDevice {
+        /// The file, made and sparse.
+        file: String,
+        /// Its size.
+        megabytes: u64,
+        /// The mount point, created.
+        at: String,
+    },
     /// Mount an NFS export.
     Mount {
         /// Where; none for the root namespaces.
@@ -96,6 +105,25 @@ pub enum Step {
         megabytes: u64,
         /// In which way they write.
         way: Way,
+    },
+    /// Start processes that read one file each, from the start again and again.
+    Read {
+        /// Where the files are made, sparse.
+        dir: String,
+        /// How many processes.
+        readers: u32,
+        /// The size of each file.
+        megabytes: u64,
+        /// What each reads in a second at most.
+        megabytes_per_second: u64,
+    },
+    /// Keep processes going that take memory and hold it, each time one more as
+    /// one is killed.
+    Gobble {
+        /// How many at a time.
+        processes: u32,
+        /// What each takes.
+        megabytes: u64,
     },
     /// Start a writer that takes its time: a quarter of a megabyte four times a
     /// second, with an fsync at once and then every second.
@@ -182,12 +210,16 @@ pub enum Step {
     /// As a node of a high-availability pair does: mount the disk, export it as
     /// `/export` with the NFS server's state on it, then take up the address.
     TakeOver {
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
         /// For example `/dev/vda`.
         device: String,
         /// Make the file system first.
         make: bool,
         /// The address that clients use, with the length of its prefix.
         address: String,
+        /// The network interface that takes it up.
+        interface: String,
     },
     /// Kill all writers, and wait until they are gone.
     StopWriters,
@@ -245,33 +277,37 @@ pub enum Way {
     Mapped,
     /// As buffered, but no more than a megabyte a second each.
     Moderate,
+    /// Two files of 4 KiB a second each, over the same 64 names.
+    Small,
+    /// No data at all: empty files are made, renamed, listed and removed.
+    Metadata,
 }
 
 impl Way {
-    /// As the writer's process is told.
+    /// Every one, by the name that the writer's process is told.
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Buffered, "buffered"),
+        (Self::Fsync, "fsync"),
+        (Self::Direct, "direct"),
+        (Self::Mapped, "mapped"),
+        (Self::Moderate, "moderate"),
+        (Self::Small, "small"),
+        (Self::Metadata, "metadata"),
+    ];
+
+    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Buffered => "buffered",
-            Self::Fsync => "fsync",
-            Self::Direct => "direct",
-            Self::Mapped => "mapped",
-            Self::Moderate => "moderate",
-        }
+        let mut all = Self::ALL.iter();
+        all.find(|(way, _)| *way == self)
+            .map_or("", |(_, name)| name)
     }
 
     /// The way of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [
-            Self::Buffered,
-            Self::Fsync,
-            Self::Direct,
-            Self::Mapped,
-            Self::Moderate,
-        ]
-        .into_iter()
-        .find(|way| way.name() == name)
+        let mut all = Self::ALL.iter();
+        all.find(|(_, known)| *known == name).map(|(way, _)| *way)
     }
 }
 
@@ -293,6 +329,8 @@ pub enum Until {
     Confirmed(u64),
     /// So many seconds after the daemon said that it is over.
     Recovered(u64),
+    /// So many seconds after the first process was killed for want of memory.
+    Killed(u64),
     /// So many seconds in which no bytes to speak of were acknowledged.
     Frozen(u64),
     /// A line of `/metrics` that begins so has a value above zero.

@@ -97,6 +97,11 @@ impl Player {
             Step::Ganesha { pod, path } => {
                 self.pods.inside(pod.as_deref(), || ganesha::start(path))
             }
+            Step::LoopDevice {
+                file,
+                megabytes,
+                at,
+            } => disk::loop_device(file, *megabytes, at),
             Step::Mount {
                 pod,
                 server,
@@ -114,6 +119,19 @@ impl Player {
                 megabytes,
                 way,
             } => writers::start_endless(dir, *writers, *megabytes, *way),
+            Step::Read {
+                dir,
+                readers,
+                megabytes,
+                megabytes_per_second,
+            } => writers::start_readers(dir, *readers, *megabytes, *megabytes_per_second),
+            Step::Gobble {
+                processes,
+                megabytes,
+            } => {
+                writers::gobble(*processes, *megabytes);
+                Ok(())
+            }
             Step::Write { pod, dir, seconds } => {
                 self.writers
                     .start(&self.pods, pod.as_deref(), dir, *seconds)
@@ -139,10 +157,14 @@ impl Player {
             Step::Gone(address) => net::gone(address),
             Step::Die => pair::die(),
             Step::TakeOver {
+                pod,
                 device,
                 make,
                 address,
-            } => pair::take_over(device, *make, address),
+                interface,
+            } => self.pods.inside(pod.as_deref(), || {
+                pair::take_over(device, *make, address, interface)
+            }),
             Step::StopWriters => writers::stop(),
             Step::Umount(at) => unmount(at.as_str(), UnmountFlags::empty())
                 .with_context(|| format!("unmounting {at}")),
@@ -215,9 +237,18 @@ impl Player {
             at > 0 && tell::now() > at + seconds * 1000
         };
         let mut progress = (start, counters::read().acked);
+        let mut killed = None;
         while start.elapsed() < most && !self.daemon_died() {
             thread::sleep(Duration::from_millis(200));
             match until {
+                Until::Killed(seconds) => {
+                    if killed.is_none() && counters::read().oom_kills > 0 {
+                        killed = Some(Instant::now());
+                    }
+                    if killed.is_some_and(|at| at.elapsed() > Duration::from_secs(*seconds)) {
+                        return;
+                    }
+                }
                 Until::Frozen(seconds) => {
                     let acked = counters::read().acked;
                     if acked > progress.1 + TRICKLE {

@@ -1,11 +1,11 @@
 //! Loops: what the daemon must say of who serves whom on this kernel, and when.
 //! The writers take their time: nothing here is meant to stop.
 
-use guest::{Export, Filesystem, Plan, Step, Until};
+use guest::{Export, Filesystem, Step, Until};
 
 use super::steps::{daemon, fetch, filesystem, modprobe, nfs_modules, plan, run, watch};
 use super::{Expect, FAST, LoopExpected, Scenario};
-use crate::kernels;
+use crate::kernels::Kernel;
 
 /// Long enough for a report that is late by some seconds to be seen.
 const WRITE_SECONDS: u64 = 12;
@@ -237,18 +237,9 @@ pub fn counters() -> Scenario {
 
 fn quiet() -> Scenario {
     Scenario {
-        name: "",
-        about: "",
-        kernels: kernels::ALL,
         megabytes: 640,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
-        plan: Plan::default(),
-        peer: None,
-        expect: Expect::Loops(vec![]),
-        seconds: 120,
-        load: 60,
+        core: &[Kernel::V5_10, Kernel::Newest],
+        ..Scenario::default()
     }
 }
 

@@ -4,11 +4,10 @@
 
 use guest::{Step, Until, Way};
 
-use super::livelocks::netns;
+use super::Scenario;
 use super::steps::{
     client, dirty_bytes, disk, load_by, mount, nfs_modules, plan, serve_in_pod, set, watch,
 };
-use super::{Expect, Scenario};
 use crate::kernels::{self, Kernel};
 
 /// So long is watched what an action does.
@@ -245,10 +244,9 @@ fn loaded(
         name,
         about: "",
         kernels,
-        megabytes: 320,
         plan: plan(steps),
-        expect: Expect::Measured,
         seconds: 200,
-        ..netns()
+        load: 30,
+        ..Scenario::default()
     }
 }

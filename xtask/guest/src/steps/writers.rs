@@ -28,6 +28,36 @@ pub fn start_endless(dir: &str, writers: u32, megabytes: u64, way: Way) -> Resul
     Ok(())
 }
 
+/// Start readers that never end.
+pub fn start_readers(dir: &str, readers: u32, megabytes: u64, rate: u64) -> Result<()> {
+    for number in 0..readers {
+        Command::new("/proc/self/exe")
+            .args(["reader", &format!("{dir}/read{number}")])
+            .args([megabytes, rate].map(|number| number.to_string()))
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting a reader")?;
+    }
+    Ok(())
+}
+
+/// Keep gobblers going.
+pub fn gobble(processes: u32, megabytes: u64) {
+    for _ in 0..processes {
+        thread::spawn(move || {
+            loop {
+                let gobbler = Command::new("/proc/self/exe")
+                    .args(["gobbler", &megabytes.to_string()])
+                    .stdin(Stdio::null())
+                    .status();
+                // Killed most of the time, and started again.
+                drop(gobbler);
+                thread::sleep(Duration::from_secs(1));
+            }
+        });
+    }
+}
+
 /// Writers that take their time, and end.
 #[derive(Default)]
 pub struct Writers(Vec<JoinHandle<Result<()>>>);
