@@ -111,6 +111,25 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     }
 }
 
+/// The same in a few words, for the table of all.
+pub fn cell(scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) -> String {
+    let seen = Seen(&outcome.facts);
+    match judgement {
+        Err(Fault::Wrong(_)) => "**wrong**".to_owned(),
+        Err(Fault::Void(_)) => "void".to_owned(),
+        Ok(_) => match &scenario.expect {
+            Expect::Livelock(_) | Expect::Survival(_) | Expect::Recovery(_) => {
+                livelock::cell(&seen, seen.writers_started().unwrap_or(0))
+            }
+            Expect::LivelockAfterTakeover(_) => {
+                livelock::cell(&seen, seen.took_over().unwrap_or(0))
+            }
+            Expect::Nothing(_) => nothing::cell(&seen),
+            _ => "right".to_owned(),
+        },
+    }
+}
+
 struct Seen<'a>(&'a [Fact]);
 
 impl Seen<'_> {
@@ -152,6 +171,13 @@ impl Seen<'_> {
             .find(|fact| matches!(fact.event, Event::WritersStarted))
             .map(|fact| fact.ms)
             .ok_or_else(|| "the writers were never started".into())
+    }
+
+    fn took_over(&self) -> Option<u64> {
+        self.0
+            .iter()
+            .find(|fact| matches!(fact.event, Event::TookOver))
+            .map(|fact| fact.ms)
     }
 
     fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {

@@ -149,6 +149,7 @@ fn live(is_peer: bool, fact: &Fact) {
         }
         Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),
         Event::Failed(words) => println!("{at}  FAILED: {words}"),
+        Event::File { name, .. } => println!("{at}  a part of {name}"),
         Event::End => println!("{at}  over"),
     }
 }
@@ -167,9 +168,10 @@ pub fn verdict(
         Err(fault) => ("FAIL", fault.to_string()),
     };
     println!(
-        "{word}  {kernel:7} {:24} {:4} s  {why}",
+        "{word}  {kernel:7} {:24} {:4} s {:3} %  {why}",
         scenario.name,
-        outcome.took.as_secs()
+        outcome.took.as_secs(),
+        outcome.busy
     );
     if judgement.is_err() {
         println!("      logs: {}", outcome.logs.display());

@@ -13,7 +13,7 @@ mod varieties;
 mod ways_out;
 
 use anyhow::{Context as _, Result};
-use guest::Plan;
+use guest::{Plan, Step, Until};
 
 use crate::{
     kernels::{self, Kernel},
@@ -77,6 +77,63 @@ impl Scenario {
     /// Whether it tests anything: the matrix leaves the others out.
     pub fn is_test(&self) -> bool {
         ![FACTS, COSTS].contains(&self.name) && !matches!(self.expect, Expect::Measured)
+    }
+
+    /// Have the daemon of the judged guest record what it observes, and carry the
+    /// newest recordings out at the end.
+    pub fn record(&mut self) {
+        const AT: &str = "/rec";
+        let mut records = false;
+        for step in &mut self.plan.steps {
+            if let Step::Daemon { args } = step {
+                args.extend(["--record", AT].map(str::to_owned));
+                records = true;
+            }
+        }
+        if records {
+            // Stopped, so that nothing is cut off.
+            let carry = Step::Carry {
+                dir: AT.to_owned(),
+                newest: 16,
+            };
+            self.plan.steps.extend([Step::StopDaemon, carry]);
+            self.seconds += 60;
+        }
+    }
+
+    /// Where nothing must happen, watch for three minutes.
+    pub fn lengthen(&mut self) {
+        if !matches!(self.expect, Expect::Nothing(_)) {
+            return;
+        }
+        let watched = self.plan.steps.iter_mut().filter_map(|step| match step {
+            Step::Watch {
+                seconds,
+                until: Until::Over,
+            } => Some(seconds),
+            _ => None,
+        });
+        if let Some(longest) = watched.max() {
+            let more = 180_u64.saturating_sub(*longest);
+            *longest += more;
+            self.seconds += more;
+        }
+    }
+
+    /// How long it takes on a host that is not too busy: what the plan watches,
+    /// and what is around it. Watches that end early are taken for 12 s.
+    #[cfg(test)]
+    pub fn usual_seconds(&self) -> u64 {
+        let watched = self.plan.steps.iter().map(|step| match step {
+            Step::Watch {
+                seconds,
+                until: Until::Over,
+            } => *seconds,
+            Step::Watch { .. } | Step::Written => 12,
+            Step::SecondDaemon(_) | Step::Check { .. } => 5,
+            _ => 0,
+        });
+        watched.sum::<u64>() + if self.plan.steps.len() > 4 { 18 } else { 10 }
     }
 
     /// What all its guests together keep busy.
@@ -281,6 +338,37 @@ pub fn find(name: &str) -> Result<Scenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_daemon_records_is_carried_out() {
+        let mut scenario = find("netns-livelock").unwrap();
+        scenario.record();
+        let mut steps = scenario.plan.steps.iter();
+        let with = |word: &str, step: &Step| matches!(step, Step::Daemon { args } if args.iter().any(|arg| arg == word));
+        assert!(steps.any(|step| with("--record", step) && with("/rec", step)));
+        assert!(matches!(steps.last(), Some(Step::Carry { .. })));
+        let mut facts = find(FACTS).unwrap();
+        let before = facts.plan.steps.len();
+        facts.record();
+        assert_eq!(
+            facts.plan.steps.len(),
+            before,
+            "it has no daemon that runs on"
+        );
+    }
+
+    #[test]
+    fn a_negative_is_watched_for_three_minutes_if_there_is_time() {
+        let mut scenario = find("loopback-slow-disk").unwrap();
+        let before = scenario.seconds;
+        scenario.lengthen();
+        let watched = |seconds| {
+            let mut steps = scenario.plan.steps.iter();
+            steps.any(|step| matches!(step, Step::Watch { seconds: of, .. } if *of == seconds))
+        };
+        assert!(watched(180) && !watched(60));
+        assert_eq!(scenario.seconds, before + 120);
+    }
 
     #[test]
     fn every_scenario_has_a_name_of_its_own() {

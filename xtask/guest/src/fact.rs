@@ -140,6 +140,15 @@ pub enum Event {
     },
     /// A step could not be done.
     Failed(String),
+    /// A part of a file. The host keeps it as a file, not as a fact.
+    File {
+        /// Its name, without directories.
+        name: String,
+        /// Where in the file this part begins; parts come in order.
+        offset: u64,
+        /// In base64.
+        content: String,
+    },
     /// The plan is over.
     End,
 }

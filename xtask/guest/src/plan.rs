@@ -95,46 +95,8 @@ pub enum Step {
         /// Arguments after `throttle-monitor`.
         args: Vec<String>,
     },
-    /// Start endless writers, each of its own file.
-    Load {
-        /// The directory written to.
-        dir: String,
-        /// How many processes.
-        writers: u32,
-        /// Each one's file is truncated and begun anew after this size.
-        megabytes: u64,
-        /// In which way they write.
-        way: Way,
-    },
-    /// Start processes that read one file each, from the start again and again.
-    Read {
-        /// Where the files are made, sparse.
-        dir: String,
-        /// How many processes.
-        readers: u32,
-        /// The size of each file.
-        megabytes: u64,
-        /// What each reads in a second at most.
-        megabytes_per_second: u64,
-    },
-    /// Keep processes going that take memory and hold it, each time one more as
-    /// one is killed.
-    Gobble {
-        /// How many at a time.
-        processes: u32,
-        /// What each takes.
-        megabytes: u64,
-    },
-    /// Start a writer that takes its time: a quarter of a megabyte four times a
-    /// second, with an fsync at once and then every second.
-    Write {
-        /// The pod that it lives in; none for the root namespaces.
-        pod: Option<String>,
-        /// The directory written to.
-        dir: String,
-        /// For how long; then it syncs and ends.
-        seconds: u64,
-    },
+    /// Start processes that keep the machine busy.
+    Start(Load),
     /// Wait until all writers that take their time have ended.
     Written,
     /// Report what the kernel counted of the bytes of NFS.
@@ -246,6 +208,14 @@ pub enum Step {
     /// Tell the kernel's flag of congestion of the NFS mount there, twice a second
     /// from now on, and what the daemon says.
     WatchCongestion(String),
+    /// Send the newest files of a directory to the host, which puts them where the
+    /// logs are.
+    Carry {
+        /// The directory. What lies in directories below it stays.
+        dir: String,
+        /// How many files at most.
+        newest: usize,
+    },
     /// Look at the daemon's threads for three seconds, and report those that
     /// were blocked in NFS.
     Blocked,
@@ -264,7 +234,52 @@ pub enum Filesystem {
     Tmpfs,
 }
 
-/// How the writers of a [`Step::Load`] write.
+/// What keeps a machine busy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Load {
+    /// Start endless writers, each of its own file.
+    Endless {
+        /// The directory written to.
+        dir: String,
+        /// How many processes.
+        writers: u32,
+        /// Each one's file is truncated and begun anew after this size.
+        megabytes: u64,
+        /// In which way they write.
+        way: Way,
+    },
+    /// Start processes that read one file each, from the start again and again.
+    Read {
+        /// Where the files are made, sparse.
+        dir: String,
+        /// How many processes.
+        readers: u32,
+        /// The size of each file.
+        megabytes: u64,
+        /// What each reads in a second at most.
+        megabytes_per_second: u64,
+    },
+    /// Keep processes going that take memory and hold it, each time one more as
+    /// one is killed.
+    Gobble {
+        /// How many at a time.
+        processes: u32,
+        /// What each takes.
+        megabytes: u64,
+    },
+    /// Start a writer that takes its time: a quarter of a megabyte four times a
+    /// second, with an fsync at once and then every second.
+    AtLeisure {
+        /// The pod that it lives in; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory written to.
+        dir: String,
+        /// For how long; then it syncs and ends.
+        seconds: u64,
+    },
+}
+
+/// How the writers of a [`Load::Endless`] write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     /// 64 KiB at a time into the page cache, as fast as that takes them.

@@ -4,16 +4,13 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use guest::{DAEMON, Event, Step, Until};
+use guest::{DAEMON, Event, Load, Step};
 use rustix::{
     mount::{MountFlags, UnmountFlags, mount, unmount},
     process::{Pid, Signal, kill_process},
@@ -21,6 +18,7 @@ use rustix::{
 
 use crate::{counters, http, tell, watch::Shared};
 
+mod carry;
 mod client;
 mod congestion;
 mod cpuset;
@@ -33,15 +31,13 @@ mod pair;
 mod pod;
 mod server;
 mod trace;
+mod wait;
 mod ways;
 mod writers;
 
 use pod::Pods;
 pub use pod::be_pod;
 use writers::Writers;
-
-/// Bytes that a frozen loop still lets through now and then.
-const TRICKLE: u64 = 500_000;
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
@@ -113,29 +109,7 @@ impl Player {
                 client::mount_nfs(server, path, at, version, options)
             }),
             Step::Daemon { args } => self.start_daemon(args),
-            Step::Load {
-                dir,
-                writers,
-                megabytes,
-                way,
-            } => writers::start_endless(dir, *writers, *megabytes, *way),
-            Step::Read {
-                dir,
-                readers,
-                megabytes,
-                megabytes_per_second,
-            } => writers::start_readers(dir, *readers, *megabytes, *megabytes_per_second),
-            Step::Gobble {
-                processes,
-                megabytes,
-            } => {
-                writers::gobble(*processes, *megabytes);
-                Ok(())
-            }
-            Step::Write { pod, dir, seconds } => {
-                self.writers
-                    .start(&self.pods, pod.as_deref(), dir, *seconds)
-            }
+            Step::Start(load) => self.start(load),
             Step::Written => self.writers.wait(),
             Step::Count => {
                 tell::event(Event::Counted(counters::of_nfs(&self.pods.pids())));
@@ -178,10 +152,39 @@ impl Player {
             Step::Statfs(path) => daemon::statfs(path),
             Step::SecondDaemon(port) => daemon::second(*port),
             Step::WatchCongestion(at) => congestion::watch(at),
+            Step::Carry { dir, newest } => carry::send(dir, *newest),
             Step::Blocked => match &self.daemon {
                 Some(child) => daemon::blocked(child.id()),
                 None => Ok(()),
             },
+        }
+    }
+
+    fn start(&mut self, load: &Load) -> Result<()> {
+        match load {
+            Load::Endless {
+                dir,
+                writers,
+                megabytes,
+                way,
+            } => writers::start_endless(dir, *writers, *megabytes, *way),
+            Load::Read {
+                dir,
+                readers,
+                megabytes,
+                megabytes_per_second,
+            } => writers::start_readers(dir, *readers, *megabytes, *megabytes_per_second),
+            Load::Gobble {
+                processes,
+                megabytes,
+            } => {
+                writers::gobble(*processes, *megabytes);
+                Ok(())
+            }
+            Load::AtLeisure { pod, dir, seconds } => {
+                self.writers
+                    .start(&self.pods, pod.as_deref(), dir, *seconds)
+            }
         }
     }
 
@@ -229,61 +232,6 @@ impl Player {
         });
         true
     }
-
-    fn watch(&mut self, most: Duration, until: &Until) {
-        let start = Instant::now();
-        let passed = |since: &AtomicU64, seconds: u64| {
-            let at = since.load(Relaxed);
-            at > 0 && tell::now() > at + seconds * 1000
-        };
-        let mut progress = (start, counters::read().acked);
-        let mut killed = None;
-        while start.elapsed() < most && !self.daemon_died() {
-            thread::sleep(Duration::from_millis(200));
-            match until {
-                Until::Killed(seconds) => {
-                    if killed.is_none() && counters::read().oom_kills > 0 {
-                        killed = Some(Instant::now());
-                    }
-                    if killed.is_some_and(|at| at.elapsed() > Duration::from_secs(*seconds)) {
-                        return;
-                    }
-                }
-                Until::Frozen(seconds) => {
-                    let acked = counters::read().acked;
-                    if acked > progress.1 + TRICKLE {
-                        progress = (Instant::now(), acked);
-                    } else if progress.0.elapsed() > Duration::from_secs(*seconds) {
-                        return;
-                    }
-                }
-                Until::Confirmed(seconds) if passed(&self.shared.confirmed_ms, *seconds) => return,
-                Until::Recovered(seconds) if passed(&self.shared.recovered_ms, *seconds) => return,
-                Until::Over | Until::Confirmed(_) | Until::Recovered(_) => {}
-                Until::Metric { name, labels } => {
-                    if self.daemon.is_some()
-                        && let Some(line) = metric(name, labels)
-                    {
-                        tell::event(Event::Metric { line });
-                        return;
-                    }
-                    thread::sleep(Duration::from_millis(800));
-                }
-            }
-        }
-    }
-}
-
-fn metric(name: &str, labels: &[String]) -> Option<String> {
-    let body = http::get("/metrics").ok()?;
-    body.lines()
-        .filter(|line| line.starts_with(name))
-        .filter(|line| labels.iter().all(|label| line.contains(label)))
-        .find(|line| {
-            let value = line.rsplit(' ').next().and_then(|word| word.parse().ok());
-            value.is_some_and(|number: f64| number > 0.0)
-        })
-        .map(str::to_owned)
 }
 
 /// Run a program to its end; its own words are part of the error.

@@ -36,11 +36,9 @@ pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
 /// The loop that a takeover has made stops, and that is said.
 pub fn after_takeover(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     seen.writers_started()?;
-    let taken = seen.0.iter().find_map(|fact| match fact.event {
-        Event::TookOver => Some(fact.ms),
-        _ => None,
-    });
-    let taken = taken.ok_or("this guest never became the server")?;
+    let taken = seen
+        .took_over()
+        .ok_or("this guest never became the server")?;
     let Some(found) = seen.reports().map(|(ms, _)| ms).find(|ms| *ms > taken) else {
         let stop = seen.stop(taken)?;
         return Err(format!("{}, and no loop was reported", stop.words).into());
@@ -154,6 +152,32 @@ pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     Ok(words)
 }
 
+/// Signature, time from the stop to the confirmation, and what still flows then.
+pub fn cell(seen: &Seen<'_>, started: u64) -> String {
+    let (Some(stopped), Some(verdict)) = (seen.stopped(started), seen.confirmed()) else {
+        return "no daemon".to_owned();
+    };
+    let helped = seen
+        .0
+        .iter()
+        .find(|fact| matches!(fact.event, Event::HelpedOut));
+    let end = helped.map_or(u64::MAX, |fact| fact.ms);
+    let mut still = seen.samples().filter(|(ms, _)| (stopped..end).contains(ms));
+    let rate = match (still.next(), still.last()) {
+        (Some(first), Some(last)) => {
+            let grown = last.1.acked.saturating_sub(first.1.acked);
+            grown * 1000 / last.0.saturating_sub(first.0).max(1)
+        }
+        _ => 0,
+    };
+    format!(
+        "{} after {}, {} KB/s",
+        verdict.signature,
+        seconds(verdict.monotonic_ms.saturating_sub(stopped)),
+        rate / 1000
+    )
+}
+
 /// When a loop stood still, and since when it might have been so.
 struct Stop {
     /// The load, or the takeover.
@@ -215,7 +239,7 @@ impl Seen<'_> {
     }
 
     /// Whether bytes flow within some seconds of that moment.
-    fn moves_at(&self, at: u64) -> bool {
+    pub fn moves_at(&self, at: u64) -> bool {
         let mut near = self.samples().filter(|(ms, _)| ms.abs_diff(at) < STOPPED);
         let (first, last) = (near.next(), near.last());
         let (Some(first), Some(last)) = (first, last) else {

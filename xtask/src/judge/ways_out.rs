@@ -21,12 +21,13 @@ pub fn measured(seen: &Seen<'_>) -> Judgement {
     let stopped = seen.stopped(started);
     let froze = stopped.map_or("no".to_owned(), |at| in_seconds(at - started));
     let Some(helped) = helped else {
+        // An action before the load.
         return Ok(format!(
             "froze={froze} {}",
             Flow::after(seen, started).words()
         ));
     };
-    if stopped.is_none_or(|at| at > helped) {
+    if seen.moves_at(helped - STOPPED) {
         return Err(void(format!("froze={froze}, not before the action")));
     }
     Ok(format!(

@@ -2,12 +2,12 @@
 //!
 //! Each is watched for a minute in `./dev test` and for three with `--all`.
 
-use guest::{Step, Until, Way};
+use guest::{Load, Step, Until, Way};
 
 use super::livelocks::on_loop_device;
 use super::steps::{
-    daemon, disk, load, load_by, modprobe, mount, nfs_modules, plan, run, serve, serve_in_pod, set,
-    watch,
+    daemon, disk, load, load_by, modprobe, mount, nfs_modules, plan, read, run, serve,
+    serve_in_pod, set, watch,
 };
 use super::{Expect, Quiet, SLOW, Scenario};
 use crate::kernels::{self, Kernel};
@@ -126,12 +126,7 @@ pub fn netns_readonly() -> Scenario {
     steps.extend([
         mount("10.9.0.2"),
         daemon(),
-        Step::Read {
-            dir: "/mnt".to_owned(),
-            readers: 2,
-            megabytes: 300,
-            megabytes_per_second: 10,
-        },
+        read("/mnt", 2, 300, 10),
         load_by(Way::Metadata, "/mnt", 1),
         watch(SECONDS, Until::Over),
     ]);
@@ -215,17 +210,12 @@ pub fn memory_storm() -> Scenario {
             disk(),
             daemon(),
             Step::Hog { megabytes: 100 },
-            Step::Read {
-                dir: "/export".to_owned(),
-                readers: 2,
-                megabytes: 400,
-                megabytes_per_second: 20,
-            },
+            read("/export", 2, 400, 20),
             load_by(Way::Moderate, "/export", 50),
-            Step::Gobble {
+            Step::Start(Load::Gobble {
                 processes: 3,
                 megabytes: 70,
-            },
+            }),
             watch(SECONDS, Until::Over),
         ]),
         expect: Expect::Nothing(Quiet {

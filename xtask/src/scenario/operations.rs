@@ -50,7 +50,7 @@ pub fn hung_server() -> Scenario {
         megabytes: 1024,
         plan: plan(steps),
         expect: Expect::HungServer,
-        core: &[Kernel::V6_1, Kernel::V6_12],
+        core: &[Kernel::V6_12],
         ..Scenario::default()
     }
 }
@@ -105,7 +105,7 @@ pub fn bdi_congested() -> Scenario {
         // The kernel takes it for pages, but counts folios from 6.11 on.
         plan: congestion(256),
         expect: Expect::Congestion,
-        core: &[Kernel::V5_10, Kernel::Newest],
+        core: &[Kernel::V5_10],
         load: 40,
         ..Scenario::default()
     }

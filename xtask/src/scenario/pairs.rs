@@ -84,7 +84,7 @@ pub fn loop_failover() -> Scenario {
         about: "a pair of nodes: the client's server dies, and it becomes its own",
         plan: plan(second),
         expect: Expect::Failover,
-        core: &[Kernel::V5_10, Kernel::Newest],
+        core: &[Kernel::Newest],
         ..loop_failover_machine(first)
     }
 }

@@ -7,7 +7,7 @@ use guest::{Step, Until};
 
 use super::livelocks::until_confirmed;
 use super::steps::{
-    daemon, dirty_bytes, disk, fetch, load, mount, nfs_modules, plan, run, serve, set, watch,
+    daemon, dirty_bytes, disk, fetch, load, mount, nfs_modules, plan, read, run, serve, set, watch,
 };
 use super::{Disk, Expect, FAST, Quiet, Scenario, Signatures};
 use crate::kernels::Kernel;
@@ -39,12 +39,7 @@ pub fn usable() -> Scenario {
 
 pub fn purest() -> Scenario {
     let mut steps = vec![nfs_modules(), disk(), dirty_bytes("130000000")];
-    let reader = Step::Read {
-        dir: "/export".to_owned(),
-        readers: 1,
-        megabytes: 400,
-        megabytes_per_second: 2,
-    };
+    let reader = read("/export", 1, 400, 2);
     steps.extend(tight(60, vec![trace(), reader]));
     steps.extend(until_confirmed());
     steps.push(Step::Traced);

@@ -120,11 +120,6 @@ fn during() -> Vec<Scenario> {
             everywhere,
             [beside(&["umount-force", "/mnt"])],
         ),
-        out(
-            "ways-out-drop-caches",
-            everywhere,
-            [beside(&["put", "/proc/sys/vm/drop_caches", "3"])],
-        ),
     ]
 }
 
@@ -208,7 +203,7 @@ fn out<const N: usize>(
     let steps = &mut scenario.plan.steps;
     // What comes after the start of the load is watched from the action on.
     steps.pop();
-    steps.push(watch(60, Until::Frozen(5)));
+    steps.push(watch(60, Until::Frozen(8)));
     steps.extend(actions);
     steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
     scenario.about = "measures what an action does to a loop that stands still";
@@ -220,7 +215,7 @@ fn prevent<const N: usize>(
     kernels: &'static [Kernel],
     actions: [Step; N],
 ) -> Scenario {
-    loaded(name, kernels, "", Way::Buffered, actions.to_vec())
+    loaded(name, kernels, "", Way::Buffered, actions.into())
 }
 
 /// The livelock across namespaces, with something done before the load.
