@@ -11,6 +11,7 @@ use std::{
 };
 
 use guest::{Event, Loop, Related, Transition};
+use rustix::process::configure_io_flusher_behavior;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{counters, http, tell};
@@ -43,6 +44,10 @@ struct Loops {
 pub fn start() -> Arc<Shared> {
     let shared = Arc::new(Shared::default());
     thread::spawn(|| {
+        // Where there is no memory left, to read /proc asks for some.
+        if let Err(error) = configure_io_flusher_behavior(true) {
+            tell::event(Event::Failed(format!("PR_SET_IO_FLUSHER: {error}")));
+        }
         loop {
             tell::event(Event::Sample(counters::read()));
             thread::sleep(Duration::from_millis(500));

@@ -239,7 +239,7 @@ impl Seen<'_> {
     }
 
     /// Whether bytes flow within some seconds of that moment.
-    pub fn moves_at(&self, at: u64) -> bool {
+    fn moves_at(&self, at: u64) -> bool {
         let mut near = self.samples().filter(|(ms, _)| ms.abs_diff(at) < STOPPED);
         let (first, last) = (near.next(), near.last());
         let (Some(first), Some(last)) = (first, last) else {

@@ -3,7 +3,7 @@
 //! A v1 cpuset with hard walls makes a small node of memory of the server's and
 //! the writers' own, while the rest of the guest stays usable.
 
-use guest::{Step, Until};
+use guest::{Load, Step, Until};
 
 use super::livelocks::until_confirmed;
 use super::steps::{
@@ -70,7 +70,12 @@ pub fn whole_machine() -> Scenario {
         mount("127.0.0.1"),
         daemon(),
         watch(3, Until::Over),
-        Step::Hog { megabytes: 90 },
+        Step::Hog { megabytes: 70 },
+        // Whom else could the OOM killer take? Writers own nothing.
+        Step::Start(Load::Gobble {
+            processes: 2,
+            megabytes: 12,
+        }),
         load("/mnt", 150),
         watch(90, Until::Killed(5)),
     ];
