@@ -39,6 +39,9 @@ use pod::Pods;
 pub use pod::be_pod;
 use writers::Writers;
 
+/// How long an answer of the daemon is waited for.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// Plays steps, and keeps what they started.
 pub struct Player {
     shared: Arc<Shared>,
@@ -210,8 +213,8 @@ impl Player {
             }
             match http::get("/-/ready") {
                 Ok(_) => break,
-                Err(error) if start.elapsed() > Duration::from_secs(30) => {
-                    bail!("the daemon was not ready within 30 s: {error:#}")
+                Err(error) if start.elapsed() > Duration::from_mins(1) => {
+                    bail!("the daemon was not ready within a minute: {error:#}")
                 }
                 Err(_) => thread::sleep(Duration::from_millis(100)),
             }
@@ -327,7 +330,13 @@ fn fetch(path: &str, lines: &[String]) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let body = http::get(path)?;
+    // Without memory an answer takes its time; how long is told.
+    let body = loop {
+        match http::get(path) {
+            Err(_) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(500)),
+            answer => break answer?,
+        }
+    };
     let wanted =
         |line: &&str| lines.is_empty() || lines.iter().any(|begin| line.starts_with(begin));
     tell::event(Event::Served {

@@ -6,7 +6,8 @@ use guest::{Step, Until, Way};
 
 use super::Scenario;
 use super::steps::{
-    client, dirty_bytes, disk, load_by, mount, nfs_modules, plan, serve_in_pod, set, watch,
+    client, dirty_bytes, disk, load_by, modprobe, mount, nfs_modules, plan, run, serve_in_pod, set,
+    watch,
 };
 use crate::kernels::{self, Kernel};
 
@@ -169,6 +170,7 @@ fn before() -> Vec<Scenario> {
             &[Kernel::Newest],
             [set("/sys/kernel/debug/nfsd/io_cache_write", "2")],
         ),
+        same_address(),
         loaded("prevent-direct", everywhere, "", Way::Direct, vec![]),
         loaded("prevent-sync", everywhere, "sync", Way::Buffered, vec![]),
         loaded("prevent-nothing", everywhere, "", Way::Buffered, vec![]),
@@ -177,6 +179,30 @@ fn before() -> Vec<Scenario> {
         scenario.about = "measures what an action before the load prevents";
     }
     all
+}
+
+/// nfsd may go beyond the dirty limit for a client whose address is the server's
+/// own (`RQ_LOCAL`): give each client that address.
+fn same_address() -> Scenario {
+    let mut scenario = loaded(
+        "prevent-same-address",
+        kernels::ALL,
+        "",
+        Way::Buffered,
+        vec![],
+    );
+    let steps = [
+        modprobe(&["nft_chain_nat", "nft_nat"]),
+        run(&[
+            "ip netns exec srv nft add table ip nat",
+            "ip netns exec srv nft add chain ip nat in { type nat hook input priority 100 ; }",
+            "ip netns exec srv nft add rule ip nat in tcp dport 2049 snat to 10.9.0.2",
+        ]),
+    ];
+    let mount = |step: &Step| matches!(step, Step::Mount { .. });
+    let at = scenario.plan.steps.iter().position(mount).unwrap_or(0);
+    scenario.plan.steps.splice(at..at, steps);
+    scenario
 }
 
 fn words(line: &[&str]) -> Vec<String> {
