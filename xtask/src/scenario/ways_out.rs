@@ -19,28 +19,17 @@ const BOUNDED: &[Kernel] = &[Kernel::V6_12, Kernel::Newest];
 
 /// Actions on a loop that stands still, and actions before the load.
 pub fn all() -> Vec<Scenario> {
-    let mut all = during();
+    let mut all = limits();
+    all.extend(writers());
+    all.extend(servers());
     all.extend(before());
     all
 }
 
-fn during() -> Vec<Scenario> {
+/// Limits of dirty pages.
+fn limits() -> Vec<Scenario> {
     let everywhere = kernels::ALL;
-    let more = || dirty_bytes("100000000");
-    let stop = |number| Step::Signal {
-        name: "writer".to_owned(),
-        number,
-    };
-    let wait = |seconds| watch(seconds, Until::Over);
     let strict = || [client("strict_limit", "1"), client("max_ratio", "1")];
-    let nfsd = |path: &str, value: &str| Step::Begin {
-        pod: Some("srv".to_owned()),
-        words: words(&["put", path, value]),
-    };
-    let beside = |line: &[&str]| Step::Begin {
-        pod: None,
-        words: words(line),
-    };
     let [one, two] = strict();
     vec![
         out("ways-out-dirty-bytes", everywhere, [more()]),
@@ -50,7 +39,6 @@ fn during() -> Vec<Scenario> {
             everywhere,
             [client("max_ratio", "1"), more()],
         ),
-        out("ways-out-nfsd-realtime", everywhere, [real_time()]),
         out(
             "ways-out-strict-max-ratio-dirty-bytes",
             BOUNDED,
@@ -68,6 +56,31 @@ fn during() -> Vec<Scenario> {
             [client("max_bytes", "4194304")],
         ),
         out(
+            "ways-out-max-ratio-dirty-bytes-undone",
+            everywhere,
+            [
+                client("max_ratio", "1"),
+                more(),
+                wait(20),
+                set("/proc/sys/vm/dirty_ratio", "20"),
+            ],
+        ),
+    ]
+}
+
+/// What writers and users can be made to do.
+fn writers() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let stop = |number| Step::Signal {
+        name: "writer".to_owned(),
+        number,
+    };
+    let beside = |line: &[&str]| Step::Begin {
+        pod: None,
+        words: words(line),
+    };
+    vec![
+        out(
             "ways-out-sigstop-dirty-bytes",
             everywhere,
             [stop(19), more()],
@@ -78,11 +91,6 @@ fn during() -> Vec<Scenario> {
             "ways-out-sigkill-dirty-bytes",
             everywhere,
             [stop(9), more()],
-        ),
-        out(
-            "ways-out-server-min-ratio",
-            everywhere,
-            [server("min_ratio", "50")],
         ),
         // The limits are put back, and the load goes on.
         out(
@@ -96,25 +104,21 @@ fn during() -> Vec<Scenario> {
                 stop(18),
             ],
         ),
+        // The load goes on under new limits.
         out(
-            "ways-out-max-ratio-dirty-bytes-undone",
+            "ways-out-sigstop-held",
             everywhere,
             [
+                stop(19),
                 client("max_ratio", "1"),
+                Step::SetIfThere {
+                    path: "/sys/class/bdi/CLIENT/strict_limit".to_owned(),
+                    value: "1".to_owned(),
+                },
                 more(),
-                wait(20),
-                set("/proc/sys/vm/dirty_ratio", "20"),
+                wait(10),
+                stop(18),
             ],
-        ),
-        out(
-            "ways-out-nfsd-threads-64",
-            everywhere,
-            [nfsd("/proc/fs/nfsd/threads", "64")],
-        ),
-        out(
-            "ways-out-nfsd-stop",
-            everywhere,
-            [nfsd("/proc/fs/nfsd/threads", "0")],
         ),
         out(
             "ways-out-umount-force",
@@ -122,6 +126,33 @@ fn during() -> Vec<Scenario> {
             [beside(&["umount-force", "/mnt"])],
         ),
     ]
+}
+
+/// The server's side.
+fn servers() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let threads = |value: &str| Step::Begin {
+        pod: Some("srv".to_owned()),
+        words: words(&["put", "/proc/fs/nfsd/threads", value]),
+    };
+    vec![
+        out("ways-out-nfsd-realtime", everywhere, [real_time()]),
+        out(
+            "ways-out-server-min-ratio",
+            everywhere,
+            [server("min_ratio", "50")],
+        ),
+        out("ways-out-nfsd-threads-64", everywhere, [threads("64")]),
+        out("ways-out-nfsd-stop", everywhere, [threads("0")]),
+    ]
+}
+
+fn more() -> Step {
+    dirty_bytes("100000000")
+}
+
+fn wait(seconds: u64) -> Step {
+    watch(seconds, Until::Over)
 }
 
 fn before() -> Vec<Scenario> {
