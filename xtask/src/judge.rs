@@ -5,34 +5,30 @@ use std::fmt;
 use guest::{Event, Fact, Sample, Transition};
 
 use crate::{
-    qemu::Outcome,
+    qemu::{self, Outcome},
     scenario::{Expect, Scenario},
 };
 
 mod congestion;
 mod counters;
+mod livelock;
 mod loops;
 mod modules;
+mod nothing;
 mod operations;
 mod pairs;
 mod probes;
-
-/// Milliseconds after the stop in which a livelock must be confirmed.
-const AFTER_STOP: u64 = 10_000;
-
-/// Milliseconds without a byte after which the daemon must have said deadlock:
-/// the confirmation, thirty seconds, and some ticks.
-const DEADLOCK: u64 = 42_000;
+mod ways_out;
 
 /// Milliseconds without progress that make a stop.
 const STOPPED: u64 = 5_000;
 
+/// Milliseconds between two samples, 500 apart, that only a host too busy makes.
+const STARVED: u64 = 2_500;
+
 /// One percent of what a guest's disk does, in bytes a second:
 /// less than this is no progress.
 const CRAWL: u64 = 500_000;
-
-/// From so many bytes a second on, a loop goes on without any doubt.
-const GOES_ON: u64 = 3_000_000;
 
 /// Why a run is not right.
 #[derive(Debug)]
@@ -77,8 +73,11 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     let seen = Seen(&outcome.facts);
     if let Some(trouble) = &outcome.trouble {
         // Before the daemon has begun, nothing of ours can have done it: an
-        // emulated machine stops or breaks down now and then by itself.
-        let silent = !seen.has_ours() || scenario.peer.is_some() && outcome.peer.is_empty();
+        // emulated machine stops or breaks down now and then by itself. RCU
+        // stalls are those of a host that had no time for the guest.
+        let silent = !seen.has_ours()
+            || trouble.contains(qemu::STALL)
+            || scenario.peer.is_some() && outcome.peer.is_empty();
         return Err(if silent {
             void(trouble.clone())
         } else {
@@ -92,9 +91,11 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         return Err(format!("beside it, {words}").into());
     }
     match &scenario.expect {
-        Expect::Livelock => seen.livelock(),
-        Expect::Recovery => seen.recovery(),
-        Expect::Nothing { at_least } => seen.nothing(*at_least),
+        Expect::Livelock(signatures) => livelock::judge(&seen, signatures),
+        Expect::Recovery(signatures) => livelock::recovery(&seen, signatures),
+        Expect::Survival(signatures) => livelock::survival(&seen, signatures),
+        Expect::LivelockAfterTakeover(signatures) => livelock::after_takeover(&seen, signatures),
+        Expect::Nothing(quiet) => nothing::judge(&seen, quiet),
         Expect::Metric => seen.metric(),
         Expect::LateModules => seen.late_modules(),
         Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
@@ -106,6 +107,26 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::ModulesReload => modules::reload(&seen),
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
+        Expect::Measured => ways_out::measured(&seen),
+    }
+}
+
+/// The same in a few words, for the table of all.
+pub fn cell(scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) -> String {
+    let seen = Seen(&outcome.facts);
+    match judgement {
+        Err(Fault::Wrong(_)) => "**wrong**".to_owned(),
+        Err(Fault::Void(_)) => "void".to_owned(),
+        Ok(_) => match &scenario.expect {
+            Expect::Livelock(_) | Expect::Survival(_) | Expect::Recovery(_) => {
+                livelock::cell(&seen, seen.writers_started().unwrap_or(0))
+            }
+            Expect::LivelockAfterTakeover(_) => {
+                livelock::cell(&seen, seen.took_over().unwrap_or(0))
+            }
+            Expect::Nothing(_) => nothing::cell(&seen),
+            _ => "right".to_owned(),
+        },
     }
 }
 
@@ -152,6 +173,13 @@ impl Seen<'_> {
             .ok_or_else(|| "the writers were never started".into())
     }
 
+    fn took_over(&self) -> Option<u64> {
+        self.0
+            .iter()
+            .find(|fact| matches!(fact.event, Event::TookOver))
+            .map(|fact| fact.ms)
+    }
+
     fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
         self.0.iter().filter_map(|fact| match fact.event {
             Event::Sample(sample) => Some((fact.ms, sample)),
@@ -159,189 +187,27 @@ impl Seen<'_> {
         })
     }
 
+    /// The longest time without a sample from then on. The guest takes two a
+    /// second with its memory locked, whatever hangs: what is late makes the
+    /// host late, and no daemon can be judged by its times.
+    fn longest_gap(&self, from: u64) -> u64 {
+        let times: Vec<_> = self
+            .samples()
+            .map(|(ms, _)| ms)
+            .filter(|ms| *ms >= from)
+            .collect();
+        times
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]))
+            .max()
+            .unwrap_or(0)
+    }
+
     fn confirmed(&self) -> Option<&Transition> {
         self.0.iter().find_map(|fact| match &fact.event {
             Event::Verdict(entry) if entry.confirms() => Some(entry),
             _ => None,
         })
-    }
-
-    /// When the loop stopped: the last time at which acknowledged WRITE bytes
-    /// grew and had grown faster than a crawl over two seconds, before a
-    /// stretch of [`STOPPED`] without. A stopped loop still lets a few pages
-    /// through now and then.
-    fn stopped(&self, started: u64) -> Option<u64> {
-        let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms >= started).collect();
-        let mut last = started;
-        for at in 1..samples.len() {
-            let (ms, sample) = samples[at];
-            let grown = |from: usize| sample.acked.saturating_sub(samples[from].1.acked);
-            let from = at.saturating_sub(4);
-            if grown(at - 1) > 0 && grown(from) * 1000 > CRAWL * ms.saturating_sub(samples[from].0)
-            {
-                last = ms;
-            } else if ms >= last + STOPPED {
-                return Some(last);
-            }
-        }
-        None
-    }
-
-    fn livelock(&self) -> Judgement {
-        let started = self.writers_started()?;
-        let Some(stopped) = self.stopped(started) else {
-            return Err(void("the loop never stopped"));
-        };
-        let stop = format!("stopped {} after the start", seconds(stopped - started));
-        if !self.has_daemon() {
-            return Ok(format!("{stop}; no daemon to judge"));
-        }
-        let Some(verdict) = self.confirmed() else {
-            return Err(format!("{stop}, and the daemon never confirmed it").into());
-        };
-        let at = verdict.monotonic_ms;
-        if at < started {
-            return Err(format!("{}: confirmed before the load began", verdict.to).into());
-        }
-        let words = format!(
-            "{stop}, {} by {} {} after the start",
-            verdict.to,
-            verdict.signature,
-            seconds(at - started)
-        );
-        // A verdict in the crawl that comes before the stop is right too.
-        if at > stopped + AFTER_STOP {
-            return Err(format!("too late: {words}").into());
-        }
-        if !self.on_metrics() {
-            return Err(format!("{words}, but /metrics does not show it").into());
-        }
-        Ok(words)
-    }
-
-    fn entered(&self, state: &str, after: u64) -> Option<u64> {
-        self.0.iter().find_map(|fact| match &fact.event {
-            Event::Verdict(entry) if entry.to == state && entry.monotonic_ms > after => {
-                Some(entry.monotonic_ms)
-            }
-            _ => None,
-        })
-    }
-
-    fn recovery(&self) -> Judgement {
-        let words = self.livelock()?;
-        if !self.has_daemon() {
-            return Ok(words);
-        }
-        let helped = self
-            .0
-            .iter()
-            .find(|fact| matches!(fact.event, Event::HelpedOut));
-        let helped = helped
-            .map(|fact| fact.ms)
-            .ok_or("the node was not helped out")?;
-        let before = self.samples().filter(|(ms, _)| *ms < helped).last();
-        let frozen = before.ok_or("no samples before the way out")?.1.acked;
-        let still = self.samples().find(|(_, sample)| sample.acked >= frozen);
-        let still = still.map_or(0, |(ms, _)| helped.saturating_sub(ms));
-        let deadlock = self.entered("deadlock", 0);
-        if still > DEADLOCK && deadlock.is_none() {
-            return Err(format!(
-                "{words}; nothing moved for {}, and no deadlock",
-                seconds(still)
-            )
-            .into());
-        }
-        let recovered = self.entered("recovered", helped);
-        let goes_on = self.goes_on(helped);
-        let Some(recovered) = recovered else {
-            return Err(match goes_on {
-                Some(_) => {
-                    format!("{words}; it goes on again, and the daemon never said so").into()
-                }
-                None => void(format!("{words}; the way out did not help for long")),
-            });
-        };
-        let moves = self
-            .samples()
-            .find(|(ms, sample)| *ms > helped && sample.acked > frozen + 1_000_000);
-        let moves = moves
-            .ok_or_else(|| format!("{words}; recovered, though nothing moved"))?
-            .0;
-        let took = recovered.saturating_sub(moves);
-        let words = format!(
-            "{words}, {}, recovered {} after it moved again",
-            deadlock.map_or_else(
-                || "no deadlock".to_owned(),
-                |at| format!(
-                    "deadlock {} later",
-                    seconds(at.saturating_sub(self.confirmed().map_or(at, |c| c.monotonic_ms)))
-                )
-            ),
-            seconds(took)
-        );
-        if goes_on.is_some_and(|since| recovered > since + AFTER_STOP) {
-            return Err(format!("too late: {words}").into());
-        }
-        Ok(words)
-    }
-
-    /// Since when the loop has gone on for [`AFTER_STOP`] without a break: a
-    /// livelock that is helped may move for a moment and stop again.
-    fn goes_on(&self, after: u64) -> Option<u64> {
-        let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms > after).collect();
-        let mut since = None;
-        for (from, to) in samples.iter().zip(samples.iter().skip(4)) {
-            let grown = to.1.acked.saturating_sub(from.1.acked);
-            if grown * 1000 < GOES_ON * to.0.saturating_sub(from.0) {
-                since = None;
-            } else if to.0 >= *since.get_or_insert(from.0) + AFTER_STOP {
-                return since;
-            }
-        }
-        None
-    }
-
-    /// Whether the metrics that were fetched after the verdict say the same.
-    fn on_metrics(&self) -> bool {
-        self.0.iter().any(|fact| match &fact.event {
-            Event::Served { path, text, .. } if path == "/metrics" => text.lines().any(|line| {
-                line.starts_with("throttle_livelock_state{")
-                    && (line.ends_with(" 2") || line.ends_with(" 3"))
-            }),
-            _ => false,
-        })
-    }
-
-    fn nothing(&self, at_least: u64) -> Judgement {
-        let started = self.writers_started()?;
-        let mut after = self.samples().filter(|(ms, _)| *ms >= started);
-        let (first, last) = (after.next(), after.last());
-        let (Some(first), Some(last)) = (first, last) else {
-            return Err("no samples after the start of the load".into());
-        };
-        let elapsed = last.0.saturating_sub(first.0).max(1);
-        let rate = last.1.disk.saturating_sub(first.1.disk) * 1000 / elapsed;
-        let words = format!("{:.1} MB/s to the disk", rate as f64 / 1e6);
-        if let Some(entry) = self.confirmed() {
-            return Err(format!(
-                "false verdict: {} by {} at {}: {} ({words})",
-                entry.to,
-                entry.signature,
-                seconds(entry.monotonic_ms.saturating_sub(started)),
-                entry.reason
-            )
-            .into());
-        }
-        if rate < at_least {
-            return Err(void(format!("{words}, too little")));
-        }
-        let none = if self.has_daemon() {
-            "no verdict"
-        } else {
-            "no daemon to judge"
-        };
-        Ok(format!("{words}, {none}"))
     }
 
     fn metric(&self) -> Judgement {

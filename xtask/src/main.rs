@@ -22,6 +22,7 @@ mod qemu;
 mod report;
 mod scenario;
 mod sysroot;
+mod table;
 
 use kernels::Kernel;
 
@@ -43,18 +44,10 @@ enum Command {
         #[command(flatten)]
         files: Files,
     },
-    /// Play every scenario on every kernel that it applies to
+    /// Play the core: each scenario on the kernels that the list names for it
     Matrix {
-        /// Percent of one processor that guests may keep busy together; by
-        /// default 80 for each processor
-        #[arg(long)]
-        load: Option<usize>,
-        /// Only scenarios whose names contain this
-        #[arg(long, default_value = "")]
-        only: String,
-        /// Only these kernels
-        #[arg(long = "kernel")]
-        kernels: Vec<Kernel>,
+        #[command(flatten)]
+        choice: matrix::Choice,
         #[command(flatten)]
         files: Files,
     },
@@ -77,6 +70,10 @@ struct Files {
     /// Directory of the logs
     #[arg(long)]
     logs: PathBuf,
+    /// Have daemons record what they observe, and keep the recordings beside the
+    /// logs
+    #[arg(long)]
+    record: bool,
 }
 
 fn main() -> Result<ExitCode> {
@@ -90,18 +87,16 @@ fn main() -> Result<ExitCode> {
             scenario,
             files,
         } => one(kernel, &scenario, &files)?,
-        Command::Matrix {
-            load,
-            only,
-            kernels,
-            files,
-        } => matrix::run(load, &only, &kernels, &files)?,
+        Command::Matrix { choice, files } => matrix::run(&choice, &files)?,
     };
     Ok(ExitCode::from(u8::from(!passed)))
 }
 
 fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
-    let scenario = scenario::find(name)?;
+    let mut scenario = scenario::find(name)?;
+    if files.record {
+        scenario.record();
+    }
     if !scenario.kernels.contains(&kernel) {
         bail!(
             "{name} does not apply to {kernel}: {}",

@@ -1,12 +1,14 @@
-//! Every scenario on every kernel, several guests at a time.
+//! Many scenarios on many kernels, several guests at a time.
 
 use std::{
     cmp::Reverse,
+    path::PathBuf,
     sync::{Condvar, Mutex, PoisonError},
     thread,
 };
 
 use anyhow::{Result, anyhow};
+use clap::Args;
 
 use crate::{
     Files, initramfs,
@@ -14,36 +16,82 @@ use crate::{
     kernels::{self, Kernel},
     qemu, report,
     scenario::{self, Scenario},
+    table::Table,
 };
+
+/// What is played.
+#[derive(Args)]
+pub struct Choice {
+    /// Every scenario on every kernel that it applies to, and those in which
+    /// nothing must happen for three minutes
+    #[arg(long)]
+    all: bool,
+    /// Write what came of each into the table in this file
+    #[arg(long)]
+    table: Option<PathBuf>,
+    /// Percent of one processor that guests may keep busy together; by default
+    /// 65 for each processor
+    #[arg(long)]
+    load: Option<usize>,
+    /// Only scenarios whose names contain this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only these kernels
+    #[arg(long = "kernel")]
+    kernels: Vec<Kernel>,
+}
+
+impl Choice {
+    fn scenarios(&self) -> Vec<Scenario> {
+        let mut scenarios = scenario::all();
+        scenarios.retain(|scenario| scenario.is_test() && scenario.name.contains(&self.only));
+        if self.all {
+            scenarios.iter_mut().for_each(Scenario::lengthen);
+        }
+        scenarios
+    }
+
+    fn jobs<'a>(&self, scenarios: &'a [Scenario]) -> Vec<Job<'a>> {
+        let kernels = kernels::ALL.iter().copied();
+        kernels
+            .filter(|kernel| self.kernels.is_empty() || self.kernels.contains(kernel))
+            .flat_map(|kernel| scenarios.iter().map(move |scenario| (kernel, scenario)))
+            .filter(|(kernel, scenario)| {
+                let on = if self.all {
+                    scenario.kernels
+                } else {
+                    scenario.core
+                };
+                on.contains(kernel)
+            })
+            .collect()
+    }
+
+    /// More leaves guests without their time, and what they show is worth less.
+    fn load(&self) -> usize {
+        let processors = || thread::available_parallelism().map_or(1, usize::from);
+        self.load.unwrap_or_else(|| 65 * processors())
+    }
+}
 
 /// A guest to play.
 type Job<'a> = (Kernel, &'a Scenario);
 
 /// Play all; whether all were judged right. The last line counts.
-pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) -> Result<bool> {
-    let load = load.unwrap_or_else(|| 80 * thread::available_parallelism().map_or(1, usize::from));
-    let scenarios = scenario::all();
-    let mut jobs: Vec<Job<'_>> = Vec::new();
-    for &kernel in kernels::ALL {
-        if !wanted.is_empty() && !wanted.contains(&kernel) {
-            continue;
-        }
-        jobs.extend(
-            scenarios
-                .iter()
-                .filter(|scenario| scenario.kernels.contains(&kernel))
-                .filter(|scenario| {
-                    scenario.name.contains(only) && !scenario::NO_TESTS.contains(&scenario.name)
-                })
-                .map(|scenario| (kernel, scenario)),
-        );
+pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
+    let mut scenarios = choice.scenarios();
+    if files.record {
+        scenarios.iter_mut().for_each(Scenario::record);
     }
+    let mut jobs = choice.jobs(&scenarios);
+    let table = choice.table.as_deref().map(Table::open).transpose()?;
+    let table = Mutex::new(table);
     // The long and heavy ones first; the others fit in beside them.
     jobs.sort_by_key(|(_, scenario)| Reverse((scenario.seconds, scenario.weight())));
     let room = Room {
         state: Mutex::new(State { jobs, taken: 0 }),
         changed: Condvar::new(),
-        load,
+        load: choice.load(),
     };
     let play = |(kernel, scenario): Job<'_>| -> Result<bool> {
         // What proves nothing is played once more; what is wrong is wrong.
@@ -54,6 +102,14 @@ pub fn run(load: Option<usize>, only: &str, wanted: &[Kernel], files: &Files) ->
             let again = !last && matches!(judgement, Err(Fault::Void(_)));
             report::verdict(kernel, scenario, &outcome, &judgement, again);
             if !again {
+                let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(table) = table.as_mut() {
+                    table.set(
+                        kernel,
+                        scenario,
+                        judge::cell(scenario, &outcome, &judgement),
+                    )?;
+                }
                 return Ok(judgement.is_ok());
             }
         }
@@ -125,5 +181,56 @@ impl<'a> Room<'a> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.taken -= load;
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Percent-seconds of one processor.
+    fn sum(jobs: &[Job<'_>]) -> u64 {
+        jobs.iter()
+            .map(|(_, scenario)| scenario.usual_seconds() * scenario.weight() as u64)
+            .sum()
+    }
+
+    #[test]
+    fn on_each_kernel_the_core_sees_what_the_daemon_is_for() {
+        let choice = Choice {
+            all: false,
+            table: None,
+            load: Some(130),
+            only: String::new(),
+            kernels: Vec::new(),
+        };
+        let scenarios = choice.scenarios();
+        let jobs = choice.jobs(&scenarios);
+        for &kernel in kernels::ALL {
+            for name in [
+                "netns-recovery",
+                "loopback-slow-disk",
+                "modules-reload",
+                "late-modules",
+                "lockdown-integrity",
+                "lockdown-confidentiality",
+            ] {
+                let found = jobs.iter().any(|job| job.0 == kernel && job.1.name == name);
+                assert!(found, "{name} on {kernel}");
+            }
+        }
+        for scenario in &scenarios {
+            assert!(
+                scenario
+                    .core
+                    .iter()
+                    .all(|kernel| scenario.kernels.contains(kernel))
+            );
+        }
+        let seconds = sum(&jobs) / choice.load() as u64;
+        assert!(
+            seconds < 14 * 60,
+            "the core takes {seconds} s on two processors"
+        );
     }
 }

@@ -24,10 +24,11 @@ impl Parts {
                 Step::Modprobe(names) => names.iter().for_each(|name| self.module(name)),
                 Step::Run(lines) => lines
                     .iter()
-                    .filter_map(|line| line.split_whitespace().next())
+                    .filter_map(|line| program(line))
                     .for_each(|name| self.program(name)),
                 Step::Disk { kind, .. } => self.filesystem(*kind),
                 Step::Serve { v3: true, .. } => self.program("rpcbind"),
+                Step::LoopDevice { .. } => self.program("losetup"),
                 Step::Ganesha { .. } => self.program(GANESHA),
                 _ => {}
             }
@@ -56,6 +57,15 @@ impl Parts {
     }
 }
 
+/// What a line runs, in a network namespace or not.
+fn program(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    match line.strip_prefix("ip netns exec ") {
+        Some(rest) => rest.split_whitespace().nth(1),
+        None => words.next(),
+    }
+}
+
 /// The program of nfs-ganesha.
 pub const GANESHA: &str = "ganesha.nfsd";
 
@@ -69,7 +79,7 @@ mod tests {
             steps: vec![
                 Step::Modprobe(["nfsd", "xfs"].map(str::to_owned).to_vec()),
                 Step::Run(
-                    ["ip link show", "nft list tables"]
+                    ["ip link show", "ip netns exec srv nft list tables"]
                         .map(str::to_owned)
                         .to_vec(),
                 ),

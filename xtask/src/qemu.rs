@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Seek as _, SeekFrom},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Child,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use data_encoding::BASE64;
 use guest::{Event, Fact, Step};
 
 use crate::{
@@ -23,13 +24,16 @@ mod machine;
 
 use machine::{Machine, Start};
 
+/// How the kernel begins to complain of a processor that does not come on.
+pub const STALL: &str = "rcu: INFO:";
+
 /// Lines of the kernel's log that make a run worthless. Hung tasks are not
 /// among them: in a livelock they are the point.
 const FATAL: &[&str] = &[
     "Kernel panic",
     "Oops:",
     "BUG: ",
-    "rcu: INFO:",
+    STALL,
     "general protection fault",
 ];
 
@@ -43,6 +47,8 @@ pub struct Outcome {
     pub trouble: Option<String>,
     /// From start to end.
     pub took: Duration,
+    /// What it kept busy of one of the host's processors, in percent.
+    pub busy: u64,
     /// Console and facts.
     pub logs: PathBuf,
 }
@@ -90,6 +96,7 @@ pub fn play(
             told: Tail::open(&told)?,
             facts: Vec::new(),
             over: false,
+            logs: logs.clone(),
             death: serde_json::to_string(&Step::Die)?,
             machine,
         });
@@ -115,6 +122,7 @@ pub fn play(
         thread::sleep(Duration::from_millis(100));
     };
     drop(scratch);
+    let cpu: u64 = guests.iter().map(|guest| cpu_ms(&guest.child)).sum();
     let mut facts = guests
         .iter_mut()
         .map(|guest| std::mem::take(&mut guest.facts));
@@ -123,8 +131,25 @@ pub fn play(
         peer: facts.next().unwrap_or_default(),
         trouble,
         took: start.elapsed(),
+        busy: cpu * 100
+            / u64::try_from(start.elapsed().as_millis())
+                .unwrap_or(1)
+                .max(1),
         logs,
     })
+}
+
+/// The processor time of a running child.
+fn cpu_ms(child: &Child) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    // After the name, which may hold anything: `utime` and `stime` are the 12th
+    // and 13th word, in hundredths of a second.
+    let words = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks = words
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse::<u64>().ok());
+    ticks.sum::<u64>() * 10
 }
 
 /// A running QEMU; it outlives neither this value nor the thread that started it.
@@ -136,6 +161,8 @@ struct Guest<'a> {
     facts: Vec<Fact>,
     /// Its plan is over, or it dies as planned.
     over: bool,
+    /// Where its files go.
+    logs: PathBuf,
     /// How it tells that it is about to die.
     death: String,
 }
@@ -148,6 +175,26 @@ impl Drop for Guest<'_> {
 }
 
 impl Guest<'_> {
+    /// Put a part of a file that the guest sent beside its logs.
+    fn keep(&self, name: &str, offset: u64, content: &str) -> Result<()> {
+        let name = Path::new(name)
+            .file_name()
+            .context("a file without a name")?;
+        let path = self
+            .logs
+            .join(format!("{}{}", self.machine.prefix, name.display()));
+        let content = BASE64.decode(content.as_bytes()).context("not in base64")?;
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(offset == 0)
+            .open(&path)
+            .with_context(|| path.display().to_string())?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(&content)?;
+        Ok(())
+    }
+
     /// Take in what is new; what went wrong, if anything did.
     fn look(&mut self, each: &mut dyn FnMut(bool, &Fact)) -> Result<Option<String>> {
         // Asked first, so that what it told before its end is not missed.
@@ -155,6 +202,15 @@ impl Guest<'_> {
         for line in self.told.lines()? {
             // A line cut short by the end of the guest is no fact.
             if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
+                if let Event::File {
+                    name,
+                    offset,
+                    content,
+                } = &fact.event
+                {
+                    self.keep(name, *offset, content)?;
+                    continue;
+                }
                 each(!self.machine.prefix.is_empty(), &fact);
                 // A sample may still come behind the end.
                 self.over |= match &fact.event {

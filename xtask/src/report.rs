@@ -107,6 +107,15 @@ fn live(is_peer: bool, fact: &Fact) {
             entry.to,
             entry.reason
         ),
+        Event::HasRelated => {}
+        Event::Related(entry) => println!(
+            "{at}  RELATED at {:.2}: {} {} {}: {}",
+            entry.monotonic_ms as f64 / 1000.0,
+            entry.kind,
+            entry.bdi,
+            if entry.began { "begins" } else { "ends" },
+            entry.reason
+        ),
         Event::Traced { count, line } => println!("{at}  traced {count} times, at last: {line}"),
         Event::Metric { line } => println!("{at}  {line}"),
         Event::Output { what, code, text } => {
@@ -140,6 +149,7 @@ fn live(is_peer: bool, fact: &Fact) {
         }
         Event::DaemonDied { status } => println!("{at}  THE DAEMON DIED: {status}"),
         Event::Failed(words) => println!("{at}  FAILED: {words}"),
+        Event::File { name, .. } => println!("{at}  a part of {name}"),
         Event::End => println!("{at}  over"),
     }
 }
@@ -158,9 +168,10 @@ pub fn verdict(
         Err(fault) => ("FAIL", fault.to_string()),
     };
     println!(
-        "{word}  {kernel:7} {:24} {:4} s  {why}",
+        "{word}  {kernel:7} {:24} {:4} s {:3} %  {why}",
         scenario.name,
-        outcome.took.as_secs()
+        outcome.took.as_secs(),
+        outcome.busy
     );
     if judgement.is_err() {
         println!("      logs: {}", outcome.logs.display());

@@ -6,13 +6,19 @@ mod loops;
 mod negatives;
 mod operations;
 mod pairs;
+mod reclaim;
 mod signals;
 mod steps;
+mod varieties;
+mod ways_out;
 
 use anyhow::{Context as _, Result};
-use guest::Plan;
+use guest::{Plan, Step, Until};
 
-use crate::{kernels::Kernel, parts::Parts};
+use crate::{
+    kernels::{self, Kernel},
+    parts::Parts,
+};
 
 /// A machine, what happens on it, and what is right to say about it.
 pub struct Scenario {
@@ -36,6 +42,9 @@ pub struct Scenario {
     pub peer: Option<Peer>,
     /// What is right.
     pub expect: Expect,
+    /// On which of its kernels `./dev test` plays it: all that only this one
+    /// shows there is seen on each, the rest once.
+    pub core: &'static [Kernel],
     /// The host ends a guest that takes longer.
     pub seconds: u64,
     /// How much of one host processor it keeps busy, in percent, emulated: the
@@ -43,7 +52,90 @@ pub struct Scenario {
     pub load: usize,
 }
 
+impl Default for Scenario {
+    /// The usual machine, and no more.
+    fn default() -> Self {
+        Self {
+            name: "",
+            about: "",
+            kernels: kernels::ALL,
+            megabytes: 320,
+            disks: vec![FAST],
+            qemu: &[],
+            cmdline: "",
+            plan: Plan::default(),
+            peer: None,
+            expect: Expect::Measured,
+            core: &[],
+            seconds: 150,
+            load: 60,
+        }
+    }
+}
+
 impl Scenario {
+    /// Whether it tests anything: the matrix leaves the others out.
+    pub fn is_test(&self) -> bool {
+        ![FACTS, COSTS].contains(&self.name) && !matches!(self.expect, Expect::Measured)
+    }
+
+    /// Have the daemon of the judged guest record what it observes, and carry the
+    /// newest recordings out at the end.
+    pub fn record(&mut self) {
+        const AT: &str = "/rec";
+        let mut records = false;
+        for step in &mut self.plan.steps {
+            if let Step::Daemon { args } = step {
+                args.extend(["--record", AT].map(str::to_owned));
+                records = true;
+            }
+        }
+        if records {
+            // Stopped, so that nothing is cut off.
+            let carry = Step::Carry {
+                dir: AT.to_owned(),
+                newest: 16,
+            };
+            self.plan.steps.extend([Step::StopDaemon, carry]);
+            self.seconds += 60;
+        }
+    }
+
+    /// Where nothing must happen, watch for three minutes.
+    pub fn lengthen(&mut self) {
+        if !matches!(self.expect, Expect::Nothing(_)) {
+            return;
+        }
+        let watched = self.plan.steps.iter_mut().filter_map(|step| match step {
+            Step::Watch {
+                seconds,
+                until: Until::Over,
+            } => Some(seconds),
+            _ => None,
+        });
+        if let Some(longest) = watched.max() {
+            let more = 180_u64.saturating_sub(*longest);
+            *longest += more;
+            self.seconds += more;
+        }
+    }
+
+    /// How long it takes on a host that is not too busy: what the plan watches,
+    /// and what is around it. Watches that end early are taken for 12 s.
+    #[cfg(test)]
+    pub fn usual_seconds(&self) -> u64 {
+        let watched = self.plan.steps.iter().map(|step| match step {
+            Step::Watch {
+                seconds,
+                until: Until::Over,
+            } => *seconds,
+            Step::Watch { .. } | Step::Written => 12,
+            Step::SecondDaemon(_) | Step::Check { .. } => 5,
+            _ => 0,
+        });
+        watched.sum::<u64>() + if self.plan.steps.len() > 4 { 18 } else { 10 }
+    }
+
     /// What all its guests together keep busy.
     pub fn weight(&self) -> usize {
         self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
@@ -89,15 +181,18 @@ pub type Codes = &'static [&'static [i32]];
 /// What is right to say about a scenario.
 #[derive(Clone)]
 pub enum Expect {
-    /// The loop stops, and the daemon confirms it in time; never before.
-    Livelock,
+    /// The loop stops, and the daemon confirms it in time by one of these
+    /// signatures; never before.
+    Livelock(Signatures),
     /// The same, and after the node is helped out the daemon says so in time.
-    Recovery,
-    /// The daemon never confirms, and the disk writes this much a second.
-    Nothing {
-        /// Less than this, in bytes a second, and the scenario proves nothing.
-        at_least: u64,
-    },
+    Recovery(Signatures),
+    /// The same while the kernel kills processes for want of memory: the daemon
+    /// survives, its ticks go on, and it holds its verdict.
+    Survival(Signatures),
+    /// The same in a loop that a takeover under load has just made.
+    LivelockAfterTakeover(Signatures),
+    /// The daemon never confirms.
+    Nothing(Quiet),
     /// The metric that the last watch waited for counts what the kernel traced.
     Metric,
     /// Probes of modules are attached soon after the modules are loaded.
@@ -127,6 +222,24 @@ pub enum Expect {
     Loops(Vec<LoopExpected>),
     /// The bytes on `/metrics` are those that the kernel counted.
     Counters,
+    /// Anything: what an action did to the load is told in numbers.
+    Measured,
+}
+
+/// Signatures, each of them right.
+pub type Signatures = &'static [&'static str];
+
+/// What makes a scenario without a livelock worth anything.
+#[derive(Clone, Copy, Default)]
+pub struct Quiet {
+    /// The disks write so many bytes a second; less, and it proves nothing.
+    pub disk: u64,
+    /// So many bytes a second are acknowledged to NFS clients, at least.
+    pub acked: u64,
+    /// Whether processes must have been killed for want of memory.
+    pub oom: bool,
+    /// Which conditions the daemon must name.
+    pub related: &'static [&'static str],
 }
 
 /// A loop that must be reported.
@@ -162,19 +275,30 @@ const SHARED: Disk = Disk {
 pub const FACTS: &str = "facts";
 /// The one that measures.
 pub const COSTS: &str = "costs";
-/// Those that test nothing: the matrix leaves them out.
-pub const NO_TESTS: &[&str] = &[FACTS, COSTS];
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    vec![
+    let mut all = vec![
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
+        livelocks::ganesha(),
+        livelocks::loop_device(),
+        reclaim::usable(),
+        reclaim::purest(),
+        reclaim::whole_machine(),
+        reclaim::congestion(),
+        reclaim::storm_works(),
         negatives::loopback_healthy(),
         negatives::loopback_slow_disk(),
+        negatives::loopback_light(),
         negatives::local_slow_disk(),
-        livelocks::reclaim_congestion(),
+        negatives::netns_moderate(),
+        negatives::netns_readonly(),
+        negatives::server_gone(),
+        negatives::hung_fs(),
+        negatives::memory_storm(),
+        negatives::loop_device_loopback(),
         loops::local(),
         loops::two(),
         loops::backing(),
@@ -192,11 +316,15 @@ pub fn all() -> Vec<Scenario> {
         signals::costs(),
         pairs::loop_remote(),
         pairs::loop_failover(),
+        pairs::failover_livelock(),
         operations::hung_server(),
         operations::modules_reload(),
         operations::bdi_congested(),
         operations::nfs_folios(),
-    ]
+    ];
+    all.extend(varieties::all());
+    all.extend(ways_out::all());
+    all
 }
 
 /// The one of that name.
@@ -210,6 +338,37 @@ pub fn find(name: &str) -> Result<Scenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_daemon_records_is_carried_out() {
+        let mut scenario = find("netns-livelock").unwrap();
+        scenario.record();
+        let mut steps = scenario.plan.steps.iter();
+        let with = |word: &str, step: &Step| matches!(step, Step::Daemon { args } if args.iter().any(|arg| arg == word));
+        assert!(steps.any(|step| with("--record", step) && with("/rec", step)));
+        assert!(matches!(steps.last(), Some(Step::Carry { .. })));
+        let mut facts = find(FACTS).unwrap();
+        let before = facts.plan.steps.len();
+        facts.record();
+        assert_eq!(
+            facts.plan.steps.len(),
+            before,
+            "it has no daemon that runs on"
+        );
+    }
+
+    #[test]
+    fn a_negative_is_watched_for_three_minutes_if_there_is_time() {
+        let mut scenario = find("loopback-slow-disk").unwrap();
+        let before = scenario.seconds;
+        scenario.lengthen();
+        let watched = |seconds| {
+            let mut steps = scenario.plan.steps.iter();
+            steps.any(|step| matches!(step, Step::Watch { seconds: of, .. } if *of == seconds))
+        };
+        assert!(watched(180) && !watched(60));
+        assert_eq!(scenario.seconds, before + 120);
+    }
 
     #[test]
     fn every_scenario_has_a_name_of_its_own() {

@@ -48,6 +48,10 @@ pub enum Event {
     Sample(Sample),
     /// A new entry of the daemon's verdict timeline.
     Verdict(Transition),
+    /// The daemon serves conditions that are no livelock.
+    HasRelated,
+    /// A condition that is no livelock began or ended, says the daemon.
+    Related(Related),
     /// The metric that a watch waited for.
     Metric {
         /// The whole line of `/metrics`.
@@ -136,6 +140,15 @@ pub enum Event {
     },
     /// A step could not be done.
     Failed(String),
+    /// A part of a file. The host keeps it as a file, not as a fact.
+    File {
+        /// Its name, without directories.
+        name: String,
+        /// Where in the file this part begins; parts come in order.
+        offset: u64,
+        /// In base64.
+        content: String,
+    },
     /// The plan is over.
     End,
 }
@@ -183,6 +196,23 @@ impl Transition {
     pub fn confirms(&self) -> bool {
         matches!(self.to.as_str(), "livelock" | "deadlock")
     }
+}
+
+/// An entry of the `related_events` of `/api/v1/verdicts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Related {
+    /// `CLOCK_MONOTONIC`, in milliseconds.
+    pub monotonic_ms: u64,
+    /// For example `slow-disk`.
+    pub kind: String,
+    /// The BDI that it is about; empty where it is about the node.
+    #[serde(default)]
+    pub bdi: String,
+    /// Whether it began; else it ended.
+    pub began: bool,
+    /// Why, in one sentence.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// What the guest itself knows of a file system that it mounted.

@@ -6,8 +6,8 @@
 mod fact;
 mod plan;
 
-pub use fact::{Counts, Event, Fact, Loop, LoopMount, Mounted, Sample, Transition};
-pub use plan::{Export, Filesystem, Plan, Step, Until};
+pub use fact::{Counts, Event, Fact, Loop, LoopMount, Mounted, Related, Sample, Transition};
+pub use plan::{Export, Filesystem, Load, Plan, Step, Until, Way};
 
 /// Where the plan lies in the initramfs.
 pub const PLAN: &str = "/plan.json";

@@ -4,10 +4,15 @@ use std::{
     fs::{self, File},
     io::Result,
     io::Write as _,
-    os::unix::fs::FileExt as _,
-    process, thread,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    process,
+    ptr::null_mut,
+    thread,
     time::{Duration, Instant},
 };
+
+use guest::Way;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Where each writer that takes its time keeps the count of its synced bytes.
 pub const SYNCED: &str = "/run/synced";
@@ -16,22 +21,162 @@ pub const SYNCED: &str = "/run/synced";
 pub const FIRST: &str = "first";
 
 /// Write one file, from the start again after `megabytes`, for ever.
-pub fn write_forever(path: &str, megabytes: u64) -> ! {
+pub fn write_forever(path: &str, megabytes: u64, way: &str) -> ! {
     let _ = rustix::thread::set_name(c"writer");
     let _ = fs::write("/proc/self/oom_score_adj", "500");
-    let chunk = vec![b'x'; 64 * 1024];
     loop {
-        let round = || -> Result<()> {
-            let mut file = File::create(path)?;
-            for _ in 0..megabytes * 16 {
-                file.write_all(&chunk)?;
-            }
-            Ok(())
+        let round = match Way::named(way) {
+            Some(Way::Mapped) => write_mapped(path, megabytes),
+            Some(Way::Direct) => write_direct(path, megabytes),
+            Some(Way::Small) => write_small(path),
+            Some(Way::Metadata) => tend(path),
+            Some(way) => write_buffered(path, megabytes, way),
+            None => Err(std::io::ErrorKind::InvalidInput.into()),
         };
-        if let Err(error) = round() {
+        if let Err(error) = round {
             eprintln!("the writer of {path} ends: {error}");
             process::exit(1);
         }
+    }
+}
+
+fn write_buffered(path: &str, megabytes: u64, way: Way) -> Result<()> {
+    let chunk = vec![b'x'; 64 * 1024];
+    let mut file = File::create(path)?;
+    for number in 1..=megabytes * 16 {
+        file.write_all(&chunk)?;
+        if way == Way::Fsync && number.is_multiple_of(64) {
+            file.sync_all()?;
+        }
+        if way == Way::Moderate && number.is_multiple_of(4) {
+            thread::sleep(Duration::from_millis(250));
+        }
+    }
+    Ok(())
+}
+
+fn write_direct(path: &str, megabytes: u64) -> Result<()> {
+    const CHUNK: usize = 1 << 20;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)?;
+    // Whatever is aligned to a page serves for direct I/O.
+    let mut chunk = Mapping::new(None, CHUNK)?;
+    chunk.bytes().fill(b'x');
+    for number in 0..megabytes {
+        file.write_all_at(chunk.bytes(), number * CHUNK as u64)?;
+    }
+    Ok(())
+}
+
+fn write_mapped(path: &str, megabytes: u64) -> Result<()> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.set_len(megabytes << 20)?;
+    let size = usize::try_from(megabytes << 20).map_err(std::io::Error::other)?;
+    Mapping::new(Some(&file), size)?.bytes().fill(b'x');
+    Ok(())
+}
+
+fn write_small(path: &str) -> Result<()> {
+    for number in 0..64 {
+        fs::write(format!("{path}.{number}"), [b'x'; 4096])?;
+        thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+fn tend(path: &str) -> Result<()> {
+    let directory = format!("{path}.d");
+    fs::create_dir_all(&directory)?;
+    for number in 0..64 {
+        let name = format!("{directory}/{number}");
+        File::create(&name)?;
+        fs::rename(&name, format!("{name}.new"))?;
+    }
+    for entry in fs::read_dir(&directory)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Read one sparse file, for ever, no faster than told.
+pub fn read_forever(path: &str, megabytes: u64, megabytes_per_second: u64) -> Result<()> {
+    let _ = rustix::thread::set_name(c"reader");
+    let _ = fs::write("/proc/self/oom_score_adj", "500");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.set_len(megabytes << 20)?;
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        for number in 0..megabytes {
+            file.read_exact_at(&mut chunk, number << 20)?;
+            thread::sleep(
+                Duration::from_secs(1) / u32::try_from(megabytes_per_second).unwrap_or(1),
+            );
+        }
+    }
+}
+
+/// Take memory, and touch it over and over.
+pub fn gobble(megabytes: u64) -> Result<()> {
+    let _ = rustix::thread::set_name(c"gobbler");
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    let size = usize::try_from(megabytes << 20).map_err(std::io::Error::other)?;
+    let mut memory = Mapping::new(None, size)?;
+    for round in 0..=u8::MAX {
+        for byte in memory.bytes().iter_mut().step_by(4096) {
+            *byte = round;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Mapped memory, readable and writable.
+struct Mapping {
+    at: *mut u8,
+    size: usize,
+}
+
+impl Mapping {
+    /// Of a file, shared, or of nothing.
+    fn new(file: Option<&File>, size: usize) -> Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses the place; nothing else is mapped there.
+        let at = unsafe {
+            match file {
+                Some(file) => mmap(null_mut(), size, access, MapFlags::SHARED, file, 0),
+                None => mmap_anonymous(null_mut(), size, access, MapFlags::PRIVATE),
+            }
+        }?;
+        Ok(Self {
+            at: at.cast(),
+            size,
+        })
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: mapped for as long as this value lives, and known to no one else.
+        unsafe { std::slice::from_raw_parts_mut(self.at, self.size) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and no slice of it outlives this value.
+        let _ = unsafe { munmap(self.at.cast(), self.size) };
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use guest::{Event, PLAN, Plan};
 use rustix::{
     mm::{MlockAllFlags, mlockall},
-    mount::{MountFlags, mount},
+    mount::{MountFlags, UnmountFlags, mount},
     system::{RebootCommand, reboot, uname},
 };
 
@@ -21,14 +21,30 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let words: Vec<_> = arguments.iter().skip(1).map(String::as_str).collect();
     let other = match words.as_slice() {
-        ["writer", path, megabytes] => {
-            load::write_forever(path, megabytes.parse().unwrap_or(1));
+        ["writer", path, megabytes, way] => {
+            load::write_forever(path, megabytes.parse().unwrap_or(1), way);
         }
         ["write-at-leisure", directory, seconds] => {
             load::write_at_leisure(directory, seconds.parse().unwrap_or(1)).map_err(Into::into)
         }
         ["statfs", path] => rustix::fs::statfs(*path).map(drop).map_err(Into::into),
+        ["reader", path, megabytes, rate] => load::read_forever(
+            path,
+            megabytes.parse().unwrap_or(1),
+            rate.parse().unwrap_or(1),
+        )
+        .map_err(Into::into),
+        ["gobbler", megabytes] => load::gobble(megabytes.parse().unwrap_or(1)).map_err(Into::into),
         ["pod", name] => steps::be_pod(name),
+        // What a plan begins and does not wait for.
+        ["sync"] => {
+            rustix::fs::sync();
+            Ok(())
+        }
+        ["umount-force", path] => {
+            rustix::mount::unmount(*path, UnmountFlags::FORCE).map_err(Into::into)
+        }
+        ["put", path, value] => fs::write(path, value).map_err(Into::into),
         _ => live_as_first(),
     };
     if let Err(error) = other {

@@ -16,9 +16,17 @@ pub enum Step {
     Modprobe(Vec<String>),
     /// Write a value to a file of /proc or /sys.
     Set {
-        /// The file.
+        /// The file. `CLIENT` in it stands for the BDI of the NFS mount at
+        /// `/mnt`, `SERVER` for that of the file system at `/export`.
         path: String,
         /// What is written to it.
+        value: String,
+    },
+    /// The same, where the kernel has such a file.
+    SetIfThere {
+        /// As of [`Step::Set`].
+        path: String,
+        /// As of [`Step::Set`].
         value: String,
     },
     /// Run programs, one after the other: lines of words, without a shell.
@@ -58,6 +66,15 @@ pub enum Step {
         /// The directory, on a local file system.
         path: String,
     },
+    /// Make a file, a loop device of it, and on that an ext4, mounted.
+    LoopDevice {
+        /// The file, made and sparse.
+        file: String,
+        /// Its size.
+        megabytes: u64,
+        /// The mount point, created.
+        at: String,
+    },
     /// Mount an NFS export.
     Mount {
         /// Where; none for the root namespaces.
@@ -78,25 +95,8 @@ pub enum Step {
         /// Arguments after `throttle-monitor`.
         args: Vec<String>,
     },
-    /// Start endless buffered writers, each of its own file.
-    Load {
-        /// The directory written to.
-        dir: String,
-        /// How many processes.
-        writers: u32,
-        /// Each one's file is truncated and begun anew after this size.
-        megabytes: u64,
-    },
-    /// Start a writer that takes its time: a quarter of a megabyte four times a
-    /// second, with an fsync at once and then every second.
-    Write {
-        /// The pod that it lives in; none for the root namespaces.
-        pod: Option<String>,
-        /// The directory written to.
-        dir: String,
-        /// For how long; then it syncs and ends.
-        seconds: u64,
-    },
+    /// Start processes that keep the machine busy.
+    Start(Load),
     /// Wait until all writers that take their time have ended.
     Written,
     /// Report what the kernel counted of the bytes of NFS.
@@ -133,11 +133,23 @@ pub enum Step {
         /// As this user, instead of root.
         uid: Option<u32>,
     },
-    /// Help the node out of the livelock, as the runbook says: hold the NFS
-    /// mount to a small part of the dirty pages, then raise the limit.
-    WayOut {
-        /// The new `vm.dirty_bytes`.
-        dirty_bytes: u64,
+    /// Say that all has been done that should help the node out of a livelock.
+    HelpedOut,
+    /// Send a signal to all processes of this name.
+    Signal {
+        /// As in `/proc/PID/comm`.
+        name: String,
+        /// For example 19 for `SIGSTOP`.
+        number: i32,
+    },
+    /// Make all threads of this name real-time, `SCHED_FIFO` with priority 1.
+    RealTime(String),
+    /// Begin what may never end, in a process of its own, and go on.
+    Begin {
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
+        /// What: see the guest's `main`.
+        words: Vec<String>,
     },
     /// Report `/api/v1/probes` of the running daemon.
     Probes,
@@ -160,12 +172,16 @@ pub enum Step {
     /// As a node of a high-availability pair does: mount the disk, export it as
     /// `/export` with the NFS server's state on it, then take up the address.
     TakeOver {
+        /// Where; none for the root namespaces.
+        pod: Option<String>,
         /// For example `/dev/vda`.
         device: String,
         /// Make the file system first.
         make: bool,
         /// The address that clients use, with the length of its prefix.
         address: String,
+        /// The network interface that takes it up.
+        interface: String,
     },
     /// Kill all writers, and wait until they are gone.
     StopWriters,
@@ -192,6 +208,14 @@ pub enum Step {
     /// Tell the kernel's flag of congestion of the NFS mount there, twice a second
     /// from now on, and what the daemon says.
     WatchCongestion(String),
+    /// Send the newest files of a directory to the host, which puts them where the
+    /// logs are.
+    Carry {
+        /// The directory. What lies in directories below it stays.
+        dir: String,
+        /// How many files at most.
+        newest: usize,
+    },
     /// Look at the daemon's threads for three seconds, and report those that
     /// were blocked in NFS.
     Blocked,
@@ -208,6 +232,98 @@ pub enum Filesystem {
     Btrfs,
     /// Has a device number of its own, and no BDI that has a name.
     Tmpfs,
+}
+
+/// What keeps a machine busy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Load {
+    /// Start endless writers, each of its own file.
+    Endless {
+        /// The directory written to.
+        dir: String,
+        /// How many processes.
+        writers: u32,
+        /// Each one's file is truncated and begun anew after this size.
+        megabytes: u64,
+        /// In which way they write.
+        way: Way,
+    },
+    /// Start processes that read one file each, from the start again and again.
+    Read {
+        /// Where the files are made, sparse.
+        dir: String,
+        /// How many processes.
+        readers: u32,
+        /// The size of each file.
+        megabytes: u64,
+        /// What each reads in a second at most.
+        megabytes_per_second: u64,
+    },
+    /// Keep processes going that take memory and hold it, each time one more as
+    /// one is killed.
+    Gobble {
+        /// How many at a time.
+        processes: u32,
+        /// What each takes.
+        megabytes: u64,
+    },
+    /// Start a writer that takes its time: a quarter of a megabyte four times a
+    /// second, with an fsync at once and then every second.
+    AtLeisure {
+        /// The pod that it lives in; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory written to.
+        dir: String,
+        /// For how long; then it syncs and ends.
+        seconds: u64,
+    },
+}
+
+/// How the writers of a [`Load::Endless`] write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// 64 KiB at a time into the page cache, as fast as that takes them.
+    Buffered,
+    /// The same, with an fsync after each 4 MiB.
+    Fsync,
+    /// A megabyte at a time past the page cache.
+    Direct,
+    /// Through a shared mapping of the file.
+    Mapped,
+    /// As buffered, but no more than a megabyte a second each.
+    Moderate,
+    /// Two files of 4 KiB a second each, over the same 64 names.
+    Small,
+    /// No data at all: empty files are made, renamed, listed and removed.
+    Metadata,
+}
+
+impl Way {
+    /// Every one, by the name that the writer's process is told.
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Buffered, "buffered"),
+        (Self::Fsync, "fsync"),
+        (Self::Direct, "direct"),
+        (Self::Mapped, "mapped"),
+        (Self::Moderate, "moderate"),
+        (Self::Small, "small"),
+        (Self::Metadata, "metadata"),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        all.find(|(way, _)| *way == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// The way of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter();
+        all.find(|(_, known)| *known == name).map(|(way, _)| *way)
+    }
 }
 
 /// A directory that an NFS server offers.
@@ -228,6 +344,10 @@ pub enum Until {
     Confirmed(u64),
     /// So many seconds after the daemon said that it is over.
     Recovered(u64),
+    /// So many seconds after the first process was killed for want of memory.
+    Killed(u64),
+    /// So many seconds in which no bytes to speak of were acknowledged.
+    Frozen(u64),
     /// A line of `/metrics` that begins so has a value above zero.
     Metric {
         /// The name of the metric, up to its label set.

@@ -4,16 +4,13 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use guest::{DAEMON, Event, Step, Until};
+use guest::{DAEMON, Event, Load, Step};
 use rustix::{
     mount::{MountFlags, UnmountFlags, mount, unmount},
     process::{Pid, Signal, kill_process},
@@ -21,6 +18,7 @@ use rustix::{
 
 use crate::{counters, http, tell, watch::Shared};
 
+mod carry;
 mod client;
 mod congestion;
 mod cpuset;
@@ -33,11 +31,16 @@ mod pair;
 mod pod;
 mod server;
 mod trace;
+mod wait;
+mod ways;
 mod writers;
 
 use pod::Pods;
 pub use pod::be_pod;
 use writers::Writers;
+
+/// How long an answer of the daemon is waited for.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Plays steps, and keeps what they started.
 pub struct Player {
@@ -69,7 +72,15 @@ impl Player {
                 arguments.extend(modules.iter().map(String::as_str));
                 command("modprobe", &arguments)
             }
-            Step::Set { path, value } => fs::write(path, value).with_context(|| path.clone()),
+            Step::Set { path, value } => ways::set(path, value),
+            Step::SetIfThere { path, value } => ways::set_if_there(path, value),
+            Step::HelpedOut => {
+                tell::event(Event::HelpedOut);
+                Ok(())
+            }
+            Step::Signal { name, number } => ways::signal(name, *number),
+            Step::RealTime(name) => ways::real_time(name),
+            Step::Begin { pod, words } => self.pods.inside(pod.as_deref(), || ways::begin(words)),
             Step::Run(lines) => run(lines),
             Step::Pod(name) => self.pods.make(name),
             Step::Disk { kind, device, at } => disk::mount_new(*kind, device, at),
@@ -85,6 +96,11 @@ impl Player {
             Step::Ganesha { pod, path } => {
                 self.pods.inside(pod.as_deref(), || ganesha::start(path))
             }
+            Step::LoopDevice {
+                file,
+                megabytes,
+                at,
+            } => disk::loop_device(file, *megabytes, at),
             Step::Mount {
                 pod,
                 server,
@@ -96,15 +112,7 @@ impl Player {
                 client::mount_nfs(server, path, at, version, options)
             }),
             Step::Daemon { args } => self.start_daemon(args),
-            Step::Load {
-                dir,
-                writers,
-                megabytes,
-            } => writers::start_endless(dir, *writers, *megabytes),
-            Step::Write { pod, dir, seconds } => {
-                self.writers
-                    .start(&self.pods, pod.as_deref(), dir, *seconds)
-            }
+            Step::Start(load) => self.start(load),
             Step::Written => self.writers.wait(),
             Step::Count => {
                 tell::event(Event::Counted(counters::of_nfs(&self.pods.pids())));
@@ -119,7 +127,6 @@ impl Player {
                 Ok(())
             }
             Step::Check { args, uid } => check(args, *uid),
-            Step::WayOut { dirty_bytes } => way_out(*dirty_bytes),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
             Step::Reach(address) => net::reach(address),
@@ -127,10 +134,14 @@ impl Player {
             Step::Gone(address) => net::gone(address),
             Step::Die => pair::die(),
             Step::TakeOver {
+                pod,
                 device,
                 make,
                 address,
-            } => pair::take_over(device, *make, address),
+                interface,
+            } => self.pods.inside(pod.as_deref(), || {
+                pair::take_over(device, *make, address, interface)
+            }),
             Step::StopWriters => writers::stop(),
             Step::Umount(at) => unmount(at.as_str(), UnmountFlags::empty())
                 .with_context(|| format!("unmounting {at}")),
@@ -144,10 +155,39 @@ impl Player {
             Step::Statfs(path) => daemon::statfs(path),
             Step::SecondDaemon(port) => daemon::second(*port),
             Step::WatchCongestion(at) => congestion::watch(at),
+            Step::Carry { dir, newest } => carry::send(dir, *newest),
             Step::Blocked => match &self.daemon {
                 Some(child) => daemon::blocked(child.id()),
                 None => Ok(()),
             },
+        }
+    }
+
+    fn start(&mut self, load: &Load) -> Result<()> {
+        match load {
+            Load::Endless {
+                dir,
+                writers,
+                megabytes,
+                way,
+            } => writers::start_endless(dir, *writers, *megabytes, *way),
+            Load::Read {
+                dir,
+                readers,
+                megabytes,
+                megabytes_per_second,
+            } => writers::start_readers(dir, *readers, *megabytes, *megabytes_per_second),
+            Load::Gobble {
+                processes,
+                megabytes,
+            } => {
+                writers::gobble(*processes, *megabytes);
+                Ok(())
+            }
+            Load::AtLeisure { pod, dir, seconds } => {
+                self.writers
+                    .start(&self.pods, pod.as_deref(), dir, *seconds)
+            }
         }
     }
 
@@ -173,8 +213,8 @@ impl Player {
             }
             match http::get("/-/ready") {
                 Ok(_) => break,
-                Err(error) if start.elapsed() > Duration::from_secs(30) => {
-                    bail!("the daemon was not ready within 30 s: {error:#}")
+                Err(error) if start.elapsed() > Duration::from_mins(1) => {
+                    bail!("the daemon was not ready within a minute: {error:#}")
                 }
                 Err(_) => thread::sleep(Duration::from_millis(100)),
             }
@@ -195,43 +235,6 @@ impl Player {
         });
         true
     }
-
-    fn watch(&mut self, most: Duration, until: &Until) {
-        let start = Instant::now();
-        let passed = |since: &AtomicU64, seconds: u64| {
-            let at = since.load(Relaxed);
-            at > 0 && tell::now() > at + seconds * 1000
-        };
-        while start.elapsed() < most && !self.daemon_died() {
-            thread::sleep(Duration::from_millis(200));
-            match until {
-                Until::Confirmed(seconds) if passed(&self.shared.confirmed_ms, *seconds) => return,
-                Until::Recovered(seconds) if passed(&self.shared.recovered_ms, *seconds) => return,
-                Until::Over | Until::Confirmed(_) | Until::Recovered(_) => {}
-                Until::Metric { name, labels } => {
-                    if self.daemon.is_some()
-                        && let Some(line) = metric(name, labels)
-                    {
-                        tell::event(Event::Metric { line });
-                        return;
-                    }
-                    thread::sleep(Duration::from_millis(800));
-                }
-            }
-        }
-    }
-}
-
-fn metric(name: &str, labels: &[String]) -> Option<String> {
-    let body = http::get("/metrics").ok()?;
-    body.lines()
-        .filter(|line| line.starts_with(name))
-        .filter(|line| labels.iter().all(|label| line.contains(label)))
-        .find(|line| {
-            let value = line.rsplit(' ').next().and_then(|word| word.parse().ok());
-            value.is_some_and(|number: f64| number > 0.0)
-        })
-        .map(str::to_owned)
 }
 
 /// Run a program to its end; its own words are part of the error.
@@ -322,28 +325,18 @@ fn check(args: &[String], uid: Option<u32>) -> Result<()> {
     Ok(())
 }
 
-fn way_out(dirty_bytes: u64) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let nfs = mounts.lines().find(|line| line.contains(" - nfs"));
-    let device = nfs.and_then(|line| line.split(' ').nth(2));
-    let bdi = format!("/sys/class/bdi/{}", device.context("no NFS mount")?);
-    fs::write(format!("{bdi}/max_ratio"), "1").context("max_ratio")?;
-    let strict = format!("{bdi}/strict_limit");
-    // Not in 5.10, and not needed there.
-    if Path::new(&strict).exists() {
-        fs::write(&strict, "1").context("strict_limit")?;
-    }
-    fs::write("/proc/sys/vm/dirty_bytes", dirty_bytes.to_string()).context("dirty_bytes")?;
-    tell::event(Event::HelpedOut);
-    Ok(())
-}
-
 fn fetch(path: &str, lines: &[String]) -> Result<()> {
     if !Path::new(DAEMON).exists() {
         return Ok(());
     }
     let start = Instant::now();
-    let body = http::get(path)?;
+    // Without memory an answer takes its time; how long is told.
+    let body = loop {
+        match http::get(path) {
+            Err(_) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(500)),
+            answer => break answer?,
+        }
+    };
     let wanted =
         |line: &&str| lines.is_empty() || lines.iter().any(|begin| line.starts_with(begin));
     tell::event(Event::Served {

@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use guest::{Event, Loop, Transition};
+use guest::{Event, Loop, Related, Transition};
+use rustix::process::configure_io_flusher_behavior;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{counters, http, tell};
@@ -29,6 +30,8 @@ pub struct Shared {
 #[derive(Deserialize)]
 struct Verdicts {
     timeline: Vec<Transition>,
+    /// None of a daemon that does not know of them.
+    related_events: Option<Vec<Related>>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +44,10 @@ struct Loops {
 pub fn start() -> Arc<Shared> {
     let shared = Arc::new(Shared::default());
     thread::spawn(|| {
+        // Where there is no memory left, to read /proc asks for some.
+        if let Err(error) = configure_io_flusher_behavior(true) {
+            tell::event(Event::Failed(format!("PR_SET_IO_FLUSHER: {error}")));
+        }
         loop {
             tell::event(Event::Sample(counters::read()));
             thread::sleep(Duration::from_millis(500));
@@ -48,7 +55,7 @@ pub fn start() -> Arc<Shared> {
     });
     let watched = Arc::clone(&shared);
     thread::spawn(move || {
-        let mut told: Vec<Transition> = Vec::new();
+        let mut told = Told::default();
         let mut known = BTreeMap::new();
         loop {
             thread::sleep(Duration::from_millis(500));
@@ -76,12 +83,30 @@ fn ask<T: DeserializeOwned>(shared: &Shared, path: &str) -> Option<T> {
         .ok()
 }
 
-fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
-    let Some(Verdicts { timeline }) = ask(shared, "/api/v1/verdicts") else {
+/// What was told already.
+#[derive(Default)]
+struct Told {
+    timeline: Vec<Transition>,
+    related: Vec<Related>,
+    has_related: bool,
+}
+
+fn verdicts(shared: &Shared, told: &mut Told) {
+    let Some(verdicts) = ask::<Verdicts>(shared, "/api/v1/verdicts") else {
         return;
     };
-    for entry in timeline {
-        if told.contains(&entry) {
+    if verdicts.related_events.is_some() && !told.has_related {
+        told.has_related = true;
+        tell::event(Event::HasRelated);
+    }
+    for entry in verdicts.related_events.unwrap_or_default() {
+        if !told.related.contains(&entry) {
+            tell::event(Event::Related(entry.clone()));
+            told.related.push(entry);
+        }
+    }
+    for entry in verdicts.timeline {
+        if told.timeline.contains(&entry) {
             continue;
         }
         if entry.confirms() && shared.confirmed_ms.load(Relaxed) == 0 {
@@ -91,7 +116,7 @@ fn verdicts(shared: &Shared, told: &mut Vec<Transition>) {
             shared.recovered_ms.store(tell::now(), Relaxed);
         }
         tell::event(Event::Verdict(entry.clone()));
-        told.push(entry);
+        told.timeline.push(entry);
     }
 }
 

@@ -33,9 +33,9 @@ pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
 
 /// No loop before the takeover, and the whole truth after it.
 pub fn failover(seen: &Seen<'_>) -> Judgement {
-    let taken = |fact: &&Fact| matches!(fact.event, Event::TookOver);
-    let taken = seen.0.iter().find(taken).map(|fact| fact.ms);
-    let taken = taken.ok_or("this guest never became the server")?;
+    let taken = seen
+        .took_over()
+        .ok_or("this guest never became the server")?;
     // The BDI of a disk has its number for a name.
     let disk = seen.mounted("/export")?.device.as_str();
     let before = seen.samples().filter(|(ms, _)| *ms < taken).last();

@@ -1,11 +1,11 @@
 //! Loops: what the daemon must say of who serves whom on this kernel, and when.
 //! The writers take their time: nothing here is meant to stop.
 
-use guest::{Export, Filesystem, Plan, Step, Until};
+use guest::{Export, Filesystem, Load, Step, Until};
 
 use super::steps::{daemon, fetch, filesystem, modprobe, nfs_modules, plan, run, watch};
 use super::{Expect, FAST, LoopExpected, Scenario};
-use crate::kernels;
+use crate::kernels::Kernel;
 
 /// Long enough for a report that is late by some seconds to be seen.
 const WRITE_SECONDS: u64 = 12;
@@ -62,6 +62,7 @@ pub fn local() -> Scenario {
             nfsd("/mnt/vip", "/export"),
             nfsd("/mnt/nat", "/far"),
         ]),
+        core: &[Kernel::V5_10, Kernel::Newest],
         ..quiet()
     }
 }
@@ -99,6 +100,7 @@ pub fn two() -> Scenario {
         disks: vec![FAST, FAST],
         plan: plan(steps),
         expect: Expect::Loops(vec![nfsd("/mnt/one", "/one"), nfsd("/mnt/two", "/two")]),
+        core: &[Kernel::V6_1],
         ..quiet()
     }
 }
@@ -156,6 +158,7 @@ pub fn backing() -> Scenario {
             nfsd("/mnt/tmpfs", "/tmpfs"),
             nfsd("/mnt/again", "/mnt/ext4"),
         ]),
+        core: &[Kernel::V6_12],
         ..quiet()
     }
 }
@@ -191,6 +194,7 @@ pub fn ganesha() -> Scenario {
             },
             ganesha("/mnt/pod"),
         ]),
+        core: &[Kernel::V6_12],
         ..quiet()
     }
 }
@@ -231,24 +235,15 @@ pub fn counters() -> Scenario {
         disks: vec![FAST, FAST],
         plan: plan(steps),
         expect: Expect::Counters,
+        core: &[Kernel::V5_10],
         ..quiet()
     }
 }
 
 fn quiet() -> Scenario {
     Scenario {
-        name: "",
-        about: "",
-        kernels: kernels::ALL,
         megabytes: 640,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
-        plan: Plan::default(),
-        peer: None,
-        expect: Expect::Loops(vec![]),
-        seconds: 120,
-        load: 60,
+        ..Scenario::default()
     }
 }
 
@@ -309,11 +304,11 @@ fn with_options(mut step: Step, more: &str) -> Step {
 }
 
 fn write(pod: Option<&str>, dir: &str, seconds: u64) -> Step {
-    Step::Write {
+    Step::Start(Load::AtLeisure {
         pod: pod.map(str::to_owned),
         dir: dir.to_owned(),
         seconds,
-    }
+    })
 }
 
 /// Write to all of them at once, and count.

@@ -1,21 +1,24 @@
 //! Negatives: what looks like a livelock, more or less, and is none.
+//!
+//! Each is watched for a minute in `./dev test` and for three with `--all`.
 
-use guest::{Step, Until};
+use guest::{Load, Step, Until, Way};
 
-use super::steps::{daemon, disk, load, modprobe, mount, nfs_modules, plan, serve, watch};
-use super::{Expect, FAST, SLOW, Scenario};
-use crate::kernels;
+use super::livelocks::on_loop_device;
+use super::steps::{
+    daemon, disk, load, load_by, modprobe, mount, nfs_modules, plan, read, run, serve,
+    serve_in_pod, set, watch,
+};
+use super::{Expect, Quiet, SLOW, Scenario};
+use crate::kernels::{self, Kernel};
+
+/// What is watched in `./dev test`.
+const SECONDS: u64 = 60;
 
 pub fn loopback_healthy() -> Scenario {
     Scenario {
         name: "loopback-healthy",
         about: "the same load over 127.0.0.1 goes on at disk speed",
-        kernels: kernels::ALL,
-        megabytes: 320,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
@@ -24,13 +27,11 @@ pub fn loopback_healthy() -> Scenario {
             Step::Hog { megabytes: 100 },
             daemon(),
             load("/mnt", 300),
-            watch(120, Until::Over),
+            watch(SECONDS, Until::Over),
         ]),
-        expect: Expect::Nothing {
-            at_least: 2_000_000,
-        },
-        seconds: 210,
-        load: 100,
+        core: &[Kernel::V6_1],
+        load: 110,
+        ..writes(2_000_000)
     }
 }
 
@@ -38,12 +39,8 @@ pub fn loopback_slow_disk() -> Scenario {
     Scenario {
         name: "loopback-slow-disk",
         about: "127.0.0.1 and a disk of 5 MB/s: looks much like a livelock, and is none",
-        kernels: kernels::ALL,
         megabytes: 512,
         disks: vec![SLOW],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
@@ -51,13 +48,33 @@ pub fn loopback_slow_disk() -> Scenario {
             mount("127.0.0.1"),
             daemon(),
             load("/mnt", 150),
-            watch(120, Until::Over),
+            watch(SECONDS, Until::Over),
         ]),
-        expect: Expect::Nothing {
-            at_least: 1_500_000,
-        },
-        seconds: 210,
-        load: 35,
+        core: kernels::ALL,
+        load: 40,
+        ..writes(1_500_000)
+    }
+}
+
+pub fn loopback_light() -> Scenario {
+    Scenario {
+        name: "loopback-light",
+        about: "a few small files a second over 127.0.0.1",
+        plan: plan([
+            nfs_modules(),
+            disk(),
+            serve(8),
+            mount("127.0.0.1"),
+            daemon(),
+            load_by(Way::Small, "/mnt", 1),
+            watch(SECONDS, Until::Over),
+        ]),
+        expect: Expect::Nothing(Quiet {
+            acked: 2_000,
+            ..Quiet::default()
+        }),
+        load: 30,
+        ..writes(0)
     }
 }
 
@@ -65,23 +82,174 @@ pub fn local_slow_disk() -> Scenario {
     Scenario {
         name: "local-slow-disk",
         about: "no NFS at all: ordinary dirty throttling on a disk of 5 MB/s",
-        kernels: kernels::ALL,
-        megabytes: 320,
         disks: vec![SLOW],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([
             modprobe(&["virtio_pci", "virtio_blk"]),
             disk(),
             daemon(),
             load("/export", 150),
-            watch(120, Until::Over),
+            watch(SECONDS, Until::Over),
         ]),
-        expect: Expect::Nothing {
-            at_least: 1_500_000,
-        },
-        seconds: 210,
-        load: 20,
+        expect: Expect::Nothing(Quiet {
+            disk: 1_500_000,
+            related: &["dirty-throttling"],
+            ..Quiet::default()
+        }),
+        core: &[Kernel::Newest],
+        load: 25,
+        ..writes(0)
+    }
+}
+
+pub fn netns_moderate() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        daemon(),
+        load_by(Way::Moderate, "/mnt", 50),
+        watch(SECONDS, Until::Over),
+    ]);
+    Scenario {
+        name: "netns-moderate",
+        about: "the server in a pod, and a load that stays below the limits",
+        megabytes: 1024,
+        plan: plan(steps),
+        load: 40,
+        ..writes(1_000_000)
+    }
+}
+
+pub fn netns_readonly() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        daemon(),
+        read("/mnt", 2, 300, 10),
+        load_by(Way::Metadata, "/mnt", 1),
+        watch(SECONDS, Until::Over),
+    ]);
+    Scenario {
+        name: "netns-readonly",
+        about: "the server in a pod, whose client reads, and makes, renames and removes empty files",
+        plan: plan(steps),
+        load: 110,
+        ..writes(10_000)
+    }
+}
+
+pub fn server_gone() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        daemon(),
+        // Sent soon, and never more than 32 MB of it: far below the limit of
+        // dirty pages. Else the server's threads are caught in
+        // balance_dirty_pages when it goes, and it is a livelock, too.
+        set("/proc/sys/vm/dirty_background_ratio", "1"),
+        watch(2, Until::Over),
+        load("/mnt", 8),
+        watch(5, Until::Over),
+        run(&["ip link set v0 down"]),
+        watch(SECONDS, Until::Over),
+    ]);
+    Scenario {
+        name: "server-gone",
+        about: "the server is cut off while its client has megabytes under writeback",
+        megabytes: 1024,
+        plan: plan(steps),
+        expect: Expect::Nothing(Quiet {
+            related: &["nfs-server-not-responding"],
+            ..Quiet::default()
+        }),
+        load: 30,
+        ..writes(0)
+    }
+}
+
+pub fn hung_fs() -> Scenario {
+    Scenario {
+        name: "hung-fs",
+        about: "the exported file system is frozen under nfsd: its threads hang, and nothing throttles them",
+        megabytes: 512,
+        plan: plan([
+            nfs_modules(),
+            disk(),
+            serve(8),
+            mount("127.0.0.1"),
+            daemon(),
+            load_by(Way::Moderate, "/mnt", 150),
+            watch(5, Until::Over),
+            run(&["fsfreeze -f /export"]),
+            watch(SECONDS, Until::Over),
+            run(&["fsfreeze -u /export"]),
+            watch(15, Until::Over),
+        ]),
+        expect: Expect::Nothing(Quiet {
+            related: &["hung-file-system"],
+            ..Quiet::default()
+        }),
+        load: 30,
+        ..writes(0)
+    }
+}
+
+pub fn memory_storm() -> Scenario {
+    Scenario {
+        name: "memory-storm",
+        about: "no NFS: memory is taken and lost to the OOM killer all the time, beside readers",
+        plan: plan([
+            modprobe(&["virtio_pci", "virtio_blk"]),
+            disk(),
+            daemon(),
+            Step::Hog { megabytes: 100 },
+            read("/export", 2, 400, 20),
+            load_by(Way::Moderate, "/export", 50),
+            Step::Start(Load::Gobble {
+                processes: 3,
+                megabytes: 70,
+            }),
+            watch(SECONDS, Until::Over),
+        ]),
+        expect: Expect::Nothing(Quiet {
+            oom: true,
+            related: &["memory-starvation"],
+            ..Quiet::default()
+        }),
+        load: 100,
+        ..writes(0)
+    }
+}
+
+pub fn loop_device_loopback() -> Scenario {
+    let mut steps = vec![
+        nfs_modules(),
+        modprobe(&["loop"]),
+        disk(),
+        serve(8),
+        mount("127.0.0.1"),
+    ];
+    steps.extend(on_loop_device());
+    steps.push(watch(SECONDS, Until::Over));
+    Scenario {
+        name: "loop-device-loopback",
+        about: "ext4 on a loop device whose file lies on a mount over 127.0.0.1: goes on",
+        megabytes: 512,
+        plan: plan(steps),
+        load: 110,
+        ..writes(2_000_000)
+    }
+}
+
+/// The disk must write so much a second.
+pub fn writes(disk: u64) -> Scenario {
+    Scenario {
+        expect: Expect::Nothing(Quiet {
+            disk,
+            ..Quiet::default()
+        }),
+        ..Scenario::default()
     }
 }

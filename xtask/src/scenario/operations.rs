@@ -4,17 +4,13 @@ use guest::{Plan, Step, Until};
 
 use super::steps::{
     check, daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, run, serve, serve_in_pod,
-    watch, write,
+    set, watch, write,
 };
-use super::{Expect, FAST, SLOW, Scenario};
+use super::{Expect, SLOW, Scenario};
 use crate::kernels::{self, Kernel};
 
 pub fn hung_server() -> Scenario {
     let statfs = || Step::Statfs("/mnt".to_owned());
-    let set = |path: &str, value: &str| Step::Set {
-        path: path.to_owned(),
-        value: value.to_owned(),
-    };
     let ask = || {
         [
             check(&["check"], None),
@@ -51,16 +47,11 @@ pub fn hung_server() -> Scenario {
     Scenario {
         name: "hung-server",
         about: "the server is cut off, its mount hangs: the daemon and `check` must not",
-        kernels: kernels::ALL,
         megabytes: 1024,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
         plan: plan(steps),
-        peer: None,
         expect: Expect::HungServer,
-        seconds: 150,
-        load: 60,
+        core: &[Kernel::V6_12],
+        ..Scenario::default()
     }
 }
 
@@ -97,16 +88,11 @@ pub fn modules_reload() -> Scenario {
     Scenario {
         name: "modules-reload",
         about: "stop the daemon, unload nfs and nfsd, load them, start it: all is seen again",
-        kernels: kernels::ALL,
         megabytes: 512,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
         plan: plan(steps),
-        peer: None,
         expect: Expect::ModulesReload,
-        seconds: 150,
-        load: 60,
+        core: kernels::ALL,
+        ..Scenario::default()
     }
 }
 
@@ -114,17 +100,14 @@ pub fn bdi_congested() -> Scenario {
     Scenario {
         name: "bdi-congested",
         about: "a slow disk behind 127.0.0.1: the gauge of congestion follows the kernel's flag",
-        kernels: kernels::ALL,
         megabytes: 512,
         disks: vec![SLOW],
-        qemu: &[],
-        cmdline: "",
         // The kernel takes it for pages, but counts folios from 6.11 on.
         plan: congestion(256),
-        peer: None,
         expect: Expect::Congestion,
-        seconds: 150,
+        core: &[Kernel::V5_10],
         load: 40,
+        ..Scenario::default()
     }
 }
 
@@ -136,16 +119,13 @@ pub fn nfs_folios() -> Scenario {
         kernels: &[Kernel::V6_12, Kernel::Newest],
         plan: congestion(8192),
         expect: Expect::NoCongestion,
+        core: &[Kernel::V6_12],
         ..bdi_congested()
     }
 }
 
 /// Writers to an NFS mount with a slow disk behind it, for a while.
 fn congestion(kb: u32) -> Plan {
-    let set = |path: &str, value: &str| Step::Set {
-        path: path.to_owned(),
-        value: value.to_owned(),
-    };
     plan([
         nfs_modules(),
         disk(),

@@ -2,21 +2,18 @@
 
 use guest::{Plan, Step, Until};
 
+use super::livelocks::{DIRTY, until_confirmed};
 use super::steps::{
     daemon, disk, fetch, load, modprobe, mount, nfs_modules, plan, reach, run, serve, watch, write,
 };
 use super::{Expect, FAST, Peer, SHARED, Scenario};
-use crate::kernels;
+use crate::kernels::Kernel;
 
 pub fn loop_remote() -> Scenario {
     Scenario {
         name: "loop-remote",
         about: "two nodes, each the other's NFS server: no loop, though each is client and server",
-        kernels: kernels::ALL,
         megabytes: 512,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
         plan: remote_plan("10.7.0.1", "10.7.0.2", true),
         peer: Some(Peer {
             megabytes: 512,
@@ -28,8 +25,8 @@ pub fn loop_remote() -> Scenario {
         expect: Expect::NoLoop {
             at_least: 5_000_000,
         },
-        seconds: 150,
-        load: 60,
+        core: &[Kernel::V6_12],
+        ..Scenario::default()
     }
 }
 
@@ -85,12 +82,63 @@ pub fn loop_failover() -> Scenario {
     Scenario {
         name: "loop-failover",
         about: "a pair of nodes: the client's server dies, and it becomes its own",
-        kernels: kernels::ALL,
+        plan: plan(second),
+        expect: Expect::Failover,
+        core: &[Kernel::Newest],
+        ..loop_failover_machine(first)
+    }
+}
+
+pub fn failover_livelock() -> Scenario {
+    let mut first = vec![nfs_modules(), modprobe(&["virtio_net"])];
+    first.push(address("10.7.0.1"));
+    first.extend([take_over(true), Step::Hear(7000), Step::Die]);
+    let mut second = vec![nfs_modules(), modprobe(&["virtio_net"])];
+    second.push(address("10.7.0.2"));
+    second.extend([
+        // Here the server will be a pod, as an orchestrator places it: its
+        // address is not the node's, and the kernel does not know that it
+        // serves itself.
+        Step::Pod("srv".to_owned()),
+        run(&[
+            "ip link add v0 type veth peer name v1 netns srv",
+            "ip addr add 10.9.0.1/24 dev v0",
+            "ip link set v0 up",
+            "ip -n srv addr add 10.9.0.2/24 dev v1",
+            "ip -n srv link set v1 up",
+            "ip -n srv route add default via 10.9.0.1",
+        ]),
+        reach("10.7.0.100:2049"),
+        mount("10.7.0.100"),
+        daemon(),
+        load("/mnt", 150),
+        watch(6, Until::Over),
+        reach("10.7.0.1:7000"),
+        Step::Gone("10.7.0.1:2049".to_owned()),
+        run(&["ip route add 10.7.0.100/32 via 10.9.0.2"]),
+        Step::TakeOver {
+            pod: Some("srv".to_owned()),
+            device: "/dev/vda".to_owned(),
+            make: false,
+            address: "10.7.0.100/32".to_owned(),
+            interface: "v1".to_owned(),
+        },
+    ]);
+    second.extend(until_confirmed());
+    Scenario {
+        name: "failover-livelock",
+        about: "the same under load, and the server comes back in a pod of the client's node: the new loop stops at once",
+        plan: plan(second),
+        expect: Expect::LivelockAfterTakeover(DIRTY),
+        core: &[Kernel::V6_12],
+        ..loop_failover_machine(first)
+    }
+}
+
+fn loop_failover_machine(first: Vec<Step>) -> Scenario {
+    Scenario {
         megabytes: 512,
         disks: vec![SHARED],
-        qemu: &[],
-        cmdline: "",
-        plan: plan(second),
         peer: Some(Peer {
             megabytes: 512,
             disks: vec![SHARED],
@@ -98,9 +146,8 @@ pub fn loop_failover() -> Scenario {
             daemon: false,
             load: 30,
         }),
-        expect: Expect::Failover,
-        seconds: 150,
         load: 50,
+        ..Scenario::default()
     }
 }
 
@@ -113,9 +160,11 @@ fn address(own: &str) -> Step {
 
 fn take_over(make: bool) -> Step {
     Step::TakeOver {
+        pod: None,
         device: "/dev/vda".to_owned(),
         make,
         address: "10.7.0.100/24".to_owned(),
+        interface: "eth0".to_owned(),
     }
 }
 

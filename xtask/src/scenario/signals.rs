@@ -3,19 +3,14 @@
 use guest::{Step, Until};
 
 use super::steps::{check, daemon, disk, fetch, load, mount, nfs_modules, plan, serve, watch};
-use super::{COSTS, Codes, Expect, FACTS, FAST, Scenario};
+use super::{COSTS, Codes, Expect, FACTS, Quiet, Scenario};
 use crate::kernels;
 
 pub fn late_modules() -> Scenario {
     Scenario {
         name: "late-modules",
         about: "the daemon starts before nfs, nfsd and sunrpc are loaded",
-        kernels: kernels::ALL,
-        megabytes: 320,
         disks: vec![],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([
             daemon(),
             Step::Probes,
@@ -25,8 +20,9 @@ pub fn late_modules() -> Scenario {
             check(&["check"], None),
         ]),
         expect: Expect::LateModules,
+        core: kernels::ALL,
         seconds: 90,
-        load: 60,
+        ..Scenario::default()
     }
 }
 
@@ -34,16 +30,13 @@ pub fn lockdown(name: &'static str, cmdline: &'static str, codes: Codes) -> Scen
     Scenario {
         name,
         about: "what `check` says under kernel lockdown",
-        kernels: kernels::ALL,
-        megabytes: 320,
         disks: vec![],
-        qemu: &[],
         cmdline,
-        peer: None,
+        core: kernels::ALL,
         plan: plan([nfs_modules(), check(&["check"], None)]),
         expect: Expect::ExitCodes(codes),
         seconds: 90,
-        load: 60,
+        ..Scenario::default()
     }
 }
 
@@ -51,16 +44,11 @@ pub fn facts() -> Scenario {
     Scenario {
         name: FACTS,
         about: "what the kernel offers, as JSON: the fixtures in monitor/tests/facts",
-        kernels: kernels::ALL,
-        megabytes: 320,
         disks: vec![],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([nfs_modules(), check(&["facts"], None)]),
         expect: Expect::ExitCodes(&[&[0]]),
         seconds: 90,
-        load: 60,
+        ..Scenario::default()
     }
 }
 
@@ -68,12 +56,7 @@ pub fn costs() -> Scenario {
     Scenario {
         name: COSTS,
         about: "what each eBPF program takes, by the kernel's own accounting, under loopback NFS and a local writer",
-        kernels: kernels::ALL,
         megabytes: 1024,
-        disks: vec![FAST],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([
             nfs_modules(),
             disk(),
@@ -91,9 +74,10 @@ pub fn costs() -> Scenario {
                 &["throttle_probe_runs", "throttle_probe_seconds"],
             ),
         ]),
-        expect: Expect::Nothing { at_least: 0 },
+        expect: Expect::Nothing(Quiet::default()),
         seconds: 120,
         load: 100,
+        ..Scenario::default()
     }
 }
 
@@ -101,12 +85,7 @@ pub fn probes() -> Scenario {
     Scenario {
         name: "probes",
         about: "what `check` says: as root, without fentry, as nobody",
-        kernels: kernels::ALL,
-        megabytes: 320,
         disks: vec![],
-        qemu: &[],
-        cmdline: "",
-        peer: None,
         plan: plan([
             nfs_modules(),
             check(&["check"], None),
@@ -114,7 +93,8 @@ pub fn probes() -> Scenario {
             check(&["check"], Some(65534)),
         ]),
         expect: Expect::ExitCodes(&[&[0], &[1], &[2]]),
+        core: kernels::ALL,
         seconds: 90,
-        load: 60,
+        ..Scenario::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Steps in short.
 
-use guest::{Export, Filesystem, Plan, Step, Until};
+use guest::{Export, Filesystem, Load, Plan, Step, Until, Way};
 
 pub fn modprobe(names: &[&str]) -> Step {
     Step::Modprobe(names.iter().map(|&name| name.to_owned()).collect())
@@ -82,11 +82,32 @@ pub fn serve_in_pod(threads: u32) -> [Step; 3] {
 }
 
 pub fn load(dir: &str, megabytes: u64) -> Step {
-    Step::Load {
+    load_by(Way::Buffered, dir, megabytes)
+}
+
+pub fn load_by(way: Way, dir: &str, megabytes: u64) -> Step {
+    Step::Start(Load::Endless {
         dir: dir.to_owned(),
         writers: 4,
         megabytes,
+        way,
+    })
+}
+
+pub fn set(path: &str, value: &str) -> Step {
+    Step::Set {
+        path: path.to_owned(),
+        value: value.to_owned(),
     }
+}
+
+/// A limit of the NFS mount's BDI.
+pub fn client(file: &str, value: &str) -> Step {
+    set(&format!("/sys/class/bdi/CLIENT/{file}"), value)
+}
+
+pub fn dirty_bytes(value: &str) -> Step {
+    set("/proc/sys/vm/dirty_bytes", value)
 }
 
 pub fn watch(seconds: u64, until: Until) -> Step {
@@ -119,9 +140,19 @@ pub fn reach(address: &str) -> Step {
 
 /// A writer that takes its time, for as long as there is any.
 pub fn write() -> Step {
-    Step::Write {
+    Step::Start(Load::AtLeisure {
         pod: None,
         dir: "/mnt".to_owned(),
         seconds: 600,
-    }
+    })
+}
+
+/// Readers of sparse files, which take no disk but fill the page cache.
+pub fn read(dir: &str, readers: u32, megabytes: u64, megabytes_per_second: u64) -> Step {
+    Step::Start(Load::Read {
+        dir: dir.to_owned(),
+        readers,
+        megabytes,
+        megabytes_per_second,
+    })
 }

@@ -47,6 +47,17 @@ pub fn mount_new(kind: Filesystem, device: &str, at: &str) -> Result<()> {
     })
 }
 
+/// A file, a loop device of it, and a file system on that.
+pub fn loop_device(file: &str, megabytes: u64, at: &str) -> Result<()> {
+    let device = "/dev/loop0";
+    fs::File::create(file)
+        .and_then(|made| made.set_len(megabytes << 20))
+        .with_context(|| format!("making {file}"))?;
+    appear(device)?;
+    command("losetup", &[device, file])?;
+    mount_new(Filesystem::Ext4, device, at)
+}
+
 fn appear(device: &str) -> Result<()> {
     let start = Instant::now();
     while !Path::new(device).exists() {

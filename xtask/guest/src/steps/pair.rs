@@ -11,7 +11,7 @@ use crate::tell;
 
 /// Become the server. The address comes last, as in any such cluster: clients
 /// that find nobody listening there would wait before they ask again.
-pub fn take_over(device: &str, make: bool, address: &str) -> Result<()> {
+pub fn take_over(device: &str, make: bool, address: &str, interface: &str) -> Result<()> {
     if make {
         disk::mount_new(Filesystem::Ext4, device, "/export")?;
     } else {
@@ -35,7 +35,7 @@ pub fn take_over(device: &str, make: bool, address: &str) -> Result<()> {
         options: "fsid=0,sync".to_owned(),
     };
     server::start(8, &[export], false)?;
-    command("ip", &["addr", "add", address, "dev", "eth0"])?;
+    command("ip", &["addr", "add", address, "dev", interface])?;
     tell::event(Event::TookOver);
     Ok(())
 }

@@ -9,23 +9,53 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use guest::Event;
+use guest::{Event, Way};
 
 use super::{Pods, kill, processes};
 use crate::{load, tell};
 
 /// Start writers that never end.
-pub fn start_endless(dir: &str, writers: u32, megabytes: u64) -> Result<()> {
+pub fn start_endless(dir: &str, writers: u32, megabytes: u64, way: Way) -> Result<()> {
     for number in 0..writers {
         Command::new("/proc/self/exe")
             .args(["writer", &format!("{dir}/file{number}")])
-            .arg(megabytes.to_string())
+            .args([&megabytes.to_string(), way.name()])
             .stdin(Stdio::null())
             .spawn()
             .context("starting a writer")?;
     }
     tell::event(Event::WritersStarted);
     Ok(())
+}
+
+/// Start readers that never end.
+pub fn start_readers(dir: &str, readers: u32, megabytes: u64, rate: u64) -> Result<()> {
+    for number in 0..readers {
+        Command::new("/proc/self/exe")
+            .args(["reader", &format!("{dir}/read{number}")])
+            .args([megabytes, rate].map(|number| number.to_string()))
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting a reader")?;
+    }
+    Ok(())
+}
+
+/// Keep gobblers going.
+pub fn gobble(processes: u32, megabytes: u64) {
+    for _ in 0..processes {
+        thread::spawn(move || {
+            loop {
+                let gobbler = Command::new("/proc/self/exe")
+                    .args(["gobbler", &megabytes.to_string()])
+                    .stdin(Stdio::null())
+                    .status();
+                // Killed most of the time, and started again.
+                drop(gobbler);
+                thread::sleep(Duration::from_secs(1));
+            }
+        });
+    }
 }
 
 /// Writers that take their time, and end.

@@ -1,0 +1,84 @@
+//! What people do to a node that hangs, or so that it never does.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::processes;
+use crate::counters;
+
+/// Write to a file of /proc or /sys.
+pub fn set(path: &str, value: &str) -> Result<()> {
+    let path = resolved(path)?;
+    fs::write(&path, value).context(path)
+}
+
+/// The same, if the kernel has that file.
+pub fn set_if_there(path: &str, value: &str) -> Result<()> {
+    if Path::new(&resolved(path)?).exists() {
+        return set(path, value);
+    }
+    Ok(())
+}
+
+/// With the names of BDIs filled in.
+fn resolved(path: &str) -> Result<String> {
+    let mut path = path.to_owned();
+    for (word, at) in [("CLIENT", "/mnt"), ("SERVER", "/export")] {
+        if path.contains(word) {
+            let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+            let device = counters::device_at(&mounts, at);
+            path = path.replace(word, device.with_context(|| format!("{at} is no mount"))?);
+        }
+    }
+    Ok(path)
+}
+
+/// Send a signal to all processes of this name.
+pub fn signal(name: &str, number: i32) -> Result<()> {
+    for process in processes(name) {
+        // SAFETY: a number goes to the kernel, nothing else.
+        if unsafe { libc::kill(process.as_raw_pid(), number) } != 0 {
+            return Err(std::io::Error::last_os_error()).context("kill");
+        }
+    }
+    Ok(())
+}
+
+/// Make all threads of this name real-time. Kernel threads are processes.
+pub fn real_time(name: &str) -> Result<()> {
+    let threads = processes(name);
+    if threads.is_empty() {
+        bail!("there is no {name}");
+    }
+    for thread in threads {
+        let priority = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the kernel reads the struct, and nothing else.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_sched_setscheduler,
+                thread.as_raw_pid(),
+                libc::SCHED_FIFO,
+                &raw const priority,
+            )
+        };
+        if result != 0 {
+            return Err(std::io::Error::last_os_error()).context("sched_setscheduler");
+        }
+    }
+    Ok(())
+}
+
+/// Begin what may never end.
+pub fn begin(words: &[String]) -> Result<()> {
+    Command::new("/proc/self/exe")
+        .args(words)
+        .stdin(Stdio::null())
+        .spawn()
+        .context("beginning")?;
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! Livelocks: told in time, by the right signature, held, and over when over.
+
+use guest::Event;
+
+use super::{CRAWL, Fault, Judgement, STARVED, STOPPED, Seen, seconds, void};
+use crate::scenario::Signatures;
+
+/// Milliseconds after the stop in which a livelock must be confirmed.
+const AFTER_STOP: u64 = 10_000;
+
+/// Milliseconds without a byte after which the daemon must have said deadlock:
+/// the confirmation, thirty seconds, and some ticks.
+const DEADLOCK: u64 = 42_000;
+
+/// From so many bytes a second on, a loop goes on without any doubt.
+const GOES_ON: u64 = 3_000_000;
+
+/// Ticks of the daemon, one a second, that are seen in fifteen seconds even of
+/// a machine without memory.
+const TICKS: f64 = 5.0;
+
+/// The loop stops under the load, and that is said.
+pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
+    let started = seen.writers_started()?;
+    let stop = seen.stop(started)?;
+    if !seen.has_daemon() {
+        return Ok(format!("{}; no daemon to judge", stop.words));
+    }
+    let words = seen.in_time(&stop, signatures)?;
+    if !seen.on_metrics() {
+        return Err(format!("{words}, but /metrics does not show it").into());
+    }
+    Ok(words)
+}
+
+/// The loop that a takeover has made stops, and that is said.
+pub fn after_takeover(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
+    seen.writers_started()?;
+    let taken = seen
+        .took_over()
+        .ok_or("this guest never became the server")?;
+    let Some(found) = seen.reports().map(|(ms, _)| ms).find(|ms| *ms > taken) else {
+        let stop = seen.stop(taken)?;
+        return Err(format!("{}, and no loop was reported", stop.words).into());
+    };
+    let stop = seen.stop(taken)?;
+    let words = seen.in_time(&stop, signatures)?;
+    Ok(format!(
+        "{words}; the loop known {} after the takeover",
+        seconds(found - taken)
+    ))
+}
+
+/// The daemon outlives the OOM killer, and says the same before and after.
+pub fn survival(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
+    let started = seen.writers_started()?;
+    let killed = seen
+        .samples()
+        .find(|(_, sample)| sample.oom_kills > 0)
+        .map(|(ms, _)| ms)
+        .ok_or_else(|| void("no process was killed for want of memory"))?;
+    let kills = seen.samples().last().map_or(0, |(_, last)| last.oom_kills);
+    let stop = seen.stop(started)?;
+    let words = format!(
+        "{}, {kills} processes killed from {} on",
+        stop.words,
+        seconds(killed.saturating_sub(started))
+    );
+    if !seen.has_daemon() {
+        return Ok(format!("{words}; no daemon to judge"));
+    }
+    let told = seen.told(&stop, signatures)?;
+    let words = format!("{words}; {told}");
+    let ticks: Vec<_> = seen
+        .values("throttle_tick_duration_seconds_count")
+        .collect();
+    let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
+        return Err(format!("{words}; its ticks are not on /metrics").into());
+    };
+    let words = format!("{words}; {} ticks in the last 15 s", last - first);
+    if last - first < TICKS {
+        return Err(words.into());
+    }
+    // What moves may be taken back, but not what stands still.
+    let taken_back = seen.0.iter().find_map(|fact| match &fact.event {
+        Event::Verdict(entry) if matches!(entry.from.as_str(), "livelock" | "deadlock") => {
+            (!entry.confirms() && !seen.moves_at(entry.monotonic_ms)).then_some(entry)
+        }
+        _ => None,
+    });
+    if let Some(entry) = taken_back {
+        return Err(format!("{words}; taken back though nothing moved: {}", entry.reason).into());
+    }
+    Ok(words)
+}
+
+/// The loop stops, is helped out, and both are said.
+pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
+    let words = judge(seen, signatures)?;
+    if !seen.has_daemon() {
+        return Ok(words);
+    }
+    let helped = seen
+        .0
+        .iter()
+        .find(|fact| matches!(fact.event, Event::HelpedOut))
+        .map(|fact| fact.ms)
+        .ok_or("the node was not helped out")?;
+    let before = seen.samples().filter(|(ms, _)| *ms < helped).last();
+    let frozen = before.ok_or("no samples before the way out")?.1.acked;
+    let still = seen.samples().find(|(_, sample)| sample.acked >= frozen);
+    let still = still.map_or(0, |(ms, _)| helped.saturating_sub(ms));
+    let deadlock = seen.entered("deadlock", 0);
+    if still > DEADLOCK && deadlock.is_none() {
+        return Err(format!(
+            "{words}; nothing moved for {}, and no deadlock",
+            seconds(still)
+        )
+        .into());
+    }
+    let recovered = seen.entered("recovered", helped);
+    let goes_on = seen.goes_on(helped);
+    let Some(recovered) = recovered else {
+        return Err(match goes_on {
+            Some(_) => format!("{words}; it goes on again, and the daemon never said so").into(),
+            None => void(format!("{words}; the way out did not help for long")),
+        });
+    };
+    let moves = seen
+        .samples()
+        .find(|(ms, sample)| *ms > helped && sample.acked > frozen + 1_000_000)
+        .ok_or_else(|| format!("{words}; recovered, though nothing moved"))?
+        .0;
+    let took = recovered.saturating_sub(moves);
+    let confirmed = seen.confirmed().map(|entry| entry.monotonic_ms);
+    let deadlock = deadlock.map_or_else(
+        || "no deadlock".to_owned(),
+        |at| {
+            format!(
+                "deadlock {} later",
+                seconds(at.saturating_sub(confirmed.unwrap_or(at)))
+            )
+        },
+    );
+    let words = format!(
+        "{words}, {deadlock}, recovered {} after it moved again",
+        seconds(took)
+    );
+    if goes_on.is_some_and(|since| recovered > since + AFTER_STOP) {
+        return Err(seen.late(helped, format!("too late: {words}")));
+    }
+    Ok(words)
+}
+
+/// Signature, time from the stop to the confirmation, and what still flows then.
+pub fn cell(seen: &Seen<'_>, started: u64) -> String {
+    let (Some(stopped), Some(verdict)) = (seen.stopped(started), seen.confirmed()) else {
+        return "no daemon".to_owned();
+    };
+    let helped = seen
+        .0
+        .iter()
+        .find(|fact| matches!(fact.event, Event::HelpedOut));
+    let end = helped.map_or(u64::MAX, |fact| fact.ms);
+    let mut still = seen.samples().filter(|(ms, _)| (stopped..end).contains(ms));
+    let rate = match (still.next(), still.last()) {
+        (Some(first), Some(last)) => {
+            let grown = last.1.acked.saturating_sub(first.1.acked);
+            grown * 1000 / last.0.saturating_sub(first.0).max(1)
+        }
+        _ => 0,
+    };
+    format!(
+        "{} after {}, {} KB/s",
+        verdict.signature,
+        seconds(verdict.monotonic_ms.saturating_sub(stopped)),
+        rate / 1000
+    )
+}
+
+/// When a loop stood still, and since when it might have been so.
+struct Stop {
+    /// The load, or the takeover.
+    started: u64,
+    at: u64,
+    words: String,
+}
+
+impl Seen<'_> {
+    fn stop(&self, started: u64) -> Result<Stop, Fault> {
+        let at = self
+            .stopped(started)
+            .ok_or_else(|| void("the loop never stopped"))?;
+        let words = format!("stopped {} after the start", seconds(at - started));
+        Ok(Stop { started, at, words })
+    }
+
+    /// The livelock is confirmed, by a right signature and not before the load.
+    fn told(&self, stop: &Stop, signatures: Signatures) -> Result<String, Fault> {
+        let Some(verdict) = self.confirmed() else {
+            let words = format!("{}, and the daemon never confirmed it", stop.words);
+            return Err(self.late(stop.started, words));
+        };
+        let at = verdict.monotonic_ms;
+        if at < stop.started {
+            return Err(format!("{}: confirmed before the load began", verdict.to).into());
+        }
+        let words = format!(
+            "{}, {} by {} {} after the start",
+            stop.words,
+            verdict.to,
+            verdict.signature,
+            seconds(at - stop.started)
+        );
+        if !signatures.contains(&verdict.signature.as_str()) {
+            return Err(format!("{words}, but it is {}", signatures.join(" or ")).into());
+        }
+        Ok(words)
+    }
+
+    /// The same, and in time. A verdict in the crawl before the stop is right, too.
+    fn in_time(&self, stop: &Stop, signatures: Signatures) -> Result<String, Fault> {
+        let words = self.told(stop, signatures)?;
+        if self
+            .confirmed()
+            .is_some_and(|entry| entry.monotonic_ms > stop.at + AFTER_STOP)
+        {
+            return Err(self.late(stop.started, format!("too late: {words}")));
+        }
+        Ok(words)
+    }
+
+    /// Something came too late: the daemon's fault, if the guest had its time.
+    fn late(&self, from: u64, words: String) -> Fault {
+        match self.longest_gap(from) {
+            gap if gap > STARVED => void(format!("{words}; the guest stood for {}", seconds(gap))),
+            _ => words.into(),
+        }
+    }
+
+    /// Whether bytes flow within some seconds of that moment.
+    fn moves_at(&self, at: u64) -> bool {
+        let mut near = self.samples().filter(|(ms, _)| ms.abs_diff(at) < STOPPED);
+        let (first, last) = (near.next(), near.last());
+        let (Some(first), Some(last)) = (first, last) else {
+            return false;
+        };
+        let grown = last.1.acked.saturating_sub(first.1.acked);
+        grown * 1000 > CRAWL * last.0.saturating_sub(first.0)
+    }
+
+    /// The values of a metric without labels, each time that it was fetched.
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = f64> + 'a {
+        self.0.iter().filter_map(move |fact| match &fact.event {
+            Event::Served { text, .. } => text.lines().find_map(|line| {
+                let (known, value) = line.split_once(' ')?;
+                (known == name).then(|| value.parse().ok())?
+            }),
+            _ => None,
+        })
+    }
+
+    /// When the loop stopped: the last time at which acknowledged WRITE bytes
+    /// grew and had grown faster than a crawl over two seconds, before a
+    /// stretch of [`STOPPED`] without. A stopped loop still lets a few pages
+    /// through now and then.
+    pub fn stopped(&self, started: u64) -> Option<u64> {
+        let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms >= started).collect();
+        let mut last = started;
+        for at in 1..samples.len() {
+            let (ms, sample) = samples[at];
+            let grown = |from: usize| sample.acked.saturating_sub(samples[from].1.acked);
+            let from = at.saturating_sub(4);
+            if grown(at - 1) > 0 && grown(from) * 1000 > CRAWL * ms.saturating_sub(samples[from].0)
+            {
+                last = ms;
+            } else if ms >= last + STOPPED {
+                return Some(last);
+            }
+        }
+        None
+    }
+
+    fn entered(&self, state: &str, after: u64) -> Option<u64> {
+        self.0.iter().find_map(|fact| match &fact.event {
+            Event::Verdict(entry) if entry.to == state && entry.monotonic_ms > after => {
+                Some(entry.monotonic_ms)
+            }
+            _ => None,
+        })
+    }
+
+    /// Since when the loop has gone on for [`AFTER_STOP`] without a break: a
+    /// livelock that is helped may move for a moment and stop again.
+    fn goes_on(&self, after: u64) -> Option<u64> {
+        let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms > after).collect();
+        let mut since = None;
+        for (from, to) in samples.iter().zip(samples.iter().skip(4)) {
+            let grown = to.1.acked.saturating_sub(from.1.acked);
+            if grown * 1000 < GOES_ON * to.0.saturating_sub(from.0) {
+                since = None;
+            } else if to.0 >= *since.get_or_insert(from.0) + AFTER_STOP {
+                return since;
+            }
+        }
+        None
+    }
+
+    /// Whether the metrics that were fetched after the verdict say the same.
+    fn on_metrics(&self) -> bool {
+        self.0.iter().any(|fact| match &fact.event {
+            Event::Served { path, text, .. } if path == "/metrics" => text.lines().any(|line| {
+                line.starts_with("throttle_livelock_state{")
+                    && (line.ends_with(" 2") || line.ends_with(" 3"))
+            }),
+            _ => false,
+        })
+    }
+}
+
+#[cfg(test)]
+pub mod tests;

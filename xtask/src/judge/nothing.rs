@@ -1,0 +1,103 @@
+//! No livelock, whatever it looks like.
+
+use guest::{Event, Sample};
+
+use super::{Judgement, Seen, seconds, void};
+use crate::scenario::Quiet;
+
+/// No verdict, though there was enough to judge; and what it was instead.
+pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
+    let started = seen.writers_started()?;
+    let flow = Flow::from(seen, started).ok_or("no samples after the start of the load")?;
+    let (disk, acked, kills) = (flow.disk, flow.acked, flow.kills);
+    let mut words = flow.words();
+    if kills > 0 {
+        words = format!("{words}, {kills} processes killed");
+    }
+    if let Some(entry) = seen.confirmed() {
+        return Err(format!(
+            "false verdict: {} by {} at {}: {} ({words})",
+            entry.to,
+            entry.signature,
+            seconds(entry.monotonic_ms.saturating_sub(started)),
+            entry.reason
+        )
+        .into());
+    }
+    if disk < quiet.disk || acked < quiet.acked {
+        return Err(void(format!("{words}, too little")));
+    }
+    if quiet.oom && kills == 0 {
+        return Err(void(format!("{words}, no process was killed")));
+    }
+    if !seen.has_daemon() {
+        return Ok(format!("{words}, no daemon to judge"));
+    }
+    if !seen
+        .0
+        .iter()
+        .any(|fact| matches!(fact.event, Event::HasRelated))
+    {
+        return Ok(format!(
+            "{words}, no verdict; related conditions are not served"
+        ));
+    }
+    let named: Vec<_> = seen
+        .0
+        .iter()
+        .filter_map(|fact| match &fact.event {
+            Event::Related(entry) if entry.began => Some(entry.kind.as_str()),
+            _ => None,
+        })
+        .collect();
+    if let Some(missing) = quiet.related.iter().find(|kind| !named.contains(*kind)) {
+        return Err(format!("{words}, no verdict, but {missing} was not named: {named:?}").into());
+    }
+    let named = named
+        .first()
+        .map_or(String::new(), |kind| format!(", {kind}"));
+    Ok(format!("{words}, no verdict{named}"))
+}
+
+/// What flowed, in a few words.
+pub fn cell(seen: &Seen<'_>) -> String {
+    let started = seen.writers_started().unwrap_or(0);
+    let flow = Flow::from(seen, started);
+    let flow = flow.map_or(String::new(), |flow| format!(", {}", flow.words()));
+    format!("no verdict{flow}")
+}
+
+/// In bytes a second from the start of the load on, and processes killed.
+struct Flow {
+    disk: u64,
+    acked: u64,
+    kills: u64,
+}
+
+impl Flow {
+    fn from(seen: &Seen<'_>, started: u64) -> Option<Self> {
+        let mut after = seen.samples().filter(|(ms, _)| *ms >= started);
+        let (first, last) = (after.next()?, after.last()?);
+        let rate = |of: fn(&Sample) -> u64| {
+            let elapsed = last.0.saturating_sub(first.0).max(1);
+            of(&last.1).saturating_sub(of(&first.1)) * 1000 / elapsed
+        };
+        Some(Self {
+            disk: rate(|sample| sample.disk),
+            acked: rate(|sample| sample.acked),
+            kills: last.1.oom_kills,
+        })
+    }
+
+    fn words(&self) -> String {
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        format!(
+            "{:.1} MB/s to disk, {:.1} by NFS",
+            mb(self.disk),
+            mb(self.acked)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

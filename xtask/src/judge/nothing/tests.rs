@@ -1,0 +1,64 @@
+use guest::{Fact, Related};
+
+use super::*;
+use crate::judge::{
+    Fault,
+    livelock::tests::{facts, verdict},
+};
+
+fn wants(disk: u64) -> Quiet {
+    Quiet {
+        disk,
+        ..Quiet::default()
+    }
+}
+
+#[test]
+fn a_negative_scenario_is_wrong_with_a_verdict_and_void_without_load() {
+    let quiet = facts(60_000);
+    assert!(judge(&Seen(&quiet), &wants(10_000_000)).is_ok());
+    let void = judge(&Seen(&quiet), &wants(30_000_000));
+    assert!(matches!(void, Err(Fault::Void(_))));
+    let mut loud = quiet;
+    loud.push(verdict(30_000));
+    let wrong = judge(&Seen(&loud), &wants(10_000_000));
+    assert!(matches!(wrong, Err(Fault::Wrong(_))));
+}
+
+#[test]
+fn without_a_kill_a_storm_proves_nothing() {
+    let quiet = Quiet {
+        oom: true,
+        ..Quiet::default()
+    };
+    let void = judge(&Seen(&facts(60_000)), &quiet);
+    assert!(matches!(void, Err(Fault::Void(_))));
+}
+
+#[test]
+fn a_daemon_that_knows_related_conditions_must_name_the_one_at_hand() {
+    let quiet = Quiet {
+        related: &["slow-disk"],
+        ..Quiet::default()
+    };
+    let mut facts = facts(60_000);
+    let mut add = |event| facts.push(Fact { ms: 30_000, event });
+    add(Event::HasRelated);
+    let named = |kind: &str| {
+        Event::Related(Related {
+            monotonic_ms: 30_000,
+            kind: kind.to_owned(),
+            bdi: String::new(),
+            began: true,
+            reason: String::new(),
+        })
+    };
+    add(named("memory-starvation"));
+    let wrong = judge(&Seen(&facts), &quiet);
+    assert!(matches!(wrong, Err(Fault::Wrong(_))));
+    facts.push(Fact {
+        ms: 31_000,
+        event: named("slow-disk"),
+    });
+    assert!(judge(&Seen(&facts), &quiet).is_ok());
+}

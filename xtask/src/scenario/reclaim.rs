@@ -1,0 +1,195 @@
+//! The server has to reclaim memory that only it can clean.
+//!
+//! A v1 cpuset with hard walls makes a small node of memory of the server's and
+//! the writers' own, while the rest of the guest stays usable.
+
+use guest::{Load, Step, Until};
+
+use super::livelocks::until_confirmed;
+use super::steps::{
+    daemon, dirty_bytes, disk, fetch, load, mount, nfs_modules, plan, read, run, serve, set, watch,
+};
+use super::{Disk, Expect, FAST, Quiet, Scenario, Signatures};
+use crate::kernels::Kernel;
+
+const RECLAIM: Signatures = &["reclaim-congestion"];
+
+/// Swap that takes a megabyte a second.
+const SWAP: Disk = Disk {
+    shared: false,
+    bytes_per_second: Some(1_000_000),
+};
+
+pub fn usable() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk(), dirty_bytes("130000000")];
+    steps.push(run(&["mkswap /dev/vdb", "swapon /dev/vdb"]));
+    steps.extend(tight(60, vec![]));
+    steps.extend(until_confirmed());
+    Scenario {
+        name: "reclaim-usable",
+        about: "nfsd reclaims in a node full of its client's pages, beside a slow swap",
+        kernels: &[Kernel::V5_10, Kernel::V6_1],
+        disks: vec![FAST, SWAP],
+        plan: plan(steps),
+        expect: Expect::Livelock(RECLAIM),
+        core: &[Kernel::V6_1],
+        ..two_nodes()
+    }
+}
+
+pub fn purest() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk(), dirty_bytes("130000000")];
+    let reader = read("/export", 1, 400, 2);
+    steps.extend(tight(60, vec![trace(), reader]));
+    steps.extend(until_confirmed());
+    steps.push(Step::Traced);
+    Scenario {
+        name: "reclaim-purest",
+        about: "the same without swap, beside a slow reader: nfsd sleeps in wait_iff_congested and little else",
+        kernels: &[Kernel::V5_10],
+        plan: plan(steps),
+        expect: Expect::Livelock(RECLAIM),
+        core: &[Kernel::V5_10],
+        ..two_nodes()
+    }
+}
+
+pub fn whole_machine() -> Scenario {
+    let ticks = || {
+        fetch(
+            "/metrics",
+            &["throttle_tick_duration_seconds_count", "throttle_livelock_"],
+        )
+    };
+    let mut steps = vec![
+        nfs_modules(),
+        disk(),
+        set("/proc/sys/vm/dirty_ratio", "80"),
+        set("/proc/sys/vm/dirty_background_ratio", "40"),
+        serve(2),
+        mount("127.0.0.1"),
+        daemon(),
+        watch(3, Until::Over),
+        Step::Hog { megabytes: 70 },
+        // Whom else could the OOM killer take? Writers own nothing.
+        Step::Start(Load::Gobble {
+            processes: 2,
+            megabytes: 12,
+        }),
+        load("/mnt", 150),
+        watch(90, Until::Killed(5)),
+    ];
+    steps.extend([ticks(), watch(15, Until::Over), ticks()]);
+    Scenario {
+        name: "reclaim-whole-machine",
+        about: "256 MB and a full tmpfs: all of user space stands still until the OOM killer comes; the daemon must not",
+        kernels: &[Kernel::V5_10],
+        megabytes: 256,
+        plan: plan(steps),
+        expect: Expect::Survival(RECLAIM),
+        core: &[Kernel::V5_10],
+        seconds: 200,
+        load: 100,
+        ..Scenario::default()
+    }
+}
+
+pub fn storm_works() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk(), dirty_bytes("60000000")];
+    steps.extend(tight(30, vec![trace()]));
+    steps.extend([watch(60, Until::Over), Step::Traced]);
+    Scenario {
+        name: "reclaim-storm-works",
+        about: "memory is tight but enough: nfsd reclaims and sleeps in wait_iff_congested, and goes on",
+        kernels: &[Kernel::V5_10],
+        plan: plan(steps),
+        expect: Expect::Nothing(Quiet {
+            disk: 3_000_000,
+            ..Quiet::default()
+        }),
+        load: 100,
+        ..two_nodes()
+    }
+}
+
+pub fn congestion() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk(), dirty_bytes("130000000")];
+    steps.extend(tight(30, vec![trace()]));
+    steps.extend([
+        watch(60, slept("count")),
+        // What the daemon makes of it is not judged, but worth seeing.
+        watch(12, Until::Over),
+        // In this order: the daemon must have counted all that was traced.
+        Step::Traced,
+        // /metrics shows the last tick.
+        watch(2, Until::Over),
+        watch(5, slept("sum")),
+        watch(5, slept("count")),
+    ]);
+    Scenario {
+        name: "reclaim-congestion",
+        about: "nfsd has to reclaim, and sleeps 100 ms at a time in wait_iff_congested",
+        kernels: &[Kernel::V5_10],
+        plan: plan(steps),
+        expect: Expect::Metric,
+        core: &[Kernel::V5_10],
+        ..two_nodes()
+    }
+}
+
+/// Two nodes of memory, of which the second is small.
+fn two_nodes() -> Scenario {
+    Scenario {
+        megabytes: 448,
+        qemu: &[
+            "-object",
+            "memory-backend-ram,id=m0,size=288M",
+            "-object",
+            "memory-backend-ram,id=m1,size=160M",
+            "-numa",
+            "node,nodeid=0,memdev=m0,cpus=0-1",
+            "-numa",
+            "node,nodeid=1,memdev=m1",
+        ],
+        ..Scenario::default()
+    }
+}
+
+/// Serve, start the daemon, and put nfsd, a hog, this and the writers on the
+/// small node.
+fn tight(hog: u64, beside: Vec<Step>) -> Vec<Step> {
+    let mut steps = vec![
+        serve(2),
+        mount("127.0.0.1"),
+        daemon(),
+        Step::Cpuset {
+            mems: "1".to_owned(),
+            threads: vec!["nfsd".to_owned()],
+        },
+        Step::Hog { megabytes: hog },
+    ];
+    steps.extend(beside);
+    steps.extend([
+        load("/mnt", 150),
+        // So that what waits and tells is not short of memory itself.
+        Step::LeaveCpuset,
+    ]);
+    steps
+}
+
+fn trace() -> Step {
+    Step::Trace {
+        event: "writeback/writeback_wait_iff_congested".to_owned(),
+        task: "nfsd".to_owned(),
+    }
+}
+
+fn slept(what: &str) -> Until {
+    Until::Metric {
+        name: format!("throttle_delay_seconds_{what}"),
+        labels: vec![
+            r#"cause="wait_iff_congested""#.to_owned(),
+            r#"class="nfsd""#.to_owned(),
+        ],
+    }
+}

@@ -1,0 +1,174 @@
+//! The same in other clothes: file systems, versions of NFS, threads, ways to
+//! write.
+
+use guest::{Filesystem, Step, Until, Way};
+
+use super::livelocks::{netns, until_confirmed};
+use super::negatives::writes;
+use super::steps::{
+    daemon, filesystem, load_by, modprobe, mount, nfs_modules, plan, serve, serve_in_pod, watch,
+};
+use super::{SLOW, Scenario};
+
+pub fn all() -> Vec<Scenario> {
+    vec![
+        livelock(
+            "netns-xfs",
+            "the livelock, over an export of xfs",
+            |clothes| {
+                clothes.filesystem = Filesystem::Xfs;
+            },
+        ),
+        livelock("netns-v3", "the livelock, by NFSv3", |clothes| {
+            clothes.version = "3";
+        }),
+        livelock(
+            "netns-one-thread",
+            "the livelock of a server with one thread",
+            |clothes| {
+                clothes.threads = 1;
+            },
+        ),
+        livelock(
+            "netns-many-threads",
+            "the livelock of a server with 64 threads",
+            |clothes| {
+                clothes.threads = 64;
+            },
+        ),
+        livelock(
+            "netns-mapped",
+            "the livelock, by writers through mappings",
+            |clothes| {
+                clothes.way = Way::Mapped;
+            },
+        ),
+        slow(
+            "loopback-slow-xfs",
+            "a slow disk with xfs behind 127.0.0.1",
+            |clothes| {
+                clothes.filesystem = Filesystem::Xfs;
+            },
+        ),
+        slow(
+            "loopback-slow-v3",
+            "a slow disk behind 127.0.0.1 and NFSv3",
+            |clothes| {
+                clothes.version = "3";
+            },
+        ),
+        slow(
+            "loopback-slow-one-thread",
+            "a slow disk and one nfsd behind 127.0.0.1",
+            |clothes| {
+                clothes.threads = 1;
+            },
+        ),
+        slow(
+            "loopback-slow-fsync",
+            "a slow disk behind 127.0.0.1, and an fsync after each 4 MiB",
+            |clothes| {
+                clothes.way = Way::Fsync;
+            },
+        ),
+        slow(
+            "loopback-slow-direct",
+            "a slow disk behind 127.0.0.1, past the client's page cache",
+            |clothes| {
+                clothes.way = Way::Direct;
+            },
+        ),
+        slow(
+            "loopback-slow-mapped",
+            "a slow disk behind 127.0.0.1, by writers through mappings",
+            |clothes| {
+                clothes.way = Way::Mapped;
+            },
+        ),
+    ]
+}
+
+struct Clothes {
+    filesystem: Filesystem,
+    version: &'static str,
+    threads: u32,
+    way: Way,
+}
+
+impl Clothes {
+    fn new(change: fn(&mut Self)) -> Self {
+        let mut clothes = Self {
+            filesystem: Filesystem::Ext4,
+            version: "4.2",
+            threads: 8,
+            way: Way::Buffered,
+        };
+        change(&mut clothes);
+        clothes
+    }
+
+    /// Modules, and the disk.
+    fn begin(&self) -> Vec<Step> {
+        vec![
+            nfs_modules(),
+            modprobe(&["xfs", "nfsv3"]),
+            filesystem(self.filesystem, "/dev/vda", "/export"),
+        ]
+    }
+
+    fn dress(&self, mut step: Step) -> Step {
+        match &mut step {
+            Step::Serve { v3, .. } => *v3 = self.version == "3",
+            Step::Mount { version, path, .. } => {
+                self.version.clone_into(version);
+                // NFSv3 knows no root of all exports.
+                if self.version == "3" {
+                    "/export".clone_into(path);
+                }
+            }
+            _ => {}
+        }
+        step
+    }
+}
+
+fn livelock(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -> Scenario {
+    let clothes = Clothes::new(change);
+    let mut steps = clothes.begin();
+    steps.extend(serve_in_pod(clothes.threads).map(|step| clothes.dress(step)));
+    steps.extend([
+        clothes.dress(mount("10.9.0.2")),
+        daemon(),
+        watch(3, Until::Over),
+        load_by(clothes.way, "/mnt", 150),
+    ]);
+    steps.extend(until_confirmed());
+    Scenario {
+        name,
+        about,
+        megabytes: 512,
+        plan: plan(steps),
+        ..netns()
+    }
+}
+
+fn slow(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -> Scenario {
+    let clothes = Clothes::new(change);
+    let mut steps = clothes.begin();
+    steps.extend([
+        clothes.dress(serve(clothes.threads)),
+        clothes.dress(mount("127.0.0.1")),
+        daemon(),
+        load_by(clothes.way, "/mnt", 150),
+        watch(60, Until::Over),
+    ]);
+    Scenario {
+        name,
+        about,
+        megabytes: 512,
+        disks: vec![SLOW],
+        plan: plan(steps),
+        load: 40,
+        ..writes(500_000)
+    }
+}

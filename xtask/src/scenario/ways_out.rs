@@ -1,0 +1,304 @@
+//! What helps out of the livelock across namespaces, and what prevents it.
+//! Nothing is judged here: each of these plays one action, and what came of it
+//! is one line. The daemon is left out.
+
+use guest::{Step, Until, Way};
+
+use super::Scenario;
+use super::steps::{
+    client, dirty_bytes, disk, load_by, modprobe, mount, nfs_modules, plan, run, serve_in_pod, set,
+    watch,
+};
+use crate::kernels::{self, Kernel};
+
+/// So long is watched what an action does.
+const SECONDS: u64 = 60;
+
+/// From Linux 6.2 on a BDI has `strict_limit`, `max_bytes` and `min_bytes`.
+const BOUNDED: &[Kernel] = &[Kernel::V6_12, Kernel::Newest];
+
+/// Actions on a loop that stands still, and actions before the load.
+pub fn all() -> Vec<Scenario> {
+    let mut all = limits();
+    all.extend(writers());
+    all.extend(servers());
+    all.extend(before());
+    all
+}
+
+/// Limits of dirty pages.
+fn limits() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let strict = || [client("strict_limit", "1"), client("max_ratio", "1")];
+    let [one, two] = strict();
+    vec![
+        out("ways-out-dirty-bytes", everywhere, [more()]),
+        out("ways-out-max-ratio", everywhere, [client("max_ratio", "1")]),
+        out(
+            "ways-out-max-ratio-dirty-bytes",
+            everywhere,
+            [client("max_ratio", "1"), more()],
+        ),
+        out(
+            "ways-out-strict-max-ratio-dirty-bytes",
+            BOUNDED,
+            [one, two, more()],
+        ),
+        out(
+            "ways-out-strict-limit",
+            BOUNDED,
+            [client("strict_limit", "1")],
+        ),
+        out("ways-out-strict-max-ratio", BOUNDED, strict()),
+        out(
+            "ways-out-max-bytes",
+            BOUNDED,
+            [client("max_bytes", "4194304")],
+        ),
+        out(
+            "ways-out-max-ratio-dirty-bytes-undone",
+            everywhere,
+            [
+                client("max_ratio", "1"),
+                more(),
+                wait(20),
+                set("/proc/sys/vm/dirty_ratio", "20"),
+            ],
+        ),
+    ]
+}
+
+/// What writers and users can be made to do.
+fn writers() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let stop = |number| Step::Signal {
+        name: "writer".to_owned(),
+        number,
+    };
+    let beside = |line: &[&str]| Step::Begin {
+        pod: None,
+        words: words(line),
+    };
+    vec![
+        out(
+            "ways-out-sigstop-dirty-bytes",
+            everywhere,
+            [stop(19), more()],
+        ),
+        out("ways-out-sync", everywhere, [beside(&["sync"])]),
+        out("ways-out-sigkill", everywhere, [stop(9)]),
+        out(
+            "ways-out-sigkill-dirty-bytes",
+            everywhere,
+            [stop(9), more()],
+        ),
+        // The limits are put back, and the load goes on.
+        out(
+            "ways-out-sigstop-dirty-bytes-undone",
+            everywhere,
+            [
+                stop(19),
+                more(),
+                wait(10),
+                set("/proc/sys/vm/dirty_ratio", "20"),
+                stop(18),
+            ],
+        ),
+        // The load goes on under new limits.
+        out(
+            "ways-out-sigstop-held",
+            everywhere,
+            [
+                stop(19),
+                client("max_ratio", "1"),
+                Step::SetIfThere {
+                    path: "/sys/class/bdi/CLIENT/strict_limit".to_owned(),
+                    value: "1".to_owned(),
+                },
+                more(),
+                wait(10),
+                stop(18),
+            ],
+        ),
+        out(
+            "ways-out-umount-force",
+            everywhere,
+            [beside(&["umount-force", "/mnt"])],
+        ),
+    ]
+}
+
+/// The server's side.
+fn servers() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let threads = |value: &str| Step::Begin {
+        pod: Some("srv".to_owned()),
+        words: words(&["put", "/proc/fs/nfsd/threads", value]),
+    };
+    vec![
+        out("ways-out-nfsd-realtime", everywhere, [real_time()]),
+        out(
+            "ways-out-server-min-ratio",
+            everywhere,
+            [server("min_ratio", "50")],
+        ),
+        out("ways-out-nfsd-threads-64", everywhere, [threads("64")]),
+        out("ways-out-nfsd-stop", everywhere, [threads("0")]),
+    ]
+}
+
+fn more() -> Step {
+    dirty_bytes("100000000")
+}
+
+fn wait(seconds: u64) -> Step {
+    watch(seconds, Until::Over)
+}
+
+fn before() -> Vec<Scenario> {
+    let everywhere = kernels::ALL;
+    let strict = || client("strict_limit", "1");
+    let mut all = vec![
+        prevent("prevent-max-ratio", everywhere, [client("max_ratio", "1")]),
+        prevent("prevent-nfsd-realtime", everywhere, [real_time()]),
+        prevent(
+            "prevent-strict-max-ratio-10",
+            BOUNDED,
+            [strict(), client("max_ratio", "10")],
+        ),
+        prevent(
+            "prevent-strict-max-ratio-1",
+            BOUNDED,
+            [strict(), client("max_ratio", "1")],
+        ),
+        prevent(
+            "prevent-strict-max-bytes",
+            BOUNDED,
+            [strict(), client("max_bytes", "4194304")],
+        ),
+        prevent("prevent-strict-limit", BOUNDED, [strict()]),
+        prevent(
+            "prevent-max-ratio-dirty-bytes",
+            everywhere,
+            [client("max_ratio", "1"), dirty_bytes("100000000")],
+        ),
+        prevent(
+            "prevent-server-min-ratio",
+            everywhere,
+            [server("min_ratio", "50")],
+        ),
+        prevent(
+            "prevent-background-bytes",
+            everywhere,
+            [
+                set("/proc/sys/vm/dirty_background_bytes", "1048576"),
+                dirty_bytes("50000000"),
+            ],
+        ),
+        prevent(
+            "prevent-server-direct",
+            // `nfsd.io_cache_write` came with Linux 6.18.
+            &[Kernel::Newest],
+            [set("/sys/kernel/debug/nfsd/io_cache_write", "2")],
+        ),
+        same_address(),
+        loaded("prevent-direct", everywhere, "", Way::Direct, vec![]),
+        loaded("prevent-sync", everywhere, "sync", Way::Buffered, vec![]),
+        loaded("prevent-nothing", everywhere, "", Way::Buffered, vec![]),
+    ];
+    for scenario in &mut all {
+        scenario.about = "measures what an action before the load prevents";
+    }
+    all
+}
+
+/// nfsd may go beyond the dirty limit for a client whose address is the server's
+/// own (`RQ_LOCAL`): give each client that address.
+fn same_address() -> Scenario {
+    let mut scenario = loaded(
+        "prevent-same-address",
+        kernels::ALL,
+        "",
+        Way::Buffered,
+        vec![],
+    );
+    let steps = [
+        modprobe(&["nft_chain_nat", "nft_nat"]),
+        run(&[
+            "ip netns exec srv nft add table ip nat",
+            "ip netns exec srv nft add chain ip nat in { type nat hook input priority 100 ; }",
+            "ip netns exec srv nft add rule ip nat in tcp dport 2049 snat to 10.9.0.2",
+        ]),
+    ];
+    let mount = |step: &Step| matches!(step, Step::Mount { .. });
+    let at = scenario.plan.steps.iter().position(mount).unwrap_or(0);
+    scenario.plan.steps.splice(at..at, steps);
+    scenario
+}
+
+fn words(line: &[&str]) -> Vec<String> {
+    line.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// A limit of the BDI that the server writes to.
+fn server(file: &str, value: &str) -> Step {
+    set(&format!("/sys/class/bdi/SERVER/{file}"), value)
+}
+
+/// Real-time threads may go a quarter beyond the dirty limit, as those with
+/// `PF_LOCAL_THROTTLE`: `domain_dirty_limits` in `mm/page-writeback.c`.
+fn real_time() -> Step {
+    Step::RealTime("nfsd".to_owned())
+}
+
+fn out<const N: usize>(
+    name: &'static str,
+    kernels: &'static [Kernel],
+    actions: [Step; N],
+) -> Scenario {
+    let mut scenario = loaded(name, kernels, "", Way::Buffered, vec![]);
+    let steps = &mut scenario.plan.steps;
+    // What comes after the start of the load is watched from the action on.
+    steps.pop();
+    steps.push(watch(60, Until::Frozen(8)));
+    steps.extend(actions);
+    steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
+    scenario.about = "measures what an action does to a loop that stands still";
+    scenario
+}
+
+fn prevent<const N: usize>(
+    name: &'static str,
+    kernels: &'static [Kernel],
+    actions: [Step; N],
+) -> Scenario {
+    loaded(name, kernels, "", Way::Buffered, actions.into())
+}
+
+/// The livelock across namespaces, with something done before the load.
+fn loaded(
+    name: &'static str,
+    kernels: &'static [Kernel],
+    options: &str,
+    way: Way,
+    actions: Vec<Step>,
+) -> Scenario {
+    let mut mount = mount("10.9.0.2");
+    if let Step::Mount { options: more, .. } = &mut mount {
+        options.clone_into(more);
+    }
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([mount, Step::Hog { megabytes: 100 }]);
+    steps.extend(actions);
+    steps.extend([load_by(way, "/mnt", 300), watch(SECONDS, Until::Over)]);
+    Scenario {
+        name,
+        about: "",
+        kernels,
+        plan: plan(steps),
+        seconds: 200,
+        load: 30,
+        ..Scenario::default()
+    }
+}

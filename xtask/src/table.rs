@@ -1,0 +1,122 @@
+//! What came of every scenario on every kernel, as the docs show it: a part of a
+//! Markdown file between two marks. What was not played stays as it was.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    kernels::{self, Kernel},
+    scenario::{self, Scenario},
+};
+
+const BEGIN: &str = "<!-- written by ./dev vm --all: begin -->";
+const END: &str = "<!-- written by ./dev vm --all: end -->";
+
+/// The file, and what its table says.
+pub struct Table {
+    path: PathBuf,
+    before: String,
+    after: String,
+    /// By scenario, one for each kernel of the list.
+    cells: BTreeMap<String, Vec<String>>,
+}
+
+impl Table {
+    /// Read it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let parts = text
+            .split_once(BEGIN)
+            .and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+        let (before, (old, after)) =
+            parts.with_context(|| format!("{} has no lines {BEGIN} and {END}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            before: before.to_owned(),
+            after: after.to_owned(),
+            cells: cells(old),
+        })
+    }
+
+    /// Put in what came of one, and write the file.
+    pub fn set(&mut self, kernel: Kernel, scenario: &Scenario, cell: String) -> Result<()> {
+        let row = self.cells.entry(scenario.name.to_owned()).or_default();
+        row.resize(kernels::ALL.len(), String::new());
+        let column = kernels::ALL.iter().position(|known| *known == kernel);
+        if let Some(old) = column.and_then(|column| row.get_mut(column)) {
+            *old = cell;
+        }
+        let text = format!("{}{BEGIN}\n{}{END}{}", self.before, self.rows(), self.after);
+        let new = self.path.with_extension("new");
+        fs::write(&new, text).with_context(|| new.display().to_string())?;
+        fs::rename(&new, &self.path).with_context(|| self.path.display().to_string())
+    }
+
+    fn rows(&self) -> String {
+        let names = kernels::ALL.iter().map(ToString::to_string);
+        let names = names.collect::<Vec<_>>().join(" | ");
+        let mut text = format!(
+            "\n| scenario | {names} |\n|---|{}\n",
+            "---|".repeat(kernels::ALL.len())
+        );
+        for scenario in scenario::all().iter().filter(|scenario| scenario.is_test()) {
+            let row = self.cells.get(scenario.name);
+            let cell = |(column, kernel): (usize, &Kernel)| {
+                let known = row.and_then(|row| row.get(column));
+                match known.filter(|cell| !cell.is_empty()) {
+                    _ if !scenario.kernels.contains(kernel) => "–".to_owned(),
+                    Some(cell) => cell.clone(),
+                    None => "not played".to_owned(),
+                }
+            };
+            let row = kernels::ALL.iter().enumerate().map(cell);
+            let row = row.collect::<Vec<_>>().join(" | ");
+            text.extend(["| `", scenario.name, "` | ", &row, " |\n"]);
+        }
+        text.push_str("\n| scenario | what happens |\n|---|---|\n");
+        for scenario in scenario::all().iter().filter(|scenario| scenario.is_test()) {
+            text.extend(["| `", scenario.name, "` | ", scenario.about, " |\n"]);
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Rows with a cell for each kernel.
+fn cells(text: &str) -> BTreeMap<String, Vec<String>> {
+    let rows = text.lines().filter_map(|line| {
+        let line = line.strip_prefix("| `")?.strip_suffix(" |")?;
+        let (name, rest) = line.split_once("` | ")?;
+        let cells: Vec<_> = rest.split(" | ").map(str::to_owned).collect();
+        (cells.len() == kernels::ALL.len()).then(|| (name.to_owned(), cells))
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_played_stays_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("table.md");
+        fs::write(&path, format!("words\n{BEGIN}\n{END}\nmore\n")).unwrap();
+        let scenario = scenario::find("netns-livelock").unwrap();
+        let set = |kernel, cell: &str| {
+            let mut table = Table::open(&path).unwrap();
+            table.set(kernel, &scenario, cell.to_owned()).unwrap();
+        };
+        set(Kernel::V5_10, "one");
+        set(Kernel::V6_12, "two");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("words\n") && text.ends_with("\nmore\n"));
+        assert!(text.contains("| `netns-livelock` | one | not played | two | not played |"));
+        assert!(text.contains("| `reclaim-purest` | not played | – | – | – |"));
+    }
+}
