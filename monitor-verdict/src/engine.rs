@@ -11,7 +11,7 @@ use super::dossier::Evidence;
 use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS, NFSD};
 use super::machine::{Machine, Tick};
 use super::reduce::Sample;
-use super::related::{Related, RelatedEvent};
+use super::related::{LoopNow, Node, Related, RelatedEvent, RelatedKind, RelatedTally, Watch};
 use super::text::seconds;
 use super::thresholds::{Thresholds, nanos};
 use super::types::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict};
@@ -42,6 +42,7 @@ pub struct Engine {
     window: Window,
     found: Loops,
     loops: BTreeMap<CompactString, Judged>,
+    related: Watch,
 }
 
 /// One loop under its signature.
@@ -76,6 +77,7 @@ impl Engine {
             found: Loops::new(thresholds.loops.clone()),
             thresholds,
             loops: BTreeMap::new(),
+            related: Watch::default(),
         }
     }
 
@@ -85,7 +87,7 @@ impl Engine {
         Changes {
             transitions: self.judge(observation),
             loops,
-            related: Vec::new(),
+            related: self.relate(observation),
             evidence: Vec::new(),
         }
     }
@@ -93,7 +95,35 @@ impl Engine {
     /// The related conditions that hold now.
     #[must_use]
     pub fn related(&self) -> &[Related] {
-        &[]
+        self.related.now()
+    }
+
+    /// What was counted of every kind of related condition since start.
+    #[must_use]
+    pub fn related_tallies(&self) -> [RelatedTally; RelatedKind::ALL.len()] {
+        self.related.tallies()
+    }
+
+    fn relate(&mut self, observation: &Observation) -> Vec<RelatedEvent> {
+        let found = self.found.found();
+        let loops = self.loops.iter().map(|(id, one)| {
+            let found = found.iter().find(|found| found.id == *id);
+            LoopNow {
+                id,
+                client_bdi: &one.verdict.client_bdi,
+                server: &one.verdict.server,
+                server_bdi: one.verdict.server_bdi.as_deref(),
+                state: one.verdict.state,
+                stands: found.is_some(),
+                localio: found.is_some_and(|found| found.localio),
+            }
+        });
+        self.related.observe(&Node {
+            window: &self.window,
+            now: observation,
+            loops: &loops.collect::<Vec<_>>(),
+            thresholds: &self.thresholds,
+        })
     }
 
     /// The loops now, in the order of the client devices' names.

@@ -41,7 +41,7 @@ mod window;
 pub use engine::{Changes, Engine};
 pub use loops::{Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof, Scope};
 pub use reduce::signal;
-pub use thresholds::{LoopThresholds, ThresholdError, Thresholds};
+pub use thresholds::{LoopThresholds, RelatedThresholds, ThresholdError, Thresholds};
 pub use types::{
     Condition, Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict,
 };

@@ -1,6 +1,8 @@
 //! An observation reduced to what the signatures ask for, some hundred bytes
 //! instead of the whole node.
 
+pub mod related;
+
 use std::mem;
 
 use compact_str::CompactString;
@@ -39,6 +41,8 @@ pub struct Sample {
     pub pauses: Vec<observation::DirtyPauses>,
     /// Disks by their BDI: milliseconds busy since boot.
     pub disks: Vec<(CompactString, u64)>,
+    /// What the related conditions ask for.
+    pub signs: related::Signs,
 }
 
 /// The kernel's NFS server at one moment.
@@ -115,6 +119,7 @@ impl Sample {
         self.disks.clear();
         self.disks
             .extend(observation.bdis.iter().filter_map(disk).take(MAX_DISKS));
+        self.signs.refill(observation);
     }
 
     /// The reduction of `observation` in the buffers of an older one.

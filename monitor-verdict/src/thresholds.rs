@@ -1,6 +1,7 @@
 //! Every number that a verdict depends on, with its reason.
 
 mod loops;
+mod related;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::types::Condition;
 
 pub use loops::LoopThresholds;
+pub use related::RelatedThresholds;
 
 /// The numbers of all signatures. Durations are written as people write them
 /// (`5s`, `500ms`), in TOML as in flags; shares are 0 to 1.
@@ -100,6 +102,8 @@ pub struct Thresholds {
     pub hysteresis: f64,
     /// What makes an NFS mount a loop.
     pub loops: LoopThresholds,
+    /// What looks like a livelock and is none.
+    pub related: RelatedThresholds,
 }
 
 impl Default for Thresholds {
@@ -129,6 +133,7 @@ impl Default for Thresholds {
             own_share: 0.1,
             hysteresis: 1.5,
             loops: LoopThresholds::default(),
+            related: RelatedThresholds::default(),
         }
     }
 }
@@ -165,6 +170,7 @@ impl Thresholds {
         self.check_durations()?;
         self.check_shares()?;
         self.loops.check()?;
+        self.related.check()?;
         let error = |key, value: String, rule| Err(ThresholdError { key, value, rule });
         if !(1.0..=3.0).contains(&self.hysteresis) {
             return error("hysteresis", self.hysteresis.to_string(), "from 1 to 3");

@@ -1,6 +1,8 @@
 //! The sliding window that all signatures look through: a bounded ring of
 //! reduced observations, and the questions asked of it.
 
+mod related;
+
 use std::collections::VecDeque;
 
 use monitor_common::Class;

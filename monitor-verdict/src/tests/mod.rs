@@ -2,7 +2,7 @@
 
 mod inputs;
 mod negatives;
-mod node;
+pub mod node;
 mod phase;
 mod positives;
 mod robustness;
