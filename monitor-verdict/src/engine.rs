@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use super::dossier::Evidence;
 use super::judged::Judged;
 use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS};
-use super::related::{Related, RelatedEvent};
+use super::related::{LoopNow, Node, Related, RelatedEvent, RelatedKind, RelatedTally, Watch};
 use super::thresholds::{Thresholds, nanos};
 use super::types::{Transition, Verdict};
 use super::window::{Pushed, Window};
@@ -37,6 +37,7 @@ pub struct Engine {
     window: Window,
     found: Loops,
     loops: BTreeMap<CompactString, Judged>,
+    related: Watch,
 }
 
 impl Engine {
@@ -49,6 +50,7 @@ impl Engine {
             found: Loops::new(thresholds.loops.clone()),
             thresholds,
             loops: BTreeMap::new(),
+            related: Watch::default(),
         }
     }
 
@@ -58,7 +60,7 @@ impl Engine {
         Changes {
             transitions: self.judge(observation),
             loops,
-            related: Vec::new(),
+            related: self.relate(observation),
             evidence: Vec::new(),
         }
     }
@@ -66,7 +68,35 @@ impl Engine {
     /// The related conditions that hold now.
     #[must_use]
     pub fn related(&self) -> &[Related] {
-        &[]
+        self.related.now()
+    }
+
+    /// What was counted of every kind of related condition since start.
+    #[must_use]
+    pub fn related_tallies(&self) -> [RelatedTally; RelatedKind::ALL.len()] {
+        self.related.tallies()
+    }
+
+    fn relate(&mut self, observation: &Observation) -> Vec<RelatedEvent> {
+        let found = self.found.found();
+        let loops = self.loops.iter().map(|(id, one)| {
+            let found = found.iter().find(|found| found.id == *id);
+            LoopNow {
+                id,
+                client_bdi: &one.verdict().client_bdi,
+                server: &one.verdict().server,
+                server_bdi: one.verdict().server_bdi.as_deref(),
+                state: one.verdict().state,
+                stands: found.is_some(),
+                localio: found.is_some_and(|found| found.localio),
+            }
+        });
+        self.related.observe(&Node {
+            window: &self.window,
+            now: observation,
+            loops: &loops.collect::<Vec<_>>(),
+            thresholds: &self.thresholds,
+        })
     }
 
     /// The loops now, in the order of the client devices' names.

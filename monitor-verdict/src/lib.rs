@@ -46,7 +46,9 @@ mod window;
 pub use engine::{Changes, Engine};
 pub use loops::{Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof, Scope};
 pub use reduce::signal;
-pub use thresholds::{LoopThresholds, SignatureThresholds, ThresholdError, Thresholds};
+pub use thresholds::{
+    LoopThresholds, RelatedThresholds, SignatureThresholds, ThresholdError, Thresholds,
+};
 pub use types::{
     Condition, Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict,
 };

@@ -5,6 +5,8 @@
 mod threads;
 mod waits;
 
+pub mod related;
+
 use std::mem;
 
 use compact_str::CompactString;
@@ -79,6 +81,8 @@ pub struct Sample {
     pub map_full: u64,
     /// Which signals come in.
     pub signals: Signals,
+    /// What the related conditions ask for.
+    pub signs: related::Signs,
 }
 
 /// Which of the signals come in.
@@ -177,6 +181,7 @@ impl Sample {
             .sort_unstable_by(|a, b| (&a.bdi, a.class).cmp(&(&b.bdi, b.class)));
         waits::finished(&mut self.finished, observation);
         waits::lasting(&mut self.lasting, observation);
+        self.signs.refill(observation);
     }
 
     fn user_servers(&mut self, observation: &Observation) {

@@ -1,4 +1,21 @@
 //! Conditions that look like a livelock and are none, as kinds of their own.
+//!
+//! [`watch`] asks at every tick, for each kind, of what it holds: a BDI, or the
+//! node for its memory. What holds long enough has begun, what does not hold
+//! for long enough has ended. A kind whose inputs are missing is not claimed.
+
+mod clients;
+mod devices;
+mod hung;
+mod memory;
+mod view;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use view::{LoopNow, Node};
+pub(crate) use watch::Watch;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -71,4 +88,15 @@ pub struct RelatedEvent {
     pub began: bool,
     /// One sentence with the numbers that decided.
     pub reason: String,
+}
+
+/// What was counted of one kind since start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelatedTally {
+    /// Which one.
+    pub kind: RelatedKind,
+    /// How often it began, of all BDIs together.
+    pub beginnings: u64,
+    /// Seconds in which it held, of one BDI or of many.
+    pub seconds: f64,
 }

@@ -1,6 +1,7 @@
 //! Every number that a verdict depends on, with its reason.
 
 mod loops;
+mod related;
 mod signatures;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use loops::LoopThresholds;
+pub use related::RelatedThresholds;
 pub use signatures::SignatureThresholds;
 
 /// The numbers of all signatures. Durations are written as people write them
@@ -102,6 +104,8 @@ pub struct Thresholds {
     pub loops: LoopThresholds,
     /// What closes the cycle, by signature.
     pub signatures: SignatureThresholds,
+    /// What looks like a livelock and is none.
+    pub related: RelatedThresholds,
 }
 
 impl Default for Thresholds {
@@ -132,6 +136,7 @@ impl Default for Thresholds {
             hysteresis: 1.5,
             loops: LoopThresholds::default(),
             signatures: SignatureThresholds::default(),
+            related: RelatedThresholds::default(),
         }
     }
 }
@@ -165,6 +170,7 @@ impl Thresholds {
         self.check_shares()?;
         self.loops.check()?;
         self.signatures.check()?;
+        self.related.check()?;
         let error = |key, value: String, rule| Err(ThresholdError { key, value, rule });
         if !(1.0..=3.0).contains(&self.hysteresis) {
             return error("hysteresis", self.hysteresis.to_string(), "from 1 to 3");

@@ -1,6 +1,7 @@
 //! The sliding window that all signatures look through: a bounded ring of
 //! reduced observations, and the questions asked of it.
 
+mod related;
 mod time;
 
 use std::collections::VecDeque;

@@ -1,0 +1,239 @@
+//! What the related conditions ask of an observation, beside what the
+//! signatures do.
+
+use compact_str::CompactString;
+use monitor_common::{Cause, Class};
+
+use super::signal;
+use crate::observation::{
+    Bdi, Memory, Observation, ServerThread, SignalStatus, State, ThreadState,
+};
+
+/// BDIs and servers of one observation at most, by name; more is left out.
+const MAX_DEVICES: usize = 256;
+const MAX_SERVERS: usize = 64;
+
+/// Signs of the related conditions in one observation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signs {
+    /// Whether `balance_dirty_pages` is seen.
+    pub sees_dirty: bool,
+    /// Whether the NFS client's calls are.
+    pub sees_clients: bool,
+    /// By name.
+    pub devices: Vec<Device>,
+    /// The kernel's NFS server, where it runs.
+    pub nfsd: Option<Crew>,
+    /// NFS servers in userspace, by name: threads that are throttled or
+    /// blocked.
+    pub user_servers: Vec<(CompactString, u32)>,
+    /// Whether a worker, a loop device's perhaps, is in `balance_dirty_pages`.
+    pub worker_throttled: bool,
+    /// What tasks waited in reclaim and compaction of their own, total: with
+    /// what still lasts, so that an endless wait counts while it lasts.
+    /// Without kswapd and kcompactd, whose work it is, and without what memory
+    /// cgroups do to their own. `None`: not seen.
+    pub reclaim_ns: Option<u64>,
+    /// The node's memory.
+    pub memory: Memory,
+}
+
+/// A backing device at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub bdi: CompactString,
+    /// Written since it exists, bytes.
+    pub written_bytes: Option<u64>,
+    /// Sectors that its disk wrote.
+    pub sectors_written: Option<u64>,
+    /// Where it is an NFS client's: bytes that the server took.
+    pub acked_bytes: Option<u64>,
+    /// Pauses of tasks that serve no NFS, total, nanoseconds.
+    pub paused_ns: u64,
+    /// Pauses of NFS servers' threads.
+    pub server_paused_ns: u64,
+    /// Tasks that serve no NFS and are in `balance_dirty_pages` on it.
+    pub waiting: u32,
+    /// The same of NFS servers' threads.
+    pub server_waiting: u32,
+}
+
+/// nfsd at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crew {
+    /// Bytes written to the exported file systems, total.
+    pub bytes_written: Option<u64>,
+    /// Threads.
+    pub threads: u32,
+    /// That wait for a request.
+    pub idle: u32,
+    /// That are in one of the causes.
+    pub throttled: u32,
+    /// That sleep uninterruptibly elsewhere.
+    pub blocked: u32,
+}
+
+impl Signs {
+    /// Becomes those of `observation`; keeps the buffers that it has.
+    pub fn refill(&mut self, observation: &Observation) {
+        self.sees_dirty = attached(observation, signal::BALANCE_DIRTY_PAGES);
+        self.sees_clients = attached(observation, signal::NFS_CLIENT);
+        self.memory = observation.memory;
+        self.reclaim_ns = reclaim_ns(observation);
+        self.nfsd = crew(observation);
+        self.worker_throttled = observation.waits.iter().any(|wait| {
+            matches!(wait.class, Class::Loop | Class::Kworker)
+                && wait.cause == Cause::BalanceDirtyPages
+        });
+        self.servers(observation);
+        self.devices(observation);
+    }
+
+    /// The device of this name.
+    #[must_use]
+    pub fn device(&self, bdi: &str) -> Option<&Device> {
+        let at = self.devices.binary_search_by(|d| d.bdi.as_str().cmp(bdi));
+        self.devices.get(at.ok()?)
+    }
+
+    fn servers(&mut self, observation: &Observation) {
+        self.user_servers.clear();
+        for server in &observation.user_servers {
+            let stuck = server.threads.iter().filter(|thread| is_stuck(thread));
+            let stuck = small(stuck.count());
+            let mut known = self.user_servers.iter();
+            match known.position(|(name, _)| *name == server.name) {
+                Some(at) => {
+                    let (_, sum) = &mut self.user_servers[at];
+                    *sum = sum.saturating_add(stuck);
+                }
+                None if self.user_servers.len() < MAX_SERVERS => {
+                    self.user_servers.push((server.name.clone(), stuck));
+                }
+                None => {}
+            }
+        }
+        // Whose of several a wait is does not matter: none is free.
+        let mut waits = observation.waits.iter();
+        if waits.any(|w| w.class == Class::NfsServer) {
+            for (_, stuck) in &mut self.user_servers {
+                *stuck = stuck.saturating_add(1);
+            }
+        }
+    }
+
+    fn devices(&mut self, observation: &Observation) {
+        self.devices.clear();
+        self.devices.extend(observation.bdis.iter().map(device));
+        self.devices.sort_unstable_by(|a, b| a.bdi.cmp(&b.bdi));
+        self.devices.dedup_by(|a, b| a.bdi == b.bdi);
+        self.devices.truncate(MAX_DEVICES);
+        if self.sees_clients {
+            for client in &observation.clients {
+                if let Some(device) = self.find(&client.bdi) {
+                    device.acked_bytes = Some(client.bytes_acked);
+                }
+            }
+        }
+        for pauses in &observation.dirty_pauses {
+            let Some(device) = self.find(&pauses.bdi) else {
+                continue;
+            };
+            let sum = if serves(pauses.class) {
+                &mut device.server_paused_ns
+            } else {
+                &mut device.paused_ns
+            };
+            *sum = sum.saturating_add(pauses.pause_ns);
+        }
+        for wait in &observation.waits {
+            if wait.cause != Cause::BalanceDirtyPages {
+                continue;
+            }
+            let Some(device) = self.find(&wait.bdi) else {
+                continue;
+            };
+            let sum = if serves(wait.class) {
+                &mut device.server_waiting
+            } else {
+                &mut device.waiting
+            };
+            *sum = sum.saturating_add(1);
+        }
+    }
+
+    fn find(&mut self, bdi: &str) -> Option<&mut Device> {
+        let at = self.devices.binary_search_by(|d| d.bdi.as_str().cmp(bdi));
+        self.devices.get_mut(at.ok()?)
+    }
+}
+
+fn device(from: &Bdi) -> Device {
+    Device {
+        bdi: from.bdi.clone(),
+        written_bytes: from.written_bytes,
+        sectors_written: from.disk_sectors_written,
+        ..Device::default()
+    }
+}
+
+fn crew(observation: &Observation) -> Option<Crew> {
+    let nfsd = observation.nfsd.as_ref()?;
+    let of = |state| small(nfsd.threads.iter().filter(|t| t.state == state).count());
+    // The two are read at slightly different moments: the larger one counts.
+    let waits = observation.waits.iter();
+    let waits = small(waits.filter(|wait| wait.class == Class::Nfsd).count());
+    Some(Crew {
+        bytes_written: nfsd.bytes_written,
+        threads: small(nfsd.threads.len()),
+        idle: of(ThreadState::Idle),
+        throttled: of(ThreadState::Throttled).max(waits),
+        blocked: of(ThreadState::Blocked),
+    })
+}
+
+/// Time in reclaim and compaction, finished and lasting.
+fn reclaim_ns(observation: &Observation) -> Option<u64> {
+    let whole = attached(observation, Cause::DirectReclaim.as_str());
+    // The sleeps are part of a direct reclaim: one or the other, never both.
+    let sleeps = [
+        Cause::CongestionWait,
+        Cause::WaitIffCongested,
+        Cause::ReclaimThrottle,
+    ];
+    if !whole && !sleeps.iter().any(|c| attached(observation, c.as_str())) {
+        return None;
+    }
+    let counts = |cause: Cause, class: Class| match cause {
+        Cause::DirectReclaim => whole,
+        Cause::ThrottleDirectReclaim => true,
+        Cause::Compaction => !matches!(class, Class::Kswapd | Class::Kthread),
+        _ => !whole && class != Class::Kswapd && sleeps.contains(&cause),
+    };
+    let done = observation.delays.iter();
+    let done = done.filter(|delay| counts(delay.cause, delay.class));
+    let lasting = observation.waits.iter();
+    let lasting = lasting.filter(|wait| counts(wait.cause, wait.class));
+    let now = observation.monotonic_ns;
+    let times = done.map(|delay| delay.sum_ns);
+    let times = times.chain(lasting.map(|wait| now.saturating_sub(wait.since_ns)));
+    Some(times.fold(0, u64::saturating_add))
+}
+
+const fn serves(class: Class) -> bool {
+    matches!(class, Class::Nfsd | Class::NfsServer)
+}
+
+const fn is_stuck(thread: &ServerThread) -> bool {
+    matches!(thread.state, ThreadState::Throttled | ThreadState::Blocked)
+}
+
+fn attached(observation: &Observation, name: &str) -> bool {
+    let lost = |s: &SignalStatus| s.signal == name && s.state == State::Unavailable;
+    !observation.signals.iter().any(lost)
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

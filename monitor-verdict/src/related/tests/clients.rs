@@ -1,0 +1,309 @@
+//! `nfs-server-not-responding` and what is not it.
+
+use std::sync::Arc;
+
+use monitor_common::Class;
+
+use super::scene::{CLIENT, MB, SECOND, Scene, answered, threads, unanswered};
+use crate::observation::{NfsMount, Observation, ThreadState, UserServer};
+use crate::related::RelatedKind::NfsServerNotResponding;
+use crate::signal;
+use crate::tests::node::wait;
+
+/// The mount is served by this node: by whom, at its own address.
+fn served_here(scene: &mut Scene, server: &str) {
+    let topology = Arc::make_mut(&mut scene.now.topology);
+    topology.mounts = vec![NfsMount {
+        bdi: CLIENT.into(),
+        source: "127.0.0.1:/srv".into(),
+        mount_points: vec!["/mnt".into()],
+        server: Some(([127, 0, 0, 1], 2049).into()),
+        netns: Some(1),
+        listener: Some(server.into()),
+        ..NfsMount::default()
+    }];
+}
+
+fn times(scene: &Scene) -> Vec<(u64, bool)> {
+    scene.times(NfsServerNotResponding)
+}
+
+#[test]
+fn a_server_elsewhere_that_answers_nothing_for_ten_seconds_is_not_responding() {
+    let mut scene = Scene::new();
+    scene.play(5, |now| answered(now, 30 * MB));
+    scene.play(10, unanswered);
+    assert_eq!(times(&scene), [], "nine seconds are no ten");
+    scene.play(1, unanswered);
+    assert_eq!(times(&scene), [(16, true)]);
+    let related = scene.engine.related()[0].clone();
+    assert_eq!(related.bdi, CLIENT);
+    assert_eq!(related.since_ms, 1_016_000);
+    assert_eq!(
+        related.reason,
+        "no answer for 10.0 s: 30 WRITE and 0 COMMIT calls of 0:29 are open, 30.0 MB dirty or in \
+         writeback, 2 writers are paused; no server of this node serves it"
+    );
+    scene.play(60, unanswered);
+    assert_eq!(times(&scene).len(), 1);
+    assert_eq!(scene.events[0].reason, related.reason);
+}
+
+#[test]
+fn answers_end_it_and_a_single_one_does_not() {
+    let mut scene = Scene::new();
+    scene.play(20, unanswered);
+    scene.play(1, |now| {
+        answered(now, MB);
+        unanswered(now);
+    });
+    scene.play(20, unanswered);
+    assert_eq!(times(&scene), [(11, true)]);
+    scene.play(10, |now| {
+        answered(now, MB);
+        unanswered(now);
+    });
+    assert_eq!(times(&scene), [(11, true), (46, false)]);
+    let mut ended = scene.events.iter().filter(|event| !event.began);
+    let ended = ended.next().expect("it ended");
+    assert!(
+        ended
+            .reason
+            .starts_with("over after 30.0 s; it was: no answer"),
+        "{}",
+        ended.reason
+    );
+    let still = (NfsServerNotResponding, CLIENT.to_owned());
+    assert!(!scene.holds().contains(&still));
+}
+
+#[test]
+fn a_server_that_answers_every_nine_seconds_is_slow_and_responds() {
+    let mut scene = Scene::new();
+    for _ in 0..10 {
+        scene.play(1, |now| answered(now, MB));
+        scene.play(8, unanswered);
+    }
+    assert_eq!(times(&scene), []);
+}
+
+#[test]
+fn who_has_nothing_to_write_waits_for_no_answer() {
+    let mut scene = Scene::new();
+    scene.play(60, |_| {});
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn a_call_whose_end_was_missed_makes_no_silence() {
+    let mut scene = Scene::new();
+    scene.play(60, |now| {
+        now.clients[0].writes_sent = 1;
+        now.clients[0].commits_sent = 1;
+        now.clients[0].last_sent_ns = 5;
+        now.clients[0].last_acked_ns = 6;
+    });
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn a_direct_write_holds_no_page_and_is_missed_all_the_same() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        now.clients[0].writes_sent = 1;
+        now.clients[0].last_sent_ns = 5;
+    });
+    assert_eq!(times(&scene), [(11, true)]);
+}
+
+#[test]
+fn a_commit_without_an_answer_is_a_silence_too() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        now.clients[0].commits_sent = 1;
+        now.bdis[0].writeback_bytes = Some(4096);
+    });
+    assert_eq!(times(&scene), [(11, true)]);
+}
+
+#[test]
+fn errors_are_answers() {
+    let mut scene = Scene::new();
+    scene.play(60, |now| {
+        now.clients[0].writes_failed += 1;
+        unanswered(now);
+    });
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn without_debugfs_the_writers_who_wait_show_it() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        unanswered(now);
+        now.bdis[0].writeback_bytes = None;
+        now.bdis[0].dirty_bytes = None;
+    });
+    assert_eq!(times(&scene), [(11, true)]);
+}
+
+#[test]
+fn without_the_client_s_calls_nothing_is_claimed() {
+    let mut scene = Scene::new();
+    scene.lose(signal::NFS_CLIENT);
+    scene.play(60, unanswered);
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn a_loop_whose_threads_are_all_idle_has_a_server_out_of_reach() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    scene.play(15, unanswered);
+    assert_eq!(scene.engine.loops().len(), 1);
+    assert_eq!(times(&scene), [(11, true)]);
+    let reason = &scene.events[0].reason;
+    assert!(
+        reason.ends_with("of which 8 of 8 threads are idle"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_loop_whose_threads_are_taken_waits_for_them() {
+    let all_work = |now: &mut Observation| threads(now, 8, ThreadState::Running, None);
+    let one_sleeps = |now: &mut Observation| threads(now, 1, ThreadState::Blocked, None);
+    let one_throttled = |now: &mut Observation| now.waits.push(wait(100, Class::Nfsd, "254:0"));
+    let works: [fn(&mut Observation); 3] = [all_work, one_sleeps, one_throttled];
+    for (n, work) in works.into_iter().enumerate() {
+        let mut scene = Scene::new();
+        served_here(&mut scene, "nfsd");
+        scene.play(60, |now| {
+            unanswered(now);
+            work(now);
+        });
+        assert_eq!(times(&scene), [], "{n}");
+    }
+}
+
+#[test]
+fn a_loop_whose_threads_now_and_then_work_for_others_has_a_server_out_of_reach() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    let mut n = 0;
+    scene.play(20, |now| {
+        n += 1;
+        let state = if n % 2 == 0 {
+            ThreadState::Blocked
+        } else {
+            ThreadState::Running
+        };
+        threads(now, 3, state, None);
+        unanswered(now);
+    });
+    assert_eq!(times(&scene), [(11, true)]);
+}
+
+#[test]
+fn a_loop_whose_nfsd_has_no_thread_left_has_a_server_that_does_not_run() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    scene.now.nfsd.as_mut().expect("runs").threads.clear();
+    scene.play(15, unanswered);
+    assert_eq!(times(&scene), [(11, true)]);
+    assert!(scene.events[0].reason.ends_with("which does not run"));
+}
+
+#[test]
+fn where_throttling_is_not_seen_a_loop_s_server_is_not_known_to_be_free() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    scene.lose(signal::BALANCE_DIRTY_PAGES);
+    scene.play(60, unanswered);
+    assert_eq!(times(&scene), []);
+}
+
+#[test]
+fn a_loop_past_the_server_s_threads_is_not_judged_by_them() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    scene.now.clients[0].writes_by_rpc = Some(0);
+    scene.play(1, |now| answered(now, 100 * MB));
+    scene.play(30, unanswered);
+    assert!(scene.engine.loops()[0].localio);
+    assert_eq!(times(&scene), []);
+}
+
+#[test]
+fn a_userspace_server_is_free_when_none_of_its_threads_waits() {
+    for stuck in [
+        None,
+        Some(ThreadState::Running),
+        Some(ThreadState::Throttled),
+    ] {
+        let mut scene = Scene::new();
+        served_here(&mut scene, "ganesha.nfsd");
+        let mut server = UserServer {
+            name: "ganesha.nfsd".into(),
+            tgid: 7,
+            threads: Vec::new(),
+        };
+        if let Some(state) = stuck {
+            let mut thread = scene.now.nfsd.as_ref().expect("runs").threads[0].clone();
+            thread.state = state;
+            server.threads.push(thread);
+        }
+        scene.now.user_servers = vec![server];
+        scene.play(15, unanswered);
+        let free = stuck != Some(ThreadState::Throttled);
+        assert_eq!(times(&scene).len(), usize::from(free), "{stuck:?}");
+    }
+}
+
+#[test]
+fn a_userspace_server_that_is_not_seen_or_whose_wait_is_is_not_free() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "ganesha.nfsd");
+    scene.play(30, unanswered);
+    assert_eq!(times(&scene), []);
+    scene.now.user_servers = vec![UserServer {
+        name: "ganesha.nfsd".into(),
+        ..UserServer::default()
+    }];
+    scene.play(30, |now| {
+        unanswered(now);
+        now.waits.push(wait(7, Class::NfsServer, "254:0"));
+    });
+    assert_eq!(times(&scene), []);
+}
+
+#[test]
+fn before_the_first_look_up_a_node_whose_nfsd_is_stuck_may_be_a_loop() {
+    let mut scene = Scene::new();
+    Arc::make_mut(&mut scene.now.topology).read_ns = 0;
+    scene.play(30, |now| {
+        unanswered(now);
+        threads(now, 8, ThreadState::Blocked, None);
+    });
+    assert_eq!(times(&scene), []);
+    Arc::make_mut(&mut scene.now.topology).read_ns = SECOND;
+    scene.play(2, |now| {
+        unanswered(now);
+        threads(now, 8, ThreadState::Blocked, None);
+    });
+    assert_eq!(times(&scene), [(31, true)]);
+}
+
+#[test]
+fn a_mount_that_nfsd_exports_again_waits_for_its_own_server() {
+    let mut scene = Scene::new();
+    let topology = Arc::make_mut(&mut scene.now.topology);
+    topology.exports[0].bdi = CLIENT.into();
+    let since = scene.now.monotonic_ns;
+    scene.play(30, |now| {
+        unanswered(now);
+        threads(now, 8, ThreadState::Blocked, Some(since));
+    });
+    let holds = [(NfsServerNotResponding, CLIENT.to_owned())];
+    assert_eq!(scene.holds(), holds);
+}

@@ -1,0 +1,247 @@
+//! `dirty-throttling` and `slow-disk`, and what is neither.
+
+use monitor_common::{Cause, Class};
+
+use super::scene::{CLIENT, DISK, MB, Scene, answered, disk_works, pause, threads, writer_paused};
+use crate::observation::{Observation, ThreadState};
+use crate::related::RelatedKind::{DirtyThrottling, SlowDisk};
+use crate::signal;
+use crate::tests::node::wait;
+
+#[test]
+fn a_writer_held_to_the_speed_of_an_idle_enough_disk_is_dirty_throttling() {
+    let mut scene = Scene::new();
+    let works = |now: &mut Observation| {
+        writer_paused(now);
+        disk_works(now, 500, 20 * MB);
+    };
+    scene.play(6, works);
+    assert_eq!(scene.events, []);
+    scene.play(2, works);
+    assert_eq!(scene.times(DirtyThrottling), [(8, true)]);
+    assert_eq!(
+        scene.events[0].reason,
+        "1.0 tasks on average are paused in balance_dirty_pages on 254:0, which writes 20.0 MB/s"
+    );
+    scene.play(30, works);
+    assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
+    scene.play(20, |_| {});
+    assert_eq!(scene.events.len(), 2);
+    assert_eq!(scene.times(DirtyThrottling)[1], (45, false));
+    assert_eq!(scene.holds(), []);
+}
+
+#[test]
+fn writers_to_an_nfs_mount_are_held_to_the_speed_of_its_server() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        pause(now, Class::User, CLIENT, 900);
+        answered(now, 9 * MB);
+    });
+    assert_eq!(scene.holds(), [(DirtyThrottling, CLIENT.to_owned())]);
+    let reason = &scene.events[0].reason;
+    assert!(
+        reason.ends_with("on 0:29, whose server takes 9.0 MB/s"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn where_pauses_are_seen_only_while_they_last_samples_stand_in_for_them() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        now.waits.push(wait(600, Class::User, DISK));
+        disk_works(now, 500, 20 * MB);
+    });
+    assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
+}
+
+#[test]
+fn some_pauses_are_every_heavy_writer_s() {
+    let mut scene = Scene::new();
+    scene.play(30, |now| {
+        pause(now, Class::User, DISK, 400);
+        disk_works(now, 500, 20 * MB);
+    });
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn one_burst_begins_nothing() {
+    let mut scene = Scene::new();
+    for _ in 0..5 {
+        scene.play(1, |now| {
+            pause(now, Class::User, DISK, 4000);
+            disk_works(now, 1000, 20 * MB);
+        });
+        scene.play(9, |now| disk_works(now, 100, MB));
+    }
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn a_pause_without_progress_is_no_ordinary_one() {
+    let mut scene = Scene::new();
+    scene.play(30, writer_paused);
+    assert_eq!(scene.times(DirtyThrottling), []);
+    let mut scene = Scene::new();
+    scene.play(30, |now| {
+        writer_paused(now);
+        let disk = Scene::disk(now);
+        disk.written_bytes = None;
+        disk.disk_sectors_written = None;
+    });
+    assert_eq!(scene.times(DirtyThrottling), [], "unknown is not some");
+}
+
+#[test]
+fn a_server_s_own_pauses_are_not_those_of_writers() {
+    for class in [Class::Nfsd, Class::NfsServer] {
+        let mut scene = Scene::new();
+        scene.play(30, |now| {
+            pause(now, class, DISK, 900);
+            disk_works(now, 500, 20 * MB);
+        });
+        assert_eq!(scene.events, [], "{class:?}");
+    }
+}
+
+#[test]
+fn without_balance_dirty_pages_no_throttling_is_claimed() {
+    let mut scene = Scene::new();
+    scene.lose(signal::BALANCE_DIRTY_PAGES);
+    scene.play(30, |now| {
+        writer_paused(now);
+        disk_works(now, 980, 5 * MB);
+    });
+    assert_eq!(scene.events, []);
+}
+
+/// Loopback at 5 MB/s: nfsd paused 5 times a second, the disk 92-100 % busy.
+fn slow(now: &mut Observation) {
+    pause(now, Class::Nfsd, DISK, 1000);
+    now.waits.push(wait(100, Class::Nfsd, DISK));
+    disk_works(now, 940, 5 * MB);
+}
+
+#[test]
+fn a_busy_disk_under_a_paused_nfsd_is_slow() {
+    let mut scene = Scene::new();
+    scene.play(8, slow);
+    assert_eq!(scene.times(SlowDisk), [(8, true)]);
+    assert_eq!(
+        scene.events[0].reason,
+        "the disk of 254:0 is 94 % busy and writes 5.0 MB/s while on average 1.0 tasks are \
+         paused in balance_dirty_pages on it and 0.0 nfsd threads sleep"
+    );
+    scene.play(60, slow);
+    assert_eq!(scene.holds(), [(SlowDisk, DISK.to_owned())]);
+    scene.play(15, |now| disk_works(now, 300, 5 * MB));
+    assert_eq!(scene.holds(), []);
+    assert_eq!(scene.times(SlowDisk).len(), 2);
+}
+
+#[test]
+fn a_slow_disk_that_pauses_writers_is_both() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        writer_paused(now);
+        disk_works(now, 970, 5 * MB);
+    });
+    let both = [DirtyThrottling, SlowDisk].map(|kind| (kind, DISK.to_owned()));
+    assert_eq!(scene.holds(), both);
+}
+
+#[test]
+fn nfsd_threads_that_sleep_wait_for_the_busy_disk_that_they_serve_and_for_no_other() {
+    for bdi in [DISK, "8:0"] {
+        let mut scene = Scene::new();
+        let topology = std::sync::Arc::make_mut(&mut scene.now.topology);
+        topology.exports[0].bdi = bdi.into();
+        scene.play(15, |now| {
+            threads(now, 3, ThreadState::Blocked, None);
+            disk_works(now, 1000, 5 * MB);
+        });
+        assert_eq!(
+            scene.times(SlowDisk).len(),
+            usize::from(bdi == DISK),
+            "{bdi}"
+        );
+    }
+}
+
+#[test]
+fn a_busy_disk_for_which_nobody_waits_is_at_work() {
+    let mut scene = Scene::new();
+    scene.play(30, |now| disk_works(now, 1000, 100 * MB));
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn a_disk_that_wavers_around_the_threshold_stays_slow_once_it_is() {
+    let wavers = |now: &mut Observation| {
+        pause(now, Class::Nfsd, DISK, 1000);
+        disk_works(now, 800, 5 * MB);
+    };
+    let mut scene = Scene::new();
+    scene.play(30, wavers);
+    assert_eq!(scene.times(SlowDisk), []);
+    scene.play(10, slow);
+    scene.play(30, wavers);
+    assert_eq!(scene.holds(), [(SlowDisk, DISK.to_owned())]);
+    assert_eq!(scene.times(SlowDisk).len(), 1);
+}
+
+#[test]
+fn a_flush_of_four_seconds_does_not_end_a_slow_disk() {
+    let mut scene = Scene::new();
+    scene.play(20, slow);
+    for _ in 0..5 {
+        scene.play(4, |now| {
+            pause(now, Class::Nfsd, DISK, 1000);
+            disk_works(now, 1000, 0);
+        });
+        scene.play(4, slow);
+    }
+    assert_eq!(scene.times(SlowDisk).len(), 1);
+}
+
+#[test]
+fn a_busy_disk_that_writes_nothing_for_its_writers_is_not_slow() {
+    let mut scene = Scene::new();
+    scene.play(30, |now| {
+        writer_paused(now);
+        disk_works(now, 1000, 0);
+    });
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn a_disk_that_only_reads_may_be_slow() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        threads(now, 4, ThreadState::Blocked, None);
+        disk_works(now, 1000, 0);
+    });
+    assert_eq!(scene.holds(), [(SlowDisk, DISK.to_owned())]);
+}
+
+#[test]
+fn a_disk_whose_busy_time_is_unknown_is_not_called_slow() {
+    let mut scene = Scene::new();
+    Scene::disk(&mut scene.now).disk_busy_ms = None;
+    scene.play(30, slow);
+    assert_eq!(scene.events, []);
+}
+
+#[test]
+fn only_the_wait_for_dirty_pages_is_one_for_a_device() {
+    let mut scene = Scene::new();
+    scene.play(30, |now| {
+        let mut other = wait(600, Class::User, DISK);
+        other.cause = Cause::NfsCongestion;
+        now.waits.push(other);
+        disk_works(now, 1000, 5 * MB);
+    });
+    assert_eq!(scene.events, []);
+}

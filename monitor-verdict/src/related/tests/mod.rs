@@ -1,0 +1,9 @@
+//! Related conditions, played second by second.
+
+mod clients;
+mod devices;
+mod hung;
+mod livelock;
+mod memory;
+mod robustness;
+mod scene;

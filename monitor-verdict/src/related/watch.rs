@@ -1,0 +1,245 @@
+//! When a related condition begins and ends.
+
+use std::collections::BTreeMap;
+
+use compact_str::CompactString;
+
+use super::clients::Silences;
+use super::hung::Sleepers;
+use super::view::{Finding, Node, View, suspect};
+use super::{Related, RelatedEvent, RelatedKind, RelatedTally, devices, memory};
+use crate::text::seconds;
+use crate::thresholds::nanos;
+use crate::types::LivelockState;
+
+/// BDIs of one kind at most; of more, the worst.
+pub(super) const MAX_SUBJECTS: usize = 32;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// Watches the related conditions.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    held: BTreeMap<(RelatedKind, CompactString), Held>,
+    silences: Silences,
+    sleepers: Sleepers,
+    now: Vec<Related>,
+    /// Beginnings, and nanoseconds in which it held.
+    counted: [(u64, u64); RelatedKind::ALL.len()],
+    last_ns: Option<u64>,
+}
+
+/// A condition that holds, told or not yet.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// Since when it holds.
+    since_ns: u64,
+    /// When it last did.
+    last_ns: u64,
+    /// Whether it has begun.
+    pub began: bool,
+    reason: String,
+}
+
+impl Watch {
+    /// One tick; what began and ended by it.
+    pub fn observe(&mut self, node: &Node<'_>) -> Vec<RelatedEvent> {
+        let now = node.now.monotonic_ns;
+        let dt = match self.last_ns.replace(now) {
+            Some(last) if last == now => return Vec::new(),
+            Some(last) if node.window.covered_ns() > 0 => now.saturating_sub(last),
+            _ => {
+                self.restart(now);
+                0
+            }
+        };
+        self.count(dt);
+        self.silences.tick(node);
+        self.sleepers.tick(node);
+        let found = self.find(node);
+        if !node.window.speaks() {
+            // What was told is neither confirmed nor over by what was not seen.
+            self.held.values_mut().for_each(|held| held.last_ns = now);
+        }
+        let mut events = self.end(node, &found);
+        self.begin(node, found, &mut events);
+        self.tell();
+        events
+    }
+
+    /// What holds now, in the order of the kinds and of the BDIs' names.
+    pub fn now(&self) -> &[Related] {
+        &self.now
+    }
+
+    /// What was counted, of every kind.
+    pub fn tallies(&self) -> [RelatedTally; RelatedKind::ALL.len()] {
+        RelatedKind::ALL.map(|kind| {
+            let (beginnings, ns) = self.counted[kind as usize];
+            RelatedTally {
+                kind,
+                beginnings,
+                seconds: (ns / NS_PER_MS) as f64 / 1000.0,
+            }
+        })
+    }
+
+    /// After a gap or a step back in time the clocks run from here.
+    fn restart(&mut self, now: u64) {
+        self.silences = Silences::default();
+        self.sleepers = Sleepers::default();
+        self.held.retain(|_, held| held.began);
+        for held in self.held.values_mut() {
+            held.since_ns = held.since_ns.min(now);
+            held.last_ns = now;
+        }
+    }
+
+    fn count(&mut self, dt: u64) {
+        for kind in RelatedKind::ALL {
+            if self.now.iter().any(|related| related.kind == kind) {
+                let (_, ns) = &mut self.counted[kind as usize];
+                *ns = ns.saturating_add(dt);
+            }
+        }
+    }
+
+    /// What holds at this tick, of each kind the worst, told ones first.
+    fn find(&self, node: &Node<'_>) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
+            return found;
+        };
+        let view = View {
+            node,
+            held: &self.held,
+            signs,
+        };
+        self.silences.judge(&view, &mut found);
+        devices::judge(&view, &mut found);
+        memory::judge(&view, &mut found);
+        self.sleepers.judge(&view, &mut found);
+        found.sort_by(|a, b| {
+            let told = |one: &Finding| !view.holds(one.kind, &one.bdi);
+            let order = (a.kind, told(a)).cmp(&(b.kind, told(b)));
+            let worst = order.then_with(|| b.weight.total_cmp(&a.weight));
+            worst.then_with(|| a.bdi.cmp(&b.bdi))
+        });
+        let mut of_kind = [0; RelatedKind::ALL.len()];
+        found.retain(|one| {
+            let count = &mut of_kind[one.kind as usize];
+            *count += 1;
+            *count <= MAX_SUBJECTS
+        });
+        found
+    }
+
+    /// Ends what did not hold for long enough, or what a loop's verdict tells.
+    fn end(&mut self, node: &Node<'_>, found: &[Finding]) -> Vec<RelatedEvent> {
+        let patience = nanos(node.thresholds.related.end);
+        let now = node.now.monotonic_ns;
+        let mut events = Vec::new();
+        self.held.retain(|(kind, bdi), held| {
+            if found.iter().any(|f| f.kind == *kind && f.bdi == *bdi) {
+                return true;
+            }
+            let taken = taken_by(node, *kind, bdi);
+            let over = now.saturating_sub(held.last_ns) >= patience;
+            if held.began && !over && taken.is_none() {
+                return true;
+            }
+            if held.began {
+                let stood = seconds(held.last_ns.saturating_sub(held.since_ns));
+                let reason = match taken {
+                    Some(told) => format!("after {stood}: {told}"),
+                    None => format!("over after {stood}; it was: {}", held.reason),
+                };
+                events.push(event(node, *kind, bdi, false, reason));
+            }
+            false
+        });
+        events
+    }
+
+    /// Begins what holds for long enough, in the order of kinds and names.
+    fn begin(&mut self, node: &Node<'_>, found: Vec<Finding>, events: &mut Vec<RelatedEvent>) {
+        let now = node.now.monotonic_ns;
+        let first = events.len();
+        let mut told = [0; RelatedKind::ALL.len()];
+        for ((kind, _), _) in self.held.iter().filter(|(_, held)| held.began) {
+            told[*kind as usize] += 1;
+        }
+        for one in found {
+            let patience = match one.kind {
+                // The silence itself was long enough.
+                RelatedKind::NfsServerNotResponding => 0,
+                _ => nanos(node.thresholds.related.begin),
+            };
+            let held = self.held.entry((one.kind, one.bdi.clone()));
+            let held = held.or_insert_with(|| Held {
+                since_ns: now,
+                last_ns: now,
+                began: false,
+                reason: String::new(),
+            });
+            held.last_ns = now;
+            held.reason = one.reason;
+            let told = &mut told[one.kind as usize];
+            let ripe = one.at_once || now.saturating_sub(held.since_ns) >= patience;
+            if held.began || !ripe || *told >= MAX_SUBJECTS {
+                continue;
+            }
+            held.began = true;
+            *told += 1;
+            let (beginnings, _) = &mut self.counted[one.kind as usize];
+            *beginnings = beginnings.saturating_add(1);
+            let reason = held.reason.clone();
+            events.push(event(node, one.kind, &one.bdi, true, reason));
+        }
+        if let Some(begun) = events.get_mut(first..) {
+            begun.sort_by(|a, b| (a.kind, &a.bdi).cmp(&(b.kind, &b.bdi)));
+        }
+    }
+
+    fn tell(&mut self) {
+        self.now.clear();
+        let told = self.held.iter().filter(|(_, held)| held.began);
+        self.now.extend(told.map(|((kind, bdi), held)| Related {
+            kind: *kind,
+            bdi: bdi.clone(),
+            since_ms: held.since_ns / NS_PER_MS,
+            reason: held.reason.clone(),
+        }));
+    }
+}
+
+/// Which loop's verdict says what this condition would say, wrongly.
+fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
+    let tells = match kind {
+        RelatedKind::NfsServerNotResponding | RelatedKind::DirtyThrottling => suspect,
+        RelatedKind::HungFileSystem => LivelockState::is_livelock,
+        RelatedKind::SlowDisk | RelatedKind::MemoryStarvation => return None,
+    };
+    let one = node.told_by(bdi, tells)?;
+    Some(format!(
+        "it is part of loop {}, which is in {}",
+        one.id,
+        one.state.as_str()
+    ))
+}
+
+fn event(
+    node: &Node<'_>,
+    kind: RelatedKind,
+    bdi: &CompactString,
+    began: bool,
+    reason: String,
+) -> RelatedEvent {
+    RelatedEvent {
+        monotonic_ms: node.now.monotonic_ns / NS_PER_MS,
+        unix_ms: node.now.unix_ms,
+        kind,
+        bdi: bdi.clone(),
+        began,
+        reason,
+    }
+}

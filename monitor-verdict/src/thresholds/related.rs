@@ -1,0 +1,176 @@
+//! The numbers that tell related conditions apart.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ThresholdError, human};
+
+/// What makes a related condition, and what ends it. Shares of a task's time
+/// are sums over all tasks: 2 means that two tasks waited all the time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelatedThresholds {
+    /// A condition that holds for so long has begun: half as long again as
+    /// the window, so that one burst that fills a window is none.
+    #[serde(with = "human")]
+    pub begin: Duration,
+    /// A condition that did not hold for so long has ended. A disk that
+    /// flushes its cache writes nothing for seconds and is slow all the same.
+    #[serde(with = "human")]
+    pub end: Duration,
+    /// No answer from an NFS server, or one call of nfsd that sleeps, for so
+    /// long. A slow disk under a loopback mount completes no WRITE for 4-9 s
+    /// in a row.
+    #[serde(with = "human")]
+    pub silence: Duration,
+    /// A server that answers, but so seldom, is still not responding.
+    #[serde(with = "human")]
+    pub answers_apart: Duration,
+    /// Share of one task's time that writers are paused on a BDI before it is
+    /// dirty throttling. One heavy writer is paused 80-95 % of its time.
+    pub pause_share: f64,
+    /// Share of the time that a slow disk is busy. Measured under loopback at
+    /// 5 MB/s: 0.92 to 1.
+    pub disk_busy_share: f64,
+    /// Share of one task's time that tasks wait for a slow disk. One nfsd
+    /// thread in `balance_dirty_pages`, 5 pauses of 200 ms a second: 1.
+    pub disk_wait_share: f64,
+    /// Share of one task's time spent in reclaim and compaction. A node at
+    /// work reclaims now and then; where memory is short, tasks do nothing
+    /// else.
+    pub reclaim_share: f64,
+    /// Share of the memory that must be available for reclaim not to be
+    /// starvation; dirty pages do not count, for they are to be written first.
+    pub available_share: f64,
+    /// Share of one task's time in reclaim that makes an OOM kill one of the
+    /// node's, where plenty is available again after it: a memory cgroup kills
+    /// without any.
+    pub oom_reclaim_share: f64,
+    /// A disk that is busy for less than this waits for nothing: whatever its
+    /// other partitions write, a call that sleeps is not waiting its turn.
+    pub hung_busy_share: f64,
+    /// What holds, holds on until its number is under this part of its
+    /// threshold.
+    pub ease: f64,
+}
+
+impl Default for RelatedThresholds {
+    fn default() -> Self {
+        Self {
+            begin: Duration::from_millis(4500),
+            end: Duration::from_secs(5),
+            silence: Duration::from_secs(10),
+            answers_apart: Duration::from_secs(3),
+            pause_share: 0.5,
+            disk_busy_share: 0.9,
+            disk_wait_share: 0.5,
+            reclaim_share: 0.5,
+            available_share: 0.1,
+            oom_reclaim_share: 0.02,
+            hung_busy_share: 0.3,
+            ease: 0.75,
+        }
+    }
+}
+
+impl RelatedThresholds {
+    pub(super) fn check(&self) -> Result<(), ThresholdError> {
+        let second = Duration::from_secs(1);
+        for (key, value, least, rule) in [
+            ("related.begin", self.begin, Duration::ZERO, "at most 1day"),
+            ("related.end", self.end, second, "from 1s to 1day"),
+            ("related.silence", self.silence, second, "from 1s to 1day"),
+            (
+                "related.answers_apart",
+                self.answers_apart,
+                Duration::ZERO,
+                "at most related.silence",
+            ),
+        ] {
+            let longest = if key == "related.answers_apart" {
+                self.silence
+            } else {
+                Duration::from_hours(24)
+            };
+            if value < least || value > longest {
+                let value = humantime::format_duration(value).to_string();
+                return Err(ThresholdError { key, value, rule });
+            }
+        }
+        let tasks = "above 0 and at most 1000";
+        let share = "a share: above 0 and at most 1";
+        for (key, value, most, rule) in [
+            ("related.pause_share", self.pause_share, 1000.0, tasks),
+            ("related.disk_busy_share", self.disk_busy_share, 1.0, share),
+            (
+                "related.disk_wait_share",
+                self.disk_wait_share,
+                1000.0,
+                tasks,
+            ),
+            ("related.reclaim_share", self.reclaim_share, 1000.0, tasks),
+            ("related.available_share", self.available_share, 1.0, share),
+            (
+                "related.oom_reclaim_share",
+                self.oom_reclaim_share,
+                1000.0,
+                tasks,
+            ),
+            ("related.hung_busy_share", self.hung_busy_share, 1.0, share),
+            ("related.ease", self.ease, 1.0, share),
+        ] {
+            if !(value > 0.0 && value <= most) {
+                let value = value.to_string();
+                return Err(ThresholdError { key, value, rule });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::RelatedThresholds;
+
+    fn refused(change: impl FnOnce(&mut RelatedThresholds)) -> &'static str {
+        let mut thresholds = RelatedThresholds::default();
+        change(&mut thresholds);
+        thresholds.check().expect_err("must be refused").key
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_by_its_key() {
+        assert_eq!(RelatedThresholds::default().check(), Ok(()));
+        assert_eq!(refused(|t| t.begin = Duration::MAX), "related.begin");
+        assert_eq!(refused(|t| t.end = Duration::ZERO), "related.end");
+        assert_eq!(refused(|t| t.silence = Duration::ZERO), "related.silence");
+        let apart = refused(|t| t.answers_apart = t.silence * 2);
+        assert_eq!(apart, "related.answers_apart");
+        assert_eq!(refused(|t| t.pause_share = 0.0), "related.pause_share");
+        let busy = refused(|t| t.disk_busy_share = 1.1);
+        assert_eq!(busy, "related.disk_busy_share");
+        let wait = refused(|t| t.disk_wait_share = f64::NAN);
+        assert_eq!(wait, "related.disk_wait_share");
+        assert_eq!(refused(|t| t.reclaim_share = -1.0), "related.reclaim_share");
+        let available = refused(|t| t.available_share = 2.0);
+        assert_eq!(available, "related.available_share");
+        let oom = refused(|t| t.oom_reclaim_share = 1001.0);
+        assert_eq!(oom, "related.oom_reclaim_share");
+        let hung = refused(|t| t.hung_busy_share = 0.0);
+        assert_eq!(hung, "related.hung_busy_share");
+        assert_eq!(refused(|t| t.ease = 1.5), "related.ease");
+    }
+
+    #[test]
+    fn tasks_may_wait_for_more_than_one_tasks_time() {
+        let many = RelatedThresholds {
+            pause_share: 4.0,
+            reclaim_share: 16.0,
+            ..RelatedThresholds::default()
+        };
+        assert_eq!(many.check(), Ok(()));
+    }
+}

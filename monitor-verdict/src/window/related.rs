@@ -1,0 +1,105 @@
+//! Questions that the related conditions ask.
+
+use super::{Moved, Window};
+use crate::observation::Memory;
+use crate::reduce::related::{Crew, Device, Signs};
+
+impl Window {
+    /// Whether enough was seen to speak for the window.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        self.suffices(self.covered_ns())
+    }
+
+    /// The newest signs.
+    #[must_use]
+    pub fn signs(&self) -> Option<&Signs> {
+        Some(&self.newest()?.signs)
+    }
+
+    /// What a counter of a backing device moved.
+    #[must_use]
+    pub fn device_moved(
+        &self,
+        bdi: &str,
+        counter: impl Fn(&Device) -> Option<u64>,
+    ) -> Option<Moved> {
+        self.moved(|sample| counter(sample.signs.device(bdi)?))
+    }
+
+    /// What the device wrote, bytes: as its disk says, else as its BDI does.
+    #[must_use]
+    pub fn wrote(&self, bdi: &str) -> Option<Moved> {
+        let sectors = self.device_moved(bdi, |device| device.sectors_written);
+        let disk = sectors.map(|moved| Moved {
+            bytes: moved.bytes.saturating_mul(512),
+            ..moved
+        });
+        let pages = self.device_moved(bdi, |device| device.written_bytes);
+        match (disk, pages) {
+            (Some(disk), Some(pages)) if pages.bytes > disk.bytes => Some(pages),
+            (disk, pages) => disk.or(pages),
+        }
+    }
+
+    /// How many tasks, on average, waited: by the pauses that the kernel
+    /// counted, or by those caught waiting, whichever is more. A pause is
+    /// announced before it is slept, and a call that lasts has many.
+    #[must_use]
+    pub fn waited(
+        &self,
+        bdi: &str,
+        pauses: impl Fn(&Device) -> u64,
+        waiting: impl Fn(&Device) -> u32,
+    ) -> f64 {
+        let slept = self.device_moved(bdi, |device| Some(pauses(device)));
+        let slept = slept.map_or(0.0, |slept| slept.bytes as f64 / slept.ns as f64);
+        slept.max(self.mean(|signs| signs.device(bdi).map_or(0, &waiting)))
+    }
+
+    /// Mean over the samples.
+    #[must_use]
+    pub fn mean(&self, number: impl Fn(&Signs) -> u32) -> f64 {
+        let numbers = self.samples.iter().map(|s| f64::from(number(&s.signs)));
+        numbers.sum::<f64>() / self.samples.len().max(1) as f64
+    }
+
+    /// Whether it was so in every sample in which nfsd ran; `None`: it did in
+    /// none.
+    #[must_use]
+    pub fn crew_always(&self, is: impl Fn(&Crew) -> bool) -> Option<bool> {
+        let crews = self.samples.iter().filter_map(|s| s.signs.nfsd.as_ref());
+        crews.map(is).reduce(|all, one| all && one)
+    }
+
+    /// Whether it was so in every sample.
+    #[must_use]
+    pub fn always(&self, is: impl Fn(&Signs) -> bool) -> bool {
+        self.samples.iter().all(|sample| is(&sample.signs))
+    }
+
+    /// The least of a number of the node's memory; `None` where it is missing
+    /// now.
+    #[must_use]
+    pub fn least(&self, number: impl Fn(&Memory) -> Option<f64>) -> Option<f64> {
+        number(&self.signs()?.memory)?;
+        let known = self.samples.iter().filter_map(|s| number(&s.signs.memory));
+        known.reduce(f64::min)
+    }
+
+    /// Time that tasks spent in reclaim, nanoseconds. A sum that falls, as it
+    /// does when a wait is forgotten whose end was not seen, counts nothing.
+    #[must_use]
+    pub fn reclaimed(&self) -> Option<Moved> {
+        self.signs()?.reclaim_ns?;
+        let mut moved = Moved { bytes: 0, ns: 0 };
+        for (from, to) in self.ticks() {
+            let (Some(before), Some(after)) = (from.signs.reclaim_ns, to.signs.reclaim_ns) else {
+                continue;
+            };
+            moved.bytes = moved.bytes.saturating_add(after.saturating_sub(before));
+            moved.ns = moved.ns.saturating_add(to.ns.saturating_sub(from.ns));
+        }
+        self.suffices(moved.ns).then_some(moved)
+    }
+}
