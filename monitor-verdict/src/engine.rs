@@ -7,7 +7,7 @@ use compact_str::CompactString;
 
 use super::conditions::View;
 use super::dirty_throttle::{self, Findings};
-use super::dossier::Evidence;
+use super::dossier::{Evidence, Moment, Recorder};
 use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS, NFSD};
 use super::machine::{Machine, Tick};
 use super::reduce::Sample;
@@ -42,6 +42,7 @@ pub struct Engine {
     window: Window,
     found: Loops,
     loops: BTreeMap<CompactString, Judged>,
+    recorder: Recorder,
 }
 
 /// One loop under its signature.
@@ -76,17 +77,26 @@ impl Engine {
             found: Loops::new(thresholds.loops.clone()),
             thresholds,
             loops: BTreeMap::new(),
+            recorder: Recorder::default(),
         }
     }
 
     /// Takes in the next observation.
     pub fn observe(&mut self, observation: &Observation) -> Changes {
         let loops = self.found.observe(observation);
+        let transitions = self.judge(observation);
+        let moment = Moment {
+            observation,
+            window: &self.window,
+            loops: self.found.found(),
+            transitions: &transitions,
+        };
+        let verdicts = self.loops.values().map(|one| &one.verdict);
         Changes {
-            transitions: self.judge(observation),
+            evidence: self.recorder.record(moment, &verdicts),
+            transitions,
             loops,
             related: Vec::new(),
-            evidence: Vec::new(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The engine as a whole, played second by second.
 
+mod evidence;
 mod inputs;
 mod negatives;
-mod node;
+pub(crate) mod node;
 mod phase;
 mod positives;
 mod robustness;
