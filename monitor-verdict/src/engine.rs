@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use super::dossier::Evidence;
+use super::dossier::{Evidence, Moment, Recorder};
 use super::judged::Judged;
 use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS};
 use super::related::{LoopNow, Node, Related, RelatedEvent, RelatedKind, RelatedTally, Watch};
@@ -38,6 +38,7 @@ pub struct Engine {
     found: Loops,
     loops: BTreeMap<CompactString, Judged>,
     related: Watch,
+    recorder: Recorder,
 }
 
 impl Engine {
@@ -51,17 +52,26 @@ impl Engine {
             thresholds,
             loops: BTreeMap::new(),
             related: Watch::default(),
+            recorder: Recorder::default(),
         }
     }
 
     /// Takes in the next observation.
     pub fn observe(&mut self, observation: &Observation) -> Changes {
         let loops = self.found.observe(observation);
+        let transitions = self.judge(observation);
+        let moment = Moment {
+            observation,
+            window: &self.window,
+            loops: self.found.found(),
+            transitions: &transitions,
+        };
+        let verdicts = self.loops.values().map(Judged::verdict);
         Changes {
-            transitions: self.judge(observation),
+            evidence: self.recorder.record(moment, &verdicts),
+            transitions,
             loops,
             related: self.relate(observation),
-            evidence: Vec::new(),
         }
     }
 

@@ -1,0 +1,153 @@
+//! What the server waits for, and why only the server can give it.
+
+use monitor_common::{Cause, Class};
+
+use super::{Scene, is_loop_worker};
+use crate::dossier::bounds::{NAME, short};
+use crate::dossier::tasks::Task;
+use crate::text::{bytes, percent};
+use crate::types::Signature;
+
+/// The causes that are reclaim of memory, or a sleep within it.
+const RECLAIM: [Cause; 7] = [
+    Cause::CongestionWait,
+    Cause::WaitIffCongested,
+    Cause::ReclaimThrottle,
+    Cause::DirectReclaim,
+    Cause::MemcgReclaim,
+    Cause::ThrottleDirectReclaim,
+    Cause::Compaction,
+];
+
+/// Functions in which an allocation waits for the NFS client's own pages
+/// (fs/nfs/file.c, fs/nfs/write.c; `folio` where it was `page`).
+const COMMITTING: [&str; 7] = [
+    "nfs_release_folio",
+    "nfs_release_page",
+    "nfs_wb_folio",
+    "nfs_wb_page",
+    "nfs_commit_inode",
+    "__nfs_commit_inode",
+    "nfs_launder_folio",
+];
+
+/// The kernel threads that reclaim and compact for all.
+const RECLAIMERS: [&str; 2] = ["kswapd", "kcompactd"];
+
+/// What a drawing closes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    Dirty,
+    Reclaim,
+    Commit,
+    Starved,
+}
+
+impl Edge {
+    pub const fn causes(self) -> &'static [Cause] {
+        match self {
+            Self::Dirty => &[Cause::BalanceDirtyPages],
+            Self::Reclaim => &RECLAIM,
+            Self::Commit => &[Cause::NfsCommit],
+            Self::Starved => &[Cause::SvcAllocArg],
+        }
+    }
+}
+
+/// The edge that the signature names; with a loop device, the one that is seen.
+pub fn of(scene: &Scene<'_>) -> Edge {
+    match scene.signature {
+        Signature::DirtyThrottle => Edge::Dirty,
+        Signature::ReclaimCongestion => Edge::Reclaim,
+        Signature::CommitWait => Edge::Commit,
+        Signature::RequestStarvation => Edge::Starved,
+        Signature::LoopDevice => {
+            let seen = |edge: &Edge| {
+                let workers = scene
+                    .tasks
+                    .others
+                    .iter()
+                    .filter(|task| is_loop_worker(task));
+                let mut all = scene.tasks.server.iter().chain(workers);
+                all.any(|task| task.wait_in(edge.causes()).is_some())
+            };
+            let edges = [Edge::Dirty, Edge::Commit, Edge::Starved, Edge::Reclaim];
+            edges.into_iter().find(seen).unwrap_or(Edge::Dirty)
+        }
+    }
+}
+
+/// Whether a task that is not the server's stands where its threads stand: in
+/// `commit-wait` it may be kswapd that waits for all.
+pub fn is_part(scene: &Scene<'_>, task: &Task<'_>) -> bool {
+    if of(scene) != Edge::Commit {
+        return false;
+    }
+    let kernel = |class: Class| matches!(class, Class::Kswapd | Class::Kthread | Class::Kworker);
+    let waits = task.wait_in(Edge::Commit.causes());
+    waits.is_some_and(|wait| kernel(wait.class)) || by_stack(scene, task)
+}
+
+/// Whether the stack of a reclaimer or of a server's thread shows it waiting
+/// for the client's pages: a signal for that is not everywhere.
+pub fn by_stack(scene: &Scene<'_>, task: &Task<'_>) -> bool {
+    let reclaimer = || RECLAIMERS.iter().any(|name| task.comm.starts_with(name));
+    of(scene) == Edge::Commit
+        && (task.state.is_some() || reclaimer())
+        && task.frames().any(|frame| COMMITTING.contains(&frame))
+}
+
+/// The last step: back to the client.
+pub fn closing(scene: &Scene<'_>) -> String {
+    let (client, server) = (short(scene.client_bdi(), NAME), scene.server());
+    let bdi = scene.bdi(scene.client_bdi());
+    let amount = |amount: Option<u64>| {
+        amount.map_or_else(|| "an unknown amount".to_owned(), |n| bytes(n as f64))
+    };
+    let writeback = amount(bdi.and_then(|bdi| bdi.writeback_bytes));
+    let edge = &scene.verdict.conditions.closing_edge;
+    let words = match of(scene) {
+        Edge::Dirty => {
+            let share = edge
+                .value
+                .map_or_else(|| "an unknown share".to_owned(), percent);
+            let rest = scene.server_bdi().map_or_else(String::new, |bdi| {
+                format!(" of those that are not {}'s", short(bdi, NAME))
+            });
+            format!(
+                "which ends when the node's dirty pages fall below the limit: {share}{rest} are \
+                 {client}'s, and only {server} cleans them"
+            )
+        }
+        Edge::Reclaim => format!(
+            "which ends when pages under writeback are written: {client} has {writeback} of them, \
+             and only {server} answers their WRITEs"
+        ),
+        Edge::Commit => {
+            let pending = scene.nfs_client().map_or_else(String::new, |client| {
+                let commits = client.commits_sent.saturating_sub(client.commits_done);
+                format!(
+                    " (unanswered: {} WRITE calls, {commits} COMMIT calls)",
+                    client.pending_writes()
+                )
+            });
+            format!(
+                "which ends when pages of {client} are written and committed{pending}, and only \
+                 {server} does that"
+            )
+        }
+        Edge::Starved => {
+            let memory = &scene.observation.memory;
+            let (free, total) = (amount(memory.available_bytes), amount(memory.total_bytes));
+            format!(
+                "which ends when memory is free for their requests ({free} of {total} available): \
+                 {client} has {writeback} under writeback, and only {server} answers those WRITEs"
+            )
+        }
+    };
+    match edge.holds {
+        Some(true) => format!("{words}  [the cycle closes]"),
+        Some(false) => format!("{words}  [the cycle is open]"),
+        None => format!("{words}  [whether the cycle closes is not known]"),
+    }
+}

@@ -1,0 +1,132 @@
+//! A node to draw.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use monitor_common::{Cause, Class, ThrottleReason};
+
+use crate::Thresholds;
+use crate::dossier::cycle::{Scene, draw};
+use crate::dossier::tasks::Tasks;
+use crate::loops::{Loop, Loops};
+use crate::observation::{
+    Congestion, CongestionBy, FileSystem, Observation, ServerThread, ThreadState, Topology, Waiting,
+};
+use crate::tests::node::{CLIENT, DISK, Node, Phase};
+use crate::types::{Condition, Conditions, Confidence, LivelockState, Signature, Verdict};
+use crate::window::Window;
+
+/// A node in the freeze of 6.12, with its mount and disk looked up.
+pub struct Stage {
+    pub observation: Observation,
+    window: Window,
+    found: Loop,
+    pub verdict: Verdict,
+    signature: Signature,
+}
+
+impl Stage {
+    pub fn new(signature: Signature) -> Self {
+        let mut node = Node::new(8);
+        node.look_up(&[(CLIENT, Some("nfsd"))]);
+        let topology = Arc::make_mut(&mut node.now.topology);
+        topology.file_systems.push(FileSystem {
+            device: DISK.into(),
+            bdi: DISK.into(),
+            fstype: "ext4".into(),
+            source: "/dev/vda".into(),
+            mount_point: "/export".into(),
+        });
+        let (mut window, mut loops) = (Window::new(&Thresholds::default()), Loops::default());
+        for _ in 0..5 {
+            let observation = node.second(&Phase::FROZEN_6_12);
+            window.push(&observation);
+            loops.observe(&observation);
+        }
+        let mut stage = Self {
+            found: loops.found()[0].clone(),
+            observation: node.now,
+            window,
+            verdict: verdict(signature),
+            signature,
+        };
+        stage.observation.waits.clear();
+        stage.server(|thread| thread.state = ThreadState::Idle);
+        stage
+    }
+
+    pub fn server(&mut self, change: impl FnMut(&mut ServerThread)) {
+        let nfsd = self.observation.nfsd.iter_mut();
+        nfsd.flat_map(|nfsd| &mut nfsd.threads).for_each(change);
+    }
+
+    pub fn topology(&mut self) -> &mut Topology {
+        Arc::make_mut(&mut self.observation.topology)
+    }
+
+    /// Tasks from `first` on that have been waiting for ten seconds.
+    pub fn wait(&mut self, tids: Range<u32>, comm: &str, class: Class, cause: Cause, bdi: &str) {
+        for tid in tids {
+            self.observation.waits.push(Waiting {
+                tid,
+                tgid: tid,
+                comm: comm.into(),
+                cause,
+                class,
+                reason: ThrottleReason::None,
+                bdi: bdi.into(),
+                since_ns: self.observation.monotonic_ns - 10_000_000_000,
+            });
+        }
+    }
+
+    pub fn draw(&self) -> String {
+        let found = Some(&self.found);
+        let tasks = Tasks::of(&self.observation, &self.verdict, found);
+        let lines = draw(Scene {
+            observation: &self.observation,
+            window: &self.window,
+            verdict: &self.verdict,
+            signature: self.signature,
+            found,
+            tasks: &tasks,
+        });
+        lines.join("\n")
+    }
+}
+
+fn verdict(signature: Signature) -> Verdict {
+    let holds = |value| Condition {
+        holds: Some(true),
+        value: Some(value),
+        why: String::new(),
+    };
+    Verdict {
+        loop_id: "0:29-nfsd".into(),
+        client_bdi: CLIENT.into(),
+        server: "nfsd".into(),
+        server_bdi: Some(DISK.into()),
+        signature,
+        state: LivelockState::Livelock,
+        confidence: Confidence::default(),
+        since_ms: 0,
+        conditions: Conditions {
+            demand: holds(81e6),
+            no_progress: holds(0.0),
+            blockage: holds(1.0),
+            closing_edge: holds(0.99),
+        },
+        reason: String::new(),
+        tallies: Vec::new(),
+    }
+}
+
+pub fn congested(stage: &mut Stage) {
+    stage.observation.bdis[0].congestion = Some(Congestion {
+        congested: true,
+        by: CongestionBy::Flag,
+        since_ns: Some(stage.observation.monotonic_ns - 12_000_000_000),
+        total_ns: 0,
+        threshold_bytes: None,
+    });
+}

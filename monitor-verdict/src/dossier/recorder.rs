@@ -1,0 +1,316 @@
+//! Keeps the last minutes of each loop, and makes a document when a state is
+//! entered that is worth one.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use compact_str::CompactString;
+
+use super::bounds::{self, rounded, seconds, short};
+use super::cycle::{self, Scene};
+use super::drawing::Drawing;
+use super::tasks::{Task, Tasks, loop_bdis};
+use super::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Occasion, Pauses, Point, SCHEMA, name};
+use crate::loops::Loop;
+use crate::observation::{Bdi, DirtyPauses, NfsClient, Observation};
+use crate::remedy;
+use crate::types::{Transition, Verdict};
+use crate::window::Window;
+
+/// Loops whose last minutes are kept, 14 KiB each. A loop has some only once
+/// its client had something to write.
+const MAX_HISTORIES: usize = 64;
+/// Documents of one tick; each takes about a millisecond.
+const MAX_AT_ONCE: usize = 16;
+
+/// One tick, as it was judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment<'a> {
+    pub observation: &'a Observation,
+    pub window: &'a Window,
+    pub loops: &'a [Loop],
+    pub transitions: &'a [Transition],
+}
+
+/// Keeps and makes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder {
+    histories: BTreeMap<CompactString, History>,
+    last_ns: u64,
+}
+
+/// The last minutes of one loop.
+#[derive(Clone, Debug, Default)]
+struct History {
+    points: VecDeque<Point>,
+    /// The newest points without demand, in a row.
+    quiet: usize,
+    confirmed: Option<Confirmed>,
+}
+
+/// What is kept of the document of a confirmation.
+#[derive(Clone, Debug)]
+struct Confirmed {
+    id: CompactString,
+    at: CompactString,
+    cycle: Vec<String>,
+}
+
+impl Recorder {
+    /// Takes in one tick with the verdicts of all loops; the documents that it
+    /// is an occasion for.
+    pub fn record<'v>(
+        &mut self,
+        moment: Moment<'_>,
+        verdicts: &(impl Iterator<Item = &'v Verdict> + Clone),
+    ) -> Vec<Evidence> {
+        let now = moment.observation.monotonic_ns;
+        if now < self.last_ns {
+            // What was recorded is of another clock.
+            for history in self.histories.values_mut() {
+                history.points.clear();
+            }
+        }
+        if now != self.last_ns {
+            self.keep(moment, verdicts.clone());
+        }
+        self.last_ns = now;
+        let mut made = Vec::new();
+        let mut more = 0usize;
+        for transition in moment.transitions {
+            let Some(occasion) = Occasion::of(transition.to) else {
+                continue;
+            };
+            let verdict = verdicts
+                .clone()
+                .find(|one| one.loop_id == transition.loop_id);
+            match verdict {
+                Some(verdict) if made.len() < MAX_AT_ONCE => {
+                    made.push(self.document(moment, transition, occasion, verdict));
+                }
+                _ => more += 1,
+            }
+        }
+        if let Some(last) = made.last_mut().filter(|_| more > 0) {
+            let words = format!("documents: {more} more loops entered a state at this moment");
+            last.left_out.push(words);
+        }
+        made
+    }
+
+    /// A point for each loop.
+    fn keep<'v>(
+        &mut self,
+        moment: Moment<'_>,
+        verdicts: impl Iterator<Item = &'v Verdict> + Clone,
+    ) {
+        if !self.histories.is_empty() {
+            let is_there = |id: &str| verdicts.clone().any(|one| one.loop_id == id);
+            self.histories.retain(|id, _| is_there(id));
+        }
+        for verdict in verdicts {
+            let quiet = verdict.conditions.demand.holds == Some(false);
+            if !self.histories.contains_key(&verdict.loop_id) {
+                if quiet || self.histories.len() >= MAX_HISTORIES {
+                    continue;
+                }
+                self.histories
+                    .insert(verdict.loop_id.clone(), History::default());
+            }
+            if let Some(history) = self.histories.get_mut(&verdict.loop_id) {
+                history.push(point(moment, verdict), quiet);
+                if history.is_over() {
+                    self.histories.remove(&verdict.loop_id);
+                }
+            }
+        }
+    }
+
+    fn document(
+        &mut self,
+        moment: Moment<'_>,
+        transition: &Transition,
+        occasion: Occasion,
+        verdict: &Verdict,
+    ) -> Evidence {
+        let Moment {
+            observation,
+            window,
+            ..
+        } = moment;
+        let signature = transition.signature;
+        let found = moment.loops.iter().find(|one| one.id == transition.loop_id);
+        let tasks = Tasks::of(observation, verdict, found);
+        let id = name::id(transition.unix_ms, &transition.loop_id, signature, occasion);
+        let mut left_out = Vec::new();
+        if observation.stacks.is_empty() {
+            left_out.push("kernel stacks: none were read".to_owned());
+        }
+        let mut before = self.histories.get_mut(&transition.loop_id);
+        let timeline = before
+            .as_ref()
+            .map(|history| history.points.iter().cloned().collect());
+        let timeline = timeline.unwrap_or_else(|| {
+            left_out
+                .push("timeline: too many loops are busy, only this moment is known".to_owned());
+            vec![point(moment, verdict)]
+        });
+        let confirmed = before
+            .as_ref()
+            .and_then(|history| history.confirmed.clone());
+        let at = name::rfc3339(transition.unix_ms);
+        let cycle = if occasion == Occasion::Ended {
+            was(confirmed.as_ref(), &transition.reason)
+        } else {
+            cycle::draw(Scene {
+                observation,
+                window,
+                verdict,
+                signature,
+                found,
+                tasks: &tasks,
+            })
+        };
+        if let Some(history) = &mut before {
+            history.confirmed = match occasion {
+                Occasion::Confirmed => Some(Confirmed {
+                    id: id.clone(),
+                    at: at.clone(),
+                    cycle: cycle.clone(),
+                }),
+                Occasion::Deadlock => confirmed.clone(),
+                Occasion::Ended => None,
+            };
+        }
+        let follows = confirmed.filter(|_| occasion != Occasion::Confirmed);
+        let measures = |of: fn(_, &Loop, &Observation) -> _| {
+            bounds::measures(found.map_or_else(Vec::new, |one| of(signature, one, observation)))
+        };
+        let now_ns = observation.monotonic_ns;
+        let mut list = |tasks: &[Task<'_>], what: &str| {
+            let mut first: Vec<&Task<'_>> = tasks.iter().collect();
+            bounds::keep(&mut first, MAX_TASKS, what, &mut left_out);
+            first
+                .into_iter()
+                .map(|task| task.document(now_ns))
+                .collect()
+        };
+        Evidence {
+            schema: SCHEMA,
+            id,
+            occasion,
+            follows: follows.map(|one| one.id),
+            at,
+            unix_ms: transition.unix_ms,
+            monotonic_ms: transition.monotonic_ms,
+            kernel: short(&observation.kernel, bounds::NAME),
+            cycle,
+            verdict: bounds::verdict(verdict),
+            found: found.map(bounds::found),
+            ways_out: measures(remedy::ways_out),
+            preventions: measures(remedy::preventions),
+            threads: list(&tasks.server, "threads"),
+            idle_threads: tasks.idle,
+            writers: list(&tasks.others, "writers"),
+            client: client(observation, verdict),
+            bdis: bdis(observation, verdict, &mut left_out),
+            pauses: pauses(moment, verdict, &mut left_out),
+            memory: observation.memory,
+            signals: bounds::signals(&observation.signals, &mut left_out),
+            lost: observation.lost,
+            timeline,
+            left_out,
+        }
+    }
+}
+
+impl History {
+    fn push(&mut self, point: Point, quiet: bool) {
+        if self.points.len() >= MAX_POINTS {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+        self.quiet = if quiet {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    /// Whether nothing in it is worth to be kept.
+    const fn is_over(&self) -> bool {
+        self.quiet >= MAX_POINTS && self.confirmed.is_none()
+    }
+}
+
+fn point(moment: Moment<'_>, verdict: &Verdict) -> Point {
+    let conditions = &verdict.conditions;
+    let disk_busy = || moment.window.disk_busy(verdict.server_bdi.as_deref()?);
+    Point {
+        monotonic_ms: moment.observation.monotonic_ns / 1_000_000,
+        state: verdict.state,
+        demand_bytes: conditions.demand.value.and_then(rounded),
+        progress_bytes_per_second: conditions.no_progress.value.and_then(rounded),
+        blockage_ratio: conditions.blockage.value.and_then(rounded),
+        edge_ratio: conditions.closing_edge.value.and_then(rounded),
+        disk_busy_ratio: disk_busy().and_then(rounded),
+        holds: conditions.all().map(|(_, condition)| condition.holds),
+    }
+}
+
+/// What a document of the end draws: the cycle that was.
+fn was(confirmed: Option<&Confirmed>, reason: &str) -> Vec<String> {
+    let mut drawing = Drawing::default();
+    drawing.plain(reason);
+    let Some(confirmed) = confirmed else {
+        return drawing.lines();
+    };
+    drawing.plain(&format!("when it was confirmed, at {}:", confirmed.at));
+    let mut lines = drawing.lines();
+    lines.extend(confirmed.cycle.iter().cloned());
+    lines
+}
+
+fn client(observation: &Observation, verdict: &Verdict) -> Option<NfsClient> {
+    let mut clients = observation.clients.iter();
+    let client = clients.find(|client| client.bdi == verdict.client_bdi);
+    client.map(bounds::client)
+}
+
+/// Those of the loop first, then the dirtiest.
+fn bdis(observation: &Observation, verdict: &Verdict, left_out: &mut Vec<String>) -> Vec<Bdi> {
+    let loops = loop_bdis(observation, verdict);
+    let held = |bdi: &Bdi| {
+        let (dirty, writeback) = (bdi.dirty_bytes, bdi.writeback_bytes);
+        dirty.unwrap_or(0).saturating_add(writeback.unwrap_or(0))
+    };
+    let mut bdis: Vec<&Bdi> = observation.bdis.iter().collect();
+    bdis.sort_by_key(|bdi| (!loops.contains(&*bdi.bdi), Reverse(held(bdi)), &bdi.bdi));
+    bounds::keep(&mut bdis, MAX_BDIS, "bdis", left_out);
+    bdis.into_iter().map(bounds::bdi).collect()
+}
+
+/// Those of the loop first, then the most paused.
+fn pauses(moment: Moment<'_>, verdict: &Verdict, left_out: &mut Vec<String>) -> Vec<Pauses> {
+    let loops = loop_bdis(moment.observation, verdict);
+    let newest = moment.window.newest();
+    let known = newest.map_or(&[][..], |sample| &sample.pauses);
+    let means = |one: &DirtyPauses| {
+        let means = moment.window.pauses(&one.bdi, one.class)?;
+        Some(Pauses {
+            bdi: short(&one.bdi, bounds::NAME),
+            class: one.class,
+            events: means.events,
+            pause_seconds: seconds(means.pause_ns),
+            dirty_pages: rounded(means.dirty)?,
+            limit_pages: rounded(means.limit)?,
+            bdi_dirty_pages: rounded(means.bdi_dirty)?,
+            bdi_setpoint_pages: rounded(means.bdi_setpoint)?,
+        })
+    };
+    let mut order: Vec<&DirtyPauses> = known.iter().collect();
+    order.sort_by_key(|one| (!loops.contains(&*one.bdi), Reverse(one.pause_ns)));
+    let mut pauses: Vec<Pauses> = order.into_iter().filter_map(means).collect();
+    bounds::keep(&mut pauses, MAX_BDIS, "pauses", left_out);
+    pauses
+}

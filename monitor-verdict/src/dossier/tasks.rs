@@ -1,0 +1,231 @@
+//! Who waits: the server's threads and all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use monitor_common::{Cause, Class};
+
+use super::bounds::{self, NAME, seconds, short};
+use super::{MAX_FRAMES, Thread};
+use crate::loops::{Loop, NFSD};
+use crate::observation::{Observation, ServerThread, Stack, ThreadState, Waiting};
+use crate::types::Verdict;
+
+/// Waits of one task at most: causes nest, but not that deep.
+const MAX_WAITS: usize = 4;
+
+/// A task, as it is at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct Task<'a> {
+    pub tid: u32,
+    /// Empty: not known.
+    pub comm: &'a str,
+    /// What a server's thread does.
+    pub state: Option<ThreadState>,
+    /// The outermost first.
+    pub waits: Vec<&'a Waiting>,
+    pub write_since_ns: Option<u64>,
+    pub blocked_in: Option<&'a str>,
+    pub behind_throttled: bool,
+    pub stack: Option<&'a Stack>,
+}
+
+impl<'a> Task<'a> {
+    /// When its outermost wait began.
+    pub fn since_ns(&self) -> Option<u64> {
+        self.waits.first().map(|wait| wait.since_ns)
+    }
+
+    /// The wait that it is in for one of these causes.
+    pub fn wait_in(&self, causes: &[Cause]) -> Option<&'a Waiting> {
+        let mut waits = self.waits.iter().rev().copied();
+        waits.find(|wait| causes.contains(&wait.cause))
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.state == Some(ThreadState::Idle) && self.waits.is_empty()
+    }
+
+    /// The functions of its stack, innermost first.
+    pub fn frames(&self) -> impl Iterator<Item = &'a str> {
+        let frames = self.stack.map_or(&[][..], |stack| &stack.frames);
+        frames.iter().map(|frame| &**frame)
+    }
+
+    pub fn document(&self, now_ns: u64) -> Thread {
+        let age = |since: u64| seconds(now_ns.saturating_sub(since));
+        let waits = self.waits.iter().take(MAX_WAITS);
+        let frames = self.frames().take(MAX_FRAMES);
+        Thread {
+            tid: self.tid,
+            comm: short(self.comm, NAME),
+            state: self.state,
+            waits: waits.map(|wait| bounds::waiting(wait)).collect(),
+            waiting_seconds: self.since_ns().map(age),
+            write_seconds: self.write_since_ns.map(age),
+            blocked_in: self.blocked_in.map(|function| short(function, NAME)),
+            behind_throttled: self.behind_throttled,
+            stack: frames.map(|frame| short(frame, NAME)).collect(),
+        }
+    }
+
+    fn order(&self) -> (u8, u64, u32) {
+        let since = self.since_ns();
+        let group = match self.state {
+            _ if since.is_some() => 0,
+            Some(ThreadState::Throttled) => 1,
+            Some(ThreadState::Blocked) => 2,
+            _ => 3,
+        };
+        (group, since.unwrap_or(0), self.tid)
+    }
+}
+
+/// The tasks of one observation, as one loop looks at them.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks<'a> {
+    /// The server's that are not idle.
+    pub server: Vec<Task<'a>>,
+    /// `None`: the idle ones are not looked at.
+    pub idle: Option<usize>,
+    /// All others that wait or have a stack.
+    pub others: Vec<Task<'a>>,
+}
+
+impl<'a> Tasks<'a> {
+    pub fn of(observation: &'a Observation, verdict: &Verdict, found: Option<&Loop>) -> Self {
+        let mut all = all(observation);
+        let server = server_threads(observation, &verdict.server);
+        let mut own: Vec<Task<'a>> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for thread in server.into_iter().filter(|one| seen.insert(one.tid)) {
+            let task = all.remove(&thread.tid).unwrap_or_default();
+            let comm = if task.comm.is_empty() && verdict.server == NFSD {
+                NFSD
+            } else {
+                task.comm
+            };
+            own.push(Task {
+                tid: thread.tid,
+                comm,
+                state: Some(thread.state),
+                write_since_ns: thread.write_since_ns,
+                blocked_in: thread.blocked_in.as_deref(),
+                behind_throttled: thread.behind_throttled,
+                ..task
+            });
+        }
+        let looked_at = own.len();
+        own.retain(|task| !task.is_idle());
+        let idle = (verdict.server == NFSD).then_some(looked_at - own.len());
+        let works = Worker::new(observation, verdict, found);
+        let (more, mut others): (Vec<_>, Vec<_>) =
+            all.into_values().partition(|task| works.is_one(task));
+        own.extend(more);
+        own.sort_by_key(Task::order);
+        let loops = loop_bdis(observation, verdict);
+        let apart = |task: &Task<'_>| !task.waits.iter().any(|w| loops.contains(&*w.bdi));
+        others.sort_by_cached_key(|task| (apart(task), task.order()));
+        Self {
+            server: own,
+            idle,
+            others,
+        }
+    }
+}
+
+/// Every task that waits or has a stack, by its tid.
+fn all(observation: &Observation) -> BTreeMap<u32, Task<'_>> {
+    let mut all: BTreeMap<u32, Task<'_>> = BTreeMap::new();
+    for wait in &observation.waits {
+        let task = all.entry(wait.tid).or_default();
+        (task.tid, task.comm) = (wait.tid, &wait.comm);
+        task.waits.push(wait);
+    }
+    for task in all.values_mut() {
+        task.waits
+            .sort_by_key(|wait| (wait.since_ns, is_within(wait.cause), wait.cause));
+    }
+    for stack in &observation.stacks {
+        let task = all.entry(stack.tid).or_default();
+        if task.waits.is_empty() {
+            (task.tid, task.comm) = (stack.tid, &stack.comm);
+        }
+        task.stack = Some(stack);
+    }
+    all
+}
+
+/// Whether a cause mostly happens within another, where both began at once.
+const fn is_within(cause: Cause) -> bool {
+    !matches!(
+        cause,
+        Cause::DirectReclaim | Cause::MemcgReclaim | Cause::Compaction
+    )
+}
+
+fn server_threads<'a>(observation: &'a Observation, server: &str) -> Vec<&'a ServerThread> {
+    if server == NFSD {
+        let threads = observation.nfsd.iter();
+        return threads.flat_map(|nfsd| &nfsd.threads).collect();
+    }
+    let servers = observation.user_servers.iter();
+    let own = servers.filter(|one| one.name == server);
+    own.flat_map(|one| &one.threads).collect()
+}
+
+/// Tells the server's tasks among those that no list of threads names: where
+/// the pid namespace of the host cannot be seen, and the workers of LOCALIO.
+struct Worker<'a> {
+    nfsd: bool,
+    /// The processes of this userspace server, and those of others.
+    own: BTreeSet<u32>,
+    foreign: BTreeSet<u32>,
+    localio_to: Option<&'a str>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(observation: &Observation, verdict: &'a Verdict, found: Option<&'a Loop>) -> Self {
+        let (own, foreign): (Vec<_>, Vec<_>) = observation
+            .user_servers
+            .iter()
+            .partition(|one| one.name == verdict.server);
+        let localio = found.filter(|one| one.localio);
+        let to =
+            localio.and_then(|one| verdict.server_bdi.as_deref().or(one.server_bdi.as_deref()));
+        Self {
+            nfsd: verdict.server == NFSD,
+            own: own.iter().map(|one| one.tgid).collect(),
+            foreign: foreign.iter().map(|one| one.tgid).collect(),
+            localio_to: to,
+        }
+    }
+
+    fn is_one(&self, task: &Task<'_>) -> bool {
+        task.waits.iter().any(|wait| match wait.class {
+            Class::Nfsd => self.nfsd,
+            Class::NfsServer => {
+                let known = !self.own.is_empty();
+                let own = self.own.contains(&wait.tgid);
+                !self.nfsd && (own || (!known && !self.foreign.contains(&wait.tgid)))
+            }
+            Class::Kworker => {
+                wait.cause == Cause::BalanceDirtyPages && self.localio_to == Some(&*wait.bdi)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// The BDIs that are part of the loop: the client's, the server's, and of loop
+/// devices between them both sides.
+pub fn loop_bdis<'a>(observation: &'a Observation, verdict: &'a Verdict) -> BTreeSet<&'a str> {
+    let ends = [Some(&verdict.client_bdi), verdict.server_bdi.as_ref()];
+    let mut bdis: BTreeSet<&str> = ends.into_iter().flatten().map(|bdi| &**bdi).collect();
+    for device in &observation.topology.loop_devices {
+        if bdis.contains(&*device.bdi) || bdis.contains(&*device.on) {
+            bdis.extend([&*device.bdi, &*device.on]);
+        }
+    }
+    bdis.remove("");
+    bdis
+}
