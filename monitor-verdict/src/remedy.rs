@@ -158,32 +158,17 @@ fn told(signature: Signature, row: &Row, place: &Place) -> String {
     }
     let known = |kernel: Kernel| {
         let words = row.on(kernel).words()?;
-        Some(format!("{}: {words}", kernel.as_str()))
+        Some(format!("{}: {words}", place.named(kernel)))
     };
+    let all = || Kernel::ALL.into_iter().filter_map(known);
+    let all = || all().collect::<Vec<_>>().join("; ");
     match place.kernel().map(|kernel| (kernel, known(kernel))) {
-        Some((_, Some(words))) => {
-            sentences.push(words);
-            sentences.extend(place.not_quite_measured());
-        }
+        Some((_, Some(words))) => sentences.push(words),
         Some((kernel, None)) => {
-            sentences.push(format!("not measured on {};", kernel.as_str()));
-            sentences.push(
-                Kernel::ALL
-                    .into_iter()
-                    .filter_map(known)
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            );
+            sentences.push(format!("not measured on {};", place.named(kernel)));
+            sentences.push(all());
         }
-        None => {
-            sentences.push(
-                Kernel::ALL
-                    .into_iter()
-                    .filter_map(known)
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            );
-        }
+        None => sentences.push(all()),
     }
     sentences.join(" ")
 }

@@ -109,13 +109,17 @@ impl Place {
         self.release.map(Kernel::nearest)
     }
 
-    /// A sentence for a kernel that is not one of those measured.
-    pub(super) fn not_quite_measured(&self) -> Option<String> {
-        let release = self.release?;
-        let (major, minor) = release;
-        let nearest = Kernel::nearest(release);
-        (nearest.version() != release)
-            .then(|| format!("(nearest to {major}.{minor}, which was not measured)"))
+    /// A measured kernel's name, beside that of this one where it stands for it.
+    pub(super) fn named(&self, kernel: Kernel) -> String {
+        let name = kernel.as_str();
+        match self.release {
+            Some((major, minor))
+                if self.kernel() == Some(kernel) && kernel.version() != (major, minor) =>
+            {
+                format!("{name}, the nearest to {major}.{minor}")
+            }
+            _ => name.to_owned(),
+        }
     }
 
     /// What `vm.dirty_bytes` is to be; `None`: a command has to find out.

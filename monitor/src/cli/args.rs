@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use monitor_common::HIST_BUCKETS;
 
-use super::config::{ConfigArgs, Invalid, ThresholdArgs};
+use super::{
+    config::{ConfigArgs, Invalid, ThresholdArgs},
+    explain::ExplainArgs,
+};
 use crate::{
     export::log::{LEVELS, LogFormat},
     kernel::{attach::Settings, signals},
@@ -43,6 +46,12 @@ pub enum Command {
     /// Attaches everything for a moment, as `run` would. Exit code 0: all; 1:
     /// degraded; 2: cannot monitor.
     Check(CheckArgs),
+    /// Tell what a signature of a livelock means, how to confirm it by hand, and
+    /// how to get out of it.
+    ///
+    /// Needs no privileges. Exit code 0: told; 2: no such word, or the daemon at
+    /// --url does not answer.
+    Explain(ExplainArgs),
     /// Print what this kernel offers, as JSON: a fixture for the tests.
     #[command(hide = true)]
     Facts(FactsArgs),

@@ -3,10 +3,12 @@
 mod args;
 mod check;
 mod config;
+mod explain;
 mod facts;
 #[cfg(test)]
 mod generated;
 mod run;
+mod text;
 mod tick;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         args::Command::Run(args) => run::run(&args),
         args::Command::Check(args) => check::check(&args),
+        args::Command::Explain(args) => explain::explain(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use toml::Value;
 
 use super::keys::{Key, Kind};
+use crate::cli::text::wrap;
 
 /// Where a comment's line ends, characters.
 const WIDTH: usize = 80;
@@ -78,16 +79,7 @@ pub(super) fn value(word: &str, kind: Kind) -> Option<Value> {
 }
 
 fn comment(text: &mut String, help: &str) {
-    for paragraph in help.lines().filter(|line| !line.trim().is_empty()) {
-        let mut width = 0;
-        for word in paragraph.split_whitespace() {
-            if width == 0 || width + 1 + word.len() > WIDTH {
-                text.push_str(if width == 0 { "#" } else { "\n#" });
-                width = 1;
-            }
-            let _ = write!(text, " {word}");
-            width += 1 + word.len();
-        }
-        text.push('\n');
+    for paragraph in help.lines() {
+        wrap(text, paragraph, "# ", WIDTH);
     }
 }
