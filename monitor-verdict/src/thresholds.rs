@@ -6,6 +6,7 @@ mod signatures;
 
 use std::time::Duration;
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 pub use loops::LoopThresholds;
@@ -14,7 +15,7 @@ pub use signatures::SignatureThresholds;
 
 /// The numbers of all signatures. Durations are written as people write them
 /// (`5s`, `500ms`), in TOML as in flags; shares are 0 to 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct Thresholds {
     /// The sliding window. Three ticks: long enough for a one-thread server
@@ -154,6 +155,19 @@ pub struct ThresholdError {
 }
 
 impl Thresholds {
+    /// The reason of a key (`window`, `loops.half_life`): its field's comment.
+    #[must_use]
+    pub fn reason(key: &str) -> Option<&'static str> {
+        match key.split_once('.') {
+            None => Self::get_field_docs(key),
+            Some(("loops", key)) => LoopThresholds::get_field_docs(key),
+            Some(("related", key)) => RelatedThresholds::get_field_docs(key),
+            Some(("signatures", key)) => SignatureThresholds::get_field_docs(key),
+            Some(_) => return None,
+        }
+        .ok()
+    }
+
     /// The factor by which a threshold is looser, seen from whether the
     /// condition held one tick ago: what held, holds on a little longer.
     pub(super) fn slack(&self, held: bool) -> f64 {

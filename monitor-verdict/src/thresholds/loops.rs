@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::{ThresholdError, human};
 
 /// What makes an NFS mount a loop, and what ends it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoopThresholds {
     /// Calls and writes count half after so long. A sweep of one counter over

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::{ThresholdError, human};
 
 /// What makes a related condition, and what ends it. Shares of a task's time
 /// are sums over all tasks: 2 means that two tasks waited all the time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelatedThresholds {
     /// A condition that holds for so long has begun: half as long again as

@@ -1,11 +1,12 @@
 //! The numbers of the closing edges, beside those of `dirty-throttle`.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use super::ThresholdError;
 
 /// What closes the cycle, by signature.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct SignatureThresholds {
     /// A busy disk to which less is written back, in bytes a second, works for

@@ -2,10 +2,17 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use monitor_common::HIST_BUCKETS;
 
-use crate::kernel::{attach::Settings, signals};
+use super::{
+    config::{ConfigArgs, Invalid, ThresholdArgs},
+    explain::ExplainArgs,
+};
+use crate::{
+    export::log::{LEVELS, LogFormat},
+    kernel::{attach::Settings, signals},
+};
 
 /// Upper bounds of the histograms' buckets, seconds. Around 0.1 and 0.2 they
 /// tell the two sleeps that matter apart: `congestion_wait`'s 100 ms and
@@ -13,6 +20,9 @@ use crate::kernel::{attach::Settings, signals};
 pub const BUCKETS: [f64; HIST_BUCKETS - 1] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.09, 0.12, 0.19, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
+
+/// The longest bound of a bucket, seconds: a day.
+const LONGEST_BUCKET: f64 = 86_400.0;
 
 /// Flags NFS server-on-client throttling livelocks, live, from eBPF.
 #[derive(Debug, Parser)]
@@ -30,12 +40,18 @@ pub enum Command {
     ///
     /// Serves metrics and JSON over HTTP, writes changes of the verdict to the
     /// log. Exit code 0: stopped by SIGTERM or SIGINT; 2: cannot start.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Tell what this kernel and these privileges allow, per signal.
     ///
     /// Attaches everything for a moment, as `run` would. Exit code 0: all; 1:
     /// degraded; 2: cannot monitor.
     Check(CheckArgs),
+    /// Tell what a signature of a livelock means, how to confirm it by hand, and
+    /// how to get out of it.
+    ///
+    /// Needs no privileges. Exit code 0: told; 2: no such word, or the daemon at
+    /// --url does not answer.
+    Explain(ExplainArgs),
     /// Print what this kernel offers, as JSON: a fixture for the tests.
     #[command(hide = true)]
     Facts(FactsArgs),
@@ -47,6 +63,9 @@ pub struct CheckArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// Flags shared with `run`.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -71,32 +90,64 @@ pub enum Format {
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "All thresholds are in --help, all keys of --config in docs/configuration.md."
+)]
 pub struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print the configuration that would be used, as a file for --config, and
+    /// exit.
+    #[arg(long = "config.show")]
+    pub config_show: bool,
     /// Address and port to serve on; may be given more than once.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
-        default_value = "127.0.0.1:9746"
+        default_value = "127.0.0.1:9746",
+        value_parser = address
     )]
     pub listen: Vec<SocketAddr>,
     /// Path under which the metrics are served.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
-    /// Which messages to write: error, warn, info, debug, trace.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    /// Which messages to write.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
     /// How to write them.
-    #[arg(long = "log.format", value_enum, default_value_t = crate::export::log::LogFormat::Logfmt)]
-    pub log_format: crate::export::log::LogFormat,
-    /// Time between two looks at the kernel's maps and at /proc.
+    #[arg(long = "log.format", value_enum, default_value_t = LogFormat::Logfmt)]
+    pub log_format: LogFormat,
+    /// Time between two looks at the kernel's maps and at /proc, 100ms to 5s.
+    ///
+    /// The times of the verdict are for 1s.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
-    /// How long all four conditions must hold before a livelock is confirmed.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub confirm: Duration,
+    /// The numbers of the verdict.
+    #[command(flatten)]
+    pub thresholds: ThresholdArgs,
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,
+}
+
+impl RunArgs {
+    /// Whether what was given fits together; each by itself does already.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key that does not.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.listen.is_empty() {
+            return Err(Invalid {
+                key: "web.listen-address".to_owned(),
+                value: "empty".to_owned(),
+                rule: "one address at least".to_owned(),
+            });
+        }
+        self.kernel.check()?;
+        self.thresholds.check()
+    }
 }
 
 /// How to reach the kernel.
@@ -109,7 +160,7 @@ pub struct KernelArgs {
     #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
     pub sysfs: PathBuf,
     /// Waits at least this long leave a record each (seen in /api/v1/stalls).
-    #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = humantime::parse_duration)]
+    #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = duration)]
     pub stall_threshold: Duration,
     /// Names of the processes that are userspace NFS servers (class `nfs_server`).
     #[arg(
@@ -123,8 +174,29 @@ pub struct KernelArgs {
     #[arg(long = "probe.avoid", value_name = "KIND", value_delimiter = ',', value_parser = hook_kind)]
     pub avoid: Vec<String>,
     /// Let the eBPF programs write messages of their own into the log.
-    #[arg(long = "log.ebpf")]
+    #[arg(
+        long = "log.ebpf",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
     pub log_ebpf: bool,
+    /// Upper bounds of the histograms' buckets, seconds, ascending; at most 15.
+    ///
+    /// Around 0.1 and 0.2 the default tells the two sleeps that matter apart:
+    /// `congestion_wait`'s 100 ms and `balance_dirty_pages`' longest pause of
+    /// 200 ms, each with a jiffy more.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_delimiter = ',',
+        default_values_t = BUCKETS,
+        value_parser = bucket
+    )]
+    pub buckets: Vec<f64>,
 }
 
 impl KernelArgs {
@@ -133,21 +205,53 @@ impl KernelArgs {
     pub fn settings(&self) -> Settings {
         Settings {
             threshold_ns: u64::try_from(self.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
-            bounds_ns: BUCKETS.map(|seconds| {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "positive constants"
-                )]
-                let ns = (seconds * 1e9) as u64;
-                ns
-            }),
+            bounds_ns: self.bounds_ns(),
             nfs_servers: self.nfs_servers.clone(),
             avoid: self.avoid.clone(),
             log: self.log_ebpf,
             procfs: self.procfs.clone(),
             sysfs: self.sysfs.clone(),
         }
+    }
+
+    /// The bounds as the eBPF programs take them. With fewer than there is room
+    /// for, the rest is endless: the first of them counts what is longer than
+    /// all bounds.
+    fn bounds_ns(&self) -> [u64; HIST_BUCKETS - 1] {
+        let mut bounds = [u64::MAX; HIST_BUCKETS - 1];
+        for (bound, seconds) in bounds.iter_mut().zip(&self.buckets) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "positive and at most a day, by its parser"
+            )]
+            let ns = (seconds * 1e9).round() as u64;
+            *bound = ns;
+        }
+        bounds
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let error = |value: String, rule: &str| {
+            let (key, rule) = ("buckets".to_owned(), rule.to_owned());
+            Err(Invalid { key, value, rule })
+        };
+        if self.buckets.is_empty() {
+            return error("empty".to_owned(), "one bound at least");
+        }
+        if self.buckets.len() >= HIST_BUCKETS {
+            let rule = format!("at most {} bounds", HIST_BUCKETS - 1);
+            return error(format!("a list of {}", self.buckets.len()), &rule);
+        }
+        for pair in self.buckets.windows(2) {
+            if let [before, after] = pair
+                && before >= after
+            {
+                let value = format!("not ascending ({before} before {after})");
+                return error(value, "ascending");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -167,12 +271,31 @@ fn hook_kind(text: &str) -> Result<String, String> {
     }
 }
 
+/// A duration as people write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "must be a duration, such as 500ms, 5s or 1m".to_owned())
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let interval = duration(text)?;
     if interval < Duration::from_millis(100) || interval > Duration::from_secs(5) {
         return Err("must be between 100ms and 5s: the verdict looks over three seconds".into());
     }
     Ok(interval)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let rule = "must be an address and a port, such as 127.0.0.1:9746 or [::1]:9746";
+    text.parse().map_err(|_| rule.to_owned())
+}
+
+fn bucket(text: &str) -> Result<f64, String> {
+    let rule = "must be a number of seconds above 0 and at most 86400, such as 0.25";
+    text.parse()
+        .ok()
+        .filter(|&seconds| seconds > 0.0 && seconds <= LONGEST_BUCKET)
+        .ok_or_else(|| rule.to_owned())
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {

@@ -2,20 +2,36 @@
 
 mod args;
 mod check;
+mod config;
+mod explain;
 mod facts;
+#[cfg(test)]
+mod generated;
 mod run;
+mod text;
 mod tick;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Runs the command that the command line names.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match args::Cli::parse().command {
+    let cli = match config::parse(std::env::args_os().collect::<Vec<_>>()) {
+        Ok(config::Parsed::Command(cli)) => cli,
+        Ok(config::Parsed::Show(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(config::Refused::CommandLine(error)) => error.exit(),
+        Err(refused) => {
+            eprintln!("throttle-monitor: {refused}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = match cli.command {
         args::Command::Run(args) => run::run(&args),
         args::Command::Check(args) => check::check(&args),
+        args::Command::Explain(args) => explain::explain(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

@@ -13,7 +13,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{args::BUCKETS, args::RunArgs, tick::Ticker};
+use super::{args::RunArgs, tick::Ticker};
 use crate::{
     export::{
         http, log,
@@ -25,7 +25,7 @@ use crate::{
     },
     sample::{Sampler, State},
     survive,
-    verdict::{Engine, Thresholds},
+    verdict::Engine,
 };
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -46,11 +46,6 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .context("tokio")?;
     let listeners = runtime.block_on(listen(&args.listen))?;
 
-    let thresholds = Thresholds {
-        confirm: args.confirm,
-        ..Thresholds::default()
-    };
-    thresholds.check()?;
     let mut attached = attach::attach_all(args.kernel.settings())?;
     tell(&attached);
     let publisher = Publisher::new(Daemon {
@@ -58,7 +53,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         revision: env!("THROTTLE_MONITOR_REVISION").into(),
         kernel: attached.facts.release.clone(),
         interval: args.interval,
-        bounds: BUCKETS,
+        bounds: args.kernel.buckets.clone(),
     });
     let shared = publisher.shared();
     if let Err(error) = survive::lock_memory() {
@@ -72,7 +67,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let ticker = Ticker::new(
         attached,
         sampler,
-        Engine::new(thresholds),
+        Engine::new(args.thresholds.thresholds.clone()),
         publisher,
         args.interval,
     );

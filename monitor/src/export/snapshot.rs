@@ -12,7 +12,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use compact_str::CompactString;
-use monitor_common::HIST_BUCKETS;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -77,9 +76,10 @@ pub struct Daemon {
     pub kernel: String,
     /// Time between two ticks.
     pub interval: Duration,
-    /// Upper bounds of the histograms of waits, seconds, ascending; the last
-    /// bucket of an observation is beyond all of them.
-    pub bounds: [f64; HIST_BUCKETS - 1],
+    /// Upper bounds of the histograms of waits, seconds, ascending, at
+    /// most one less than an observation has buckets; the one after the last
+    /// bound is beyond all of them.
+    pub bounds: Vec<f64>,
 }
 
 /// What this kernel and these privileges allow.

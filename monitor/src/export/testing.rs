@@ -307,7 +307,7 @@ pub(super) fn signal(name: &str, state: State) -> SignalReport {
 }
 
 pub(super) fn daemon() -> Daemon {
-    let mut bounds = [0.0; HIST_BUCKETS - 1];
+    let mut bounds = vec![0.0; HIST_BUCKETS - 1];
     for (bound, i) in bounds.iter_mut().zip(0..) {
         *bound = 0.001 * 2f64.powi(i);
     }

@@ -258,6 +258,23 @@ fn buckets_are_cumulative_and_the_one_beyond_all_bounds_is_only_in_inf() {
 }
 
 #[test]
+fn with_fewer_bounds_what_is_beyond_them_is_only_in_inf() {
+    let mut snapshot = testing::snapshot();
+    let mut daemon = testing::daemon();
+    daemon.bounds = vec![0.5, 1.0];
+    snapshot.daemon = daemon.into();
+    let (cause, class) = (Cause::DirectReclaim, Class::Nfsd);
+    let delay = testing::delay(cause, class, ThrottleReason::None, "", &[1, 2, 4]);
+    snapshot.observation.delays = vec![delay];
+    let page = page(&snapshot);
+    for (le, count) in [("0.5", 1.0), ("1", 3.0), ("+Inf", 7.0)] {
+        let found = page.get("throttle_delay_seconds_bucket", &[("le", le)]);
+        assert_eq!(found, Some(count), "le={le}");
+    }
+    assert_eq!(page.count("throttle_delay_seconds_bucket"), 3);
+}
+
+#[test]
 fn a_wait_that_is_over_leaves_its_series_at_zero() {
     let mut snapshot = testing::snapshot();
     snapshot.observation.waits.clear();

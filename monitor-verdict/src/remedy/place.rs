@@ -1,0 +1,184 @@
+//! Where commands are for: the loop's BDI, and the numbers of its node.
+
+use super::seen::Kernel;
+use crate::loops::Loop;
+use crate::observation::{Memory, Observation};
+use monitor_common::{Cause, Class};
+
+/// What a command reads the BDI from where it is not filled in.
+pub(super) const BDI: &str = "$bdi";
+
+/// `vm.dirty_bytes` is never set to more than this share of the memory: what is
+/// dirty cannot be given to anybody else.
+const MEMORY_SHARE: u64 = 2;
+
+/// The dirty limit that lets the server go on, in halves of what is dirty now.
+/// Below the middle of background limit and limit nobody is paused
+/// (`dirty_freerun_ceiling`, `mm/page-writeback.c`): at 2.5 times, the middle
+/// is a quarter above what is dirty even where writeback begins at once.
+pub(super) const HALVES: u64 = 5;
+
+const MIB: u64 = 1 << 20;
+
+/// What `balance_dirty_pages` said longer ago says nothing of now.
+const RECENT_NS: u64 = 10_000_000_000;
+
+/// More writers are stopped by name, not one by one.
+const MAX_WRITERS: usize = 20;
+
+/// Where commands are for. The default is any place: shell variables and tests
+/// stand for what is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The client's BDI.
+    pub bdi: Option<String>,
+    /// Who serves: `nfsd`; empty: any server.
+    pub server: String,
+    /// Major and minor version of the kernel.
+    pub release: Option<(u32, u32)>,
+    /// Whether the BDI has the file `strict_limit`.
+    pub has_strict_limit: Option<bool>,
+    /// Its `max_ratio`, percent.
+    pub max_ratio: Option<u32>,
+    /// Its `strict_limit`.
+    pub strict_limit: Option<bool>,
+    /// Dirty and writeback bytes of the node, or its limit, whichever is more.
+    pub held_bytes: Option<u64>,
+    /// Size of the node's memory.
+    pub memory_bytes: Option<u64>,
+    /// Processes that wait to write to the client.
+    pub writers: Vec<u32>,
+}
+
+impl Place {
+    /// Of a loop on its node.
+    #[must_use]
+    pub fn of(found: &Loop, node: &Observation) -> Self {
+        let mut bdis = node.bdis.iter();
+        let bdi = bdis.find(|bdi| bdi.bdi == found.client_bdi);
+        let release = version(&node.kernel);
+        let has_strict_limit = bdi.map(|bdi| bdi.strict_limit.is_some());
+        Self {
+            server: found.server.to_string(),
+            has_strict_limit,
+            max_ratio: bdi.and_then(|bdi| bdi.max_ratio),
+            strict_limit: bdi.and_then(|bdi| bdi.strict_limit),
+            held_bytes: held(node),
+            memory_bytes: node.memory.total_bytes,
+            writers: writers(&found.client_bdi, node),
+            release,
+            ..Self::default()
+        }
+        .with_bdi(&found.client_bdi)
+    }
+
+    /// With this BDI, if it is a name that a kernel gives: it goes into
+    /// commands, and may come from a recording.
+    #[must_use]
+    pub fn with_bdi(mut self, bdi: &str) -> Self {
+        let number = |part: &str| {
+            !part.is_empty() && part.len() < 10 && part.bytes().all(|b| b.is_ascii_digit())
+        };
+        let parts = bdi.split_once(':');
+        if parts.is_some_and(|(major, minor)| number(major) && number(minor)) {
+            self.bdi = Some(bdi.to_owned());
+        }
+        self
+    }
+
+    /// With the kernel that `uname -r` says.
+    #[must_use]
+    pub fn with_kernel(mut self, release: &str) -> Self {
+        self.release = version(release);
+        self
+    }
+
+    /// The BDI as a command names it.
+    pub(super) fn bdi(&self) -> &str {
+        self.bdi.as_deref().unwrap_or(BDI)
+    }
+
+    /// Whether the BDI has `strict_limit`; from Linux 6.2 on.
+    pub(super) fn offers_strict_limit(&self) -> Option<bool> {
+        let by_release = || self.release.map(|release| release >= (6, 2));
+        self.has_strict_limit.or_else(by_release)
+    }
+
+    /// The measured kernel that is nearest to this one.
+    pub(super) fn kernel(&self) -> Option<Kernel> {
+        self.release.map(Kernel::nearest)
+    }
+
+    /// A measured kernel's name, beside that of this one where it stands for it.
+    pub(super) fn named(&self, kernel: Kernel) -> String {
+        let name = kernel.as_str();
+        match self.release {
+            Some((major, minor))
+                if self.kernel() == Some(kernel) && kernel.version() != (major, minor) =>
+            {
+                format!("{name}, the nearest to {major}.{minor}")
+            }
+            _ => name.to_owned(),
+        }
+    }
+
+    /// What `vm.dirty_bytes` is to be; `None`: a command has to find out.
+    pub(super) fn dirty_bytes(&self) -> Option<u64> {
+        let wanted = self.held_bytes?.saturating_mul(HALVES) / 2;
+        let most = self.memory_bytes.map_or(u64::MAX, |all| all / MEMORY_SHARE);
+        // Whole megabytes are easier to type; never beyond the share.
+        let bytes = wanted.min(most);
+        Some((bytes / MIB * MIB).max(MIB))
+    }
+
+    /// Whether the share of the memory keeps the limit below what is wanted.
+    pub(super) fn is_capped(&self) -> bool {
+        let wanted = self.held_bytes.map(|held| held.saturating_mul(HALVES) / 2);
+        matches!((wanted, self.memory_bytes), (Some(wanted), Some(all)) if wanted > all / MEMORY_SHARE)
+    }
+}
+
+/// What counts against the limit now, and at least the limit itself: it is
+/// exceeded, or there would be no livelock.
+fn held(node: &Observation) -> Option<u64> {
+    let Memory {
+        dirty_bytes,
+        writeback_bytes,
+        dirty_limit_bytes,
+        page_size,
+        ..
+    } = node.memory;
+    let since = node.monotonic_ns.saturating_sub(RECENT_NS);
+    let pauses = node.dirty_pauses.iter();
+    let pauses = pauses.filter(|p| p.events > 0 && p.last_ns >= since);
+    let last = pauses.max_by_key(|p| p.last_ns);
+    // The event's own numbers: /proc/vmstat lags them by up to 2x.
+    let event = last.map(|p| p.last_limit_pages.max(p.last_dirty_pages));
+    let event = event.map(|pages| pages.saturating_mul(page_size));
+    let now = dirty_bytes.zip(writeback_bytes);
+    let now = now.map(|(dirty, writeback)| dirty.saturating_add(writeback));
+    [event, now, dirty_limit_bytes]
+        .into_iter()
+        .flatten()
+        .max()
+        .filter(|&held| held > 0)
+}
+
+/// Who waits to write to this BDI, each process once.
+fn writers(bdi: &str, node: &Observation) -> Vec<u32> {
+    let waits = node.waits.iter();
+    let waits = waits.filter(|w| w.cause == Cause::BalanceDirtyPages && w.class == Class::User);
+    let mut all: Vec<u32> = waits.filter(|w| w.bdi == bdi).map(|w| w.tgid).collect();
+    all.sort_unstable();
+    all.dedup();
+    if all.len() > MAX_WRITERS {
+        all.clear();
+    }
+    all
+}
+
+/// Major and minor of `uname -r`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}

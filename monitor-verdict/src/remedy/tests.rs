@@ -1,0 +1,333 @@
+use monitor_common::{Cause, Class, ThrottleReason};
+use proptest::prelude::*;
+
+use super::{Measure, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at};
+use crate::Signature;
+use crate::loops::{Loop, Proof, Scope};
+use crate::observation::{Bdi, DirtyPauses, Memory, Observation, Waiting};
+
+const MB: u64 = 1 << 20;
+
+fn the_loop() -> Loop {
+    Loop {
+        id: "0:29-nfsd".into(),
+        client_bdi: "0:29".into(),
+        server: "nfsd".into(),
+        server_bdi: Some("254:0".into()),
+        server_fstype: "ext4".into(),
+        server_device: "/dev/vda".into(),
+        proof: Proof::Xid,
+        scope: Scope::CrossNetns,
+        since_ms: 0,
+        since_unix_ms: 0,
+        became_own_client: false,
+        localio: false,
+        mounts: Vec::new(),
+        version: "4.2".into(),
+        server_address: None,
+        client_netns: None,
+        server_netns: None,
+        calls: 0,
+        calls_served_here: 0,
+        danger: Vec::new(),
+        advice: Vec::new(),
+    }
+}
+
+/// A node that is stuck, with 44 MB dirty of 320 MB.
+fn node(kernel: &str) -> Observation {
+    let has_strict_limit = !kernel.starts_with("5.") && !kernel.starts_with("6.1.");
+    let wait = |tgid, class, bdi: &str| Waiting {
+        tid: tgid,
+        tgid,
+        comm: "writer".into(),
+        cause: Cause::BalanceDirtyPages,
+        class,
+        reason: ThrottleReason::None,
+        bdi: bdi.into(),
+        since_ns: 0,
+    };
+    Observation {
+        monotonic_ns: 60_000_000_000,
+        memory: Memory {
+            page_size: 4096,
+            dirty_bytes: Some(4 * MB),
+            writeback_bytes: Some(40 * MB),
+            dirty_limit_bytes: Some(30 * MB),
+            total_bytes: Some(320 * MB),
+            ..Memory::default()
+        },
+        waits: vec![
+            wait(41, Class::User, "0:29"),
+            wait(40, Class::User, "0:29"),
+            wait(41, Class::User, "0:29"),
+            wait(50, Class::User, "8:0"),
+            wait(90, Class::Nfsd, "254:0"),
+        ],
+        bdis: vec![Bdi {
+            bdi: "0:29".into(),
+            max_ratio: Some(100),
+            strict_limit: has_strict_limit.then_some(false),
+            ..Bdi::default()
+        }],
+        kernel: kernel.into(),
+        ..Observation::default()
+    }
+}
+
+fn commands(measures: &[Measure]) -> String {
+    let lines = measures
+        .iter()
+        .flat_map(|one| one.commands.iter().chain(&one.undo));
+    let lines: Vec<&str> = lines.map(String::as_str).collect();
+    lines.join("\n") + "\n"
+}
+
+const KERNELS: [&str; 4] = ["5.10.0-32", "6.1.0-28", "6.12.9", "7.2.1"];
+
+#[test]
+fn every_signature_has_a_way_out_and_a_prevention_on_every_kernel_and_says_what_was_seen() {
+    for kernel in KERNELS {
+        for signature in Signature::ALL {
+            let out = ways_out(signature, &the_loop(), &node(kernel));
+            let before = preventions(signature, &the_loop(), &node(kernel));
+            assert!(
+                !out.is_empty() && !before.is_empty(),
+                "{kernel} {signature:?}"
+            );
+            for measure in out.iter().chain(&before) {
+                assert!(
+                    measure.seen.len() > 10,
+                    "{kernel} {signature:?} {measure:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
+    for (kernel, has) in [("5.10.0-32", false), ("6.1.0-28", false), ("6.12.9", true)] {
+        for signature in Signature::ALL {
+            let mut all = ways_out(signature, &the_loop(), &node(kernel));
+            all.extend(preventions(signature, &the_loop(), &node(kernel)));
+            let vain = in_vain(signature, &Place::of(&the_loop(), &node(kernel)));
+            let words: String = vain.iter().map(|one| one.what.as_str()).collect();
+            if has {
+                continue;
+            }
+            assert!(!commands(&all).contains("strict_limit"), "{kernel}");
+            assert!(
+                !words.contains("strict_limit") && !words.contains("max_bytes"),
+                "{kernel}"
+            );
+        }
+    }
+    // What the BDI shows counts more than the version: a vendor may backport.
+    let mut node = node("5.14.0-503.el9");
+    node.bdis[0].strict_limit = Some(false);
+    let place = Place::of(&the_loop(), &node);
+    assert_eq!(place.offers_strict_limit(), Some(true));
+}
+
+#[test]
+fn the_commands_name_this_loops_bdi_its_writers_and_a_limit_for_this_node() {
+    let out = commands(&ways_out(
+        Signature::DirtyThrottle,
+        &the_loop(),
+        &node("6.12.9"),
+    ));
+    assert!(
+        out.contains("echo 1 > /sys/class/bdi/0:29/strict_limit"),
+        "{out}"
+    );
+    assert!(
+        out.contains("kill -STOP 40 41\n") && out.contains("kill -CONT 40 41\n"),
+        "{out}"
+    );
+    // Two and a half times the 44 MB that are dirty.
+    assert!(
+        out.contains(&format!("sysctl vm.dirty_bytes={}\n", 110 * MB)),
+        "{out}"
+    );
+    assert!(!out.contains('$'), "{out}");
+}
+
+#[test]
+fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one_does_not() {
+    let mut node = node("6.12.9");
+    let mut pause = DirtyPauses {
+        bdi: "254:0".into(),
+        class: Class::Nfsd,
+        events: 5,
+        pause_ns: 0,
+        dirty_pages: 0,
+        limit_pages: 0,
+        bdi_dirty_pages: 0,
+        bdi_setpoint_pages: 0,
+        task_ratelimit: 0,
+        last_ns: node.monotonic_ns - 1,
+        last_dirty_pages: 14_000,
+        last_limit_pages: 50 * MB / 4096,
+    };
+    node.dirty_pauses = vec![pause.clone()];
+    assert_eq!(
+        Place::of(&the_loop(), &node).dirty_bytes(),
+        Some(136 * MB),
+        "of 54.7 MB"
+    );
+    pause.last_ns = node.monotonic_ns - 11_000_000_000;
+    node.dirty_pauses = vec![pause];
+    assert_eq!(Place::of(&the_loop(), &node).dirty_bytes(), Some(110 * MB));
+}
+
+#[test]
+fn where_half_of_the_memory_is_too_little_that_is_said() {
+    let mut node = node("6.12.9");
+    node.memory.writeback_bytes = Some(150 * MB);
+    let out = ways_out(Signature::DirtyThrottle, &the_loop(), &node);
+    assert!(commands(&out).contains(&format!("vm.dirty_bytes={}\n", 160 * MB)));
+    assert!(
+        out[0].what.contains("half of the memory"),
+        "{}",
+        out[0].what
+    );
+}
+
+#[test]
+fn any_place_has_variables_for_what_is_not_known() {
+    let out = commands(&ways_out_at(Signature::DirtyThrottle, &Place::default()));
+    assert!(out.contains("/sys/class/bdi/$bdi/max_ratio"), "{out}");
+    assert!(out.contains("held * 5 / 2"), "{out}");
+    assert!(out.contains("kill -STOP $writers"), "{out}");
+    let before = preventions_at(Signature::DirtyThrottle, &Place::default());
+    assert!(before[0].what.contains("different nodes"), "{before:?}");
+    assert!(before[1].what.contains("Linux 6.2 and later"), "{before:?}");
+}
+
+#[test]
+fn what_a_measure_sets_it_also_takes_back() {
+    for kernel in KERNELS {
+        for signature in Signature::ALL {
+            let mut all = ways_out(signature, &the_loop(), &node(kernel));
+            all.extend(preventions(signature, &the_loop(), &node(kernel)));
+            for measure in all {
+                for word in ["max_ratio", "strict_limit"] {
+                    let sets = |lines: &[String]| {
+                        lines
+                            .iter()
+                            .any(|line| line.starts_with("echo") && line.ends_with(word))
+                    };
+                    assert_eq!(sets(&measure.commands), sets(&measure.undo), "{measure:?}");
+                }
+                let stops = measure
+                    .commands
+                    .iter()
+                    .any(|line| line.starts_with("kill -STOP"));
+                assert_eq!(
+                    stops,
+                    measure
+                        .undo
+                        .iter()
+                        .any(|line| line.starts_with("kill -CONT"))
+                );
+                let raises = measure
+                    .commands
+                    .iter()
+                    .any(|line| line.contains("vm.dirty_bytes="));
+                assert_eq!(
+                    raises,
+                    measure
+                        .undo
+                        .iter()
+                        .any(|line| line.contains("vm.dirty_ratio="))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
+    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let out = ways_out_at(Signature::DirtyThrottle, &place);
+    let alone =
+        |one: &Measure| one.commands.len() == 2 && one.commands[1].starts_with("sysctl vm.");
+    assert!(
+        !out.iter().any(alone),
+        "raising the limit alone froze again: {out:?}"
+    );
+    let vain = in_vain(Signature::DirtyThrottle, &place);
+    assert!(
+        vain.iter()
+            .any(|one| one.what.contains("vm.dirty_bytes alone")),
+        "{vain:?}"
+    );
+    assert!(
+        vain.iter().all(|one| one.seen.starts_with("6.12: ")),
+        "{vain:?}"
+    );
+}
+
+#[test]
+fn where_nothing_was_measured_that_is_said() {
+    let seen = |signature, kernel| {
+        ways_out(signature, &the_loop(), &node(kernel))[0]
+            .seen
+            .clone()
+    };
+    let other = seen(Signature::CommitWait, "6.12.9");
+    assert!(other.starts_with("Not measured for commit-wait"), "{other}");
+    let other = seen(Signature::LoopDevice, "6.12.9");
+    assert!(
+        other.starts_with("Not measured for loop-device; for dirty-throttle:"),
+        "{other}"
+    );
+    let near = seen(Signature::DirtyThrottle, "6.8.0-41-generic");
+    assert!(near.starts_with("6.12, the nearest to 6.8: "), "{near}");
+    assert!(!seen(Signature::DirtyThrottle, "6.12.9").contains("nearest"));
+}
+
+#[test]
+fn memory_signatures_never_raise_the_dirty_limit() {
+    for signature in [
+        Signature::ReclaimCongestion,
+        Signature::CommitWait,
+        Signature::RequestStarvation,
+    ] {
+        let out = commands(&ways_out(signature, &the_loop(), &node("5.10.0-32")));
+        assert!(!out.contains("dirty_bytes"), "{out}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_name_that_is_no_bdi_never_gets_into_a_command(name in "\\PC{0,20}") {
+        let mut found = the_loop();
+        found.client_bdi = name.as_str().into();
+        let place = Place::of(&found, &node("6.12.9"));
+        let is_bdi = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit() || b == b':');
+        prop_assert!(place.bdi.is_none() || is_bdi, "{name}");
+    }
+
+    #[test]
+    fn the_dirty_limit_is_never_set_beyond_half_of_the_memory(
+        dirty in proptest::option::of(0..u64::MAX),
+        writeback in proptest::option::of(0..u64::MAX),
+        limit in proptest::option::of(0..u64::MAX),
+        total in 4 * MB..1 << 50,
+    ) {
+        let mut node = node("6.12.9");
+        node.memory.dirty_bytes = dirty;
+        node.memory.writeback_bytes = writeback;
+        node.memory.dirty_limit_bytes = limit;
+        node.memory.total_bytes = Some(total);
+        let place = Place::of(&the_loop(), &node);
+        if let Some(bytes) = place.dirty_bytes() {
+            prop_assert!(bytes <= total / 2 && bytes > 0);
+        }
+        for signature in Signature::ALL {
+            let _ = ways_out_at(signature, &place);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `--config FILE`, of which every key is also a flag of `run`.
+//!
+//! No list of keys is kept: they are the flags that clap knows, and those of
+//! the verdict's thresholds come from the struct itself. `--web.listen-address`
+//! is the key `listen-address` of the table `[web]`. What the file says becomes
+//! the flags' defaults; hence flag over file over default.
+
+#[cfg(test)]
+mod document;
+mod file;
+mod keys;
+mod show;
+#[cfg(test)]
+mod tests;
+mod thresholds;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{
+    ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, parser::ValueSource,
+};
+
+use self::file::{File, Given};
+use super::args::{Cli, RunArgs};
+
+pub use self::{file::FileError, thresholds::ThresholdArgs};
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// File with the configuration, TOML; every key is also a flag of `run`.
+    ///
+    /// A flag counts more than the file, the file more than the default. Keys:
+    /// docs/configuration.md, or `run --config.show`.
+    #[arg(long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Values that do not fit together, or one that only the whole can judge.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` is {value}, but must be {rule}")]
+pub struct Invalid {
+    /// The flag without its dashes, which is the key of the file.
+    pub key: String,
+    /// What it is.
+    pub value: String,
+    /// What it must be.
+    pub rule: String,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A command to run.
+    Command(Box<Cli>),
+    /// The configuration is to be shown: this text.
+    Show(String),
+}
+
+/// Why the command line or the file of the configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// By clap: also `--help` and `--version`.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The flags.
+    #[error("--{0}")]
+    Flags(Invalid),
+}
+
+/// Reads the command line, and the file that it names.
+///
+/// # Errors
+///
+/// Says where what is wrong and what it must be.
+pub fn parse<I>(args: I) -> Result<Parsed, Refused>
+where
+    I: IntoIterator<Item = OsString> + Clone,
+{
+    let mut command = Cli::command();
+    let mut matches = command.clone().try_get_matches_from(args.clone())?;
+    if let Some(path) = config(&matches) {
+        let file = File::read(path)?;
+        let given = file.given(&keys::keys(&command))?;
+        command = with_defaults(command, &given);
+        // Whatever the command: a file that `run` would refuse is refused.
+        let alone = command
+            .clone()
+            .try_get_matches_from(["throttle-monitor", "run"])?;
+        if let Some(("run", matches)) = alone.subcommand() {
+            let whole = RunArgs::from_arg_matches(matches)?.check();
+            whole.map_err(|invalid| file.invalid(&given, &invalid))?;
+        }
+        matches = command.clone().try_get_matches_from(args)?;
+        if let Some(("run", matches)) = matches.subcommand() {
+            RunArgs::from_arg_matches(matches)?
+                .check()
+                .map_err(|invalid| blame(matches, &file, &given, invalid))?;
+        }
+    } else if let Some(("run", matches)) = matches.subcommand() {
+        let run = RunArgs::from_arg_matches(matches)?;
+        run.check().map_err(Refused::Flags)?;
+    }
+    if let Some(("run", run)) = matches.subcommand()
+        && run.get_flag("config_show")
+    {
+        let text = show::show(&keys::keys(&command), run);
+        return Ok(Parsed::Show(text));
+    }
+    Ok(Parsed::Command(Box::new(Cli::from_arg_matches(&matches)?)))
+}
+
+/// `--config`, where the command has it.
+fn config(matches: &ArgMatches) -> Option<&PathBuf> {
+    let (_, matches) = matches.subcommand()?;
+    matches.try_get_one::<PathBuf>("config").ok().flatten()
+}
+
+/// The command line with the file's values for defaults, in each command that
+/// has the flag.
+fn with_defaults(mut command: Command, given: &[Given]) -> Command {
+    let names = command
+        .get_subcommands()
+        .map(|one| one.get_name().to_owned());
+    let names: Vec<String> = names.collect();
+    for name in names {
+        command = command.mut_subcommand(name, |mut command| {
+            for one in given {
+                let has = command.get_arguments().any(|arg| *arg.get_id() == one.id);
+                if has {
+                    command =
+                        command.mut_arg(one.id.clone(), |arg| arg.default_values(&one.values));
+                }
+            }
+            command
+        });
+    }
+    command
+}
+
+/// Whose fault it is: the flag's, if it was given as one.
+fn blame(matches: &ArgMatches, file: &File, given: &[Given], invalid: Invalid) -> Refused {
+    let one = given.iter().find(|one| one.key == invalid.key);
+    let by_file =
+        one.filter(|one| matches.value_source(one.id.as_str()) != Some(ValueSource::CommandLine));
+    match by_file {
+        Some(_) => file.invalid(given, &invalid).into(),
+        None => Refused::Flags(invalid),
+    }
+}

@@ -1,0 +1,143 @@
+//! The keys of the configuration: the flags of `run`.
+
+use std::any::TypeId;
+
+use clap::{Arg, ArgAction, Command, Id};
+
+/// Flags that are no keys: the file cannot name a file, nor ask for help.
+const NO_KEYS: [&str; 4] = ["config", "config.show", "help", "version"];
+
+/// Longer keys are not compared: the longest that there is has 50 letters.
+const MAX_COMPARED: usize = 100;
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// In quotes: names, durations, addresses.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Float,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// A key of the configuration.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// The flag without its dashes, which is the key with its tables.
+    pub name: String,
+    /// Other names that the flag has.
+    pub aliases: Vec<String>,
+    /// How each value is written.
+    pub kind: Kind,
+    /// Whether it is a list of them.
+    pub list: bool,
+    /// The flag itself.
+    pub arg: Arg,
+}
+
+impl Key {
+    /// clap's id of the flag.
+    pub fn id(&self) -> &Id {
+        self.arg.get_id()
+    }
+
+    /// What it is for, all of it.
+    pub fn help(&self) -> String {
+        let help = self.arg.get_long_help().or_else(|| self.arg.get_help());
+        help.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// An example of what it must be.
+    pub fn example(&self) -> String {
+        let defaults = self.arg.get_default_values();
+        let value = match (self.kind, defaults.first().and_then(|v| v.to_str())) {
+            (_, Some(default)) => default.to_owned(),
+            (Kind::Text, None) => "...".to_owned(),
+            (Kind::Integer | Kind::Float, None) => "1".to_owned(),
+            (Kind::Flag, None) => "true".to_owned(),
+        };
+        let value = match self.kind {
+            Kind::Text => format!("{value:?}"),
+            Kind::Integer | Kind::Float | Kind::Flag => value,
+        };
+        if self.list {
+            format!("[{value}]")
+        } else {
+            value
+        }
+    }
+}
+
+/// Every key, in the order of `run --help`.
+pub(super) fn keys(command: &Command) -> Vec<Key> {
+    let run = command.find_subcommand("run");
+    let args = run.into_iter().flat_map(Command::get_arguments);
+    args.filter_map(key).collect()
+}
+
+fn key(arg: &Arg) -> Option<Key> {
+    let name = arg.get_long().filter(|name| !NO_KEYS.contains(name))?;
+    let aliases = arg.get_all_aliases().unwrap_or_default();
+    Some(Key {
+        name: name.to_owned(),
+        aliases: aliases.into_iter().map(str::to_owned).collect(),
+        kind: kind(arg),
+        list: matches!(arg.get_action(), ArgAction::Append),
+        arg: arg.clone(),
+    })
+}
+
+fn kind(arg: &Arg) -> Kind {
+    let integers = [
+        TypeId::of::<u64>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<usize>(),
+    ];
+    let id = arg.get_value_parser().type_id();
+    if integers.iter().any(|integer| id == *integer) {
+        Kind::Integer
+    } else if id == TypeId::of::<f64>() {
+        Kind::Float
+    } else if id == TypeId::of::<bool>() {
+        Kind::Flag
+    } else {
+        Kind::Text
+    }
+}
+
+/// What is said of a key that there is not: the one that was most likely meant.
+pub(super) fn unknown(name: &str, keys: &[Key]) -> String {
+    let within = format!("{name}.");
+    if let Some(key) = keys.iter().find(|key| key.name.starts_with(&within)) {
+        return format!("it is a table, of keys such as `{}`", key.name);
+    }
+    let wanted = plain(name);
+    let nearest = keys.iter().min_by_key(|key| distance(&wanted, &key.name));
+    nearest.map_or_else(String::new, |key| format!("did you mean `{}`?", key.name))
+}
+
+/// As the keys are written; what is longer than any of them is cut.
+fn plain(name: &str) -> String {
+    let letters = name.chars().take(MAX_COMPARED);
+    letters
+        .map(|c| {
+            if c == '_' {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect()
+}
+
+/// Letters to change; one more where only the last part is alike, for a key in
+/// the wrong table.
+fn distance(wanted: &str, name: &str) -> usize {
+    let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
+    let whole = strsim::damerau_levenshtein(wanted, name);
+    whole.min(strsim::damerau_levenshtein(&last(wanted), &last(name)) + 1)
+}

@@ -1,0 +1,123 @@
+//! What is shown of the configuration: --help, and --config.show.
+
+use clap::CommandFactory as _;
+use monitor_common::HIST_BUCKETS;
+use proptest::prelude::*;
+
+use super::{file, run, words};
+use crate::cli::{
+    args::Cli,
+    config::{Parsed, keys, parse},
+};
+
+fn shown(flags: &[&str]) -> String {
+    let all: Vec<&str> = ["run", "--config.show"]
+        .into_iter()
+        .chain(flags.iter().copied())
+        .collect();
+    match parse(words(&all)) {
+        Ok(Parsed::Show(text)) => text,
+        other => panic!("not shown: {other:?}"),
+    }
+}
+
+#[test]
+fn every_key_says_what_it_is_for_and_no_key_is_a_table_too() {
+    let keys = keys::keys(&Cli::command());
+    assert!(keys.len() > 40, "{}", keys.len());
+    for key in &keys {
+        assert!(
+            key.help().len() > 15,
+            "{} has no help: {:?}",
+            key.name,
+            key.help()
+        );
+        let within = format!("{}.", key.name);
+        assert!(
+            !keys.iter().any(|other| other.name.starts_with(&within)),
+            "{}",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn thresholds_are_in_the_long_help_with_default_and_reason_and_not_in_the_short() {
+    let help = |flag| parse(words(&["run", flag])).unwrap_err().to_string();
+    let (short, long) = (help("-h"), help("--help"));
+    assert!(!short.contains("--thresholds.window"), "{short}");
+    assert!(short.contains("--confirm"), "{short}");
+    assert!(
+        long.contains("--thresholds.loops.half-life <DURATION>"),
+        "{long}"
+    );
+    assert!(
+        long.contains("Calls and writes count half after so long"),
+        "{long}"
+    );
+    assert!(long.contains("[default: 10s]"), "{long}");
+}
+
+#[test]
+fn showing_the_defaults_and_feeding_them_back_changes_nothing() {
+    let text = shown(&[]);
+    let file = file(&text);
+    assert_eq!(shown(&["--config", file.path().to_str().unwrap()]), text);
+    // Every default is one that the file itself may name.
+    let given: toml::Table = text.parse().unwrap();
+    assert_eq!(given["interval"].as_str(), Some("1s"));
+    assert_eq!(
+        given["thresholds"]["loops"]["half-life"].as_str(),
+        Some("10s")
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn showing_the_configuration_and_feeding_it_back_changes_nothing(
+        interval in 100_u64..5000,
+        confirm in 0_u64..3600,
+        share in 0.001_f64..1.0,
+        floor in 1_u64..1 << 40,
+        port in 1_u16..,
+        path in "/[a-z\"\\\\ é]{1,12}",
+        names in proptest::collection::vec("[a-z.\"' ]{1,10}", 0..4),
+        ebpf: bool,
+        buckets in proptest::collection::btree_set(1_u32..10_000_000, 1..HIST_BUCKETS),
+    ) {
+        let seconds = |us: &u32| (f64::from(*us) / 1e6).to_string();
+        let mut flags = vec![
+            format!("--interval={interval}ms"),
+            format!("--confirm={confirm}s"),
+            format!("--thresholds.blockage-share={share}"),
+            format!("--thresholds.demand-floor-bytes={floor}"),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+            format!("--web.listen-address=[::1]:{port}"),
+            format!("--web.telemetry-path={path}"),
+            format!("--path.procfs={path}"),
+            format!("--log.ebpf={ebpf}"),
+            format!("--buckets={}", buckets.iter().map(seconds).collect::<Vec<_>>().join(",")),
+        ];
+        flags.extend(names.iter().map(|name| format!("--nfs-server.names={name}")));
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let text = shown(&flags);
+        let file = file(&text);
+        let back = ["--config", file.path().to_str().unwrap()];
+        prop_assert_eq!(shown(&back), text);
+        let all: Vec<&str> = ["run"].into_iter().chain(flags).collect();
+        let first = run(&all);
+        let second = run(&["run", back[0], back[1]]);
+        prop_assert_eq!(first.thresholds, second.thresholds);
+        prop_assert_eq!(first.kernel.buckets, second.kernel.buckets);
+        prop_assert_eq!(first.kernel.nfs_servers, second.kernel.nfs_servers);
+        prop_assert_eq!(first.listen, second.listen);
+    }
+
+    #[test]
+    fn no_file_makes_it_panic(text in "\\PC{0,200}") {
+        let file = file(&text);
+        let _ = parse(words(&["check", "--config", file.path().to_str().unwrap()]));
+    }
+}

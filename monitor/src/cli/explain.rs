@@ -1,0 +1,239 @@
+//! `explain`: what a signature means, how to confirm it by hand, how to get out
+//! of it. Its words are in [`texts`], its measures are those of the evidence.
+
+mod daemon;
+mod related;
+#[cfg(test)]
+mod runbooks;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+use std::{fmt::Write as _, fs, path::Path, process::ExitCode};
+
+use clap::{Args, builder::PossibleValuesParser};
+
+use self::{
+    related::{RELATED, Short},
+    texts::{Chain, EXPLANATIONS, Explanation, FIND_BDI},
+};
+use super::text::wrap;
+use crate::verdict::{
+    Signature,
+    related::RelatedKind,
+    remedy::{self, InVain, Measure, Place},
+};
+
+/// Where a line ends, characters.
+const WIDTH: usize = 96;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// What to explain; without it, a line for each.
+    #[arg(value_name = "SIGNATURE", value_parser = words())]
+    pub word: Option<String>,
+    /// The client's BDI, to be filled into the commands; with it, they are for
+    /// the kernel of this machine.
+    #[arg(long, value_name = "MAJOR:MINOR", value_parser = bdi)]
+    pub bdi: Option<String>,
+    /// A running daemon, to fill in its loop, its kernel and its writers.
+    #[arg(long, value_name = "URL", value_parser = daemon::url)]
+    pub url: Option<String>,
+}
+
+/// Every word that is explained.
+fn words() -> PossibleValuesParser {
+    let signatures = Signature::ALL.into_iter().map(Signature::as_str);
+    let related = RelatedKind::ALL.into_iter().map(RelatedKind::as_str);
+    PossibleValuesParser::new(signatures.chain(related))
+}
+
+fn bdi(text: &str) -> Result<String, String> {
+    let place = Place::default().with_bdi(text);
+    place
+        .bdi
+        .ok_or_else(|| "must be as in /proc/self/mountinfo, such as 0:29".to_owned())
+}
+
+/// Prints the explanation.
+///
+/// # Errors
+///
+/// The daemon at `--url` does not answer, or has not that loop.
+pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let place = match (&args.url, &args.bdi) {
+        (Some(url), bdi) => daemon::place(url, bdi.as_deref())?,
+        (None, Some(bdi)) => here(bdi, Path::new("/sys")),
+        (None, None) => Place::default(),
+    };
+    print!("{}", text(args.word.as_deref(), &place));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// This machine's kernel, and what its BDI offers.
+fn here(bdi: &str, sysfs: &Path) -> Place {
+    let release = rustix::system::uname();
+    let mut place = Place::default()
+        .with_bdi(bdi)
+        .with_kernel(&release.release().to_string_lossy());
+    let directory = sysfs.join("class/bdi").join(bdi);
+    let read = |file: &str| fs::read_to_string(directory.join(file)).ok();
+    place.max_ratio = read("max_ratio").and_then(|text| text.trim().parse().ok());
+    // A BDI that is not here says nothing.
+    if place.max_ratio.is_some() {
+        let strict_limit = read("strict_limit");
+        place.has_strict_limit = Some(strict_limit.is_some());
+        place.strict_limit = strict_limit.map(|text| text.trim() == "1");
+    }
+    place
+}
+
+fn text(word: Option<&str>, place: &Place) -> String {
+    let signature = word.and_then(Signature::from_word);
+    let mut signatures = EXPLANATIONS.iter();
+    if let Some(found) = signatures.find(|one| Some(one.signature) == signature) {
+        return explained(found, place);
+    }
+    let mut related = RELATED.iter();
+    if let Some(found) = related.find(|one| Some(one.kind.as_str()) == word) {
+        return short(found, place);
+    }
+    list()
+}
+
+fn list() -> String {
+    let mut out =
+        "Signatures of a livelock between an NFS server and its own client:\n\n".to_owned();
+    for one in &EXPLANATIONS {
+        let _ = writeln!(out, "  {:<20}{}", one.signature.as_str(), one.title);
+    }
+    out.push_str("\nWhat looks like one and is none:\n\n");
+    for one in &RELATED {
+        let _ = writeln!(out, "  {:<27}{}", one.kind.as_str(), one.title);
+    }
+    out.push_str(
+        "\nthrottle-monitor explain dirty-throttle [--bdi 0:29 | --url http://127.0.0.1:9746]\n",
+    );
+    out
+}
+
+fn explained(one: &Explanation, place: &Place) -> String {
+    let signature = one.signature;
+    let mut out = format!("{}: {}\n", signature.as_str(), one.title);
+    heading(&mut out, "What it is");
+    for paragraph in one.what {
+        wrap(&mut out, paragraph, "  ", WIDTH);
+        out.push('\n');
+    }
+    out.pop();
+    heading(&mut out, "The way through the kernel");
+    for chain in one.path {
+        path(&mut out, chain);
+    }
+    heading(&mut out, "On which kernels");
+    wrap(&mut out, one.kernels, "  ", WIDTH);
+    heading(&mut out, "Confirm it by hand (as root)");
+    wrap(&mut out, DO_NOT_TOUCH, "  ", WIDTH);
+    let _ = writeln!(out, "\n{}", bdi_line(place));
+    for confirm in &one.confirm {
+        out.push('\n');
+        wrap(&mut out, confirm.look, "  # ", WIDTH);
+        let _ = writeln!(out, "  {}", filled(confirm.command, place));
+    }
+    heading(&mut out, "It is not");
+    wrap(&mut out, one.unlike, "  ", WIDTH);
+    heading(&mut out, "Get out of it now");
+    measures(&mut out, &remedy::ways_out_at(signature, place));
+    vain(
+        &mut out,
+        "Does not help:",
+        &remedy::in_vain(signature, place),
+    );
+    heading(&mut out, "Prevent it");
+    measures(&mut out, &remedy::preventions_at(signature, place));
+    vain(
+        &mut out,
+        "Does not prevent it:",
+        &remedy::not_preventing(signature, place),
+    );
+    let _ = writeln!(out, "\nRunbook: docs/runbooks/{}.md", signature.as_str());
+    out
+}
+
+/// What makes it worse for whoever looks.
+const DO_NOT_TOUCH: &str = "Do not touch the mount: no ls, df, stat, sync or umount. They hang. /proc, /sys and the \
+                            daemon are safe.";
+
+fn short(one: &Short, place: &Place) -> String {
+    let mut out = format!("{}: {}\n", one.kind.as_str(), one.title);
+    heading(&mut out, "What it is");
+    wrap(&mut out, one.what, "  ", WIDTH);
+    heading(&mut out, "See it by hand");
+    wrap(&mut out, one.confirm.look, "  # ", WIDTH);
+    let _ = writeln!(out, "  {}", filled(one.confirm.command, place));
+    heading(&mut out, "What to do");
+    wrap(&mut out, one.todo, "  ", WIDTH);
+    out
+}
+
+fn heading(out: &mut String, words: &str) {
+    let _ = write!(out, "\n{}\n\n", words.to_uppercase());
+}
+
+fn path(out: &mut String, chain: &Chain) {
+    let _ = writeln!(out, "  {}", chain.who);
+    wrap(out, &chain.functions.join(" -> "), "      ", WIDTH);
+    wrap(
+        out,
+        &format!("waits for {}", chain.waits_for),
+        "      ",
+        WIDTH,
+    );
+}
+
+/// How to get `$bdi`, or what it is.
+fn bdi_line(place: &Place) -> String {
+    match &place.bdi {
+        Some(bdi) => format!("  # the mount's BDI is {bdi}"),
+        None => format!(
+            "  {FIND_BDI}\n  bdi=0:29  # the mount's, of those printed; or \"client_bdi\" of /api/v1/loops"
+        ),
+    }
+}
+
+fn filled(command: &str, place: &Place) -> String {
+    match &place.bdi {
+        Some(bdi) => command.replace("$bdi", bdi),
+        None => command.to_owned(),
+    }
+}
+
+fn measures(out: &mut String, all: &[Measure]) {
+    for (number, one) in all.iter().enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        wrap(out, &format!("{}. {}", number + 1, one.what), "  ", WIDTH);
+        for command in &one.commands {
+            let _ = writeln!(out, "       {command}");
+        }
+        wrap(out, &format!("Seen: {}", one.seen), "     ", WIDTH);
+        if !one.undo.is_empty() {
+            out.push_str("     To take it back, when the load is gone:\n");
+        }
+        for command in &one.undo {
+            let _ = writeln!(out, "       {command}");
+        }
+    }
+}
+
+fn vain(out: &mut String, title: &str, all: &[InVain]) {
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n  {title}");
+    for one in all {
+        wrap(out, &format!("- {}: {}", one.what, one.seen), "  ", WIDTH);
+    }
+}

@@ -1,0 +1,208 @@
+//! What a running daemon knows of its loop.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    sample::{Bdi, Observation, Waiting},
+    verdict::{Loop, remedy::Place},
+};
+
+/// It answers from memory; on a node that is stuck, too.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// More than 1000 waits with their names never are.
+const MAX_BYTES: u64 = 4 << 20;
+
+#[derive(Deserialize)]
+struct Loops {
+    loops: Vec<Loop>,
+}
+
+#[derive(Deserialize)]
+struct Bdis {
+    bdis: Vec<Limits>,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    bdi: String,
+    max_ratio: Option<u32>,
+    strict_limit: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Stalls {
+    stalls: Vec<Waiting>,
+}
+
+#[derive(Deserialize)]
+struct Probes {
+    kernel: String,
+}
+
+/// `--url`: where the daemon listens.
+pub fn url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").unwrap_or_default();
+    if host.is_empty() || host.starts_with('/') {
+        return Err("must be as in http://127.0.0.1:9746".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The place of its loop: of the one with this BDI, or of the only one.
+pub fn place(url: &str, bdi: Option<&str>) -> anyhow::Result<Place> {
+    let found = chosen(get::<Loops>(url, "loops")?.loops, bdi)?;
+    let limits = get::<Bdis>(url, "bdis")?.bdis.into_iter();
+    let limits = limits.map(|one| Bdi {
+        bdi: one.bdi.into(),
+        max_ratio: one.max_ratio,
+        strict_limit: one.strict_limit,
+        ..Bdi::default()
+    });
+    let node = Observation {
+        bdis: limits.collect(),
+        waits: get::<Stalls>(url, "stalls")?.stalls,
+        kernel: get::<Probes>(url, "probes")?.kernel.into(),
+        ..Observation::default()
+    };
+    Ok(Place::of(&found, &node))
+}
+
+fn chosen(loops: Vec<Loop>, bdi: Option<&str>) -> anyhow::Result<Loop> {
+    let mut known: Vec<String> = loops.iter().map(|one| one.client_bdi.to_string()).collect();
+    known.dedup();
+    let wanted = |one: &Loop| bdi.is_none_or(|bdi| one.client_bdi == bdi);
+    let mut fitting = loops.into_iter().filter(wanted);
+    match (fitting.next(), bdi) {
+        (Some(_), None) if known.len() > 1 => bail!(
+            "the daemon knows more than one loop: choose one with --bdi {}",
+            known.join(" or --bdi ")
+        ),
+        (Some(found), _) => Ok(found),
+        (None, Some(bdi)) if !known.is_empty() => bail!(
+            "the daemon knows no loop with the BDI {bdi}, but {}",
+            known.join(", ")
+        ),
+        (None, _) => bail!("the daemon knows no loop: leave out --url for the text alone"),
+    }
+}
+
+fn get<T: DeserializeOwned>(url: &str, what: &str) -> anyhow::Result<T> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT));
+    let agent = ureq::Agent::from(config.build());
+    let path = format!("{url}/api/v1/{what}");
+    let mut answer = agent
+        .get(&path)
+        .call()
+        .with_context(|| format!("{path} does not answer (--url): does the daemon run there?"))?;
+    let body = answer.body_mut().with_config().limit(MAX_BYTES);
+    let text = body
+        .read_to_string()
+        .with_context(|| format!("reading {path}"))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{path} is not what a throttle-monitor answers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::{place, url};
+
+    /// A daemon with these loops, for four questions.
+    fn daemon(loops: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming().take(4) {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                let body = match request.split(' ').nth(1).unwrap() {
+                    "/api/v1/loops" => loops,
+                    "/api/v1/bdis" => {
+                        r#"{"total":1,"bdis":[{"bdi":"0:29","max_ratio":100,"strict_limit":false}]}"#
+                    }
+                    "/api/v1/stalls" => {
+                        r#"{"at":null,"total":1,"stalls":[{"at":"x","age_seconds":3.5,"tid":71,"tgid":70,
+                            "comm":"dd","cause":"balance_dirty_pages","class":"user","reason":"",
+                            "bdi":"0:29","since_ns":5}]}"#
+                    }
+                    _ => r#"{"kernel":"6.12.9","signals":[]}"#,
+                };
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all((head + body).as_bytes()).unwrap();
+            }
+        });
+        format!("http://{address}")
+    }
+
+    macro_rules! one {
+        ($bdi:literal) => {
+            concat!(
+                r#"{"loop":""#, $bdi, r#"-nfsd","client_bdi":""#, $bdi, r#"","server":"nfsd","server_bdi":null,
+                "server_fstype":"","server_device":"","proof":"xid","scope":"cross-netns","since":"x",
+                "since_ms":0,"since_unix_ms":0,"became_own_client":false,"localio":false,"mounts":[],
+                "version":"4.2","server_address":null,"client_netns":null,"server_netns":null,"calls":0,
+                "calls_served_here":0,"danger":[],"advice":[]}"#
+            )
+        };
+    }
+
+    #[test]
+    fn loop_kernel_limits_and_writers_come_from_the_daemon() {
+        let url = daemon(concat!(
+            r#"{"at":"x","loops":["#,
+            one!("0:29"),
+            r#"],"events":[]}"#
+        ));
+        let place = place(&url, None).unwrap();
+        assert_eq!(place.bdi.as_deref(), Some("0:29"));
+        assert_eq!(
+            (place.release, place.has_strict_limit),
+            (Some((6, 12)), Some(true))
+        );
+        assert_eq!((place.max_ratio, place.writers), (Some(100), vec![70]));
+    }
+
+    #[test]
+    fn of_several_loops_one_must_be_chosen() {
+        let two = concat!(r#"{"loops":["#, one!("0:29"), ",", one!("0:31"), "]}");
+        let error = place(&daemon(two), None).unwrap_err().to_string();
+        assert!(error.contains("--bdi 0:29 or --bdi 0:31"), "{error}");
+        let error = place(&daemon(two), Some("0:7")).unwrap_err().to_string();
+        assert!(
+            error.contains("no loop with the BDI 0:7, but 0:29, 0:31"),
+            "{error}"
+        );
+        let place = place(&daemon(two), Some("0:31")).unwrap();
+        assert_eq!(place.bdi.as_deref(), Some("0:31"));
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_there_or_is_another_is_an_error_with_its_address() {
+        let error = format!("{:#}", place("http://127.0.0.1:1", None).unwrap_err());
+        assert!(
+            error.contains("127.0.0.1:1/api/v1/loops does not answer"),
+            "{error}"
+        );
+        let error = format!("{:#}", place(&daemon("<html>"), None).unwrap_err());
+        assert!(
+            error.contains("not what a throttle-monitor answers"),
+            "{error}"
+        );
+        assert!(url("127.0.0.1:9746").is_err() && url("https://x").is_err());
+        assert_eq!(url("http://x:1/").as_deref(), Ok("http://x:1"));
+    }
+}

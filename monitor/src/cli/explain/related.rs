@@ -1,0 +1,81 @@
+//! What looks like a livelock and is none, in short.
+
+use super::texts::Confirm;
+use crate::verdict::related::RelatedKind;
+
+/// What a related condition is.
+#[derive(Debug)]
+pub struct Short {
+    /// Which one.
+    pub kind: RelatedKind,
+    /// A line.
+    pub title: &'static str,
+    /// What it is, and why it is no livelock.
+    pub what: &'static str,
+    /// How to see it by hand.
+    pub confirm: Confirm,
+    /// What to do.
+    pub todo: &'static str,
+}
+
+/// All of them, in the order of [`RelatedKind::ALL`].
+pub static RELATED: [Short; 5] = [
+    Short {
+        kind: RelatedKind::NfsServerNotResponding,
+        title: "the client waits for an NFS server that does not answer",
+        what: "The mount has pages to write and gets no answers, and nobody on this node keeps it waiting: the server \
+               is elsewhere, or is here with every thread idle because the network is cut. In a livelock the server \
+               is here and its threads are busy waiting.",
+        confirm: Confirm {
+            look: "The kernel says which server, if the mount is hard.",
+            command: "dmesg | grep 'nfs: server .* not responding' | tail -3",
+        },
+        todo: "Look at the server and at the way to it. The client goes on by itself when it is back.",
+    },
+    Short {
+        kind: RelatedKind::DirtyThrottling,
+        title: "writers are held to the speed of a device that works",
+        what: "Programs dirty pages faster than a device writes them, and the kernel pauses them. That is what the dirty \
+               limit is for: the device writes all the time. In a livelock nothing is written.",
+        confirm: Confirm {
+            look: "Sectors written (the tenth column) grow from one look to the next.",
+            command: "for i in 1 2; do cat /proc/diskstats; sleep 2; done",
+        },
+        todo: "Nothing is broken. Write less, spread the load, or get a faster device.",
+    },
+    Short {
+        kind: RelatedKind::SlowDisk,
+        title: "a disk is busy all the time and tasks wait for it",
+        what: "The hardest to tell apart: under a loopback mount no WRITE may complete for 4-9 s in a row, with nfsd in \
+               balance_dirty_pages. But the disk is 92-100 % busy, and its own BDI is as dirty as it should be.",
+        confirm: Confirm {
+            look: "%util is near 100 (package sysstat).",
+            command: "iostat -x 1 3",
+        },
+        todo: "Find who writes or reads so much, or what is wrong with the disk (its log, a RAID that rebuilds, a \
+               limit of the cloud).",
+    },
+    Short {
+        kind: RelatedKind::MemoryStarvation,
+        title: "tasks spend their time in reclaim",
+        what: "Memory is short for all: everybody reclaims, sleeps in reclaim, or is killed. It is a livelock only if \
+               the loop's server reclaims its own client's pages and nothing is written; see reclaim-congestion.",
+        confirm: Confirm {
+            look: "Shares above 10 in the line `full`.",
+            command: "cat /proc/pressure/memory",
+        },
+        todo: "Stop what uses the memory, or give it more. The log names the processes that were killed.",
+    },
+    Short {
+        kind: RelatedKind::HungFileSystem,
+        title: "nfsd's threads hang in their own file system",
+        what: "The server's threads sleep in the exported file system or its device, and nobody throttles them: a device \
+               that does not answer, a frozen file system (fsfreeze), a bug. In a livelock they wait in a throttle \
+               for their own client's pages.",
+        confirm: Confirm {
+            look: "Threads below nfsd_* in functions of the file system or block layer, none in balance_dirty_pages.",
+            command: "for d in $(grep -slx nfsd /proc/[0-9]*/comm); do echo \"== ${d%/comm}\"; cat \"${d%/comm}/stack\"; done",
+        },
+        todo: "Look at dmesg for the device. No setting of memory or of dirty limits helps.",
+    },
+];

@@ -1,0 +1,108 @@
+//! The runbooks give the same commands as `explain`: their lists are made from
+//! the same texts and measures.
+
+use std::fmt::Write as _;
+
+use super::{
+    EXPLANATIONS, FIND_BDI,
+    texts::{Chain, Explanation},
+};
+use crate::{
+    cli::generated,
+    verdict::remedy::{self, InVain, Measure, Place},
+};
+
+#[test]
+fn docs_runbooks_give_the_commands_of_explain() {
+    for one in &EXPLANATIONS {
+        let (signature, place) = (one.signature, Place::default());
+        let ways_out = remedy::ways_out_at(signature, &place);
+        let preventions = remedy::preventions_at(signature, &place);
+        let parts = [
+            ("path", path(one.path)),
+            ("kernels", one.kernels.to_owned()),
+            ("confirm", confirm(one)),
+            ("ways out", measures(&ways_out)),
+            ("in vain", vain(&remedy::in_vain(signature, &place))),
+            ("preventions", measures(&preventions)),
+            (
+                "not preventing",
+                vain(&remedy::not_preventing(signature, &place)),
+            ),
+        ];
+        generated::hold(&format!("runbooks/{}.md", signature.as_str()), &parts);
+    }
+}
+
+fn path(chains: &[Chain]) -> String {
+    let mut text = String::from("```text\n");
+    for chain in chains {
+        let _ = writeln!(text, "{}", chain.who);
+        for (depth, function) in chain.functions.iter().enumerate() {
+            let _ = writeln!(text, "  {}{function}", "  ".repeat(depth));
+        }
+        let _ = writeln!(text, "  waits for {}", chain.waits_for);
+    }
+    text + "```"
+}
+
+fn confirm(one: &Explanation) -> String {
+    let mut text = format!(
+        "```sh\n# Which mounts are NFS, with their BDI, without touching them.\n{FIND_BDI}\nbdi=0:29  # the mount's\n"
+    );
+    for (number, confirm) in one.confirm.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "\n# {}. {}\n{}",
+            number + 1,
+            confirm.look,
+            confirm.command
+        );
+    }
+    text + "```"
+}
+
+fn measures(all: &[Measure]) -> String {
+    let mut text = String::new();
+    for (number, one) in all.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "{}. **{}**\n   {}\n",
+            number + 1,
+            one.what.trim(),
+            one.seen
+        );
+        block(&mut text, "", &one.commands);
+        block(
+            &mut text,
+            "To take it back, when the load is gone:",
+            &one.undo,
+        );
+    }
+    text
+}
+
+fn block(text: &mut String, title: &str, commands: &[String]) {
+    if commands.is_empty() {
+        return;
+    }
+    if !title.is_empty() {
+        let _ = writeln!(text, "   {title}\n");
+    }
+    let _ = writeln!(text, "   ```sh");
+    for command in commands {
+        let _ = writeln!(text, "   {command}");
+    }
+    let _ = writeln!(text, "   ```\n");
+}
+
+fn vain(all: &[InVain]) -> String {
+    if all.is_empty() {
+        return "Nothing was tried and found useless.".to_owned();
+    }
+    let mut text = String::from("| what | what came of it |\n|---|---|\n");
+    for one in all {
+        let _ = writeln!(text, "| {} | {} |", one.what, one.seen);
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! Parts of the documentation that are made from the program itself, and the
+//! test that they are up to date.
+//!
+//! A part stands between `<!-- NAME: generated -->` and `<!-- end -->`. After a
+//! change: `THROTTLE_MONITOR_WRITE_DOCS=1 cargo test -p throttle-monitor docs`.
+
+use std::{env, fs, path::PathBuf};
+
+/// Set, the tests write the parts instead of comparing them.
+const WRITE: &str = "THROTTLE_MONITOR_WRITE_DOCS";
+
+/// Holds a file below docs/ to these parts, by name.
+pub fn hold(file: &str, parts: &[(&str, String)]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(file);
+    let is = fs::read_to_string(&path).unwrap_or_else(|error| panic!("docs/{file}: {error}"));
+    let mut ought = is.clone();
+    for (name, part) in parts {
+        ought =
+            filled(&ought, name, part).unwrap_or_else(|| panic!("docs/{file} has no part {name}"));
+    }
+    if env::var_os(WRITE).is_some() {
+        fs::write(&path, ought).unwrap();
+    } else {
+        let differs = is
+            .lines()
+            .zip(ought.lines())
+            .find(|(is, ought)| is != ought);
+        assert!(
+            is == ought,
+            "docs/{file} is not up to date ({differs:?}): set {WRITE}=1 and test again"
+        );
+    }
+}
+
+fn filled(text: &str, name: &str, part: &str) -> Option<String> {
+    let begin = format!("<!-- {name}: generated -->\n");
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once("<!-- end -->")?;
+    Some(format!(
+        "{before}{begin}\n{}\n\n<!-- end -->{after}",
+        part.trim()
+    ))
+}
+
+#[test]
+fn a_part_is_replaced_and_the_rest_is_kept() {
+    let text = "a\n<!-- x: generated -->\nold\n<!-- end -->\nb\n";
+    let new = filled(text, "x", "new\n").unwrap();
+    assert_eq!(new, "a\n<!-- x: generated -->\n\nnew\n\n<!-- end -->\nb\n");
+    assert_eq!(filled(&new, "x", "new\n"), Some(new.clone()));
+    assert_eq!(filled(text, "y", "new"), None);
+}
