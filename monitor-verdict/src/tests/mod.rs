@@ -16,6 +16,7 @@ mod reclaim;
 mod robustness;
 mod starvation;
 mod steps;
+mod time;
 mod userspace;
 mod watched;
 mod window;
