@@ -42,8 +42,8 @@ pub mod signal {
 /// observation's order.
 const MAX_CLIENTS: usize = 256;
 const MAX_PAUSES: usize = 512;
-const MAX_DEVICES: usize = 1024;
-const MAX_LOOP_DEVICES: usize = 256;
+const MAX_DEVICES: usize = 512;
+const MAX_LOOP_DEVICES: usize = 64;
 const MAX_USER_SERVERS: usize = 64;
 
 /// One observation, reduced.

@@ -85,7 +85,8 @@ pub struct Thresholds {
     /// 1.03 to 1.05; a crawl wavers around 1.
     pub over_limit_share: f64,
     /// The server's own BDI is nearly clean under this share of its setpoint.
-    /// Frozen: 0.005 (6.12), 0.14 (5.10); slow but alive: 0.88.
+    /// Frozen: 0.005 (6.12), 0.14 (5.10); slow but alive: 0.88. Where it was not
+    /// paused, under this share of what the client holds.
     pub server_clean_share: f64,
     /// Or under this share of the node's limit: where the setpoint itself has
     /// shrunk to nothing it is no measure.

@@ -52,7 +52,7 @@ impl Signature {
     }
 }
 
-/// The state of a (loop, signature).
+/// The state of a loop.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -123,8 +123,8 @@ pub struct Conditions {
     pub no_progress: Condition,
     /// The server's busy threads wait; the value is a share, 0 to 1.
     pub blockage: Condition,
-    /// They wait for the client's own pages; the value is the client's share
-    /// of the dirty pages over the limit.
+    /// They wait for the client's own pages; the value is the share that the
+    /// signature's edge rests on: of the dirty pages, or of time.
     pub closing_edge: Condition,
 }
 
@@ -188,7 +188,7 @@ pub struct Verdict {
     pub loop_id: CompactString,
     /// The client's device.
     pub client_bdi: CompactString,
-    /// Who serves: `nfsd`.
+    /// Who serves: `nfsd`, or the name of the server's process.
     pub server: CompactString,
     /// What the server writes to, where it is known.
     pub server_bdi: Option<CompactString>,

@@ -9,7 +9,7 @@ use crate::observation::{Delay, Observation, Waiting};
 
 /// Bounds on what one observation may bring.
 const MAX_FINISHED: usize = 512;
-const MAX_LASTING: usize = 2048;
+const MAX_LASTING: usize = 1024;
 
 /// Finished waits of one cause, class and BDI, total.
 #[derive(Clone, Debug, PartialEq, Eq)]

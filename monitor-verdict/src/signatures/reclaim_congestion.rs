@@ -60,11 +60,19 @@ pub fn edge(view: &View<'_>) -> Edge {
     }
 }
 
-/// The disk of what the server writes to, as far as either is known.
+/// The disk of what the server writes to, as far as either is known. One that
+/// has much to write itself counts as one that works, be it idle or hang.
 pub fn server_disk(view: &View<'_>, slack: f64) -> Disk {
     let paused = || view.paused_most().map(|(bdi, _)| bdi);
-    let bdi = view.server_bdi.or_else(paused);
-    bdi.map_or_else(Disk::default, |bdi| Disk::of(view, bdi, slack))
+    let Some(bdi) = view.server_bdi.or_else(paused) else {
+        return Disk::default();
+    };
+    let mut disk = Disk::of(view, bdi, slack);
+    disk.has_pages = view.clean_beside_client(bdi, slack) == Some(false);
+    if disk.has_pages {
+        disk.works = Some(true);
+    }
+    disk
 }
 
 fn gaps(view: &View<'_>) -> Vec<Gap> {

@@ -100,3 +100,40 @@ fn a_disk_that_tells_nothing_lowers_the_confidence() {
     let confidence = watched.verdict().confidence;
     assert!((confidence.share - 0.8).abs() < 1e-9, "{confidence:?}");
 }
+
+/// The server's BDI holds so many pages.
+fn with_pages(mut watched: Watched, pages: u64) -> Watched {
+    watched.node.now.bdis[1].writeback_bytes = Some(pages * 4096);
+    watched
+}
+
+#[test]
+fn a_disk_that_hangs_is_not_one_that_is_busy_for_others() {
+    for (pages, livelock) in [(9000, false), (50, true)] {
+        let mut watched = with_pages(Watched::new(8), pages);
+        watched.node.writes = vec![(DISK, 0)];
+        let hangs = Phase {
+            disk_busy_ms: 1000,
+            held: 12_000,
+            ..Phase::FROZEN_6_12
+        };
+        watched.play(&hangs, 20);
+        assert_eq!(watched.state() == Livelock, livelock, "{pages} pages");
+    }
+}
+
+#[test]
+fn reclaim_over_a_disk_that_hangs_is_no_closed_edge_though_it_looks_idle() {
+    for (pages, livelock) in [(7000, false), (800, true)] {
+        let mut watched = with_pages(super::reclaim::frozen(), pages);
+        watched.play(&Phase::FROZEN_RECLAIM, 60);
+        let found = watched.first(Livelock).is_some();
+        assert_eq!(found, livelock, "{pages} pages: {:?}", watched.verdict());
+        let why = watched.verdict().conditions.closing_edge.why;
+        assert_eq!(
+            why.contains("pages of its own to write"),
+            !livelock,
+            "{why}"
+        );
+    }
+}

@@ -17,6 +17,7 @@ mod reclaim;
 mod robustness;
 mod starvation;
 mod steps;
+mod time;
 mod userspace;
 mod watched;
 mod window;

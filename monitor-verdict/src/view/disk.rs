@@ -15,14 +15,16 @@ pub struct Disk {
     pub works: Option<bool>,
     /// Whether it is busy all the same.
     pub for_others: bool,
+    /// Whether it counts as one that works for the pages that wait for it.
+    pub has_pages: bool,
 }
 
 impl Disk {
     /// The disk of a BDI, with thresholds so much looser.
     ///
-    /// Reads keep a disk busy, too, and a loop device is busy as long as a
-    /// request is stuck in it. So a busy disk to which nothing is written back
-    /// works for others. A slow disk writes without a break.
+    /// Reads keep a disk busy, too. So a busy disk to which nothing is written
+    /// back works for others, if the server has next to nothing to write: a
+    /// slow disk writes without a break, and one that hangs has pages waiting.
     #[must_use]
     pub fn of(view: &View<'_>, bdi: &str, slack: f64) -> Self {
         let thresholds = view.thresholds;
@@ -33,8 +35,11 @@ impl Disk {
         let moves = |least: u64| writes.map(|rate| rate >= least as f64);
         let works = match busy {
             Some(busy) if busy < limit => Some(false),
-            // What is not known to write nothing is taken to write.
-            Some(_) => Some(moves(floor) != Some(false)),
+            // What is not known to be idle for the server is taken to work.
+            Some(_) => {
+                let idle = moves(floor) == Some(false);
+                Some(!(idle && view.clean_beside_client(bdi, slack) == Some(true)))
+            }
             // The crawl before a freeze writes a little, and is none.
             None => moves(thresholds.stall_floor_bytes_per_second),
         };
@@ -43,6 +48,7 @@ impl Disk {
             writes,
             works,
             for_others: works == Some(false) && busy.is_some_and(|busy| busy >= limit),
+            has_pages: false,
         }
     }
 
@@ -59,6 +65,9 @@ impl Disk {
     /// As `disk 0 % busy`.
     #[must_use]
     pub fn words(&self) -> String {
+        if self.has_pages {
+            return "disk has pages of its own to write".to_owned();
+        }
         match (self.busy, self.writes) {
             (Some(busy), Some(writes)) if self.for_others => {
                 let (busy, writes) = (percent(busy), rate(writes));

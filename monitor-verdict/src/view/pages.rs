@@ -97,6 +97,17 @@ impl View<'_> {
         means.map(|means| means.bdi_dirty).reduce(f64::max)
     }
 
+    /// Whether a BDI holds little, measured by what the client holds: then it
+    /// is not what the node waits for. A disk that hangs holds about as much;
+    /// and older kernels do not even say that it is busy, for a request counts
+    /// when it ends.
+    #[must_use]
+    pub fn clean_beside_client(&self, bdi: &str, slack: f64) -> Option<bool> {
+        let held = self.newest()?.device(bdi)?.held_bytes?;
+        let client = self.held_bytes()? as f64;
+        Some((held as f64) < client * (self.thresholds.server_clean_share * slack).min(1.0))
+    }
+
     /// Whether the client is congested, or as good as.
     #[must_use]
     pub fn jam(&self, slack: f64) -> Jam {
