@@ -10,6 +10,9 @@ mod maps;
 mod memory;
 mod nfsd;
 mod sampler;
+mod stacks;
+mod threads;
+mod user_servers;
 
 pub use lookup::{Lookup, Wanted};
 pub use monitor_verdict::observation::{
