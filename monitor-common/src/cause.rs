@@ -80,7 +80,8 @@ words! {
         SvcAllocArg = 8 => "svc_alloc_arg",
         /// The NFS client's own write congestion, fs/nfs/write.c.
         NfsCongestion = 9 => "nfs_congestion",
-        /// Waiting for the NFS server's COMMIT, fs/nfs/write.c.
+        /// Until pages of an NFS file are written and the server's COMMIT has
+        /// come, fs/nfs/write.c.
         NfsCommit = 10 => "nfs_commit",
     }
 }
@@ -98,7 +99,8 @@ words! {
         Kswapd = 3 => "kswapd",
         /// A worker of a kernel workqueue, writeback among them.
         Kworker = 4 => "kworker",
-        /// A loop device's own thread (up to 5.13; workqueues after).
+        /// A loop device's thread (up to 5.13), or a worker while it works for a
+        /// loop device.
         Loop = 5 => "loop",
         /// Any other kernel thread.
         Kthread = 6 => "kthread",

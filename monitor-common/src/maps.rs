@@ -6,6 +6,11 @@ pub const COMM_LEN: usize = 16;
 /// Buckets of a histogram, the last of which is "longer than all bounds".
 pub const HIST_BUCKETS: usize = 16;
 
+/// A call that may wait is a wait from here on, nanoseconds: `nfs_congestion`
+/// and `nfs_commit`, whose functions are also called when there is nothing to
+/// wait for.
+pub const LEAST_CALL_NS: u64 = 1_000_000;
+
 macro_rules! plain {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
         $(#[$meta])*
@@ -76,8 +81,11 @@ plain! {
         pub class: u8,
         /// A [`crate::ThrottleReason`].
         pub reason: u8,
+        /// Of a cause with functions that call each other: how far out the one
+        /// is that the wait began in; else zero.
+        pub level: u8,
         /// Always zero.
-        pub zero: [u8; 2],
+        pub zero: u8,
         /// The task's name.
         pub comm: [u8; COMM_LEN],
     }

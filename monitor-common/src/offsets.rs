@@ -15,6 +15,17 @@ pub struct Offsets {
     pub task_group_leader: i32,
     /// `task_struct.comm`.
     pub task_comm: i32,
+    /// `task_struct.worker_private`: of a kernel thread, its `kthread` (since
+    /// 5.17).
+    pub task_kthread: i32,
+    /// `kthread.data`: of a kworker, its `worker`.
+    pub kthread_data: i32,
+    /// `worker.current_pwq`: what it works for.
+    pub worker_pwq: i32,
+    /// `pool_workqueue.wq`.
+    pub pwq_wq: i32,
+    /// `workqueue_struct.name`.
+    pub wq_name: i32,
     /// `balance_dirty_pages`: `bdi`.
     pub bdp_bdi: i32,
     /// `balance_dirty_pages`: `limit`, pages.
@@ -98,6 +109,11 @@ impl Offsets {
         task_flags: -1,
         task_group_leader: -1,
         task_comm: -1,
+        task_kthread: -1,
+        kthread_data: -1,
+        worker_pwq: -1,
+        pwq_wq: -1,
+        wq_name: -1,
         bdp_bdi: -1,
         bdp_limit: -1,
         bdp_dirty: -1,

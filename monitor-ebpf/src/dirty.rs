@@ -70,7 +70,8 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
         tgid: task.tgid,
         class: task.class as u8,
         reason: 0,
-        zero: [0; 2],
+        level: 0,
+        zero: 0,
         comm: task.comm,
     };
     count(Cause::BalanceDirtyPages, wait.class, 0, bdi, pause_ns);

@@ -9,6 +9,7 @@
 //! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
 //! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
 //! | `nfs_congestion.rs` | writers that wait for the end of an NFS mount's congestion |
+//! | `nfs_commit.rs` | tasks that wait until pages of an NFS file are written and committed |
 //! | `write_congested.rs` | which NFS mounts are congested, by the client's flag |
 //! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
 //! | `rpc.rs` | whose calls are served by this kernel itself |
@@ -27,6 +28,7 @@ mod dirty;
 mod maps;
 mod memory;
 mod nfs_client;
+mod nfs_commit;
 mod nfs_congestion;
 mod nfsd;
 mod reclaim;

@@ -1,6 +1,9 @@
 //! Fields of the kernel's structs, by offsets that the daemon resolved.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use monitor_common::{BDI_NAME_LEN, BdiId, Lost};
+
+use crate::maps::{BDI_NAMES, lost, offsets};
 
 /// A pointer that is a field.
 #[inline(always)]
@@ -16,4 +19,22 @@ pub fn read<T>(from: *const u8, offset: i32) -> Option<T> {
     }
     // SAFETY: reads through the fault-tolerant helper only.
     unsafe { bpf_probe_read_kernel(from.add(offset as usize).cast::<T>()) }.ok()
+}
+
+/// The BDI that an inode's pages belong to; its name is kept.
+#[inline(always)]
+pub fn inode_bdi(inode: *const u8) -> Option<u64> {
+    let offsets = offsets()?;
+    let sb = follow(inode, offsets.inode_sb)?;
+    let bdi = follow(sb, offsets.sb_bdi)?;
+    let name: [u64; BDI_NAME_LEN / 8] = read(bdi, offsets.bdi_name)?;
+    let id = BdiId::from_words(name).0;
+    // SAFETY: the reference is not kept.
+    if id != BdiId::NONE.0
+        && unsafe { BDI_NAMES.get(id) }.is_none()
+        && BDI_NAMES.insert(id, name, 0).is_err()
+    {
+        lost(Lost::MapFull);
+    }
+    Some(id)
 }

@@ -9,22 +9,20 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use monitor_common::{BDI_NAME_LEN, BdiId, Cause, Lost, ThrottleReason};
+use monitor_common::{BdiId, Cause, LEAST_CALL_NS, ThrottleReason};
 
 use crate::{
-    maps::{BDI_NAMES, lost, offsets},
-    memory::{follow, read},
+    maps::offsets,
+    memory::{follow, inode_bdi},
     task::Task,
     wait::{end_if_longer, keep, now},
 };
 
-/// What is shorter is no wait.
-const LEAST_NS: u64 = 1_000_000;
-
 /// The task goes in.
 #[kprobe(function = "nfs_writepages")]
 pub fn nfs_writepages_kprobe(ctx: ProbeContext) -> u32 {
-    let bdi = ctx.arg(0).and_then(bdi).unwrap_or(BdiId::NONE.0);
+    let inode = || follow(ctx.arg(0)?, offsets()?.mapping_host);
+    let bdi = inode().and_then(inode_bdi).unwrap_or(BdiId::NONE.0);
     keep(
         &Task::current(),
         Cause::NfsCongestion,
@@ -40,32 +38,13 @@ pub fn nfs_writepages_kprobe(ctx: ProbeContext) -> u32 {
 /// read: then nothing is kept of it.
 #[kprobe(function = "nfs_pageio_init")]
 pub fn nfs_pageio_init_kprobe(_ctx: ProbeContext) -> u32 {
-    end_if_longer(Cause::NfsCongestion, LEAST_NS);
+    end_if_longer(Cause::NfsCongestion, LEAST_CALL_NS);
     0
 }
 
 /// The task was killed while it waited.
 #[kretprobe(function = "nfs_writepages")]
 pub fn nfs_writepages_kretprobe(_ctx: RetProbeContext) -> u32 {
-    end_if_longer(Cause::NfsCongestion, LEAST_NS);
+    end_if_longer(Cause::NfsCongestion, LEAST_CALL_NS);
     0
-}
-
-/// The BDI of a file's pages.
-#[inline(always)]
-fn bdi(mapping: *const u8) -> Option<u64> {
-    let offsets = offsets()?;
-    let inode = follow(mapping, offsets.mapping_host)?;
-    let sb = follow(inode, offsets.inode_sb)?;
-    let bdi = follow(sb, offsets.sb_bdi)?;
-    let name: [u64; BDI_NAME_LEN / 8] = read(bdi, offsets.bdi_name)?;
-    let id = BdiId::from_words(name).0;
-    // SAFETY: the reference is not kept.
-    if id != BdiId::NONE.0
-        && unsafe { BDI_NAMES.get(id) }.is_none()
-        && BDI_NAMES.insert(id, name, 0).is_err()
-    {
-        lost(Lost::MapFull);
-    }
-    Some(id)
 }

@@ -2,15 +2,23 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
-    bpf_probe_read_kernel_str_bytes,
+    bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes,
 };
 use monitor_common::{COMM_LEN, Class, Offsets};
 
-use crate::maps::{NFS_SERVERS, offsets};
+use crate::{
+    maps::{NFS_SERVERS, offsets},
+    memory::{follow, read},
+};
 
 /// `PF_KTHREAD`, include/linux/sched.h; the same bit in every kernel since
 /// 2.6.30.
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// `PF_LOCAL_THROTTLE`, `PF_LESS_THROTTLE` up to 5.7: writes for another file
+/// system, or for a client. Of kworkers, those of loop devices and of LOCALIO
+/// have it while they write (`loop_process_work`, drivers/block/loop.c, since
+/// 5.14; `nfs_local_call_write`, fs/nfs/localio.c).
+const PF_LOCAL_THROTTLE: u32 = 0x0010_0000;
 
 /// The task that runs.
 pub struct Task {
@@ -52,12 +60,33 @@ fn class_of(comm: &[u8; COMM_LEN]) -> Class {
     };
     // SAFETY: the helper answers the task that runs, which stays while it does.
     let task = unsafe { bpf_get_current_task() } as *const u8;
-    let kernel_thread = is_kernel_thread(task, offsets);
+    // Into zeros: of an `Option` the compiler tests bits before it looks whether
+    // there are any, which the verifier refuses.
+    let mut bytes = [0; 4];
+    let known = offsets.task_flags >= 0
+        // SAFETY: reads through the fault-tolerant helper only.
+        && unsafe {
+            let from = task.add(offsets.task_flags as usize);
+            bpf_probe_read_kernel_buf(from, &mut bytes)
+        }
+        .is_ok();
+    let flags = u32::from_ne_bytes(bytes);
+    // Where BTF does not tell, the name decides alone, which the daemon reports
+    // as a degradation.
+    let kernel_thread = known.then_some(flags & PF_KTHREAD != 0);
     if kernel_thread != Some(false) {
         match comm {
             [b'n', b'f', b's', b'd', 0, ..] => return Class::Nfsd,
             [b'k', b's', b'w', b'a', b'p', b'd', b'0'..=b'9', ..] => return Class::Kswapd,
-            [b'k', b'w', b'o', b'r', b'k', b'e', b'r', b'/', ..] => return Class::Kworker,
+            [b'k', b'w', b'o', b'r', b'k', b'e', b'r', b'/', ..] => {
+                let local = flags & PF_LOCAL_THROTTLE != 0;
+                return if local && works_for_loop_device(task, offsets) {
+                    Class::Loop
+                } else {
+                    Class::Kworker
+                };
+            }
+            // A loop device's own thread, up to 5.13.
             [b'l', b'o', b'o', b'p', b'0'..=b'9', ..] => return Class::Loop,
             _ => {}
         }
@@ -71,17 +100,26 @@ fn class_of(comm: &[u8; COMM_LEN]) -> Class {
     }
 }
 
-/// By `task_struct.flags`; `None` where BTF does not tell its offset. Then the
-/// name decides alone, which the daemon reports as a degradation.
+/// By the name of the workqueue, which is the loop device's: `loop0`. A worker
+/// is not named after its workqueue. Where BTF does not tell the way there (up
+/// to 5.16), no worker but a loop device's has the flag that was asked before.
 #[inline(always)]
-fn is_kernel_thread(task: *const u8, offsets: &Offsets) -> Option<bool> {
-    if offsets.task_flags < 0 {
-        return None;
+fn works_for_loop_device(task: *const u8, offsets: &Offsets) -> bool {
+    match workqueue(task, offsets) {
+        Some([b'l', b'o', b'o', b'p', b'0'..=b'9', ..]) => true,
+        Some(_) => false,
+        None => true,
     }
-    // SAFETY: reads through the fault-tolerant helper only.
-    let flags =
-        unsafe { bpf_probe_read_kernel(task.add(offsets.task_flags as usize).cast::<u32>()) };
-    flags.ok().map(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// The beginning of the name of the workqueue that a kworker works for.
+#[inline(always)]
+fn workqueue(task: *const u8, offsets: &Offsets) -> Option<[u8; 8]> {
+    let kthread = follow(task, offsets.task_kthread)?;
+    let worker = follow(kthread, offsets.kthread_data)?;
+    let pwq = follow(worker, offsets.worker_pwq)?;
+    let wq = follow(pwq, offsets.pwq_wq)?;
+    read(wq, offsets.wq_name)
 }
 
 /// By the name of the process, for a server names its threads as it likes; of

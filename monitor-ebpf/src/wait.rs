@@ -34,7 +34,8 @@ pub fn keep(
         tgid: task.tgid,
         class: task.class as u8,
         reason: reason as u8,
-        zero: [0; 2],
+        level: 0,
+        zero: 0,
         comm: task.comm,
     };
     let key = WaitKey {
@@ -93,7 +94,8 @@ pub fn finished(cause: Cause, reason: ThrottleReason, delay_ns: u64) {
         tgid: task.tgid,
         class: task.class as u8,
         reason: reason as u8,
-        zero: [0; 2],
+        level: 0,
+        zero: 0,
         comm: task.comm,
     };
     count(cause, wait.class, wait.reason, 0, delay_ns);

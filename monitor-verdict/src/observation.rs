@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::nfs::{NfsClient, Nfsd, ServerThread, ThreadState, UserServer};
 pub use self::topology::{
-    Backing, Connection, Export, FileSystem, LoopDevice, NfsMount, PeerSocket, RpcClient, Topology,
-    Transport,
+    Backing, Connection, Export, FileSystem, LoopDevice, NfsMount, PeerSocket, RpcClient,
+    ServerProcess, Topology, Transport,
 };
 
 /// One tick's view of the node.

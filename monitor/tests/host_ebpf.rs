@@ -92,6 +92,14 @@ fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
         "{counted} counted, {traced} traced"
     );
     assert!(daemon.metric("throttle_delay_seconds_sum", &labels) > 0.0);
+    // The disk's own worker writes its file, and is told from other workers.
+    let by = |class| daemon.metric("throttle_delay_seconds_count", &[labels[0], class]);
+    let (device, worker) = (by("class=\"loop\""), by("class=\"kworker\""));
+    println!("{device} pauses of loop devices, {worker} of other workers");
+    assert!(
+        device > 0.0,
+        "the loop device's worker was not told from others"
+    );
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -243,6 +243,63 @@ fn a_namespace_in_which_no_process_lives_is_seen_and_let_go_again() {
     assert_eq!(inside.count(), 0, "nobody stays in it between two rounds");
 }
 
+/// A loop device on a file, until the test ends.
+struct LoopDevice(String);
+
+impl LoopDevice {
+    fn on(file: &Path) -> Self {
+        let losetup = Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(file)
+            .output();
+        let losetup = losetup.unwrap();
+        assert!(losetup.status.success(), "{losetup:?}");
+        Self(String::from_utf8(losetup.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+#[ignore = "needs root and loop devices"]
+fn a_loop_device_is_found_with_its_file_and_the_file_system_under_it() {
+    // Not in /tmp, which may be a tmpfs.
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = dir.path().join("an image");
+    fs::File::create(&file).unwrap().set_len(1 << 20).unwrap();
+    let device = LoopDevice::on(&file);
+    let look = || Lookup::once("/proc".into(), "/sys".into(), &[]).loop_devices;
+    let found = look();
+    println!("{found:#?}");
+    let name = device.0.strip_prefix("/dev/").unwrap();
+    let number = fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();
+    let is_it = |d: &&throttle_monitor::sample::LoopDevice| d.bdi == number.trim();
+    let one = found.iter().find(is_it).unwrap();
+    assert_eq!(Path::new(&one.file), file);
+    // Where that file system has a BDI of its own, which overlayfs has not.
+    let stat = fs::metadata(&file).unwrap().dev();
+    let dev = format!("{}:{}", rustix::fs::major(stat), rustix::fs::minor(stat));
+    let topology = Lookup::once("/proc".into(), "/sys".into(), &[]);
+    let mounted = topology.file_systems.iter().find(|fs| fs.device == dev);
+    assert_eq!(one.on, mounted.map(|fs| fs.bdi.clone()).unwrap_or_default());
+    fs::remove_file(&file).unwrap();
+    let deleted = look();
+    assert!(
+        deleted
+            .iter()
+            .find(is_it)
+            .unwrap()
+            .file
+            .ends_with(" (deleted)")
+    );
+    drop(device);
+    assert!(!look().iter().any(|d| d.bdi == number.trim()));
+}
+
 #[test]
 #[ignore = "reads this machine"]
 fn this_machine_is_read_fast() {

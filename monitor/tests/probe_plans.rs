@@ -43,7 +43,10 @@ struct Recorded {
 
 impl Kernel for Recorded {
     fn attach(&mut self, probe: &Probe) -> Result<(), String> {
-        if let Some(why) = self.refuses.get(probe.hook.kind()) {
+        // By the function's name, where the kernel's module lacks it.
+        let function = probe.hook.module_function().unwrap_or_default();
+        let refused = [probe.hook.kind(), function];
+        if let Some(why) = refused.iter().find_map(|what| self.refuses.get(*what)) {
             return Err(why.clone());
         }
         assert!(
@@ -93,6 +96,14 @@ fn every_signal_that_a_stock_kernel_has_comes_in_and_loses_nothing() {
                         (State::Attached, "kprobe")
                     );
                 }
+                // A page was no folio yet.
+                Applies::Yes if name == "nfs_commit" && matches!(kernel, "5.10" | "6.1") => {
+                    assert_eq!(
+                        (report.state, report.strategy.as_str()),
+                        (State::Attached, "kprobe-page")
+                    );
+                    assert!(report.why().contains("nfs_wb_folio"), "{}", report.why());
+                }
                 Applies::Yes => assert_eq!(
                     (report.state, report.rank),
                     (State::Attached, Some(0)),
@@ -130,6 +141,81 @@ fn the_flag_of_a_congested_bdi_is_on_old_kernels_and_waits_for_an_nfs_mount_on_n
         assert_eq!(has("nfs_write_congested"), flag, "{kernel}");
         assert!(!reports["nfs_write_congested"].is_lossy(), "{kernel}");
     }
+}
+
+#[test]
+fn who_waits_for_pages_of_an_nfs_file_is_seen_by_whichever_functions_the_module_has() {
+    let mut facts = facts("6.12");
+    let refused = |facts: &mut Facts, function: &str| {
+        let words = "No such file or directory (os error 2)";
+        facts.refuses.insert(function.into(), words.into());
+    };
+    refused(&mut facts, "nfs_wb_folio");
+    let (reports, kernel) = attach(&facts, &[]);
+    let report = &reports["nfs_commit"];
+    assert_eq!(
+        (report.strategy.as_str(), report.is_lossy()),
+        ("kprobe-page", false)
+    );
+    assert!(kernel.attached.contains("nfs_wb_folio_kprobe"));
+
+    refused(&mut facts, "__nfs_commit_inode");
+    let (reports, kernel) = attach(&facts, &[]);
+    let report = &reports["nfs_commit"];
+    assert_eq!(report.state, State::Degraded);
+    assert!(
+        report.loses.contains("outside of close and fsync"),
+        "{}",
+        report.loses
+    );
+    assert!(kernel.attached.contains("nfs_file_fsync_kretprobe"));
+    assert!(
+        !kernel.attached.contains("nfs_wb_folio_kprobe"),
+        "of no use alone"
+    );
+
+    refused(&mut facts, "nfs_wb_all");
+    let (reports, kernel) = attach(&facts, &[]);
+    let report = &reports["nfs_commit"];
+    assert_eq!(report.state, State::Unavailable);
+    assert!(
+        report.why().contains("nfs_wb_all: No such file"),
+        "{}",
+        report.why()
+    );
+    assert!(report.loses.contains("COMMIT"), "{}", report.loses);
+    assert!(
+        !kernel
+            .attached
+            .iter()
+            .any(|program| program.contains("fsync"))
+    );
+}
+
+#[test]
+fn without_btf_the_waits_for_an_nfs_file_lack_their_mount_and_that_is_said() {
+    let mut facts = facts("6.12");
+    facts.btf = Err("/sys/kernel/btf/vmlinux: No such file or directory".into());
+    let (reports, _) = attach(&facts, &[]);
+    let report = &reports["nfs_commit"];
+    assert_eq!(report.state, State::Degraded);
+    assert!(report.loses.contains("for which mount"), "{}", report.loses);
+}
+
+#[test]
+fn a_workers_workqueue_is_found_where_a_loop_device_has_no_thread_of_its_own() {
+    for kernel in ["6.1", "6.12", "7.2"] {
+        let offsets = plan::offsets(&facts(kernel)).0;
+        let way = [
+            offsets.task_kthread,
+            offsets.kthread_data,
+            offsets.worker_pwq,
+            offsets.pwq_wq,
+            offsets.wq_name,
+        ];
+        assert!(way.iter().all(|offset| *offset >= 0), "{kernel}: {way:?}");
+    }
+    assert_eq!(plan::offsets(&facts("5.10")).0.task_kthread, -1);
 }
 
 #[test]

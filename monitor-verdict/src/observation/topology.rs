@@ -64,6 +64,10 @@ pub struct Topology {
     /// Loop devices (losetup, not our loops) that have a file.
     #[serde(default)]
     pub loop_devices: Vec<LoopDevice>,
+    /// Processes of NFS servers in userspace, as far as one was looked for: where
+    /// an NFS mount or a client of this node leads to this node.
+    #[serde(default)]
+    pub server_processes: Vec<ServerProcess>,
     /// What could not be read, each a sentence.
     pub incomplete: Vec<CompactString>,
 }
@@ -115,6 +119,15 @@ pub struct LoopDevice {
     pub file: CompactString,
     /// The BDI of the file system that the file lies on; empty: not known.
     pub on: CompactString,
+}
+
+/// The process of an NFS server in userspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerProcess {
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Its name, one of `--nfs-server.names`.
+    pub name: CompactString,
 }
 
 /// Where an RPC client sends its calls.

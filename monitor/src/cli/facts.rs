@@ -8,7 +8,7 @@ use super::args::FactsArgs;
 use crate::kernel::{attach, plan, signals::SIGNALS};
 
 /// Prints the facts of this kernel, with the words in which it refused each
-/// kind of hook.
+/// kind of hook, or a module's function.
 ///
 /// # Errors
 ///
@@ -21,12 +21,16 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
             let planned = signal.ways.iter().find(|way| way.strategy == strategy);
             // What the plan itself ruled out is no word of the kernel's.
             let tried = planned.filter(|way| plan::obstacle(way, &facts, &[]).is_none());
-            let kinds = tried
-                .into_iter()
-                .flat_map(|way| way.probes)
-                .map(|probe| probe.hook.kind());
-            for kind in kinds.filter(|kind| *kind != "tracepoint") {
-                facts.refuses.insert(kind.to_owned(), why.clone());
+            for probe in tried.into_iter().flat_map(|way| way.probes) {
+                let (what, words) = match (probe.hook.module_function(), probe.hook.kind()) {
+                    // One function that a module lacks says nothing of others.
+                    (Some(function), _) => (function, named(why, function)),
+                    (None, "tracepoint") => continue,
+                    (None, kind) => (kind, Some(why.as_str())),
+                };
+                if let Some(words) = words {
+                    facts.refuses.insert(what.to_owned(), words.to_owned());
+                }
             }
         }
     }
@@ -35,4 +39,9 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
         serde_json::to_string(&facts).context("facts as JSON")?
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the kernel said of this function, as the plan puts it.
+fn named<'a>(why: &'a str, function: &str) -> Option<&'a str> {
+    why.strip_prefix(function)?.strip_prefix(": ")
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     kernel::{attach::Attached, cost, report},
     sample::{Sampler, TaskDelay},
-    verdict::{Engine, Verdict},
+    verdict::{Engine, LivelockState, Verdict},
 };
 
 /// Owns everything that a tick needs.
@@ -105,6 +105,7 @@ impl Ticker {
         }
         let verdicts = self.engine.verdicts();
         explain(&verdicts);
+        self.sampler.watch_closely(verdicts.iter().any(is_suspect));
         if let Some(tasks) = tick.tasks {
             self.tasks = tasks;
         } else {
@@ -160,6 +161,11 @@ impl Ticker {
             tracing::debug!(%error, "systemd cannot be notified");
         }
     }
+}
+
+/// Whether a loop is, or may be, stuck now.
+fn is_suspect(verdict: &Verdict) -> bool {
+    verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
 }
 
 /// With `--log.level debug`: why each loop is judged as it is, at every tick.

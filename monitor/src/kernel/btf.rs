@@ -27,6 +27,14 @@ pub const TASK_FLAGS: &str = "task_struct.flags";
 pub const TASK_GROUP_LEADER: &str = "task_struct.group_leader";
 /// A task's name.
 pub const TASK_COMM: &str = "task_struct.comm";
+/// From a kworker to the name of the workqueue that it works for, since 5.17.
+pub const WORKQUEUE: &[&str] = &[
+    "task_struct.worker_private",
+    "kthread.data",
+    "worker.current_pwq",
+    "pool_workqueue.wq",
+    "workqueue_struct.name",
+];
 /// The name of a BDI, since 5.7.
 pub const BDI_NAME: &str = "backing_dev_info.dev_name";
 /// The file whose pages they are.
@@ -51,8 +59,8 @@ pub const NFS_WRITE_CONGESTED: &[&str] = &[
     "nfs_server.s_dev",
     "nfs_server.write_congested",
 ];
-/// Struct fields of interest besides [`FILE_TO_BDI`] and
-/// [`NFS_WRITE_CONGESTED`].
+/// Struct fields of interest besides [`FILE_TO_BDI`],
+/// [`NFS_WRITE_CONGESTED`] and [`WORKQUEUE`].
 const OFFSETS: &[&str] = &[
     TASK_FLAGS,
     TASK_GROUP_LEADER,
@@ -81,6 +89,7 @@ pub fn read(path: &Path) -> Result<BtfFacts, String> {
             .iter()
             .chain(FILE_TO_BDI)
             .chain(NFS_WRITE_CONGESTED)
+            .chain(WORKQUEUE)
             .filter_map(|field| Some(((*field).to_owned(), offset(&btf, field)?)))
             .collect(),
     })

@@ -45,8 +45,9 @@ pub struct Facts {
     /// `none`, `integrity` or `confidentiality`; `None` where the kernel has no
     /// lockdown or does not show it.
     pub lockdown: Option<String>,
-    /// Kinds of hook that this kernel was seen to refuse, with its words. Not
-    /// gathered: filled in from what attaching really said, for the fixtures.
+    /// Kinds of hook, and functions of modules, that this kernel was seen to
+    /// refuse, with its words. Not gathered: filled in from what attaching
+    /// really said, for the fixtures.
     #[serde(default)]
     pub refuses: BTreeMap<String, String>,
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use monitor_common::Offsets;
 
 use super::{
-    btf::{FILE_TO_BDI, NFS_WRITE_CONGESTED, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER},
+    btf::{FILE_TO_BDI, NFS_WRITE_CONGESTED, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER, WORKQUEUE},
     facts::Facts,
     fields, format,
     report::{Applies, SignalReport},
@@ -67,6 +67,16 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
         &mut offsets.nfs_write_congested,
     ];
     for (slot, path) in to_flag.into_iter().zip(NFS_WRITE_CONGESTED) {
+        *slot = btf(path).unwrap_or(-1);
+    }
+    let to_workqueue = [
+        &mut offsets.task_kthread,
+        &mut offsets.kthread_data,
+        &mut offsets.worker_pwq,
+        &mut offsets.pwq_wq,
+        &mut offsets.wq_name,
+    ];
+    for (slot, path) in to_workqueue.into_iter().zip(WORKQUEUE) {
         *slot = btf(path).unwrap_or(-1);
     }
     (offsets, bad)
@@ -234,7 +244,13 @@ fn hold(way: &Way, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Result<()
         if held.iter().any(|h| h.program == probe.program) {
             continue;
         }
-        kernel.attach(probe)?;
+        kernel
+            .attach(probe)
+            .map_err(|why| match probe.hook.module_function() {
+                // It is not known before, so the sentence has to say which.
+                Some(function) => format!("{function}: {why}"),
+                None => why,
+            })?;
         held.push(*probe);
     }
     Ok(())

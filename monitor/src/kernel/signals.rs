@@ -45,6 +45,15 @@ impl Hook {
             | Self::ModuleKretprobe(_) => "kprobe",
         }
     }
+
+    /// The function of a module that it is hung in.
+    #[must_use]
+    pub const fn module_function(self) -> Option<&'static str> {
+        match self {
+            Self::ModuleKprobe(name) | Self::ModuleKretprobe(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// A program and its hook.

@@ -203,7 +203,8 @@ impl Maps {
             tgid: stall.tgid,
             class: stall.class,
             reason: stall.reason,
-            zero: [0; 2],
+            level: 0,
+            zero: 0,
             comm: stall.comm,
         };
         let wait = self.waiting(stall.tid, u32::from(stall.cause), &wait)?;

@@ -10,12 +10,15 @@ mod maps;
 mod memory;
 mod nfsd;
 mod sampler;
+mod stacks;
+mod threads;
+mod user_servers;
 
 pub use lookup::{Lookup, Wanted};
 pub use monitor_verdict::observation::{
     Backing, Bdi, Congestion, CongestionBy, Connection, Delay, DirtyPauses, Export, FileSystem,
     LoopDevice, Lost, Memory, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
-    ServerThread, SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState, Topology,
-    Transport, UserServer, Waiting,
+    ServerProcess, ServerThread, SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState,
+    Topology, Transport, UserServer, Waiting,
 };
 pub use sampler::{Sampler, Tick};

@@ -6,10 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use compact_str::CompactString;
 use monitor_common::NfsdWrite;
 
-use super::{ServerThread, ThreadState};
+use super::{ServerThread, ThreadState, threads};
 
 /// Threads that one tick looks at at most.
 const MAX_THREADS: usize = 1024;
@@ -62,15 +61,15 @@ impl NfsdThreads {
             .iter_mut()
             .filter(|t| t.state == ThreadState::Blocked)
         {
-            thread.blocked_in = self.sleeps_in(thread.tid);
-            thread.behind_throttled = thread.blocked_in.as_deref().is_some_and(is_lock);
+            let dir = self.procfs.join(thread.tid.to_string());
+            threads::asks_what_it_sleeps_in(thread, &dir);
         }
         threads
     }
 
     fn thread(&self, tid: u32, write: Option<&NfsdWrite>, throttled: bool) -> Option<ServerThread> {
         let stat = fs::read_to_string(self.procfs.join(tid.to_string()).join("stat")).ok()?;
-        let state = match (throttled, state(&stat)?) {
+        let state = match (throttled, threads::state(&stat)?) {
             (true, _) => ThreadState::Throttled,
             (false, 'D') => ThreadState::Blocked,
             (false, 'R') => ThreadState::Running,
@@ -88,19 +87,6 @@ impl NfsdThreads {
             blocked_in: None,
             behind_throttled: false,
         })
-    }
-
-    /// From wchan; up to 5.15 that is empty on most kernels (x86 with the ORC
-    /// unwinder), and the stack's uppermost function, which is the same, is
-    /// taken.
-    fn sleeps_in(&self, tid: u32) -> Option<CompactString> {
-        let thread = self.procfs.join(tid.to_string());
-        let wchan = fs::read_to_string(thread.join("wchan")).unwrap_or_default();
-        if !matches!(wchan.as_str(), "" | "0") {
-            return Some(wchan.into());
-        }
-        let stack = fs::read_to_string(thread.join("stack")).ok()?;
-        uppermost(&stack).map(Into::into)
     }
 
     /// All kernel threads are children of kthreadd, process 2.
@@ -134,54 +120,6 @@ impl NfsdThreads {
     }
 }
 
-/// Functions that wait for a lock, and those that take an inode's lock to write
-/// to the file. wchan leaves out what is in the kernel's sections for the
-/// scheduler and for locks; where the first are in there, which differs from
-/// kernel to kernel, it shows the second.
-const LOCKS: [&str; 16] = [
-    "down_read",
-    "down_write",
-    "mutex_lock",
-    "schedule_preempt_disabled",
-    "btrfs_buffered_write",
-    "btrfs_file_write_iter",
-    "btrfs_inode_lock",
-    "ext4_buffered_write_iter",
-    "ext4_dio_write_iter",
-    "ext4_file_write_iter",
-    "f2fs_file_write_iter",
-    "generic_file_write_iter",
-    "nfsd_commit",
-    "nfsd_vfs_write",
-    "xfs_ilock",
-    "xfs_ilock_iocb",
-];
-/// Beginnings of more of them, of many variants.
-const LOCK_PREFIXES: [&str; 4] = ["rwsem_down_", "__down_read", "__down_write", "__mutex_lock"];
-
-/// Whether a thread that sleeps in this function waits for a lock. What is not
-/// known is none: `folio_wait_bit_common` and `io_schedule` wait for a page.
-fn is_lock(wchan: &str) -> bool {
-    // Without what the compiler adds: `.isra.0`.
-    let function = wchan.split('.').next().unwrap_or(wchan);
-    LOCKS.contains(&function)
-        || LOCK_PREFIXES
-            .iter()
-            .any(|prefix| function.starts_with(prefix))
-}
-
-/// The first function of /proc/PID/stack: `[<0>] down_write+0x1d/0x40`.
-fn uppermost(stack: &str) -> Option<&str> {
-    let (_, function) = stack.lines().next()?.split_once("] ")?;
-    function.split('+').next()
-}
-
-/// The state letter of /proc/PID/stat: behind the last parenthesis, since a
-/// name may contain any.
-fn state(stat: &str) -> Option<char> {
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -191,56 +129,8 @@ mod tests {
 
     use monitor_common::NfsdWrite;
 
-    use super::{NfsdThreads, is_lock, state, uppermost};
+    use super::NfsdThreads;
     use crate::sample::ThreadState;
-
-    #[test]
-    fn a_name_with_parentheses_does_not_hide_the_state() {
-        assert_eq!(state("12 (a) D) S 2 0"), Some('S'));
-        assert_eq!(state("12 nonsense"), None);
-    }
-
-    #[test]
-    fn locks_are_told_from_other_sleeps_by_name() {
-        for lock in [
-            "rwsem_down_write_slowpath",
-            "rwsem_down_read_slowpath",
-            "__mutex_lock.constprop.0",
-            "ext4_buffered_write_iter",
-            "btrfs_inode_lock",
-            "xfs_ilock",
-        ] {
-            assert!(is_lock(lock), "{lock}");
-        }
-        for other in [
-            "folio_wait_bit_common",
-            "io_schedule",
-            "jbd2_log_wait_commit",
-            "xfs_ilock_data",
-            "",
-        ] {
-            assert!(!is_lock(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn the_uppermost_function_of_a_stack_is_read_without_its_offset() {
-        let stack = "[<0>] rwsem_down_write_slowpath+0x23c/0x4b0\n[<0>] ext4_buffered_write_iter+0x33/0x140 [ext4]\n";
-        assert_eq!(uppermost(stack), Some("rwsem_down_write_slowpath"));
-        assert_eq!(uppermost(""), None);
-    }
-
-    #[test]
-    fn where_wchan_tells_nothing_the_stack_does() {
-        let root = tempfile::tempdir().unwrap();
-        let thread = root.path().join("7");
-        fs::create_dir_all(&thread).unwrap();
-        fs::write(thread.join("wchan"), "0").unwrap();
-        let threads = NfsdThreads::new(root.path(), root.path());
-        assert_eq!(threads.sleeps_in(7), None);
-        fs::write(thread.join("stack"), "[<0>] down_write+0x1d/0x40\n").unwrap();
-        assert_eq!(threads.sleeps_in(7).as_deref(), Some("down_write"));
-    }
 
     #[test]
     fn threads_are_told_apart_by_their_waits_and_their_state() {

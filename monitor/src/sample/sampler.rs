@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use compact_str::CompactString;
-use monitor_common::{Cause, Class, Lost as LostKind, WaitKey};
+use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
@@ -19,6 +19,9 @@ use super::{
     maps::Maps,
     memory,
     nfsd::NfsdThreads,
+    stacks::Stacks,
+    threads,
+    user_servers::UserServers,
 };
 use crate::kernel::attach::Attached;
 
@@ -27,8 +30,6 @@ use crate::kernel::attach::Attached;
 const GRACE_NS: u64 = 300_000_000;
 /// The same where the end is seen, but may have been missed.
 const MISSED_NS: u64 = 2_000_000_000;
-/// A call that may wait for an NFS mount's congestion is a wait from here on.
-const NFS_CONGESTION_NS: u64 = 1_000_000;
 /// Ticks between two looks for devices that are gone.
 const PRUNE_TICKS: u32 = 60;
 /// A wait this old is looked after: does its task still exist?
@@ -51,6 +52,8 @@ pub struct Sampler {
     congestions: Congestions,
     lookup: Lookup,
     nfsd: NfsdThreads,
+    user_servers: UserServers,
+    stacks: Stacks,
     procfs: PathBuf,
     sysfs: PathBuf,
     kernel: CompactString,
@@ -82,6 +85,8 @@ impl Sampler {
             lookup,
             congestions: Congestions::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
+            user_servers: UserServers::new(procfs),
+            stacks: Stacks::new(procfs),
             procfs: procfs.clone(),
             sysfs: sysfs.clone(),
             kernel: attached.facts.release.as_str().into(),
@@ -91,6 +96,12 @@ impl Sampler {
             ticks: 0,
             evicted: 0,
         })
+    }
+
+    /// Whether the next ticks read kernel stacks: some loop is suspected to be
+    /// stuck.
+    pub const fn watch_closely(&mut self, closely: bool) {
+        self.stacks.watch_closely(closely);
     }
 
     /// Reads everything once.
@@ -131,11 +142,16 @@ impl Sampler {
         let counted = delays.iter().map(super::Delay::count).sum();
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);
+        let nfsd = self.nfsd(&waits, &signals);
+        let user_servers = self.user_servers.read(&topology.server_processes, &waits);
+        let stacks = self
+            .stacks
+            .read(monotonic_ns, nfsd.as_ref(), &user_servers, &waits);
         let observation = Observation {
             monotonic_ns,
             unix_ms: unix_ms(),
             memory,
-            nfsd: self.nfsd(&waits, &signals),
+            nfsd,
             svc_alloc_arg_retries: attached(&signals, "svc_alloc_arg")
                 .then(|| self.maps.svc_alloc_arg_retries()),
             lost: Lost {
@@ -152,8 +168,8 @@ impl Sampler {
             rpc_clients,
             topology,
             kernel: self.kernel.clone(),
-            user_servers: Vec::new(),
-            stacks: Vec::new(),
+            user_servers,
+            stacks,
         };
         Tick {
             observation,
@@ -175,8 +191,9 @@ impl Sampler {
             .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
         let mut lasting = Vec::new();
         for (wait, until_ns) in self.maps.waits() {
-            if wait.cause == Cause::NfsCongestion
-                && now_ns.saturating_sub(wait.since_ns) < NFS_CONGESTION_NS
+            let lasts_ns = now_ns.saturating_sub(wait.since_ns);
+            if matches!(wait.cause, Cause::NfsCongestion | Cause::NfsCommit)
+                && lasts_ns < LEAST_CALL_NS
             {
                 continue;
             }
@@ -194,7 +211,9 @@ impl Sampler {
                 if delay_ns >= self.threshold_ns {
                     ended.push(StalledTask { wait, delay_ns });
                 }
-            } else if now_ns.saturating_sub(wait.since_ns) > OLD_NS && !self.exists(wait.tid) {
+            } else if lasts_ns > OLD_NS && !self.exists(wait.tid)
+                || lasts_ns > MISSED_NS && self.has_left(&wait)
+            {
                 self.maps.forget(&wait);
                 self.evicted += 1;
             } else {
@@ -202,6 +221,17 @@ impl Sampler {
             }
         }
         lasting
+    }
+
+    /// Whether the return of a call was missed, as of more tasks that wait at once
+    /// than the kernel keeps return probes for: who waits for pages of an NFS
+    /// file sleeps uninterruptibly.
+    fn has_left(&self, wait: &Waiting) -> bool {
+        if wait.cause != Cause::NfsCommit {
+            return false;
+        }
+        let thread = format!("{}/task/{}", wait.tgid, wait.tid);
+        matches!(threads::read_state(&self.procfs.join(thread)), Some(state) if !matches!(state, 'D' | 'R'))
     }
 
     fn exists(&self, tid: u32) -> bool {

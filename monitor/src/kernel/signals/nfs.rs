@@ -2,7 +2,7 @@
 //! modules may come and go.
 
 use super::{
-    Hook, SCHEDULE_TIMEOUT, Signal, Way,
+    Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way,
     table::{probe, tp},
 };
 use crate::kernel::btf::{FILE_TO_BDI, NFS_CONGESTION_WAIT, NFS_WRITE_CONGESTED};
@@ -94,6 +94,66 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
     }],
     loses: "writers that wait for a congested NFS mount are not seen",
     replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
+    needed: false,
+};
+
+const FSYNC: [Probe; 4] = [
+    probe(
+        "nfs_file_fsync_kretprobe",
+        Hook::ModuleKretprobe("nfs_file_fsync"),
+    ),
+    probe(
+        "nfs_file_fsync_kprobe",
+        Hook::ModuleKprobe("nfs_file_fsync"),
+    ),
+    probe("nfs_wb_all_kretprobe", Hook::ModuleKretprobe("nfs_wb_all")),
+    probe("nfs_wb_all_kprobe", Hook::ModuleKprobe("nfs_wb_all")),
+];
+
+macro_rules! commit_way {
+    ($strategy:literal, $page:literal) => {
+        Way {
+            strategy: $strategy,
+            btf_offsets: FILE_TO_BDI,
+            probes: &[
+                probe("nfs_wb_folio_kretprobe", Hook::ModuleKretprobe($page)),
+                probe("nfs_wb_folio_kprobe", Hook::ModuleKprobe($page)),
+                probe(
+                    "nfs_commit_inode_kretprobe",
+                    Hook::ModuleKretprobe("__nfs_commit_inode"),
+                ),
+                probe(
+                    "nfs_commit_inode_kprobe",
+                    Hook::ModuleKprobe("__nfs_commit_inode"),
+                ),
+                FSYNC[0],
+                FSYNC[1],
+                FSYNC[2],
+                FSYNC[3],
+            ],
+            loses: "",
+        }
+    };
+}
+
+pub(super) const NFS_COMMIT: Signal = Signal {
+    name: "nfs_commit",
+    shows: "tasks that wait until pages of an NFS file are written and committed",
+    module: Some("nfs"),
+    ways: &[
+        commit_way!("kprobe", "nfs_wb_folio"),
+        // Up to 6.2; nothing is lost.
+        commit_way!("kprobe-page", "nfs_wb_page"),
+        Way {
+            strategy: "kprobe-file",
+            btf_offsets: &[],
+            probes: &FSYNC,
+            loses: "who waits for a page or for a COMMIT outside of close and fsync, as reclaim and writeback do; \
+                    and where BTF does not tell it, for which mount",
+        },
+    ],
+    loses: "tasks that wait for an NFS server's COMMIT are not seen",
+    replaced_by: None,
     needed: false,
 };
 

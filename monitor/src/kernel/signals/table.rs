@@ -299,6 +299,7 @@ pub const SIGNALS: &[Signal] = &[
     nfs::NFS_CLIENT_WRITES,
     nfs::NFS_CLIENT_COMMITS,
     nfs::NFS_CONGESTION,
+    nfs::NFS_COMMIT,
     nfs::NFS_WRITE_CONGESTION,
     nfs::NFSD_WRITES,
     nfs::RPC_XID,

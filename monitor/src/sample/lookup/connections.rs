@@ -15,7 +15,7 @@ use super::{
     owners::{Owner, Owners},
     sockets::{Socket, State, canonical},
 };
-use crate::sample::{Connection, NfsMount, PeerSocket, Transport};
+use crate::sample::{Connection, NfsMount, PeerSocket, ServerProcess, Transport};
 
 /// Lines read of one table of sockets.
 const MAX_SOCKETS: usize = 131_072;
@@ -130,6 +130,11 @@ impl Connections {
                 .filter_map(|s| s.found.clone())
                 .collect(),
         )
+    }
+
+    /// The processes of userspace servers that were come by.
+    pub fn server_processes(&mut self, spaces: &Namespaces) -> Vec<ServerProcess> {
+        self.owners.server_processes(spaces)
     }
 
     /// Who listens where a mount sends its calls, if it is its own namespace.

@@ -13,6 +13,7 @@ mod connections;
 mod exports;
 mod gaps;
 mod keepers;
+mod loop_devices;
 mod mountinfo;
 mod mounts;
 mod namespaces;

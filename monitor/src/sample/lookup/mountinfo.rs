@@ -14,6 +14,10 @@ const NFS_PORT: u16 = 2049;
 /// One line of mountinfo, as it stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
+    /// The mount's number.
+    pub id: &'a str,
+    /// That of the mount that it is mounted on.
+    pub parent: &'a str,
     /// `major:minor`.
     pub device: &'a str,
     /// What of the file system is mounted; of nsfs, the namespace.
@@ -33,9 +37,12 @@ impl<'a> Line<'a> {
     pub fn parse(line: &'a str) -> Option<Self> {
         let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ');
-        let device = before.nth(2).filter(|device| is_device(device))?;
+        let (id, parent) = (before.next()?, before.next()?);
+        let device = before.next().filter(|device| is_device(device))?;
         let mut after = after.split(' ');
         Some(Self {
+            id,
+            parent,
             device,
             root: before.next()?,
             mount_point: before.next()?,

@@ -12,7 +12,7 @@ use crate::sample::{FileSystem, NfsMount};
 
 /// Lines read of one mount namespace: more than the kernel's own limit,
 /// `fs.mount-max`.
-const MAX_LINES: usize = 131_072;
+pub const MAX_LINES: usize = 131_072;
 /// Lines read of a network namespace's volumes.
 const MAX_VOLUMES: usize = 4096;
 /// Devices kept of each kind.

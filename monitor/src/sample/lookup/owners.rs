@@ -10,11 +10,14 @@ use compact_str::CompactString;
 use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
 
 use super::namespaces::{Namespaces, is_gone};
+use crate::sample::ServerProcess;
 
 /// File descriptors that one search looks at.
 const MAX_FDS: usize = 262_144;
 /// `TASK_COMM_LEN` without its zero.
 const COMM_LEN: usize = 15;
+/// Processes of servers that are remembered.
+const MAX_SERVERS: usize = 64;
 /// Enough for `socket:[18446744073709551615]`; other links may be cut.
 const MAX_LINK: usize = 32;
 
@@ -35,6 +38,8 @@ pub struct Owners {
     /// `None`: it could not be told.
     known: BTreeMap<u64, Option<Owner>>,
     asked: BTreeSet<u64>,
+    /// Processes with a server's name, where owners were searched.
+    processes: BTreeMap<u32, CompactString>,
 }
 
 impl Owners {
@@ -48,7 +53,20 @@ impl Owners {
             servers: servers.iter().map(cut).collect(),
             known: BTreeMap::new(),
             asked: BTreeSet::new(),
+            processes: BTreeMap::new(),
         }
+    }
+
+    /// The processes of servers that searches came by and that are still there.
+    pub fn server_processes(&mut self, spaces: &Namespaces) -> Vec<ServerProcess> {
+        let mut processes = std::mem::take(&mut self.processes);
+        processes.retain(|pid, name| self.server(&spaces.process(*pid)).as_ref() == Some(name));
+        self.processes = processes;
+        let told = self.processes.iter().map(|(&tgid, name)| ServerProcess {
+            tgid,
+            name: name.clone(),
+        });
+        told.collect()
     }
 
     /// Forgets sockets that were not asked for since the last call.
@@ -98,7 +116,12 @@ impl Owners {
         let mut servers = Vec::new();
         for &pid in pids {
             match self.server(&spaces.process(pid)) {
-                Some(name) => servers.push((pid, Owner::Server(name))),
+                Some(name) => {
+                    if self.processes.len() < MAX_SERVERS {
+                        self.processes.insert(pid, name.clone());
+                    }
+                    servers.push((pid, Owner::Server(name)));
+                }
                 None => others.push((pid, Owner::Other)),
             }
         }

@@ -8,6 +8,7 @@ use super::{
     exports::Exports,
     gaps::Gaps,
     keepers::Keepers,
+    loop_devices,
     mounts::Mounts,
     namespaces::Namespaces,
     transports,
@@ -74,6 +75,7 @@ impl Reader {
         if !mounts.nfs.is_empty() || !exports.is_empty() || !wanted.peers.is_empty() {
             unseen(&spaces, &mounts, &mut gaps);
         }
+        let loop_devices = loop_devices::read(&spaces, &self.sysfs, &mounts, &mut gaps);
         let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
         let mut round = Round {
             spaces: &spaces,
@@ -92,7 +94,8 @@ impl Reader {
             connections,
             peers,
             exports,
-            loop_devices: Vec::new(),
+            loop_devices,
+            server_processes: self.connections.server_processes(&spaces),
             incomplete: gaps.into_sentences(),
         }
     }

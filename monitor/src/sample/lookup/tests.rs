@@ -1,5 +1,5 @@
 //! Whole rounds on made-up nodes.
 
-mod node;
+pub mod node;
 mod properties;
 mod rounds;

@@ -2,7 +2,7 @@ use std::{fs, time::Duration};
 
 use super::node::{ESTABLISHED, LISTEN, Node, peers};
 use crate::sample::{
-    Connection, Topology,
+    Connection, ServerProcess, Topology,
     lookup::{Lookup, Wanted},
 };
 
@@ -66,6 +66,31 @@ fn a_server_process_gives_the_connection_its_name() {
         loops(&round(&node)),
         ["10.9.0.1:801 in 30 to 10.9.0.2:2049 in 31: ganesha.nfsd"]
     );
+}
+
+#[test]
+fn a_server_process_is_told_until_it_ends() {
+    let node = two_namespaces();
+    node.process(51, "ganesha.nfsd", 21, 31);
+    node.fd(51, 901);
+    let mut reader = node.reader(&["ganesha.nfsd"]);
+    let mut told = || {
+        let topology = reader.round(&Wanted::default());
+        let words = |p: &ServerProcess| format!("{} {}", p.tgid, p.name);
+        topology
+            .server_processes
+            .iter()
+            .map(words)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(), ["51 ganesha.nfsd"]);
+    assert_eq!(
+        told(),
+        ["51 ganesha.nfsd"],
+        "though nothing is searched again"
+    );
+    fs::write(node.path("proc/51/comm"), "bash\n").unwrap();
+    assert_eq!(told(), Vec::<String>::new());
 }
 
 #[test]

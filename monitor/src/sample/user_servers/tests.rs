@@ -1,0 +1,159 @@
+use std::{fs, path::PathBuf};
+
+use monitor_common::{Cause, Class, ThrottleReason};
+use tempfile::TempDir;
+
+use super::{QUIET_THREADS, SEARCH_TICKS, UserServers};
+use crate::sample::{ServerProcess, ThreadState, UserServer, Waiting};
+
+/// A procfs with one server, process 100.
+struct Node(TempDir);
+
+impl Node {
+    fn new() -> Self {
+        let node = Self(TempDir::new().unwrap());
+        fs::create_dir_all(node.path("100/task")).unwrap();
+        fs::write(node.path("100/comm"), "ganesha.nfsd\n").unwrap();
+        node
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn thread(&self, tid: u32, state: char, wchan: &str) {
+        let dir = self.path(&format!("100/task/{tid}"));
+        fs::create_dir_all(&dir).unwrap();
+        let stat = format!("{tid} (work) S) {state} 1 100 100 0 -1 4194368 0 0");
+        fs::write(dir.join("stat"), stat).unwrap();
+        fs::write(dir.join("wchan"), wchan).unwrap();
+    }
+
+    fn servers(&self) -> UserServers {
+        UserServers::new(self.0.path())
+    }
+}
+
+fn found() -> [ServerProcess; 1] {
+    [ServerProcess {
+        tgid: 100,
+        name: "ganesha.nfsd".into(),
+    }]
+}
+
+fn wait(tid: u32, class: Class) -> Waiting {
+    Waiting {
+        tid,
+        tgid: 100,
+        comm: "work".into(),
+        cause: Cause::BalanceDirtyPages,
+        class,
+        reason: ThrottleReason::None,
+        bdi: "254:0".into(),
+        since_ns: 1,
+    }
+}
+
+fn states(servers: &[UserServer]) -> Vec<(u32, ThreadState)> {
+    let threads = servers.iter().flat_map(|server| &server.threads);
+    threads.map(|thread| (thread.tid, thread.state)).collect()
+}
+
+#[test]
+fn threads_are_told_by_their_waits_and_states_and_idle_ones_are_left_out() {
+    let node = Node::new();
+    for (tid, state) in [(100, 'S'), (101, 'D'), (102, 'D'), (103, 'R'), (104, 'S')] {
+        node.thread(tid, state, "rwsem_down_write_slowpath");
+    }
+    let mut servers = node.servers();
+    let told = servers.read(&found(), &[wait(101, Class::NfsServer)]);
+    assert_eq!((told[0].tgid, told[0].name.as_str()), (100, "ganesha.nfsd"));
+    assert_eq!(
+        states(&told),
+        [
+            (101, ThreadState::Throttled),
+            (102, ThreadState::Blocked),
+            (103, ThreadState::Running)
+        ]
+    );
+    let blocked = &told[0].threads[1];
+    assert_eq!(
+        blocked.blocked_in.as_deref(),
+        Some("rwsem_down_write_slowpath")
+    );
+    assert!(blocked.behind_throttled);
+
+    let told = servers.read(&found(), &[]);
+    let blocked = &told[0].threads[1];
+    assert_eq!((blocked.tid, blocked.state), (102, ThreadState::Blocked));
+    assert_eq!(blocked.blocked_in, None, "nobody is throttled, nobody asks");
+    assert!(!blocked.behind_throttled);
+}
+
+#[test]
+fn a_server_that_only_its_wait_tells_of_is_known_until_it_ends() {
+    let node = Node::new();
+    node.thread(101, 'S', "0");
+    let mut servers = node.servers();
+    assert_eq!(servers.read(&[], &[wait(101, Class::User)]), []);
+    let told = servers.read(&[], &[wait(101, Class::NfsServer)]);
+    assert_eq!(told[0].name, "ganesha.nfsd");
+    let told = servers.read(&[], &[]);
+    assert_eq!(
+        (told.len(), told[0].threads.len()),
+        (1, 0),
+        "it is there, and idle"
+    );
+    fs::remove_dir_all(node.path("100")).unwrap();
+    for _ in 0..SEARCH_TICKS {
+        servers.read(&[], &[]);
+    }
+    assert_eq!(servers.read(&[], &[]), []);
+}
+
+#[test]
+fn another_program_with_the_servers_number_is_not_the_server() {
+    let node = Node::new();
+    node.thread(101, 'R', "0");
+    let mut servers = node.servers();
+    servers.read(&found(), &[]);
+    fs::write(node.path("100/comm"), "bash\n").unwrap();
+    let left = (0..=SEARCH_TICKS).map(|_| servers.read(&[], &[]).len());
+    assert_eq!(left.last(), Some(0));
+}
+
+#[test]
+fn of_many_idle_threads_a_quiet_tick_looks_at_some_and_a_busy_one_is_kept_in_sight() {
+    let node = Node::new();
+    let many = 3 * u32::try_from(QUIET_THREADS).unwrap();
+    (0..many).for_each(|n| node.thread(101 + n, 'S', "0"));
+    let last = 100 + many;
+    let mut servers = node.servers();
+    assert_eq!(states(&servers.read(&found(), &[])), []);
+    node.thread(last, 'D', "io_schedule");
+    let seen: Vec<_> = (0..5)
+        .map(|_| states(&servers.read(&found(), &[])))
+        .collect();
+    let blocked = vec![(last, ThreadState::Blocked)];
+    // The second and third parts of the threads, then it is known.
+    assert_eq!(seen[0], []);
+    assert_eq!(
+        seen[1..],
+        [blocked.clone(), blocked.clone(), blocked.clone(), blocked]
+    );
+    node.thread(last, 'S', "0");
+    assert_eq!(states(&servers.read(&found(), &[])), []);
+}
+
+#[test]
+fn while_a_thread_is_throttled_all_are_looked_at() {
+    let node = Node::new();
+    let many = 3 * u32::try_from(QUIET_THREADS).unwrap();
+    (0..many).for_each(|n| node.thread(101 + n, 'D', "down_write"));
+    let told = node
+        .servers()
+        .read(&found(), &[wait(101, Class::NfsServer)]);
+    assert_eq!(told[0].threads.len(), many as usize);
+    let behind = told[0].threads.iter().filter(|t| t.behind_throttled);
+    assert_eq!(behind.count(), many as usize - 1);
+}
