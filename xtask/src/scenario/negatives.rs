@@ -179,9 +179,11 @@ pub fn hung_fs() -> Scenario {
             disk(),
             serve(8),
             mount("127.0.0.1"),
+            // So that the loop moves before.
+            set("/proc/sys/vm/dirty_background_ratio", "1"),
             daemon(),
             load_by(Way::Moderate, "/mnt", 150),
-            watch(5, Until::Over),
+            watch(10, Until::Over),
             run(&["fsfreeze -f /export"]),
             watch(SECONDS, Until::Over),
             run(&["fsfreeze -u /export"]),
