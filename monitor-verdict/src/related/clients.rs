@@ -160,7 +160,7 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
     let Some(own) = own else {
         // Before mounts and servers are looked up, a loop may not be known.
         let looked = node.now.topology.read_ns > 0 || nfsd_is_free(window, view.signs);
-        return looked.then(|| "no server of this node serves it".to_owned());
+        return looked.then(|| "no server of this node is known to serve it".to_owned());
     };
     // Past the server's threads, theirs is not what it waits for.
     if own.localio {

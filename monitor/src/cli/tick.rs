@@ -100,6 +100,7 @@ impl Ticker {
             let mut loops = self.engine.loops().iter();
             log::loop_event(event, loops.find(|one| one.id == event.loop_id));
         }
+        changes.related.iter().for_each(log::related_event);
         for transition in &changes.transitions {
             log::transition(transition);
         }
@@ -119,6 +120,9 @@ impl Ticker {
             transitions: changes.transitions,
             loops: self.engine.loops().to_vec(),
             loop_events: changes.loops,
+            related: self.engine.related().to_vec(),
+            related_events: changes.related,
+            related_tallies: self.engine.related_tallies().into(),
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
             costs: cost::read(&self.attached.ebpf, &self.attached.settings().procfs),

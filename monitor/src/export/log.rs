@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
+use crate::verdict::related::{RelatedEvent, RelatedKind};
 use crate::verdict::{Loop, LoopChange, LoopEvent, Transition};
 
 /// The words of `--log.level`.
@@ -176,6 +177,27 @@ pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
         LoopChange::Proven | LoopChange::Ended => {
             tracing::info!("loop" = loop_id, change, reason = message, "loop");
         }
+    }
+}
+
+/// Logs that a related condition began or ended: a warning when it began and is
+/// none that every busy node has.
+pub fn related_event(event: &RelatedEvent) {
+    let (kind, bdi) = (event.kind.as_str(), event.bdi.as_str());
+    // An empty one is about the node.
+    let bdi = Some(bdi).filter(|bdi| !bdi.is_empty());
+    let change = if event.began { "began" } else { "ended" };
+    let reason = event.reason.as_str();
+    let ordinary = match event.kind {
+        RelatedKind::DirtyThrottling | RelatedKind::SlowDisk => true,
+        RelatedKind::NfsServerNotResponding
+        | RelatedKind::MemoryStarvation
+        | RelatedKind::HungFileSystem => false,
+    };
+    if event.began && !ordinary {
+        tracing::warn!(kind, bdi, change, reason, "related condition");
+    } else {
+        tracing::info!(kind, bdi, change, reason, "related condition");
     }
 }
 

@@ -7,6 +7,7 @@
 mod daemon;
 mod family;
 mod flow;
+mod related;
 mod verdicts;
 mod waits;
 
@@ -33,6 +34,7 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     waits::write(snapshot, &mut page)?;
     flow::write(&snapshot.observation, &mut page)?;
     verdicts::write(&snapshot.loops, &snapshot.verdicts, &mut page)?;
+    related::write(&snapshot.related, &snapshot.related_tallies, &mut page)?;
     daemon::write(snapshot, &mut page)?;
     page.finish()?;
     LAST_LEN.store(text.len(), Ordering::Relaxed);

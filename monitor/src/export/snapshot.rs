@@ -19,6 +19,7 @@ use super::metrics;
 use super::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, State, TaskDelay};
+use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 pub use events::{Event, Happened, MAX_EVENTS};
@@ -44,7 +45,14 @@ pub struct Snapshot {
     pub loop_events: Arc<VecDeque<LoopEvent>>,
     /// Changes of state, oldest first, at most [`MAX_TIMELINE`].
     pub timeline: Arc<VecDeque<Transition>>,
-    /// Both in the order in which they happened, for those who listen, at most
+    /// Related conditions that hold, in the order of kinds and BDIs.
+    pub related: Vec<Related>,
+    /// Related conditions that began and ended, oldest first, at most
+    /// [`MAX_TIMELINE`].
+    pub related_events: Arc<VecDeque<RelatedEvent>>,
+    /// What was counted of each kind of them; empty before the first tick.
+    pub related_tallies: Vec<RelatedTally>,
+    /// All three in the order in which they happened, for those who listen, at most
     /// [`MAX_EVENTS`].
     pub events: Arc<VecDeque<Event>>,
     /// Totals by task.
@@ -149,6 +157,9 @@ impl Snapshot {
             loops: Vec::new(),
             loop_events: Arc::default(),
             timeline: Arc::default(),
+            related: Vec::new(),
+            related_events: Arc::default(),
+            related_tallies: Vec::new(),
             events: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),

@@ -16,6 +16,7 @@ use crate::sample::{
     Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, Observation, ServerThread,
     SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
 };
+use crate::verdict::related::{Related, RelatedEvent, RelatedKind, RelatedTally};
 use crate::verdict::{
     Condition, Conditions, Confidence, LivelockState, Loop, LoopChange, LoopEvent, Mount, Proof,
     Scope, Signature, Tally, Transition, Verdict,
@@ -272,6 +273,27 @@ pub(super) fn transition_at(monotonic_ms: u64) -> Transition {
     }
 }
 
+/// A slow disk that holds.
+pub(super) fn related() -> Related {
+    Related {
+        kind: RelatedKind::SlowDisk,
+        bdi: "254:0".into(),
+        since_ms: 91_000,
+        reason: "the disk is <busy>".to_owned(),
+    }
+}
+
+pub(super) fn related_event(began: bool) -> RelatedEvent {
+    RelatedEvent {
+        monotonic_ms: 91_000,
+        unix_ms: 1_700_000_000_000,
+        kind: RelatedKind::SlowDisk,
+        bdi: "254:0".into(),
+        began,
+        reason: "the disk is <busy>".to_owned(),
+    }
+}
+
 pub(super) fn stall_since(since_ns: u64) -> StalledTask {
     StalledTask {
         wait: wait(7, Cause::DirectReclaim, Class::User, since_ns),
@@ -335,10 +357,24 @@ pub(super) fn snapshot() -> Snapshot {
     snapshot.loops = vec![found_loop()];
     snapshot.loop_events = Arc::new([loop_event()].into());
     snapshot.timeline = Arc::new([transition_at(92_000)].into());
+    snapshot.related = vec![related()];
+    snapshot.related_events = Arc::new([related_event(true)].into());
+    snapshot.related_tallies = RelatedKind::ALL
+        .map(|kind| RelatedTally {
+            kind,
+            beginnings: u64::from(kind == RelatedKind::SlowDisk),
+            seconds: if kind == RelatedKind::SlowDisk {
+                9.5
+            } else {
+                0.0
+            },
+        })
+        .to_vec();
     snapshot.events = Arc::new(
         [
             event(1, Happened::Loop(loop_event())),
             event(2, Happened::Verdict(transition_at(92_000))),
+            event(3, Happened::Related(related_event(true))),
         ]
         .into(),
     );

@@ -42,7 +42,8 @@ fn a_server_elsewhere_that_answers_nothing_for_ten_seconds_is_not_responding() {
     assert_eq!(
         related.reason,
         "no answer for 10.0 s: 30 WRITE and 0 COMMIT calls of 0:29 are open, 30.0 MB dirty or in \
-         writeback, 2 writers are paused; no server of this node serves it"
+         writeback, 2 writers are paused; no server of this node is known to serve \
+         it"
     );
     scene.play(60, unanswered);
     assert_eq!(times(&scene).len(), 1);

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::export::snapshot::{Shared, Snapshot};
 use crate::sample::{StalledTask, TaskDelay, Waiting};
+use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 #[cfg(test)]
@@ -98,8 +99,18 @@ pub(super) async fn loops(State(shared): App) -> Response {
 
 #[derive(Serialize)]
 struct Verdicts<'a> {
-    verdicts: Vec<Since<'a>>,
+    #[serde(rename = "verdicts")]
+    judged: Vec<Since<'a>>,
     timeline: Vec<At<&'a Transition>>,
+    related: Vec<RelatedSince<'a>>,
+    related_events: Vec<At<&'a RelatedEvent>>,
+}
+
+#[derive(Serialize)]
+struct RelatedSince<'a> {
+    since: String,
+    #[serde(flatten)]
+    related: &'a Related,
 }
 
 #[derive(Serialize)]
@@ -123,19 +134,33 @@ pub(super) async fn verdicts(State(shared): App) -> Response {
         verdict,
     };
     let at = |item: &'_ Transition| rfc3339(item.unix_ms);
+    let related = |related| RelatedSince {
+        since: rfc3339(snapshot.unix_ms(began_ns(related))),
+        related,
+    };
+    let events = snapshot.related_events.iter().map(|item| At {
+        at: rfc3339(item.unix_ms),
+        item,
+    });
     let body = Verdicts {
-        verdicts: snapshot.verdicts.iter().map(since).collect(),
+        judged: snapshot.verdicts.iter().map(since).collect(),
         timeline: snapshot
             .timeline
             .iter()
             .map(|item| At { at: at(item), item })
             .collect(),
+        related: snapshot.related.iter().map(related).collect(),
+        related_events: events.collect(),
     };
     answer(&snapshot, body)
 }
 
 const fn since_ns(verdict: &Verdict) -> u64 {
     verdict.since_ms.saturating_mul(1_000_000)
+}
+
+const fn began_ns(related: &Related) -> u64 {
+    related.since_ms.saturating_mul(1_000_000)
 }
 
 #[derive(Serialize)]

@@ -154,6 +154,10 @@ fn message(event: &Event) -> Option<Message> {
             let at = rfc3339(item.unix_ms);
             message.event("loop").json_data(At { at, item })
         }
+        Happened::Related(item) => {
+            let at = rfc3339(item.unix_ms);
+            message.event("related").json_data(At { at, item })
+        }
         Happened::Verdict(item) => {
             let at = rfc3339(item.unix_ms);
             message.event("verdict").json_data(At { at, item })

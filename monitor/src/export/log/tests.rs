@@ -7,8 +7,12 @@ use serde_json::Value;
 use tracing::subscriber::with_default;
 
 use super::queue::{MAX_LINES, Queue};
-use super::{LevelFilter, LogError, LogFormat, loop_event, parse_level, subscriber, transition};
+use super::{
+    LevelFilter, LogError, LogFormat, loop_event, parse_level, related_event, subscriber,
+    transition,
+};
 use crate::export::testing::{self, transition_at};
+use crate::verdict::related::RelatedKind;
 use crate::verdict::{LivelockState, LoopChange};
 
 #[derive(Clone, Default)]
@@ -104,6 +108,33 @@ fn a_better_proof_and_an_end_are_no_warnings_save_where_the_node_is_its_own_clie
         });
         assert!(text.contains(level), "{text}");
     }
+}
+
+#[test]
+fn a_related_condition_is_a_warning_when_it_begins_and_is_no_ordinary_one() {
+    for kind in RelatedKind::ALL {
+        for began in [true, false] {
+            let mut event = testing::related_event(began);
+            event.kind = kind;
+            let text = logged(LevelFilter::INFO, LogFormat::Json, || {
+                related_event(&event);
+            });
+            let line: Value = serde_json::from_str(&text).unwrap();
+            let ordinary = [RelatedKind::DirtyThrottling, RelatedKind::SlowDisk].contains(&kind);
+            let level = if began && !ordinary { "WARN" } else { "INFO" };
+            assert_eq!(line["level"], level, "{text}");
+            assert_eq!(line["kind"], kind.as_str());
+            assert_eq!(line["bdi"], "254:0");
+            assert_eq!(line["change"], if began { "began" } else { "ended" });
+            assert_eq!(line["reason"], "the disk is <busy>");
+        }
+    }
+    let mut event = testing::related_event(true);
+    event.bdi = "".into();
+    let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
+        related_event(&event);
+    });
+    assert!(!text.contains("bdi"), "it is about the node: {text}");
 }
 
 #[test]

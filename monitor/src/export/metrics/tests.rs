@@ -7,6 +7,7 @@ use super::render;
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, Exposition, NOW_NS};
+use crate::verdict::related::RelatedKind;
 use crate::verdict::{LivelockState, Proof, Scope, Signature};
 
 fn page(snapshot: &Snapshot) -> Exposition {
@@ -54,6 +55,9 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_livelock_state", "gauge"),
         ("throttle_livelock_detections_total", "counter"),
         ("throttle_livelock_seconds_total", "counter"),
+        ("throttle_related_condition", "gauge"),
+        ("throttle_related_conditions_total", "counter"),
+        ("throttle_related_condition_seconds_total", "counter"),
         ("throttle_tick_duration_seconds", "histogram"),
         ("throttle_tick_last_success_timestamp_seconds", "gauge"),
         ("process_cpu_seconds_total", "counter"),
@@ -177,6 +181,27 @@ fn a_loop_has_a_series_for_every_signature_from_the_start() {
         let state = page.get("throttle_livelock_state", &labels);
         let own = signature == Signature::DirtyThrottle;
         assert_eq!(state, Some(if own { 2.0 } else { 0.0 }), "{signature:?}");
+    }
+}
+
+#[test]
+fn every_kind_of_related_condition_is_counted_and_shown_while_it_holds() {
+    let mut snapshot = testing::snapshot();
+    let labels = [("kind", "slow-disk"), ("bdi", "254:0")];
+    assert_eq!(
+        page(&snapshot).get("throttle_related_condition", &labels),
+        Some(1.0)
+    );
+    snapshot.related.clear();
+    let page = page(&snapshot);
+    assert_eq!(page.count("throttle_related_condition"), 0);
+    for kind in RelatedKind::ALL {
+        let labels = [("kind", kind.as_str())];
+        let slow = kind == RelatedKind::SlowDisk;
+        let began = page.get("throttle_related_conditions_total", &labels);
+        assert_eq!(began, Some(f64::from(u8::from(slow))), "{kind:?}");
+        let seconds = page.get("throttle_related_condition_seconds_total", &labels);
+        assert_eq!(seconds, Some(if slow { 9.5 } else { 0.0 }), "{kind:?}");
     }
 }
 

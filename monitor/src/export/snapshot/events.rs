@@ -1,5 +1,6 @@
 //! What happened, for those who listen.
 
+use crate::verdict::related::RelatedEvent;
 use crate::verdict::{LoopEvent, Transition};
 
 /// Events kept for those who come late, the newest ones.
@@ -20,6 +21,8 @@ pub struct Event {
 pub enum Happened {
     /// A loop came or went.
     Loop(LoopEvent),
+    /// A related condition began or ended.
+    Related(RelatedEvent),
     /// A state was entered.
     Verdict(Transition),
 }
@@ -29,13 +32,15 @@ pub(super) fn number(
     last: u64,
     unix_ms: u64,
     loops: &[LoopEvent],
+    related: &[RelatedEvent],
     transitions: &[Transition],
 ) -> Vec<Event> {
     let loops = loops.iter().cloned().map(Happened::Loop);
+    let related = related.iter().cloned().map(Happened::Related);
     let transitions = transitions.iter().cloned().map(Happened::Verdict);
     let first = last.saturating_add(1).max(unix_ms.saturating_mul(1000));
     (first..)
-        .zip(loops.chain(transitions))
+        .zip(loops.chain(related).chain(transitions))
         .map(|(id, what)| Event { id, what })
         .collect()
 }

@@ -8,6 +8,7 @@ use super::{Daemon, MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, S
 use crate::export::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, TaskDelay};
+use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 /// What one tick brings.
@@ -21,6 +22,12 @@ pub struct Tick {
     pub loops: Vec<Loop>,
     /// Loops that came and went in this tick, oldest first.
     pub loop_events: Vec<LoopEvent>,
+    /// Related conditions that hold.
+    pub related: Vec<Related>,
+    /// Related conditions that began and ended in this tick.
+    pub related_events: Vec<RelatedEvent>,
+    /// What was counted of each kind of them.
+    pub related_tallies: Vec<RelatedTally>,
     /// What changed in this tick, oldest first.
     pub transitions: Vec<Transition>,
     /// Totals by task.
@@ -78,15 +85,19 @@ impl Publisher {
         kept.tick_duration.observe(tick.took);
         let last = kept.events.back().map_or(0, |event| event.id);
         let unix_ms = tick.observation.unix_ms;
-        let new = events::number(last, unix_ms, &tick.loop_events, &tick.transitions);
+        let (loops, related) = (&tick.loop_events, &tick.related_events);
+        let new = events::number(last, unix_ms, loops, related, &tick.transitions);
         keep_newest(&mut kept.events, new, MAX_EVENTS);
         keep_newest(&mut kept.loop_events, tick.loop_events, MAX_TIMELINE);
+        keep_newest(&mut kept.related_events, tick.related_events, MAX_TIMELINE);
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
         self.shared.publish(Snapshot {
             observation: tick.observation,
             verdicts: tick.verdicts,
             loops: tick.loops,
+            related: tick.related,
+            related_tallies: tick.related_tallies,
             tasks: tick.tasks,
             costs: tick.costs,
             process: tick.process,
@@ -127,6 +138,10 @@ mod tests {
             let times = start..(start + 7).min(3000);
             publisher.tick(Tick {
                 transitions: times.clone().map(testing::transition_at).collect(),
+                related_events: times
+                    .clone()
+                    .map(|_| testing::related_event(true))
+                    .collect(),
                 stalls: times.map(testing::stall_since).collect(),
                 ..Tick::default()
             });
@@ -144,6 +159,7 @@ mod tests {
                 .map(|s| s.wait.since_ns)
                 .eq(3000 - MAX_STALLS as u64..3000)
         );
+        assert_eq!(now.related_events.len(), MAX_TIMELINE);
     }
 
     #[test]
@@ -174,6 +190,7 @@ mod tests {
                 ..Observation::default()
             },
             loop_events: vec![testing::loop_event()],
+            related_events: vec![testing::related_event(true)],
             transitions: (1..count).map(testing::transition_at).collect(),
             ..Tick::default()
         };
@@ -183,10 +200,14 @@ mod tests {
         publisher.tick(tick(2, 1));
         let now = publisher.shared().load();
         let ids: Vec<_> = now.events.iter().map(|event| event.id).collect();
-        assert_eq!(ids, [7000, 7001, 7002, 7003, 7004]);
+        assert_eq!(ids, [7000, 7001, 7002, 7003, 7004, 7005, 7006, 7007]);
         assert_eq!(now.events[0].what, Happened::Loop(testing::loop_event()));
         assert_eq!(
             now.events[1].what,
+            Happened::Related(testing::related_event(true))
+        );
+        assert_eq!(
+            now.events[2].what,
             Happened::Verdict(testing::transition_at(1))
         );
         publisher.tick(tick(9, 5000));

@@ -9,6 +9,7 @@ use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
 use crate::sample::TaskDelay;
+use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 fn json(path: &str) -> Value {
@@ -108,6 +109,24 @@ fn loops_and_their_events_read_back_as_what_they_were() {
     assert_eq!(one["since"], "2023-11-14T22:13:20.000Z");
     assert_eq!(answer["events"][0]["change"], "appeared");
     assert_eq!(answer["events"][0]["at"], "2023-11-14T22:13:20.000Z");
+}
+
+#[test]
+fn related_conditions_and_their_events_read_back_as_what_they_were() {
+    let answer = json("/api/v1/verdicts");
+    let snapshot = testing::snapshot();
+    let related: Vec<Related> = serde_json::from_value(answer["related"].clone()).unwrap();
+    assert_eq!(related, snapshot.related);
+    let events = answer["related_events"].clone();
+    let events: Vec<RelatedEvent> = serde_json::from_value(events).unwrap();
+    assert!(snapshot.related_events.iter().eq(events.iter()));
+    let one = &answer["related"][0];
+    assert_eq!(one["kind"], "slow-disk");
+    assert_eq!(one["bdi"], "254:0");
+    assert_eq!(one["since"], "2023-11-14T22:13:11.500Z");
+    let event = &answer["related_events"][0];
+    assert_eq!(event["at"], "2023-11-14T22:13:20.000Z");
+    assert_eq!(event["began"], true);
 }
 
 #[test]

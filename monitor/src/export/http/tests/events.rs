@@ -13,6 +13,7 @@ use crate::export::http::events::MAX_LISTENERS;
 use crate::export::http::{LIMITS, Limits};
 use crate::export::snapshot::{Event, Happened, Snapshot};
 use crate::export::testing;
+use crate::verdict::related::RelatedEvent;
 use crate::verdict::{LoopEvent, Transition};
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -113,6 +114,10 @@ fn who_connects_is_told_what_happened_lately_by_kind() {
     assert_eq!(transition, testing::transition_at(92_000));
     let json: Value = serde_json::from_str(&second.data).unwrap();
     assert_eq!(json["at"], "2023-11-14T22:13:20.000Z");
+    let third = client.next();
+    assert_eq!((third.event.as_str(), third.id.as_str()), ("related", "3"));
+    let event: RelatedEvent = serde_json::from_str(&third.data).unwrap();
+    assert_eq!(event, testing::related_event(true));
 }
 
 #[test]
