@@ -237,12 +237,16 @@ impl Window {
         Some((busy.bytes as f64 * 1e6 / busy.ns as f64).min(1.0))
     }
 
-    /// What was written to a BDI: of the page cache where that is known, else
-    /// whatever its disk wrote.
+    /// What was written back to a BDI from the page cache.
     #[must_use]
-    pub fn written(&self, bdi: &str) -> Option<Moved> {
-        let pages = self.moved(|sample| sample.device(bdi)?.written_bytes);
-        pages.or_else(|| self.moved(|sample| sample.device(bdi)?.disk_written_bytes))
+    pub fn written_back(&self, bdi: &str) -> Option<Moved> {
+        self.moved(|sample| sample.device(bdi)?.written_bytes)
+    }
+
+    /// What the disk of a BDI wrote, whoever asked it to.
+    #[must_use]
+    pub fn disk_wrote(&self, bdi: &str) -> Option<Moved> {
+        self.moved(|sample| sample.device(bdi)?.disk_written_bytes)
     }
 
     /// Share of the samples in which a BDI was congested, of those that tell.

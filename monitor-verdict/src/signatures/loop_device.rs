@@ -44,11 +44,9 @@ pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
         Some(false)
     };
     let holds = all_of(&[takes_part, throttled]);
-    let rests_on = if dirty.holds == Some(true) || reclaim.holds != Some(true) {
-        dirty
-    } else {
-        reclaim
-    };
+    let closed = [reclaim, dirty];
+    let closed = closed.into_iter().filter(|edge| edge.holds == Some(true));
+    let rests_on = closed.max_by_key(|edge| edge.weight_ns).unwrap_or(dirty);
     let part = format!(
         "loop device {} lies on {} and holds {} of the pages of the two, its worker waits for {} \
          of the time",

@@ -205,3 +205,21 @@ fn a_worker_that_waits_for_pages_of_an_idle_server_is_no_livelock() {
     assert_eq!(watched.play(&Phase::SERVER_GONE, 60), Nothing);
     assert_eq!(watched.timeline, []);
 }
+
+#[test]
+fn it_goes_before_whichever_of_the_two_explains_more() {
+    for (pause_ms, words) in [(1000, "nfsd threads spend"), (6000, "2 of 2 busy")] {
+        let mut watched = reclaim::frozen();
+        watched.node.in_dirty = true;
+        watched.node.losetup(LOOP, CLIENT, 9000);
+        let both = Phase {
+            blocked: 0,
+            pause_ms,
+            ..Phase::FROZEN_6_12
+        };
+        assert_eq!(watched.play(&both, 10), Livelock);
+        let verdict = watched.verdict();
+        assert_eq!(verdict.signature, LoopDevice, "{}", verdict.reason);
+        assert!(verdict.reason.starts_with(words), "{}", verdict.reason);
+    }
+}

@@ -15,6 +15,7 @@ mod positives;
 mod properties;
 mod reclaim;
 mod robustness;
+mod several;
 mod starvation;
 mod steps;
 mod time;

@@ -1,6 +1,6 @@
 //! What only looks like a livelock.
 
-use monitor_common::Class;
+use monitor_common::{Cause, Class};
 
 use super::node::{DISK, Phase, Watched, wait};
 use crate::LivelockState::{Livelock, None as Nothing, Suspected};
@@ -196,4 +196,37 @@ fn a_mount_from_another_host_is_no_loop_though_nfsd_stalls_beside_it() {
     watched.play(&Phase::FROZEN_6_12, 60);
     assert_eq!(watched.engine.verdicts(), []);
     assert_eq!(watched.engine.loops(), []);
+}
+
+#[test]
+fn a_memory_storm_beside_a_loop_that_has_nothing_to_write_has_no_verdict() {
+    let mut watched = Watched::new(8);
+    watched.node.in_dirty = false;
+    watched.node.spends = vec![
+        (Cause::DirectReclaim, Class::User, "", 9000),
+        (Cause::DirectReclaim, Class::Nfsd, "", 1900),
+        (Cause::SvcAllocArg, Class::Nfsd, "", 900),
+    ];
+    let storm = Phase {
+        throttled: 2,
+        ..Phase::IDLE
+    };
+    watched.play(&storm, 180);
+    assert_eq!(watched.timeline, []);
+    let demand = watched.verdict().conditions.demand;
+    assert_eq!(demand.holds, Some(false), "{demand:?}");
+}
+
+#[test]
+fn reads_and_metadata_on_a_busy_disk_have_no_verdict() {
+    let mut watched = Watched::new(8);
+    let reads = Phase {
+        running: 2,
+        blocked: 6,
+        disk_busy_ms: 990,
+        ..Phase::IDLE
+    };
+    watched.play(&reads, 180);
+    assert_eq!(watched.timeline, []);
+    assert_eq!(watched.verdict().conditions.blockage.holds, Some(false));
 }

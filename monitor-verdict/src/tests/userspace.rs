@@ -201,3 +201,42 @@ fn an_address_alone_is_less_certain_than_a_connection() {
         "{confidence:?}"
     );
 }
+
+#[test]
+fn the_slow_disk_of_a_process_in_a_cgroup_works_though_debugfs_does_not_say_so() {
+    for sectors in [10_000, 0] {
+        let mut watched = ganesha();
+        watched.play(&Phase::HEALTHY, 5);
+        watched.node.in_dirty = false;
+        watched.node.congest(true);
+        watched.node.spends = vec![(Cause::ReclaimThrottle, Class::NfsServer, "", 1900)];
+        watched.node.writes = vec![(DISK, 0)];
+        let slow = Phase {
+            disk_busy_ms: 960,
+            ..Phase::FROZEN_RECLAIM
+        };
+        watched.play_with(&slow, 20, |n, o| {
+            o.bdis[1].disk_sectors_written = Some(n * sectors);
+        });
+        assert_eq!(
+            watched.state() == Livelock,
+            sectors == 0,
+            "{:?}",
+            watched.verdict()
+        );
+    }
+}
+
+#[test]
+fn a_process_on_a_bdi_without_a_disk_is_suspected_at_most_by_its_reclaim() {
+    let mut watched = ganesha();
+    watched.play(&Phase::HEALTHY, 5);
+    watched.node.in_dirty = false;
+    watched.node.congest(true);
+    watched.node.now.bdis[1].disk_busy_ms = None;
+    watched.node.writes = vec![(DISK, 0)];
+    watched.node.spends = vec![(Cause::ReclaimThrottle, Class::NfsServer, "", 1900)];
+    watched.play(&Phase::FROZEN_RECLAIM, 60);
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+    assert_eq!(watched.verdict().conditions.closing_edge.holds, None);
+}

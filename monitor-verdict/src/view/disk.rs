@@ -3,6 +3,7 @@
 use crate::confidence::Gap;
 use crate::text::{percent, rate};
 use crate::view::View;
+use crate::window::Moved;
 
 /// What a server's disk does.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,7 +30,7 @@ impl Disk {
     pub fn of(view: &View<'_>, bdi: &str, slack: f64) -> Self {
         let thresholds = view.thresholds;
         let busy = view.window.disk_busy(bdi);
-        let writes = view.window.written(bdi).map(|moved| moved.rate());
+        let writes = writes(view, bdi);
         let limit = (thresholds.disk_busy_share * slack).min(0.9);
         let floor = thresholds.signatures.disk_write_floor_bytes_per_second;
         let moves = |least: u64| writes.map(|rate| rate >= least as f64);
@@ -40,8 +41,12 @@ impl Disk {
                 let idle = moves(floor) == Some(false);
                 Some(!(idle && view.clean_beside_client(bdi, slack) == Some(true)))
             }
-            // The crawl before a freeze writes a little, and is none.
-            None => moves(thresholds.stall_floor_bytes_per_second),
+            // The crawl before a freeze writes a little, and is none. What is
+            // not seen to be written for a process may be all the same.
+            None => {
+                let works = moves(thresholds.stall_floor_bytes_per_second);
+                works.filter(|&works| works || view.by_nfsd())
+            }
         };
         Self {
             busy,
@@ -77,5 +82,20 @@ impl Disk {
             (None, Some(writes)) => format!("{} written to it", rate(writes)),
             (None, None) => "disk an unknown share busy".to_owned(),
         }
+    }
+}
+
+/// Bytes a second. Of the page cache where that is known: not what others write
+/// past it. But `bdi_debug_stats_show` of older kernels leaves out what tasks in
+/// a memory cgroup write, where a process may be and nfsd never is: of a process
+/// the disk's own number goes before.
+fn writes(view: &View<'_>, bdi: &str) -> Option<f64> {
+    let rate = |moved: Option<Moved>| moved.map(|moved| moved.rate());
+    let pages = rate(view.window.written_back(bdi));
+    let disk = || rate(view.window.disk_wrote(bdi));
+    if view.by_nfsd() {
+        pages.or_else(disk)
+    } else {
+        disk().or(pages)
     }
 }
