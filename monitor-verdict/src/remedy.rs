@@ -1,10 +1,11 @@
 //! What gets a node out of a livelock and what prevents it: only what was seen
 //! to work on the kernel at hand, with the loop's own BDI filled in.
 //!
-//! What was seen is one table, [`seen`]; what to type is [`action`]; the
-//! numbers of this node are in [`Place`].
+//! What was seen is one table, [`seen`]; what can be done is [`action`], what to
+//! type for it [`command`]; the numbers of this node are in [`Place`].
 
 mod action;
+mod command;
 mod place;
 mod seen;
 #[cfg(test)]
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::loops::Loop;
 use crate::observation::Observation;
 use crate::types::Signature;
-use action::Action;
-use seen::{Kernel, Outcome, Row};
+use action::{Action, PREVENTIONS, WAYS_OUT};
+use seen::{Help, Kernel, Outcome, When};
 
 pub use place::Place;
 
@@ -60,7 +61,7 @@ pub fn preventions(signature: Signature, found: &Loop, node: &Observation) -> Ve
 pub fn ways_out_at(signature: Signature, place: &Place) -> Vec<Measure> {
     match signature {
         Signature::DirtyThrottle | Signature::LoopDevice => {
-            measures(signature, seen::WAYS_OUT, place)
+            measures(signature, When::During, place)
         }
         Signature::ReclaimCongestion | Signature::CommitWait | Signature::RequestStarvation => {
             // Raising the dirty limit is no way where memory is what is short.
@@ -74,103 +75,147 @@ pub fn ways_out_at(signature: Signature, place: &Place) -> Vec<Measure> {
 /// [`preventions`] of a place, which may be any.
 #[must_use]
 pub fn preventions_at(signature: Signature, place: &Place) -> Vec<Measure> {
-    let mut all = vec![action::apart(&place.server)];
-    all.extend(measures(signature, seen::PREVENTIONS, place));
+    let mut all = vec![command::apart(&place.server)];
+    all.extend(measures(signature, When::Before, place));
     all
 }
 
 /// What was tried in such a livelock and did not help.
 #[must_use]
 pub fn in_vain(signature: Signature, place: &Place) -> Vec<InVain> {
-    vain(signature, seen::WAYS_OUT, place)
+    vain(signature, When::During, place)
 }
 
 /// What was tried before such a livelock and did not prevent it.
 #[must_use]
 pub fn not_preventing(signature: Signature, place: &Place) -> Vec<InVain> {
-    vain(signature, seen::PREVENTIONS, place)
+    vain(signature, When::Before, place)
 }
 
-fn measures(signature: Signature, rows: &[Row], place: &Place) -> Vec<Measure> {
-    let mut ranked: Vec<(u8, Measure)> = rows
-        .iter()
-        .filter(|row| row.action.is_offered(place))
-        .filter_map(|row| {
-            let rank = rank(row, place.kernel())?;
-            let seen = told(signature, row, place);
-            Some((rank, row.action.measure(place, seen)))
-        })
-        .collect();
-    // Stable: among equals the table's own order.
+/// What there is to do then, that can be done here.
+fn actions(signature: Signature, when: When, place: &Place) -> impl Iterator<Item = Action> {
+    let all = match when {
+        When::During => WAYS_OUT,
+        When::Before => PREVENTIONS,
+    };
+    let is_dirty = is_dirty(signature);
+    let fits = move |action: &Action| is_dirty || !action.is_for_dirty_throttle_only();
+    let offered = |action: &Action| action.is_offered(place);
+    all.iter().copied().filter(fits).filter(offered)
+}
+
+/// Whether the dirty limit is what the cycle closes over.
+const fn is_dirty(signature: Signature) -> bool {
+    matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice)
+}
+
+fn measures(signature: Signature, when: When, place: &Place) -> Vec<Measure> {
+    let ranked = actions(signature, when, place).filter_map(|action| {
+        let rank = rank(when, action, place.kernel())?;
+        let seen = told(signature, when, action, place, helps);
+        Some((rank, action.measure(place, seen)))
+    });
+    let mut ranked: Vec<(u8, Measure)> = ranked.collect();
+    // Stable: among equals their own order.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, measure)| measure).collect()
 }
 
-/// How well a row speaks for its action here, best first; `None`: not at all.
-fn rank(row: &Row, kernel: Option<Kernel>) -> Option<u8> {
-    let helped = |outcome: &Outcome| matches!(outcome, Outcome::Helped(_));
-    let partly = |outcome: &Outcome| matches!(outcome, Outcome::Partly(_));
-    let mut outcomes = row.outcomes.iter();
+/// How well the runs speak for an action here, best first; `None`: they do not.
+fn rank(when: When, action: Action, kernel: Option<Kernel>) -> Option<u8> {
+    let help = |kernel| seen::outcome(when, action, kernel).map(|outcome| outcome.help);
+    let helped = |kernel: &Kernel| help(*kernel) == Some(Help::Yes);
     let Some(kernel) = kernel else {
         // On any kernel: what helped on more of them goes first.
-        let failed = row.outcomes.iter().filter(|outcome| !helped(outcome));
-        let failed = u8::try_from(failed.count()).unwrap_or(u8::MAX);
-        let any = outcomes.any(|outcome| helped(outcome) || partly(outcome));
-        return any.then_some(failed);
+        let helped = Kernel::ALL.iter().filter(|kernel| helped(kernel)).count();
+        let without = Kernel::ALL.len() - helped;
+        let some = Kernel::ALL
+            .iter()
+            .any(|kernel| help(*kernel) >= Some(Help::Partly));
+        return some.then(|| u8::try_from(without).unwrap_or(u8::MAX));
     };
-    match row.on(kernel) {
-        Outcome::Helped(_) => Some(0),
-        Outcome::Partly(_) => Some(1),
-        Outcome::Unmeasured => outcomes.any(helped).then_some(2),
-        Outcome::InVain(_) => None,
+    match help(kernel) {
+        Some(Help::Yes) => Some(0),
+        Some(Help::Partly) => Some(1),
+        Some(Help::No) => None,
+        None => Kernel::ALL.iter().any(helped).then_some(2),
     }
 }
 
-fn vain(signature: Signature, rows: &[Row], place: &Place) -> Vec<InVain> {
-    if !matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice) {
+fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
+    if !is_dirty(signature) {
         return Vec::new();
     }
-    let failed = |row: &&Row| match place.kernel() {
-        Some(kernel) => matches!(row.on(kernel), Outcome::InVain(_)),
-        None => row
-            .outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Outcome::InVain(_))),
+    let failed = |action: &Action| {
+        let no = |kernel| {
+            let outcome = seen::outcome(when, *action, kernel);
+            outcome.is_some_and(|outcome| outcome.help == Help::No)
+        };
+        match place.kernel() {
+            Some(kernel) => no(kernel),
+            None => Kernel::ALL.into_iter().any(no),
+        }
     };
-    rows.iter()
-        .filter(|row| row.action.is_offered(place))
-        .filter(failed)
-        .map(|row| InVain {
-            what: row.action.words().to_owned(),
-            seen: told(signature, row, place),
+    let failed = actions(signature, when, place).filter(failed);
+    failed
+        .map(|action| InVain {
+            what: action.words().to_owned(),
+            seen: told(signature, when, action, place, fails),
         })
         .collect()
 }
 
-/// What came of it, on the place's own kernel first of all.
-fn told(signature: Signature, row: &Row, place: &Place) -> String {
-    let mut sentences = Vec::new();
-    if signature != Signature::DirtyThrottle {
-        sentences.push(format!(
-            "Not measured for {}; for dirty-throttle:",
-            signature.as_str()
-        ));
-    }
+/// What came of it: on the place's own kernel, else on those where it came to
+/// `kept`.
+fn told(
+    signature: Signature,
+    when: When,
+    action: Action,
+    place: &Place,
+    kept: fn(Help) -> bool,
+) -> String {
+    let outcome = |kernel| seen::outcome(when, action, kernel);
     let known = |kernel: Kernel| {
-        let words = row.on(kernel).words()?;
+        let Outcome { words, .. } = outcome(kernel)?;
         Some(format!("{}: {words}", place.named(kernel)))
     };
-    let all = || Kernel::ALL.into_iter().filter_map(known);
-    let all = || all().collect::<Vec<_>>().join("; ");
-    match place.kernel().map(|kernel| (kernel, known(kernel))) {
-        Some((_, Some(words))) => sentences.push(words),
-        Some((kernel, None)) => {
-            sentences.push(format!("not measured on {};", place.named(kernel)));
-            sentences.push(all());
-        }
-        None => sentences.push(all()),
+    let is_kept = |kernel: &Kernel| outcome(*kernel).is_some_and(|one| kept(one.help));
+    let all = || {
+        let all = Kernel::ALL.into_iter().filter(is_kept).filter_map(known);
+        all.collect::<Vec<_>>().join("; ")
+    };
+    let words = match place.kernel().map(|kernel| (kernel, known(kernel))) {
+        Some((_, Some(words))) => words,
+        Some((kernel, None)) => format!("not measured on {}; {}", place.named(kernel), all()),
+        None => all() + &elsewhere(when, action, kept),
+    };
+    if signature == Signature::DirtyThrottle {
+        return words;
     }
-    sentences.join(" ")
+    let name = signature.as_str();
+    format!("Not measured for {name}; for dirty-throttle: {words}")
+}
+
+/// The kernels where it came to something else.
+fn elsewhere(when: When, action: Action, kept: fn(Help) -> bool) -> String {
+    let others = Kernel::ALL.into_iter().filter(|kernel| {
+        let outcome = seen::outcome(when, action, *kernel);
+        outcome.is_some_and(|outcome| !kept(outcome.help))
+    });
+    let others: Vec<&str> = others.map(Kernel::as_str).collect();
+    if others.is_empty() {
+        return String::new();
+    }
+    let word = if kept(Help::No) { "helps" } else { "in vain" };
+    format!("; {word} on {}", others.join(", "))
+}
+
+fn helps(help: Help) -> bool {
+    help > Help::No
+}
+
+fn fails(help: Help) -> bool {
+    help == Help::No
 }
 
 fn unmeasured(signature: Signature, action: Action, place: &Place) -> Measure {

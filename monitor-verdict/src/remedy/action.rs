@@ -1,7 +1,14 @@
 //! What can be done, and what to type for it.
 
+use std::net::IpAddr;
+
 use super::Measure;
-use super::place::{HALVES, Place};
+use super::command::{
+    class, go_on, held_and_raised, hold, kill, let_go, lower, raise, same_address, stop,
+    stop_and_hold, with_cap,
+};
+use super::place::Place;
+use crate::loops::Scope;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +39,107 @@ pub(super) enum Action {
     Sync,
     /// Writers killed.
     KillWriters,
-    /// `strict_limit=1` and `max_ratio=10`, before the load.
+    /// `strict_limit=1` and `max_ratio=10`.
     HoldTenth,
+    /// `strict_limit=1` and `max_bytes=4M`.
+    StrictMaxBytes,
+    /// Writers stopped, the client held, a higher `vm.dirty_bytes`, writers go
+    /// on.
+    StopHeld,
+    /// `umount -f`.
+    UmountForce,
+    /// nfsd's threads made real-time.
+    RealTime,
+    /// `min_ratio=50` of the server's BDI.
+    ServerMinRatio,
+    /// 64 nfsd threads.
+    MoreThreads,
+    /// No nfsd threads.
+    StopServer,
+    /// `vm.dirty_background_bytes=1M`, `vm.dirty_bytes=50M`.
+    LowBackground,
+    /// nfsd writes past the page cache.
+    ServerDirect,
+    /// The server sees the client at its own address.
+    SameAddress,
+    /// Programs write with `O_DIRECT`.
+    DirectWrites,
+    /// Mounted with `sync`.
+    SyncMount,
 }
+
+/// What is tried once a loop stands still. Of what helps as well, what stops
+/// nobody is first.
+pub(super) const WAYS_OUT: &[Action] = &[
+    Action::StrictDirtyBytes,
+    Action::MaxRatioDirtyBytes,
+    Action::DirtyBytes,
+    Action::StopHeld,
+    Action::StopDirtyBytes,
+    Action::KillDirtyBytes,
+    Action::UmountForce,
+    Action::StopServer,
+    Action::MaxRatio,
+    Action::StrictLimit,
+    Action::Strict,
+    Action::MaxBytes,
+    Action::ServerMinRatio,
+    Action::MoreThreads,
+    Action::RealTime,
+    Action::KillWriters,
+    Action::Sync,
+];
+
+/// What is done before the load.
+pub(super) const PREVENTIONS: &[Action] = &[
+    Action::HoldTenth,
+    Action::StrictMaxBytes,
+    Action::SameAddress,
+    Action::ServerDirect,
+    Action::DirectWrites,
+    Action::SyncMount,
+    Action::MaxRatioDirtyBytes,
+    Action::LowBackground,
+    Action::StrictLimit,
+    Action::MaxRatio,
+    Action::ServerMinRatio,
+    Action::RealTime,
+];
 
 impl Action {
     /// Whether this kernel can do it at all.
     pub fn is_offered(self, place: &Place) -> bool {
-        !self.wants_strict_limit() || place.offers_strict_limit() != Some(false)
+        match self {
+            // The exemption is nfsd's, and IPv4 is what was measured.
+            Self::SameAddress => {
+                matches!(place.server.as_str(), "" | "nfsd")
+                    && place.scope != Scope::SameNetns
+                    && !matches!(place.server_address, Some(IpAddr::V6(_)))
+            }
+            // Since 6.18 (fs/nfsd/debugfs.c).
+            Self::ServerDirect => {
+                matches!(place.server.as_str(), "" | "nfsd")
+                    && place.release.is_none_or(|release| release >= (6, 18))
+            }
+            Self::RealTime | Self::MoreThreads | Self::StopServer => {
+                matches!(place.server.as_str(), "" | "nfsd")
+            }
+            _ => !self.wants_strict_limit() || place.offers_strict_limit() != Some(false),
+        }
+    }
+
+    /// Whether nobody writes any more after it.
+    pub const fn ends_writing(self) -> bool {
+        matches!(
+            self,
+            Self::StopDirtyBytes | Self::KillDirtyBytes | Self::KillWriters
+        )
+    }
+
+    /// Whether it is about the kernel's exemption of nfsd, which is of dirty
+    /// throttling only.
+    pub const fn is_for_dirty_throttle_only(self) -> bool {
+        matches!(self, Self::SameAddress)
     }
 
     /// `max_bytes` came with it, in 6.2 (`mm/backing-dev.c`).
@@ -51,6 +151,7 @@ impl Action {
                 | Self::Strict
                 | Self::MaxBytes
                 | Self::HoldTenth
+                | Self::StrictMaxBytes
         )
     }
 
@@ -75,6 +176,20 @@ impl Action {
             Self::Sync => "sync",
             Self::KillWriters => "kill -9 of the writers",
             Self::HoldTenth => "strict_limit=1 and max_ratio=10 of the client's BDI",
+            Self::StrictMaxBytes => "strict_limit=1 and max_bytes=4M of the client's BDI",
+            Self::StopHeld => {
+                "SIGSTOP to the writers, limits of the client's BDI, a higher vm.dirty_bytes, SIGCONT"
+            }
+            Self::UmountForce => "umount -f of the mount",
+            Self::RealTime => "chrt -f -p 1 of all nfsd threads",
+            Self::ServerMinRatio => "min_ratio=50 of the server's BDI",
+            Self::MoreThreads => "64 nfsd threads instead of 8",
+            Self::StopServer => "0 nfsd threads",
+            Self::LowBackground => "vm.dirty_background_bytes=1M and vm.dirty_bytes=50M",
+            Self::ServerDirect => "nfsd past the page cache (debugfs nfsd/io_cache_write=2)",
+            Self::SameAddress => "the client at the server's own address",
+            Self::DirectWrites => "programs that write with O_DIRECT",
+            Self::SyncMount => "mounted with the option sync",
         }
     }
 
@@ -137,8 +252,38 @@ impl Action {
                     vec![undo],
                 )
             }
-            Self::Sync => (sentence(self), vec!["sync".to_owned()], Vec::new()),
+            Self::StrictMaxBytes => {
+                let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(place, file));
+                let commands = vec![
+                    format!("echo 1 > {strict}"),
+                    format!("echo 4194304 > {limit}"),
+                ];
+                let undo = vec![format!("echo 0 > {limit}"), format!("echo 0 > {strict}")];
+                let what =
+                    "Before the load, hold the client's BDI to 4 MB; it is gone with the mount.";
+                (what.to_owned(), commands, undo)
+            }
+            Self::StopHeld => stop_and_hold(place),
+            Self::SameAddress => same_address(place),
+            Self::ServerDirect => {
+                let set = |value: u8| {
+                    vec![format!(
+                        "echo {value} > /sys/kernel/debug/nfsd/io_cache_write"
+                    )]
+                };
+                let what = "Before the load, have nfsd write past the page cache.";
+                (what.to_owned(), set(2), set(0))
+            }
             Self::KillWriters => (sentence(self), kill(place), Vec::new()),
+            Self::Sync
+            | Self::UmountForce
+            | Self::RealTime
+            | Self::ServerMinRatio
+            | Self::MoreThreads
+            | Self::StopServer
+            | Self::LowBackground
+            | Self::DirectWrites
+            | Self::SyncMount => (sentence(self), Vec::new(), Vec::new()),
         };
         let unsure = self.wants_strict_limit() && place.offers_strict_limit().is_none();
         let note = if unsure { " Linux 6.2 and later." } else { "" };
@@ -151,122 +296,7 @@ impl Action {
     }
 }
 
-/// The one measure that needs no command.
-pub(super) fn apart(server: &str) -> Measure {
-    let server = if server.is_empty() {
-        "the server"
-    } else {
-        server
-    };
-    Measure {
-        what: format!(
-            "Run {server} and the pods or programs that mount it on different nodes (in \
-             Kubernetes: podAntiAffinity)."
-        ),
-        seen: "Without a loop there is no livelock: a server on another node was never seen in \
-               one."
-            .to_owned(),
-        ..Measure::default()
-    }
-}
-
-type Words = (String, Vec<String>, Vec<String>);
-
+/// For what needs no commands of its own, or was of no help.
 fn sentence(action: Action) -> String {
-    format!("Set {}.", action.words())
-}
-
-fn held_and_raised(place: &Place, strict: bool) -> Words {
-    let mut commands = hold(place, strict, 1);
-    commands.extend(raise(place));
-    let mut undo = lower();
-    undo.extend(let_go(place, strict));
-    let what = "Hold the client's BDI to a small part of the dirty limit, then raise the limit so \
-                that the server can write";
-    (with_cap(what, place), commands, undo)
-}
-
-fn with_cap(what: &str, place: &Place) -> String {
-    if place.is_capped() {
-        format!(
-            "{what}. More would be wanted than half of the memory: that half may not be enough."
-        )
-    } else {
-        format!("{what}.")
-    }
-}
-
-fn class(place: &Place, file: &str) -> String {
-    format!("/sys/class/bdi/{}/{file}", place.bdi())
-}
-
-/// Limits of the client's BDI.
-fn hold(place: &Place, strict: bool, ratio: u8) -> Vec<String> {
-    let mut commands = Vec::new();
-    if strict {
-        commands.push(format!("echo 1 > {}", class(place, "strict_limit")));
-    }
-    commands.push(format!("echo {ratio} > {}", class(place, "max_ratio")));
-    commands
-}
-
-fn let_go(place: &Place, strict: bool) -> Vec<String> {
-    let ratio = place.max_ratio.unwrap_or(100);
-    let mut commands = vec![format!("echo {ratio} > {}", class(place, "max_ratio"))];
-    if strict {
-        let value = u8::from(place.strict_limit.unwrap_or(false));
-        commands.push(format!("echo {value} > {}", class(place, "strict_limit")));
-    }
-    commands
-}
-
-/// A higher dirty limit, after what it was: `sysctl` forgets it.
-fn raise(place: &Place) -> Vec<String> {
-    let mut commands = vec!["sysctl vm.dirty_bytes vm.dirty_ratio  # write both down".to_owned()];
-    if let Some(bytes) = place.dirty_bytes() {
-        commands.push(format!("sysctl vm.dirty_bytes={bytes}"));
-    } else {
-        commands.push(
-            "held=$(awk '/^nr_(dirty|writeback) /{n += $2} END {print n}' /proc/vmstat)".to_owned(),
-        );
-        commands.push(format!(
-            "sysctl vm.dirty_bytes=$((held * {HALVES} / 2 * $(getconf PAGESIZE)))"
-        ));
-    }
-    commands
-}
-
-fn lower() -> Vec<String> {
-    vec!["sysctl vm.dirty_ratio=20  # or what it was; this sets vm.dirty_bytes to 0".to_owned()]
-}
-
-/// The processes, or how to find them.
-fn pids(place: &Place) -> (Vec<String>, String) {
-    if place.writers.is_empty() {
-        let bdi = place.bdi();
-        let find = format!(
-            "curl -s 127.0.0.1:9746/api/v1/stalls  # writers: each tgid with \"class\":\"user\", \
-             \"bdi\":\"{bdi}\""
-        );
-        return (vec![find], "$writers".to_owned());
-    }
-    let pids: Vec<String> = place.writers.iter().map(u32::to_string).collect();
-    (Vec::new(), pids.join(" "))
-}
-
-fn stop(place: &Place) -> Vec<String> {
-    let (mut commands, pids) = pids(place);
-    commands.push(format!("kill -STOP {pids}"));
-    commands
-}
-
-fn go_on(place: &Place) -> Vec<String> {
-    let (_, pids) = pids(place);
-    vec![format!("kill -CONT {pids}")]
-}
-
-fn kill(place: &Place) -> Vec<String> {
-    let (mut commands, pids) = pids(place);
-    commands.push(format!("kill -KILL {pids}"));
-    commands
+    format!("This: {}.", action.words())
 }

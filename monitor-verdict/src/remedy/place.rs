@@ -1,7 +1,9 @@
 //! Where commands are for: the loop's BDI, and the numbers of its node.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::seen::Kernel;
-use crate::loops::Loop;
+use crate::loops::{Loop, Scope};
 use crate::observation::{Memory, Observation};
 use monitor_common::{Cause, Class};
 
@@ -34,6 +36,10 @@ pub struct Place {
     pub bdi: Option<String>,
     /// Who serves: `nfsd`; empty: any server.
     pub server: String,
+    /// The server's address, as the client sees it.
+    pub server_address: Option<IpAddr>,
+    /// Where client and server are to each other.
+    pub scope: Scope,
     /// Major and minor version of the kernel.
     pub release: Option<(u32, u32)>,
     /// Whether the BDI has the file `strict_limit`.
@@ -60,6 +66,8 @@ impl Place {
         let has_strict_limit = bdi.map(|bdi| bdi.strict_limit.is_some());
         Self {
             server: found.server.to_string(),
+            server_address: found.server_address.as_deref().and_then(address),
+            scope: found.scope,
             has_strict_limit,
             max_ratio: bdi.and_then(|bdi| bdi.max_ratio),
             strict_limit: bdi.and_then(|bdi| bdi.strict_limit),
@@ -136,6 +144,12 @@ impl Place {
         let wanted = self.held_bytes.map(|held| held.saturating_mul(HALVES) / 2);
         matches!((wanted, self.memory_bytes), (Some(wanted), Some(all)) if wanted > all / MEMORY_SHARE)
     }
+}
+
+/// An address, with or without its port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = text.parse().ok().map(|address: SocketAddr| address.ip());
+    with_port.or_else(|| text.parse().ok())
 }
 
 /// What counts against the limit now, and at least the limit itself: it is

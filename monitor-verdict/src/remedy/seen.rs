@@ -1,8 +1,17 @@
-//! What was seen to come of each action, in guests: a server in a network
-//! namespace of its own, four endless buffered writers, 320 MB of memory, a
-//! disk of 30-100 MB/s; each watched for a minute.
+//! What came of each action on each kernel, and whether that is help.
+
+mod runs;
 
 use super::action::Action;
+
+/// Stops no longer than this are no stops: at 200 ms a pause, a few of them.
+const STOP: f64 = 2.0;
+
+/// Standing still for so long of a minute is no help, if it ended like that.
+const STUCK: f64 = 30.0;
+
+/// Under this rate, MB/s, it crawls.
+const CRAWL: f64 = 1.0;
 
 /// A kernel on which it was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +44,7 @@ impl Kernel {
     }
 
     /// The one that is most alike. 5.16 changed reclaim's sleeps, 6.2 brought
-    /// `strict_limit`, 7.0 is where the last of them begin to differ.
+    /// `strict_limit`; what differs between 6.12 and 7.2 is somewhere between.
     pub fn nearest(release: (u32, u32)) -> Self {
         match release {
             release if release < (5, 16) => Self::V5_10,
@@ -46,152 +55,158 @@ impl Kernel {
     }
 }
 
-/// What came of an action on one kernel.
+/// When something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It went on, and stayed so; or it never stopped.
-    Helped(&'static str),
-    /// It went on, with a stop.
-    Partly(&'static str),
-    /// It stood still, or did again at once.
-    InVain(&'static str),
-    /// Nobody tried, or the kernel cannot.
-    Unmeasured,
+pub(super) enum When {
+    /// Once the loop stands still.
+    During,
+    /// Before the load.
+    Before,
 }
 
-impl Outcome {
-    pub const fn words(self) -> Option<&'static str> {
-        match self {
-            Self::Helped(words) | Self::Partly(words) | Self::InVain(words) => Some(words),
-            Self::Unmeasured => None,
+/// One run of one action in a guest, watched for a minute.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    when: When,
+    kernel: Kernel,
+    action: Action,
+    came: Came,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+enum Came {
+    /// Of an action on a loop that stood still.
+    Out {
+        /// Seconds until it moved; NaN: never.
+        moved: f64,
+        /// The longest stop after that, seconds.
+        stop: f64,
+        /// Seconds until all was written; NaN: never.
+        drained: f64,
+        /// MB/s over the minute.
+        rate: f64,
+        /// MB/s over its last 20 s.
+        last: f64,
+        /// Processes killed for memory.
+        oom: u32,
+    },
+    /// Of an action before the load.
+    Load {
+        /// Seconds until it stood still; NaN: never.
+        froze: f64,
+        /// MB/s over the minute.
+        rate: f64,
+        /// Processes killed for memory.
+        oom: u32,
+    },
+    /// Of a run of which only words were kept.
+    Told(Help, &'static str),
+}
+
+/// Whether it helped, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Help {
+    /// It stood still, or did again.
+    No,
+    /// It went on, with stops or at a price.
+    Partly,
+    /// It went on and stayed so; or it never stopped.
+    Yes,
+}
+
+/// What came of an action on a kernel, over all runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Of the run that went worst.
+    pub help: Help,
+    /// Each run in a few words.
+    pub words: String,
+}
+
+/// What came of this on this kernel; `None`: nobody tried.
+pub(super) fn outcome(when: When, action: Action, kernel: Kernel) -> Option<Outcome> {
+    let fits = |run: &&Run| (run.when, run.action, run.kernel) == (when, action, kernel);
+    let runs = || runs::RUNS.iter().filter(fits);
+    let help = runs().map(Run::help).min()?;
+    let words: Vec<String> = runs().map(Run::words).collect();
+    let words = words.join("; in another run: ");
+    Some(Outcome { help, words })
+}
+
+impl Run {
+    /// Until all was written, where nobody wrote more: that is the end of it.
+    fn drained(&self) -> Option<f64> {
+        match self.came {
+            Came::Out { drained, .. } if self.action.ends_writing() => {
+                Some(drained).filter(|seconds| !seconds.is_nan())
+            }
+            _ => None,
+        }
+    }
+
+    fn help(&self) -> Help {
+        match self.came {
+            Came::Out { oom: 0, .. } if self.drained().is_some() => Help::Yes,
+            Came::Out { moved, .. } if moved.is_nan() => Help::No,
+            Came::Out { stop, last, .. } if stop >= STUCK && last < CRAWL => Help::No,
+            Came::Out {
+                stop, last, oom, ..
+            } if stop >= STOP || last < CRAWL || oom > 0 => Help::Partly,
+            Came::Load { froze, .. } if !froze.is_nan() => Help::No,
+            Came::Load { rate, oom, .. } if rate < CRAWL || oom > 0 => Help::Partly,
+            Came::Out { .. } | Came::Load { .. } => Help::Yes,
+            Came::Told(help, _) => help,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self.came {
+            Came::Told(_, words) => words.to_owned(),
+            Came::Load { froze, rate, oom } if froze.is_nan() => {
+                format!("never stood still, {rate:.1} MB/s{}", killed(oom))
+            }
+            Came::Load { froze, oom, .. } => {
+                format!("stood still after {froze:.1} s{}", killed(oom))
+            }
+            Came::Out {
+                moved,
+                stop,
+                rate,
+                last,
+                oom,
+                ..
+            } => {
+                if let Some(seconds) = self.drained() {
+                    format!("all was written after {seconds:.1} s{}", killed(oom))
+                } else if moved.is_nan() {
+                    "nothing moved for a minute".to_owned()
+                } else if self.help() == Help::No {
+                    format!("moved after {moved:.1} s, then stood still for {stop:.0} s")
+                } else {
+                    format!(
+                        "went on after {moved:.1} s{}, {rate:.1} MB/s over a minute and {last:.1} \
+                         at its end{}",
+                        stops(stop),
+                        killed(oom)
+                    )
+                }
+            }
         }
     }
 }
 
-/// An action, with what came of it on [`Kernel::ALL`].
-pub(super) struct Row {
-    pub action: Action,
-    pub outcomes: [Outcome; 4],
+fn stops(longest: f64) -> String {
+    if longest < STOP {
+        return String::new();
+    }
+    format!(", with stops of up to {longest:.0} s")
 }
 
-impl Row {
-    pub const fn on(&self, kernel: Kernel) -> Outcome {
-        let [v5_10, v6_1, v6_12, v7_2] = self.outcomes;
-        match kernel {
-            Kernel::V5_10 => v5_10,
-            Kernel::V6_1 => v6_1,
-            Kernel::V6_12 => v6_12,
-            Kernel::V7_2 => v7_2,
-        }
+fn killed(oom: u32) -> String {
+    match oom {
+        0 => String::new(),
+        1 => ", one process killed for memory".to_owned(),
+        oom => format!(", {oom} processes killed for memory"),
     }
 }
-
-use Outcome::{Helped, InVain, Partly, Unmeasured};
-
-/// On a loop that stands still. Of what helps as well, what stops nobody is
-/// first.
-pub(super) const WAYS_OUT: &[Row] = &[
-    Row {
-        action: Action::StrictDirtyBytes,
-        outcomes: [
-            Unmeasured,
-            Unmeasured,
-            Helped("went on within 1 s and stayed so"),
-            Unmeasured,
-        ],
-    },
-    Row {
-        action: Action::StopDirtyBytes,
-        outcomes: [
-            Unmeasured,
-            Unmeasured,
-            Helped("all was written in 2 s"),
-            Unmeasured,
-        ],
-    },
-    Row {
-        action: Action::DirtyBytes,
-        outcomes: [
-            InVain(
-                "moved after 1.1 s, then stood still for 58 s at the new limit; in an earlier run it \
-                 went on",
-            ),
-            Helped("went on after 0.6 s without another stop, 14.7 MB/s"),
-            InVain("moved for 2 s, then stood still for 57 s at the new limit"),
-            Unmeasured,
-        ],
-    },
-    Row {
-        action: Action::MaxRatioDirtyBytes,
-        outcomes: [
-            Partly("went on after 1.1 s, stood still once more for 34 s, then 16 MB/s"),
-            Helped("went on after 1.3 s without another stop, 18.7 MB/s"),
-            InVain("moved after 0.5 s, then stood still for 59 s"),
-            Partly("went on after 0.5 s, no stop over 1.5 s, 25 MB/s; one OOM kill"),
-        ],
-    },
-    Row {
-        action: Action::KillDirtyBytes,
-        outcomes: [Unmeasured; 4],
-    },
-    Row {
-        action: Action::Strict,
-        outcomes: [Unmeasured; 4],
-    },
-    Row {
-        action: Action::MaxRatio,
-        outcomes: [Unmeasured, Unmeasured, InVain("nothing"), Unmeasured],
-    },
-    Row {
-        action: Action::StrictLimit,
-        outcomes: [Unmeasured, Unmeasured, InVain("nothing"), Unmeasured],
-    },
-    Row {
-        action: Action::MaxBytes,
-        outcomes: [Unmeasured, Unmeasured, InVain("nothing"), Unmeasured],
-    },
-    Row {
-        action: Action::Sync,
-        outcomes: [Unmeasured, Unmeasured, InVain("hangs itself"), Unmeasured],
-    },
-    Row {
-        action: Action::KillWriters,
-        outcomes: [
-            Unmeasured,
-            Unmeasured,
-            InVain("nothing for 20 s"),
-            Unmeasured,
-        ],
-    },
-];
-
-/// Before the load.
-pub(super) const PREVENTIONS: &[Row] = &[
-    Row {
-        action: Action::HoldTenth,
-        outcomes: [
-            Unmeasured,
-            Unmeasured,
-            Helped("never stood still, 22.5 MB/s"),
-            Helped("never stood still, 22.3 MB/s"),
-        ],
-    },
-    Row {
-        action: Action::MaxRatio,
-        outcomes: [
-            Unmeasured,
-            Unmeasured,
-            InVain("stood still all the same"),
-            Unmeasured,
-        ],
-    },
-    Row {
-        action: Action::StrictLimit,
-        outcomes: [
-            Unmeasured,
-            Unmeasured,
-            InVain("stood still all the same"),
-            Unmeasured,
-        ],
-    },
-];

@@ -202,7 +202,13 @@ fn any_place_has_variables_for_what_is_not_known() {
     assert!(out.contains("kill -STOP $writers"), "{out}");
     let before = preventions_at(Signature::DirtyThrottle, &Place::default());
     assert!(before[0].what.contains("different nodes"), "{before:?}");
-    assert!(before[1].what.contains("Linux 6.2 and later"), "{before:?}");
+    let hold = before
+        .iter()
+        .find(|one| commands(&[(*one).clone()]).contains("max_ratio"));
+    assert!(
+        hold.unwrap().what.contains("Linux 6.2 and later"),
+        "{before:?}"
+    );
 }
 
 #[test]
@@ -220,17 +226,11 @@ fn what_a_measure_sets_it_also_takes_back() {
                     };
                     assert_eq!(sets(&measure.commands), sets(&measure.undo), "{measure:?}");
                 }
-                let stops = measure
-                    .commands
-                    .iter()
-                    .any(|line| line.starts_with("kill -STOP"));
-                assert_eq!(
-                    stops,
-                    measure
-                        .undo
-                        .iter()
-                        .any(|line| line.starts_with("kill -CONT"))
-                );
+                let begins = |lines: &[String], word| lines.iter().any(|l| l.starts_with(word));
+                let stops = begins(&measure.commands, "kill -STOP");
+                let goes_on =
+                    begins(&measure.commands, "kill -CONT") || begins(&measure.undo, "kill -CONT");
+                assert_eq!(stops, goes_on, "{measure:?}");
                 let raises = measure
                     .commands
                     .iter()
@@ -286,6 +286,64 @@ fn where_nothing_was_measured_that_is_said() {
     let near = seen(Signature::DirtyThrottle, "6.8.0-41-generic");
     assert!(near.starts_with("6.12, the nearest to 6.8: "), "{near}");
     assert!(!seen(Signature::DirtyThrottle, "6.12.9").contains("nearest"));
+}
+
+#[test]
+fn the_servers_own_address_is_for_nfsd_across_namespaces_and_dirty_throttling_only() {
+    let mut found = the_loop();
+    found.server_address = Some("10.9.0.2:2049".into());
+    let has = |found: &Loop, signature| {
+        let all = preventions(signature, found, &node("5.10.0-32"));
+        commands(&all).contains("snat to 10.9.0.2\n")
+    };
+    assert!(has(&found, Signature::DirtyThrottle));
+    assert!(!has(&found, Signature::ReclaimCongestion));
+    found.server_address = Some("[fd00::2]:2049".into());
+    assert!(
+        !has(&found, Signature::DirtyThrottle),
+        "measured with IPv4 only"
+    );
+    found.server_address = Some("10.9.0.2:2049".into());
+    found.scope = Scope::SameNetns;
+    assert!(
+        !has(&found, Signature::DirtyThrottle),
+        "it has that address already"
+    );
+    found.scope = Scope::CrossNetns;
+    found.server = "ganesha.nfsd".into();
+    assert!(!has(&found, Signature::DirtyThrottle), "it is never exempt");
+}
+
+#[test]
+fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
+    let any = Place::default();
+    let out = ways_out_at(Signature::DirtyThrottle, &any);
+    let both = out.iter().find(|one| one.seen.contains("in vain on"));
+    let both = both.expect("max_ratio and dirty_bytes");
+    assert!(!both.seen.contains("stood still for"), "{both:?}");
+    let vain = in_vain(Signature::DirtyThrottle, &any);
+    let vain = vain
+        .iter()
+        .find(|one| one.seen.contains("; helps on"))
+        .expect("the same");
+    assert!(!vain.seen.contains("went on after"), "{vain:?}");
+}
+
+#[test]
+fn of_two_runs_the_worse_one_counts_and_both_are_told() {
+    let out = ways_out(Signature::DirtyThrottle, &the_loop(), &node("5.10.0-32"));
+    let both = out.iter().find(|one| one.seen.contains("in another run:"));
+    let both = both.expect("max_ratio and dirty_bytes, twice");
+    assert!(both.seen.contains("with stops of up to 34 s"), "{both:?}");
+    let vain = in_vain(
+        Signature::DirtyThrottle,
+        &Place::of(&the_loop(), &node("5.10.0-32")),
+    );
+    assert!(
+        vain.iter()
+            .any(|one| one.what.contains("vm.dirty_bytes alone")),
+        "{vain:?}"
+    );
 }
 
 #[test]

@@ -81,10 +81,12 @@ where
     I: IntoIterator<Item = OsString> + Clone,
 {
     let mut command = Cli::command();
+    // In the order of the help: clap moves a flag whose default is changed.
+    let keys = keys::keys(&command);
     let mut matches = command.clone().try_get_matches_from(args.clone())?;
     if let Some(path) = config(&matches) {
         let file = File::read(path)?;
-        let given = file.given(&keys::keys(&command))?;
+        let given = file.given(&keys)?;
         command = with_defaults(command, &given);
         // Whatever the command: a file that `run` would refuse is refused.
         let alone = command
@@ -107,7 +109,7 @@ where
     if let Some(("run", run)) = matches.subcommand()
         && run.get_flag("config_show")
     {
-        let text = show::show(&keys::keys(&command), run);
+        let text = show::show(&keys, run);
         return Ok(Parsed::Show(text));
     }
     Ok(Parsed::Command(Box::new(Cli::from_arg_matches(&matches)?)))

@@ -8,9 +8,12 @@ use super::{
     texts::{Chain, Explanation},
 };
 use crate::{
-    cli::generated,
+    cli::{generated, text::wrap},
     verdict::remedy::{self, InVain, Measure, Place},
 };
+
+/// Where a line of a runbook ends, characters.
+const WIDTH: usize = 125;
 
 #[test]
 fn docs_runbooks_give_the_commands_of_explain() {
@@ -20,7 +23,7 @@ fn docs_runbooks_give_the_commands_of_explain() {
         let preventions = remedy::preventions_at(signature, &place);
         let parts = [
             ("path", path(one.path)),
-            ("kernels", one.kernels.to_owned()),
+            ("kernels", prose(one.kernels)),
             ("confirm", confirm(one)),
             ("ways out", measures(&ways_out)),
             ("in vain", vain(&remedy::in_vain(signature, &place))),
@@ -46,6 +49,12 @@ fn path(chains: &[Chain]) -> String {
     text + "```"
 }
 
+fn prose(words: &str) -> String {
+    let mut text = String::new();
+    wrap(&mut text, words, "", WIDTH);
+    text
+}
+
 fn confirm(one: &Explanation) -> String {
     let mut text = format!(
         "```sh\n# Which mounts are NFS, with their BDI, without touching them.\n{FIND_BDI}\nbdi=0:29  # the mount's\n"
@@ -65,13 +74,11 @@ fn confirm(one: &Explanation) -> String {
 fn measures(all: &[Measure]) -> String {
     let mut text = String::new();
     for (number, one) in all.iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "{}. **{}**\n   {}\n",
-            number + 1,
-            one.what.trim(),
-            one.seen
-        );
+        let line = format!("{}. **{}** {}", number + 1, one.what, sentence(&one.seen));
+        let mut lines = String::new();
+        wrap(&mut lines, &line, "   ", WIDTH);
+        // The number hangs out.
+        let _ = writeln!(text, "{}", lines.trim_start());
         block(&mut text, "", &one.commands);
         block(
             &mut text,
@@ -80,6 +87,11 @@ fn measures(all: &[Measure]) -> String {
         );
     }
     text
+}
+
+/// With a full stop.
+fn sentence(words: &str) -> String {
+    format!("Seen: {}.", words.trim_end_matches('.'))
 }
 
 fn block(text: &mut String, title: &str, commands: &[String]) {

@@ -72,6 +72,20 @@ fn showing_the_defaults_and_feeding_them_back_changes_nothing() {
     );
 }
 
+#[test]
+fn keys_are_shown_in_one_order_whatever_the_file_gives() {
+    let names = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let names: Vec<String> = lines
+            .filter_map(|line| Some(line.split_once(" =")?.0.into()))
+            .collect();
+        names
+    };
+    let one = file("interval = \"2s\"\n[thresholds]\nwindow = \"4s\"\n");
+    let text = shown(&["--config", one.path().to_str().unwrap()]);
+    assert_eq!(names(&text), names(&shown(&[])));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

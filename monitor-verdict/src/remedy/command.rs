@@ -1,0 +1,161 @@
+//! What to type.
+
+use super::Measure;
+use super::place::{HALVES, Place};
+
+/// The one measure that needs no command.
+pub(super) fn apart(server: &str) -> Measure {
+    let server = if server.is_empty() {
+        "the server"
+    } else {
+        server
+    };
+    Measure {
+        what: format!(
+            "Run {server} and the pods or programs that mount it on different nodes (in \
+             Kubernetes: podAntiAffinity)."
+        ),
+        seen: "Without a loop there is no livelock: a server on another node was never seen in \
+               one."
+            .to_owned(),
+        ..Measure::default()
+    }
+}
+
+/// What it does, what to type, what to type to take it back.
+pub(super) type Words = (String, Vec<String>, Vec<String>);
+
+/// Under limits they may go on.
+pub(super) fn stop_and_hold(place: &Place) -> Words {
+    let strict = place.offers_strict_limit() == Some(true);
+    let mut commands = stop(place);
+    commands.extend(hold(place, strict, 1));
+    commands.extend(raise(place));
+    commands.push("sleep 10".to_owned());
+    commands.extend(go_on(place));
+    let mut undo = lower();
+    undo.extend(let_go(place, strict));
+    let what = "Stop the writers, hold the client's BDI and raise the limit; let the writers go on \
+                when all is written";
+    (with_cap(what, place), commands, undo)
+}
+
+/// For such a connection nfsd sets `PF_LOCAL_THROTTLE` (`RQ_LOCAL`, `nfsd_vfs_write`
+/// in `fs/nfsd/vfs.c`). Only that one client's address is changed: exports may
+/// be by address.
+pub(super) fn same_address(place: &Place) -> Words {
+    let address = place.server_address.map_or_else(
+        || "$server_address".to_owned(),
+        |address| address.to_string(),
+    );
+    let there = |command: &str| format!("nsenter -t $server_pid -n nft {command}");
+    let rule = format!(
+        "add rule ip nfs_local in ip saddr $client_address tcp dport 2049 snat to {address}"
+    );
+    let commands = [
+        "add table ip nfs_local",
+        "add chain ip nfs_local in '{ type nat hook input priority 100 ; }'",
+        &rule,
+    ];
+    let what = "Before the mount, let the server see this client at the server's own address: nfsd \
+                is then exempt from local dirty throttling. A connection that is there already \
+                keeps its address; exports by client address must allow the server's. $server_pid \
+                is any process of the server's pod or container.";
+    let undo = vec![there("delete table ip nfs_local")];
+    (what.to_owned(), commands.map(there).to_vec(), undo)
+}
+
+pub(super) fn held_and_raised(place: &Place, strict: bool) -> Words {
+    let mut commands = hold(place, strict, 1);
+    commands.extend(raise(place));
+    let mut undo = lower();
+    undo.extend(let_go(place, strict));
+    let what = "Hold the client's BDI to a small part of the dirty limit, then raise the limit so \
+                that the server can write";
+    (with_cap(what, place), commands, undo)
+}
+
+pub(super) fn with_cap(what: &str, place: &Place) -> String {
+    if place.is_capped() {
+        format!(
+            "{what}. More would be wanted than half of the memory: that half may not be enough."
+        )
+    } else {
+        format!("{what}.")
+    }
+}
+
+pub(super) fn class(place: &Place, file: &str) -> String {
+    format!("/sys/class/bdi/{}/{file}", place.bdi())
+}
+
+/// Limits of the client's BDI.
+pub(super) fn hold(place: &Place, strict: bool, ratio: u8) -> Vec<String> {
+    let mut commands = Vec::new();
+    if strict {
+        commands.push(format!("echo 1 > {}", class(place, "strict_limit")));
+    }
+    commands.push(format!("echo {ratio} > {}", class(place, "max_ratio")));
+    commands
+}
+
+pub(super) fn let_go(place: &Place, strict: bool) -> Vec<String> {
+    let ratio = place.max_ratio.unwrap_or(100);
+    let mut commands = vec![format!("echo {ratio} > {}", class(place, "max_ratio"))];
+    if strict {
+        let value = u8::from(place.strict_limit.unwrap_or(false));
+        commands.push(format!("echo {value} > {}", class(place, "strict_limit")));
+    }
+    commands
+}
+
+/// A higher dirty limit, after what it was: `sysctl` forgets it.
+pub(super) fn raise(place: &Place) -> Vec<String> {
+    let mut commands = vec!["sysctl vm.dirty_bytes vm.dirty_ratio  # write both down".to_owned()];
+    if let Some(bytes) = place.dirty_bytes() {
+        commands.push(format!("sysctl vm.dirty_bytes={bytes}"));
+    } else {
+        commands.push(
+            "held=$(awk '/^nr_(dirty|writeback) /{n += $2} END {print n}' /proc/vmstat)".to_owned(),
+        );
+        commands.push(format!(
+            "sysctl vm.dirty_bytes=$((held * {HALVES} / 2 * $(getconf PAGESIZE)))"
+        ));
+    }
+    commands
+}
+
+pub(super) fn lower() -> Vec<String> {
+    vec!["sysctl vm.dirty_ratio=20  # or what it was; this sets vm.dirty_bytes to 0".to_owned()]
+}
+
+/// The processes, or how to find them.
+fn pids(place: &Place) -> (Vec<String>, String) {
+    if place.writers.is_empty() {
+        let bdi = place.bdi();
+        let find = format!(
+            "curl -s 127.0.0.1:9746/api/v1/stalls  # writers: each tgid with \"class\":\"user\", \
+             \"bdi\":\"{bdi}\""
+        );
+        return (vec![find], "$writers".to_owned());
+    }
+    let pids: Vec<String> = place.writers.iter().map(u32::to_string).collect();
+    (Vec::new(), pids.join(" "))
+}
+
+pub(super) fn stop(place: &Place) -> Vec<String> {
+    let (mut commands, pids) = pids(place);
+    commands.push(format!("kill -STOP {pids}"));
+    commands
+}
+
+pub(super) fn go_on(place: &Place) -> Vec<String> {
+    let (_, pids) = pids(place);
+    vec![format!("kill -CONT {pids}")]
+}
+
+pub(super) fn kill(place: &Place) -> Vec<String> {
+    let (mut commands, pids) = pids(place);
+    commands.push(format!("kill -KILL {pids}"));
+    commands
+}

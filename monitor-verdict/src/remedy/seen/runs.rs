@@ -1,0 +1,110 @@
+//! Every run, in guests: a server in a network namespace of its own, four
+//! endless buffered writers, 320 MB of memory, a disk of 30-100 MB/s;
+//! `vm.dirty_bytes` was raised to 100 MB. `./dev vm KERNEL ways-out-...` and
+//! `prevent-...` play them.
+
+use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
+use super::When::{Before, During};
+use super::{Came, Help, Kernel, Run, When};
+use crate::remedy::action::Action::{
+    self, DirtyBytes, HoldTenth, KillWriters, MaxBytes, MaxRatio, MaxRatioDirtyBytes, RealTime,
+    SameAddress, ServerMinRatio, StopDirtyBytes, StopHeld, Strict, StrictDirtyBytes, StrictLimit,
+    StrictMaxBytes, Sync,
+};
+
+const NEVER: f64 = f64::NAN;
+
+/// Seconds until it moved, of the longest stop after that, until all was
+/// written; MB/s over the minute and at its end; processes killed.
+const fn out(
+    kernel: Kernel,
+    action: Action,
+    moved: f64,
+    stop: f64,
+    drained: f64,
+    [rate, last]: [f64; 2],
+    oom: u32,
+) -> Run {
+    let came = Came::Out {
+        moved,
+        stop,
+        drained,
+        rate,
+        last,
+        oom,
+    };
+    Run {
+        when: During,
+        kernel,
+        action,
+        came,
+    }
+}
+
+/// Seconds until it stood still, MB/s over the minute, processes killed.
+const fn before(kernel: Kernel, action: Action, froze: f64, rate: f64, oom: u32) -> Run {
+    Run {
+        when: Before,
+        kernel,
+        action,
+        came: Came::Load { froze, rate, oom },
+    }
+}
+
+/// An earlier run, of which only this was kept.
+const fn told(when: When, kernel: Kernel, action: Action, help: Help, words: &'static str) -> Run {
+    Run {
+        when,
+        kernel,
+        action,
+        came: Came::Told(help, words),
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const RUNS: &[Run] = &[
+    out(V5_10, DirtyBytes, 1.1, 58.4, NEVER, [0.1, 0.0], 0),
+    out(V6_1, DirtyBytes, 0.6, 0.0, NEVER, [14.7, 9.7], 0),
+    out(V6_12, DirtyBytes, 0.5, 57.3, NEVER, [0.6, 0.0], 0),
+    out(V7_2, DirtyBytes, 0.6, 5.0, 57.5, [17.5, 20.6], 3),
+    out(V5_10, MaxRatioDirtyBytes, 1.1, 34.1, NEVER, [7.1, 16.3], 0),
+    out(V6_1, MaxRatioDirtyBytes, 1.3, 0.0, NEVER, [18.7, 16.6], 0),
+    out(V6_12, MaxRatioDirtyBytes, 0.5, 58.7, NEVER, [0.1, 0.0], 0),
+    out(V7_2, MaxRatioDirtyBytes, 0.5, 1.5, NEVER, [25.3, 27.5], 1),
+    out(V6_12, StrictDirtyBytes, 0.5, 0.0, NEVER, [8.7, 8.9], 0),
+    out(V7_2, StrictDirtyBytes, 0.8, 0.0, 16.1, [14.4, 12.3], 0),
+    out(V5_10, StopDirtyBytes, 0.6, 58.2, 21.9, [0.5, 0.0], 0),
+    out(V6_1, StopDirtyBytes, 0.7, 59.2, 22.5, [0.2, 0.0], 0),
+    out(V6_12, StopDirtyBytes, 0.5, 57.6, 27.8, [0.6, 0.0], 0),
+    out(V7_2, StopDirtyBytes, 0.6, 54.2, 6.2, [0.6, 0.0], 0),
+    out(V5_10, StopHeld, 1.0, 56.9, NEVER, [0.4, 0.0], 0),
+    before(V5_10, MaxRatio, 3.1, 0.1, 0),
+    before(V6_1, MaxRatio, 3.4, 0.3, 0),
+    before(V6_12, MaxRatio, 1.9, 0.1, 0),
+    before(V7_2, MaxRatio, 0.9, 0.1, 0),
+    before(V5_10, RealTime, 2.4, 1.0, 0),
+    before(V6_1, RealTime, 9.7, 1.9, 0),
+    before(V6_12, RealTime, 0.9, 0.1, 0),
+    before(V7_2, RealTime, 0.0, 0.0, 0),
+    before(V6_12, HoldTenth, NEVER, 22.5, 0),
+    before(V7_2, HoldTenth, NEVER, 22.3, 0),
+    before(V5_10, ServerMinRatio, 4.9, 0.2, 0),
+    before(V6_1, ServerMinRatio, 12.4, 0.8, 0),
+    before(V5_10, SameAddress, NEVER, 6.8, 0),
+    before(V6_1, SameAddress, NEVER, 7.4, 0),
+    before(V6_12, SameAddress, NEVER, 6.0, 0),
+    before(V7_2, SameAddress, NEVER, 19.0, 0),
+    told(During, V5_10, MaxRatioDirtyBytes, Help::Yes, "went on within 1 s and stayed so"),
+    told(During, V5_10, DirtyBytes, Help::Yes, "went on"),
+    told(During, V6_12, StrictDirtyBytes, Help::Yes, "went on within 1 s and stayed so"),
+    told(During, V6_12, StopDirtyBytes, Help::Yes, "all was written after 2 s"),
+    told(During, V6_12, DirtyBytes, Help::No, "moved for 1-2 s, then stood still again"),
+    told(During, V6_12, MaxRatio, Help::No, "nothing"),
+    told(During, V6_12, StrictLimit, Help::No, "nothing"),
+    told(During, V6_12, MaxBytes, Help::No, "nothing"),
+    told(During, V6_12, Sync, Help::No, "it hangs itself"),
+    told(During, V6_12, KillWriters, Help::No, "nothing for 20 s"),
+    told(Before, V6_12, StrictLimit, Help::No, "stood still"),
+    told(Before, V6_12, Strict, Help::Yes, "never stood still"),
+    told(Before, V6_12, StrictMaxBytes, Help::Yes, "never stood still"),
+];
