@@ -63,10 +63,23 @@ fn is_lock(wchan: &str) -> bool {
 
 /// The functions of /proc/PID/stack, innermost first, without offsets and
 /// modules: `[<0>] down_write+0x1d/0x40 [nfs]`.
+///
+/// What fexit adds is left out: a function that is probed so begins with a call
+/// of a trampoline, which calls the rest of it.
 pub fn frames(stack: &str) -> impl Iterator<Item = &str> {
-    stack.lines().filter_map(|line| {
+    let functions = stack.lines().filter_map(|line| {
         let (_, function) = line.split_once("] ")?;
         function.split('+').next()
+    });
+    let (mut callee, mut through_trampoline) = ("", false);
+    functions.filter(move |function| {
+        if function.starts_with("bpf_trampoline_") {
+            through_trampoline = true;
+            return false;
+        }
+        let again = through_trampoline && *function == callee;
+        (callee, through_trampoline) = (function, false);
+        !again
     })
 }
 
@@ -130,6 +143,17 @@ mod tests {
             ["rwsem_down_write_slowpath", "ext4_buffered_write_iter"]
         );
         assert_eq!(frames("").count(), 0);
+    }
+
+    #[test]
+    fn the_daemons_own_trampoline_is_not_part_of_a_stack() {
+        let stack = "[<0>] balance_dirty_pages+0x2ff/0xce0\n[<0>] bpf_trampoline_6442504437+0x5c/0xb3\n\
+                     [<0>] balance_dirty_pages+0x5/0xce0\n[<0>] generic_perform_write+0x1/0x2\n";
+        let told: Vec<_> = frames(stack).collect();
+        assert_eq!(told, ["balance_dirty_pages", "generic_perform_write"]);
+        // A function that calls itself does so.
+        let stack = "[<0>] walk+0x1/0x2\n[<0>] walk+0x1/0x2\n";
+        assert_eq!(frames(stack).count(), 2);
     }
 
     #[test]
