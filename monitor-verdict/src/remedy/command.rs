@@ -27,14 +27,23 @@ pub(super) type Words = (String, Vec<String>, Vec<String>);
 
 /// Under limits they may go on.
 pub(super) fn stop_and_hold(place: &Place) -> Words {
-    let strict = place.offers_strict_limit() == Some(true);
+    let offered = place.offers_strict_limit();
+    let strict = offered == Some(true);
+    // Where it is not known, the shell finds out.
+    let file = class(place, "strict_limit");
+    let guarded = |value: u8| {
+        let line = format!("[ ! -e {file} ] || echo {value} > {file}");
+        offered.is_none().then_some(line)
+    };
     let mut commands = stop(place);
+    commands.extend(guarded(1));
     commands.extend(hold(place, strict, 1));
     commands.extend(raise(place));
     commands.push("sleep 10".to_owned());
     commands.extend(go_on(place));
     let mut undo = lower();
     undo.extend(let_go(place, strict));
+    undo.extend(guarded(0));
     let what = "Stop the writers, hold the client's BDI and raise the limit; let the writers go on \
                 when all is written";
     (with_cap(what, place), commands, undo)
