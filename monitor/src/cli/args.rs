@@ -5,6 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use monitor_common::HIST_BUCKETS;
 
+use super::{
+    record::{RecordArgs, RollingArgs},
+    replay::ReplayArgs,
+};
 use crate::kernel::{attach::Settings, signals};
 
 /// Upper bounds of the histograms' buckets, seconds. Around 0.1 and 0.2 they
@@ -36,6 +40,21 @@ pub enum Command {
     /// Attaches everything for a moment, as `run` would. Exit code 0: all; 1:
     /// degraded; 2: cannot monitor.
     Check(CheckArgs),
+    /// Record what the daemon sees into a file, and print what it says of it.
+    ///
+    /// Attaches and judges as `run` does, without HTTP. Ends on SIGTERM, SIGINT
+    /// or after --duration. A file that is there already is continued. Exit code
+    /// 0: recorded; 2: cannot.
+    Record(RecordArgs),
+    /// Print the verdicts of a recording again, byte for byte as they were.
+    ///
+    /// Needs no privileges. Several files of one daemon are given in their
+    /// order. A segment of a rolling window (`run --record`) begins in the
+    /// middle of the daemon's life: what the daemon had learned before, replay
+    /// does not know, so what it says of the first seconds may differ. Exit code
+    /// 0: no livelock; 3: livelock found; 2: unreadable, what could be read is
+    /// printed first.
+    Replay(ReplayArgs),
     /// Print what this kernel offers, as JSON: a fixture for the tests.
     #[command(hide = true)]
     Facts(FactsArgs),
@@ -94,6 +113,9 @@ pub struct RunArgs {
     /// How long all four conditions must hold before a livelock is confirmed.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     pub confirm: Duration,
+    /// The rolling recording.
+    #[command(flatten)]
+    pub rolling: RollingArgs,
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -167,7 +189,7 @@ fn hook_kind(text: &str) -> Result<String, String> {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if interval < Duration::from_millis(100) || interval > Duration::from_secs(5) {
         return Err("must be between 100ms and 5s: the verdict looks over three seconds".into());

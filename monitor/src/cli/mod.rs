@@ -3,8 +3,11 @@
 mod args;
 mod check;
 mod facts;
+mod record;
+mod replay;
 mod run;
 mod tick;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -16,6 +19,8 @@ pub fn main() -> ExitCode {
     let result = match args::Cli::parse().command {
         args::Command::Run(args) => run::run(&args),
         args::Command::Check(args) => check::check(&args),
+        args::Command::Record(args) => record::record(&args),
+        args::Command::Replay(args) => replay::replay(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

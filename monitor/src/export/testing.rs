@@ -182,6 +182,7 @@ pub(super) fn observation() -> Observation {
             ringbuf: 1,
             map_full: 2,
             evicted: 3,
+            recording: 4,
         },
         ..Observation::default()
     }
