@@ -23,8 +23,10 @@ pub use self::topology::{
 /// One tick's view of the node.
 ///
 /// Recordings outlive versions: a field that is added later is `None` or empty
-/// where an old recording does not have it.
+/// where an old recording does not have it. What has no default as a whole
+/// needs a `serde(default)` at each such field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Observation {
     /// `CLOCK_MONOTONIC`, nanoseconds: the clock of everything here.
     pub monotonic_ns: u64,
@@ -80,6 +82,7 @@ pub struct Stack {
 
 /// The node's dirty pages, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// Size of a page.
     pub page_size: u64,
@@ -183,6 +186,7 @@ pub struct DirtyPauses {
 
 /// A backing device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Bdi {
     /// The kernel's name for it, mostly `major:minor`.
     pub bdi: CompactString,
@@ -299,6 +303,7 @@ pub struct SignalStatus {
 
 /// What was lost, totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Lost {
     /// Records that found the ring buffer full.
     pub ringbuf: u64,
@@ -306,6 +311,8 @@ pub struct Lost {
     pub map_full: u64,
     /// Waits whose end was never seen, thrown out by the daemon.
     pub evicted: u64,
+    /// Observations that found no room in a recording.
+    pub recording: u64,
 }
 
 /// A task's totals for one cause: for people, no input of the verdict.

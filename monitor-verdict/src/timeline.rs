@@ -50,12 +50,17 @@ pub fn lines(changes: &Changes) -> String {
     text
 }
 
-fn line(text: &mut String, unix_ms: u64, words: &str) {
+/// A time as the lines have it: milliseconds since 1970, in UTC.
+#[must_use]
+pub fn time(unix_ms: u64) -> String {
     // What the formatter refuses to write is beyond the year 9999.
     let latest = Duration::from_secs(253_402_300_799);
     let at = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
-    let at = humantime::format_rfc3339_millis(at);
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+fn line(text: &mut String, unix_ms: u64, words: &str) {
     // Names may come from a recording: one event stays one line.
     let words = words.replace(|c: char| c.is_control(), " ");
-    let _ = writeln!(text, "{at}  {words}");
+    let _ = writeln!(text, "{}  {words}", time(unix_ms));
 }

@@ -9,7 +9,9 @@
 pub mod cli;
 pub mod export;
 pub mod kernel;
+pub mod placement;
 pub mod pseudofs;
+pub mod recording;
 pub mod sample;
 pub mod survive;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The NFS client's writes on one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NfsClient {
     /// The mount's device, which is its BDI's name: `0:29`.
     pub bdi: CompactString,
@@ -42,6 +43,7 @@ impl NfsClient {
 
 /// The kernel's NFS server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Nfsd {
     /// Bytes written to the exported file systems; `None` where the signal is
     /// not attached.
@@ -77,6 +79,7 @@ pub struct ServerThread {
 
 /// An NFS server in userspace, such as nfs-ganesha.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UserServer {
     /// The process's name, one of `--nfs-server.names`.
     pub name: CompactString,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// An RPC client of this kernel, as its `client_id` in the tracepoints: mostly
 /// one for each NFS mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RpcClient {
     /// `cl_clid`, also the directory's name (in hex) in debugfs
     /// `sunrpc/rpc_clnt`.
@@ -31,6 +32,7 @@ pub struct RpcClient {
 
 /// What a server writes to for a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Backing {
     /// The BDI's name; of a file system without one (tmpfs) its device.
     pub bdi: CompactString,
@@ -45,6 +47,7 @@ pub struct Backing {
 /// What is mounted, served and connected on this node, over all namespaces.
 /// Read beside the tick and seldom; `read_ns` says when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Topology {
     /// When it was read, `CLOCK_MONOTONIC` nanoseconds; zero: not yet.
     pub read_ns: u64,
@@ -74,6 +77,7 @@ pub struct Topology {
 
 /// An NFS mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NfsMount {
     /// Its device, which is its BDI's name: `0:29`.
     pub bdi: CompactString,
@@ -97,6 +101,7 @@ pub struct NfsMount {
 
 /// A file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FileSystem {
     /// Its device, as in mountinfo.
     pub device: CompactString,
@@ -112,6 +117,7 @@ pub struct FileSystem {
 
 /// A block device whose data is in a file: `/dev/loop0`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LoopDevice {
     /// Its BDI's name: `7:0`.
     pub bdi: CompactString,

@@ -8,6 +8,8 @@ use monitor_common::HIST_BUCKETS;
 use super::{
     config::{ConfigArgs, Invalid, ThresholdArgs},
     explain::ExplainArgs,
+    record::{RecordArgs, RollingArgs},
+    replay::ReplayArgs,
 };
 use crate::{
     export::log::{LEVELS, LogFormat},
@@ -52,6 +54,21 @@ pub enum Command {
     /// Needs no privileges. Exit code 0: told; 2: no such word, or the daemon at
     /// --url does not answer.
     Explain(ExplainArgs),
+    /// Record what the daemon sees into a file, and print what it says of it.
+    ///
+    /// Attaches and judges as `run` does, without HTTP. Ends on SIGTERM, SIGINT
+    /// or after --duration. A file that is there already is continued. Exit code
+    /// 0: recorded; 2: cannot.
+    Record(RecordArgs),
+    /// Print the verdicts of a recording again, byte for byte as they were.
+    ///
+    /// Needs no privileges. Several files of one daemon are given in their
+    /// order. A segment of a rolling window (`run --record`) begins in the
+    /// middle of the daemon's life: what the daemon had learned before, replay
+    /// does not know, so what it says of the first seconds may differ. Exit code
+    /// 0: no livelock; 3: livelock found; 2: unreadable, what could be read is
+    /// printed first.
+    Replay(ReplayArgs),
     /// Print what this kernel offers, as JSON: a fixture for the tests.
     #[command(hide = true)]
     Facts(FactsArgs),
@@ -126,6 +143,9 @@ pub struct RunArgs {
     /// The numbers of the verdict.
     #[command(flatten)]
     pub thresholds: ThresholdArgs,
+    /// The rolling recording.
+    #[command(flatten)]
+    pub rolling: RollingArgs,
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -272,12 +292,12 @@ fn hook_kind(text: &str) -> Result<String, String> {
 }
 
 /// A duration as people write it.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "must be a duration, such as 500ms, 5s or 1m".to_owned())
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
     if interval < Duration::from_millis(100) || interval > Duration::from_secs(5) {
         return Err("must be between 100ms and 5s: the verdict looks over three seconds".into());

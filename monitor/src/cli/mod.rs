@@ -7,9 +7,12 @@ mod explain;
 mod facts;
 #[cfg(test)]
 mod generated;
+mod record;
+mod replay;
 mod run;
 mod text;
 mod tick;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,8 @@ pub fn main() -> ExitCode {
         args::Command::Run(args) => run::run(&args),
         args::Command::Check(args) => check::check(&args),
         args::Command::Explain(args) => explain::explain(&args),
+        args::Command::Record(args) => record::record(&args),
+        args::Command::Replay(args) => replay::replay(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

@@ -13,7 +13,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{args::RunArgs, tick::Ticker};
+use super::{
+    args::{KernelArgs, RunArgs},
+    record::header,
+    tick::Ticker,
+    watch::Watch,
+};
 use crate::{
     export::{
         http, log,
@@ -38,7 +43,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _ = survive::io_flusher(true);
     let _log = log::init(&args.log_level, args.log_format)?;
     let _ = survive::io_flusher(false);
-    preflight(args)?;
+    preflight(&args.kernel)?;
+    let recording = args.rolling.open(&args.kernel.procfs)?;
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,13 +70,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let sampler = Sampler::new(&mut attached)?;
     let (stop, stopped) = mpsc::channel();
-    let ticker = Ticker::new(
-        attached,
-        sampler,
-        Engine::new(args.thresholds.thresholds.clone()),
-        publisher,
-        args.interval,
-    );
+    let thresholds = args.thresholds.thresholds.clone();
+    let recorder = recording
+        .map(|recording| {
+            let buckets = &args.kernel.buckets;
+            recording.start(header(&attached, args.interval, buckets, &thresholds))
+        })
+        .transpose()?;
+    let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
+    let ticker = Ticker::new(watch, publisher, args.interval);
     let ticking = thread::Builder::new()
         .name("tick".into())
         .spawn(move || ticker.run(&stopped))
@@ -87,8 +95,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn preflight(args: &RunArgs) -> anyhow::Result<()> {
-    for missing in Privileges::of_this_process(&args.kernel.procfs).missing() {
+/// Says what privileges are missing.
+///
+/// # Errors
+///
+/// One without which nothing can be monitored.
+pub fn preflight(kernel: &KernelArgs) -> anyhow::Result<()> {
+    for missing in Privileges::of_this_process(&kernel.procfs).missing() {
         if missing.fatal {
             anyhow::bail!(
                 "{} is missing: {}. To do: {}",
@@ -143,7 +156,7 @@ async fn serve(
 }
 
 /// Says once how each signal is attached.
-fn tell(attached: &Attached) {
+pub fn tell(attached: &Attached) {
     for report in &attached.reports {
         if report.is_lossy() {
             tracing::warn!(

@@ -1,12 +1,11 @@
 //! The thread that ticks: sample, judge, publish, once an interval.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
 
-use aya_log::EbpfLogger;
-
+use super::watch::{self, Seen, Watch};
 use crate::{
     export::{
         log,
@@ -14,16 +13,13 @@ use crate::{
         snapshot::{self, ProbeReport, Publisher},
     },
     kernel::{attach::Attached, cost, report},
-    sample::{Sampler, TaskDelay},
-    verdict::{Engine, LivelockState, Verdict},
+    sample::TaskDelay,
+    verdict::Verdict,
 };
 
 /// Owns everything that a tick needs.
 pub struct Ticker {
-    attached: Attached,
-    ebpf_log: Option<EbpfLogger<&'static dyn ::log::Log>>,
-    sampler: Sampler,
-    engine: Engine,
+    watch: Watch,
     publisher: Publisher,
     process: ProcessSampler,
     interval: Duration,
@@ -33,29 +29,10 @@ pub struct Ticker {
 
 impl Ticker {
     /// Ready to tick.
-    pub fn new(
-        mut attached: Attached,
-        sampler: Sampler,
-        engine: Engine,
-        mut publisher: Publisher,
-        interval: Duration,
-    ) -> Self {
-        let log = attached
-            .settings()
-            .log
-            .then(|| EbpfLogger::init(&mut attached.ebpf));
-        let ebpf_log = log.and_then(|log| {
-            log.inspect_err(
-                |error| tracing::warn!(%error, "messages of the eBPF programs cannot be read"),
-            )
-            .ok()
-        });
-        publisher.probes(probes(&attached));
+    pub fn new(watch: Watch, mut publisher: Publisher, interval: Duration) -> Self {
+        publisher.probes(probes(watch.attached()));
         Self {
-            attached,
-            ebpf_log,
-            sampler,
-            engine,
+            watch,
             publisher,
             process: ProcessSampler::started_now(),
             interval,
@@ -66,47 +43,31 @@ impl Ticker {
 
     /// Ticks until the sender is gone.
     pub fn run(mut self, stopped: &Receiver<()>) {
-        let mut next = Instant::now();
-        loop {
-            self.tick();
-            let now = Instant::now();
-            next += self.interval;
-            if next < now {
-                // Stopped, suspended or late: no burst of ticks to catch up.
-                next = now;
-            }
-            match stopped.recv_timeout(next - now) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
+        watch::every(self.interval, stopped, || self.tick());
+        self.watch.finish();
     }
 
     fn tick(&mut self) {
         let start = Instant::now();
-        self.attach_late();
-        if let Some(log) = &mut self.ebpf_log {
-            log.flush();
+        let Seen {
+            tick,
+            changes,
+            verdicts,
+            new_signals,
+        } = self.watch.tick();
+        if new_signals {
+            self.publisher.probes(probes(self.watch.attached()));
         }
-        let signals = self
-            .attached
-            .reports
-            .iter()
-            .map(report::SignalReport::status)
-            .collect();
-        let tick = self.sampler.tick(signals);
-        let changes = self.engine.observe(&tick.observation);
+        let (engine, attached) = (self.watch.engine(), self.watch.attached());
         for event in &changes.loops {
-            let mut loops = self.engine.loops().iter();
+            let mut loops = engine.loops().iter();
             log::loop_event(event, loops.find(|one| one.id == event.loop_id));
         }
         changes.related.iter().for_each(log::related_event);
         for transition in &changes.transitions {
             log::transition(transition);
         }
-        let verdicts = self.engine.verdicts();
         explain(&verdicts);
-        self.sampler.watch_closely(verdicts.iter().any(is_suspect));
         if let Some(tasks) = tick.tasks {
             self.tasks = tasks;
         } else {
@@ -118,38 +79,18 @@ impl Ticker {
             verdicts,
             observation: tick.observation,
             transitions: changes.transitions,
-            loops: self.engine.loops().to_vec(),
+            loops: engine.loops().to_vec(),
             loop_events: changes.loops,
-            related: self.engine.related().to_vec(),
+            related: engine.related().to_vec(),
             related_events: changes.related,
-            related_tallies: self.engine.related_tallies().into(),
+            related_tallies: engine.related_tallies().into(),
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
-            costs: cost::read(&self.attached.ebpf, &self.attached.settings().procfs),
+            costs: cost::read(&attached.ebpf, &attached.settings().procfs),
             process: Some(self.process.sample()),
             took: start.elapsed(),
         });
         self.notify();
-    }
-
-    fn attach_late(&mut self) {
-        match self.attached.attach_late() {
-            Ok(changed) if changed.is_empty() => {}
-            Ok(changed) => {
-                for report in changed {
-                    tracing::info!(
-                        signal = %report.signal,
-                        strategy = %report.strategy,
-                        state = report.state.as_str(),
-                        "a module was loaded: its signal is known"
-                    );
-                }
-                self.publisher.probes(probes(&self.attached));
-            }
-            Err(error) => {
-                tracing::error!(%error, "signals of a module that was loaded cannot be attached");
-            }
-        }
     }
 
     /// Tells systemd: ready after the first tick, alive after each.
@@ -165,11 +106,6 @@ impl Ticker {
             tracing::debug!(%error, "systemd cannot be notified");
         }
     }
-}
-
-/// Whether a loop is, or may be, stuck now.
-fn is_suspect(verdict: &Verdict) -> bool {
-    verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
 }
 
 /// With `--log.level debug`: why each loop is judged as it is, at every tick.

@@ -183,6 +183,7 @@ pub(super) fn observation() -> Observation {
             ringbuf: 1,
             map_full: 2,
             evicted: 3,
+            recording: 4,
         },
         ..Observation::default()
     }

@@ -15,6 +15,7 @@ mod threads;
 mod user_servers;
 
 pub use lookup::{Lookup, Wanted};
+pub(crate) use lookup::{MountLine, unescape};
 pub use monitor_verdict::observation::{
     Backing, Bdi, Congestion, CongestionBy, Connection, Delay, DirtyPauses, Export, FileSystem,
     LoopDevice, Lost, Memory, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,

@@ -158,6 +158,7 @@ impl Sampler {
                 ringbuf: self.maps.lost(LostKind::RingBuf),
                 map_full: self.maps.lost(LostKind::MapFull),
                 evicted: self.evicted,
+                recording: 0,
             },
             delays,
             waits,

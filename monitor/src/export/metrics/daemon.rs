@@ -77,12 +77,13 @@ fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let lost = &snapshot.observation.lost;
     let mut family = Family::counter(
         "throttle_lost_events_total",
-        "Records lost: ring buffer full, map full, or a wait thrown out whose end was never seen. Source: eBPF, the daemon.",
+        "Records lost: ring buffer full, map full, a wait thrown out whose end was never seen, or no room in a recording. Source: eBPF, the daemon.",
     );
     for (reason, count) in [
         ("ringbuf", lost.ringbuf),
         ("map_full", lost.map_full),
         ("evicted", lost.evicted),
+        ("recording", lost.recording),
     ] {
         family.add(&[("reason", reason)], count as f64);
     }

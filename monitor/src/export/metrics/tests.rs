@@ -96,6 +96,11 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
         ),
         ("throttle_lost_events_total", &[("reason", "evicted")], 3.0),
         (
+            "throttle_lost_events_total",
+            &[("reason", "recording")],
+            4.0,
+        ),
+        (
             "throttle_waiting_tasks",
             &[("cause", "balance_dirty_pages"), ("class", "nfsd")],
             2.0,

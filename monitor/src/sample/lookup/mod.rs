@@ -28,6 +28,9 @@ mod volumes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use mountinfo::Line as MountLine;
+pub(crate) use text::unescape;
+
 use std::{
     collections::BTreeSet,
     io,

@@ -1,0 +1,289 @@
+//! `record`: what the daemon sees, into a file. And the flags of `run` for a
+//! rolling window.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::mpsc::{self, Receiver, SyncSender, TrySendError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use monitor_verdict::timeline;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    args::{KernelArgs, interval},
+    run,
+    watch::{self, Watch},
+};
+use crate::{
+    export::log::{self, LogFormat},
+    kernel::attach::{self, Attached},
+    placement::refuse_nfs,
+    recording::{Directory, File, Header, Limits, Recorder, Rolling, Sink},
+    sample::Sampler,
+    survive,
+    verdict::{Engine, Thresholds},
+};
+
+/// Texts that wait for stdout.
+const MAX_TEXTS: usize = 256;
+/// The least that `--record.max-size` may be.
+const LEAST_SIZE: u64 = 1 << 20;
+
+/// Arguments of `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// File to record into; never on NFS.
+    #[arg(short, long = "output", value_name = "FILE")]
+    pub output: PathBuf,
+    /// How long to record; without it, until SIGTERM or SIGINT.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Which messages to write to stderr: error, warn, info, debug, trace.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "warn")]
+    pub log_level: String,
+    /// Time between two observations.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// How long all four conditions must hold before a livelock is confirmed.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub confirm: Duration,
+    /// Flags shared with `run`.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
+
+/// The rolling window of `run`.
+#[derive(Debug, Args)]
+pub struct RollingArgs {
+    /// Record the last minutes into this directory, and keep those before a livelock; never on NFS.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// How much time to record before the oldest is thrown away.
+    #[arg(long = "record.window", value_name = "DURATION", default_value = "15m", value_parser = window)]
+    pub window: Duration,
+    /// How large the recorded minutes may be, in all.
+    #[arg(long = "record.max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub max_size: u64,
+    /// Of how many livelocks to keep the minutes before, the newest ones; each up to --record.max-size.
+    #[arg(long = "record.keep", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep: u16,
+}
+
+/// Where to record to, before it is known what.
+pub struct Recording<S> {
+    sink: S,
+    rolling: Option<Rolling>,
+    what: String,
+}
+
+impl RollingArgs {
+    /// Opens the directory, where one is to be recorded into.
+    ///
+    /// # Errors
+    ///
+    /// It is on NFS, or cannot be made or written.
+    pub fn open(&self, procfs: &Path) -> anyhow::Result<Option<Recording<Directory>>> {
+        let Some(path) = &self.record else {
+            return Ok(None);
+        };
+        refuse_nfs(procfs, path)?;
+        let limits = Limits {
+            window: self.window,
+            max_bytes: self.max_size,
+            keep: self.keep.into(),
+        };
+        let what = path.display().to_string();
+        let sink = Directory::open(path, limits)
+            .with_context(|| format!("cannot record into {what} (--record)"))?;
+        Ok(Some(Recording {
+            sink,
+            rolling: Some(Rolling::new(self.window, self.max_size)),
+            what,
+        }))
+    }
+}
+
+impl<S: Sink> Recording<S> {
+    /// Starts to record.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be had.
+    pub fn start(self, header: Header) -> anyhow::Result<Recorder> {
+        Recorder::start(header, self.sink, self.rolling, self.what)
+            .context("the thread that records could not be started")
+    }
+}
+
+/// What a recording of this daemon begins with.
+pub fn header(
+    attached: &Attached,
+    interval: Duration,
+    buckets: &[f64],
+    thresholds: &Thresholds,
+) -> Header {
+    let kernel = &attached.facts.release;
+    Header::new(kernel, interval, buckets, thresholds.clone())
+}
+
+/// Records until a signal comes or the time is over.
+///
+/// # Errors
+///
+/// What keeps it from starting.
+pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
+    let _ = survive::io_flusher(true);
+    let _log = log::init(&args.log_level, LogFormat::Logfmt)?;
+    let (texts, printed) = print()?;
+    let _ = survive::io_flusher(false);
+    run::preflight(&args.kernel)?;
+    refuse_nfs(&args.kernel.procfs, &args.output)?;
+    let what = args.output.display().to_string();
+    let sink = File::open(&args.output).with_context(|| format!("cannot record into {what}"))?;
+    let thresholds = Thresholds {
+        confirm: args.confirm,
+        ..Thresholds::default()
+    };
+    thresholds.check()?;
+    let mut attached = attach::attach_all(args.kernel.settings())?;
+    run::tell(&attached);
+    if let Err(error) = survive::lock_memory() {
+        tracing::warn!(%error, "memory cannot be locked: the recorder may be swapped out when it is needed");
+    }
+    let _ = survive::io_flusher(true);
+    let sampler = Sampler::new(&mut attached)?;
+    let recording = Recording {
+        sink,
+        rolling: None,
+        what,
+    };
+    let recorder = recording.start(header(
+        &attached,
+        args.interval,
+        &args.kernel.buckets,
+        &thresholds,
+    ))?;
+    let engine = Engine::new(thresholds);
+    let mut watch = Watch::new(attached, sampler, engine, Some(recorder));
+
+    let (stop, stopped) = mpsc::channel();
+    let interval = args.interval;
+    let ticking = thread::Builder::new().name("tick".into()).spawn(move || {
+        watch::every(interval, &stopped, || {
+            let lines = timeline::lines(&watch.tick().changes);
+            if let (false, Err(TrySendError::Full(_))) = (lines.is_empty(), texts.try_send(lines)) {
+                tracing::warn!(
+                    "lines of the timeline were not printed: stdout was not read fast enough"
+                );
+            }
+        });
+        watch.finish();
+    });
+    let ticking = ticking.context("the thread that ticks could not be started")?;
+    let waited = wait(args.duration);
+    drop(stop);
+    if ticking.join().is_err() {
+        anyhow::bail!("the thread that ticks panicked: this is a bug");
+    }
+    // Who does not read keeps nobody from ending.
+    let _ = printed.recv_timeout(Duration::from_secs(1));
+    waited?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints texts in a thread of its own, so that no tick waits for stdout. The
+/// receiver is disconnected when all is printed and the sender is gone.
+fn print() -> anyhow::Result<(SyncSender<String>, Receiver<()>)> {
+    let (texts, received) = mpsc::sync_channel::<String>(MAX_TEXTS);
+    let (ended, printed) = mpsc::sync_channel(0);
+    let thread = thread::Builder::new().name("print".into());
+    thread
+        .spawn(move || {
+            let mut stdout = std::io::stdout();
+            while let Ok(text) = received.recv() {
+                let _ = stdout
+                    .write_all(text.as_bytes())
+                    .and_then(|()| stdout.flush());
+            }
+            drop(ended);
+        })
+        .context("the thread that prints could not be started")?;
+    Ok((texts, printed))
+}
+
+/// Until SIGTERM, SIGINT, or so long.
+fn wait(duration: Option<Duration>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("tokio")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let over = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = over => {}
+        }
+        Ok(())
+    })
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if window < Duration::from_secs(10) || window > Duration::from_hours(24 * 7) {
+        return Err("must be between 10s and 7days".into());
+    }
+    Ok(window)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        other => return Err(format!("{other:?} is no unit: use KiB, MiB or GiB")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "is no number".to_owned())?;
+    match number.checked_mul(unit) {
+        Some(bytes) if bytes >= LEAST_SIZE => Ok(bytes),
+        _ => Err("must be at least 1MiB".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn a_size_has_a_number_and_a_unit() {
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        assert_eq!(size("1048576"), Ok(1 << 20));
+        for refused in [
+            "",
+            "MiB",
+            "1MB",
+            "-1MiB",
+            "1023KiB",
+            "99999999999GiB",
+            "1 MiB",
+        ] {
+            assert!(size(refused).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! `replay`: the verdict of a recording, as the live daemon gave it.
+
+use std::{
+    error::Error as _,
+    fmt::Write as _,
+    fs,
+    io::{self, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use compact_str::CompactString;
+use monitor_verdict::{related::RelatedEvent, timeline};
+use serde::Serialize;
+
+use super::args::Format;
+use crate::{
+    recording::{Part, Player, ReadError},
+    verdict::{Changes, LoopEvent, Thresholds, Transition},
+};
+
+/// Entries of each list of the JSON document: a recording may hold anything.
+const MAX_LISTED: usize = 100_000;
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Recordings; several of one daemon in their order.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Judge by this program's default thresholds, not by those of the recording.
+    #[arg(long)]
+    pub default_thresholds: bool,
+    /// Judge by the default thresholds with this confirmation time.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub confirm: Option<Duration>,
+}
+
+/// The JSON document.
+#[derive(Default, Serialize)]
+struct Replayed {
+    livelock: bool,
+    recordings: Vec<Recorded>,
+    loops: Vec<LoopEvent>,
+    related: Vec<RelatedEvent>,
+    transitions: Vec<Transition>,
+    evidence: Vec<CompactString>,
+    /// Entries that the lists had no room for.
+    left_out: u64,
+}
+
+#[derive(Serialize)]
+struct Recorded {
+    file: String,
+    #[serde(flatten)]
+    part: Part,
+    error: Option<String>,
+}
+
+/// Prints the timeline of recordings.
+///
+/// # Errors
+///
+/// Output cannot be written.
+pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let mut player = Player::new(thresholds(args)?);
+    let mut replayed = Replayed::default();
+    let mut unreadable = false;
+    let text = args.format == Format::Text;
+    let mut stdout = io::stdout().lock();
+    for path in &args.files {
+        let mut written = Ok(());
+        let part = play(&mut player, path, |changes| {
+            replayed.livelock |= changes.transitions.iter().any(|t| t.to.is_livelock());
+            if text && written.is_ok() {
+                written = stdout.write_all(timeline::lines(changes).as_bytes());
+            } else {
+                replayed.add(changes);
+            }
+        });
+        written.context("stdout")?;
+        stdout.flush().context("stdout")?;
+        unreadable |= part.error.is_some() || part.observations == 0;
+        let recorded = Recorded::new(path, part);
+        eprint!("{}", recorded.words());
+        replayed.recordings.push(recorded);
+    }
+    if !text {
+        serde_json::to_writer_pretty(&mut stdout, &replayed).context("stdout")?;
+        writeln!(stdout).context("stdout")?;
+    }
+    Ok(ExitCode::from(match (unreadable, replayed.livelock) {
+        (true, _) => 2,
+        (false, true) => 3,
+        (false, false) => 0,
+    }))
+}
+
+fn thresholds(args: &ReplayArgs) -> anyhow::Result<Option<Thresholds>> {
+    let mut thresholds = Thresholds::default();
+    if let Some(confirm) = args.confirm {
+        thresholds.confirm = confirm;
+    }
+    thresholds.check()?;
+    let own = args.default_thresholds || args.confirm.is_some();
+    Ok(own.then_some(thresholds))
+}
+
+fn play(player: &mut Player, path: &Path, mut each: impl FnMut(&Changes)) -> Part {
+    match fs::File::open(path) {
+        Ok(file) => player.play(BufReader::new(file), |_, changes, _| each(changes)),
+        Err(source) => Part {
+            error: Some(ReadError::Io { offset: 0, source }),
+            ..Part::default()
+        },
+    }
+}
+
+impl Replayed {
+    fn add(&mut self, changes: &Changes) {
+        let evidence = changes.evidence.iter().map(|one| &one.id);
+        self.left_out += extend(&mut self.loops, &changes.loops)
+            + extend(&mut self.related, &changes.related)
+            + extend(&mut self.transitions, &changes.transitions)
+            + extend(&mut self.evidence, evidence);
+    }
+}
+
+/// Adds what there is room for; how much there was none for.
+fn extend<'a, T: Clone + 'a>(to: &mut Vec<T>, new: impl IntoIterator<Item = &'a T>) -> u64 {
+    let mut left_out = 0;
+    for one in new {
+        if to.len() < MAX_LISTED {
+            to.push(one.clone());
+        } else {
+            left_out += 1;
+        }
+    }
+    left_out
+}
+
+impl Recorded {
+    fn new(path: &Path, part: Part) -> Self {
+        let error = part.error.as_ref().map(chain);
+        Self {
+            file: path.display().to_string(),
+            part,
+            error,
+        }
+    }
+
+    /// What was read, for people; on stderr, beside the timeline.
+    fn words(&self) -> String {
+        let Self { file, part, error } = self;
+        let mut words = String::new();
+        for note in &part.notes {
+            let _ = writeln!(words, "{file}: {note}");
+        }
+        if let Some(error) = error {
+            let _ = writeln!(words, "{file}: {error}");
+        }
+        let _ = writeln!(words, "{file}: {}", read(part));
+        // Names in it are a recording's: they move no cursor.
+        words.replace(|c: char| c.is_control() && c != '\n', " ")
+    }
+}
+
+fn read(part: &Part) -> String {
+    let (Some(first), Some(last)) = (part.first_unix_ms, part.last_unix_ms) else {
+        return "not one observation could be read".to_owned();
+    };
+    let (count, by) = (part.observations, part.header.as_ref());
+    let by = by.map_or_else(String::new, |header| {
+        let words = |text: &str| text.chars().take(64).collect::<String>();
+        let (program, kernel) = (words(&header.program), words(&header.kernel));
+        format!(", by throttle-monitor {program} on Linux {kernel}")
+    });
+    format!(
+        "{count} observations read, {} to {}{by}",
+        timeline::time(first),
+        timeline::time(last)
+    )
+}
+
+/// An error with its causes.
+fn chain(error: &ReadError) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(words, ": {cause}");
+        source = cause.source();
+    }
+    words
+}

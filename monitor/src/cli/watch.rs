@@ -1,0 +1,158 @@
+//! What `run` and `record` do at a tick: attach what is new, sample, judge,
+//! record.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use aya_log::EbpfLogger;
+
+use crate::{
+    kernel::{attach::Attached, report},
+    recording::Recorder,
+    sample::{self, Sampler},
+    verdict::{Changes, Engine, LivelockState, Verdict},
+};
+
+/// How long the end of the process waits for the end of a recording.
+const FINISH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The programs, what they see and what is thought of it.
+pub struct Watch {
+    attached: Attached,
+    ebpf_log: Option<EbpfLogger<&'static dyn log::Log>>,
+    sampler: Sampler,
+    engine: Engine,
+    recorder: Option<Recorder>,
+}
+
+/// What one tick gave.
+pub struct Seen {
+    /// What was seen.
+    pub tick: sample::Tick,
+    /// What changed by it.
+    pub changes: Changes,
+    /// What is to be said of every loop now.
+    pub verdicts: Vec<Verdict>,
+    /// Whether signals of a module that was loaded are known now.
+    pub new_signals: bool,
+}
+
+impl Watch {
+    /// Ready to tick.
+    pub fn new(
+        mut attached: Attached,
+        sampler: Sampler,
+        engine: Engine,
+        recorder: Option<Recorder>,
+    ) -> Self {
+        let log = attached
+            .settings()
+            .log
+            .then(|| EbpfLogger::init(&mut attached.ebpf));
+        let ebpf_log = log.and_then(|log| {
+            log.inspect_err(
+                |error| tracing::warn!(%error, "messages of the eBPF programs cannot be read"),
+            )
+            .ok()
+        });
+        Self {
+            attached,
+            ebpf_log,
+            sampler,
+            engine,
+            recorder,
+        }
+    }
+
+    /// The programs, as they are attached.
+    pub const fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// What judges.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// One tick.
+    pub fn tick(&mut self) -> Seen {
+        let new_signals = self.attach_late();
+        if let Some(log) = &mut self.ebpf_log {
+            log.flush();
+        }
+        let signals = self
+            .attached
+            .reports
+            .iter()
+            .map(report::SignalReport::status)
+            .collect();
+        let mut tick = self.sampler.tick(signals);
+        if let Some(recorder) = &self.recorder {
+            tick.observation.lost.recording = recorder.lost();
+        }
+        let changes = self.engine.observe(&tick.observation);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.observe(&tick.observation, &changes);
+        }
+        let verdicts = self.engine.verdicts();
+        self.sampler.watch_closely(verdicts.iter().any(is_suspect));
+        Seen {
+            tick,
+            changes,
+            verdicts,
+            new_signals,
+        }
+    }
+
+    /// Ends the recording.
+    pub fn finish(self) {
+        if let Some(recorder) = self.recorder {
+            recorder.finish(FINISH_DEADLINE);
+        }
+    }
+
+    fn attach_late(&mut self) -> bool {
+        match self.attached.attach_late() {
+            Ok(changed) => {
+                for report in &changed {
+                    tracing::info!(
+                        signal = %report.signal,
+                        strategy = %report.strategy,
+                        state = report.state.as_str(),
+                        "a module was loaded: its signal is known"
+                    );
+                }
+                !changed.is_empty()
+            }
+            Err(error) => {
+                tracing::error!(%error, "signals of a module that was loaded cannot be attached");
+                false
+            }
+        }
+    }
+}
+
+/// Whether a loop is, or may be, stuck now.
+fn is_suspect(verdict: &Verdict) -> bool {
+    verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
+}
+
+/// Calls `tick` once an interval until the sender is gone.
+pub fn every(interval: Duration, stopped: &Receiver<()>, mut tick: impl FnMut()) {
+    let mut next = Instant::now();
+    loop {
+        tick();
+        let now = Instant::now();
+        next += interval;
+        if next < now {
+            // Stopped, suspended or late: no burst of ticks to catch up.
+            next = now;
+        }
+        match stopped.recv_timeout(next - now) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

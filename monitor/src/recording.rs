@@ -1,0 +1,34 @@
+//! Recordings: observations in a file, from which the verdict is given again.
+//!
+//! A file is [`MAGIC`](frame::MAGIC), a version, then frames: kind, length,
+//! checksums, payload. The payloads of a segment are one zstd stream that is
+//! flushed at every record: whatever was written can be read, and observations
+//! compress against those before them. The records are CBOR, which holds
+//! the names of the fields: some may come later. docs/recording.md has the bytes.
+//!
+//! [`Recorder`] is the tick's side and never waits: it encodes and leaves the
+//! bytes in a bounded queue, from which a thread writes them to a [`Sink`].
+//! [`Reader`] trusts no byte; [`Player`] gives what it reads to an engine.
+
+mod directory;
+mod encoder;
+mod file;
+mod frame;
+mod header;
+mod player;
+mod reader;
+mod recorder;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use directory::{Directory, Limits};
+pub use encoder::{EncodeError, Encoder};
+pub use file::{File, OpenError};
+pub use frame::{MAX_FRAME, MAX_RECORD, VERSION};
+pub use header::Header;
+pub use player::{Part, Player};
+pub use reader::{Ending, Item, ReadError, Reader};
+pub use recorder::{Recorder, Rolling};
+pub use writer::Sink;

@@ -1,0 +1,270 @@
+//! A rolling window: the last minutes in a directory, a file for each part of
+//! them. What was before a livelock is kept.
+
+use std::{
+    collections::VecDeque,
+    ffi::CStr,
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    path::Path,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat},
+    io::Errno,
+};
+
+use super::{
+    file::{File, OpenError, lock},
+    writer::Sink,
+};
+
+const PREFIX: &str = "segment-";
+const SUFFIX: &str = ".tmrec";
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// So much time can be read back at least, if it is not more than
+    /// `max_bytes`.
+    pub window: Duration,
+    /// Bytes of the window's files at most, and a file more.
+    pub max_bytes: u64,
+    /// Livelocks whose minutes before are kept, the newest ones.
+    pub keep: usize,
+}
+
+/// A rolling window in a directory.
+///
+/// All names are relative to the directory as it was opened: what is mounted
+/// over it later is not touched.
+#[derive(Debug)]
+pub struct Directory {
+    dir: OwnedFd,
+    /// Keeps others away.
+    _lock: fs::File,
+    limits: Limits,
+    /// Finished ones, oldest first.
+    done: VecDeque<Segment>,
+    current: Option<(u64, File)>,
+    next: u64,
+    /// A new file is due.
+    due: bool,
+}
+
+/// A finished file.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    number: u64,
+    bytes: u64,
+    /// How long it had been finished at `since`.
+    age: Duration,
+    since: Instant,
+}
+
+impl Directory {
+    /// Makes or continues one. The path must not be on NFS.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or opened, or another daemon records there.
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let mut builder = fs::DirBuilder::new();
+        // What is in there names mounts, processes and addresses.
+        builder.recursive(true).mode(0o700).create(path)?;
+        let opened = fs::File::open(path)?;
+        lock(&opened)?;
+        let mut directory = Self {
+            dir: opened.try_clone()?.into(),
+            _lock: opened,
+            limits,
+            done: VecDeque::new(),
+            current: None,
+            next: 1,
+            due: true,
+        };
+        directory.find()?;
+        directory.throw_away();
+        Ok(directory)
+    }
+
+    /// What an earlier daemon left.
+    fn find(&mut self) -> io::Result<()> {
+        let (now, since) = (SystemTime::now(), Instant::now());
+        for name in names(&self.dir)? {
+            let Some(number) = number(&name) else {
+                continue;
+            };
+            let stat = statat(&self.dir, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let written = u64::try_from(stat.st_mtime).unwrap_or(0);
+            let written = UNIX_EPOCH + Duration::from_secs(written);
+            self.done.push_back(Segment {
+                number,
+                bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                age: now.duration_since(written).unwrap_or_default(),
+                since,
+            });
+            self.next = self.next.max(number.saturating_add(1));
+        }
+        self.done.make_contiguous().sort_by_key(|one| one.number);
+        Ok(())
+    }
+
+    /// Ends the current file and begins the next.
+    fn roll(&mut self) -> io::Result<()> {
+        let number = self.next;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = openat(&self.dir, file_name(number), flags, mode)?;
+        self.next += 1;
+        let new = File::created(file.into());
+        if let Some((number, mut file)) = self.current.replace((number, new)) {
+            // On a full disk it has no mark of its end: it can be read so.
+            let _ = file.end();
+            self.done.push_back(Segment {
+                number,
+                bytes: file.length(),
+                age: Duration::ZERO,
+                since: Instant::now(),
+            });
+        }
+        self.due = false;
+        self.throw_away();
+        Ok(())
+    }
+
+    /// Removes what is older than the window, and what is too much.
+    fn throw_away(&mut self) {
+        let mut bytes: u64 = self.done.iter().map(|one| one.bytes).sum();
+        while let Some(oldest) = self.done.front() {
+            let age = oldest.age.saturating_add(oldest.since.elapsed());
+            if bytes <= self.limits.max_bytes && age <= self.limits.window {
+                return;
+            }
+            if let Err(error) = unlinkat(&self.dir, file_name(oldest.number), AtFlags::empty())
+                && error != Errno::NOENT
+            {
+                tracing::warn!(%error, segment = oldest.number, "an old part of the recording cannot be removed");
+            }
+            bytes = bytes.saturating_sub(oldest.bytes);
+            self.done.pop_front();
+        }
+    }
+
+    /// Gives every file of the window a second name in `into`.
+    fn link_all(&self, into: &OwnedFd) -> io::Result<()> {
+        let current = self.current.iter().map(|(number, _)| *number);
+        let mut result = Ok(());
+        for number in self.done.iter().map(|one| one.number).chain(current) {
+            let name = file_name(number);
+            // FAT has no links: there it goes from the window into what is
+            // kept. The current one is open and grows wherever it is.
+            let linked = linkat(&self.dir, &name, into, &name, AtFlags::empty())
+                .or_else(|_| renameat(&self.dir, &name, into, &name));
+            match linked {
+                Ok(()) | Err(Errno::NOENT | Errno::EXIST) => {}
+                Err(error) => result = Err(error.into()),
+            }
+        }
+        result
+    }
+
+    /// Removes the oldest of what is kept, but not `newest`.
+    fn forget(&self, newest: &str) -> io::Result<()> {
+        let mut kept: Vec<_> = names(&self.dir)?
+            .into_iter()
+            .filter(|name| is_kept(name) && name != newest)
+            .collect();
+        kept.sort_unstable();
+        let surplus = (kept.len() + 1).saturating_sub(self.limits.keep.max(1));
+        for name in &kept[..surplus.min(kept.len())] {
+            let dir = self.open_kept(name)?;
+            for segment in names(&dir)? {
+                if number(&segment).is_some() {
+                    unlinkat(&dir, segment, AtFlags::empty())?;
+                }
+            }
+            unlinkat(&self.dir, name, AtFlags::REMOVEDIR)?;
+        }
+        Ok(())
+    }
+
+    fn open_kept(&self, name: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.dir, name, flags, Mode::empty())?)
+    }
+}
+
+impl Sink for Directory {
+    fn append(&mut self, frames: &[u8], roll: bool) -> io::Result<()> {
+        self.due |= roll;
+        if self.due || self.current.is_none() {
+            self.roll()?;
+        }
+        match &mut self.current {
+            Some((_, file)) => file.add(frames),
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, name: &str) -> io::Result<()> {
+        match mkdirat(&self.dir, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.link_all(&self.open_kept(name)?)?;
+        self.forget(name)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.current
+            .as_mut()
+            .map_or(Ok(()), |(_, file)| file.finish())
+    }
+}
+
+/// The name under which the minutes before a livelock are kept: time, loop and
+/// signature, in letters that no shell takes for its own.
+#[must_use]
+pub fn kept_name(unix_ms: u64, loop_id: &str, signature: &str) -> String {
+    let latest = Duration::from_secs(253_402_300_799);
+    let time = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
+    let time = humantime::format_rfc3339_seconds(time).to_string();
+    let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    let plain = |c: char| {
+        let plain = c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        if plain { c } else { '_' }
+    };
+    let loop_id: String = loop_id.chars().take(64).map(plain).collect();
+    format!("{time}-{loop_id}-{signature}")
+}
+
+fn is_kept(name: &str) -> bool {
+    let form = b"00000000T000000Z-";
+    let fits = |(byte, form): (u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == *other,
+    };
+    name.len() > form.len() && name.bytes().zip(form).all(fits)
+}
+
+fn file_name(number: u64) -> String {
+    format!("{PREFIX}{number:010}{SUFFIX}")
+}
+
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    let number = digits.parse().ok()?;
+    (file_name(number) == name).then_some(number)
+}
+
+fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name: &CStr = entry.file_name();
+        names.extend(name.to_str().ok().map(str::to_owned));
+    }
+    Ok(names)
+}

@@ -1,0 +1,146 @@
+//! One file, to which frames are added.
+
+use std::{
+    fs, io,
+    io::{BufReader, Seek as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use super::{
+    encoder,
+    frame::file_head,
+    reader::{ReadError, Reader},
+    writer::Sink,
+};
+
+/// Why a recording cannot be written there.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system's.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A directory, a pipe, a device.
+    #[error("it is no regular file")]
+    NotRegular,
+    /// Another process has it.
+    #[error("another throttle-monitor records there")]
+    Busy,
+    /// What is there is not to be overwritten, and cannot be continued.
+    #[error("there is something already that cannot be continued; move it away")]
+    Other(#[source] ReadError),
+}
+
+/// One file, to which frames are added.
+///
+/// Never synced but at its end: `fsync` on a disk at its limit waits, and makes
+/// others wait. What is added is in the page cache, which outlives the daemon;
+/// the kernel writes it within about 35 s (`vm.dirty_expire_centisecs`).
+#[derive(Debug)]
+pub struct File {
+    inner: fs::File,
+    /// Bytes that are whole.
+    length: u64,
+    /// Whether there may be more, of frames that were not added whole.
+    torn: bool,
+}
+
+impl File {
+    /// Makes a file, or continues a recording: after a crash, what is left of
+    /// its last record is cut off. The path must not be on NFS.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, somebody else writes to it, or it is no recording.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            // A pipe would wait for its other end.
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(OpenError::NotRegular);
+        }
+        lock(&file)?;
+        Self::continued(file)
+    }
+
+    /// A new one.
+    pub(super) fn created(file: fs::File) -> Self {
+        Self {
+            inner: file,
+            length: 0,
+            torn: false,
+        }
+    }
+
+    fn continued(mut file: fs::File) -> Result<Self, OpenError> {
+        let mut length = 0;
+        if file.metadata()?.len() > 0 {
+            let mut reader = Reader::open(BufReader::new(&file)).map_err(OpenError::Other)?;
+            while reader.skip().map_err(OpenError::Other)? {}
+            length = reader.whole();
+            file.set_len(length)?;
+        }
+        file.rewind()?;
+        Ok(Self {
+            length,
+            ..Self::created(file)
+        })
+    }
+
+    /// Bytes in it.
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Adds frames, whole or not at all; the head of the file before the first.
+    pub(super) fn add(&mut self, frames: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.inner.set_len(self.length)?;
+            self.torn = false;
+        }
+        let head = file_head();
+        let head = if self.length == 0 { &head[..] } else { &[] };
+        let written = self
+            .inner
+            .write_all(head)
+            .and_then(|()| self.inner.write_all(frames));
+        if written.is_ok() {
+            self.length += (head.len() + frames.len()) as u64;
+        } else {
+            self.torn = self.inner.set_len(self.length).is_err();
+        }
+        written
+    }
+
+    /// Adds the mark of the end.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        let mut frame = Vec::new();
+        encoder::end(&mut frame);
+        self.add(&frame)
+    }
+}
+
+impl Sink for File {
+    fn append(&mut self, frames: &[u8], _roll: bool) -> io::Result<()> {
+        self.add(frames)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.end()?;
+        self.inner.sync_data()
+    }
+}
+
+/// Keeps others away for as long as it is open.
+pub(super) fn lock(file: &fs::File) -> Result<(), OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Busy),
+        Err(fs::TryLockError::Error(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,98 @@
+//! What a segment begins with.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::verdict::Thresholds;
+
+/// What a segment begins with: who recorded, and how it judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Header {
+    /// Version of the program.
+    pub program: String,
+    /// Commit that it was built from.
+    pub revision: String,
+    /// Release of the running kernel, `uname -r`.
+    pub kernel: String,
+    /// One number for each life of a daemon: segments with the same one
+    /// continue each other.
+    pub run: u64,
+    /// Observations of that life before this segment. Where the segment before
+    /// has fewer, some are missing between them.
+    pub before: u64,
+    /// Wall clock at its first observation, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// `CLOCK_MONOTONIC` at its first observation, nanoseconds.
+    pub monotonic_ns: u64,
+    /// Time between two ticks, milliseconds.
+    pub interval_ms: u64,
+    /// Upper bounds of the histograms' buckets, seconds.
+    pub bucket_bounds: Vec<f64>,
+    /// The numbers by which the daemon judged.
+    #[serde(deserialize_with = "known")]
+    pub thresholds: Thresholds,
+}
+
+impl Header {
+    /// That of a daemon that begins to record now.
+    #[must_use]
+    pub fn new(kernel: &str, interval: Duration, bounds: &[f64], thresholds: Thresholds) -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let nanos = since.map_or(0, |since| since.as_nanos());
+        Self {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: env!("THROTTLE_MONITOR_REVISION").to_owned(),
+            kernel: kernel.to_owned(),
+            run: u64::try_from(nanos).unwrap_or(u64::MAX),
+            interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+            bucket_bounds: bounds.to_vec(),
+            thresholds,
+            ..Self::default()
+        }
+    }
+}
+
+/// Thresholds of another version: a key that is not known here is left out,
+/// one that was not known there has its default.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Thresholds, D::Error> {
+    use serde::de::Error as _;
+    let mut written = Value::deserialize(from)?;
+    let here = serde_json::to_value(Thresholds::default()).map_err(D::Error::custom)?;
+    keep_known(&mut written, &here);
+    serde_json::from_value(written).map_err(D::Error::custom)
+}
+
+fn keep_known(written: &mut Value, here: &Value) {
+    if let (Value::Object(written), Value::Object(here)) = (written, here) {
+        written.retain(|key, _| here.contains_key(key));
+        for (key, value) in written {
+            keep_known(value, &here[key.as_str()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Header;
+    use crate::verdict::Thresholds;
+
+    #[test]
+    fn a_threshold_of_another_version_does_not_make_a_recording_unreadable() {
+        let json =
+            r#"{"thresholds": {"confirm": "7s", "gone": 3, "loops": {"of_old": {}}}, "new": 1}"#;
+        let header: Header = serde_json::from_str(json).unwrap();
+        assert_eq!(header.thresholds.confirm, Duration::from_secs(7));
+        assert_eq!(header.thresholds.window, Thresholds::default().window);
+    }
+
+    #[test]
+    fn a_threshold_of_the_wrong_type_is_an_error() {
+        let json = r#"{"thresholds": {"confirm": 7}}"#;
+        assert!(serde_json::from_str::<Header>(json).is_err());
+    }
+}

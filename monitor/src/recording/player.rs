@@ -1,0 +1,169 @@
+//! Recordings through the engine: what the live daemon said, said again.
+
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::{
+    header::Header,
+    reader::{Ending, Item, ReadError, Reader},
+};
+use crate::{
+    sample::Observation,
+    verdict::{Changes, Engine, Thresholds},
+};
+
+/// Notes kept of a file.
+const MAX_NOTES: usize = 20;
+
+/// Plays recordings, one file after the other.
+///
+/// A segment that continues the one before it is judged by the same engine, in
+/// whatever file it is. Where a daemon began anew, so does the engine.
+#[derive(Debug, Default)]
+pub struct Player {
+    thresholds: Option<Thresholds>,
+    life: Option<Life>,
+}
+
+/// A life of a daemon.
+#[derive(Debug)]
+struct Life {
+    run: u64,
+    /// Observations of it until now, seen or missed.
+    observations: u64,
+    engine: Engine,
+}
+
+/// What could be read of a file.
+#[derive(Debug, Default, Serialize)]
+pub struct Part {
+    /// Of its first segment.
+    pub header: Option<Header>,
+    /// Observations that were read.
+    pub observations: u64,
+    /// Wall clock of the first of them, milliseconds since 1970.
+    pub first_unix_ms: Option<u64>,
+    /// Wall clock of the last of them, milliseconds since 1970.
+    pub last_unix_ms: Option<u64>,
+    /// What a person should know of it, a sentence each.
+    pub notes: Vec<String>,
+    /// Why the rest of it could not be read.
+    #[serde(skip)]
+    pub error: Option<ReadError>,
+}
+
+impl Player {
+    /// Judges by the thresholds of the recording, or by these.
+    #[must_use]
+    pub const fn new(thresholds: Option<Thresholds>) -> Self {
+        Self {
+            thresholds,
+            life: None,
+        }
+    }
+
+    /// Plays a file: `each` is given every observation and what it changed.
+    pub fn play(
+        &mut self,
+        file: impl Read,
+        mut each: impl FnMut(&Observation, &Changes, &Engine),
+    ) -> Part {
+        let mut part = Part::default();
+        let error = match Reader::open(file) {
+            Err(error) => Some(error),
+            Ok(mut reader) => {
+                let read = self.read(&mut reader, &mut part, &mut each);
+                part.end(reader.ending());
+                read.err()
+            }
+        };
+        part.error = error;
+        part
+    }
+
+    fn read<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        part: &mut Part,
+        each: &mut impl FnMut(&Observation, &Changes, &Engine),
+    ) -> Result<(), ReadError> {
+        while let Some(item) = reader.item()? {
+            match item {
+                Item::Segment(header) => {
+                    self.begin(&header, part);
+                    part.header.get_or_insert(*header);
+                }
+                Item::Observation(observation) => {
+                    part.count(&observation);
+                    // A reader gives no observation before a segment.
+                    if let Some(life) = &mut self.life {
+                        life.observations = life.observations.saturating_add(1);
+                        let changes = life.engine.observe(&observation);
+                        each(&observation, &changes, &life.engine);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, header: &Header, part: &mut Part) {
+        match &mut self.life {
+            Some(life) if life.run == header.run => {
+                let (was, is) = (life.observations, header.before);
+                if is > was {
+                    part.note(format!("{} observations are missing here: they found no room, or are in a file that was not given", is - was));
+                } else if is < was {
+                    part.note(
+                        "this was played before, or the files are not in their order".to_owned(),
+                    );
+                }
+                life.observations = is;
+            }
+            _ => {
+                if header.before > 0 {
+                    part.note(format!("the daemon had seen {} observations before: what it had learned from them, replay does not know", header.before));
+                }
+                let thresholds = self.thresholds.as_ref().unwrap_or(&header.thresholds);
+                let thresholds = if let Err(error) = thresholds.check() {
+                    part.note(format!("{error}: judged by the defaults instead"));
+                    Thresholds::default()
+                } else {
+                    thresholds.clone()
+                };
+                self.life = Some(Life {
+                    run: header.run,
+                    observations: header.before,
+                    engine: Engine::new(thresholds),
+                });
+            }
+        }
+    }
+}
+
+impl Part {
+    fn count(&mut self, observation: &Observation) {
+        self.observations += 1;
+        self.first_unix_ms.get_or_insert(observation.unix_ms);
+        self.last_unix_ms = Some(observation.unix_ms);
+    }
+
+    fn note(&mut self, note: String) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note);
+        }
+    }
+
+    fn end(&mut self, ending: Option<Ending>) {
+        match ending {
+            Some(Ending::Cut { offset }) => self.note(format!(
+                "it ends within a record, at byte {offset}: the recorder was stopped as it wrote, or the file was not copied whole; all before was read"
+            )),
+            Some(Ending::Open) => self.note(
+                "it has no mark of its end: the recorder still runs, was killed, or went on in the next file".to_owned(),
+            ),
+            Some(Ending::Ended) | None => {}
+        }
+    }
+}

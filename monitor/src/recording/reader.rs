@@ -1,0 +1,340 @@
+//! Reads a recording, of which no byte is trusted.
+
+use std::io::{self, Read};
+
+use ciborium::de::from_reader_with_buffer;
+use serde::de::DeserializeOwned;
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
+
+use super::{
+    frame::{FILE_HEAD, FRAME_HEAD, Head, Kind, MAGIC, MAX_RECORD, VERSION},
+    header::Header,
+    stored::{Before, Stored},
+};
+use crate::sample::Observation;
+
+/// A stream that wants a larger window to be decoded is refused: 1 MiB.
+const WINDOW_LOG_MAX: u32 = 20;
+
+/// Why a recording, or the rest of it, cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system's.
+    #[error("it cannot be read at byte {offset}")]
+    Io {
+        /// Where.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It begins otherwise.
+    #[error("it is no recording: it does not begin as one")]
+    NoRecording,
+    /// A version that is not known.
+    #[error(
+        "it is a recording of version {0}, and this program reads version {VERSION}: use a newer throttle-monitor"
+    )]
+    Newer(u32),
+    /// Bytes were changed, or never were a recording.
+    #[error("the frame at byte {offset} is corrupt: {what}")]
+    Corrupt {
+        /// Where the frame begins.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The bytes are as they were written, and yet make no sense here.
+    #[error(
+        "the frame at byte {offset}, written by throttle-monitor {program}, is not understood by {here}: {what}",
+        here = env!("CARGO_PKG_VERSION")
+    )]
+    NotUnderstood {
+        /// Where the frame begins.
+        offset: u64,
+        /// The version that wrote it, where that is known.
+        program: String,
+        /// What is not understood.
+        what: String,
+    },
+}
+
+/// How a recording ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it should.
+    Ended,
+    /// After a whole frame, without the mark of the end: the recorder was
+    /// killed, still records, or went on in another file.
+    Open,
+    /// Within a frame: the recorder or the machine was stopped as it wrote, or
+    /// the file was not copied whole.
+    Cut {
+        /// Where that frame begins: all before it was read.
+        offset: u64,
+    },
+}
+
+/// What a recording holds.
+#[derive(Debug)]
+pub enum Item {
+    /// A segment begins.
+    Segment(Box<Header>),
+    /// An observation.
+    Observation(Box<Observation>),
+}
+
+/// Reads a recording, item by item, in bounded memory.
+pub struct Reader<R> {
+    from: R,
+    /// Bytes read.
+    offset: u64,
+    /// Where the last whole frame ended.
+    whole: u64,
+    payload: Vec<u8>,
+    record: Vec<u8>,
+    /// For the strings of a record.
+    scratch: Vec<u8>,
+    stream: Decoder<'static>,
+    /// The version that wrote this segment; `None`: none has begun.
+    program: Option<String>,
+    before: Before,
+    last: Option<Kind>,
+    ending: Option<Ending>,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the head of the file. Give it a buffered reader.
+    ///
+    /// # Errors
+    ///
+    /// It is no recording, or of a newer version.
+    pub fn open(from: R) -> Result<Self, ReadError> {
+        let mut stream = Decoder::new().map_err(|source| ReadError::Io { offset: 0, source })?;
+        stream
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(|source| ReadError::Io { offset: 0, source })?;
+        let mut reader = Self {
+            from,
+            offset: 0,
+            whole: 0,
+            payload: Vec::new(),
+            record: Vec::new(),
+            scratch: Vec::new(),
+            stream,
+            program: None,
+            before: Before::default(),
+            last: None,
+            ending: None,
+        };
+        let mut head = [0; FILE_HEAD];
+        let read = reader.fill(&mut head)?;
+        let magic = &head[..read.min(MAGIC.len())];
+        if *magic != MAGIC[..magic.len()] {
+            return Err(ReadError::NoRecording);
+        }
+        if read < FILE_HEAD {
+            reader.ending = Some(Ending::Cut { offset: 0 });
+            return Ok(reader);
+        }
+        let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+        if version == 0 {
+            return Err(ReadError::NoRecording);
+        }
+        if version > VERSION {
+            return Err(ReadError::Newer(version));
+        }
+        reader.whole = reader.offset;
+        Ok(reader)
+    }
+
+    /// How it ends; `None` until everything was read.
+    #[must_use]
+    pub const fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Bytes up to the end of the last whole frame.
+    #[must_use]
+    pub const fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// The next item; `None` at the end. Not to be called after an error.
+    ///
+    /// # Errors
+    ///
+    /// What comes next cannot be read; what came before was right.
+    pub fn item(&mut self) -> Result<Option<Item>, ReadError> {
+        while let Some(kind) = self.frame()? {
+            self.last = Some(kind);
+            let item = match kind {
+                Kind::Segment => Item::Segment(Box::new(self.header()?)),
+                Kind::Observation => Item::Observation(Box::new(self.observation()?)),
+                Kind::End if self.payload.is_empty() => {
+                    self.whole = self.offset;
+                    continue;
+                }
+                Kind::End => return Err(self.corrupt("an end has no payload")),
+            };
+            self.whole = self.offset;
+            return Ok(Some(item));
+        }
+        Ok(None)
+    }
+
+    /// Goes on by one frame without looking into it; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// It is corrupt.
+    pub fn skip(&mut self) -> Result<bool, ReadError> {
+        let frame = self.frame()?;
+        if frame.is_some() {
+            self.whole = self.offset;
+            self.last = frame;
+        }
+        Ok(frame.is_some())
+    }
+
+    /// Reads the next frame into `payload`; `None`: there is none, and
+    /// `ending` says how that is.
+    fn frame(&mut self) -> Result<Option<Kind>, ReadError> {
+        if self.ending.is_some() {
+            return Ok(None);
+        }
+        let mut head = [0; FRAME_HEAD];
+        let read = self.fill(&mut head)?;
+        let cut = Ending::Cut { offset: self.whole };
+        if read < FRAME_HEAD {
+            self.ending = Some(match (read, self.last) {
+                (0, Some(Kind::End)) => Ending::Ended,
+                (0, _) => Ending::Open,
+                _ => cut,
+            });
+            return Ok(None);
+        }
+        if head == [0; FRAME_HEAD] && self.only_zeros()? {
+            // So file systems leave it when the power fails.
+            self.ending = Some(cut);
+            return Ok(None);
+        }
+        let head = Head::parse(head).map_err(|what| self.corrupt(&what))?;
+        // No more memory than the file has bytes, whatever the length says.
+        self.payload.clear();
+        let read = (&mut self.from)
+            .take(head.length as u64)
+            .read_to_end(&mut self.payload)
+            .map_err(|source| self.io(source))?;
+        self.offset += read as u64;
+        if read < head.length {
+            self.ending = Some(cut);
+            return Ok(None);
+        }
+        if crc32fast::hash(&self.payload) != head.checksum {
+            return Err(self.corrupt("its checksum does not match"));
+        }
+        Ok(Some(head.kind))
+    }
+
+    fn header(&mut self) -> Result<Header, ReadError> {
+        self.stream.reinit().map_err(|source| self.io(source))?;
+        self.program = None;
+        self.decompress()?;
+        let header: Header = self.parse()?;
+        self.program = Some(header.program.chars().take(64).collect());
+        self.before = Before::default();
+        Ok(header)
+    }
+
+    fn observation(&mut self) -> Result<Observation, ReadError> {
+        if self.program.is_none() {
+            return Err(self.corrupt("an observation without a segment"));
+        }
+        self.decompress()?;
+        let stored: Stored<'_> = self.parse()?;
+        Ok(stored.into_observation(&mut self.before))
+    }
+
+    /// The payload, decompressed, into `record`.
+    fn decompress(&mut self) -> Result<(), ReadError> {
+        self.record.clear();
+        let mut input = InBuffer::around(&self.payload);
+        loop {
+            let (read, at) = (input.pos(), self.record.len());
+            if at > MAX_RECORD {
+                let what = format!("it decompresses to more than {MAX_RECORD} bytes");
+                return Err(self.corrupt(&what));
+            }
+            self.record.reserve(64 << 10);
+            let mut output = OutBuffer::around_pos(&mut self.record, at);
+            if let Err(error) = self.stream.run(&mut input, &mut output) {
+                return Err(self.corrupt(&format!("it cannot be decompressed: {error}")));
+            }
+            let full = output.pos() == output.capacity();
+            if input.pos() == self.payload.len() && !full {
+                return Ok(());
+            }
+            if input.pos() == read && self.record.len() == at {
+                return Err(self.corrupt("it cannot be decompressed: the stream does not go on"));
+            }
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&mut self) -> Result<T, ReadError> {
+        // A string that is longer than this is refused, and none is longer
+        // than the record.
+        self.scratch.resize(self.record.len(), 0);
+        let mut rest = self.record.as_slice();
+        let parsed = from_reader_with_buffer(&mut rest, &mut self.scratch);
+        let what = match parsed {
+            Ok(parsed) if rest.is_empty() => return Ok(parsed),
+            Ok(_) => "something follows what should be all".to_owned(),
+            Err(ciborium::de::Error::Semantic(_, what)) => what,
+            Err(error) => error.to_string(),
+        };
+        Err(ReadError::NotUnderstood {
+            offset: self.whole,
+            program: self.program.clone().unwrap_or_default(),
+            what,
+        })
+    }
+
+    /// Reads until `to` is full or the file ends; how much.
+    fn fill(&mut self, to: &mut [u8]) -> Result<usize, ReadError> {
+        let mut filled = 0;
+        while filled < to.len() {
+            match self.from.read(&mut to[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.io(source)),
+            }
+        }
+        self.offset += filled as u64;
+        Ok(filled)
+    }
+
+    fn only_zeros(&mut self) -> Result<bool, ReadError> {
+        let mut rest = [0; 4096];
+        loop {
+            match self.fill(&mut rest)? {
+                0 => return Ok(true),
+                read if rest[..read].iter().any(|byte| *byte != 0) => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+
+    const fn io(&self, source: io::Error) -> ReadError {
+        let offset = self.offset;
+        ReadError::Io { offset, source }
+    }
+
+    fn corrupt(&self, what: &str) -> ReadError {
+        ReadError::Corrupt {
+            offset: self.whole,
+            what: what.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The tick's side of a recording. It never waits.
+
+use std::{io, time::Duration};
+
+use super::{
+    directory::kept_name,
+    encoder::Encoder,
+    header::Header,
+    writer::{Message, Queue, Sink},
+};
+use crate::{
+    sample::Observation,
+    verdict::{Changes, Transition},
+};
+
+/// A window is made of so many files, and one that is being written.
+const FILES: u32 = 5;
+
+/// When a new file begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Rolling {
+    every_ns: u64,
+    every_bytes: u64,
+    /// When the current one ends, `CLOCK_MONOTONIC` nanoseconds.
+    ends_ns: u64,
+    bytes: u64,
+}
+
+impl Rolling {
+    /// For a window of so much time in so many bytes.
+    #[must_use]
+    pub fn new(window: Duration, max_bytes: u64) -> Self {
+        Self {
+            every_ns: u64::try_from((window / FILES).as_nanos()).unwrap_or(u64::MAX),
+            every_bytes: max_bytes / u64::from(FILES),
+            ends_ns: 0,
+            bytes: 0,
+        }
+    }
+
+    const fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.ends_ns || self.bytes >= self.every_bytes
+    }
+
+    const fn restart(&mut self, now_ns: u64) {
+        self.ends_ns = now_ns.saturating_add(self.every_ns);
+    }
+}
+
+/// Records what the tick sees.
+pub struct Recorder {
+    encoder: Encoder,
+    rolling: Option<Rolling>,
+    queue: Queue,
+    /// Whether the last observation was lost here.
+    losing: bool,
+}
+
+impl Recorder {
+    /// Starts the thread that writes to `sink`; `what` names it in the log.
+    ///
+    /// # Errors
+    ///
+    /// No thread or no memory can be had.
+    pub fn start(
+        header: Header,
+        sink: impl Sink,
+        rolling: Option<Rolling>,
+        what: String,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            encoder: Encoder::new(header)?,
+            rolling,
+            queue: Queue::start(sink, what)?,
+            losing: false,
+        })
+    }
+
+    /// Records an observation and, where a livelock is confirmed by it, keeps
+    /// what was before.
+    pub fn observe(&mut self, observation: &Observation, changes: &Changes) {
+        if self.queue.broke() {
+            self.encoder.begin();
+        }
+        let now_ns = observation.monotonic_ns;
+        let roll = self.rolling.is_some_and(|rolling| rolling.is_due(now_ns));
+        if roll {
+            self.encoder.begin();
+        }
+        let begins = self.encoder.begins();
+        let mut bytes = Vec::new();
+        let encoded = self.encoder.observation(observation, &mut bytes);
+        let length = bytes.len() as u64;
+        let sent = match encoded {
+            Ok(()) => self.queue.send(Message::Frames {
+                bytes,
+                begins,
+                roll,
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "an observation is not recorded");
+                false
+            }
+        };
+        self.sent(sent);
+        if let (true, Some(rolling)) = (sent, &mut self.rolling) {
+            if roll {
+                rolling.restart(now_ns);
+                rolling.bytes = 0;
+            }
+            rolling.bytes += length;
+        }
+        for transition in changes.transitions.iter().filter(|t| is_confirmed(t)) {
+            self.keep(transition, now_ns);
+        }
+    }
+
+    fn sent(&mut self, sent: bool) {
+        if !sent {
+            self.queue.lose();
+            self.encoder.begin();
+            if !self.losing {
+                tracing::warn!(
+                    "an observation finds no room in the recording: the disk does not keep up"
+                );
+            }
+        }
+        self.losing = !sent;
+    }
+
+    /// What comes right after goes to the same file.
+    fn keep(&mut self, transition: &Transition, now_ns: u64) {
+        let Some(rolling) = &mut self.rolling else {
+            return;
+        };
+        rolling.restart(now_ns);
+        let signature = transition.signature.as_str();
+        let name = kept_name(transition.unix_ms, &transition.loop_id, signature);
+        if !self.queue.send(Message::Keep(name)) {
+            tracing::warn!("the minutes before a livelock are not kept: the disk does not keep up");
+        }
+    }
+
+    /// Observations that were not recorded, until now.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.queue.lost()
+    }
+
+    /// Ends the recording in order, if the disk lets it before the deadline.
+    pub fn finish(self, deadline: Duration) {
+        if !self.queue.finish(deadline) {
+            tracing::warn!(
+                "the disk does not take the end of the recording: what it took can be read"
+            );
+        }
+    }
+}
+
+fn is_confirmed(transition: &Transition) -> bool {
+    transition.to.is_livelock() && !transition.from.is_livelock()
+}

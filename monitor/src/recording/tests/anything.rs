@@ -1,0 +1,342 @@
+//! Observations with anything in them.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use compact_str::CompactString;
+use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use proptest::{collection::vec, prelude::*};
+
+use crate::sample::{
+    Backing, Bdi, Congestion, CongestionBy, Connection, Delay, DirtyPauses, Export, FileSystem,
+    LoopDevice, Lost, Memory, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
+    ServerProcess, ServerThread, SignalStatus, Stack, State, ThreadState, Topology, Transport,
+    UserServer, Waiting,
+};
+
+/// Numbers that decide what an observation holds; over and over again the same
+/// ones, where there are few.
+struct Dice {
+    numbers: Vec<u64>,
+    next: usize,
+}
+
+impl Dice {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        let number = self.numbers[self.next % self.numbers.len()];
+        number.rotate_left(u32::try_from(self.next / self.numbers.len() % 64).unwrap())
+    }
+
+    fn small(&mut self) -> u32 {
+        u32::try_from(self.number() % 70_000).unwrap()
+    }
+
+    fn flag(&mut self) -> bool {
+        self.number().is_multiple_of(2)
+    }
+
+    fn maybe<T>(&mut self, one: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.flag().then(|| one(self))
+    }
+
+    fn text(&mut self) -> CompactString {
+        let texts = ["", "254:0", "nfsd", "ö\u{0}\n\"", "/a b"];
+        match self.number() % 40 {
+            0 => "long".repeat(3000).into(),
+            n => texts[usize::try_from(n).unwrap() % texts.len()].into(),
+        }
+    }
+
+    fn address(&mut self) -> SocketAddr {
+        let (bits, port) = (self.number(), 2049);
+        if self.flag() {
+            let ip = Ipv4Addr::from_bits(self.small());
+            SocketAddr::new(ip.into(), port)
+        } else {
+            SocketAddr::new(Ipv6Addr::from_bits(u128::from(bits) << 9).into(), port)
+        }
+    }
+
+    fn some<T>(&mut self, one: impl Fn(&mut Self) -> T) -> Vec<T> {
+        let count = self.number() % 4;
+        (0..count).map(|_| one(self)).collect()
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.number() % all.len() as u64).unwrap()]
+    }
+}
+
+/// Some observations, each of which may have much of the one before it.
+pub fn observations() -> impl Strategy<Value = Vec<Observation>> {
+    let numbers = vec(any::<u64>(), 1..40);
+    vec((numbers, any::<u8>()), 0..8).prop_map(|dice| {
+        let mut all: Vec<Observation> = Vec::new();
+        for (numbers, keep) in dice {
+            let mut dice = Dice { numbers, next: 0 };
+            let new = observation(&mut dice);
+            all.push(match all.last() {
+                Some(before) => like(new, before, keep),
+                None => new,
+            });
+        }
+        all
+    })
+}
+
+fn like(new: Observation, before: &Observation, keep: u8) -> Observation {
+    let kept = |bit: u8| keep & (1 << bit) != 0;
+    let mut now = new;
+    if kept(0) {
+        now.topology = Arc::clone(&before.topology);
+    }
+    if kept(1) {
+        // Looked up again, and nothing new.
+        now.topology = Arc::new(Topology {
+            read_ns: now.topology.read_ns,
+            ..Topology::clone(&before.topology)
+        });
+    }
+    if kept(2) {
+        now.kernel.clone_from(&before.kernel);
+    }
+    if kept(3) {
+        now.signals.clone_from(&before.signals);
+    }
+    if kept(4) {
+        now.bdis.clone_from(&before.bdis);
+    }
+    now
+}
+
+fn observation(d: &mut Dice) -> Observation {
+    Observation {
+        monotonic_ns: d.number(),
+        unix_ms: d.number(),
+        memory: memory(d),
+        delays: d.some(delay),
+        waits: d.some(waiting),
+        dirty_pauses: d.some(pauses),
+        clients: d.some(client),
+        nfsd: d.maybe(|d| Nfsd {
+            bytes_written: d.maybe(Dice::number),
+            writes_started: d.number(),
+            writes_done: d.number(),
+            last_done_ns: d.number(),
+            threads: d.some(thread),
+        }),
+        user_servers: d.some(|d| UserServer {
+            name: d.text(),
+            tgid: d.small(),
+            threads: d.some(thread),
+        }),
+        bdis: d.some(bdi),
+        rpc_clients: d.some(rpc_client),
+        topology: Arc::new(topology(d)),
+        kernel: d.text(),
+        signals: d.some(|d| SignalStatus {
+            signal: d.text(),
+            strategy: d.text(),
+            state: d.of(&[State::Attached, State::Degraded, State::Unavailable]),
+        }),
+        lost: Lost {
+            ringbuf: d.number(),
+            map_full: d.number(),
+            evicted: d.number(),
+            recording: d.number(),
+        },
+        svc_alloc_arg_retries: d.maybe(Dice::number),
+        stacks: d.some(|d| Stack {
+            tid: d.small(),
+            comm: d.text(),
+            frames: d.some(Dice::text),
+        }),
+    }
+}
+
+fn memory(d: &mut Dice) -> Memory {
+    Memory {
+        page_size: d.number(),
+        dirty_bytes: d.maybe(Dice::number),
+        writeback_bytes: d.maybe(Dice::number),
+        dirty_limit_bytes: d.maybe(Dice::number),
+        background_limit_bytes: d.maybe(Dice::number),
+        total_bytes: d.maybe(Dice::number),
+        available_bytes: d.maybe(Dice::number),
+        oom_kills: d.maybe(Dice::number),
+    }
+}
+
+fn delay(d: &mut Dice) -> Delay {
+    let mut buckets = [0; HIST_BUCKETS];
+    buckets.fill_with(|| d.number());
+    Delay {
+        cause: d.of(Cause::ALL),
+        class: d.of(Class::ALL),
+        reason: d.of(ThrottleReason::ALL),
+        bdi: d.text(),
+        sum_ns: d.number(),
+        buckets,
+    }
+}
+
+fn waiting(d: &mut Dice) -> Waiting {
+    Waiting {
+        tid: d.small(),
+        tgid: d.small(),
+        comm: d.text(),
+        cause: d.of(Cause::ALL),
+        class: d.of(Class::ALL),
+        reason: d.of(ThrottleReason::ALL),
+        bdi: d.text(),
+        since_ns: d.number(),
+    }
+}
+
+fn pauses(d: &mut Dice) -> DirtyPauses {
+    DirtyPauses {
+        bdi: d.text(),
+        class: d.of(Class::ALL),
+        events: d.number(),
+        pause_ns: d.number(),
+        dirty_pages: d.number(),
+        limit_pages: d.number(),
+        bdi_dirty_pages: d.number(),
+        bdi_setpoint_pages: d.number(),
+        task_ratelimit: d.number(),
+        last_ns: d.number(),
+        last_dirty_pages: d.number(),
+        last_limit_pages: d.number(),
+    }
+}
+
+fn client(d: &mut Dice) -> NfsClient {
+    NfsClient {
+        bdi: d.text(),
+        writes_sent: d.number(),
+        writes_by_rpc: d.maybe(Dice::number),
+        bytes_sent: d.number(),
+        writes_acked: d.number(),
+        bytes_acked: d.number(),
+        writes_failed: d.number(),
+        commits_sent: d.number(),
+        commits_done: d.number(),
+        last_sent_ns: d.number(),
+        last_acked_ns: d.number(),
+    }
+}
+
+fn thread(d: &mut Dice) -> ServerThread {
+    ServerThread {
+        tid: d.small(),
+        state: d.of(&ThreadState::ALL),
+        write_since_ns: d.maybe(Dice::number),
+        blocked_in: d.maybe(Dice::text),
+        behind_throttled: d.flag(),
+    }
+}
+
+fn bdi(d: &mut Dice) -> Bdi {
+    use CongestionBy::{DirtyThreshold, Flag, FuseRequests, NfsWriteback, WriteCongested};
+    Bdi {
+        bdi: d.text(),
+        fstype: d.text(),
+        device: d.text(),
+        dirty_bytes: d.maybe(Dice::number),
+        writeback_bytes: d.maybe(Dice::number),
+        threshold_bytes: d.maybe(Dice::number),
+        written_bytes: d.maybe(Dice::number),
+        disk_busy_ms: d.maybe(Dice::number),
+        disk_sectors_written: d.maybe(Dice::number),
+        congestion: d.maybe(|d| Congestion {
+            congested: d.flag(),
+            by: d.of(&[
+                Flag,
+                WriteCongested,
+                NfsWriteback,
+                FuseRequests,
+                DirtyThreshold,
+            ]),
+            since_ns: d.maybe(Dice::number),
+            total_ns: d.number(),
+            threshold_bytes: d.maybe(Dice::number),
+        }),
+        max_ratio: d.maybe(Dice::small),
+        strict_limit: d.maybe(Dice::flag),
+    }
+}
+
+fn rpc_client(d: &mut Dice) -> RpcClient {
+    RpcClient {
+        id: d.small(),
+        bdi: d.text(),
+        calls: d.number(),
+        served_here: d.number(),
+        last_call_ns: d.number(),
+        last_served_ns: d.number(),
+        peer: d.maybe(Dice::address),
+        backing: d.some(|d| Backing {
+            bdi: d.text(),
+            device: d.text(),
+            writes: d.number(),
+            last_ns: d.number(),
+        }),
+    }
+}
+
+fn topology(d: &mut Dice) -> Topology {
+    Topology {
+        read_ns: d.number(),
+        mounts: d.some(|d| NfsMount {
+            bdi: d.text(),
+            source: d.text(),
+            fstype: d.text(),
+            version: d.text(),
+            mount_points: d.some(Dice::text),
+            server: d.maybe(Dice::address),
+            netns: d.maybe(Dice::number),
+            listener: d.maybe(Dice::text),
+        }),
+        file_systems: d.some(|d| FileSystem {
+            device: d.text(),
+            bdi: d.text(),
+            fstype: d.text(),
+            source: d.text(),
+            mount_point: d.text(),
+        }),
+        transports: d.some(|d| Transport {
+            client: d.small(),
+            server: d.address(),
+        }),
+        connections: d.some(|d| Connection {
+            client: d.address(),
+            server: d.address(),
+            client_netns: d.number(),
+            server_netns: d.number(),
+            owner: d.text(),
+        }),
+        peers: d.some(|d| PeerSocket {
+            peer: d.address(),
+            server: d.address(),
+            netns: d.number(),
+        }),
+        exports: d.some(|d| Export {
+            netns: d.number(),
+            path: d.text(),
+            bdi: d.text(),
+        }),
+        loop_devices: d.some(|d| LoopDevice {
+            bdi: d.text(),
+            file: d.text(),
+            on: d.text(),
+        }),
+        server_processes: d.some(|d| ServerProcess {
+            tgid: d.small(),
+            name: d.text(),
+        }),
+        incomplete: d.some(Dice::text),
+    }
+}

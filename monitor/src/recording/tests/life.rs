@@ -1,0 +1,175 @@
+//! A daemon's life, replayed: in one file, in several, with gaps.
+
+use monitor_verdict::timeline;
+
+use super::{header, judged, node, read, recording};
+use crate::{
+    recording::{Encoder, Header, Part, Player, encoder, frame::file_head},
+    sample::Observation,
+    verdict::Thresholds,
+};
+
+/// The timeline of recordings that are played one after the other, and what
+/// was read of each.
+fn play(files: &[&[u8]], thresholds: Option<Thresholds>) -> (String, Vec<Part>) {
+    let mut player = Player::new(thresholds);
+    let mut lines = String::new();
+    let each =
+        |file: &&[u8]| player.play(*file, |_, changes, _| lines += &timeline::lines(changes));
+    let parts = files.iter().map(each).collect();
+    (lines, parts)
+}
+
+fn live(all: &[Observation]) -> String {
+    judged(all).iter().map(timeline::lines).collect()
+}
+
+/// The same life in several files, each of so many observations.
+fn rolled(all: &[Observation], each: usize) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new(header()).unwrap();
+    let files = all.chunks(each).map(|some| {
+        let mut bytes = file_head().to_vec();
+        encoder.begin();
+        for one in some {
+            encoder.observation(one, &mut bytes).unwrap();
+        }
+        encoder::end(&mut bytes);
+        bytes
+    });
+    files.collect()
+}
+
+#[test]
+fn a_livelock_is_replayed_as_it_was_seen() {
+    let all = node::life(10, 20, 20);
+    let (lines, parts) = play(&[&recording(&all)], None);
+    assert_eq!(lines, live(&all));
+    for state in ["suspected", "livelock", "recovered", "none"] {
+        assert!(
+            lines.contains(&format!("-> {state} by dirty-throttle")),
+            "{lines}"
+        );
+    }
+    assert_eq!(parts[0].observations, 50);
+    assert_eq!(parts[0].notes, [""; 0]);
+}
+
+#[test]
+fn a_life_in_several_files_is_replayed_as_in_one() {
+    let all = node::life(10, 20, 20);
+    for each in [1, 7, 23] {
+        let files = rolled(&all, each);
+        let files: Vec<_> = files.iter().map(Vec::as_slice).collect();
+        let (lines, parts) = play(&files, None);
+        assert_eq!(lines, live(&all), "{each} in a file");
+        assert!(parts.iter().all(|part| part.notes.is_empty()), "{parts:?}");
+    }
+}
+
+#[test]
+fn each_file_can_be_read_alone() {
+    let all = node::life(10, 20, 20);
+    for (file, some) in rolled(&all, 7).iter().zip(all.chunks(7)) {
+        assert_eq!(read(file).0, some);
+    }
+}
+
+#[test]
+fn a_file_from_the_middle_of_a_life_is_judged_for_itself_and_says_so() {
+    let all = node::life(10, 20, 20);
+    let file = &rolled(&all, 25)[1];
+    let (lines, parts) = play(&[file], None);
+    assert_eq!(lines, live(&all[25..]));
+    assert!(
+        parts[0].notes[0].contains("had seen 25 observations before"),
+        "{parts:?}"
+    );
+}
+
+#[test]
+fn a_file_that_is_missing_is_told_and_the_engine_goes_on() {
+    let all = node::life(10, 20, 20);
+    let files = rolled(&all, 5);
+    let without: Vec<_> = [&files[..3], &files[4..]].concat();
+    let without: Vec<_> = without.iter().map(Vec::as_slice).collect();
+    let (lines, parts) = play(&without, None);
+    let seen = [&all[..15], &all[20..]].concat();
+    assert_eq!(lines, live(&seen));
+    assert!(
+        parts[3].notes[0].starts_with("5 observations are missing"),
+        "{parts:?}"
+    );
+}
+
+#[test]
+fn files_in_another_order_are_told() {
+    let files = rolled(&node::life(10, 0, 0), 5);
+    let (_, parts) = play(&[&files[1], &files[0]], None);
+    assert!(
+        parts[1].notes[0].contains("not in their order"),
+        "{parts:?}"
+    );
+}
+
+#[test]
+fn where_the_daemon_began_anew_the_engine_does() {
+    let all = node::life(10, 20, 0);
+    let first = recording(&all);
+    let mut second = Encoder::new(Header { run: 8, ..header() }).unwrap();
+    let mut bytes = first.clone();
+    for one in &all {
+        second.observation(one, &mut bytes).unwrap();
+    }
+    let (lines, parts) = play(&[&bytes], None);
+    assert_eq!(lines, live(&all).repeat(2));
+    assert_eq!(parts[0].observations, 60);
+}
+
+#[test]
+fn the_thresholds_are_those_of_the_recording_or_those_that_are_given() {
+    let all = node::life(10, 20, 0);
+    let never = Thresholds {
+        confirm: std::time::Duration::from_mins(1),
+        ..Thresholds::default()
+    };
+    let mut bytes = file_head().to_vec();
+    let mut encoder = Encoder::new(Header {
+        thresholds: never,
+        ..header()
+    })
+    .unwrap();
+    for one in &all {
+        encoder.observation(one, &mut bytes).unwrap();
+    }
+    let livelock = "-> livelock";
+    assert!(!play(&[&bytes], None).0.contains(livelock));
+    assert!(
+        play(&[&bytes], Some(Thresholds::default()))
+            .0
+            .contains(livelock)
+    );
+}
+
+#[test]
+fn thresholds_that_cannot_work_are_told_and_not_used() {
+    let all = node::life(10, 20, 0);
+    let mut bytes = file_head().to_vec();
+    let mut encoder = Encoder::new(Header {
+        before: 3,
+        thresholds: Thresholds {
+            hysteresis: 99.0,
+            ..Thresholds::default()
+        },
+        ..header()
+    })
+    .unwrap();
+    for one in &all {
+        encoder.observation(one, &mut bytes).unwrap();
+    }
+    let (lines, parts) = play(&[&bytes], None);
+    assert_eq!(lines, live(&all));
+    assert!(
+        parts[0].notes[0].contains("`hysteresis` is 99"),
+        "{parts:?}"
+    );
+}

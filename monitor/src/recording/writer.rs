@@ -1,0 +1,216 @@
+//! The thread that writes: the only one that waits for the disk.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Bytes that wait for the disk, at most: at 0.3 KB a second most of an hour.
+const MAX_BYTES: usize = 1 << 20;
+/// Messages that do: 17 minutes of ticks.
+const MAX_MESSAGES: usize = 1024;
+/// Enough for a path and a line of the log.
+const STACK: usize = 256 << 10;
+
+/// Where a recording is written to.
+pub trait Sink: Send + 'static {
+    /// Adds frames, whole or not at all. `roll`: they begin a segment that
+    /// goes to a file of its own, where there are several.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was added; the next frames may go in again.
+    fn append(&mut self, frames: &[u8], roll: bool) -> io::Result<()>;
+
+    /// Keeps what is there under a name; where nothing is ever thrown away,
+    /// nothing is to be done.
+    ///
+    /// # Errors
+    ///
+    /// Some of it may not be kept.
+    fn keep(&mut self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Ends it in order, on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The mark of the end, or more, may not be on the disk.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// What is to be done.
+pub enum Message {
+    /// Frames, and how they begin.
+    Frames {
+        bytes: Vec<u8>,
+        /// With a segment: they can be read without what was before.
+        begins: bool,
+        /// And it is to go to a file of its own.
+        roll: bool,
+    },
+    /// A livelock: what is there is to be kept under this name.
+    Keep(String),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    bytes: AtomicUsize,
+    lost: AtomicU64,
+    broken: AtomicBool,
+}
+
+/// The sending side. Nobody ever waits here.
+#[derive(Debug)]
+pub struct Queue {
+    messages: SyncSender<Message>,
+    shared: Arc<Shared>,
+    /// Is disconnected when everything is written.
+    done: Receiver<()>,
+}
+
+impl Queue {
+    /// Starts the thread; `what` names the recording in the log.
+    pub fn start(sink: impl Sink, what: String) -> io::Result<Self> {
+        let (messages, received) = sync_channel(MAX_MESSAGES);
+        let (ended, done) = sync_channel(0);
+        let shared = Arc::new(Shared::default());
+        let mut writer = Writer {
+            sink,
+            what,
+            shared: Arc::clone(&shared),
+            out_of_step: false,
+            failing: false,
+        };
+        let thread = thread::Builder::new()
+            .name("recording".to_owned())
+            .stack_size(STACK);
+        thread.spawn(move || {
+            while let Ok(message) = received.recv() {
+                writer.write(message);
+            }
+            writer.finish();
+            // The sink is closed before its end is told.
+            drop(writer);
+            drop(ended);
+        })?;
+        Ok(Self {
+            messages,
+            shared,
+            done,
+        })
+    }
+
+    /// Leaves a message; whether there was room for it.
+    pub fn send(&self, message: Message) -> bool {
+        let bytes = message.bytes();
+        let queued = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // One that is larger than all the room goes in where there is nothing.
+        let fits = queued == 0 || queued + bytes <= MAX_BYTES;
+        if fits && self.messages.try_send(message).is_ok() {
+            return true;
+        }
+        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// An observation was lost on this side.
+    pub fn lose(&self) {
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Observations lost until now.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether something was not written since this was last asked: only a
+    /// segment can be read after it.
+    pub fn broke(&self) -> bool {
+        self.shared.broken.swap(false, Ordering::Relaxed)
+    }
+
+    /// Ends the recording; whether all of it was written before the deadline.
+    pub fn finish(self, deadline: Duration) -> bool {
+        drop(self.messages);
+        self.done.recv_timeout(deadline) != Err(RecvTimeoutError::Timeout)
+    }
+}
+
+impl Message {
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Frames { bytes, .. } => bytes.len(),
+            Self::Keep(name) => name.len(),
+        }
+    }
+}
+
+struct Writer<S> {
+    sink: S,
+    what: String,
+    shared: Arc<Shared>,
+    /// Something is missing: what does not begin a segment is of no use.
+    out_of_step: bool,
+    failing: bool,
+}
+
+impl<S: Sink> Writer<S> {
+    fn write(&mut self, message: Message) {
+        self.shared
+            .bytes
+            .fetch_sub(message.bytes(), Ordering::Relaxed);
+        match message {
+            Message::Frames { begins: false, .. } if self.out_of_step => self.lose(),
+            Message::Frames { bytes, roll, .. } => {
+                let result = self.sink.append(&bytes, roll);
+                self.appended(result);
+            }
+            Message::Keep(name) => match self.sink.keep(&name) {
+                Ok(()) => tracing::info!(recording = self.what, name, "recording kept"),
+                Err(error) => {
+                    tracing::warn!(recording = self.what, name, %error, "a recording of the minutes before a livelock could not be kept whole");
+                }
+            },
+        }
+    }
+
+    fn appended(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if self.failing {
+                    let lost = self.shared.lost.load(Ordering::Relaxed);
+                    tracing::info!(recording = self.what, lost, "the recording goes on");
+                }
+                self.failing = false;
+                self.out_of_step = false;
+            }
+            Err(error) => {
+                self.lose();
+                self.out_of_step = true;
+                self.shared.broken.store(true, Ordering::Relaxed);
+                if !self.failing {
+                    tracing::warn!(recording = self.what, %error, "the recording cannot be written: observations are lost until it can");
+                }
+                self.failing = true;
+            }
+        }
+    }
+
+    fn lose(&self) {
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn finish(&mut self) {
+        if let Err(error) = self.sink.finish() {
+            tracing::warn!(recording = self.what, %error, "the recording could not be ended in order");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a recording says, against its label.
+
+use std::{collections::BTreeSet, io::Read};
+
+use monitor_verdict::{LivelockState, Signature, Thresholds, related::RelatedKind};
+use throttle_monitor::recording::Player;
+
+use crate::label::{Expect, Label};
+
+/// Recovery is to be seen within this, seconds.
+const RECOVERY: f64 = 10.0;
+
+/// What a replay gave. Times are seconds after the first observation.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Entries into livelock, with their signatures.
+    pub livelocks: Vec<(f64, Signature)>,
+    pub recovered: Vec<f64>,
+    pub related: BTreeSet<RelatedKind>,
+    /// Why it is of no use.
+    pub unreadable: Option<String>,
+}
+
+/// What is to be said of that.
+#[derive(Debug)]
+pub struct Judged {
+    /// The first livelock: when, and whether by a right signature.
+    pub livelock: Option<(f64, Signature)>,
+    /// Whether a livelock was told in time, where one is expected, and none
+    /// where none is.
+    pub right: bool,
+    /// Everything that is not as the label says, a sentence each.
+    pub wrong: Vec<String>,
+}
+
+impl Played {
+    pub fn of(file: impl Read, thresholds: Thresholds) -> Self {
+        let mut played = Self::default();
+        let mut first = None;
+        let mut replay = Player::new(Some(thresholds));
+        let part = replay.play(file, |observation, changes, _| {
+            let first = *first.get_or_insert(observation.monotonic_ns);
+            let since = observation.monotonic_ns.saturating_sub(first);
+            #[expect(clippy::cast_precision_loss, reason = "minutes")]
+            let at = since as f64 / 1e9;
+            for transition in &changes.transitions {
+                let (from, to) = (transition.from, transition.to);
+                if to.is_livelock() && !from.is_livelock() {
+                    played.livelocks.push((at, transition.signature));
+                }
+                if to == LivelockState::Recovered {
+                    played.recovered.push(at);
+                }
+            }
+            let began = changes.related.iter().filter(|event| event.began);
+            played.related.extend(began.map(|event| event.kind));
+        });
+        let nothing = (part.observations == 0).then(|| "nothing in it".to_owned());
+        played.unreadable = part.error.map(|error| error.to_string()).or(nothing);
+        // A gap would be judged as something that the live daemon never saw.
+        let gap = part.notes.iter().find(|note| note.contains("missing"));
+        played.unreadable = played.unreadable.or(gap.cloned());
+        played
+    }
+}
+
+/// Compares.
+pub fn judge(label: &Label, played: &Played) -> Judged {
+    let mut wrong = Vec::new();
+    wrong.extend(played.unreadable.clone());
+    let livelock = played.livelocks.first().copied();
+    let right = match label.expect {
+        Expect::Livelock => positive(label, livelock, &mut wrong),
+        Expect::None => {
+            let alarms = played.livelocks.iter();
+            wrong.extend(
+                alarms.map(|(at, by)| format!("false alarm by {} at {at:.1} s", by.as_str())),
+            );
+            livelock.is_none()
+        }
+    };
+    if let Some(way_out) = label.way_out_after {
+        recovery(way_out, played, &mut wrong);
+    }
+    for kind in &label.related {
+        if !played.related.contains(kind) {
+            wrong.push(format!("{} is not told", kind.as_str()));
+        }
+    }
+    for kind in &label.not_related {
+        if played.related.contains(kind) {
+            wrong.push(format!("{} is told and must not be", kind.as_str()));
+        }
+    }
+    Judged {
+        livelock,
+        right: right && played.unreadable.is_none(),
+        wrong,
+    }
+}
+
+fn positive(label: &Label, livelock: Option<(f64, Signature)>, wrong: &mut Vec<String>) -> bool {
+    let Some((at, signature)) = livelock else {
+        wrong.push("no livelock was confirmed".to_owned());
+        return false;
+    };
+    let Some(load) = label.load_after else {
+        wrong.push("its label does not say when the load began".to_owned());
+        return false;
+    };
+    if !label.signature.contains(&signature) {
+        let right: Vec<_> = label.signature.iter().map(|one| one.as_str()).collect();
+        wrong.push(format!(
+            "a livelock by {}, not {}",
+            signature.as_str(),
+            right.join(" or ")
+        ));
+    }
+    let (after, within) = (at - load, label.within);
+    if after < 0.0 {
+        wrong.push(format!("a livelock {:.1} s before the load", -after));
+    } else if after > within {
+        wrong.push(format!(
+            "confirmed {after:.1} s after the load, later than {within} s"
+        ));
+    }
+    (0.0..=within).contains(&after)
+}
+
+fn recovery(way_out: f64, played: &Played, wrong: &mut Vec<String>) {
+    match played.recovered.first() {
+        None => wrong.push("it never recovered".to_owned()),
+        Some(&at) if at < way_out => {
+            wrong.push(format!(
+                "recovered {:.1} s before the way out",
+                way_out - at
+            ));
+        }
+        Some(&at) if at > way_out + RECOVERY => wrong.push(format!(
+            "recovered {:.1} s after the way out, later than {RECOVERY} s",
+            at - way_out
+        )),
+        Some(_) => {}
+    }
+}
