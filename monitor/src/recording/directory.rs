@@ -19,6 +19,7 @@ use super::{
     file::{File, OpenError, lock},
     writer::Sink,
 };
+use crate::verdict::Signature;
 
 const PREFIX: &str = "segment-";
 const SUFFIX: &str = ".tmrec";
@@ -178,16 +179,21 @@ impl Directory {
             .collect();
         kept.sort_unstable();
         let surplus = (kept.len() + 1).saturating_sub(self.limits.keep.max(1));
-        for name in &kept[..surplus.min(kept.len())] {
-            let dir = self.open_kept(name)?;
-            for segment in names(&dir)? {
-                if number(&segment).is_some() {
-                    unlinkat(&dir, segment, AtFlags::empty())?;
-                }
+        let oldest = kept.iter().take(surplus);
+        // One that cannot be removed keeps no other one.
+        oldest
+            .map(|name| self.remove_kept(name))
+            .fold(Ok(()), Result::and)
+    }
+
+    fn remove_kept(&self, name: &str) -> io::Result<()> {
+        let dir = self.open_kept(name)?;
+        for segment in names(&dir)? {
+            if number(&segment).is_some() {
+                unlinkat(&dir, segment, AtFlags::empty())?;
             }
-            unlinkat(&self.dir, name, AtFlags::REMOVEDIR)?;
         }
-        Ok(())
+        Ok(unlinkat(&self.dir, name, AtFlags::REMOVEDIR)?)
     }
 
     fn open_kept(&self, name: &str) -> io::Result<OwnedFd> {
@@ -227,7 +233,7 @@ impl Sink for Directory {
 /// The name under which the minutes before a livelock are kept: time, loop and
 /// signature, in letters that no shell takes for its own.
 #[must_use]
-pub fn kept_name(unix_ms: u64, loop_id: &str, signature: &str) -> String {
+pub fn kept_name(unix_ms: u64, loop_id: &str, signature: Signature) -> String {
     let latest = Duration::from_secs(253_402_300_799);
     let time = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
     let time = humantime::format_rfc3339_seconds(time).to_string();
@@ -237,7 +243,7 @@ pub fn kept_name(unix_ms: u64, loop_id: &str, signature: &str) -> String {
         if plain { c } else { '_' }
     };
     let loop_id: String = loop_id.chars().take(64).map(plain).collect();
-    format!("{time}-{loop_id}-{signature}")
+    format!("{time}-{loop_id}-{}", signature.as_str())
 }
 
 fn is_kept(name: &str) -> bool {
@@ -246,7 +252,9 @@ fn is_kept(name: &str) -> bool {
         b'0' => byte.is_ascii_digit(),
         other => byte == *other,
     };
-    name.len() > form.len() && name.bytes().zip(form).all(fits)
+    let mut signatures = Signature::ALL.iter();
+    let ends = |one: &Signature| name.ends_with(&format!("-{}", one.as_str()));
+    name.len() > form.len() && name.bytes().zip(form).all(fits) && signatures.any(ends)
 }
 
 fn file_name(number: u64) -> String {

@@ -134,8 +134,8 @@ impl Recorder {
             return;
         };
         rolling.restart(now_ns);
-        let signature = transition.signature.as_str();
-        let name = kept_name(transition.unix_ms, &transition.loop_id, signature);
+        let (loop_id, signature) = (&transition.loop_id, transition.signature);
+        let name = kept_name(transition.unix_ms, loop_id, signature);
         if !self.queue.send(Message::Keep(name)) {
             tracing::warn!("the minutes before a livelock are not kept: the disk does not keep up");
         }

@@ -96,11 +96,6 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
         ),
         ("throttle_lost_events_total", &[("reason", "evicted")], 3.0),
         (
-            "throttle_lost_events_total",
-            &[("reason", "recording")],
-            4.0,
-        ),
-        (
             "throttle_waiting_tasks",
             &[("cause", "balance_dirty_pages"), ("class", "nfsd")],
             2.0,
@@ -395,4 +390,13 @@ fn a_loop_with_two_verdicts_shows_its_numbers_once() {
         page(&snapshot).get("throttle_loop_demand_bytes", &[("loop", "0:29-nfsd")]),
         Some(5000.0)
     );
+}
+
+#[test]
+fn each_kind_of_loss_has_its_series() {
+    let page = page(&testing::snapshot());
+    for (n, reason) in (1..).zip(["ringbuf", "map_full", "evicted", "recording"]) {
+        let lost = page.get("throttle_lost_events_total", &[("reason", reason)]);
+        assert_eq!(lost, Some(f64::from(n)), "{reason}");
+    }
 }

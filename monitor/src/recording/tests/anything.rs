@@ -44,7 +44,7 @@ impl Dice {
 
     fn text(&mut self) -> CompactString {
         let texts = ["", "254:0", "nfsd", "ö\u{0}\n\"", "/a b"];
-        match self.number() % 40 {
+        match self.number() % 400 {
             0 => "long".repeat(3000).into(),
             n => texts[usize::try_from(n).unwrap() % texts.len()].into(),
         }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn a_file_that_is_cut_anywhere_gives_all_before_the_cut(all in observations(), at in any::<prop::sample::Index>()) {

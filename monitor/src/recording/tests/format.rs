@@ -8,7 +8,7 @@ use super::{anything::observations, judged, node, read, recording};
 use crate::recording::{Ending, Header, Item, Player, Reader};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn any_observations_come_back_as_they_were(all in observations()) {

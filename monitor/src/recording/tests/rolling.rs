@@ -180,6 +180,7 @@ fn of_many_livelocks_the_newest_are_kept() {
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept[0].starts_with("20251009T0910"), "{kept:?}");
     assert!(kept[1].starts_with("20251009T0926"), "{kept:?}");
+    assert!(foreign.exists(), "it is not ours");
     // All links of the second: of its own life and the one before it.
     assert!(all_in(&dir.path().join(&kept[0])).len() >= 40);
 }
