@@ -7,82 +7,17 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod plans;
+
+use std::collections::BTreeMap;
 
 use monitor_common::Offsets;
 use throttle_monitor::{
-    kernel::{
-        facts::Facts,
-        plan::{self, Kernel},
-        report::{Applies, SignalReport},
-        signals::{Probe, SIGNALS},
-    },
+    kernel::{plan, report::Applies},
     sample::State,
 };
 
-const KERNELS: [(&str, &str); 5] = [
-    ("5.10", include_str!("facts/5.10.json")),
-    ("6.1", include_str!("facts/6.1.json")),
-    ("6.12", include_str!("facts/6.12.json")),
-    ("7.2", include_str!("facts/7.2.json")),
-    // No modules, no kprobes, refuses fentry.
-    ("6.18-bare", include_str!("facts/6.18-bare.json")),
-];
-
-fn facts(name: &str) -> Facts {
-    let (_, json) = KERNELS.iter().find(|(kernel, _)| *kernel == name).unwrap();
-    serde_json::from_str(json).unwrap()
-}
-
-/// A kernel that refuses what the recorded one refused.
-#[derive(Default)]
-struct Recorded {
-    refuses: BTreeMap<String, String>,
-    attached: BTreeSet<&'static str>,
-}
-
-impl Kernel for Recorded {
-    fn attach(&mut self, probe: &Probe) -> Result<(), String> {
-        // By the function's name, where the kernel's module lacks it.
-        let function = probe.hook.module_function().unwrap_or_default();
-        let refused = [probe.hook.kind(), function];
-        if let Some(why) = refused.iter().find_map(|what| self.refuses.get(*what)) {
-            return Err(why.clone());
-        }
-        assert!(
-            self.attached.insert(probe.program),
-            "{} attached twice",
-            probe.program
-        );
-        Ok(())
-    }
-
-    fn detach(&mut self, probe: &Probe) {
-        assert!(
-            self.attached.remove(probe.program),
-            "{} detached though not attached",
-            probe.program
-        );
-    }
-}
-
-fn attach(facts: &Facts, avoid: &[&str]) -> (BTreeMap<String, SignalReport>, Recorded) {
-    let avoid: Vec<_> = avoid.iter().map(|kind| (*kind).to_owned()).collect();
-    let mut kernel = Recorded {
-        refuses: facts.refuses.clone(),
-        ..Recorded::default()
-    };
-    let reports = SIGNALS
-        .iter()
-        .map(|signal| {
-            (
-                signal.name.to_owned(),
-                plan::attach(signal, facts, &avoid, &mut kernel),
-            )
-        })
-        .collect();
-    (reports, kernel)
-}
+use plans::{KERNELS, attach, facts};
 
 #[test]
 fn every_signal_that_a_stock_kernel_has_comes_in_and_loses_nothing() {
@@ -126,80 +61,6 @@ fn the_congestion_sleeps_are_on_old_kernels_and_reclaim_throttle_on_new_ones() {
         assert_eq!(has("wait_iff_congested"), old, "{kernel}");
         assert_eq!(has("reclaim_throttle"), !old, "{kernel}");
     }
-}
-
-#[test]
-fn the_flag_of_a_congested_bdi_is_on_old_kernels_and_waits_for_an_nfs_mount_on_new_ones() {
-    for (kernel, _) in KERNELS {
-        let (reports, _) = attach(&facts(kernel), &[]);
-        let has = |signal: &str| reports[signal].applies == Applies::Yes;
-        assert_eq!(has("bdi_congestion"), kernel == "5.10", "{kernel}");
-        let waits = matches!(kernel, "6.12" | "7.2");
-        assert_eq!(has("nfs_congestion"), waits, "{kernel}");
-        assert!(!reports["nfs_congestion"].is_lossy(), "{kernel}");
-        let flag = matches!(kernel, "6.1" | "6.12" | "7.2");
-        assert_eq!(has("nfs_write_congested"), flag, "{kernel}");
-        assert!(!reports["nfs_write_congested"].is_lossy(), "{kernel}");
-    }
-}
-
-#[test]
-fn who_waits_for_pages_of_an_nfs_file_is_seen_by_whichever_functions_the_module_has() {
-    let mut facts = facts("6.12");
-    let refused = |facts: &mut Facts, function: &str| {
-        let words = "No such file or directory (os error 2)";
-        facts.refuses.insert(function.into(), words.into());
-    };
-    refused(&mut facts, "nfs_wb_folio");
-    let (reports, kernel) = attach(&facts, &[]);
-    let report = &reports["nfs_commit"];
-    assert_eq!(
-        (report.strategy.as_str(), report.is_lossy()),
-        ("kprobe-page", false)
-    );
-    assert!(kernel.attached.contains("nfs_wb_folio_kprobe"));
-
-    refused(&mut facts, "__nfs_commit_inode");
-    let (reports, kernel) = attach(&facts, &[]);
-    let report = &reports["nfs_commit"];
-    assert_eq!(report.state, State::Degraded);
-    assert!(
-        report.loses.contains("outside of close and fsync"),
-        "{}",
-        report.loses
-    );
-    assert!(kernel.attached.contains("nfs_file_fsync_kretprobe"));
-    assert!(
-        !kernel.attached.contains("nfs_wb_folio_kprobe"),
-        "of no use alone"
-    );
-
-    refused(&mut facts, "nfs_wb_all");
-    let (reports, kernel) = attach(&facts, &[]);
-    let report = &reports["nfs_commit"];
-    assert_eq!(report.state, State::Unavailable);
-    assert!(
-        report.why().contains("nfs_wb_all: No such file"),
-        "{}",
-        report.why()
-    );
-    assert!(report.loses.contains("COMMIT"), "{}", report.loses);
-    assert!(
-        !kernel
-            .attached
-            .iter()
-            .any(|program| program.contains("fsync"))
-    );
-}
-
-#[test]
-fn without_btf_the_waits_for_an_nfs_file_lack_their_mount_and_that_is_said() {
-    let mut facts = facts("6.12");
-    facts.btf = Err("/sys/kernel/btf/vmlinux: No such file or directory".into());
-    let (reports, _) = attach(&facts, &[]);
-    let report = &reports["nfs_commit"];
-    assert_eq!(report.state, State::Degraded);
-    assert!(report.loses.contains("for which mount"), "{}", report.loses);
 }
 
 #[test]
@@ -298,25 +159,6 @@ fn a_way_that_fails_halfway_leaves_nothing_attached_that_no_other_way_uses() {
         !kernel.attached.contains("balance_dirty_pages_fexit"),
         "{:?}",
         kernel.attached
-    );
-}
-
-#[test]
-fn a_module_that_is_not_loaded_is_waited_for_and_one_that_cannot_be_is_not() {
-    let mut stock = facts("6.12");
-    stock.modules.clear();
-    let formats = stock.formats.as_mut().unwrap();
-    formats.retain(|name, _| !name.starts_with("nfs") && !name.starts_with("sunrpc"));
-    let (reports, _) = attach(&stock, &[]);
-    assert_eq!(
-        reports["nfsd_writes"].applies,
-        Applies::OnceLoaded("nfsd".into())
-    );
-    assert!(!reports["nfsd_writes"].is_lossy());
-
-    let (reports, _) = attach(&facts("6.18-bare"), &[]);
-    assert!(
-        matches!(&reports["nfsd_writes"].applies, Applies::No(why) if why.contains("neither built in"))
     );
 }
 
