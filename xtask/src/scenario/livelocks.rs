@@ -1,6 +1,6 @@
 //! Positives: what the daemon must say.
 
-use guest::{Plan, Step, Until};
+use guest::{Load, Plan, Step, Until};
 
 use super::steps::{
     client, daemon, dirty_bytes, disk, fetch, load, modprobe, mount, nfs_modules, plan,
@@ -99,6 +99,39 @@ pub fn until_confirmed() -> [Step; 4] {
         fetch("/api/v1/verdicts", &[]),
         fetch("/api/v1/stalls", &[]),
     ]
+}
+
+pub fn starved() -> Scenario {
+    let ticks = || {
+        fetch(
+            "/metrics",
+            &["throttle_tick_duration_seconds_count", "throttle_livelock_"],
+        )
+    };
+    let mut plan = netns_plan([], 300);
+    plan.steps.extend([
+        // Whom else could the OOM killer take? Writers own nothing.
+        Step::Start(Load::Gobble {
+            processes: 3,
+            megabytes: 10,
+            again: false,
+        }),
+        Step::Start(Load::Fill),
+        watch(90, Until::Killed(5)),
+        ticks(),
+        watch(15, Until::Over),
+        ticks(),
+    ]);
+    Scenario {
+        name: "netns-starved",
+        about: "the livelock in 256 MB, then a tmpfs is filled until the OOM killer comes: the daemon must tick on and hold its verdict",
+        megabytes: 256,
+        plan,
+        expect: Expect::Survival(DIRTY),
+        core: &[Kernel::V5_10],
+        seconds: 240,
+        ..netns()
+    }
 }
 
 pub fn ganesha() -> Scenario {
