@@ -283,6 +283,7 @@ pub fn all() -> Vec<Scenario> {
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
+        livelocks::netns_drained(),
         livelocks::starved(),
         livelocks::ganesha(),
         livelocks::loop_device(),

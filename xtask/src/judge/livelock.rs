@@ -15,6 +15,9 @@ const DEADLOCK: u64 = 42_000;
 /// From so many bytes a second on, a loop goes on without any doubt.
 const GOES_ON: u64 = 3_000_000;
 
+/// Bytes left over when all is written.
+const DRAINED: u64 = 2_000_000;
+
 /// The loop stops under the load, and that is said.
 pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     let started = seen.writers_started()?;
@@ -125,7 +128,7 @@ pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
         .into());
     }
     let recovered = seen.entered("recovered", helped);
-    let goes_on = seen.goes_on(helped);
+    let goes_on = seen.goes_on(helped).or_else(|| seen.drained(helped));
     let Some(recovered) = recovered else {
         return Err(match goes_on {
             Some(_) => format!("{words}; it goes on again, and the daemon never said so").into(),
@@ -242,6 +245,14 @@ impl Seen<'_> {
             gap if gap > STARVED => void(format!("{words}; the guest stood for {}", seconds(gap))),
             _ => words.into(),
         }
+    }
+
+    /// Since when there is nothing left to write.
+    fn drained(&self, after: u64) -> Option<u64> {
+        let mut samples = self.samples().filter(|(ms, _)| *ms > after);
+        samples
+            .find(|(_, sample)| sample.dirty + sample.writeback < DRAINED)
+            .map(|(ms, _)| ms)
     }
 
     /// Whether bytes flow within some seconds of that moment.
