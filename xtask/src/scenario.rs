@@ -186,8 +186,9 @@ pub enum Expect {
     Livelock(Signatures),
     /// The same, and after the node is helped out the daemon says so in time.
     Recovery(Signatures),
-    /// The same while the kernel kills processes for want of memory: the daemon
-    /// survives, its ticks go on, and it holds its verdict.
+    /// The kernel kills processes for want of memory. The daemon survives, ticks
+    /// whenever user space moves at all, and holds its verdict; which it need
+    /// not reach if no signature is named.
     Survival(Signatures),
     /// The same in a loop that a takeover under load has just made.
     LivelockAfterTakeover(Signatures),
@@ -282,6 +283,8 @@ pub fn all() -> Vec<Scenario> {
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
+        livelocks::netns_drained(),
+        livelocks::starved(),
         livelocks::ganesha(),
         livelocks::loop_device(),
         reclaim::usable(),

@@ -14,6 +14,8 @@ use std::{
 use guest::Way;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
+use crate::counters;
+
 /// Where each writer that takes its time keeps the count of its synced bytes.
 pub const SYNCED: &str = "/run/synced";
 
@@ -129,19 +131,29 @@ pub fn read_forever(path: &str, megabytes: u64, megabytes_per_second: u64) -> Re
     }
 }
 
+/// Fill a file until a process is killed for want of memory.
+pub fn fill(path: &str) -> Result<()> {
+    let chunk = vec![1; 1 << 20];
+    let mut file = File::create(path)?;
+    while counters::read().oom_kills == 0 {
+        file.write_all(&chunk)?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
 /// Take memory, and touch it over and over.
 pub fn gobble(megabytes: u64) -> Result<()> {
     let _ = rustix::thread::set_name(c"gobbler");
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let size = usize::try_from(megabytes << 20).map_err(std::io::Error::other)?;
     let mut memory = Mapping::new(None, size)?;
-    for round in 0..=u8::MAX {
+    loop {
         for byte in memory.bytes().iter_mut().step_by(4096) {
-            *byte = round;
+            *byte = byte.wrapping_add(1);
         }
         thread::sleep(Duration::from_millis(100));
     }
-    Ok(())
 }
 
 /// Mapped memory, readable and writable.

@@ -34,6 +34,7 @@ fn main() {
             rate.parse().unwrap_or(1),
         )
         .map_err(Into::into),
+        ["filler", path] => load::fill(path).map_err(Into::into),
         ["gobbler", megabytes] => load::gobble(megabytes.parse().unwrap_or(1)).map_err(Into::into),
         ["pod", name] => steps::be_pod(name),
         // What a plan begins and does not wait for.

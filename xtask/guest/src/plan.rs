@@ -259,13 +259,17 @@ pub enum Load {
         /// What each reads in a second at most.
         megabytes_per_second: u64,
     },
-    /// Keep processes going that take memory and hold it, each time one more as
-    /// one is killed.
+    /// Fill a tmpfs, ten megabytes a second, until a process is killed for want of
+    /// memory.
+    Fill,
+    /// Start processes that take memory and hold it.
     Gobble {
         /// How many at a time.
         processes: u32,
         /// What each takes.
         megabytes: u64,
+        /// Whether another one comes for each that is killed.
+        again: bool,
     },
     /// Start a writer that takes its time: a quarter of a megabyte four times a
     /// second, with an fsync at once and then every second.

@@ -177,11 +177,13 @@ impl Player {
                 megabytes,
                 megabytes_per_second,
             } => writers::start_readers(dir, *readers, *megabytes, *megabytes_per_second),
+            Load::Fill => writers::fill(),
             Load::Gobble {
                 processes,
                 megabytes,
+                again,
             } => {
-                writers::gobble(*processes, *megabytes);
+                writers::gobble(*processes, *megabytes, *again);
                 Ok(())
             }
             Load::AtLeisure { pod, dir, seconds } => {

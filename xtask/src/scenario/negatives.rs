@@ -212,6 +212,7 @@ pub fn memory_storm() -> Scenario {
             Step::Start(Load::Gobble {
                 processes: 3,
                 megabytes: 70,
+                again: true,
             }),
             watch(SECONDS, Until::Over),
         ]),

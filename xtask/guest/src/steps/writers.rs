@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use guest::{Event, Way};
+use rustix::mount::{MountFlags, mount};
 
 use super::{Pods, kill, processes};
 use crate::{load, tell};
@@ -41,8 +42,21 @@ pub fn start_readers(dir: &str, readers: u32, megabytes: u64, rate: u64) -> Resu
     Ok(())
 }
 
-/// Keep gobblers going.
-pub fn gobble(processes: u32, megabytes: u64) {
+/// Start what fills a tmpfs.
+pub fn fill() -> Result<()> {
+    fs::create_dir_all("/full")?;
+    let options = Some(c"size=100%");
+    mount("full", "/full", "tmpfs", MountFlags::empty(), options).context("mounting a tmpfs")?;
+    Command::new("/proc/self/exe")
+        .args(["filler", "/full/file"])
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting what fills it")?;
+    Ok(())
+}
+
+/// Start gobblers, once or for ever.
+pub fn gobble(processes: u32, megabytes: u64, again: bool) {
     for _ in 0..processes {
         thread::spawn(move || {
             loop {
@@ -50,8 +64,11 @@ pub fn gobble(processes: u32, megabytes: u64) {
                     .args(["gobbler", &megabytes.to_string()])
                     .stdin(Stdio::null())
                     .status();
-                // Killed most of the time, and started again.
+                // Killed most of the time.
                 drop(gobbler);
+                if !again {
+                    break;
+                }
                 thread::sleep(Duration::from_secs(1));
             }
         });

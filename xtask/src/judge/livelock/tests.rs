@@ -107,6 +107,7 @@ fn recovery(deadlock: bool, moves: bool, recovered: Option<u64>) -> Judgement {
                 } else {
                     0
                 },
+            dirty: 50_000_000,
             ..Sample::default()
         }),
     }));
@@ -123,6 +124,35 @@ fn a_recovery_is_right_within_ten_seconds_and_after_a_deadlock() {
         matches!(recovery(true, false, None), Err(Fault::Void(_))),
         "the way out did not help"
     );
+}
+
+/// The same, but helped by writers that stop: two seconds, and all is written.
+fn drained(recovered: u64) -> Judgement {
+    let mut facts = facts(14_000);
+    let mut back = verdict(recovered);
+    if let Event::Verdict(entry) = &mut back.event {
+        "recovered".clone_into(&mut entry.to);
+    }
+    facts.extend([verdict(20_000), back, metrics(2)]);
+    let helped = 50_000;
+    facts.push(Fact {
+        ms: helped,
+        event: Event::HelpedOut,
+    });
+    for fact in &mut facts {
+        if let Event::Sample(sample) = &mut fact.event {
+            let since = fact.ms.saturating_sub(helped).min(2_000);
+            sample.acked += since * 25_000;
+            sample.dirty = (2_000 - since) * 25_000;
+        }
+    }
+    super::recovery(&Seen(&facts), &["dirty-throttle"])
+}
+
+#[test]
+fn a_recovery_is_right_within_ten_seconds_after_all_was_written() {
+    assert!(drained(61_000).is_ok());
+    assert!(drained(64_000).is_err(), "too late");
 }
 
 #[test]
@@ -192,7 +222,7 @@ fn starved(kills: u64, ticks: u64, taken_back: bool) -> Judgement {
     }
     facts.extend(taken_back.then_some(back));
     facts.extend([0, ticks].map(|more| Fact {
-        ms: 55_000,
+        ms: 45_000 + u64::from(more > 0) * 12_000,
         event: Event::Served {
             path: "/metrics".to_owned(),
             ms: 1,
@@ -206,6 +236,6 @@ fn starved(kills: u64, ticks: u64, taken_back: bool) -> Judgement {
 fn a_daemon_survives_whose_ticks_go_on_and_whose_verdict_stands() {
     assert!(starved(3, 12, false).is_ok());
     assert!(matches!(starved(0, 12, false), Err(Fault::Void(_))));
-    assert!(starved(3, 2, false).is_err(), "no ticks");
+    assert!(starved(3, 2, false).is_err(), "too few ticks for 12 s");
     assert!(starved(3, 12, true).is_err(), "taken back");
 }
