@@ -8,7 +8,7 @@ mod garbage;
 mod inputs;
 mod loop_device;
 mod negatives;
-mod node;
+pub mod node;
 mod phase;
 mod positives;
 mod properties;
