@@ -115,3 +115,61 @@ pub(super) fn user_servers<'a>(
     let of = |server: &'a UserServer| (server, Threads::of_process(server, &observation.waits));
     observation.user_servers.iter().map(of)
 }
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::{Cause, Class};
+
+    use super::Threads;
+    use crate::observation::{ServerThread, ThreadState, UserServer};
+    use crate::tests::node::{lasts, wait};
+
+    #[test]
+    fn a_thread_in_nested_waits_is_one_thread() {
+        let waits = [
+            lasts(1, Class::NfsServer, Cause::DirectReclaim, ""),
+            lasts(1, Class::NfsServer, Cause::ReclaimThrottle, ""),
+            wait(2, Class::NfsServer, "254:0"),
+            wait(3, Class::User, "254:0"),
+        ];
+        let sum = Threads::by_waits(&waits, Class::NfsServer, |_| true);
+        assert_eq!((sum.throttled, sum.in_dirty, sum.busy()), (2, 1, 2));
+        let none = Threads::by_waits(&waits, Class::NfsServer, |wait| wait.tid > 2);
+        assert_eq!(none, Threads::default());
+    }
+
+    #[test]
+    fn a_process_has_the_threads_of_its_list_and_those_that_wait_since() {
+        let thread = |tid, state| ServerThread {
+            tid,
+            state,
+            write_since_ns: None,
+            blocked_in: None,
+            behind_throttled: true,
+        };
+        let server = UserServer {
+            name: "ganesha.nfsd".into(),
+            tgid: 7,
+            threads: vec![
+                thread(7, ThreadState::Running),
+                thread(8, ThreadState::Running),
+                thread(9, ThreadState::Blocked),
+                thread(10, ThreadState::Throttled),
+            ],
+        };
+        let of = |tid, tgid| {
+            let mut wait = wait(tid, Class::NfsServer, "254:0");
+            wait.tgid = tgid;
+            wait
+        };
+        let sum = Threads::of_process(&server, &[of(8, 7), of(11, 7), of(12, 99)]);
+        let expected = Threads {
+            running: 1,
+            throttled: 3,
+            in_dirty: 2,
+            blocked: 1,
+            behind: 1,
+        };
+        assert_eq!(sum, expected);
+    }
+}

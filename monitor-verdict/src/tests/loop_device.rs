@@ -223,3 +223,39 @@ fn it_goes_before_whichever_of_the_two_explains_more() {
         assert!(verdict.reason.starts_with(words), "{}", verdict.reason);
     }
 }
+
+#[test]
+fn without_debugfs_the_pages_of_both_come_from_what_their_writers_are_told() {
+    for (pages, livelock) in [(6000, true), (2000, false)] {
+        let mut watched = with_loop_device(0);
+        watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {
+            for (n, bdi) in [(0, CLIENT), (2, LOOP)] {
+                (o.bdis[n].dirty_bytes, o.bdis[n].writeback_bytes) = (None, None);
+                let mut told = o.dirty_pauses[0].clone();
+                (told.class, told.bdi) = (Class::User, bdi.into());
+                told.bdi_dirty_pages = told.events * if bdi == CLIENT { 6000 } else { pages };
+                o.dirty_pauses.push(told);
+            }
+        });
+        assert_eq!(
+            watched.state() == Livelock,
+            livelock,
+            "{:?}",
+            watched.verdict()
+        );
+    }
+}
+
+#[test]
+fn of_several_loop_devices_the_one_that_holds_most_is_named() {
+    for (second, name) in [(7000, "7:0"), (7400, "7:0"), (7401, "7:1")] {
+        let mut watched = with_loop_device(7400);
+        watched.node.losetup("7:1", CLIENT, second);
+        assert_eq!(watched.play(&FROZEN, 10), Livelock);
+        let reason = watched.verdict().reason;
+        assert!(
+            reason.contains(&format!("loop device {name} lies")),
+            "{reason}"
+        );
+    }
+}

@@ -270,3 +270,54 @@ fn what_the_loop_has_shown_is_forgotten_after_hours() {
     };
     assert_eq!(watched.play(&trickle, 12), Suspected);
 }
+
+#[test]
+fn threads_between_two_pauses_are_counted_by_their_state() {
+    let mut watched = Watched::new(8);
+    watched.node.in_dirty = false;
+    assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);
+    let reason = watched.verdict().reason;
+    assert!(reason.starts_with("2 of 8 busy nfsd threads"), "{reason}");
+}
+
+#[test]
+fn a_client_that_gets_nothing_while_nfsd_still_trickles_is_no_deadlock() {
+    for (acked, served) in [(0, 100_000), (100_000, 0)] {
+        let mut watched = Watched::new(8);
+        let trickle = Phase {
+            acked,
+            served,
+            ..Phase::FROZEN_6_12
+        };
+        assert_eq!(watched.play(&trickle, 60), Livelock);
+        assert_eq!(watched.first(Deadlock), None);
+    }
+}
+
+#[test]
+fn what_is_not_a_livelock_says_how_many_conditions_hold_and_why_the_others_do_not() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::SERVER_GONE, 5);
+    let reason = watched.verdict().reason;
+    let words = "2 of 4 conditions hold; not blockage: 0 % of the busy nfsd threads' time is spent \
+                 throttled or behind a throttled one (most at once: 0 busy, 0 throttled); not \
+                 closing_edge: dirty-throttle: the server was not made to pause";
+    assert_eq!(reason, words);
+}
+
+#[test]
+fn demand_begins_at_one_mib_and_holds_on_to_two_thirds_of_it() {
+    let mut watched = Watched::new(8);
+    let mut holds = |kib: u64| {
+        watched.play_with(&Phase::IDLE, 1, |_, o| {
+            o.clients[0].writes_sent = o.clients[0].writes_acked;
+            o.bdis[0].dirty_bytes = Some(kib << 10);
+        });
+        watched.verdict().conditions.demand.holds
+    };
+    assert_eq!(holds(1023), Some(false));
+    assert_eq!(holds(1024), Some(true));
+    assert_eq!(holds(683), Some(true));
+    assert_eq!(holds(682), Some(false));
+    assert_eq!(holds(1023), Some(false));
+}

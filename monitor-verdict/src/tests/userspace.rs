@@ -240,3 +240,42 @@ fn a_process_on_a_bdi_without_a_disk_is_suspected_at_most_by_its_reclaim() {
     assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
     assert_eq!(watched.verdict().conditions.closing_edge.holds, None);
 }
+
+#[test]
+fn pauses_of_threads_and_of_workers_are_both_the_servers() {
+    let mut watched = localio();
+    let little = Phase {
+        events: 5,
+        pause_ms: 300,
+        ..WORKERS
+    };
+    let (workers, threads) = (0.3, 0.4);
+    watched.play_with(&little, 10, |n, o| {
+        let mut own = o.dirty_pauses[0].clone();
+        own.class = Class::Nfsd;
+        (own.events, own.pause_ns) = (5 * (n + 1), 400_000_000 * (n + 1));
+        o.dirty_pauses.push(own);
+    });
+    let blockage = watched.verdict().conditions.blockage;
+    let share = blockage.value.expect("seen");
+    assert!((share - workers - threads).abs() < 1e-9, "{blockage:?}");
+}
+
+#[test]
+fn workers_are_missed_only_where_localio_writes_to_an_unknown_bdi() {
+    let lacks = |watched: &Watched| {
+        let missing = watched.verdict().confidence.missing;
+        missing.iter().any(|words| words.contains("LOCALIO"))
+    };
+    assert!(!lacks(&localio()), "it is known");
+    let mut watched = ganesha();
+    watched.play(&Phase::SERVER_GONE, 5);
+    assert_eq!(watched.verdict().server_bdi, None);
+    assert!(!lacks(&watched), "it is no LOCALIO");
+    let local = |_: u64, o: &mut crate::observation::Observation| {
+        o.clients[0].writes_by_rpc = Some(0);
+        o.dirty_pauses.clear();
+    };
+    watched.play_with(&Phase::HEALTHY, 5, local);
+    assert!(lacks(&watched), "{:?}", watched.engine.loops());
+}
