@@ -9,11 +9,7 @@ mod garbage;
 mod inputs;
 mod loop_device;
 mod negatives;
-<<<<<<< HEAD
 pub(crate) mod node;
-=======
-pub mod node;
->>>>>>> engine
 mod phase;
 mod positives;
 mod properties;
