@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod export;
 pub mod kernel;
+pub mod placement;
 pub mod pseudofs;
 pub mod sample;
 pub mod survive;

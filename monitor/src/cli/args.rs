@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use monitor_common::HIST_BUCKETS;
 
+use super::evidence::EvidenceArgs;
 use crate::kernel::{attach::Settings, signals};
 
 /// Upper bounds of the histograms' buckets, seconds. Around 0.1 and 0.2 they
@@ -94,6 +95,9 @@ pub struct RunArgs {
     /// How long all four conditions must hold before a livelock is confirmed.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     pub confirm: Duration,
+    /// Where the evidence goes.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod evidence;
 mod facts;
 mod run;
 mod tick;

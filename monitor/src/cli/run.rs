@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -16,6 +17,7 @@ use tokio::{
 use super::{args::BUCKETS, args::RunArgs, tick::Ticker};
 use crate::{
     export::{
+        evidence::{self, Sink},
         http, log,
         snapshot::{Daemon, Publisher, Shared},
     },
@@ -28,6 +30,9 @@ use crate::{
     verdict::{Engine, Thresholds},
 };
 
+/// How long the end of the process waits for evidence that is not written yet.
+const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -39,6 +44,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _log = log::init(&args.log_level, args.log_format)?;
     let _ = survive::io_flusher(false);
     preflight(args)?;
+    let directory = args.evidence.directory(&args.kernel.procfs)?;
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -68,12 +74,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
     }
     let sampler = Sampler::new(&mut attached)?;
+    // After the mark of above, which it inherits: what it writes waits less.
+    let writing = directory.map(evidence::start).transpose();
+    let writing = writing.context("the thread that writes evidence could not be started")?;
+    let (sink, writer) = writing.map_or((Sink::memory_only(), None), |(sink, writer)| {
+        (sink, Some(writer))
+    });
     let (stop, stopped) = mpsc::channel();
     let ticker = Ticker::new(
         attached,
         sampler,
         Engine::new(thresholds),
         publisher,
+        sink,
         args.interval,
     );
     let ticking = thread::Builder::new()
@@ -86,6 +99,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if ticking.join().is_err() {
         anyhow::bail!("the thread that ticks panicked: this is a bug");
+    }
+    if let Some(writer) = writer {
+        writer.finish(EVIDENCE_DEADLINE);
     }
     served?;
     tracing::info!("stopped");

@@ -9,6 +9,7 @@ use aya_log::EbpfLogger;
 
 use crate::{
     export::{
+        evidence::Sink,
         log,
         process::ProcessSampler,
         snapshot::{self, ProbeReport, Publisher},
@@ -25,6 +26,7 @@ pub struct Ticker {
     sampler: Sampler,
     engine: Engine,
     publisher: Publisher,
+    evidence: Sink,
     process: ProcessSampler,
     interval: Duration,
     tasks: Vec<TaskDelay>,
@@ -38,6 +40,7 @@ impl Ticker {
         sampler: Sampler,
         engine: Engine,
         mut publisher: Publisher,
+        evidence: Sink,
         interval: Duration,
     ) -> Self {
         let log = attached
@@ -57,6 +60,7 @@ impl Ticker {
             sampler,
             engine,
             publisher,
+            evidence,
             process: ProcessSampler::started_now(),
             interval,
             tasks: Vec::new(),
@@ -118,6 +122,8 @@ impl Ticker {
             transitions: changes.transitions,
             loops: self.engine.loops().to_vec(),
             loop_events: changes.loops,
+            evidence: self.evidence.take(&changes.evidence),
+            evidence_results: self.evidence.results(),
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
             costs: cost::read(&self.attached.ebpf, &self.attached.settings().procfs),

@@ -16,6 +16,7 @@ use monitor_common::HIST_BUCKETS;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::evidence::{Document, Results};
 use super::metrics;
 use super::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
@@ -45,7 +46,13 @@ pub struct Snapshot {
     pub loop_events: Arc<VecDeque<LoopEvent>>,
     /// Changes of state, oldest first, at most [`MAX_TIMELINE`].
     pub timeline: Arc<VecDeque<Transition>>,
-    /// Both in the order in which they happened, for those who listen, at most
+    /// Documents that prove verdicts, oldest first, at most
+    /// [`MAX_DOCUMENTS`](super::evidence::MAX_DOCUMENTS).
+    pub evidence: Arc<VecDeque<Arc<Document>>>,
+    /// What became of them on their way to `--evidence-dir`; `None` without it.
+    pub evidence_results: Option<Results>,
+    /// Loop events and changes of state in the order in which they happened, for
+    /// those who listen, at most
     /// [`MAX_EVENTS`].
     pub events: Arc<VecDeque<Event>>,
     /// Totals by task.
@@ -149,6 +156,8 @@ impl Snapshot {
             loops: Vec::new(),
             loop_events: Arc::default(),
             timeline: Arc::default(),
+            evidence: Arc::default(),
+            evidence_results: None,
             events: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),

@@ -1,6 +1,7 @@
 //! The JSON of /api/v1. Each answer says `at` which tick it was so.
 
 mod bdis;
+mod evidence;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 #[cfg(test)]
 pub(super) use bdis::MAX_BDIS;
 pub(super) use bdis::bdis;
+pub(super) use evidence::evidence;
 
 type App = State<Arc<Shared>>;
 
@@ -98,8 +100,10 @@ pub(super) async fn loops(State(shared): App) -> Response {
 
 #[derive(Serialize)]
 struct Verdicts<'a> {
-    verdicts: Vec<Since<'a>>,
+    #[serde(rename = "verdicts")]
+    found: Vec<Since<'a>>,
     timeline: Vec<At<&'a Transition>>,
+    evidence: Vec<evidence::Kept<'a>>,
 }
 
 #[derive(Serialize)]
@@ -124,12 +128,13 @@ pub(super) async fn verdicts(State(shared): App) -> Response {
     };
     let at = |item: &'_ Transition| rfc3339(item.unix_ms);
     let body = Verdicts {
-        verdicts: snapshot.verdicts.iter().map(since).collect(),
+        found: snapshot.verdicts.iter().map(since).collect(),
         timeline: snapshot
             .timeline
             .iter()
             .map(|item| At { at: at(item), item })
             .collect(),
+        evidence: snapshot.evidence.iter().map(evidence::Kept::of).collect(),
     };
     answer(&snapshot, body)
 }

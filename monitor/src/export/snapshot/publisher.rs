@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Daemon, MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events};
+use crate::export::evidence::{self, Document, Results};
 use crate::export::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, TaskDelay};
@@ -23,6 +24,10 @@ pub struct Tick {
     pub loop_events: Vec<LoopEvent>,
     /// What changed in this tick, oldest first.
     pub transitions: Vec<Transition>,
+    /// Documents that prove what changed, oldest first.
+    pub evidence: Vec<Arc<Document>>,
+    /// What became of documents so far; `None` without `--evidence-dir`.
+    pub evidence_results: Option<Results>,
     /// Totals by task.
     pub tasks: Vec<TaskDelay>,
     /// Waits over the threshold that ended since the last tick, oldest first.
@@ -83,6 +88,7 @@ impl Publisher {
         keep_newest(&mut kept.loop_events, tick.loop_events, MAX_TIMELINE);
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
+        evidence::keep_newest(&mut kept.evidence, tick.evidence);
         self.shared.publish(Snapshot {
             observation: tick.observation,
             verdicts: tick.verdicts,
@@ -90,6 +96,7 @@ impl Publisher {
             tasks: tick.tasks,
             costs: tick.costs,
             process: tick.process,
+            evidence_results: tick.evidence_results,
             ..kept.clone()
         });
     }
