@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::loops::Loop;
 use crate::observation::{Bdi, Lost, Memory, NfsClient, SignalStatus, ThreadState, Waiting};
 use crate::remedy::Measure;
-use crate::types::{LivelockState, Verdict};
+use crate::types::{LivelockState, Signature, Verdict};
 
 pub use name::is_document;
 pub(crate) use recorder::{Moment, Recorder};
@@ -82,6 +82,11 @@ pub struct Evidence {
     /// Its name, also that of its file without `.json`: letters, digits, `-`,
     /// `.` and `_` only.
     pub id: CompactString,
+    /// The loop's id.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// Under which signature it entered the state.
+    pub signature: Signature,
     /// When it was made.
     pub occasion: Occasion,
     /// The document of the confirmation that this one follows; `None` in that

@@ -150,7 +150,7 @@ fn the_rolling_window_of_the_daemon_can_be_replayed_in_its_files() {
         "127.0.0.1:0",
         "--record",
         window.to_str().unwrap(),
-        "--record.window",
+        "--record-window",
         "10s",
         "--interval",
         "500ms",

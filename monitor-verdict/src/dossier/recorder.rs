@@ -198,6 +198,8 @@ impl Recorder {
         Evidence {
             schema: SCHEMA,
             id,
+            loop_id: short(&transition.loop_id, bounds::NAME),
+            signature,
             occasion,
             follows: follows.map(|one| one.id),
             at,

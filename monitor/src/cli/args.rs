@@ -7,6 +7,7 @@ use monitor_common::HIST_BUCKETS;
 
 use super::{
     config::{ConfigArgs, Invalid, ThresholdArgs},
+    evidence::EvidenceArgs,
     explain::ExplainArgs,
     record::{RecordArgs, RollingArgs},
     replay::ReplayArgs,
@@ -146,6 +147,9 @@ pub struct RunArgs {
     /// The rolling recording.
     #[command(flatten)]
     pub rolling: RollingArgs,
+    /// Where the evidence goes.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod config;
+mod evidence;
 mod explain;
 mod facts;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::{
     export::{
+        evidence::{self, Sink},
         http, log,
         snapshot::{Daemon, Publisher, Shared},
     },
@@ -32,6 +34,9 @@ use crate::{
     survive,
     verdict::Engine,
 };
+
+/// How long the end of the process waits for evidence that is not written yet.
+const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -45,6 +50,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _ = survive::io_flusher(false);
     preflight(&args.kernel)?;
     let recording = args.rolling.open(&args.kernel.procfs)?;
+    let directory = args.evidence.directory(&args.kernel.procfs)?;
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -69,6 +75,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
     }
     let sampler = Sampler::new(&mut attached)?;
+    // After the mark of above, which it inherits: what it writes waits less.
+    let writing = directory.map(evidence::start).transpose();
+    let writing = writing.context("the thread that writes evidence could not be started")?;
+    let (sink, writer) = writing.map_or((Sink::memory_only(), None), |(sink, writer)| {
+        (sink, Some(writer))
+    });
     let (stop, stopped) = mpsc::channel();
     let thresholds = args.thresholds.thresholds.clone();
     let recorder = recording
@@ -78,7 +90,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         })
         .transpose()?;
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
-    let ticker = Ticker::new(watch, publisher, args.interval);
+    let ticker = Ticker::new(watch, publisher, sink, args.interval);
     let ticking = thread::Builder::new()
         .name("tick".into())
         .spawn(move || ticker.run(&stopped))
@@ -89,6 +101,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if ticking.join().is_err() {
         anyhow::bail!("the thread that ticks panicked: this is a bug");
+    }
+    if let Some(writer) = writer {
+        writer.finish(EVIDENCE_DEADLINE);
     }
     served?;
     tracing::info!("stopped");

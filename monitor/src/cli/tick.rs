@@ -8,6 +8,7 @@ use std::{
 use super::watch::{self, Seen, Watch};
 use crate::{
     export::{
+        evidence::Sink,
         log,
         process::ProcessSampler,
         snapshot::{self, ProbeReport, Publisher},
@@ -21,6 +22,7 @@ use crate::{
 pub struct Ticker {
     watch: Watch,
     publisher: Publisher,
+    evidence: Sink,
     process: ProcessSampler,
     interval: Duration,
     tasks: Vec<TaskDelay>,
@@ -29,11 +31,12 @@ pub struct Ticker {
 
 impl Ticker {
     /// Ready to tick.
-    pub fn new(watch: Watch, mut publisher: Publisher, interval: Duration) -> Self {
+    pub fn new(watch: Watch, mut publisher: Publisher, evidence: Sink, interval: Duration) -> Self {
         publisher.probes(probes(watch.attached()));
         Self {
             watch,
             publisher,
+            evidence,
             process: ProcessSampler::started_now(),
             interval,
             tasks: Vec::new(),
@@ -84,6 +87,8 @@ impl Ticker {
             related: engine.related().to_vec(),
             related_events: changes.related,
             related_tallies: engine.related_tallies().into(),
+            evidence: self.evidence.take(&changes.evidence),
+            evidence_results: self.evidence.results(),
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
             costs: cost::read(&attached.ebpf, &attached.settings().procfs),

@@ -4,6 +4,7 @@
 //! comes from the [`snapshot::Snapshot`] that it published last. The serving
 //! path reads neither /proc nor maps and never waits for the tick.
 
+pub mod evidence;
 pub mod http;
 pub mod log;
 pub mod metrics;

@@ -15,6 +15,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::evidence::{Document, Results};
 use super::metrics;
 use super::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
@@ -52,6 +53,11 @@ pub struct Snapshot {
     pub related_events: Arc<VecDeque<RelatedEvent>>,
     /// What was counted of each kind of them; empty before the first tick.
     pub related_tallies: Vec<RelatedTally>,
+    /// Documents that prove verdicts, oldest first, at most
+    /// [`MAX_DOCUMENTS`](super::evidence::MAX_DOCUMENTS).
+    pub evidence: Arc<VecDeque<Arc<Document>>>,
+    /// What became of them on their way to `--evidence-dir`; `None` without it.
+    pub evidence_results: Option<Results>,
     /// All three in the order in which they happened, for those who listen, at most
     /// [`MAX_EVENTS`].
     pub events: Arc<VecDeque<Event>>,
@@ -160,6 +166,8 @@ impl Snapshot {
             related: Vec::new(),
             related_events: Arc::default(),
             related_tallies: Vec::new(),
+            evidence: Arc::default(),
+            evidence_results: None,
             events: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),

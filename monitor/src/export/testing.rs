@@ -1,6 +1,7 @@
 //! What the tests of this folder share: an observation of a node in a
 //! livelock, and a strict reader of the text format.
 
+mod evidence;
 mod exposition;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::verdict::{
     Scope, Signature, Tally, Transition, Verdict,
 };
 
+pub(super) use evidence::evidence;
 pub(super) use exposition::Exposition;
 
 /// The time of [`observation`], `CLOCK_MONOTONIC` nanoseconds.

@@ -1,6 +1,7 @@
 //! The JSON of /api/v1. Each answer says `at` which tick it was so.
 
 mod bdis;
+mod evidence;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 #[cfg(test)]
 pub(super) use bdis::MAX_BDIS;
 pub(super) use bdis::bdis;
+pub(super) use evidence::evidence;
 
 type App = State<Arc<Shared>>;
 
@@ -104,6 +106,7 @@ struct Verdicts<'a> {
     timeline: Vec<At<&'a Transition>>,
     related: Vec<RelatedSince<'a>>,
     related_events: Vec<At<&'a RelatedEvent>>,
+    evidence: Vec<evidence::Kept<'a>>,
 }
 
 #[derive(Serialize)]
@@ -151,6 +154,7 @@ pub(super) async fn verdicts(State(shared): App) -> Response {
             .collect(),
         related: snapshot.related.iter().map(related).collect(),
         related_events: events.collect(),
+        evidence: snapshot.evidence.iter().map(evidence::Kept::of).collect(),
     };
     answer(&snapshot, body)
 }

@@ -43,7 +43,7 @@ pub(super) const PATHS: [(&str, &str); 10] = [
     ("/api/v1/tasks", "who waited how long (?limit=, ?sort=)"),
     (
         "/api/v1/verdicts",
-        "loops, their state, and what changed when",
+        "loops, their state, what changed when, and the evidence (/api/v1/evidence/ID)",
     ),
 ];
 
@@ -106,6 +106,7 @@ pub(super) fn router(
         .with_state(events);
     let api = Router::new()
         .route("/api/v1/bdis", get(api::bdis))
+        .route("/api/v1/evidence/{id}", get(api::evidence))
         .route("/api/v1/loops", get(api::loops))
         .route("/api/v1/probes", get(api::probes))
         .route("/api/v1/stalls", get(api::stalls))

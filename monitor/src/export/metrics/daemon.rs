@@ -16,6 +16,7 @@ pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     if snapshot.ticked() {
         lost(snapshot, page)?;
         ticks(snapshot, page)?;
+        evidence(snapshot, page)?;
     }
     match &snapshot.process {
         Some(process) => usage(process, page),
@@ -86,6 +87,24 @@ fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
         ("recording", lost.recording),
     ] {
         family.add(&[("reason", reason)], count as f64);
+    }
+    page.put(family)
+}
+
+/// Only with `--evidence-dir`.
+fn evidence(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+    let mut family = Family::counter(
+        "throttle_evidence_documents_total",
+        "Documents of evidence written to --evidence-dir; failed: not at once, they are tried again; dropped: not even tried. Source: the daemon.",
+    );
+    if let Some(results) = snapshot.evidence_results {
+        for (result, count) in [
+            ("written", results.written),
+            ("failed", results.failed),
+            ("dropped", results.dropped),
+        ] {
+            family.add(&[("result", result)], count as f64);
+        }
     }
     page.put(family)
 }

@@ -4,6 +4,7 @@ mod congestion;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
 use super::render;
+use crate::export::evidence::Results;
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, Exposition, NOW_NS};
@@ -20,6 +21,7 @@ fn the_contract_s_families_have_their_names_and_types() {
     snapshot.process = Some(ProcessStats::default());
     snapshot.observation.svc_alloc_arg_retries = Some(1);
     snapshot.observation.bdis[0].threshold_bytes = Some(1);
+    snapshot.evidence_results = Some(Results::default());
     let page = page(&snapshot);
     let contract = [
         ("throttle_monitor_build_info", "gauge"),
@@ -58,6 +60,7 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_related_condition", "gauge"),
         ("throttle_related_conditions_total", "counter"),
         ("throttle_related_condition_seconds_total", "counter"),
+        ("throttle_evidence_documents_total", "counter"),
         ("throttle_tick_duration_seconds", "histogram"),
         ("throttle_tick_last_success_timestamp_seconds", "gauge"),
         ("process_cpu_seconds_total", "counter"),
@@ -398,5 +401,25 @@ fn each_kind_of_loss_has_its_series() {
     for (n, reason) in (1..).zip(["ringbuf", "map_full", "evicted", "recording"]) {
         let lost = page.get("throttle_lost_events_total", &[("reason", reason)]);
         assert_eq!(lost, Some(f64::from(n)), "{reason}");
+    }
+}
+
+#[test]
+fn what_became_of_documents_is_counted_where_a_directory_was_given() {
+    let mut snapshot = testing::snapshot();
+    let name = "throttle_evidence_documents_total";
+    assert_eq!(page(&snapshot).count(name), 0);
+    snapshot.evidence_results = Some(Results {
+        written: 3,
+        failed: 2,
+        dropped: 1,
+    });
+    let page = page(&snapshot);
+    for (result, count) in [("written", 3.0), ("failed", 2.0), ("dropped", 1.0)] {
+        assert_eq!(
+            page.get(name, &[("result", result)]),
+            Some(count),
+            "{result}"
+        );
     }
 }

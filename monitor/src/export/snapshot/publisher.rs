@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Daemon, MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events};
+use crate::export::evidence::{self, Document, Results};
 use crate::export::process::ProcessStats;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, TaskDelay};
@@ -30,6 +31,10 @@ pub struct Tick {
     pub related_tallies: Vec<RelatedTally>,
     /// What changed in this tick, oldest first.
     pub transitions: Vec<Transition>,
+    /// Documents that prove what changed, oldest first.
+    pub evidence: Vec<Arc<Document>>,
+    /// What became of documents so far; `None` without `--evidence-dir`.
+    pub evidence_results: Option<Results>,
     /// Totals by task.
     pub tasks: Vec<TaskDelay>,
     /// Waits over the threshold that ended since the last tick, oldest first.
@@ -92,6 +97,7 @@ impl Publisher {
         keep_newest(&mut kept.related_events, tick.related_events, MAX_TIMELINE);
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
+        evidence::keep_newest(&mut kept.evidence, tick.evidence);
         self.shared.publish(Snapshot {
             observation: tick.observation,
             verdicts: tick.verdicts,
@@ -101,6 +107,7 @@ impl Publisher {
             tasks: tick.tasks,
             costs: tick.costs,
             process: tick.process,
+            evidence_results: tick.evidence_results,
             ..kept.clone()
         });
     }

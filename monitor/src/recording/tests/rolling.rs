@@ -119,11 +119,11 @@ fn a_directory_has_one_daemon() {
 #[test]
 fn what_was_before_a_livelock_is_kept_when_the_window_has_gone_on() {
     let dir = tempfile::tempdir().unwrap();
-    let all = node::life(30, 20, 200);
+    let all = node::life(30, 20, 600);
     record(
         dir.path(),
         Limits {
-            max_bytes: 10_000,
+            max_bytes: 20_000,
             ..LIMITS
         },
         header(),

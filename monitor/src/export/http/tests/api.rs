@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -5,10 +6,12 @@ use monitor_common::{Cause, Class};
 use serde_json::{Value, json};
 
 use super::client::{Server, get};
+use crate::export::evidence::{Document, MAX_DOCUMENTS, Sink, keep_newest};
 use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
 use crate::sample::TaskDelay;
+use crate::verdict::dossier::Evidence;
 use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -57,6 +60,54 @@ fn verdicts_and_timeline_read_back_as_what_they_were() {
     assert_eq!(verdict["state"], "livelock");
     assert_eq!(verdict["since"], "2023-11-14T22:13:12.500Z");
     assert_eq!(answer["timeline"][0]["at"], "2023-11-14T22:13:20.000Z");
+}
+
+/// A server whose snapshot has these documents.
+fn with_evidence(count: u32) -> (Server, Vec<Arc<Document>>) {
+    let evidence: Vec<_> = (0..count).map(testing::evidence).collect();
+    let documents = Sink::memory_only().take(&evidence);
+    let mut snapshot = testing::snapshot();
+    keep_newest(&mut snapshot.evidence, documents.clone());
+    (Server::start(snapshot), documents)
+}
+
+#[test]
+fn verdicts_list_the_evidence_and_each_is_served_whole() {
+    let (server, documents) = with_evidence(2);
+    let listed = get(&server, "/api/v1/verdicts").json()["evidence"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let first = &listed[0];
+    let id = "20231114T220000.500Z-0.29-nfsd-dirty-throttle-confirmed";
+    assert_eq!(first["id"], id);
+    assert_eq!(first["loop"], "0:29-nfsd");
+    assert_eq!(first["signature"], "dirty-throttle");
+    assert_eq!(first["occasion"], "confirmed");
+    assert_eq!(first["at"], "2023-11-14T22:13:20.500Z");
+    assert_eq!(first["bytes"], documents[0].json().len());
+    assert_eq!(first["file"], Value::Null);
+    let answer = get(&server, first["path"].as_str().unwrap());
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body.as_bytes(), documents[0].json());
+    let back: Evidence = serde_json::from_value(answer.json()).unwrap();
+    assert_eq!(back, testing::evidence(0));
+}
+
+#[test]
+fn evidence_that_is_not_kept_is_told_with_what_is() {
+    let (server, documents) = with_evidence(u32::try_from(MAX_DOCUMENTS).unwrap() + 1);
+    let gone = format!("/api/v1/evidence/{}", documents[0].head.id);
+    for path in [
+        gone.as_str(),
+        "/api/v1/evidence/x",
+        "/api/v1/evidence/%ff",
+        "/api/v1/evidence/..%2f",
+    ] {
+        let answer = get(&server, path);
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        let kept = answer.json()["kept"].clone();
+        assert_eq!(kept.as_array().unwrap().len(), MAX_DOCUMENTS);
+        assert_eq!(kept[0], documents[1].head.id.as_str());
+    }
 }
 
 #[test]
@@ -133,7 +184,7 @@ fn related_conditions_and_their_events_read_back_as_what_they_were() {
 fn the_age_of_the_look_up_is_told_and_null_where_there_was_none() {
     assert_eq!(json("/api/v1/loops")["topology_age_seconds"], Value::Null);
     let mut snapshot = testing::snapshot();
-    let topology = std::sync::Arc::make_mut(&mut snapshot.observation.topology);
+    let topology = Arc::make_mut(&mut snapshot.observation.topology);
     topology.read_ns = NOW_NS - 2_500_000_000;
     let answer = get(&Server::start(snapshot), "/api/v1/loops").json();
     assert_eq!(answer["topology_age_seconds"], 2.5);
@@ -148,8 +199,7 @@ fn probes_read_back_as_what_they_were() {
 #[test]
 fn stalls_are_the_oldest_waits_with_their_age_and_the_newest_finished_ones() {
     let mut snapshot = testing::snapshot();
-    snapshot.stalls =
-        std::sync::Arc::new([testing::stall_since(1), testing::stall_since(2)].into());
+    snapshot.stalls = Arc::new([testing::stall_since(1), testing::stall_since(2)].into());
     let answer = get(&Server::start(snapshot), "/api/v1/stalls").json();
     assert_eq!(answer["total"], 2);
     let oldest = &answer["stalls"][0];

@@ -1,0 +1,156 @@
+//! The thread that writes, and what waits for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::directory::{Directory, WriteError};
+use super::{Counts, Document, MAX_DOCUMENTS, Sink, count};
+
+/// What could not be written is tried again so often.
+const RETRY: Duration = Duration::from_secs(30);
+/// To list a directory and write a file.
+const STACK: usize = 256 * 1024;
+
+/// The thread that writes; it ends after the last [`Sink`].
+#[derive(Debug)]
+pub struct Writer(JoinHandle<()>);
+
+impl Writer {
+    /// Waits until everything is written, or the deadline: the disk may hang.
+    pub fn finish(self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        while !self.0.is_finished() {
+            if Instant::now() >= end {
+                tracing::warn!("evidence that is not written yet is lost: the directory hangs");
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Starts it.
+///
+/// # Errors
+///
+/// No thread can be started.
+pub fn start(directory: Directory) -> io::Result<(Sink, Writer)> {
+    start_with(directory, RETRY)
+}
+
+pub(super) fn start_with(directory: Directory, retry: Duration) -> io::Result<(Sink, Writer)> {
+    // What waits here and what waits to be tried again is as much as is kept.
+    let (queue, documents) = sync_channel(MAX_DOCUMENTS);
+    let counts = Arc::new(Counts::default());
+    let sink = Sink {
+        to: Some((queue, Arc::clone(&counts))),
+    };
+    let thread = thread::Builder::new()
+        .name("evidence".to_owned())
+        .stack_size(STACK);
+    let mut pending = Pending {
+        directory,
+        counts,
+        documents: VecDeque::new(),
+        trouble: None,
+    };
+    let handle = thread.spawn(move || pending.run(&documents, retry))?;
+    Ok((sink, Writer(handle)))
+}
+
+struct Pending {
+    directory: Directory,
+    counts: Arc<Counts>,
+    /// What is to be written, oldest first, each with whether it failed once.
+    documents: VecDeque<(Arc<Document>, bool)>,
+    /// What was said last of a directory that cannot be written to.
+    trouble: Option<String>,
+}
+
+impl Pending {
+    fn run(&mut self, documents: &Receiver<Arc<Document>>, retry: Duration) {
+        self.tidy();
+        loop {
+            let next = if self.trouble.is_none() {
+                documents.recv().map_err(RecvTimeoutError::from)
+            } else {
+                documents.recv_timeout(retry)
+            };
+            match next {
+                Ok(document) => self.add(document),
+                Err(RecvTimeoutError::Timeout) if self.documents.is_empty() => {
+                    self.tidy();
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.write(),
+            }
+            self.write();
+        }
+    }
+
+    /// Also tells whether the directory can be used, before there is a need.
+    fn tidy(&mut self) {
+        let tidied = self.directory.tidy();
+        self.tell(tidied.err().as_ref());
+    }
+
+    fn add(&mut self, document: Arc<Document>) {
+        self.documents.push_back((document, false));
+        if self.documents.len() > MAX_DOCUMENTS
+            && let Some((lost, failed)) = self.documents.pop_front()
+        {
+            if !failed {
+                count(&self.counts.failed);
+            }
+            tracing::warn!(id = %lost.head.id, "evidence was never written: newer one takes its place");
+        }
+    }
+
+    /// Writes what it can, the oldest first.
+    fn write(&mut self) {
+        let mut trouble = None;
+        for (document, failed) in std::mem::take(&mut self.documents) {
+            let id = &document.head.id;
+            match self.directory.write(id, &document.json) {
+                Ok(path) => {
+                    let file = path.display().to_string();
+                    count(&self.counts.written);
+                    tracing::info!(%id, file, "evidence");
+                    let _ = document.file.set(file);
+                }
+                Err(error) => {
+                    if !failed {
+                        count(&self.counts.failed);
+                    }
+                    self.documents.push_back((document, true));
+                    trouble.get_or_insert(error);
+                }
+            }
+        }
+        self.tell(trouble.as_ref());
+    }
+
+    /// Says once when the directory fails, fails otherwise, or works again.
+    fn tell(&mut self, error: Option<&WriteError>) {
+        let error = error.map(ToString::to_string);
+        if error == self.trouble {
+            return;
+        }
+        let dir = self.directory.path().display();
+        if let Some(error) = &error {
+            tracing::warn!(
+                %dir,
+                error,
+                "evidence cannot be written: it stays in memory, at /api/v1/verdicts, and is tried again"
+            );
+        } else {
+            tracing::info!(%dir, "evidence can be written again");
+        }
+        self.trouble = error;
+    }
+}
