@@ -17,14 +17,14 @@ pub struct EvidenceArgs {
     /// document when a livelock is confirmed, when nothing moves any more, and
     /// at its end. It must not be on NFS, and is made where only its own name is
     /// missing. Without it, the newest 16 documents are kept in memory.
-    #[arg(long = "evidence-dir", value_name = "DIR")]
-    pub evidence_dir: Option<PathBuf>,
+    #[arg(id = "evidence-dir", long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Files in it at most: the oldest are removed.
-    #[arg(long = "evidence-max-files", value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub evidence_max_files: u16,
+    #[arg(id = "evidence-max-files", long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub files: u16,
     /// Size of all of them at most, with a unit: B, KiB, MiB, GiB.
-    #[arg(long = "evidence-max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
-    pub evidence_max_size: u64,
+    #[arg(id = "evidence-max-size", long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub size: u64,
 }
 
 impl EvidenceArgs {
@@ -35,10 +35,10 @@ impl EvidenceArgs {
     /// It is on NFS, or that cannot be told.
     pub fn directory(&self, procfs: &Path) -> anyhow::Result<Option<Directory>> {
         let limits = Limits {
-            files: self.evidence_max_files.into(),
-            bytes: self.evidence_max_size,
+            files: self.files.into(),
+            bytes: self.size,
         };
-        let dir = self.evidence_dir.as_deref();
+        let dir = self.dir.as_deref();
         let directory = dir.map(|dir| Directory::new(procfs, dir, limits));
         directory
             .transpose()

@@ -65,14 +65,14 @@ pub struct RollingArgs {
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// How much time to record before the oldest is thrown away.
-    #[arg(long = "record-window", value_name = "DURATION", default_value = "15m", value_parser = window)]
-    pub record_window: Duration,
+    #[arg(id = "record-window", long, value_name = "DURATION", default_value = "15m", value_parser = window)]
+    pub window: Duration,
     /// How large the recorded minutes may be, in all.
-    #[arg(long = "record-max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
-    pub record_max_size: u64,
+    #[arg(id = "record-max-size", long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub max_size: u64,
     /// Of how many livelocks to keep the minutes before, the newest ones; each up to --record-max-size.
-    #[arg(long = "record-keep", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    pub record_keep: u16,
+    #[arg(id = "record-keep", long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep: u16,
 }
 
 /// Where to record to, before it is known what.
@@ -94,16 +94,16 @@ impl RollingArgs {
         };
         refuse_nfs(procfs, path)?;
         let limits = Limits {
-            window: self.record_window,
-            max_bytes: self.record_max_size,
-            keep: self.record_keep.into(),
+            window: self.window,
+            max_bytes: self.max_size,
+            keep: self.keep.into(),
         };
         let what = path.display().to_string();
         let sink = Directory::open(path, limits)
             .with_context(|| format!("cannot record into {what} (--record)"))?;
         Ok(Some(Recording {
             sink,
-            rolling: Some(Rolling::new(self.record_window, self.record_max_size)),
+            rolling: Some(Rolling::new(self.window, self.max_size)),
             what,
         }))
     }
