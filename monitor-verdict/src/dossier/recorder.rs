@@ -20,7 +20,7 @@ use crate::window::Window;
 /// Loops whose last minutes are kept, 14 KiB each. A loop has some only once
 /// its client had something to write.
 const MAX_HISTORIES: usize = 64;
-/// Documents of one tick; each takes about a millisecond.
+/// Documents of one tick: it is not to last the longer the more loops there are.
 const MAX_AT_ONCE: usize = 16;
 
 /// One tick, as it was judged.
