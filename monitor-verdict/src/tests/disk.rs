@@ -137,3 +137,35 @@ fn reclaim_over_a_disk_that_hangs_is_no_closed_edge_though_it_looks_idle() {
         );
     }
 }
+
+#[test]
+fn a_disk_works_from_half_of_the_time_on() {
+    for (busy, livelock) in [(499, true), (500, false)] {
+        let mut watched = Watched::new(8);
+        watched.play(&Phase::HEALTHY, 5);
+        let phase = Phase {
+            disk_busy_ms: busy,
+            ..Phase::FROZEN_6_12
+        };
+        watched.play(&phase, 12);
+        assert_eq!(watched.state() == Livelock, livelock, "{busy} ms a second");
+    }
+}
+
+#[test]
+fn a_disk_that_works_is_not_said_to_work_for_others() {
+    let mut watched = Watched::new(8);
+    watched.node.writes = vec![(DISK, 5_000_000)];
+    watched.play(&Phase::SLOW_DISK, 5);
+    let why = watched.verdict().conditions.closing_edge.why;
+    assert!(why.contains("9126, disk 96 % busy, the client's"), "{why}");
+}
+
+#[test]
+fn an_idle_disk_is_not_said_to_work_for_others() {
+    let mut watched = Watched::new(8);
+    watched.node.writes = vec![(DISK, 0)];
+    assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);
+    let reason = watched.verdict().reason;
+    assert!(reason.contains("disk 0 % busy) while"), "{reason}");
+}

@@ -306,18 +306,16 @@ fn what_is_not_a_livelock_says_how_many_conditions_hold_and_why_the_others_do_no
 }
 
 #[test]
-fn demand_begins_at_one_mib_and_holds_on_to_two_thirds_of_it() {
+fn a_recovery_says_how_long_it_stood_and_a_transition_when_it_was() {
     let mut watched = Watched::new(8);
-    let mut holds = |kib: u64| {
-        watched.play_with(&Phase::IDLE, 1, |_, o| {
-            o.clients[0].writes_sent = o.clients[0].writes_acked;
-            o.bdis[0].dirty_bytes = Some(kib << 10);
-        });
-        watched.verdict().conditions.demand.holds
-    };
-    assert_eq!(holds(1023), Some(false));
-    assert_eq!(holds(1024), Some(true));
-    assert_eq!(holds(683), Some(true));
-    assert_eq!(holds(682), Some(false));
-    assert_eq!(holds(1023), Some(false));
+    watched.play(&Phase::FROZEN_6_12, 20);
+    watched.play(&Phase::HEALTHY, 6);
+    let over = watched.transitions.last().expect("recovered");
+    assert_eq!(over.to, Recovered);
+    let stood = watched.first(Recovered).zip(watched.first(Livelock));
+    let (to, from) = stood.expect("both");
+    let words = format!("over after {}.0 s of livelock: ", to - from);
+    assert!(over.reason.starts_with(&words), "{}", over.reason);
+    assert_eq!(over.monotonic_ms, 1_000_000 + to * 1000);
+    assert_eq!(over.unix_ms, 1_760_000_000_000 + to * 1000);
 }

@@ -107,6 +107,12 @@ fn the_last_second_is_one_tick_or_the_ticks_within_it() {
     node.now.monotonic_ns += 100_000_000;
     window.push(&node.now.clone());
     assert_eq!(bytes(&window), Some(5));
+    for _ in 0..9 {
+        node.now.clients[0].bytes_acked += 5;
+        node.now.monotonic_ns += 100_000_000;
+        window.push(&node.now.clone());
+    }
+    assert_eq!(bytes(&window), Some(50), "ten of them");
 }
 
 #[test]

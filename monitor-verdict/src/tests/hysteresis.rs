@@ -1,0 +1,89 @@
+//! What held, holds on a little longer: each edge for itself.
+
+use monitor_common::{Cause, Class};
+
+use super::node::{CLIENT, Node, Phase, Watched};
+use super::reclaim;
+use crate::LivelockState::{self, Livelock};
+
+/// A livelock by two threads that wait so many milliseconds a second, and then
+/// less; and what a fresh loop with that alone is.
+fn less(cause: Cause, bdi: &'static str, ms: u64) -> (LivelockState, Option<u64>) {
+    let mut states = Vec::new();
+    let mut fresh = None;
+    for before in [true, false] {
+        let mut watched = Watched::new(2);
+        watched.node.in_dirty = false;
+        watched.node.congest(true);
+        watched.node.spends = vec![(cause, Class::Nfsd, bdi, 1900)];
+        if before {
+            watched.play(&Phase::FROZEN_RECLAIM, 10);
+            assert_eq!(watched.state(), Livelock, "{cause:?}");
+        }
+        watched.node.spends[0].3 = ms;
+        states.push(watched.play(&Phase::FROZEN_RECLAIM, 20));
+        fresh = watched.first(Livelock);
+    }
+    (states[0], fresh)
+}
+
+#[test]
+fn a_wait_that_confirmed_a_livelock_keeps_it_at_two_thirds_of_its_share() {
+    for (cause, bdi, keeps, ends) in [
+        (Cause::DirectReclaim, "", 410, 390),
+        (Cause::NfsCommit, CLIENT, 210, 190),
+        (Cause::SvcAllocArg, "", 210, 190),
+    ] {
+        assert_eq!(less(cause, bdi, keeps), (Livelock, None), "{cause:?}");
+        let (state, fresh) = less(cause, bdi, ends);
+        assert!(
+            !state.is_livelock() && fresh.is_none(),
+            "{cause:?}: {state:?}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_was_full_is_so_down_to_a_third_of_the_limit() {
+    for (held, livelock) in [(6600, true), (6400, false)] {
+        let mut watched = reclaim::frozen();
+        watched.node.congest(false);
+        watched.node.now.memory.dirty_limit_bytes = Some(19_529 * 4096);
+        assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
+        let phase = Phase {
+            held,
+            ..Phase::FROZEN_RECLAIM
+        };
+        watched.play(&phase, 10);
+        assert_eq!(watched.state() == Livelock, livelock, "{held} pages");
+    }
+}
+
+#[test]
+fn a_loop_device_that_took_part_does_so_down_to_a_fifteenth() {
+    for (pages, speaks) in [(1500, true), (1200, false)] {
+        let mut node = Node::new(8);
+        node.losetup("7:0", CLIENT, 6000);
+        let mut watched = Watched::of(node);
+        assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);
+        watched.node.now.bdis[2].dirty_bytes = Some(pages * 4096);
+        watched.play(&Phase::FROZEN_6_12, 3);
+        let why = watched.verdict().conditions.closing_edge.why;
+        assert_eq!(why.starts_with("loop-device: "), speaks, "{pages}: {why}");
+    }
+}
+
+#[test]
+fn a_server_that_was_clean_is_so_up_to_three_quarters_of_the_clients_pages() {
+    for (pages, livelock) in [(8800, true), (9100, false)] {
+        let mut watched = reclaim::frozen();
+        assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
+        watched.node.now.bdis[1].dirty_bytes = Some(pages * 4096);
+        watched.play(&Phase::FROZEN_RECLAIM, 10);
+        assert_eq!(watched.state() == Livelock, livelock, "{pages} pages");
+    }
+    let mut fresh = reclaim::frozen();
+    fresh.node.now.bdis[1].dirty_bytes = Some(6100 * 4096);
+    fresh.play(&Phase::FROZEN_RECLAIM, 30);
+    assert_eq!(fresh.first(Livelock), None);
+}
