@@ -26,6 +26,9 @@ const STOPPED: u64 = 5_000;
 /// Milliseconds between two samples, 500 apart, that only a host too busy makes.
 const STARVED: u64 = 2_500;
 
+/// Bytes that the node must hold for its loop to want something.
+const HELD: u64 = 1_000_000;
+
 /// One percent of what a guest's disk does, in bytes a second:
 /// less than this is no progress.
 const CRAWL: u64 = 500_000;

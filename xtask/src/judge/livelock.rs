@@ -2,7 +2,7 @@
 
 use guest::Event;
 
-use super::{CRAWL, Fault, Judgement, STARVED, STOPPED, Seen, seconds, void};
+use super::{CRAWL, Fault, HELD, Judgement, STARVED, STOPPED, Seen, seconds, void};
 use crate::scenario::Signatures;
 
 /// Milliseconds after the stop in which a livelock must be confirmed.
@@ -291,6 +291,9 @@ impl Seen<'_> {
             let from = at.saturating_sub(4);
             if grown(at - 1) > 0 && grown(from) * 1000 > CRAWL * ms.saturating_sub(samples[from].0)
             {
+                last = ms;
+            } else if sample.dirty + sample.writeback < HELD {
+                // Who has nothing to write is not held up: the writers may be dead.
                 last = ms;
             } else if ms >= last + STOPPED {
                 return Some(last);

@@ -156,7 +156,7 @@ pub fn starved() -> Scenario {
         megabytes: 256,
         plan,
         expect: Expect::Survival(DIRTY),
-        core: &[Kernel::V5_10],
+        core: &[],
         seconds: 240,
         ..netns()
     }

@@ -32,7 +32,7 @@ pub fn usable() -> Scenario {
         disks: vec![FAST, SWAP],
         plan: plan(steps),
         expect: Expect::Livelock(RECLAIM),
-        core: &[Kernel::V6_1],
+        core: &[],
         ..two_nodes()
     }
 }
@@ -49,7 +49,7 @@ pub fn purest() -> Scenario {
         kernels: &[Kernel::V5_10],
         plan: plan(steps),
         expect: Expect::Livelock(RECLAIM),
-        core: &[Kernel::V5_10],
+        core: &[],
         ..two_nodes()
     }
 }

@@ -14,6 +14,7 @@ pub fn facts(stop: u64) -> Vec<Fact> {
             Event::Sample(Sample {
                 acked: bytes,
                 disk: bytes,
+                writeback: 50_000_000,
                 ..Sample::default()
             }),
         )
@@ -63,6 +64,17 @@ fn a_livelock_that_the_metrics_do_not_show_is_wrong() {
 #[test]
 fn a_livelock_confirmed_within_ten_seconds_of_the_stop_is_right() {
     assert!(livelock(14_000, Some(23_500)).is_ok());
+}
+
+#[test]
+fn a_loop_whose_writers_are_dead_has_not_stopped() {
+    let mut facts = facts(14_000);
+    for fact in &mut facts {
+        if let Event::Sample(sample) = &mut fact.event {
+            sample.writeback = 0;
+        }
+    }
+    assert_eq!(Seen(&facts).stopped(10_000), None);
 }
 
 #[test]
@@ -144,6 +156,7 @@ fn drained(recovered: u64) -> Judgement {
             let since = fact.ms.saturating_sub(helped).min(2_000);
             sample.acked += since * 25_000;
             sample.dirty = (2_000 - since) * 25_000;
+            sample.writeback = 0;
         }
     }
     super::recovery(&Seen(&facts), &["dirty-throttle"])
