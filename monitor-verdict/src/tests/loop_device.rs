@@ -273,3 +273,19 @@ fn such_a_server_beside_the_pages_of_others_is_not() {
     watched.play(&others, 60);
     assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
 }
+
+#[test]
+fn such_a_livelock_stays_until_both_hold_less_than_a_third() {
+    for (held, livelock) in [(2000, true), (1500, false)] {
+        let mut watched = exported();
+        assert_eq!(watched.play(&EXPORTED, 10), Livelock);
+        watched.node.now.bdis[2].dirty_bytes = Some(5000 * 4096);
+        let less = Phase {
+            held,
+            bdi_dirty: 5000,
+            ..EXPORTED
+        };
+        watched.play(&less, 10);
+        assert_eq!(watched.state() == Livelock, livelock, "{held} pages");
+    }
+}
