@@ -117,9 +117,22 @@ fn the_name_stays_until_the_loop_is_calm_though_the_waits_change() {
 
 #[test]
 fn what_was_before_the_suspicion_does_not_count() {
-    let mut watched = reclaim::frozen();
-    // A storm that works, for minutes; then a freeze by dirty pages.
-    watched.play(&Phase::STORM, 120);
+    let mut watched = Watched::new(4);
+    watched.node.in_dirty = false;
+    watched.node.congest(true);
+    watched.node.spends = vec![(Cause::DirectReclaim, Class::Nfsd, "", 1100)];
+    // One of three in reclaim, minutes long, while all goes well.
+    let works = Phase {
+        throttled: 1,
+        running: 2,
+        acked: 22_000_000,
+        served: 22_000_000,
+        ..Phase::FROZEN_RECLAIM
+    };
+    watched.play(&works, 120);
+    assert_eq!(watched.timeline, []);
+    let edge = watched.verdict().conditions.closing_edge;
+    assert_eq!(edge.holds, Some(true), "{edge:?}");
     watched.node.spends.clear();
     watched.node.in_dirty = true;
     let dirty = Phase {
@@ -140,4 +153,25 @@ fn a_transition_carries_the_name_of_the_verdict() {
         .map(|one| one.signature)
         .collect();
     assert_eq!(names, [ReclaimCongestion, ReclaimCongestion]);
+}
+
+#[test]
+fn the_whole_suspicion_counts_and_not_its_last_seconds() {
+    let (mut watched, dirty) = both(1900, 600);
+    watched.play(&dirty, 5);
+    watched.node.spends[0].3 = 1900;
+    let reclaim = Phase {
+        pause_ms: 600,
+        ..dirty
+    };
+    while watched.state() != Livelock {
+        watched.play(&reclaim, 1);
+    }
+    let verdict = watched.verdict();
+    assert_eq!(verdict.signature, DirtyThrottle);
+    assert!(
+        watched.first(Livelock).expect("now") <= 9,
+        "{:?}",
+        watched.timeline
+    );
 }

@@ -87,3 +87,18 @@ fn a_server_that_was_clean_is_so_up_to_three_quarters_of_the_clients_pages() {
     fresh.play(&Phase::FROZEN_RECLAIM, 30);
     assert_eq!(fresh.first(Livelock), None);
 }
+
+#[test]
+fn pages_that_stand_in_for_congestion_do_so_down_to_two_thirds_of_one_mib() {
+    for (held, livelock) in [(172, true), (168, false)] {
+        let mut watched = reclaim::frozen();
+        watched.node.now.bdis[0].congestion = None;
+        assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
+        let phase = Phase {
+            held,
+            ..Phase::FROZEN_RECLAIM
+        };
+        watched.play(&phase, 10);
+        assert_eq!(watched.state() == Livelock, livelock, "{held} pages");
+    }
+}

@@ -259,3 +259,33 @@ fn of_several_loop_devices_the_one_that_holds_most_is_named() {
         );
     }
 }
+
+#[test]
+fn such_a_server_beside_the_pages_of_others_is_not() {
+    let mut watched = exported();
+    watched.node.now.bdis[2].dirty_bytes = Some(5000 * 4096);
+    let others = Phase {
+        held: 4000,
+        bdi_dirty: 5000,
+        setpoint: 5000,
+        ..Phase::FROZEN_6_12
+    };
+    watched.play(&others, 60);
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}
+
+#[test]
+fn such_a_livelock_stays_until_both_hold_less_than_a_third() {
+    for (held, livelock) in [(2000, true), (1500, false)] {
+        let mut watched = exported();
+        assert_eq!(watched.play(&EXPORTED, 10), Livelock);
+        watched.node.now.bdis[2].dirty_bytes = Some(5000 * 4096);
+        let less = Phase {
+            held,
+            bdi_dirty: 5000,
+            ..EXPORTED
+        };
+        watched.play(&less, 10);
+        assert_eq!(watched.state() == Livelock, livelock, "{held} pages");
+    }
+}

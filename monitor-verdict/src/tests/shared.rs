@@ -73,3 +73,38 @@ fn writers_that_wait_for_something_else_wait_not_for_the_client() {
     let why = watched.verdict().conditions.demand.why;
     assert!(why.contains("writers waiting on it: 4,"), "{why}");
 }
+
+#[test]
+fn the_bdi_on_which_the_server_is_paused_most_is_its_own() {
+    for (other, ms, name) in [
+        ("1:0", 900, DISK),
+        ("8:0", 900, DISK),
+        ("8:0", 2000, DISK),
+        ("1:0", 2000, "1:0"),
+        ("8:0", 2100, "8:0"),
+    ] {
+        let mut watched = Watched::new(8);
+        watched.play_with(&Phase::FROZEN_6_12, 5, |n, o| {
+            let mut pauses = o.dirty_pauses[0].clone();
+            pauses.bdi = other.into();
+            pauses.pause_ns = ms * 1_000_000 * (n + 1);
+            o.dirty_pauses.push(pauses);
+        });
+        let why = watched.verdict().conditions.closing_edge.why;
+        let words = format!("the server's {name} has");
+        assert!(why.contains(&words), "{other}, {ms} ms: {why}");
+    }
+}
+
+#[test]
+fn an_open_edge_says_every_number_that_decides() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::SLOW_DISK, 5);
+    let why = watched.verdict().conditions.closing_edge.why;
+    assert_eq!(
+        why,
+        "dirty-throttle: open: 18600 dirty pages of limit 18300, the server's 254:0 has 8000 of \
+         setpoint 9126, disk 96 % busy, the client's 0:29 holds 99 % of the others, all loops' \
+         clients 99 %"
+    );
+}

@@ -142,13 +142,13 @@ fn the_sleeps_in_reclaim_are_within_its_work_and_compaction_is_not() {
 #[test]
 fn congestion_is_a_share_of_the_samples_that_tell() {
     let (mut node, mut window) = window();
-    play(&mut node, &mut window, 3);
+    play(&mut node, &mut window, 2);
     assert_eq!(window.congested(CLIENT), None, "it is not told");
     node.congest(true);
     play(&mut node, &mut window, 1);
-    assert_eq!(window.congested(CLIENT), None, "one sample of four");
+    assert_eq!(window.congested(CLIENT), None, "one sample of three");
     play(&mut node, &mut window, 1);
-    assert_eq!(window.congested(CLIENT), Some(1.0));
+    assert_eq!(window.congested(CLIENT), Some(1.0), "two of four");
     node.congest(false);
     play(&mut node, &mut window, 2);
     assert_eq!(window.congested(CLIENT), Some(0.5));

@@ -185,3 +185,18 @@ fn disk_time_is_a_share_and_unknown_for_what_is_no_disk() {
     assert_eq!(window.disk_busy(CLIENT), None);
     assert_eq!(window.disk_busy("8:0"), None);
 }
+
+#[test]
+fn what_is_missing_now_moved_an_unknown_amount_in_the_last_second() {
+    let (mut node, mut window) = window();
+    play(&mut node, &mut window, &Phase::HEALTHY, 5);
+    for _ in 0..2 {
+        node.now.monotonic_ns += 300_000_000;
+        window.push(&node.now.clone());
+    }
+    node.now.clients.clear();
+    node.now.monotonic_ns += 300_000_000;
+    window.push(&node.now.clone());
+    let moved = window.moved_last_second(|s| s.client(CLIENT)?.bytes_acked);
+    assert_eq!(moved, None);
+}
