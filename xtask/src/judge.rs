@@ -77,9 +77,12 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     if let Some(trouble) = &outcome.trouble {
         // Before the daemon has begun, nothing of ours can have done it: an
         // emulated machine stops or breaks down now and then by itself. RCU
-        // stalls are those of a host that had no time for the guest.
+        // stalls are those of a host that had no time for the guest. In a cpuset
+        // that is too tight, the kernel gives up when it finds nobody to kill
+        // there; the daemon is not in one.
         let silent = !seen.has_ours()
             || trouble.contains(qemu::STALL)
+            || trouble.contains(qemu::NOBODY_TO_KILL)
             || scenario.peer.is_some() && outcome.peer.is_empty();
         return Err(if silent {
             void(trouble.clone())

@@ -27,6 +27,9 @@ use machine::{Machine, Start};
 /// How the kernel begins to complain of a processor that does not come on.
 pub const STALL: &str = "rcu: INFO:";
 
+/// How the kernel ends when memory is out and it finds nobody to kill.
+pub const NOBODY_TO_KILL: &str = "System is deadlocked on memory";
+
 /// Lines of the kernel's log that make a run worthless. Hung tasks are not
 /// among them: in a livelock they are the point.
 const FATAL: &[&str] = &[

@@ -52,7 +52,7 @@ pub fn netns_recovery() -> Scenario {
         kernels: LATER,
         plan,
         expect: Expect::Recovery(DIRTY),
-        core: LATER,
+        core: &[Kernel::Newest],
         seconds: 200,
         ..netns()
     }
@@ -78,7 +78,7 @@ pub fn netns_drained() -> Scenario {
         about: "the livelock, 40 s of it, then the writers are stopped and the limit raised: all is written",
         plan,
         expect: Expect::Recovery(DIRTY),
-        core: &[Kernel::V5_10],
+        core: &[Kernel::V5_10, Kernel::V6_1, Kernel::V6_12],
         seconds: 220,
         ..netns()
     }

@@ -36,13 +36,24 @@ const MAPS: libc::c_long = 12;
 const LINKS: libc::c_long = 31;
 
 /// Count, and tell.
+///
+/// What nobody holds any more the kernel frees after a grace period of RCU, from
+/// a work queue: only what is still there after ten seconds is left behind.
 pub fn bpf_objects() -> Result<()> {
-    let event = Event::BpfObjects {
-        programs: count(PROGRAMS)?,
-        maps: count(MAPS)?,
-        links: count(LINKS)?,
+    let start = Instant::now();
+    let objects = loop {
+        let objects = [count(PROGRAMS)?, count(MAPS)?, count(LINKS)?];
+        if objects == [0; 3] || start.elapsed() > Duration::from_secs(10) {
+            break objects;
+        }
+        thread::sleep(Duration::from_millis(250));
     };
-    tell::event(event);
+    let [programs, maps, links] = objects;
+    tell::event(Event::BpfObjects {
+        programs,
+        maps,
+        links,
+    });
     Ok(())
 }
 
