@@ -208,10 +208,10 @@ mod tests {
         let jobs = choice.jobs(&scenarios);
         for &kernel in kernels::ALL {
             for name in [
-                if kernel != Kernel::Newest {
-                    "netns-drained"
-                } else {
+                if kernel == Kernel::Newest {
                     "netns-recovery"
+                } else {
+                    "netns-drained"
                 },
                 "loopback-slow-disk",
                 "modules-reload",
