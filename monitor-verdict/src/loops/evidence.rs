@@ -169,6 +169,11 @@ impl Evidence {
 
     fn looked_up(&mut self, survey: &Survey<'_>, now: u64, read_ns: u64) {
         let claim = survey.claim();
+        let connected = |claim: &Claim| claim.server == NFSD && claim.proof == Proof::Socket;
+        let was = self.found.as_ref().is_some_and(|f| connected(&f.claim));
+        if claim.as_ref().is_some_and(connected) && !was {
+            self.connected_anew();
+        }
         let Some(found) = &mut self.found else {
             self.found = claim.map(|claim| LookedUp::new(claim, read_ns));
             return;
@@ -182,6 +187,17 @@ impl Evidence {
             Some(claim) => *found = LookedUp::new(claim, read_ns),
             None if found.claim.proof == Proof::Socket && !survey.active_since(found.seen_ns) => {}
             None => found.missed_since = found.missed_since.or(Some(now)),
+        }
+    }
+
+    /// Calls of before a connection to this node say nothing against it. Where
+    /// the server moved here and stands still at once, there are no later ones,
+    /// nor a free thread that would take them.
+    fn connected_anew(&mut self) {
+        if self.elsewhere && !self.by_xid {
+            self.elsewhere = false;
+            self.batch = Tally::default();
+            self.recent = Tally::default();
         }
     }
 

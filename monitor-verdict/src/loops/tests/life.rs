@@ -3,6 +3,7 @@
 use super::host::{BDI, Host, connection, mount};
 use crate::loops::LoopChange::{Appeared, Ended};
 use crate::loops::Proof;
+use crate::observation::ThreadState;
 
 #[test]
 fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
@@ -16,6 +17,31 @@ fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
                  another host and is served by this node's nfsd now (its calls are seen to be \
                  served here): nfsd's exemption";
     assert!(message.starts_with(words), "{message}");
+}
+
+#[test]
+fn a_server_that_moves_here_and_stands_still_at_once_is_told_by_its_connection() {
+    let mut host = Host::new();
+    host.look_up(|_| ()).seconds(20, 100, 0);
+    host.threads(ThreadState::Blocked);
+    host.second(2, 2);
+    assert!(host.found().is_none(), "by two calls alone");
+    host.look_up(|here| here.connections.push(connection("nfsd")));
+    host.seconds(3, 0, 0);
+    let one = host.found().expect("a loop");
+    assert_eq!(one.proof, Proof::Socket);
+    assert!(!one.became_own_client, "its calls will say that");
+}
+
+#[test]
+fn a_connection_does_not_excuse_the_calls_that_go_elsewhere_after_it() {
+    let mut host = Host::new();
+    host.look_up(|here| here.connections.push(connection("nfsd")));
+    host.seconds(20, 100, 0);
+    assert!(host.found().is_none());
+    host.look_up(|here| here.connections.push(connection("nfsd")));
+    host.seconds(20, 100, 0);
+    assert!(host.found().is_none(), "it is the one of before");
 }
 
 #[test]
