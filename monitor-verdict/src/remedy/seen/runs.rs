@@ -7,9 +7,9 @@ use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
 use super::{Came, Help, Kernel, Run, When};
 use crate::remedy::action::Action::{
-    self, DirtyBytes, HoldTenth, KillWriters, MaxBytes, MaxRatio, MaxRatioDirtyBytes, RealTime,
-    SameAddress, ServerMinRatio, StopDirtyBytes, StopHeld, Strict, StrictDirtyBytes, StrictLimit,
-    StrictMaxBytes, Sync,
+    self, DirectWrites, DirtyBytes, HoldTenth, KillWriters, MaxBytes, MaxRatio, MaxRatioDirtyBytes,
+    RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes, StopHeld, Strict,
+    StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync, SyncMount,
 };
 
 const NEVER: f64 = f64::NAN;
@@ -67,6 +67,7 @@ pub(super) const RUNS: &[Run] = &[
     out(V6_1, DirtyBytes, 0.6, 0.0, NEVER, [14.7, 9.7], 0),
     out(V6_12, DirtyBytes, 0.5, 57.3, NEVER, [0.6, 0.0], 0),
     out(V7_2, DirtyBytes, 0.6, 5.0, 57.5, [17.5, 20.6], 3),
+    out(V6_12, MaxRatio, 53.5, 6.1, NEVER, [0.1, 0.1], 0),
     out(V5_10, MaxRatioDirtyBytes, 1.1, 34.1, NEVER, [7.1, 16.3], 0),
     out(V6_1, MaxRatioDirtyBytes, 1.3, 0.0, NEVER, [18.7, 16.6], 0),
     out(V6_12, MaxRatioDirtyBytes, 0.5, 58.7, NEVER, [0.1, 0.0], 0),
@@ -77,6 +78,8 @@ pub(super) const RUNS: &[Run] = &[
     out(V6_1, StopDirtyBytes, 0.7, 59.2, 22.5, [0.2, 0.0], 0),
     out(V6_12, StopDirtyBytes, 0.5, 57.6, 27.8, [0.6, 0.0], 0),
     out(V7_2, StopDirtyBytes, 0.6, 54.2, 6.2, [0.6, 0.0], 0),
+    out(V6_12, Sync, NEVER, 0.0, NEVER, [0.0, 0.0], 0),
+    out(V6_12, KillWriters, NEVER, 0.0, NEVER, [0.0, 0.0], 0),
     out(V5_10, StopHeld, 1.0, 56.9, NEVER, [0.4, 0.0], 0),
     out(V6_1, StopHeld, 1.5, 0.0, NEVER, [13.7, 10.6], 0),
     out(V6_12, StopHeld, 0.6, 0.0, 13.0, [8.0, 12.3], 0),
@@ -91,14 +94,22 @@ pub(super) const RUNS: &[Run] = &[
     before(V7_2, RealTime, 0.0, 0.0, 0),
     before(V6_12, HoldTenth, NEVER, 22.5, 0),
     before(V7_2, HoldTenth, NEVER, 22.3, 0),
+    before(V6_12, Strict, NEVER, 13.1, 0),
+    before(V6_12, StrictMaxBytes, NEVER, 36.5, 0),
+    before(V7_2, StrictMaxBytes, NEVER, 32.9, 0),
     before(V5_10, MaxRatioDirtyBytes, 4.7, 2.7, 0),
     before(V6_1, MaxRatioDirtyBytes, 10.7, 0.9, 0),
     before(V5_10, ServerMinRatio, 4.9, 0.2, 0),
     before(V6_1, ServerMinRatio, 12.4, 0.8, 0),
+    before(V7_2, ServerDirect, NEVER, 62.7, 0),
     before(V5_10, SameAddress, NEVER, 6.8, 0),
     before(V6_1, SameAddress, NEVER, 7.4, 0),
     before(V6_12, SameAddress, NEVER, 6.0, 0),
     before(V7_2, SameAddress, NEVER, 19.0, 0),
+    before(V5_10, DirectWrites, NEVER, 45.6, 0),
+    before(V5_10, SyncMount, NEVER, 25.3, 0),
+    before(V6_12, SyncMount, NEVER, 19.5, 0),
+    before(V7_2, SyncMount, NEVER, 22.3, 0),
     told(During, V5_10, MaxRatioDirtyBytes, Help::Yes, "went on within 1 s and stayed so"),
     told(During, V5_10, DirtyBytes, Help::Yes, "went on"),
     told(During, V6_12, StrictDirtyBytes, Help::Yes, "went on within 1 s and stayed so"),
