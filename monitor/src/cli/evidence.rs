@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::size::at_least;
 use crate::export::evidence::{Directory, Limits};
 
 /// What a document may have: less would leave no room for one.
 const MIN_BYTES: u64 = 2 << 20;
-const MAX_BYTES: u64 = 1 << 40;
 
 /// Flags for the evidence.
 #[derive(Debug, Args)]
@@ -46,48 +46,7 @@ impl EvidenceArgs {
     }
 }
 
+/// A document needs its room.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err("must be a number and one of B, KiB, MiB, GiB, such as 64MiB".into()),
-    };
-    let number: u64 = digits
-        .trim_end()
-        .parse()
-        .map_err(|_| "must begin with a whole number")?;
-    let bytes = number
-        .checked_mul(1 << unit)
-        .filter(|bytes| *bytes <= MAX_BYTES);
-    bytes
-        .filter(|bytes| *bytes >= MIN_BYTES)
-        .ok_or_else(|| "must be from 2MiB, room for one document, to 1024GiB".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn a_size_is_a_number_and_a_unit_with_room_for_a_document() {
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        assert_eq!(size("3 GiB"), Ok(3 << 30));
-        assert_eq!(size("2097152B"), Ok(2 << 20));
-        for no in [
-            "",
-            "64",
-            "64MB",
-            "-1MiB",
-            "1.5GiB",
-            "MiB",
-            "1MiB",
-            "2000GiB",
-            "18446744073709551615GiB",
-        ] {
-            assert!(size(no).is_err(), "{no}");
-        }
-    }
+    at_least(MIN_BYTES, text)
 }

@@ -11,6 +11,7 @@ mod generated;
 mod record;
 mod replay;
 mod run;
+mod size;
 mod text;
 mod tick;
 mod watch;

@@ -16,8 +16,9 @@ use monitor_verdict::timeline;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    args::{KernelArgs, interval},
+    args::{KernelArgs, duration, interval},
     run,
+    size::at_least,
     watch::{self, Watch},
 };
 use crate::{
@@ -42,7 +43,7 @@ pub struct RecordArgs {
     #[arg(short, long = "output", value_name = "FILE")]
     pub output: PathBuf,
     /// How long to record; without it, until SIGTERM or SIGINT.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub duration: Option<Duration>,
     /// Which messages to write to stderr: error, warn, info, debug, trace.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "warn")]
@@ -51,7 +52,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// How long all four conditions must hold before a livelock is confirmed.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub confirm: Duration,
     /// Flags shared with `run`.
     #[command(flatten)]
@@ -242,7 +243,7 @@ fn wait(duration: Option<Duration>) -> anyhow::Result<()> {
 }
 
 fn window(text: &str) -> Result<Duration, String> {
-    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let window = duration(text)?;
     if window < Duration::from_secs(10) || window > Duration::from_hours(24 * 7) {
         return Err("must be between 10s and 7days".into());
     }
@@ -250,40 +251,5 @@ fn window(text: &str) -> Result<Duration, String> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        other => return Err(format!("{other:?} is no unit: use KiB, MiB or GiB")),
-    };
-    let number: u64 = digits.parse().map_err(|_| "is no number".to_owned())?;
-    match number.checked_mul(unit) {
-        Some(bytes) if bytes >= LEAST_SIZE => Ok(bytes),
-        _ => Err("must be at least 1MiB".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn a_size_has_a_number_and_a_unit() {
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        assert_eq!(size("2GiB"), Ok(2 << 30));
-        assert_eq!(size("1048576"), Ok(1 << 20));
-        for refused in [
-            "",
-            "MiB",
-            "1MB",
-            "-1MiB",
-            "1023KiB",
-            "99999999999GiB",
-            "1 MiB",
-        ] {
-            assert!(size(refused).is_err(), "{refused}");
-        }
-    }
+    at_least(LEAST_SIZE, text)
 }

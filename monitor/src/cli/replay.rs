@@ -38,7 +38,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub default_thresholds: bool,
     /// Judge by the default thresholds with this confirmation time.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::args::duration)]
     pub confirm: Option<Duration>,
 }
 
