@@ -3,7 +3,7 @@
 use guest::{Event, Fact, Mounted, Sample};
 
 use crate::{
-    judge::Judgement,
+    judge::{Fault, Judgement},
     kernels::Kernel,
     qemu::Outcome,
     scenario::{self, Scenario},
@@ -163,17 +163,43 @@ pub fn verdict(
     again: bool,
 ) {
     let (word, why) = match judgement {
+        Ok(why) if again => ("pass", format!("{why}; once more, as it was wrong before")),
         Ok(why) => ("pass", why.clone()),
-        Err(fault) if again => ("void", format!("{fault}; once more")),
+        Err(fault @ Fault::Void(_)) if again => ("void", format!("{fault}; once more")),
+        Err(fault) if again => ("doubt", format!("{fault}; twice more")),
         Err(fault) => ("FAIL", fault.to_string()),
     };
     println!(
-        "{word}  {kernel:7} {:24} {:4} s {:3} %  {why}",
+        "{word:5} {kernel:7} {:24} {:4} s {:3} %  {why}",
         scenario.name,
         outcome.took.as_secs(),
         outcome.busy
     );
     if judgement.is_err() {
         println!("      logs: {}", outcome.logs.display());
+        last_words(outcome);
+    }
+}
+
+/// What a reader without the logs needs most.
+fn last_words(outcome: &Outcome) {
+    const LINES: usize = 8;
+    for fact in &outcome.facts {
+        if matches!(fact.event, Event::Verdict(_) | Event::DaemonDied { .. }) {
+            live(false, fact);
+        }
+    }
+    let console = std::fs::read(outcome.logs.join("console.log")).unwrap_or_default();
+    let console = String::from_utf8_lossy(&console);
+    let killed: Vec<_> = console
+        .lines()
+        .filter(|line| {
+            ["Killed process", "oom-kill:"]
+                .iter()
+                .any(|word| line.contains(word))
+        })
+        .collect();
+    for line in &killed[killed.len().saturating_sub(LINES)..] {
+        println!("      {}", line.trim());
     }
 }

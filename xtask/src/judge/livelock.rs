@@ -1,6 +1,6 @@
 //! Livelocks: told in time, by the right signature, held, and over when over.
 
-use guest::Event;
+use guest::{Event, Transition};
 
 use super::{CRAWL, Fault, HELD, Judgement, STARVED, STOPPED, Seen, seconds, void};
 use crate::scenario::Signatures;
@@ -26,8 +26,15 @@ pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
         return Ok(format!("{}; no daemon to judge", stop.words));
     }
     let words = seen.in_time(&stop, signatures)?;
-    if !seen.on_metrics() {
-        return Err(format!("{words}, but /metrics does not show it").into());
+    if let Some(entry) = seen.taken_back() {
+        return Err(format!(
+            "{words}; {} though nothing moved: {}",
+            entry.to, entry.reason
+        )
+        .into());
+    }
+    if let Some(instead) = seen.hidden_from_metrics() {
+        return Err(format!("{words}, but /metrics {instead}").into());
     }
     Ok(words)
 }
@@ -90,14 +97,7 @@ pub fn survival(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     if last - first < could / 2.0 {
         return Err(words.into());
     }
-    // What moves may be taken back, but not what stands still.
-    let taken_back = seen.0.iter().find_map(|fact| match &fact.event {
-        Event::Verdict(entry) if matches!(entry.from.as_str(), "livelock" | "deadlock") => {
-            (!entry.confirms() && !seen.moves_at(entry.monotonic_ms)).then_some(entry)
-        }
-        _ => None,
-    });
-    if let Some(entry) = taken_back {
+    if let Some(entry) = seen.taken_back() {
         return Err(format!("{words}; taken back though nothing moved: {}", entry.reason).into());
     }
     Ok(words)
@@ -327,14 +327,46 @@ impl Seen<'_> {
         None
     }
 
-    /// Whether the metrics that were fetched after the verdict say the same.
-    fn on_metrics(&self) -> bool {
-        self.0.iter().any(|fact| match &fact.event {
-            Event::Served { path, text, .. } if path == "/metrics" => text.lines().any(|line| {
-                line.starts_with("throttle_livelock_state{")
-                    && (line.ends_with(" 2") || line.ends_with(" 3"))
-            }),
-            _ => false,
+    /// The verdict that was given up though the loop stood still. One of a loop
+    /// that moves again may be.
+    fn taken_back(&self) -> Option<&Transition> {
+        self.0.iter().find_map(|fact| match &fact.event {
+            Event::Verdict(entry) if matches!(entry.from.as_str(), "livelock" | "deadlock") => {
+                (!entry.confirms() && !self.moves_at(entry.monotonic_ms)).then_some(entry)
+            }
+            _ => None,
+        })
+    }
+
+    /// What /metrics said instead of what the daemon's last verdict was then.
+    fn hidden_from_metrics(&self) -> Option<String> {
+        let told = |ms| {
+            self.0.iter().rev().find_map(|fact| match &fact.event {
+                Event::Verdict(entry) if entry.monotonic_ms < ms => Some(entry),
+                _ => None,
+            })
+        };
+        let mut served = self.0.iter().filter_map(|fact| match &fact.event {
+            Event::Served { path, text, .. } if path == "/metrics" => Some((fact.ms, text)),
+            _ => None,
+        });
+        let Some((ms, text)) = served.next() else {
+            return Some("was not served".to_owned());
+        };
+        let states = text
+            .lines()
+            .filter(|line| line.starts_with("throttle_livelock_state{"));
+        let shown = states
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .find(|value| *value > 0.0);
+        let entry = told(ms)?;
+        let hidden = entry.confirms() && !shown.is_some_and(|value| matches!(value, 2.0 | 3.0));
+        hidden.then(|| {
+            format!(
+                "has {} as its state {} after it was told",
+                shown.unwrap_or(0.0),
+                seconds(ms.saturating_sub(entry.monotonic_ms))
+            )
         })
     }
 }

@@ -116,7 +116,7 @@ pub fn storm_works() -> Scenario {
 
 pub fn congestion() -> Scenario {
     let mut steps = vec![nfs_modules(), disk(), dirty_bytes("130000000")];
-    steps.extend(tight(30, vec![trace()]));
+    steps.extend(tight(20, vec![victims(), trace()]));
     steps.extend([
         watch(60, slept("count")),
         // What the daemon makes of it is not judged, but worth seeing.
@@ -177,6 +177,16 @@ fn tight(hog: u64, beside: Vec<Step>) -> Vec<Step> {
         Step::LeaveCpuset,
     ]);
     steps
+}
+
+/// Whom the OOM killer finds: writers own nothing, and when all of them are
+/// dead it comes to the daemon, or gives up.
+fn victims() -> Step {
+    Step::Start(Load::Gobble {
+        processes: 10,
+        megabytes: 1,
+        again: false,
+    })
 }
 
 fn trace() -> Step {

@@ -62,6 +62,31 @@ fn a_livelock_that_the_metrics_do_not_show_is_wrong() {
 }
 
 #[test]
+fn a_verdict_may_be_taken_back_when_the_loop_moves_again_and_only_then() {
+    let judged = |moves: bool| {
+        let mut facts = facts(14_000);
+        let mut back = verdict(30_000);
+        if let Event::Verdict(entry) = &mut back.event {
+            "livelock".clone_into(&mut entry.from);
+            "recovered".clone_into(&mut entry.to);
+        }
+        facts.extend([verdict(20_000), back, metrics(4)]);
+        for fact in &mut facts {
+            if let Event::Sample(sample) = &mut fact.event {
+                sample.acked += if moves {
+                    fact.ms.saturating_sub(28_000) * 1_000
+                } else {
+                    0
+                };
+            }
+        }
+        judge(&Seen(&facts), &["dirty-throttle"])
+    };
+    assert!(judged(true).is_ok());
+    assert!(matches!(judged(false), Err(Fault::Wrong(why)) if why.contains("nothing moved")));
+}
+
+#[test]
 fn a_livelock_confirmed_within_ten_seconds_of_the_stop_is_right() {
     assert!(livelock(14_000, Some(23_500)).is_ok());
 }
