@@ -85,6 +85,9 @@ fn every_recording_of_the_corpus_is_judged_right() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What the made-up node's clock shows at first, in seconds.
+const START: f64 = 1001.0;
+
 /// A made-up recording that freezes after 20 s, for 20 s; with a label that is
 /// right.
 fn freeze() -> (Label, Played) {
@@ -94,9 +97,10 @@ fn freeze() -> (Label, Played) {
         kernel: "6.12".into(),
         expect: Expect::Livelock,
         signature: vec![Signature::DirtyThrottle],
-        load_after: Some(20.0),
+        onset: Some(START + 20.0),
         within: 10.0,
-        way_out_after: Some(40.0),
+        helped_out: Some(START + 40.0),
+        moves_again: Some(START + 40.0),
         related: Vec::new(),
         not_related: vec![RelatedKind::HungFileSystem],
     };
@@ -134,10 +138,11 @@ fn each_way_of_being_wrong_is_told() {
     };
     assert!(wrong(|l| l.expect = Expect::None).contains("false alarm"));
     assert!(wrong(|l| l.within = 2.0).contains("later than 2 s"));
-    assert!(wrong(|l| l.load_after = Some(5.0)).contains("later than 10 s"));
-    assert!(wrong(|l| l.load_after = Some(50.0)).contains("before the load"));
+    assert!(wrong(|l| l.onset = Some(START + 5.0)).contains("later than 10 s"));
+    assert!(wrong(|l| l.onset = Some(START + 50.0)).contains("before its onset"));
     assert!(wrong(|l| l.signature = vec![Signature::CommitWait]).contains("not commit-wait"));
-    assert!(wrong(|l| l.way_out_after = Some(20.0)).contains("recovered"));
+    assert!(wrong(|l| l.moves_again = Some(START + 20.0)).contains("it moved again, later"));
+    assert!(wrong(|l| l.helped_out = Some(START + 60.0)).contains("before it was helped out"));
     assert!(wrong(|l| l.related = vec![RelatedKind::SlowDisk]).contains("slow-disk is not told"));
 }
 
@@ -148,7 +153,7 @@ fn a_quiet_recording_is_a_true_negative_and_no_positive() {
     assert!(judge(&label, &quiet).wrong.join("").contains("no livelock"));
     label.expect = Expect::None;
     label.signature.clear();
-    label.way_out_after = None;
+    label.moves_again = None;
     assert_eq!(judge(&label, &quiet).wrong, [""; 0]);
 }
 

@@ -136,6 +136,35 @@ pub fn cell(scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) -> St
     }
 }
 
+/// When what a label tells of happened, by the guest's monotonic clock, in
+/// milliseconds.
+#[derive(Default)]
+pub struct Times {
+    /// The loop stopped; or the load began, where the verdict came before that.
+    pub onset: Option<u64>,
+    /// It was helped out.
+    pub helped_out: Option<u64>,
+    /// And went on, or had nothing left to write.
+    pub moves_again: Option<u64>,
+}
+
+/// Those of a play that was judged right.
+pub fn times(scenario: &Scenario, outcome: &Outcome) -> Times {
+    let seen = Seen(&outcome.facts);
+    let started = match &scenario.expect {
+        Expect::Livelock(_) | Expect::Recovery(_) | Expect::Survival(_) => {
+            seen.writers_started().ok()
+        }
+        Expect::LivelockAfterTakeover(_) => seen.took_over(),
+        _ => None,
+    };
+    Times {
+        onset: started.and_then(|started| livelock::onset(&seen, started)),
+        helped_out: seen.helped_out(),
+        moves_again: livelock::moves_again(&seen),
+    }
+}
+
 struct Seen<'a>(&'a [Fact]);
 
 impl Seen<'_> {

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+mod corpus;
 mod elf;
 mod initramfs;
 mod judge;
@@ -51,6 +52,8 @@ enum Command {
         #[command(flatten)]
         files: Files,
     },
+    /// Put the recordings of right plays into the corpus, each with its label
+    Corpus(corpus::Choice),
     /// The scenarios and the kernels of each
     List,
 }
@@ -87,6 +90,7 @@ fn main() -> Result<ExitCode> {
             scenario,
             files,
         } => one(kernel, &scenario, &files)?,
+        Command::Corpus(choice) => corpus::run(&choice)?,
         Command::Matrix { choice, files } => matrix::run(&choice, &files)?,
     };
     Ok(ExitCode::from(u8::from(!passed)))

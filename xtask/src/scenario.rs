@@ -86,7 +86,8 @@ impl Scenario {
         let mut records = false;
         for step in &mut self.plan.steps {
             if let Step::Daemon { args } = step {
-                args.extend(["--record", AT].map(str::to_owned));
+                // A window of an hour keeps twelve minutes in one file.
+                args.extend(["--record", AT, "--record-window", "1h"].map(str::to_owned));
                 records = true;
             }
         }
@@ -261,6 +262,11 @@ pub struct LoopExpected {
 const FAST: Disk = Disk {
     shared: false,
     bytes_per_second: None,
+};
+/// As fast as an emulated machine can bear beside others.
+const STEADY: Disk = Disk {
+    shared: false,
+    bytes_per_second: Some(30_000_000),
 };
 const SLOW: Disk = Disk {
     shared: false,

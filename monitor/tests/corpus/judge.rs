@@ -10,7 +10,7 @@ use crate::label::{Expect, Label};
 /// Recovery is to be seen within this, seconds.
 const RECOVERY: f64 = 10.0;
 
-/// What a replay gave. Times are seconds after the first observation.
+/// What a replay gave. Times are seconds of the node's monotonic clock.
 #[derive(Debug, Default)]
 pub struct Played {
     /// Entries into livelock, with their signatures.
@@ -36,13 +36,10 @@ pub struct Judged {
 impl Played {
     pub fn of(file: impl Read, thresholds: Thresholds) -> Self {
         let mut played = Self::default();
-        let mut first = None;
         let mut replay = Player::new(Some(thresholds));
         let part = replay.play(file, |observation, changes, _| {
-            let first = *first.get_or_insert(observation.monotonic_ns);
-            let since = observation.monotonic_ns.saturating_sub(first);
             #[expect(clippy::cast_precision_loss, reason = "minutes")]
-            let at = since as f64 / 1e9;
+            let at = observation.monotonic_ns as f64 / 1e9;
             for transition in &changes.transitions {
                 let (from, to) = (transition.from, transition.to);
                 if to.is_livelock() && !from.is_livelock() {
@@ -79,8 +76,9 @@ pub fn judge(label: &Label, played: &Played) -> Judged {
             livelock.is_none()
         }
     };
-    if let Some(way_out) = label.way_out_after {
-        recovery(way_out, played, &mut wrong);
+    if let Some(moves_again) = label.moves_again {
+        let helped_out = label.helped_out.unwrap_or(moves_again);
+        recovery(helped_out, moves_again, played, &mut wrong);
     }
     for kind in &label.related {
         if !played.related.contains(kind) {
@@ -104,8 +102,8 @@ fn positive(label: &Label, livelock: Option<(f64, Signature)>, wrong: &mut Vec<S
         wrong.push("no livelock was confirmed".to_owned());
         return false;
     };
-    let Some(load) = label.load_after else {
-        wrong.push("its label does not say when the load began".to_owned());
+    let Some(onset) = label.onset else {
+        wrong.push("its label does not say when it began".to_owned());
         return false;
     };
     if !label.signature.contains(&signature) {
@@ -116,29 +114,27 @@ fn positive(label: &Label, livelock: Option<(f64, Signature)>, wrong: &mut Vec<S
             right.join(" or ")
         ));
     }
-    let (after, within) = (at - load, label.within);
+    let (after, within) = (at - onset, label.within);
     if after < 0.0 {
-        wrong.push(format!("a livelock {:.1} s before the load", -after));
+        wrong.push(format!("a livelock {:.1} s before its onset", -after));
     } else if after > within {
         wrong.push(format!(
-            "confirmed {after:.1} s after the load, later than {within} s"
+            "confirmed {after:.1} s after the onset, later than {within} s"
         ));
     }
     (0.0..=within).contains(&after)
 }
 
-fn recovery(way_out: f64, played: &Played, wrong: &mut Vec<String>) {
-    match played.recovered.first() {
+fn recovery(helped_out: f64, moves_again: f64, played: &Played, wrong: &mut Vec<String>) {
+    match played.recovered.last() {
         None => wrong.push("it never recovered".to_owned()),
-        Some(&at) if at < way_out => {
-            wrong.push(format!(
-                "recovered {:.1} s before the way out",
-                way_out - at
-            ));
-        }
-        Some(&at) if at > way_out + RECOVERY => wrong.push(format!(
-            "recovered {:.1} s after the way out, later than {RECOVERY} s",
-            at - way_out
+        Some(&at) if at < helped_out => wrong.push(format!(
+            "recovered {:.1} s before it was helped out, and not after",
+            helped_out - at
+        )),
+        Some(&at) if at > moves_again + RECOVERY => wrong.push(format!(
+            "recovered {:.1} s after it moved again, later than {RECOVERY} s",
+            at - moves_again
         )),
         Some(_) => {}
     }

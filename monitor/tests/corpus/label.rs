@@ -25,14 +25,18 @@ pub struct Label {
     /// Of a livelock: the right one, or several.
     #[serde(default, deserialize_with = "one_or_more")]
     pub signature: Vec<Signature>,
-    /// When the load began, seconds after the first observation.
-    pub load_after: Option<f64>,
+    /// When the loop stopped, or the load began, if the crawl before that is a
+    /// livelock, too: seconds of the node's monotonic clock.
+    pub onset: Option<f64>,
     /// So many seconds later at most it must be confirmed.
     #[serde(default = "ten")]
     pub within: f64,
-    /// When the way out was taken, seconds after the first observation: 10 s
-    /// later at most it must have recovered, and not before.
-    pub way_out_after: Option<f64>,
+    /// When the loop was helped out, by the same clock: it has not recovered
+    /// before.
+    pub helped_out: Option<f64>,
+    /// When the loop that was helped out went on, or had nothing left to write,
+    /// by the same clock: 10 s later at most it must have recovered.
+    pub moves_again: Option<f64>,
     /// Related conditions that must begin.
     #[serde(default)]
     pub related: Vec<RelatedKind>,

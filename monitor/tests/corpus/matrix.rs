@@ -33,8 +33,8 @@ impl Matrix {
         *count += 1;
         let mut cell = word.to_owned();
         if let Some((at, signature)) = judged.livelock {
-            let load = label.load_after.unwrap_or(0.0);
-            cell = format!("{cell} {} {:.1} s", signature.as_str(), at - load);
+            let onset = label.onset.unwrap_or(0.0);
+            cell = format!("{cell} {} {:.1} s", signature.as_str(), at - onset);
             if label.expect == Expect::Livelock {
                 let right = label.signature.contains(&signature);
                 let count = if right {

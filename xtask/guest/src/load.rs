@@ -106,6 +106,7 @@ fn tend(path: &str) -> Result<()> {
     for entry in fs::read_dir(&directory)? {
         fs::remove_file(entry?.path())?;
     }
+    thread::sleep(Duration::from_millis(500));
     Ok(())
 }
 

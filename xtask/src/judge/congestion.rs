@@ -1,6 +1,6 @@
 //! The gauge of congestion beside the kernel's flag.
 
-use guest::Event;
+use guest::{Event, Fact};
 
 use super::{Judgement, Seen, void};
 
@@ -10,9 +10,7 @@ const LAG: u64 = 1_600;
 
 /// Up with the flag, down with the flag.
 pub fn judge(seen: &Seen<'_>) -> Judgement {
-    let looks: Vec<_> = seen
-        .0
-        .iter()
+    let looks: Vec<_> = while_it_runs(seen)
         .filter_map(|fact| match fact.event {
             Event::Congestion { kernel, daemon, .. } => Some((fact.ms, kernel, daemon)),
             _ => None,
@@ -49,13 +47,20 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
+/// What was told before the daemon was stopped, if it was.
+fn while_it_runs<'a>(seen: &'a Seen<'_>) -> impl Iterator<Item = &'a Fact> {
+    let stop =
+        |fact: &&Fact| matches!(&fact.event, Event::Step(words) if words.contains("StopDaemon"));
+    seen.0.iter().take_while(move |fact| !stop(fact))
+}
+
 /// Looks at which the bytes must be over the threshold.
 const OVER: usize = 10;
 
 /// Never up, though the bytes are over the threshold: the client counts folios.
 pub fn none(seen: &Seen<'_>) -> Judgement {
     let looks = || {
-        seen.0.iter().filter_map(|fact| match fact.event {
+        while_it_runs(seen).filter_map(|fact| match fact.event {
             Event::Congestion {
                 kernel,
                 daemon,

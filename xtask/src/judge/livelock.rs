@@ -109,12 +109,7 @@ pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     if !seen.has_daemon() {
         return Ok(words);
     }
-    let helped = seen
-        .0
-        .iter()
-        .find(|fact| matches!(fact.event, Event::HelpedOut))
-        .map(|fact| fact.ms)
-        .ok_or("the node was not helped out")?;
+    let helped = seen.helped_out().ok_or("the node was not helped out")?;
     let before = seen.samples().filter(|(ms, _)| *ms < helped).last();
     let frozen = before.ok_or("no samples before the way out")?.1.acked;
     let still = seen.samples().find(|(_, sample)| sample.acked >= frozen);
@@ -128,7 +123,7 @@ pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
         .into());
     }
     let recovered = seen.entered("recovered", helped);
-    let goes_on = seen.goes_on(helped).or_else(|| seen.drained(helped));
+    let goes_on = moves_again(seen);
     let Some(recovered) = recovered else {
         return Err(match goes_on {
             Some(_) => format!("{words}; it goes on again, and the daemon never said so").into(),
@@ -166,11 +161,7 @@ pub fn cell(seen: &Seen<'_>, started: u64) -> String {
     let (Some(stopped), Some(verdict)) = (seen.stopped(started), seen.confirmed()) else {
         return "no daemon".to_owned();
     };
-    let helped = seen
-        .0
-        .iter()
-        .find(|fact| matches!(fact.event, Event::HelpedOut));
-    let end = helped.map_or(u64::MAX, |fact| fact.ms);
+    let end = seen.helped_out().unwrap_or(u64::MAX);
     let mut still = seen.samples().filter(|(ms, _)| (stopped..end).contains(ms));
     let rate = match (still.next(), still.last()) {
         (Some(first), Some(last)) => {
@@ -187,6 +178,21 @@ pub fn cell(seen: &Seen<'_>, started: u64) -> String {
     )
 }
 
+/// When the loop stopped; its start, if it was confirmed in the crawl before that.
+pub fn onset(seen: &Seen<'_>, started: u64) -> Option<u64> {
+    let stopped = seen.stopped(started)?;
+    let early = seen
+        .confirmed()
+        .is_some_and(|entry| entry.monotonic_ms < stopped);
+    Some(if early { started } else { stopped })
+}
+
+/// When the loop that was helped out went on, or had nothing left to write.
+pub fn moves_again(seen: &Seen<'_>) -> Option<u64> {
+    let helped = seen.helped_out()?;
+    seen.goes_on(helped).or_else(|| seen.drained(helped))
+}
+
 /// When a loop stood still, and since when it might have been so.
 struct Stop {
     /// The load, or the takeover.
@@ -196,6 +202,12 @@ struct Stop {
 }
 
 impl Seen<'_> {
+    pub fn helped_out(&self) -> Option<u64> {
+        let mut facts = self.0.iter();
+        let fact = facts.find(|fact| matches!(fact.event, Event::HelpedOut))?;
+        Some(fact.ms)
+    }
+
     fn stop(&self, started: u64) -> Result<Stop, Fault> {
         let at = self
             .stopped(started)
