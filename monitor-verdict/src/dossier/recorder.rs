@@ -12,7 +12,7 @@ use super::drawing::Drawing;
 use super::tasks::{Task, Tasks, loop_bdis};
 use super::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Occasion, Pauses, Point, SCHEMA, name};
 use crate::loops::Loop;
-use crate::observation::{Bdi, DirtyPauses, NfsClient, Observation};
+use crate::observation::{Bdi, DirtyPauses, NfsClient, Observation, Stack};
 use crate::remedy;
 use crate::types::{Transition, Verdict};
 use crate::window::Window;
@@ -22,6 +22,9 @@ use crate::window::Window;
 const MAX_HISTORIES: usize = 64;
 /// Documents of one tick: it is not to last the longer the more loops there are.
 const MAX_AT_ONCE: usize = 16;
+
+/// How old a kernel stack may be: they are read every other second.
+const MAX_STACK_AGE_NS: u64 = 10_000_000_000;
 
 /// One tick, as it was judged.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,9 @@ pub(crate) struct Moment<'a> {
 pub(crate) struct Recorder {
     histories: BTreeMap<CompactString, History>,
     last_ns: u64,
+    /// As they were read last, and when.
+    stacks: Vec<Stack>,
+    stacks_ns: u64,
 }
 
 /// The last minutes of one loop.
@@ -75,6 +81,7 @@ impl Recorder {
             self.keep(moment, verdicts.clone());
         }
         self.last_ns = now;
+        self.keep_stacks(moment.observation);
         let mut made = Vec::new();
         let mut more = 0usize;
         for transition in moment.transitions {
@@ -96,6 +103,17 @@ impl Recorder {
             last.left_out.push(words);
         }
         made
+    }
+
+    /// The newest, while they are of use.
+    fn keep_stacks(&mut self, observation: &Observation) {
+        let now = observation.monotonic_ns;
+        if !observation.stacks.is_empty() {
+            self.stacks.clone_from(&observation.stacks);
+            self.stacks_ns = now;
+        } else if now < self.stacks_ns || now - self.stacks_ns > MAX_STACK_AGE_NS {
+            self.stacks.clear();
+        }
     }
 
     /// A point for each loop.
@@ -140,10 +158,10 @@ impl Recorder {
         } = moment;
         let signature = transition.signature;
         let found = moment.loops.iter().find(|one| one.id == transition.loop_id);
-        let tasks = Tasks::of(observation, verdict, found);
+        let tasks = Tasks::of(observation, &self.stacks, verdict, found);
         let id = name::id(transition.unix_ms, &transition.loop_id, signature, occasion);
         let mut left_out = Vec::new();
-        if observation.stacks.is_empty() {
+        if self.stacks.is_empty() {
             left_out.push("kernel stacks: none were read".to_owned());
         }
         let mut before = self.histories.get_mut(&transition.loop_id);

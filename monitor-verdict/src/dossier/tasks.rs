@@ -92,8 +92,14 @@ pub struct Tasks<'a> {
 }
 
 impl<'a> Tasks<'a> {
-    pub fn of(observation: &'a Observation, verdict: &Verdict, found: Option<&Loop>) -> Self {
-        let mut all = all(observation);
+    /// The stacks may have been read before the observation.
+    pub fn of(
+        observation: &'a Observation,
+        stacks: &'a [Stack],
+        verdict: &Verdict,
+        found: Option<&Loop>,
+    ) -> Self {
+        let mut all = all(observation, stacks);
         let server = server_threads(observation, &verdict.server);
         let mut own: Vec<Task<'a>> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -114,6 +120,9 @@ impl<'a> Tasks<'a> {
                 ..task
             });
         }
+        // Who has an old stack and nothing else may be through by now.
+        let stacks_are_new = !observation.stacks.is_empty();
+        all.retain(|_, task| stacks_are_new || !task.waits.is_empty());
         let looked_at = own.len();
         own.retain(|task| !task.is_idle());
         let idle = (verdict.server == NFSD).then_some(looked_at - own.len());
@@ -134,7 +143,7 @@ impl<'a> Tasks<'a> {
 }
 
 /// Every task that waits or has a stack, by its tid.
-fn all(observation: &Observation) -> BTreeMap<u32, Task<'_>> {
+fn all<'a>(observation: &'a Observation, stacks: &'a [Stack]) -> BTreeMap<u32, Task<'a>> {
     let mut all: BTreeMap<u32, Task<'_>> = BTreeMap::new();
     for wait in &observation.waits {
         let task = all.entry(wait.tid).or_default();
@@ -145,7 +154,7 @@ fn all(observation: &Observation) -> BTreeMap<u32, Task<'_>> {
         task.waits
             .sort_by_key(|wait| (wait.since_ns, is_within(wait.cause), wait.cause));
     }
-    for stack in &observation.stacks {
+    for stack in stacks {
         let task = all.entry(stack.tid).or_default();
         if task.waits.is_empty() {
             (task.tid, task.comm) = (stack.tid, &stack.comm);

@@ -204,6 +204,44 @@ fn threads_and_writers_are_told_apart_and_have_their_stacks() {
     assert_eq!(document.left_out, Vec::<String>::new());
 }
 
+/// A node that freezes after twenty seconds, and whose stacks are read at one
+/// moment only.
+fn stacks_read_at(monotonic_ms: u64) -> Told {
+    let mut told = Told::new();
+    let read = |tid| Stack {
+        tid,
+        comm: "nfsd".into(),
+        frames: vec!["balance_dirty_pages".into()],
+    };
+    let look = |o: &mut Observation| {
+        o.stacks.clear();
+        if o.monotonic_ns == monotonic_ms * 1_000_000 {
+            o.stacks = vec![read(100), read(44)];
+        }
+    };
+    told.play_with(&Phase::HEALTHY, 20, look);
+    told.play_with(&Phase::FROZEN_6_12, 12, look);
+    told
+}
+
+#[test]
+fn a_stack_that_was_read_some_seconds_ago_is_in_the_document() {
+    let confirmed = stacks_read_at(0).last().monotonic_ms;
+    for seconds in [1, 10] {
+        let told = stacks_read_at(confirmed - seconds * 1000);
+        let document = told.last();
+        assert_eq!(document.threads[0].stack, ["balance_dirty_pages"]);
+        assert_eq!(document.left_out, Vec::<String>::new());
+        assert!(
+            document.writers.iter().all(|task| task.tid != 44),
+            "who has an old stack and nothing else is not in it"
+        );
+    }
+    let told = stacks_read_at(confirmed - 11_000);
+    assert!(told.last().threads[0].stack.is_empty());
+    assert_eq!(told.last().left_out, ["kernel stacks: none were read"]);
+}
+
 #[test]
 fn where_no_stack_was_read_the_document_says_so() {
     let mut told = Told::new();

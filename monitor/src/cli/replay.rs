@@ -16,8 +16,9 @@ use compact_str::CompactString;
 use monitor_verdict::{related::RelatedEvent, timeline};
 use serde::Serialize;
 
-use super::args::Format;
+use super::{args::Format, evidence::EvidenceArgs};
 use crate::{
+    export::evidence::{Directory, Document},
     recording::{Part, Player, ReadError},
     verdict::{Changes, LoopEvent, Thresholds, Transition},
 };
@@ -40,6 +41,9 @@ pub struct ReplayArgs {
     /// Judge by the default thresholds with this confirmation time.
     #[arg(long, value_name = "DURATION", value_parser = super::args::duration)]
     pub confirm: Option<Duration>,
+    /// The evidence of its verdicts.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
 }
 
 /// The JSON document.
@@ -67,9 +71,10 @@ struct Recorded {
 ///
 /// # Errors
 ///
-/// Output cannot be written.
+/// Output or evidence cannot be written.
 pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut player = Player::new(thresholds(args)?);
+    let directory = args.evidence.directory(Path::new("/proc"))?;
     let mut replayed = Replayed::default();
     let mut unreadable = false;
     let text = args.format == Format::Text;
@@ -77,14 +82,18 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     for path in &args.files {
         let mut written = Ok(());
         let part = play(&mut player, path, |changes| {
+            if let Some(directory) = directory.as_ref().filter(|_| written.is_ok()) {
+                written = write_evidence(directory, changes);
+            }
             replayed.livelock |= changes.transitions.iter().any(|t| t.to.is_livelock());
             if text && written.is_ok() {
-                written = stdout.write_all(timeline::lines(changes).as_bytes());
+                let lines = timeline::lines(changes);
+                written = stdout.write_all(lines.as_bytes()).context("stdout");
             } else {
                 replayed.add(changes);
             }
         });
-        written.context("stdout")?;
+        written?;
         stdout.flush().context("stdout")?;
         unreadable |= part.error.is_some() || part.observations == 0;
         let recorded = Recorded::new(path, part);
@@ -110,6 +119,17 @@ fn thresholds(args: &ReplayArgs) -> anyhow::Result<Option<Thresholds>> {
     thresholds.check()?;
     let own = args.default_thresholds || args.confirm.is_some();
     Ok(own.then_some(thresholds))
+}
+
+fn write_evidence(directory: &Directory, changes: &Changes) -> anyhow::Result<()> {
+    for evidence in &changes.evidence {
+        let document = Document::new(evidence)?;
+        let path = directory
+            .write(&document.head.id, &document.json())
+            .context("--evidence-dir")?;
+        eprintln!("evidence: {}", path.display());
+    }
+    Ok(())
 }
 
 fn play(player: &mut Player, path: &Path, mut each: impl FnMut(&Changes)) -> Part {

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::verdict::Signature;
 use crate::verdict::dossier::{Evidence, Occasion};
 
-pub use directory::{Directory, Limits};
+pub use directory::{Directory, Limits, WriteError};
 pub use writer::{Writer, start};
 
 /// Documents kept in memory, the newest ones.

@@ -160,6 +160,8 @@ pub enum Step {
         /// Only lines that begin with one of these; all lines if there is none.
         lines: Vec<String>,
     },
+    /// Report the daemon's newest evidence, whole.
+    Evidence,
     /// Wait until something listens at this TCP address.
     Reach(String),
     /// Listen on this TCP port until someone has connected: where one guest's

@@ -129,6 +129,7 @@ impl Player {
             Step::Check { args, uid } => check(args, *uid),
             Step::Probes => probes(),
             Step::Fetch { path, lines } => fetch(path, lines),
+            Step::Evidence => evidence(),
             Step::Reach(address) => net::reach(address),
             Step::Hear(port) => net::hear(*port),
             Step::Gone(address) => net::gone(address),
@@ -347,6 +348,18 @@ fn fetch(path: &str, lines: &[String]) -> Result<()> {
         text: body.lines().filter(wanted).collect::<Vec<_>>().join("\n"),
     });
     Ok(())
+}
+
+fn evidence() -> Result<()> {
+    if !Path::new(DAEMON).exists() {
+        return Ok(());
+    }
+    let verdicts: serde_json::Value = serde_json::from_str(&http::get("/api/v1/verdicts")?)?;
+    let newest = verdicts["evidence"].as_array().and_then(|all| all.last());
+    match newest.and_then(|one| one["id"].as_str()) {
+        Some(id) => fetch(&format!("/api/v1/evidence/{id}"), &[]),
+        None => Ok(()),
+    }
 }
 
 fn probes() -> Result<()> {

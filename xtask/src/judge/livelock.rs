@@ -5,6 +5,8 @@ use guest::{Event, Transition};
 use super::{CRAWL, Fault, HELD, Judgement, STARVED, STOPPED, Seen, seconds, void};
 use crate::scenario::Signatures;
 
+mod evidence;
+
 /// Milliseconds after the stop in which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
 
@@ -36,7 +38,10 @@ pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     if let Some(instead) = seen.hidden_from_metrics() {
         return Err(format!("{words}, but /metrics {instead}").into());
     }
-    Ok(words)
+    match evidence::judge(seen) {
+        Ok(()) => Ok(words),
+        Err(why) => Err(format!("{words}; the evidence: {why}").into()),
+    }
 }
 
 /// The loop that a takeover has made stops, and that is said.

@@ -109,7 +109,7 @@ pub fn netns_plan<const N: usize>(before: [Step; N], megabytes: u64) -> Plan {
 
 /// Wait for the verdict, and ask for what can be seen from outside while the
 /// node hangs.
-pub fn until_confirmed() -> [Step; 4] {
+pub fn until_confirmed() -> [Step; 5] {
     [
         watch(60, Until::Confirmed(10)),
         fetch(
@@ -126,6 +126,7 @@ pub fn until_confirmed() -> [Step; 4] {
         ),
         fetch("/api/v1/verdicts", &[]),
         fetch("/api/v1/stalls", &[]),
+        Step::Evidence,
     ]
 }
 
@@ -162,6 +163,9 @@ pub fn starved() -> Scenario {
     }
 }
 
+/// On 6.1 it goes on.
+pub const GANESHA: &[Kernel] = &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest];
+
 pub fn ganesha() -> Scenario {
     let mut steps = vec![
         nfs_modules(),
@@ -180,8 +184,7 @@ pub fn ganesha() -> Scenario {
     Scenario {
         name: "ganesha-livelock",
         about: "nfs-ganesha, a server in userspace, over 127.0.0.1: it is throttled as any writer is",
-        // On 6.1 it goes on.
-        kernels: &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest],
+        kernels: GANESHA,
         megabytes: 512,
         plan: plan(steps),
         core: &[Kernel::V6_12],

@@ -4,11 +4,11 @@
 
 use guest::{Step, Until, Way};
 
-use super::Scenario;
 use super::steps::{
     client, dirty_bytes, disk, load_by, modprobe, mount, nfs_modules, plan, run, serve_in_pod, set,
     watch,
 };
+use super::{Expect, Scenario, livelocks, reclaim};
 use crate::kernels::{self, Kernel};
 
 /// So long is watched what an action does.
@@ -22,6 +22,7 @@ pub fn all() -> Vec<Scenario> {
     let mut all = limits();
     all.extend(writers());
     all.extend(servers());
+    all.extend(others());
     all.extend(before());
     all
 }
@@ -147,6 +148,93 @@ fn servers() -> Vec<Scenario> {
     ]
 }
 
+/// Other livelocks than that of the plain load across namespaces.
+fn others() -> Vec<Scenario> {
+    const LOOP: &[Kernel] = kernels::ALL;
+    const RECLAIM: &[Kernel] = &[Kernel::V5_10, Kernel::V6_1];
+    let stop = |number| Step::Signal {
+        name: "writer".to_owned(),
+        number,
+    };
+    let held = || [client("max_ratio", "1"), more()];
+    let strictly = || {
+        [
+            client("strict_limit", "1"),
+            client("max_ratio", "1"),
+            more(),
+        ]
+    };
+    let free = || run(&["umount /hog"]);
+    vec![
+        of(
+            livelocks::loop_device(),
+            "ways-out-loop-device-dirty-bytes",
+            LOOP,
+            [more()],
+        ),
+        of(
+            livelocks::loop_device(),
+            "ways-out-loop-device-max-ratio-dirty-bytes",
+            LOOP,
+            held(),
+        ),
+        of(
+            livelocks::loop_device(),
+            "ways-out-loop-device-strict-max-ratio-dirty-bytes",
+            BOUNDED,
+            strictly(),
+        ),
+        of(
+            livelocks::loop_device(),
+            "ways-out-loop-device-sigstop-dirty-bytes",
+            LOOP,
+            [stop(19), more()],
+        ),
+        of(
+            livelocks::ganesha(),
+            "ways-out-ganesha-dirty-bytes",
+            livelocks::GANESHA,
+            [more()],
+        ),
+        of(
+            livelocks::ganesha(),
+            "ways-out-ganesha-sigstop-dirty-bytes",
+            livelocks::GANESHA,
+            [stop(19), more()],
+        ),
+        of(
+            livelocks::ganesha(),
+            "ways-out-ganesha-strict-max-ratio-dirty-bytes",
+            BOUNDED,
+            strictly(),
+        ),
+        of(
+            reclaim::usable(),
+            "ways-out-reclaim-sigstop",
+            RECLAIM,
+            [stop(19)],
+        ),
+        of(
+            reclaim::usable(),
+            "ways-out-reclaim-sigkill",
+            RECLAIM,
+            [stop(9)],
+        ),
+        of(
+            reclaim::usable(),
+            "ways-out-reclaim-free",
+            RECLAIM,
+            [free()],
+        ),
+        of(
+            reclaim::usable(),
+            "ways-out-reclaim-sigstop-free",
+            RECLAIM,
+            [stop(19), free()],
+        ),
+    ]
+}
+
 fn more() -> Step {
     dirty_bytes("100000000")
 }
@@ -265,6 +353,41 @@ fn out<const N: usize>(
     steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
     scenario.about = "measures what an action does to a loop that stands still";
     scenario
+}
+
+/// An action on another livelock, which the daemon is left out of.
+fn of<const N: usize>(
+    livelock: Scenario,
+    name: &'static str,
+    kernels: &'static [Kernel],
+    actions: [Step; N],
+) -> Scenario {
+    let confirmed = |step: &Step| {
+        matches!(
+            step,
+            Step::Watch {
+                until: Until::Confirmed(_),
+                ..
+            }
+        )
+    };
+    let mut steps = livelock.plan.steps;
+    let end = steps.iter().position(confirmed).unwrap_or(steps.len());
+    steps.truncate(end);
+    steps.retain(|step| !matches!(step, Step::Daemon { .. }));
+    steps.push(watch(60, Until::Frozen(8)));
+    steps.extend(actions);
+    steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
+    Scenario {
+        name,
+        about: "measures what an action does to a loop that stands still",
+        kernels,
+        plan: plan(steps),
+        expect: Expect::Measured,
+        core: &[],
+        seconds: 220,
+        ..livelock
+    }
 }
 
 fn prevent<const N: usize>(

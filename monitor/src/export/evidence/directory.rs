@@ -30,17 +30,28 @@ pub struct Limits {
 
 /// Why a document is not written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
+pub enum WriteError {
+    /// The directory is on NFS now.
     #[error(transparent)]
     Placement(#[from] PlacementError),
+    /// The file system said no.
     #[error("{what} {path}: {error}")]
     Io {
+        /// What could not be done.
         what: &'static str,
+        /// To what.
         path: PathBuf,
+        /// Why.
         error: io::Error,
     },
+    /// It is larger than all documents together may be.
     #[error("the document has {bytes} bytes, and the directory may have {most}")]
-    TooLarge { bytes: u64, most: u64 },
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// Bytes of all documents.
+        most: u64,
+    },
 }
 
 /// Where documents are written.
@@ -83,8 +94,13 @@ impl Directory {
         self.make_room(&dir, 0, "")
     }
 
-    /// Writes a document: to a file beside, to the disk, and then in place.
-    pub(super) fn write(&self, id: &str, json: &[u8]) -> Result<PathBuf, WriteError> {
+    /// Writes a document: to a file beside, to the disk, and then in place. It
+    /// may take as long as the disk does.
+    ///
+    /// # Errors
+    ///
+    /// The directory is on NFS, full, or too small for it.
+    pub fn write(&self, id: &str, json: &[u8]) -> Result<PathBuf, WriteError> {
         let bytes = json.len() as u64;
         if bytes > self.limits.bytes {
             let most = self.limits.bytes;

@@ -82,7 +82,12 @@ impl Stage {
 
     pub fn draw(&self) -> String {
         let found = Some(&self.found);
-        let tasks = Tasks::of(&self.observation, &self.verdict, found);
+        let tasks = Tasks::of(
+            &self.observation,
+            &self.observation.stacks,
+            &self.verdict,
+            found,
+        );
         let lines = draw(Scene {
             observation: &self.observation,
             window: &self.window,
