@@ -7,11 +7,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use guest::{Event, Fact};
+use guest::{Event, Fact, Transition};
+use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::{
@@ -30,6 +32,9 @@ pub struct Choice {
     /// The directory of the corpus, with its `labels.toml`
     #[arg(long)]
     corpus: PathBuf,
+    /// The daemon, to replay each recording and compare with what was told live
+    #[arg(long)]
+    daemon: PathBuf,
     /// Only scenarios whose names contain this
     #[arg(long, default_value = "")]
     only: String,
@@ -38,14 +43,18 @@ pub struct Choice {
 /// Add or replace what was played; labels of other files stay.
 pub fn run(choice: &Choice) -> Result<bool> {
     let mut labels = Labels::open(&choice.corpus.join("labels.toml"))?;
-    let mut added = 0;
+    let (mut added, mut same) = (0, 0);
     let mut scenarios = scenario::all();
     scenarios.retain(|scenario| scenario.name.contains(&choice.only));
     for scenario in &scenarios {
         for &kernel in kernels::ALL {
             let logs = choice.logs.join(format!("{kernel}-{}", scenario.name));
             match play(kernel, scenario, &logs)? {
-                Play::Right(recording, label) => {
+                Play::Right(recording, label, told) => {
+                    match compare(&choice.daemon, &recording, &told)? {
+                        None => same += 1,
+                        Some(differs) => println!("{kernel} {}: {differs}", scenario.name),
+                    }
                     let file = file_name(kernel, scenario);
                     fs::copy(&recording, choice.corpus.join(&file))
                         .with_context(|| recording.display().to_string())?;
@@ -58,14 +67,48 @@ pub fn run(choice: &Choice) -> Result<bool> {
         }
     }
     labels.write()?;
-    println!("{added} recordings, {} labels", labels.entries.len());
-    Ok(true)
+    println!(
+        "{added} recordings, {same} of them replayed as they were told live; {} labels",
+        labels.entries.len()
+    );
+    Ok(same == added)
+}
+
+/// How the replay of a recording differs from what the guest heard.
+fn compare(daemon: &Path, recording: &Path, told: &[Transition]) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Replayed {
+        transitions: Vec<Transition>,
+    }
+    let output = Command::new(daemon)
+        .args(["replay", "--format", "json"])
+        .arg(recording)
+        .output()
+        .with_context(|| daemon.display().to_string())?;
+    let replayed: Replayed = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("replay of {}", recording.display()))?;
+    // What came at the very end the guest may have had no time to hear.
+    let replayed = &replayed.transitions[..replayed.transitions.len().min(told.len())];
+    let pair = told
+        .iter()
+        .zip(replayed)
+        .find(|(live, again)| live != again)
+        .map(|(live, again)| format!("told live: {live:?}, replayed: {again:?}"));
+    Ok(pair.or_else(|| {
+        (replayed.len() < told.len()).then(|| {
+            format!(
+                "{} transitions were told, {} replayed",
+                told.len(),
+                replayed.len()
+            )
+        })
+    }))
 }
 
 /// What is found in one directory of logs.
 enum Play {
-    /// A recording, and what is right to say of it.
-    Right(PathBuf, Table),
+    /// A recording, what is right to say of it, and what was said.
+    Right(PathBuf, Table, Vec<Transition>),
     /// Why it is not for the corpus.
     Useless(String),
     /// It was not played, or nobody recorded.
@@ -104,9 +147,15 @@ fn play(kernel: Kernel, scenario: &Scenario, logs: &Path) -> Result<Play> {
         return Ok(Play::Useless(fault.to_string()));
     }
     let times = judge::times(scenario, &outcome);
+    let told = outcome.facts.into_iter();
+    let told = told.filter_map(|fact| match fact.event {
+        Event::Verdict(entry) => Some(entry),
+        _ => None,
+    });
     Ok(Play::Right(
         recording,
         label(kernel, scenario, expect, &times),
+        told.collect(),
     ))
 }
 

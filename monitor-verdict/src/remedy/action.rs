@@ -298,5 +298,16 @@ impl Action {
 
 /// For what needs no commands of its own, or was of no help.
 fn sentence(action: Action) -> String {
-    format!("This: {}.", action.words())
+    let words = match action {
+        Action::Sync => "Run sync.",
+        Action::KillWriters => "Kill the writers.",
+        Action::UmountForce => "Force the unmount of the client (umount -f).",
+        Action::RealTime => "Make all nfsd threads real-time threads.",
+        Action::MoreThreads => "Start 64 nfsd threads instead of 8.",
+        Action::StopServer => "Stop all nfsd threads.",
+        Action::DirectWrites => "Have the programs write with O_DIRECT.",
+        Action::SyncMount => "Mount with the option sync.",
+        _ => return format!("Set {}.", action.words()),
+    };
+    words.to_owned()
 }
