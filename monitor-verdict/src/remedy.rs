@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::loops::Loop;
 use crate::observation::Observation;
 use crate::types::Signature;
-use action::{Action, PREVENTIONS, WAYS_OUT};
-use seen::{Help, Kernel, Outcome, When};
+use action::{Action, PREVENTIONS, WAYS_OUT, WAYS_OUT_OF_MEMORY};
+use seen::{Help, Kernel, Outcome, Stuck, When};
 
 pub use place::Place;
 
@@ -59,17 +59,7 @@ pub fn preventions(signature: Signature, found: &Loop, node: &Observation) -> Ve
 /// [`ways_out`] of a place, which may be any.
 #[must_use]
 pub fn ways_out_at(signature: Signature, place: &Place) -> Vec<Measure> {
-    match signature {
-        Signature::DirtyThrottle | Signature::LoopDevice => {
-            measures(signature, When::During, place)
-        }
-        Signature::ReclaimCongestion | Signature::CommitWait | Signature::RequestStarvation => {
-            // Raising the dirty limit is no way where memory is what is short.
-            let all = [Action::StopWriters, Action::FreeMemory].into_iter();
-            all.map(|action| unmeasured(signature, action, place))
-                .collect()
-        }
-    }
+    measures(signature, When::During, place)
 }
 
 /// [`preventions`] of a place, which may be any.
@@ -94,11 +84,12 @@ pub fn not_preventing(signature: Signature, place: &Place) -> Vec<InVain> {
 
 /// What there is to do then, that can be done here.
 fn actions(signature: Signature, when: When, place: &Place) -> impl Iterator<Item = Action> {
+    let is_dirty = is_dirty(signature);
     let all = match when {
-        When::During => WAYS_OUT,
+        When::During if is_dirty => WAYS_OUT,
+        When::During => WAYS_OUT_OF_MEMORY,
         When::Before => PREVENTIONS,
     };
-    let is_dirty = is_dirty(signature);
     let fits = move |action: &Action| is_dirty || !action.is_for_dirty_throttle_only();
     let offered = |action: &Action| action.is_offered(place);
     all.iter().copied().filter(fits).filter(offered)
@@ -109,21 +100,49 @@ const fn is_dirty(signature: Signature) -> bool {
     matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice)
 }
 
+/// Runs, and whether they are of this very livelock.
+#[derive(Clone, Copy)]
+struct Runs {
+    of: Stuck,
+    own: bool,
+}
+
+impl Runs {
+    /// Its own, if somebody tried that; else those of the livelock that is known
+    /// best. Nothing that takes room in the dirty limit speaks for what gets out
+    /// of a want of memory.
+    fn of(signature: Signature, when: When, action: Action, place: &Place) -> Option<Self> {
+        let own = Stuck::of(signature, place).map(|of| Self { of, own: true });
+        let other = match (when, signature) {
+            (When::During, Signature::ReclaimCongestion) => None,
+            (When::During, Signature::CommitWait | Signature::RequestStarvation) => {
+                Some(Stuck::Reclaim)
+            }
+            _ => Some(Stuck::Nfsd),
+        };
+        let other = other.map(|of| Self { of, own: false });
+        let mut both = own.into_iter().chain(other);
+        both.find(|runs| seen::is_known(runs.of, when, action))
+    }
+}
+
 fn measures(signature: Signature, when: When, place: &Place) -> Vec<Measure> {
     let ranked = actions(signature, when, place).filter_map(|action| {
-        let rank = rank(when, action, place.kernel())?;
-        let seen = told(signature, when, action, place, helps);
-        Some((rank, action.measure(place, seen)))
+        let runs = Runs::of(signature, when, action, place)?;
+        let rank = rank(runs.of, when, action, place.kernel())?;
+        let seen = told(runs, signature, when, action, place, helps);
+        Some(((!runs.own, rank), action.measure(place, seen)))
     });
-    let mut ranked: Vec<(u8, Measure)> = ranked.collect();
-    // Stable: among equals their own order.
+    let mut ranked: Vec<((bool, u8), Measure)> = ranked.collect();
+    // What was seen in this very livelock goes first. Stable: among equals their
+    // own order.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, measure)| measure).collect()
 }
 
 /// How well the runs speak for an action here, best first; `None`: they do not.
-fn rank(when: When, action: Action, kernel: Option<Kernel>) -> Option<u8> {
-    let help = |kernel| seen::outcome(when, action, kernel).map(|outcome| outcome.help);
+fn rank(of: Stuck, when: When, action: Action, kernel: Option<Kernel>) -> Option<u8> {
+    let help = |kernel| seen::outcome(of, when, action, kernel).map(|outcome| outcome.help);
     let helped = |kernel: &Kernel| help(*kernel) == Some(Help::Yes);
     let Some(kernel) = kernel else {
         // On any kernel: what helped on more of them goes first.
@@ -143,38 +162,35 @@ fn rank(when: When, action: Action, kernel: Option<Kernel>) -> Option<u8> {
 }
 
 fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
-    if !is_dirty(signature) {
-        return Vec::new();
-    }
-    let failed = |action: &Action| {
+    let failed = |action: Action| {
+        let runs = Runs::of(signature, when, action, place)?;
         let no = |kernel| {
-            let outcome = seen::outcome(when, *action, kernel);
+            let outcome = seen::outcome(runs.of, when, action, kernel);
             outcome.is_some_and(|outcome| outcome.help == Help::No)
         };
-        match place.kernel() {
+        let failed = match place.kernel() {
             Some(kernel) => no(kernel),
             None => Kernel::ALL.into_iter().any(no),
-        }
-    };
-    let failed = actions(signature, when, place).filter(failed);
-    failed
-        .map(|action| InVain {
+        };
+        failed.then(|| InVain {
             what: action.words().to_owned(),
-            seen: told(signature, when, action, place, fails),
+            seen: told(runs, signature, when, action, place, fails),
         })
-        .collect()
+    };
+    actions(signature, when, place).filter_map(failed).collect()
 }
 
 /// What came of it: on the place's own kernel, else on those where it came to
 /// `kept`.
 fn told(
+    runs: Runs,
     signature: Signature,
     when: When,
     action: Action,
     place: &Place,
     kept: fn(Help) -> bool,
 ) -> String {
-    let outcome = |kernel| seen::outcome(when, action, kernel);
+    let outcome = |kernel| seen::outcome(runs.of, when, action, kernel);
     let known = |kernel: Kernel| {
         let Outcome { words, .. } = outcome(kernel)?;
         Some(format!("{}: {words}", place.named(kernel)))
@@ -187,19 +203,19 @@ fn told(
     let words = match place.kernel().map(|kernel| (kernel, known(kernel))) {
         Some((_, Some(words))) => words,
         Some((kernel, None)) => format!("not measured on {}; {}", place.named(kernel), all()),
-        None => all() + &elsewhere(when, action, kept),
+        None => all() + &elsewhere(runs.of, when, action, kept),
     };
-    if signature == Signature::DirtyThrottle {
+    if runs.own {
         return words;
     }
-    let name = signature.as_str();
-    format!("Not measured for {name}; for dirty-throttle: {words}")
+    let (name, other) = (signature.as_str(), runs.of.as_str());
+    format!("Not measured for {name}; for {other}: {words}")
 }
 
 /// The kernels where it came to something else.
-fn elsewhere(when: When, action: Action, kept: fn(Help) -> bool) -> String {
+fn elsewhere(of: Stuck, when: When, action: Action, kept: fn(Help) -> bool) -> String {
     let others = Kernel::ALL.into_iter().filter(|kernel| {
-        let outcome = seen::outcome(when, action, *kernel);
+        let outcome = seen::outcome(of, when, action, *kernel);
         outcome.is_some_and(|outcome| !kept(outcome.help))
     });
     let others: Vec<&str> = others.map(Kernel::as_str).collect();
@@ -216,12 +232,4 @@ fn helps(help: Help) -> bool {
 
 fn fails(help: Help) -> bool {
     help == Help::No
-}
-
-fn unmeasured(signature: Signature, action: Action, place: &Place) -> Measure {
-    let words = format!(
-        "Not measured for {} on any kernel: it takes away what the cycle lives on.",
-        signature.as_str()
-    );
-    action.measure(place, words)
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::Measure;
 use super::command::{
-    class, go_on, held_and_raised, hold, kill, let_go, lower, raise, same_address, stop,
-    stop_and_hold, with_cap,
+    class, go_on, held_and_raised, hold, hold_to_bytes, kill, let_go, lower, raise, same_address,
+    stop, stop_and_hold, with_cap,
 };
 use super::place::Place;
 use crate::loops::Scope;
@@ -27,6 +27,8 @@ pub(super) enum Action {
     StopWriters,
     /// Memory made free.
     FreeMemory,
+    /// Writers stopped, and memory made free.
+    StopFree,
     /// `max_ratio=1`.
     MaxRatio,
     /// `strict_limit=1`.
@@ -90,6 +92,15 @@ pub(super) const WAYS_OUT: &[Action] = &[
     Action::Sync,
 ];
 
+/// What is tried where memory is what is short: to raise the dirty limit is no
+/// way there.
+pub(super) const WAYS_OUT_OF_MEMORY: &[Action] = &[
+    Action::StopWriters,
+    Action::StopFree,
+    Action::FreeMemory,
+    Action::KillWriters,
+];
+
 /// What is done before the load.
 pub(super) const PREVENTIONS: &[Action] = &[
     Action::HoldTenth,
@@ -106,24 +117,24 @@ pub(super) const PREVENTIONS: &[Action] = &[
     Action::RealTime,
 ];
 
+/// Who uses most memory.
+const BIGGEST: &str = "ps -eo pid,rss,comm --sort=-rss | head";
+
 impl Action {
     /// Whether this kernel can do it at all.
     pub fn is_offered(self, place: &Place) -> bool {
         match self {
             // The exemption is nfsd's, and IPv4 is what was measured.
             Self::SameAddress => {
-                matches!(place.server.as_str(), "" | "nfsd")
+                place.is_nfsd()
                     && place.scope != Scope::SameNetns
                     && !matches!(place.server_address, Some(IpAddr::V6(_)))
             }
             // Since 6.18 (fs/nfsd/debugfs.c).
             Self::ServerDirect => {
-                matches!(place.server.as_str(), "" | "nfsd")
-                    && place.release.is_none_or(|release| release >= (6, 18))
+                place.is_nfsd() && place.release.is_none_or(|release| release >= (6, 18))
             }
-            Self::RealTime | Self::MoreThreads | Self::StopServer => {
-                matches!(place.server.as_str(), "" | "nfsd")
-            }
+            Self::RealTime | Self::MoreThreads | Self::StopServer => place.is_nfsd(),
             _ => !self.wants_strict_limit() || place.offers_strict_limit() != Some(false),
         }
     }
@@ -132,7 +143,11 @@ impl Action {
     pub const fn ends_writing(self) -> bool {
         matches!(
             self,
-            Self::StopDirtyBytes | Self::KillDirtyBytes | Self::KillWriters
+            Self::StopDirtyBytes
+                | Self::KillDirtyBytes
+                | Self::KillWriters
+                | Self::StopWriters
+                | Self::StopFree
         )
     }
 
@@ -169,6 +184,7 @@ impl Action {
             Self::DirtyBytes => "a higher vm.dirty_bytes alone",
             Self::StopWriters => "SIGSTOP to the writers",
             Self::FreeMemory => "free memory",
+            Self::StopFree => "SIGSTOP to the writers, and free memory",
             Self::MaxRatio => "max_ratio=1 of the client's BDI alone",
             Self::StrictLimit => "strict_limit=1 of the client's BDI alone",
             Self::Strict => "strict_limit=1 and max_ratio=1 of the client's BDI",
@@ -226,9 +242,16 @@ impl Action {
             ),
             Self::FreeMemory => (
                 "Free memory: stop or move what uses most of it and is not needed now.".to_owned(),
-                vec!["ps -eo pid,rss,comm --sort=-rss | head".to_owned()],
+                vec![BIGGEST.to_owned()],
                 Vec::new(),
             ),
+            Self::StopFree => {
+                let what = "Stop the writers, and free memory: stop or move what uses most of it \
+                            and is not needed now.";
+                let mut commands = stop(place);
+                commands.push(BIGGEST.to_owned());
+                (what.to_owned(), commands, go_on(place))
+            }
             Self::HoldTenth => (
                 "Before the load, hold the client's BDI to a tenth of the dirty limit; both are \
                  needed, and they are gone with the mount."
@@ -252,17 +275,7 @@ impl Action {
                     vec![undo],
                 )
             }
-            Self::StrictMaxBytes => {
-                let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(place, file));
-                let commands = vec![
-                    format!("echo 1 > {strict}"),
-                    format!("echo 4194304 > {limit}"),
-                ];
-                let undo = vec![format!("echo 0 > {limit}"), format!("echo 0 > {strict}")];
-                let what =
-                    "Before the load, hold the client's BDI to 4 MB; it is gone with the mount.";
-                (what.to_owned(), commands, undo)
-            }
+            Self::StrictMaxBytes => hold_to_bytes(place),
             Self::StopHeld => stop_and_hold(place),
             Self::SameAddress => same_address(place),
             Self::ServerDirect => {

@@ -84,6 +84,17 @@ pub(super) fn held_and_raised(place: &Place, strict: bool) -> Words {
     (with_cap(what, place), commands, undo)
 }
 
+pub(super) fn hold_to_bytes(place: &Place) -> Words {
+    let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(place, file));
+    let commands = vec![
+        format!("echo 1 > {strict}"),
+        format!("echo 4194304 > {limit}"),
+    ];
+    let undo = vec![format!("echo 0 > {limit}"), format!("echo 0 > {strict}")];
+    let what = "Before the load, hold the client's BDI to 4 MB; it is gone with the mount.";
+    (what.to_owned(), commands, undo)
+}
+
 pub(super) fn with_cap(what: &str, place: &Place) -> String {
     if place.is_capped() {
         format!(

@@ -101,6 +101,11 @@ impl Place {
         self
     }
 
+    /// Whether nfsd serves, or nobody knows who.
+    pub(super) fn is_nfsd(&self) -> bool {
+        matches!(self.server.as_str(), "" | "nfsd")
+    }
+
     /// The BDI as a command names it.
     pub(super) fn bdi(&self) -> &str {
         self.bdi.as_deref().unwrap_or(BDI)

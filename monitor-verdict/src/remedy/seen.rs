@@ -3,6 +3,8 @@
 mod runs;
 
 use super::action::Action;
+use super::place::Place;
+use crate::types::Signature;
 
 /// Stops no longer than this are no stops: at 200 ms a pause, a few of them.
 const STOP: f64 = 2.0;
@@ -55,6 +57,42 @@ impl Kernel {
     }
 }
 
+/// A livelock that was played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// nfsd waits in `balance_dirty_pages`, across network namespaces.
+    Nfsd,
+    /// nfs-ganesha does.
+    Ganesha,
+    /// nfsd does, and a loop device is on the mount.
+    LoopDevice,
+    /// nfsd reclaims.
+    Reclaim,
+}
+
+impl Stuck {
+    /// The one that is most alike; `None`: none was played.
+    pub fn of(signature: Signature, place: &Place) -> Option<Self> {
+        Some(match signature {
+            Signature::DirtyThrottle if place.is_nfsd() => Self::Nfsd,
+            Signature::DirtyThrottle => Self::Ganesha,
+            Signature::LoopDevice => Self::LoopDevice,
+            Signature::ReclaimCongestion => Self::Reclaim,
+            Signature::CommitWait | Signature::RequestStarvation => return None,
+        })
+    }
+
+    /// What its runs are called where they stand for another's.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nfsd => "dirty-throttle of nfsd",
+            Self::Ganesha => "dirty-throttle of nfs-ganesha",
+            Self::LoopDevice => "loop-device",
+            Self::Reclaim => "reclaim-congestion",
+        }
+    }
+}
+
 /// When something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
@@ -67,6 +105,7 @@ pub(super) enum When {
 /// One run of one action in a guest, watched for a minute.
 #[derive(Clone, Copy, Debug)]
 struct Run {
+    of: Stuck,
     when: When,
     kernel: Kernel,
     action: Action,
@@ -124,9 +163,16 @@ pub(super) struct Outcome {
     pub words: String,
 }
 
+/// Whether anybody tried this, on any kernel.
+pub(super) fn is_known(of: Stuck, when: When, action: Action) -> bool {
+    let mut runs = runs::RUNS.iter();
+    runs.any(|run| (run.of, run.when, run.action) == (of, when, action))
+}
+
 /// What came of this on this kernel; `None`: nobody tried.
-pub(super) fn outcome(when: When, action: Action, kernel: Kernel) -> Option<Outcome> {
-    let fits = |run: &&Run| (run.when, run.action, run.kernel) == (when, action, kernel);
+pub(super) fn outcome(of: Stuck, when: When, action: Action, kernel: Kernel) -> Option<Outcome> {
+    let fits =
+        |run: &&Run| (run.of, run.when, run.action, run.kernel) == (of, when, action, kernel);
     let runs = || runs::RUNS.iter().filter(fits);
     let help = runs().map(Run::help).min()?;
     let words: Vec<String> = runs().map(Run::words).collect();

@@ -271,21 +271,49 @@ fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
 
 #[test]
 fn where_nothing_was_measured_that_is_said() {
-    let seen = |signature, kernel| {
-        ways_out(signature, &the_loop(), &node(kernel))[0]
-            .seen
-            .clone()
+    let seen = |signature, kernel| -> Vec<String> {
+        let all = ways_out(signature, &the_loop(), &node(kernel)).into_iter();
+        all.map(|one| one.seen).collect()
     };
-    let other = seen(Signature::CommitWait, "6.12.9");
-    assert!(other.starts_with("Not measured for commit-wait"), "{other}");
-    let other = seen(Signature::LoopDevice, "6.12.9");
+    let begin = |all: &[String], words: &str| all.iter().any(|one| one.starts_with(words));
+    let all = seen(Signature::CommitWait, "6.12.9");
     assert!(
-        other.starts_with("Not measured for loop-device; for dirty-throttle:"),
-        "{other}"
+        all.iter()
+            .all(|one| one.starts_with("Not measured for commit-wait; for reclaim-congestion: ")),
+        "{all:?}"
     );
-    let near = seen(Signature::DirtyThrottle, "6.8.0-41-generic");
+    let all = seen(Signature::LoopDevice, "6.12.9");
+    assert!(
+        all[0].starts_with("6.12: all was written"),
+        "its own runs go first: {all:?}"
+    );
+    let other = "Not measured for loop-device; for dirty-throttle of nfsd: ";
+    assert!(begin(&all, other), "{all:?}");
+    let near = &seen(Signature::DirtyThrottle, "6.8.0-41-generic")[0];
     assert!(near.starts_with("6.12, the nearest to 6.8: "), "{near}");
-    assert!(!seen(Signature::DirtyThrottle, "6.12.9").contains("nearest"));
+    assert!(!begin(
+        &seen(Signature::DirtyThrottle, "6.12.9"),
+        "6.12, the nearest"
+    ));
+}
+
+#[test]
+fn what_did_not_help_a_loop_device_is_not_recommended_for_one_though_it_helps_elsewhere() {
+    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let strict = |signature| {
+        let all = ways_out_at(signature, &place);
+        all.iter().any(|one| {
+            let commands = one.commands.join("\n");
+            commands.contains("strict_limit") && !commands.contains("STOP")
+        })
+    };
+    assert!(strict(Signature::DirtyThrottle));
+    assert!(!strict(Signature::LoopDevice));
+    let vain = in_vain(Signature::LoopDevice, &place);
+    assert!(
+        vain.iter().any(|one| one.what.contains("strict_limit=1")),
+        "{vain:?}"
+    );
 }
 
 #[test]

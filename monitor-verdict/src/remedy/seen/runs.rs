@@ -5,11 +5,11 @@
 
 use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
-use super::{Came, Help, Kernel, Run, When};
+use super::{Came, Help, Kernel, Run, Stuck, When};
 use crate::remedy::action::Action::{
-    self, DirectWrites, DirtyBytes, HoldTenth, KillWriters, MaxBytes, MaxRatio, MaxRatioDirtyBytes,
-    RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes, StopHeld, Strict,
-    StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync, SyncMount,
+    self, DirectWrites, DirtyBytes, FreeMemory, HoldTenth, KillWriters, MaxBytes, MaxRatio,
+    MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes,
+    StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync, SyncMount,
 };
 
 const NEVER: f64 = f64::NAN;
@@ -34,6 +34,7 @@ const fn out(
         oom,
     };
     Run {
+        of: Stuck::Nfsd,
         when: During,
         kernel,
         action,
@@ -41,9 +42,15 @@ const fn out(
     }
 }
 
+/// [`out`] of another livelock than nfsd's across namespaces.
+const fn of(of: Stuck, run: Run) -> Run {
+    Run { of, ..run }
+}
+
 /// Seconds until it stood still, MB/s over the minute, processes killed.
 const fn before(kernel: Kernel, action: Action, froze: f64, rate: f64, oom: u32) -> Run {
     Run {
+        of: Stuck::Nfsd,
         when: Before,
         kernel,
         action,
@@ -54,6 +61,7 @@ const fn before(kernel: Kernel, action: Action, froze: f64, rate: f64, oom: u32)
 /// An earlier run, of which only this was kept.
 const fn told(when: When, kernel: Kernel, action: Action, help: Help, words: &'static str) -> Run {
     Run {
+        of: Stuck::Nfsd,
         when,
         kernel,
         action,
@@ -123,4 +131,8 @@ pub(super) const RUNS: &[Run] = &[
     told(Before, V6_12, StrictLimit, Help::No, "stood still"),
     told(Before, V6_12, Strict, Help::Yes, "never stood still"),
     told(Before, V6_12, StrictMaxBytes, Help::Yes, "never stood still"),
+    of(Stuck::LoopDevice, out(V6_12, StrictDirtyBytes, NEVER, 0.0, NEVER, [0.0, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V6_12, StopDirtyBytes, 0.6, 50.8, 55.5, [1.3, 0.0], 0)),
+    of(Stuck::Reclaim, out(V5_10, StopWriters, 29.9, 26.9, 37.2, [0.8, 0.0], 0)),
+    of(Stuck::Reclaim, out(V5_10, FreeMemory, 24.2, 27.0, NEVER, [0.6, 0.3], 0)),
 ];
