@@ -16,7 +16,7 @@ use crate::{
     judge::{self, Fault},
     kernels::{self, Kernel},
     qemu, report,
-    scenario::{self, Scenario},
+    scenario::{self, Expect, Scenario},
     table::Table,
 };
 
@@ -30,6 +30,9 @@ pub struct Choice {
     /// Write what came of each into the table in this file
     #[arg(long)]
     table: Option<PathBuf>,
+    /// Only what the table knows nothing of: goes on where a run was broken off
+    #[arg(long, requires = "table")]
+    missing: bool,
     /// Percent of one processor that guests may keep busy together; by default
     /// 65 for each processor
     #[arg(long)]
@@ -86,9 +89,20 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
     }
     let mut jobs = choice.jobs(&scenarios);
     let table = choice.table.as_deref().map(Table::open).transpose()?;
+    if choice.missing {
+        let lacks = |(kernel, scenario): &Job<'_>| {
+            let table = table.as_ref();
+            table.is_none_or(|table| table.lacks(*kernel, scenario))
+        };
+        jobs.retain(lacks);
+    }
     let table = Mutex::new(table);
-    // The long and heavy ones first; the others fit in beside them.
-    jobs.sort_by_key(|(_, scenario)| Reverse((scenario.seconds, scenario.weight())));
+    // The long and heavy ones first; the others fit in beside them. Of three
+    // minutes in which nothing happens, little is learned: those are last.
+    jobs.sort_by_key(|(_, scenario)| {
+        let is_quiet = choice.all && matches!(scenario.expect, Expect::Nothing(_));
+        (is_quiet, Reverse((scenario.seconds, scenario.weight())))
+    });
     let room = Room {
         state: Mutex::new(State { jobs, taken: 0 }),
         changed: Condvar::new(),
@@ -278,6 +292,7 @@ mod tests {
             all: false,
             table: None,
             load: Some(130),
+            missing: false,
             only: String::new(),
             kernels: Vec::new(),
         };

@@ -17,6 +17,8 @@ use crate::{
 const BEGIN: &str = "<!-- written by ./dev vm --all: begin -->";
 const END: &str = "<!-- written by ./dev vm --all: end -->";
 
+const NOT_PLAYED: &str = "not played";
+
 /// The file, and what its table says.
 pub struct Table {
     path: PathBuf,
@@ -41,6 +43,14 @@ impl Table {
             after: after.to_owned(),
             cells: cells(old),
         })
+    }
+
+    /// Whether nothing is known of it yet.
+    pub fn lacks(&self, kernel: Kernel, scenario: &Scenario) -> bool {
+        let row = self.cells.get(scenario.name);
+        let column = kernels::ALL.iter().position(|known| *known == kernel);
+        let cell = column.and_then(|column| row?.get(column));
+        cell.is_none_or(|cell| cell.is_empty() || cell == NOT_PLAYED)
     }
 
     /// Put in what came of one, and write the file.
@@ -71,7 +81,7 @@ impl Table {
                 match known.filter(|cell| !cell.is_empty()) {
                     _ if !scenario.kernels.contains(kernel) => "–".to_owned(),
                     Some(cell) => cell.clone(),
-                    None => "not played".to_owned(),
+                    None => NOT_PLAYED.to_owned(),
                 }
             };
             let row = kernels::ALL.iter().enumerate().map(cell);
@@ -112,7 +122,10 @@ mod tests {
             let mut table = Table::open(&path).unwrap();
             table.set(kernel, &scenario, cell.to_owned()).unwrap();
         };
+        let lacks = |kernel| Table::open(&path).unwrap().lacks(kernel, &scenario);
+        assert!(lacks(Kernel::V5_10));
         set(Kernel::V5_10, "one");
+        assert!(!lacks(Kernel::V5_10) && lacks(Kernel::V6_1));
         set(Kernel::V6_12, "two");
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("words\n") && text.ends_with("\nmore\n"));
