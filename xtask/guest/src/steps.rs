@@ -40,7 +40,7 @@ pub use pod::be_pod;
 use writers::Writers;
 
 /// How long an answer of the daemon is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Plays steps, and keeps what they started.
 pub struct Player {

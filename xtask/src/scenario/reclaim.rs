@@ -69,13 +69,13 @@ pub fn whole_machine() -> Scenario {
         mount("127.0.0.1"),
         daemon(),
         watch(3, Until::Over),
-        Step::Hog { megabytes: 90 },
+        Step::Hog { megabytes: 80 },
         // Whom else could the OOM killer take? Writers own nothing. Were the
         // limit of dirty pages a share of the memory, they would take what a
         // kill sets free, until no one is left.
         Step::Start(Load::Gobble {
-            processes: 3,
-            megabytes: 10,
+            processes: 20,
+            megabytes: 2,
             again: false,
         }),
         load("/mnt", 150),
