@@ -152,12 +152,15 @@ pub(super) fn lower() -> Vec<String> {
 /// The processes, or how to find them.
 fn pids(place: &Place) -> (Vec<String>, String) {
     if place.writers.is_empty() {
-        let bdi = place.bdi();
-        let find = format!(
-            "curl -s 127.0.0.1:9746/api/v1/stalls  # writers: each tgid with \"class\":\"user\", \
-             \"bdi\":\"{bdi}\""
-        );
-        return (vec![find], "$writers".to_owned());
+        // Links of /proc are read and not followed: nothing touches the mount.
+        let mount = place.mount_point.as_deref().unwrap_or("/mnt");
+        let commands = vec![
+            format!("mount={mount}  # the client's; or where a loop device on it is mounted"),
+            "writers=$(for p in /proc/[0-9]*; do readlink $p/fd/* | grep -q \"^$mount/\" && echo \
+             ${p#/proc/}; done)  # who has files open there"
+                .to_owned(),
+        ];
+        return (commands, "$writers".to_owned());
     }
     let pids: Vec<String> = place.writers.iter().map(u32::to_string).collect();
     (Vec::new(), pids.join(" "))

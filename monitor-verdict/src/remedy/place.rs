@@ -34,6 +34,8 @@ const MAX_WRITERS: usize = 20;
 pub struct Place {
     /// The client's BDI.
     pub bdi: Option<String>,
+    /// Where it is mounted.
+    pub mount_point: Option<String>,
     /// Who serves: `nfsd`; empty: any server.
     pub server: String,
     /// The server's address, as the client sees it.
@@ -64,7 +66,9 @@ impl Place {
         let bdi = bdis.find(|bdi| bdi.bdi == found.client_bdi);
         let release = version(&node.kernel);
         let has_strict_limit = bdi.map(|bdi| bdi.strict_limit.is_some());
+        let mount = found.mounts.first();
         Self {
+            mount_point: mount.and_then(|mount| plain_path(&mount.mount_point)),
             server: found.server.to_string(),
             server_address: found.server_address.as_deref().and_then(address),
             scope: found.scope,
@@ -183,17 +187,31 @@ fn held(node: &Observation) -> Option<u64> {
         .filter(|&held| held > 0)
 }
 
-/// Who waits to write to this BDI, each process once.
+/// Who waits to write to this BDI, or to a loop device on it, each process once.
 fn writers(bdi: &str, node: &Observation) -> Vec<u32> {
+    let is_on = |other: &str| {
+        let mut loops = node.topology.loop_devices.iter();
+        loops.any(|device| device.on == bdi && device.bdi == other)
+    };
     let waits = node.waits.iter();
     let waits = waits.filter(|w| w.cause == Cause::BalanceDirtyPages && w.class == Class::User);
-    let mut all: Vec<u32> = waits.filter(|w| w.bdi == bdi).map(|w| w.tgid).collect();
+    let mut all: Vec<u32> = waits
+        .filter(|w| w.bdi == bdi || is_on(&w.bdi))
+        .map(|w| w.tgid)
+        .collect();
     all.sort_unstable();
     all.dedup();
     if all.len() > MAX_WRITERS {
         all.clear();
     }
     all
+}
+
+/// A path that no shell reads as anything else: it goes into commands, and may
+/// come from a recording.
+fn plain_path(path: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    (path.starts_with('/') && path.chars().all(plain)).then(|| path.to_owned())
 }
 
 /// Major and minor of `uname -r`.

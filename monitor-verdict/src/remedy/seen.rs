@@ -15,6 +15,9 @@ const STUCK: f64 = 30.0;
 /// Under this rate, MB/s, it crawls.
 const CRAWL: f64 = 1.0;
 
+/// Under this rate, MB/s, over the minute and at its end, it does not move.
+const DEAD: f64 = 0.3;
+
 /// A kernel on which it was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kernel {
@@ -196,6 +199,7 @@ impl Run {
             Came::Out { oom: 0, .. } if self.drained().is_some() => Help::Yes,
             Came::Out { moved, .. } if moved.is_nan() => Help::No,
             Came::Out { stop, last, .. } if stop >= STUCK && last < CRAWL => Help::No,
+            Came::Out { rate, last, .. } if rate < DEAD && last < DEAD => Help::No,
             Came::Out {
                 stop, last, oom, ..
             } if stop >= STOP || last < CRAWL || oom > 0 => Help::Partly,

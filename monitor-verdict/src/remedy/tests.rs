@@ -1,3 +1,5 @@
+mod writers;
+
 use monitor_common::{Cause, Class, ThrottleReason};
 use proptest::prelude::*;
 
@@ -34,10 +36,8 @@ fn the_loop() -> Loop {
     }
 }
 
-/// A node that is stuck, with 44 MB dirty of 320 MB.
-fn node(kernel: &str) -> Observation {
-    let has_strict_limit = !kernel.starts_with("5.") && !kernel.starts_with("6.1.");
-    let wait = |tgid, class, bdi: &str| Waiting {
+fn wait(tgid: u32, class: Class, bdi: &str) -> Waiting {
+    Waiting {
         tid: tgid,
         tgid,
         comm: "writer".into(),
@@ -46,7 +46,12 @@ fn node(kernel: &str) -> Observation {
         reason: ThrottleReason::None,
         bdi: bdi.into(),
         since_ns: 0,
-    };
+    }
+}
+
+/// A node that is stuck, with 44 MB dirty of 320 MB.
+fn node(kernel: &str) -> Observation {
+    let has_strict_limit = !kernel.starts_with("5.") && !kernel.starts_with("6.1.");
     Observation {
         monotonic_ns: 60_000_000_000,
         memory: Memory {

@@ -1,7 +1,8 @@
 //! Every run, in guests: a server in a network namespace of its own, four
 //! endless buffered writers, 320 MB of memory, a disk of 30-100 MB/s;
 //! `vm.dirty_bytes` was raised to 100 MB. `./dev vm KERNEL ways-out-...` and
-//! `prevent-...` play them.
+//! `prevent-...` play them. The last ones are of other livelocks, in the guests
+//! of `ganesha-livelock`, `loop-device` and `reclaim-usable`.
 
 use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
@@ -9,7 +10,8 @@ use super::{Came, Help, Kernel, Run, Stuck, When};
 use crate::remedy::action::Action::{
     self, DirectWrites, DirtyBytes, FreeMemory, HoldTenth, KillWriters, MaxBytes, MaxRatio,
     MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes,
-    StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync, SyncMount,
+    StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync,
+    SyncMount,
 };
 
 const NEVER: f64 = f64::NAN;
@@ -131,8 +133,28 @@ pub(super) const RUNS: &[Run] = &[
     told(Before, V6_12, StrictLimit, Help::No, "stood still"),
     told(Before, V6_12, Strict, Help::Yes, "never stood still"),
     told(Before, V6_12, StrictMaxBytes, Help::Yes, "never stood still"),
+    of(Stuck::LoopDevice, out(V5_10, DirtyBytes, 0.6, 30.9, NEVER, [2.2, 4.9], 0)),
+    of(Stuck::LoopDevice, out(V6_1, DirtyBytes, 0.5, 58.1, NEVER, [0.7, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V6_12, DirtyBytes, 22.4, 21.8, NEVER, [0.2, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V7_2, DirtyBytes, 0.5, 58.7, NEVER, [0.1, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V5_10, MaxRatioDirtyBytes, 14.6, 44.9, NEVER, [0.2, 0.3], 0)),
+    of(Stuck::LoopDevice, out(V6_1, MaxRatioDirtyBytes, 37.0, 22.4, NEVER, [0.0, 0.0], 0)),
     of(Stuck::LoopDevice, out(V6_12, StrictDirtyBytes, NEVER, 0.0, NEVER, [0.0, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V7_2, StrictDirtyBytes, 18.0, 42.1, NEVER, [0.0, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V5_10, StopDirtyBytes, 0.5, 51.4, 10.9, [1.3, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V6_1, StopDirtyBytes, 0.7, 54.4, 25.9, [1.2, 0.0], 0)),
     of(Stuck::LoopDevice, out(V6_12, StopDirtyBytes, 0.6, 50.8, 55.5, [1.3, 0.0], 0)),
+    of(Stuck::LoopDevice, out(V7_2, StopDirtyBytes, 1.1, 43.1, 33.6, [1.3, 0.0], 0)),
+    of(Stuck::Ganesha, out(V5_10, DirtyBytes, 0.8, 5.3, NEVER, [3.2, 3.2], 0)),
+    of(Stuck::Ganesha, out(V6_12, DirtyBytes, 0.7, 53.7, NEVER, [0.3, 0.0], 5)),
+    of(Stuck::Ganesha, out(V7_2, DirtyBytes, 1.8, 55.0, NEVER, [0.9, 1.2], 5)),
+    of(Stuck::Ganesha, out(V6_12, StrictDirtyBytes, 0.5, 0.0, 1.0, [7.0, 8.4], 0)),
+    of(Stuck::Ganesha, out(V7_2, StrictDirtyBytes, 0.8, 0.6, 2.3, [2.3, 1.9], 0)),
+    of(Stuck::Ganesha, out(V5_10, StopDirtyBytes, 0.7, 57.2, 1.8, [0.7, 0.0], 0)),
+    of(Stuck::Ganesha, out(V6_12, StopDirtyBytes, 0.6, 57.9, 1.6, [0.6, 0.0], 0)),
+    of(Stuck::Ganesha, out(V7_2, StopDirtyBytes, 0.7, 58.2, 1.2, [0.4, 0.0], 0)),
     of(Stuck::Reclaim, out(V5_10, StopWriters, 29.9, 26.9, 37.2, [0.8, 0.0], 0)),
     of(Stuck::Reclaim, out(V5_10, FreeMemory, 24.2, 27.0, NEVER, [0.6, 0.3], 0)),
+    of(Stuck::Reclaim, out(V5_10, KillWriters, 24.4, 30.6, 38.7, [1.2, 0.0], 0)),
+    of(Stuck::Reclaim, out(V5_10, StopFree, 18.2, 33.2, 56.6, [1.3, 0.0], 0)),
 ];
