@@ -13,7 +13,7 @@ use super::{Expect, Quiet, SLOW, STEADY, Scenario};
 use crate::kernels::{self, Kernel};
 
 /// What is watched in `./dev test`.
-const SECONDS: u64 = 60;
+pub const SECONDS: u64 = 60;
 
 pub fn loopback_healthy() -> Scenario {
     Scenario {
