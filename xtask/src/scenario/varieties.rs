@@ -8,9 +8,15 @@ use super::negatives::{SECONDS, writes};
 use super::steps::{
     daemon, filesystem, load_by, modprobe, mount, nfs_modules, plan, serve, serve_in_pod, watch,
 };
-use super::{Expect, Quiet, SLOW, Scenario};
+use super::{Disk, Expect, FAST, Quiet, SLOW, Scenario};
 
 pub fn all() -> Vec<Scenario> {
+    let mut all = across_namespaces();
+    all.extend(slow_disks());
+    all
+}
+
+fn across_namespaces() -> Vec<Scenario> {
     vec![
         livelock(
             "netns-xfs",
@@ -36,6 +42,23 @@ pub fn all() -> Vec<Scenario> {
                 clothes.threads = 64;
             },
         ),
+        livelock(
+            "netns-btrfs",
+            "the livelock, over an export of btrfs",
+            |clothes| {
+                clothes.filesystem = Filesystem::Btrfs;
+            },
+        ),
+        livelock("netns-v40", "the livelock, by NFSv4.0", |clothes| {
+            clothes.version = "4.0";
+        }),
+        livelock(
+            "netns-slow-disk",
+            "the livelock, over a disk of 5 MB/s",
+            |clothes| {
+                clothes.disk = SLOW;
+            },
+        ),
         goes_on(
             "netns-mapped",
             "the server in a pod, and writers through mappings: goes on",
@@ -43,11 +66,30 @@ pub fn all() -> Vec<Scenario> {
                 clothes.way = Way::Mapped;
             },
         ),
+    ]
+}
+
+fn slow_disks() -> Vec<Scenario> {
+    vec![
         slow(
             "loopback-slow-xfs",
             "a slow disk with xfs behind 127.0.0.1",
             |clothes| {
                 clothes.filesystem = Filesystem::Xfs;
+            },
+        ),
+        slow(
+            "loopback-slow-btrfs",
+            "a slow disk with btrfs behind 127.0.0.1",
+            |clothes| {
+                clothes.filesystem = Filesystem::Btrfs;
+            },
+        ),
+        slow(
+            "loopback-slower",
+            "a disk of 1.5 MB/s behind 127.0.0.1",
+            |clothes| {
+                clothes.disk.bytes_per_second = Some(1_500_000);
             },
         ),
         slow(
@@ -93,15 +135,17 @@ struct Clothes {
     version: &'static str,
     threads: u32,
     way: Way,
+    disk: Disk,
 }
 
 impl Clothes {
-    fn new(change: fn(&mut Self)) -> Self {
+    fn new(disk: Disk, change: fn(&mut Self)) -> Self {
         let mut clothes = Self {
             filesystem: Filesystem::Ext4,
             version: "4.2",
             threads: 8,
             way: Way::Buffered,
+            disk,
         };
         change(&mut clothes);
         clothes
@@ -111,7 +155,7 @@ impl Clothes {
     fn begin(&self) -> Vec<Step> {
         vec![
             nfs_modules(),
-            modprobe(&["xfs", "nfsv3"]),
+            modprobe(&["xfs", "btrfs", "nfsv3"]),
             filesystem(self.filesystem, "/dev/vda", "/export"),
         ]
     }
@@ -133,7 +177,7 @@ impl Clothes {
 }
 
 fn livelock(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -> Scenario {
-    let clothes = Clothes::new(change);
+    let clothes = Clothes::new(FAST, change);
     let mut steps = clothes.begin();
     steps.extend(serve_in_pod(clothes.threads).map(|step| clothes.dress(step)));
     steps.extend([
@@ -147,6 +191,7 @@ fn livelock(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -
         name,
         about,
         megabytes: 512,
+        disks: vec![clothes.disk],
         plan: plan(steps),
         ..netns()
     }
@@ -170,7 +215,7 @@ fn goes_on(name: &'static str, about: &'static str, change: fn(&mut Clothes)) ->
 }
 
 fn slow(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -> Scenario {
-    let clothes = Clothes::new(change);
+    let clothes = Clothes::new(SLOW, change);
     let mut steps = clothes.begin();
     steps.extend([
         clothes.dress(serve(clothes.threads)),
@@ -183,7 +228,7 @@ fn slow(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -> Sc
         name,
         about,
         megabytes: 512,
-        disks: vec![SLOW],
+        disks: vec![clothes.disk],
         plan: plan(steps),
         load: 40,
         ..writes(500_000)
