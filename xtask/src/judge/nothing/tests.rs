@@ -26,6 +26,24 @@ fn a_negative_scenario_is_wrong_with_a_verdict_and_void_without_load() {
 }
 
 #[test]
+fn a_verdict_where_nothing_moved_and_the_disk_was_idle_is_no_false_alarm() {
+    let mut facts = facts(14_000);
+    facts.push(verdict(24_000));
+    let real = judge(&Seen(&facts), &wants(0));
+    assert!(matches!(real, Err(Fault::Void(why)) if why.contains("a real one")));
+    for fact in &mut facts {
+        if let Event::Sample(sample) = &mut fact.event {
+            sample.disk += fact.ms * 5_000;
+        }
+    }
+    let false_alarm = judge(&Seen(&facts), &wants(0));
+    assert!(
+        matches!(false_alarm, Err(Fault::Wrong(_))),
+        "a slow disk that works"
+    );
+}
+
+#[test]
 fn without_a_kill_a_storm_proves_nothing() {
     let quiet = Quiet {
         oom: true,
