@@ -116,13 +116,10 @@ enum Play {
 }
 
 fn play(kernel: Kernel, scenario: &Scenario, logs: &Path) -> Result<Play> {
-    let Ok(text) = fs::read_to_string(logs.join("facts.jsonl")) else {
+    let facts = facts(&logs.join("facts.jsonl"));
+    if facts.is_empty() {
         return Ok(Play::None);
-    };
-    let facts: Vec<Fact> = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+    }
     let mut recordings = Vec::new();
     for entry in fs::read_dir(logs)? {
         let path = entry?.path();
@@ -142,7 +139,7 @@ fn play(kernel: Kernel, scenario: &Scenario, logs: &Path) -> Result<Play> {
     if !facts.iter().any(|fact| matches!(fact.event, Event::End)) {
         return Ok(Play::Useless("it never came to its end".to_owned()));
     }
-    let outcome = Outcome::told(facts, logs);
+    let outcome = Outcome::told(facts, self::facts(&logs.join("peer-facts.jsonl")), logs);
     if let Err(fault) = judge::judge(scenario, &outcome) {
         return Ok(Play::Useless(fault.to_string()));
     }
@@ -157,6 +154,13 @@ fn play(kernel: Kernel, scenario: &Scenario, logs: &Path) -> Result<Play> {
         label(kernel, scenario, expect, &times),
         told.collect(),
     ))
+}
+
+/// What a guest told; nothing if there was none.
+fn facts(path: &Path) -> Vec<Fact> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let facts = text.lines().map(serde_json::from_str);
+    facts.filter_map(Result::ok).collect()
 }
 
 /// `expect` of the label, if a verdict can be right or wrong there at all.

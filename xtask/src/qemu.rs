@@ -57,11 +57,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What a guest told in an earlier play.
-    pub fn told(facts: Vec<Fact>, logs: &Path) -> Self {
+    /// What guests told in an earlier play.
+    pub fn told(facts: Vec<Fact>, peer: Vec<Fact>, logs: &Path) -> Self {
         Self {
             facts,
-            peer: Vec::new(),
+            peer,
             trouble: None,
             took: Duration::ZERO,
             busy: 0,

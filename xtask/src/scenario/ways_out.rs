@@ -348,11 +348,16 @@ fn out<const N: usize>(
     let steps = &mut scenario.plan.steps;
     // What comes after the start of the load is watched from the action on.
     steps.pop();
+    act(steps, actions);
+    scenario.about = "measures what an action does to a loop that stands still";
+    scenario
+}
+
+/// Once the loop stands still; and watch what comes of it.
+fn act<const N: usize>(steps: &mut Vec<Step>, actions: [Step; N]) {
     steps.push(watch(60, Until::Frozen(8)));
     steps.extend(actions);
     steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
-    scenario.about = "measures what an action does to a loop that stands still";
-    scenario
 }
 
 /// An action on another livelock, which the daemon is left out of.
@@ -375,9 +380,7 @@ fn of<const N: usize>(
     let end = steps.iter().position(confirmed).unwrap_or(steps.len());
     steps.truncate(end);
     steps.retain(|step| !matches!(step, Step::Daemon { .. }));
-    steps.push(watch(60, Until::Frozen(8)));
-    steps.extend(actions);
-    steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
+    act(&mut steps, actions);
     Scenario {
         name,
         about: "measures what an action does to a loop that stands still",
