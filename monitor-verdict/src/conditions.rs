@@ -109,8 +109,8 @@ pub fn blockage(view: &View<'_>) -> Condition {
 fn blocked_share(view: &View<'_>, threads: &ThreadSamples) -> f64 {
     let time = view.throttled_ns();
     let enough = view.share_of_thread(time) >= view.thresholds.blockage_evidence_share;
-    let sampled = if threads.busy > 0 && (threads.throttled_ticks >= 2 || enough) {
-        threads.stuck as f64 / threads.busy as f64
+    let sampled = if threads.throttled_ticks >= 2 || enough {
+        threads.stuck as f64 / threads.busy.max(1) as f64
     } else {
         0.0
     };

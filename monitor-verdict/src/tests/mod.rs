@@ -13,6 +13,7 @@ mod negatives;
 pub(crate) mod node;
 mod phase;
 mod positives;
+mod progress;
 mod properties;
 mod reclaim;
 mod robustness;
