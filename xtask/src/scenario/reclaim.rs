@@ -69,6 +69,7 @@ pub fn whole_machine() -> Scenario {
         mount("127.0.0.1"),
         daemon(),
         watch(3, Until::Over),
+        ticks(),
         Step::Hog { megabytes: 80 },
         // Whom else could the OOM killer take? Writers own nothing. Were the
         // limit of dirty pages a share of the memory, they would take what a
@@ -81,7 +82,17 @@ pub fn whole_machine() -> Scenario {
         load("/mnt", 150),
         watch(90, Until::Killed(5)),
     ];
-    steps.extend([ticks(), watch(15, Until::Over), ticks()]);
+    // No answer comes while all of user space stands still. When there is room
+    // again, the daemon must be the same that it was, and tick.
+    steps.extend([
+        Step::Signal {
+            name: "writer".to_owned(),
+            number: 9,
+        },
+        run(&["umount /hog"]),
+        watch(20, Until::Over),
+        ticks(),
+    ]);
     Scenario {
         name: "reclaim-whole-machine",
         about: "256 MB and a full tmpfs: all of user space stands still until the OOM killer comes; the daemon must not",
