@@ -118,7 +118,10 @@ fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
 /// The page as far as clap_mangen makes it: all but the ending, which it would
 /// print as it stands.
 fn known_to_clap(command: &Command) -> io::Result<String> {
-    let man = Man::new(command.clone())
+    // As --help has it: every flag in brackets would fill a screen.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let man = Man::new(command.clone().override_usage(usage))
         .manual(MANUAL)
         .source(SOURCE)
         .date(DATE);

@@ -63,6 +63,8 @@ fn a_page_has_every_flag_of_its_command_with_its_default() {
         assert!(page.contains(&flag), "{flag}");
     }
     assert!(page.contains("[default: 127.0.0.1:9746]"), "{page}");
+    let synopsis = "\n.SH SYNOPSIS\n\\fBthrottle\\-monitor run\\fR [OPTIONS]\n";
+    assert!(page.contains(synopsis), "{page}");
 }
 
 #[test]

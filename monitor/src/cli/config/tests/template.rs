@@ -24,7 +24,7 @@ const HEAD: &str = "\
 #   throttle-monitor check --config /etc/throttle-monitor/config.toml   # try it
 #   systemctl restart throttle-monitor                                  # use it
 #
-# The service may write below /var/lib/throttle-monitor and nowhere else.
+# The service has one directory to write to: /var/lib/throttle-monitor.
 ";
 
 #[test]
