@@ -12,6 +12,7 @@ mod record;
 mod replay;
 mod run;
 mod size;
+pub mod stage;
 mod text;
 mod tick;
 mod watch;
