@@ -95,7 +95,10 @@ async fn main() -> Result<()> {
         let text = targets(&args, address);
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
-    println!("{} nodes at http://{address}/nodes/0/metrics and on", args.nodes);
+    println!(
+        "{} nodes at http://{address}/nodes/0/metrics and on",
+        args.nodes
+    );
     axum::serve(listener, router).await?;
     Ok(())
 }
@@ -141,26 +144,32 @@ fn pages(path: &Path) -> Result<Vec<String>> {
     let open = || File::open(path).map(BufReader::new);
     let name = || path.display().to_string();
     let mut reader = Reader::open(open().with_context(name)?).with_context(name)?;
-    let header = match reader.item().with_context(name)? {
-        Some(Item::Segment(header)) => header,
-        _ => bail!("{}: it is empty", path.display()),
+    let Some(Item::Segment(header)) = reader.item().with_context(name)? else {
+        bail!("{}: it is empty", path.display());
     };
     let mut stage = Stage::new(&header);
     let shared = stage.shared();
     let mut pages = Vec::new();
     let mut failed = None;
     let mut player = Player::new(None);
-    player.play(open().with_context(name)?, |observation, changes, engine| {
-        stage.tick(observation, changes, engine, observation.unix_ms);
-        match metrics::render(&shared.load()) {
-            Ok(page) => pages.push(without_last_tick(&page)),
-            Err(error) => failed = Some(error),
-        }
-    });
+    player.play(
+        open().with_context(name)?,
+        |observation, changes, engine| {
+            stage.tick(observation, changes, engine, observation.unix_ms);
+            match metrics::render(&shared.load()) {
+                Ok(page) => pages.push(without_last_tick(&page)),
+                Err(error) => failed = Some(error),
+            }
+        },
+    );
     if let Some(error) = failed {
         return Err(error).with_context(name);
     }
-    ensure!(!pages.is_empty(), "{}: nothing could be read", path.display());
+    ensure!(
+        !pages.is_empty(),
+        "{}: nothing could be read",
+        path.display()
+    );
     Ok(pages)
 }
 
@@ -184,5 +193,6 @@ fn targets(args: &Args, address: SocketAddr) -> String {
             },
         })
     };
-    serde_json::Value::from_iter((0..args.nodes).map(group)).to_string()
+    let groups: serde_json::Value = (0..args.nodes).map(group).collect();
+    groups.to_string()
 }
