@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+mod alerts;
 mod corpus;
 mod elf;
 mod initramfs;
@@ -19,6 +20,7 @@ mod judge;
 mod kernels;
 mod matrix;
 mod parts;
+mod processes;
 mod qemu;
 mod report;
 mod scenario;
@@ -54,6 +56,13 @@ enum Command {
     },
     /// Put the recordings of right plays into the corpus, each with its label
     Corpus(corpus::Choice),
+    /// Have a real Prometheus and Alertmanager tell what happens in a guest
+    Alerts {
+        #[command(flatten)]
+        choice: alerts::Choice,
+        #[command(flatten)]
+        files: Files,
+    },
     /// The scenarios and the kernels of each
     List,
 }
@@ -90,6 +99,7 @@ fn main() -> Result<ExitCode> {
             scenario,
             files,
         } => one(kernel, &scenario, &files)?,
+        Command::Alerts { choice, files } => alerts::run(&choice, &files)?,
         Command::Corpus(choice) => corpus::run(&choice)?,
         Command::Matrix { choice, files } => matrix::run(&choice, &files)?,
     };
