@@ -10,7 +10,10 @@ mod judge;
 mod stack;
 
 use std::{
-    path::PathBuf,
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -19,81 +22,69 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use clap::Args;
+use anyhow::{Context as _, Result};
 use guest::{Event, Fact, Step};
 
-use crate::{Files, initramfs, kernels::Kernel, processes::free_port, qemu, report, scenario};
+use crate::{
+    Files, initramfs,
+    judge::Judgement,
+    kernels::Kernel,
+    processes::free_port,
+    qemu::{self, Outcome},
+    scenario,
+};
 use hook::Hook;
 use judge::{Active, Mark};
 use stack::Stack;
 
-/// Where the committed rules are, and what reads them.
-#[derive(Args)]
-pub struct Choice {
-    /// One of 5.10, 6.1, 6.12, newest
-    #[arg(long, default_value = "newest")]
+/// Play, and judge what was told. All of it is in `alerts.log`, beside the logs.
+pub fn play(
     kernel: Kernel,
-    /// The repository's deploy/
-    #[arg(long)]
-    deploy: PathBuf,
-    /// Run at the end, with the Prometheus that has seen it all: it is given
-    /// `--prometheus URL --node INSTANCE`
-    #[arg(long)]
-    then: Option<PathBuf>,
-}
-
-/// Play, and tell what was told. Whether all was right.
-pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
+    files: &Files,
+    each: &mut dyn FnMut(bool, &Fact),
+) -> Result<(Outcome, Judgement)> {
     let start = Instant::now();
+    let deploy = files.deploy.as_deref().context("--deploy is missing")?;
     let hook = Hook::listen()?;
     let port = free_port()?;
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
-    let stack = Stack::start(&choice.deploy, scratch.path(), port, hook.port())?;
-    let scenario = scenario::alerts(port);
-    let base = initramfs::base(choice.kernel, &scenario.parts(), files)?;
+    let stack = Stack::start(deploy, scratch.path(), port, hook.port())?;
+    let scenario = scenario::alerts(Some(port));
+    let base = initramfs::base(kernel, &scenario.parts(), files)?;
     let over = Arc::new(AtomicBool::new(false));
     let watcher = {
         let (over, alertmanager) = (Arc::clone(&over), stack.alertmanager());
         thread::spawn(move || watch(&over, &alertmanager))
     };
     let mut marks = Vec::new();
-    let mut printer = report::Live::default().printer();
-    let played = qemu::play(choice.kernel, &scenario, &base, files, &mut |peer, fact| {
-        printer(peer, fact);
+    let played = qemu::play(kernel, &scenario, &base, files, &mut |peer, fact| {
+        each(peer, fact);
         marks.extend(mark(fact));
     });
     over.store(true, Relaxed);
     let active = watcher.join().unwrap_or_default();
     let outcome = played?;
     if let Some(trouble) = &outcome.trouble {
-        println!(
-            "FAIL  alerts: {trouble}\n      logs: {}",
-            outcome.logs.display()
-        );
-        return Ok(false);
+        let trouble = trouble.clone();
+        return Ok((outcome, Err(trouble.into())));
     }
-    let (right, words) = judge::judge(&marks, &active, &hook.messages(), start);
-    print!("{words}");
-    if let Some(program) = &choice.then {
-        let status = std::process::Command::new(program)
-            .args([
-                "--prometheus",
-                &stack.prometheus(),
-                "--node",
-                stack::INSTANCE,
-            ])
-            .status()
-            .with_context(|| program.display().to_string())?;
-        ensure!(status.success(), "{} failed", program.display());
+    let messages = hook.messages();
+    let mut told = judge::words(&messages, start);
+    let mut faults = judge::judge(&marks, &active, &messages);
+    let queried = queries(deploy, &stack)?;
+    told.push_str(&queried.said);
+    if !queried.right {
+        faults.push("a query of the dashboards gives nothing, or cannot be read".to_owned());
     }
-    let verdict = if right { "pass" } else { "FAIL" };
-    println!(
-        "{verdict}  {}  alerts, end to end  {} s",
-        choice.kernel,
-        start.elapsed().as_secs()
-    );
-    Ok(right)
+    fs::write(outcome.logs.join("alerts.log"), &told)?;
+    let judgement = if faults.is_empty() {
+        Ok(format!("{} messages, all right", messages.len()))
+    } else {
+        let mut words = faults.join("; ");
+        let _ = write!(words, "\n{told}");
+        Err(words.into())
+    };
+    Ok((outcome, judgement))
 }
 
 /// The phase that begins with this fact.
@@ -123,4 +114,27 @@ fn watch(over: &AtomicBool, alertmanager: &str) -> Vec<Active> {
         thread::sleep(Duration::from_millis(500));
     }
     all
+}
+
+struct Queried {
+    right: bool,
+    said: String,
+}
+
+/// Every query of the dashboards, asked of the Prometheus that has seen it all.
+fn queries(deploy: &Path, stack: &Stack) -> Result<Queried> {
+    let program = deploy.join("grafana/check");
+    let output = Command::new(&program)
+        .args([
+            "--prometheus",
+            &stack.prometheus(),
+            "--node",
+            stack::INSTANCE,
+        ])
+        .output()
+        .with_context(|| program.display().to_string())?;
+    Ok(Queried {
+        right: output.status.success(),
+        said: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    })
 }

@@ -230,6 +230,8 @@ pub enum Expect {
     Counters,
     /// Anything: what an action did to the load is told in numbers.
     Measured,
+    /// A real Prometheus and Alertmanager tell it: see `crate::alerts`.
+    Told,
 }
 
 /// Signatures, each of them right.
@@ -293,6 +295,7 @@ pub fn all() -> Vec<Scenario> {
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
+        alerts::scenario(),
         livelocks::netns_drained(),
         livelocks::starved(),
         livelocks::ganesha(),
@@ -340,9 +343,12 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// The one that is scraped through this port of the host's loopback.
-pub fn alerts(port: u16) -> Scenario {
-    alerts::scenario(port)
+/// The one that is scraped, through this port of the host's loopback.
+pub fn alerts(port: Option<u16>) -> Scenario {
+    Scenario {
+        forward: port,
+        ..alerts::scenario()
+    }
 }
 
 /// The one of that name.

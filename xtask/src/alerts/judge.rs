@@ -106,13 +106,18 @@ const LABELS: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// Whether all was right, and what was told, a line each.
-pub fn judge(
-    marks: &[Mark],
-    active: &[Active],
-    messages: &[Message],
-    start: Instant,
-) -> (bool, String) {
+/// What is wrong, a sentence each.
+pub fn judge(marks: &[Mark], active: &[Active], messages: &[Message]) -> Vec<String> {
+    let faults = [
+        phases(marks, active),
+        labels(messages),
+        livelock(marks, messages),
+    ];
+    faults.into_iter().flatten().collect()
+}
+
+/// What was told, a line each.
+pub fn words(messages: &[Message], start: Instant) -> String {
     let mut words = String::new();
     for message in messages {
         let status = if message.firing { "firing" } else { "resolved" };
@@ -126,16 +131,7 @@ pub fn judge(
             rest(&message.labels),
         );
     }
-    let faults = [
-        phases(marks, active),
-        labels(messages),
-        livelock(marks, messages),
-    ];
-    let faults: Vec<String> = faults.into_iter().flatten().collect();
-    for fault in &faults {
-        let _ = writeln!(words, "wrong: {fault}");
-    }
-    (faults.is_empty(), words)
+    words
 }
 
 fn phases(marks: &[Mark], active: &[Active]) -> Vec<String> {

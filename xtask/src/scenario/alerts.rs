@@ -8,13 +8,14 @@ use super::steps::{
     watch,
 };
 use super::{Expect, Scenario};
+use crate::kernels::Kernel;
 
 /// Mounts: more than the map of NFS clients has room for.
 const MANY: u32 = 270;
 
 /// Everything that must be told, one after the other. `crate::alerts` knows the
 /// phases by their names.
-pub fn scenario(port: u16) -> Scenario {
+pub fn scenario() -> Scenario {
     let phase = |name: &str| Step::Phase(name.to_owned());
     let mut steps = vec![
         nfs_modules(),
@@ -74,8 +75,8 @@ pub fn scenario(port: u16) -> Scenario {
         about: "what a real Prometheus and Alertmanager tell of it all",
         megabytes: 512,
         plan: plan(steps),
-        expect: Expect::Measured,
-        forward: Some(port),
+        expect: Expect::Told,
+        core: &[Kernel::Newest],
         seconds: 420,
         ..netns()
     }
