@@ -33,6 +33,30 @@
       blind: '5m',
       stuck: '1m',
       absent: '5m',
+      losesEvents: '15m',
+    },
+
+    thresholds: {
+      // A tick is due once an --interval of the daemon, at most 5 s.
+      stuckSeconds: 60,
+      // Livelocks of one loop within the hour: it comes back.
+      recurring: 3,
+      // Of records lost within 10 minutes, more than so many.
+      lostEvents: 0,
+    },
+
+    // While a node does not answer scrapes, as one that stands still may not, its loops
+    // stay as they were last told for so long. Longer than durations.absent.
+    lastKnown: '10m',
+
+    // A loop that is no longer told counts as there for so long. Shorter than
+    // durations.loop, or a mount of a moment fires.
+    loopGone: '5m',
+
+    // How often the rules are evaluated: the states of loops are worth each scrape.
+    intervals: {
+      alerts: '15s',
+      rules: '30s',
     },
 
     // Dashboards.
