@@ -48,9 +48,10 @@ function(config) {
   // An alert of: name, severity, duration, expr, page (of docs/runbooks), summary (one
   // line), description (lines); and overview, where it is of no single node.
   alert(of)::
-    local node = std.join('&', ['var-%s={{ $labels.%s }}' % [l, l] for l in $.nodeLabels]);
+    // The variables of the Node dashboard are called cluster and node.
+    local variables = 'var-cluster={{ $labels.%s }}&var-node={{ $labels.%s }}' % $.nodeLabels;
     local dashboard = if std.objectHas(of, 'overview')
-    then config.fleetDashboardUID else '%s?%s' % [config.nodeDashboardUID, node];
+    then config.fleetDashboardUID else '%s?%s' % [config.nodeDashboardUID, variables];
     {
       alert: of.name,
       expr: of.expr,

@@ -1,6 +1,6 @@
-// Recording rules, for dashboards of many nodes: the Fleet dashboard reads these alone.
-// Names are level:metric:operation. About ten series a node, and some that waited; what
-// is one of a node already (its progress, its dirty limit) is read as it is.
+// Recording rules: of a node the few series that are wanted of all nodes at once, and
+// over weeks; of a cluster their sums. Names are level:metric:operation. Of a node three
+// series, and those of the causes and classes in which something ever waited.
 {
   local config = $._config,
   local lib = (import 'lib.libsonnet')(config),
