@@ -1,0 +1,2 @@
+// Dashboards are not written yet.
+{ grafanaDashboards+:: {} }
