@@ -83,7 +83,8 @@ function timeseries(panel, frames, t, size, regions) {
   const any = fields[0].field;
   const top = any.config.max ?? (Math.max(...stackTops(series), 0) || 1);
   const interval = tickInterval(top, size.height / 42, any.config);
-  const decimals = any.config.decimals ?? Math.max(0, -Math.floor(Math.log10(interval)));
+  // As Grafana: as many decimals as the ticks need, its own choice where they are whole.
+  const decimals = interval < 1 ? -Math.floor(Math.log10(interval)) : undefined;
   return svg({
     grid: { left: 4, right: 10, top: 10, bottom: 4, containLabel: true },
     xAxis: timeAxis(t, size.width),

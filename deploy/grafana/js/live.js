@@ -8,7 +8,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { folder, load, queries, substitute, times, values } = require('./dashboards');
-const { Prometheus } = require('./prometheus');
+const { Prometheus, Unreachable } = require('./prometheus');
 const { options } = require('./options');
 
 // Lines of "NAME OF THE QUERY # WHY".
@@ -51,6 +51,7 @@ async function main() {
         if (allowed.has(query.name)) empty += 1;
         else faults.push(`${query.name}: found nothing:\n    ${expr.replaceAll('\n', '\n    ')}`);
       } catch (error) {
+        if (error instanceof Unreachable) throw error;
         faults.push(`${query.name}: ${error.message}:\n    ${expr.replaceAll('\n', '\n    ')}`);
       }
     }

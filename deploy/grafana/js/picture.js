@@ -48,6 +48,6 @@ async function main() {
 }
 
 main().catch((error) => {
-  console.error(`cannot draw: ${error.stack}`);
+  console.error(`cannot draw: ${error.message}`);
   process.exit(2);
 });

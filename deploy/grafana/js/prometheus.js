@@ -1,6 +1,9 @@
 // A client of Prometheus' HTTP API: as little as is needed.
 'use strict';
 
+// Nothing can be asked there: as against a query that fails.
+class Unreachable extends Error {}
+
 class Prometheus {
   constructor(url) {
     this.url = url.replace(/\/+$/, '');
@@ -15,14 +18,14 @@ class Prometheus {
     try {
       response = get ? await fetch(`${address}?${body}`) : await fetch(address, { method: 'POST', body });
     } catch (error) {
-      throw new Error(`no answer from ${this.url}: ${error.cause?.message ?? error.message}. Is Prometheus there?`);
+      throw new Unreachable(`no answer from ${this.url}: ${error.cause?.message ?? error.message}. Is Prometheus there?`);
     }
     const text = await response.text();
     let answer;
     try {
       answer = JSON.parse(text);
     } catch {
-      throw new Error(`${address} is no API of Prometheus: HTTP ${response.status}, ${text.slice(0, 80)}`);
+      throw new Unreachable(`${address} is no API of Prometheus: HTTP ${response.status}, ${text.slice(0, 80)}`);
     }
     if (answer.status !== 'success') throw new Error(answer.error ?? `HTTP ${response.status}`);
     return answer.data;
@@ -46,4 +49,4 @@ class Prometheus {
   }
 }
 
-module.exports = { Prometheus };
+module.exports = { Prometheus, Unreachable };
