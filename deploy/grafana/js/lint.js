@@ -5,7 +5,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parser } = require('@prometheus-io/lezer-promql');
 const { getValueFormats, standardTransformers } = require('./grafana');
-const { folder, load, queries, substitute, values } = require('./dashboards');
+const { folder, load, queries, substitute } = require('./dashboards');
 
 const docs = path.join(folder, '../../docs');
 const complaints = [];
@@ -14,7 +14,10 @@ const complaints = [];
 const types = ['timeseries', 'stat', 'table', 'state-timeline', 'heatmap', 'bargauge', 'text', 'row'];
 const units = new Set(getValueFormats().flatMap((group) => group.submenu.map((unit) => unit.value)));
 const transformers = new Set(Object.values(standardTransformers).map((one) => one.id));
-const signatures = fs.readdirSync(path.join(docs, 'runbooks')).map((file) => path.basename(file, '.md'));
+// Those of the table of docs/verdict.md: each may stand in a link to its runbook.
+const verdict = fs.readFileSync(path.join(docs, 'verdict.md'), 'utf8');
+const [, edges] = /\n\| signature \| closing edge \|[^\n]*\n([^]*?)\n\n/.exec(verdict);
+const signatures = [...edges.matchAll(/^\| `([a-z-]+)`/gm)].map((row) => row[1]);
 
 // The metrics that the daemon documents; `up` is Prometheus' own.
 const metrics = new Set(

@@ -6,6 +6,7 @@ const tinycolor = require('tinycolor2');
 const grafana = require('./grafana');
 const charts = require('./charts');
 const { name, text, theme } = require('./frames');
+const { style } = require('./style');
 
 // Text on a colour, by the rule of Grafana's own.
 const contrast = (fill) => (tinycolor(fill).getBrightness() > 180 ? 'rgb(32, 34, 38)' : 'rgb(247, 248, 250)');
@@ -33,11 +34,12 @@ function legend(frames) {
   return `<div class="legend">${items.join('')}</div>`;
 }
 
-const nothing = (panel) => `<div class="empty">${escape(panel.fieldConfig.defaults.noValue ?? 'No data')}</div>`;
+const missing = (panel) => escape(panel.fieldConfig.defaults.noValue ?? 'No data');
+const nothing = (panel) => `<div class="empty">${missing(panel)}</div>`;
 
 function stat(panel, frames) {
   const field = frames[0]?.fields[1];
-  if (!field) return `<div class="stat none">${escape(panel.fieldConfig.defaults.noValue ?? 'No data')}</div>`;
+  if (!field) return `<div class="stat none">${missing(panel)}</div>`;
   const value = field.values[field.values.length - 1];
   const shown = text(field, value);
   const fill = field.display(value).color;
@@ -56,7 +58,8 @@ function bars(panel, frames) {
   const rows = frames.map((frame, i) => {
     const field = frame.fields[1];
     const paint = field.display(values[i]).color;
-    return `<div class="bar"><span>${escape(name(field, frame, frames))}</span><div><b style="width:${(100 * values[i]) / most}%;background:${paint}"></b></div>
+    return `<div class="bar"><span>${escape(name(field, frame, frames))}</span>
+      <div><b style="width:${(100 * values[i]) / most}%;background:${paint}"></b></div>
       <em style="color:${paint}">${escape(text(field, values[i]))}</em></div>`;
   });
   return `<div class="bars">${rows.join('')}</div>`;
@@ -71,10 +74,13 @@ function cell(field, value) {
   if (value === undefined || value === null || value === '') return '<td></td>';
   const shown = field.display(value);
   const type = field.config.custom.cellOptions.type;
-  const style = { 'color-background': `background:${shown.color};color:${contrast(shown.color)}`, 'color-text': `color:${shown.color}` }[type] ?? '';
+  const paint = {
+    'color-background': `background:${shown.color};color:${contrast(shown.color)};`,
+    'color-text': `color:${shown.color};`,
+  }[type] ?? '';
   const content = escape(text(field, value));
   const inner = field.config.links?.length ? `<a>${content}</a>` : content;
-  return `<td style="${style};text-align:${side(field)}">${inner}</td>`;
+  return `<td style="${paint}text-align:${side(field)}">${inner}</td>`;
 }
 
 function table(panel, frames) {
@@ -86,14 +92,17 @@ function table(panel, frames) {
   if (key) order.sort((a, b) => (key.values[a] < key.values[b] ? 1 : key.values[a] > key.values[b] ? -1 : 0));
   const head = frame.fields.map((field) => {
     const width = field.config.custom.width;
-    return `<th style="${width ? `width:${width}px;` : ''}text-align:${side(field)}">${escape(name(field, frame, frames))}</th>`;
+    const fixed = width ? `width:${width}px;` : '';
+    return `<th style="${fixed}text-align:${side(field)}">${escape(name(field, frame, frames))}</th>`;
   });
   const rows = order.map((i) => `<tr>${frame.fields.map((field) => cell(field, field.values[i])).join('')}</tr>`);
   return `<table><thead><tr>${head.join('')}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function content(panel, frames, t, regions) {
-  if (panel.type === 'text') return `<div class="markdown">${grafana.renderMarkdown(panel.options.content, { noSanitize: true })}</div>`;
+  if (panel.type === 'text') {
+    return `<div class="markdown">${grafana.renderMarkdown(panel.options.content, { noSanitize: true })}</div>`;
+  }
   if (panel.type === 'stat') return stat(panel, frames);
   if (panel.type === 'table') return table(panel, frames);
   if (frames.length === 0) return nothing(panel);
@@ -105,7 +114,8 @@ function content(panel, frames, t, regions) {
   // As many lines of legend as its words need.
   const words = frames.map((frame) => 34 + 6.6 * name(frame.fields[1], frame, frames).length);
   const needed = Math.ceil((1.12 * words.reduce((a, b) => a + b, 0)) / size.width);
-  return charts.timeseries(panel, frames, t, { ...size, height: size.height - 20 * needed - 2 }, regions) + legend(frames);
+  const below = { ...size, height: size.height - 20 * needed - 2 };
+  return charts.timeseries(panel, frames, t, below, regions) + legend(frames);
 }
 
 function place(panel, frames, t, regions) {
@@ -115,28 +125,6 @@ function place(panel, frames, t, regions) {
   return `<section style="${at}"><h3>${escape(panel.title)}</h3>${content(panel, frames, t, regions)}</section>`;
 }
 
-const style = (font) => `
-@font-face { font-family: Inter; src: url(${font}); font-weight: 100 900; }
-* { box-sizing: border-box; }
-body { margin: 0; background: ${theme.colors.background.canvas}; color: ${theme.colors.text.primary}; font: 14px/1.5 Inter, sans-serif; }
-header { padding: 10px 16px 0; } header b { font-size: 16px; font-weight: 500; margin-right: 16px; }
-header p { margin: 6px 0 0; } header small { color: ${theme.colors.text.secondary}; float: right; }
-.variable { margin-right: 10px; } .variable span { border: 1px solid ${theme.colors.border.medium}; padding: 4px 8px; }
-.variable span + span { background: ${theme.colors.background.canvas}; margin-left: -1px; } .variable span:first-child { background: ${theme.colors.background.secondary}; }
-section, h2 { position: absolute; overflow: hidden; }
-section { background: ${theme.colors.background.primary}; border: 1px solid ${theme.colors.border.weak}; border-radius: 2px; padding: 0 8px; }
-h2 { font-size: 16px; font-weight: 500; margin: 0; padding: 2px 4px; } h3 { font-size: 14px; font-weight: 500; margin: 5px 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.stat { position: absolute; inset: 32px 0 0 0; display: flex; align-items: center; justify-content: center; font-weight: 500; white-space: nowrap; }
-.stat.none, .empty { color: ${theme.colors.text.secondary}; font-size: 20px; } .empty { text-align: center; padding-top: 28px; font-size: 15px; }
-table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: 13px; } th { color: ${theme.colors.primary.text}; font-weight: 500; }
-th, td { padding: 4px 6px; border-bottom: 1px solid ${theme.colors.border.weak}; border-right: 1px solid ${theme.colors.border.weak}; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; height: 29px; }
-td a { text-decoration: underline; text-underline-offset: 3px; color: inherit; }
-.legend { font-size: 12px; line-height: 20px; } .legend span { margin-right: 12px; white-space: nowrap; } .legend i { display: inline-block; width: 14px; margin: 0 6px 4px 0; }
-.bars { position: absolute; inset: 36px 10px 8px; display: flex; flex-direction: column; gap: 6px; justify-content: space-evenly; } .bar { display: flex; align-items: center; gap: 8px; font-size: 13px; flex: 1; max-height: 36px; }
-.bar span { width: 42%; text-align: right; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; } .bar div { flex: 1; background: ${theme.colors.background.secondary}; height: 80%; } .bar b { display: block; height: 100%; min-width: 2px; opacity: .85; } .bar em { font-style: normal; width: 36px; }
-.markdown { font-size: 13px; } .markdown p { margin: 4px 0; } .markdown pre { background: ${theme.colors.background.canvas}; padding: 6px 8px; margin: 6px 0; font-size: 12px; } .markdown a { color: ${theme.colors.text.link}; }
-`;
-
 // drawn: [{panel, frames}]; regions: [{from, to, color}] of annotations.
 function html(board, drawn, variables, t, regions) {
   const font = pathToFileURL(require.resolve('@fontsource-variable/inter/files/inter-latin-wght-normal.woff2'));
@@ -145,13 +133,14 @@ function html(board, drawn, variables, t, regions) {
     return `<span class="variable"><span>${escape(one.label)}</span><span>${escape(value)}</span></span>`;
   });
   const when = [t.start, t.end].map((at) => new Date(at * 1000).toISOString().slice(0, 16).replace('T', ' ')).join(' to ');
-  const height = Math.max(...board.panels.map((panel) => box(panel.gridPos).top + box(panel.gridPos).height)) + page.gap;
+  const bottoms = board.panels.map((panel) => box(panel.gridPos)).map(({ top, height }) => top + height);
   const body = drawn.map(({ panel, frames }) => place(panel, frames, t, regions)).join('\n');
   return {
     width: page.width,
-    height: Math.ceil(height),
+    height: Math.ceil(Math.max(...bottoms) + page.gap),
     text: `<!doctype html><meta charset="utf-8"><title>${escape(board.title)}</title><style>${style(font)}</style>
-<header><small>${when} UTC · drawn by deploy/grafana/picture, which is not Grafana</small><b>${escape(board.title)}</b><p>${chips.join('')}</p></header>
+<header><small>${when} UTC · drawn by deploy/grafana/picture, which is not Grafana</small>
+<b>${escape(board.title)}</b><p>${chips.join('')}</p></header>
 ${body}`,
   };
 }
