@@ -1,2 +1,7 @@
-// Dashboards are not written yet.
-{ grafanaDashboards+:: {} }
+// The two dashboards, by the name of the file that each becomes.
+{
+  grafanaDashboards+:: {
+    'throttle-monitor-node.json': (import 'node/node.libsonnet')($._config),
+    'throttle-monitor-fleet.json': (import 'fleet/fleet.libsonnet')($._config),
+  },
+}
