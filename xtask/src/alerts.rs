@@ -19,7 +19,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
@@ -48,30 +48,36 @@ pub fn play(
     let hook = Hook::listen()?;
     let port = free_port()?;
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
-    let stack = Stack::start(deploy, scratch.path(), port, hook.port())?;
     let scenario = scenario::alerts(Some(port));
     let base = initramfs::base(kernel, &scenario.parts(), files)?;
     let over = Arc::new(AtomicBool::new(false));
-    let watcher = {
-        let (over, alertmanager) = (Arc::clone(&over), stack.alertmanager());
-        thread::spawn(move || watch(&over, &alertmanager))
-    };
     let mut marks = Vec::new();
-    let played = qemu::play(kernel, &scenario, &base, files, &mut |peer, fact| {
+    let mut watching = None;
+    let outcome = qemu::play(kernel, &scenario, &base, files, &mut |peer, fact| {
         each(peer, fact);
         marks.extend(mark(fact));
+        // Not before the daemon is there, or the first thing told would be that
+        // it is not.
+        if watching.is_none() && !marks.is_empty() {
+            let stack = Stack::start(deploy, scratch.path(), port, hook.port());
+            watching = Some(stack.map(|stack| {
+                let (over, alertmanager) = (Arc::clone(&over), stack.alertmanager());
+                (stack, thread::spawn(move || watch(&over, &alertmanager)))
+            }));
+        }
     });
     over.store(true, Relaxed);
-    let active = watcher.join().unwrap_or_default();
-    let outcome = played?;
+    let outcome = outcome?;
     if let Some(trouble) = &outcome.trouble {
         let trouble = trouble.clone();
         return Ok((outcome, Err(trouble.into())));
     }
+    let (stack, watcher) = watching.context("the daemon never began")??;
+    let active = watcher.join().unwrap_or_default();
     let messages = hook.messages();
     let mut told = judge::words(&messages, start);
     let mut faults = judge::judge(&marks, &active, &messages);
-    let queried = queries(deploy, &stack)?;
+    let queried = queries(deploy, &stack, &marks)?;
     told.push_str(&queried.said);
     if !queried.right {
         faults.push("a query of the dashboards gives nothing, or cannot be read".to_owned());
@@ -96,6 +102,9 @@ fn mark(fact: &Fact) -> Option<Mark> {
         Ok(Step::Phase(name)) => Some(Mark {
             name,
             at: Instant::now(),
+            unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
         }),
         _ => None,
     }
@@ -121,8 +130,12 @@ struct Queried {
     said: String,
 }
 
-/// Every query of the dashboards, asked of the Prometheus that has seen it all.
-fn queries(deploy: &Path, stack: &Stack) -> Result<Queried> {
+/// Every query of the dashboards, as if somebody had looked at them while the
+/// livelock stood.
+fn queries(deploy: &Path, stack: &Stack, marks: &[Mark]) -> Result<Queried> {
+    let at = |name: &str| marks.iter().find(|mark| mark.name == name);
+    let begin = at("loop").context("no loop")?.unix;
+    let end = at("recovered").context("no livelock")?.unix;
     let program = deploy.join("grafana/check");
     let output = Command::new(&program)
         .args([
@@ -131,6 +144,9 @@ fn queries(deploy: &Path, stack: &Stack) -> Result<Queried> {
             "--node",
             stack::INSTANCE,
         ])
+        .args(["--scrape-interval", "1"])
+        .args(["--end", &end.to_string()])
+        .args(["--range", &end.saturating_sub(begin).to_string()])
         .output()
         .with_context(|| program.display().to_string())?;
     Ok(Queried {

@@ -14,6 +14,8 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Mark {
     pub name: String,
     pub at: Instant,
+    /// The same, seconds since 1970.
+    pub unix: u64,
 }
 
 /// What was active at a moment.

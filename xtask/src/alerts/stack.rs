@@ -1,6 +1,6 @@
 //! A Prometheus and an Alertmanager of the site, on loopback.
 
-use std::{fs, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -51,16 +51,15 @@ impl Stack {
         write("prometheus.json", &config.to_string())?;
         let mut processes = Processes::default();
         let data = |name: &str| scratch.join(name).display().to_string();
-        processes.begin(
-            "prometheus-alertmanager",
-            [
-                format!("--config.file={}", data("alertmanager.yml")),
-                format!("--storage.path={}", data("alertmanager")),
-                format!("--web.listen-address=127.0.0.1:{alertmanager}"),
-                "--cluster.listen-address=".to_owned(),
-                "--log.level=warn".to_owned(),
-            ],
-        )?;
+        let mut with_templates = with_templates()?;
+        with_templates.extend([
+            format!("--config.file={}", data("alertmanager.yml")),
+            format!("--storage.path={}", data("alertmanager")),
+            format!("--web.listen-address=127.0.0.1:{alertmanager}"),
+            "--cluster.listen-address=".to_owned(),
+            "--log.level=warn".to_owned(),
+        ]);
+        processes.begin("unshare", with_templates)?;
         processes.begin(
             "prometheus",
             [
@@ -88,6 +87,27 @@ impl Stack {
     pub fn alertmanager(&self) -> String {
         self.alertmanager.clone()
     }
+}
+
+/// Debian's Alertmanager looks for its templates in /usr/share alone: where the
+/// package is only unpacked, it gets the unpacked one in their place, in a mount
+/// namespace of its own. Arguments of `unshare`, up to Alertmanager's own.
+fn with_templates() -> Result<Vec<String>> {
+    const NAME: &str = "prometheus-alertmanager";
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut found = env::split_paths(&path).map(|directory| directory.join(NAME));
+    let program = found.find(|program| program.exists());
+    let program = program.with_context(|| format!("{NAME} is not in PATH: ./dev unpacks it"))?;
+    let usr = program.parent().and_then(Path::parent).context("no /usr")?;
+    let mut words = vec!["--mount".to_owned()];
+    if !rustix::process::geteuid().is_root() {
+        words.push("--map-root-user".to_owned());
+    }
+    let script = "mount --bind \"$0\" /usr/share && exec \"$@\"";
+    words.extend(["sh", "-c", script].map(str::to_owned));
+    words.push(usr.join("share").display().to_string());
+    words.push(program.display().to_string());
+    Ok(words)
 }
 
 /// The rules as committed, but for their times.

@@ -20,15 +20,20 @@ pub fn scenario() -> Scenario {
     let mut steps = vec![
         nfs_modules(),
         modprobe(&["virtio_net"]),
-        run(&["ip addr add 10.0.2.15/24 dev eth0", "ip link set eth0 up"]),
+        run(&[
+            // As systemd does; else the daemon mounts one that only it sees.
+            "mount -t tracefs none /sys/kernel/tracing",
+            "ip addr add 10.0.2.15/24 dev eth0",
+            "ip link set eth0 up",
+        ]),
         disk(),
     ];
     steps.extend(serve_in_pod(8));
     steps.extend([
         mount("10.9.0.2"),
         Step::Hog { megabytes: 100 },
-        phase("loop"),
         daemon(),
+        phase("loop"),
         watch(25, Until::Over),
         phase("livelock"),
         load("/mnt", 300),
