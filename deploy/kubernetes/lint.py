@@ -68,7 +68,7 @@ def privileges(documents, capabilities):
          f"capabilities are {sorted(added)}, not those of the systemd unit, {sorted(capabilities)}")
     want(security.get("seccompProfile", {}).get("type") == "RuntimeDefault", "seccomp is not the runtime's")
     want(security.get("appArmorProfile", {}).get("type") == "Unconfined",
-         "AppArmor confines it: other pods' loops would not be seen")
+         "AppArmor confines it: other pods' mounts and servers would not be seen")
     want(pod.get("hostNetwork", False) is False, "hostNetwork: metrics would be open at the node's address")
     want(pod.get("hostIPC", False) is False, "hostIPC is not needed")
     want(pod.get("automountServiceAccountToken") is False, "the pod gets a token of the API server")
