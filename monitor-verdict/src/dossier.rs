@@ -17,7 +17,9 @@ use monitor_common::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::loops::Loop;
-use crate::observation::{Bdi, Lost, Memory, NfsClient, SignalStatus, ThreadState, Waiting};
+use crate::observation::{
+    Bdi, Container, Lost, Memory, NfsClient, SignalStatus, ThreadState, Waiting,
+};
 use crate::remedy::Measure;
 use crate::types::{LivelockState, Signature, Verdict};
 
@@ -182,6 +184,9 @@ pub struct Thread {
     /// Functions of its kernel stack, innermost first; empty: not read. Read
     /// within a few ticks before, and not at the same moment as the waits.
     pub stack: Vec<CompactString>,
+    /// In which container it lives; left out: in none that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
 }
 
 /// What `balance_dirty_pages` said to the dirtiers of one class on one BDI,

@@ -12,6 +12,8 @@ mod words;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use crate::observation::Container;
+
 pub use find::{Loops, MAX_LOOPS};
 
 /// The kernel's server, where the name of a process would stand.
@@ -107,6 +109,13 @@ pub struct Loop {
     pub client_netns: Option<u64>,
     /// The server's network namespace.
     pub server_netns: Option<u64>,
+    /// The containers of the client, as far as they are known: the one whose
+    /// network namespace it is, and the pods that the kubelet has mounted it for.
+    #[serde(default)]
+    pub client_containers: Vec<Container>,
+    /// The container whose network namespace the server is in.
+    #[serde(default)]
+    pub server_container: Option<Container>,
     /// Calls that the mount's RPC clients sent since the daemon started.
     pub calls: u64,
     /// Those of them that this kernel's server took.

@@ -5,6 +5,7 @@
 //! Counters are totals since the daemon started; the difference of two
 //! observations is what happened between them.
 
+mod container;
 mod nfs;
 mod topology;
 
@@ -14,6 +15,7 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use serde::{Deserialize, Serialize};
 
+pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid};
 pub use self::nfs::{NfsClient, Nfsd, ServerThread, ThreadState, UserServer};
 pub use self::topology::{
     Backing, Connection, Export, FileSystem, LoopDevice, NfsMount, PeerSocket, RpcClient,

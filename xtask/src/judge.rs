@@ -114,6 +114,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
         Expect::Measured => ways_out::measured(&seen),
+        Expect::Told => Err(void("it is judged by what was told while it was played")),
     }
 }
 

@@ -12,13 +12,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+mod alerts;
 mod corpus;
 mod elf;
+mod fleet;
 mod initramfs;
 mod judge;
 mod kernels;
 mod matrix;
 mod parts;
+mod play;
+mod processes;
 mod qemu;
 mod report;
 mod scenario;
@@ -54,6 +58,8 @@ enum Command {
     },
     /// Put the recordings of right plays into the corpus, each with its label
     Corpus(corpus::Choice),
+    /// Measure what a Prometheus needs for many nodes
+    Fleet(fleet::Choice),
     /// The scenarios and the kernels of each
     List,
 }
@@ -73,6 +79,9 @@ struct Files {
     /// Directory of the logs
     #[arg(long)]
     logs: PathBuf,
+    /// The repository's deploy/: what a site's Prometheus is given
+    #[arg(long)]
+    deploy: Option<PathBuf>,
     /// Have daemons record what they observe, and keep the recordings beside the
     /// logs
     #[arg(long)]
@@ -90,6 +99,10 @@ fn main() -> Result<ExitCode> {
             scenario,
             files,
         } => one(kernel, &scenario, &files)?,
+        Command::Fleet(choice) => {
+            fleet::run(&choice)?;
+            true
+        }
         Command::Corpus(choice) => corpus::run(&choice)?,
         Command::Matrix { choice, files } => matrix::run(&choice, &files)?,
     };
@@ -107,15 +120,8 @@ fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
             report::words(scenario.kernels)
         );
     }
-    let base = initramfs::base(kernel, &scenario.parts(), files)?;
-    let outcome = qemu::play(
-        kernel,
-        &scenario,
-        &base,
-        files,
-        &mut report::Live::default().printer(),
-    )?;
-    let judgement = judge::judge(&scenario, &outcome);
+    let mut printer = report::Live::default().printer();
+    let (outcome, judgement) = play::play(kernel, &scenario, files, &mut printer)?;
     report::verdict(kernel, &scenario, &outcome, &judgement, false);
     Ok(judgement.is_ok())
 }

@@ -12,10 +12,10 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use crate::{
-    Files, initramfs,
+    Files,
     judge::{self, Fault},
     kernels::{self, Kernel},
-    qemu, report,
+    play, report,
     scenario::{self, Expect, Scenario},
     table::Table,
 };
@@ -111,9 +111,7 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
     let play = |(kernel, scenario): Job<'_>| -> Result<Plays> {
         let mut plays = Plays::default();
         loop {
-            let base = initramfs::base(kernel, &scenario.parts(), files)?;
-            let outcome = qemu::play(kernel, scenario, &base, files, &mut |_, _| {})?;
-            let judgement = judge::judge(scenario, &outcome);
+            let (outcome, judgement) = play::play(kernel, scenario, files, &mut |_, _| {})?;
             plays.count(&judgement);
             let again = plays.right().is_none();
             report::verdict(kernel, scenario, &outcome, &judgement, again);

@@ -1,6 +1,7 @@
 //! The list of scenarios. To add one: a function in a file below that returns a
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
+mod alerts;
 mod livelocks;
 mod loops;
 mod negatives;
@@ -34,6 +35,8 @@ pub struct Scenario {
     pub disks: Vec<Disk>,
     /// More options of QEMU.
     pub qemu: &'static [&'static str],
+    /// A port of the host's loopback that leads to the daemon.
+    pub forward: Option<u16>,
     /// More words on the kernel's command line.
     pub cmdline: &'static str,
     /// What happens.
@@ -62,6 +65,7 @@ impl Default for Scenario {
             megabytes: 320,
             disks: vec![FAST],
             qemu: &[],
+            forward: None,
             cmdline: "",
             plan: Plan::default(),
             peer: None,
@@ -226,6 +230,8 @@ pub enum Expect {
     Counters,
     /// Anything: what an action did to the load is told in numbers.
     Measured,
+    /// A real Prometheus and Alertmanager tell it: see `crate::alerts`.
+    Told,
 }
 
 /// Signatures, each of them right.
@@ -289,6 +295,7 @@ pub fn all() -> Vec<Scenario> {
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
         livelocks::netns_recovery(),
+        alerts::scenario(),
         livelocks::netns_drained(),
         livelocks::starved(),
         livelocks::ganesha(),
@@ -334,6 +341,14 @@ pub fn all() -> Vec<Scenario> {
     all.extend(varieties::all());
     all.extend(ways_out::all());
     all
+}
+
+/// The one that is scraped, through this port of the host's loopback.
+pub fn alerts(port: Option<u16>) -> Scenario {
+    Scenario {
+        forward: port,
+        ..alerts::scenario()
+    }
 }
 
 /// The one of that name.

@@ -4,7 +4,7 @@
 use compact_str::CompactString;
 
 use crate::loops::Loop;
-use crate::observation::{Bdi, NfsClient, SignalStatus, Waiting};
+use crate::observation::{Bdi, Container, NfsClient, SignalStatus, Waiting};
 use crate::remedy::Measure;
 use crate::types::Verdict;
 
@@ -146,9 +146,23 @@ pub fn found(from: &Loop) -> Loop {
         shorten(&mut mount.mount_point, PATH);
         shorten(&mut mount.source, PATH);
     }
+    found.client_containers.truncate(FEW);
+    let containers = found.client_containers.iter_mut();
+    for one in containers.chain(&mut found.server_container) {
+        *one = container(one);
+    }
     sentences(&mut found.danger, FEW);
     sentences(&mut found.advice, FEW);
     found
+}
+
+pub fn container(from: &Container) -> Container {
+    Container {
+        id: short(&from.id, NAME),
+        runtime: short(&from.runtime, NAME),
+        pod_uid: short(&from.pod_uid, NAME),
+        hostname: short(&from.hostname, NAME),
+    }
 }
 
 pub fn measures(mut all: Vec<Measure>) -> Vec<Measure> {

@@ -7,7 +7,7 @@ use monitor_common::{Cause, Class};
 use super::bounds::{self, NAME, seconds, short};
 use super::{MAX_FRAMES, Thread};
 use crate::loops::{Loop, NFSD};
-use crate::observation::{Observation, ServerThread, Stack, ThreadState, Waiting};
+use crate::observation::{Container, Observation, ServerThread, Stack, ThreadState, Waiting};
 use crate::types::Verdict;
 
 /// Waits of one task at most: causes nest, but not that deep.
@@ -27,6 +27,8 @@ pub struct Task<'a> {
     pub blocked_in: Option<&'a str>,
     pub behind_throttled: bool,
     pub stack: Option<&'a Stack>,
+    /// `None`: it lives in none that is known.
+    pub container: Option<&'a Container>,
 }
 
 impl<'a> Task<'a> {
@@ -65,6 +67,7 @@ impl<'a> Task<'a> {
             blocked_in: self.blocked_in.map(|function| short(function, NAME)),
             behind_throttled: self.behind_throttled,
             stack: frames.map(|frame| short(frame, NAME)).collect(),
+            container: self.container.map(bounds::container),
         }
     }
 
@@ -145,9 +148,14 @@ impl<'a> Tasks<'a> {
 /// Every task that waits or has a stack, by its tid.
 fn all<'a>(observation: &'a Observation, stacks: &'a [Stack]) -> BTreeMap<u32, Task<'a>> {
     let mut all: BTreeMap<u32, Task<'_>> = BTreeMap::new();
+    let places = observation.topology.processes.iter();
+    let containers: BTreeMap<u32, &Container> = places
+        .filter_map(|place| Some((place.tgid, place.container.as_ref()?)))
+        .collect();
     for wait in &observation.waits {
         let task = all.entry(wait.tid).or_default();
         (task.tid, task.comm) = (wait.tid, &wait.comm);
+        task.container = containers.get(&wait.tgid).copied();
         task.waits.push(wait);
     }
     for task in all.values_mut() {

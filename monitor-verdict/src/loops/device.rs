@@ -7,6 +7,7 @@ use compact_str::{CompactString, format_compact};
 use super::evidence::Evidence;
 use super::survey::{Claim, Survey};
 use super::{Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, words};
+use crate::observation::Container;
 use crate::thresholds::{LoopThresholds, nanos};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -158,6 +159,7 @@ impl Device {
         one.localio = self.evidence.localio();
         describe_mount(&mut one, survey);
         let same_address = self.server_side(&mut one, survey);
+        describe_containers(&mut one, survey);
         let totals = survey.rpc.iter().map(|fresh| fresh.client);
         one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
@@ -228,6 +230,22 @@ fn describe_mount(one: &mut Loop, survey: &Survey<'_>) {
     one.client_netns = mount.netns.or(one.client_netns);
 }
 
+fn describe_containers(one: &mut Loop, survey: &Survey<'_>) {
+    let of = |netns: Option<u64>| survey.container_of(netns?);
+    // A look-up that did not see it takes nothing back.
+    if let Some(container) = of(one.server_netns) {
+        one.server_container = Some(container.clone());
+    }
+    let points = one.mounts.iter().map(|mount| mount.mount_point.as_str());
+    let volumes = points.filter_map(Container::of_volume);
+    let own = of(one.client_netns).cloned();
+    let mut all: Vec<Container> = own.into_iter().chain(volumes).collect();
+    all.dedup_by(|later, earlier| later.pod_uid == earlier.pod_uid && later.id.is_empty());
+    if !all.is_empty() {
+        one.client_containers = all;
+    }
+}
+
 fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
     let (bdi, server) = (CompactString::from(survey.bdi), claim.server.clone());
     Loop {
@@ -248,6 +266,8 @@ fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
         server_address: None,
         client_netns: None,
         server_netns: None,
+        client_containers: Vec::new(),
+        server_container: None,
         calls: 0,
         calls_served_here: 0,
         danger: Vec::new(),

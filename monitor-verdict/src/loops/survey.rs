@@ -9,7 +9,8 @@ use monitor_common::Class;
 use super::Proof;
 use super::calls::Fresh;
 use crate::observation::{
-    Connection, FileSystem, NfsClient, NfsMount, Observation, State, ThreadState, Topology,
+    Connection, Container, FileSystem, NfsClient, NfsMount, Observation, State, ThreadState,
+    Topology,
 };
 
 /// The signal that matches transaction ids, by its name in
@@ -108,6 +109,13 @@ impl<'a> Survey<'a> {
             netns: listens.and_then(|mount| mount.netns),
             same_address: None,
         }
+    }
+
+    /// The container that a network namespace belongs to.
+    pub(super) fn container_of(&self, netns: u64) -> Option<&'a Container> {
+        let all = &self.observation.topology.net_namespaces;
+        let found = all.iter().find(|one| one.netns == netns);
+        found.map(|one| &one.container)
     }
 
     /// The only BDI that is exported from a namespace.

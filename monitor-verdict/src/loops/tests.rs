@@ -1,5 +1,6 @@
 //! Loops found in made-up observations.
 
+mod containers;
 mod danger;
 mod host;
 mod life;

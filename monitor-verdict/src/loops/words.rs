@@ -1,24 +1,38 @@
 //! What is said when a loop comes and goes: one sentence each.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 
 use super::{Loop, Proof, Scope};
+use crate::observation::Container;
 
-/// The client's device with what is mounted there.
+/// Containers that are named; the others are counted.
+const MAX_NAMED: usize = 3;
+
+/// The client's device with what is mounted there, and for whom.
 fn client(one: &Loop) -> CompactString {
     let bdi = &one.client_bdi;
-    let named = one.mounts.first().map(|mount| {
-        let (source, point) = (&mount.source, &mount.mount_point);
-        compact_str::format_compact!("{bdi} ({source} at {point})")
-    });
-    named.unwrap_or_else(|| bdi.clone())
+    let mut parts = Vec::new();
+    if let Some(mount) = one.mounts.first() {
+        parts.push(format!("{} at {}", mount.source, mount.mount_point));
+    }
+    let containers = &one.client_containers;
+    parts.extend(containers.iter().take(MAX_NAMED).map(Container::name));
+    if let Some(more @ 1..) = containers.len().checked_sub(MAX_NAMED) {
+        parts.push(format!("and {more} more"));
+    }
+    if parts.is_empty() {
+        return bdi.clone();
+    }
+    format_compact!("{bdi} ({})", parts.join(", "))
 }
 
-const fn server_is(one: &Loop) -> &'static str {
+fn server_is(one: &Loop) -> String {
+    let container = one.server_container.as_ref().map(Container::name);
+    let of = container.map_or_else(String::new, |name| format!(", that of {name}"));
     match one.scope {
-        Scope::SameNetns => " in the same network namespace",
-        Scope::CrossNetns => " in another network namespace",
-        Scope::Unknown => "",
+        Scope::SameNetns => format!(" in the same network namespace{of}"),
+        Scope::CrossNetns => format!(" in another network namespace{of}"),
+        Scope::Unknown => String::new(),
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::container::{NetNamespace, ProcessPlace};
+
 /// An RPC client of this kernel, as its `client_id` in the tracepoints: mostly
 /// one for each NFS mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,13 @@ pub struct Topology {
     /// an NFS mount or a client of this node leads to this node.
     #[serde(default)]
     pub server_processes: Vec<ServerProcess>,
+    /// Who lives in the network namespaces of clients and servers, as far as that
+    /// is a container.
+    #[serde(default)]
+    pub net_namespaces: Vec<NetNamespace>,
+    /// Where processes live that wait longer than a moment.
+    #[serde(default)]
+    pub processes: Vec<ProcessPlace>,
     /// What could not be read, each a sentence.
     pub incomplete: Vec<CompactString>,
 }

@@ -27,6 +27,8 @@ fn the_loop() -> Loop {
         mounts: Vec::new(),
         version: "4.2".into(),
         server_address: None,
+        client_containers: Vec::new(),
+        server_container: None,
         client_netns: None,
         server_netns: None,
         calls: 0,

@@ -80,7 +80,7 @@ fn a_verdict_is_counted_in_the_second_that_confirms_it_and_dated_to_it() {
     while watched.play(&Phase::FROZEN_6_12, 1) != Livelock {}
     let verdict = watched.verdict();
     assert_eq!(verdict.detections(), 1);
-    assert_eq!(verdict.tallies[0].livelock_seconds, 0.0);
+    assert!(verdict.tallies[0].livelock_seconds < 0.001);
     let transition = watched.transitions.last().expect("one");
     assert_eq!(verdict.since_ms, transition.monotonic_ms);
     assert_eq!(verdict.since_ms, watched.node.now.monotonic_ns / 1_000_000);

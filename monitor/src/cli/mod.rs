@@ -15,6 +15,7 @@ mod record;
 mod replay;
 mod run;
 mod size;
+pub mod stage;
 mod text;
 mod tick;
 mod watch;

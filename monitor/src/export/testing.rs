@@ -245,6 +245,8 @@ pub(super) fn found_loop() -> Loop {
         }],
         version: "4.2".into(),
         server_address: Some("10.9.0.2:2049".into()),
+        client_containers: Vec::new(),
+        server_container: None,
         client_netns: Some(11),
         server_netns: Some(22),
         calls: 50,

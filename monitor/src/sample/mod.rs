@@ -9,6 +9,7 @@ mod lookup;
 mod maps;
 mod memory;
 mod nfsd;
+mod questions;
 mod sampler;
 mod stacks;
 mod threads;
@@ -17,9 +18,10 @@ mod user_servers;
 pub use lookup::{Lookup, Wanted};
 pub(crate) use lookup::{MountLine, unescape};
 pub use monitor_verdict::observation::{
-    Backing, Bdi, Congestion, CongestionBy, Connection, Delay, DirtyPauses, Export, FileSystem,
-    LoopDevice, Lost, Memory, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
-    ServerProcess, ServerThread, SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState,
-    Topology, Transport, UserServer, Waiting,
+    Backing, Bdi, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses, Export,
+    FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd, Observation,
+    PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, SignalStatus, Stack,
+    StalledTask, State, TaskDelay, ThreadState, Topology, Transport, UserServer, Waiting,
+    is_pod_uid,
 };
 pub use sampler::{Sampler, Tick};

@@ -12,13 +12,14 @@ use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    Lookup, Lost, NfsClient, Nfsd, Observation, RpcClient, SignalStatus, StalledTask, State,
-    TaskDelay, Waiting, Wanted,
+    Lookup, Lost, NfsClient, Nfsd, Observation, SignalStatus, StalledTask, State, TaskDelay,
+    Waiting, Wanted,
     bdis::Bdis,
     congestion::{Congestions, Seen},
     maps::Maps,
     memory,
     nfsd::NfsdThreads,
+    questions,
     stacks::Stacks,
     threads,
     user_servers::UserServers,
@@ -61,6 +62,8 @@ pub struct Sampler {
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
     waits_counted: Option<u64>,
+    /// Processes that were delayed most when somebody was delayed last.
+    waited_lately: BTreeSet<u32>,
     ticks: u32,
     evicted: u64,
 }
@@ -93,6 +96,7 @@ impl Sampler {
             threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
+            waited_lately: BTreeSet::new(),
             ticks: 0,
             evicted: 0,
         })
@@ -119,7 +123,6 @@ impl Sampler {
         let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
         let rpc_clients = self.maps.rpc_clients();
-        self.lookup.ask(&wanted(&clients, &rpc_clients));
         let also = clients
             .iter()
             .map(|c| c.bdi.clone())
@@ -142,6 +145,14 @@ impl Sampler {
         let counted = delays.iter().map(super::Delay::count).sum();
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);
+        if let Some(tasks) = &tasks {
+            self.waited_lately = questions::most_delayed(tasks, self.threshold_ns);
+        }
+        self.lookup.ask(&Wanted {
+            processes: questions::stuck(&waits, monotonic_ns),
+            also: self.waited_lately.clone(),
+            ..questions::of_clients(&clients, &rpc_clients)
+        });
         let nfsd = self.nfsd(&waits, &signals);
         let user_servers = self.user_servers.read(&topology.server_processes, &waits);
         let stacks = self
@@ -306,22 +317,6 @@ impl Sampler {
             })
             .collect()
     }
-}
-
-/// Of RPC clients, those of the NFS mounts that write and those that are served
-/// here: most others last for one call.
-fn wanted(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> Wanted {
-    let mut wanted = Wanted {
-        devices: clients.iter().map(|client| client.bdi.clone()).collect(),
-        ..Wanted::default()
-    };
-    for client in rpc_clients {
-        if !client.bdi.is_empty() || client.served_here > 0 {
-            wanted.rpc_clients.insert(client.id);
-            wanted.peers.extend(client.peer);
-        }
-    }
-    wanted
 }
 
 fn attached(signals: &[SignalStatus], name: &str) -> bool {

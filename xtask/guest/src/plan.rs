@@ -193,6 +193,18 @@ pub enum Step {
     StopServer,
     /// End the daemon as systemd does, and report its exit code.
     StopDaemon,
+    /// Kill the daemon.
+    KillDaemon,
+    /// Say to the host that something else begins.
+    Phase(String),
+    /// Mount the same export so many times, each with a BDI of its own, and write
+    /// a file to each.
+    ManyMounts {
+        /// The server's address.
+        server: String,
+        /// How often.
+        count: u32,
+    },
     /// Try to unload modules and all that only they need; report what came of it.
     Unload {
         /// Names for `modprobe -r`.

@@ -148,6 +148,9 @@ impl Player {
                 .with_context(|| format!("unmounting {at}")),
             Step::StopServer => server::stop(),
             Step::StopDaemon => self.stop_daemon(),
+            Step::KillDaemon => self.kill_daemon(),
+            Step::Phase(_) => Ok(()),
+            Step::ManyMounts { server, count } => client::many(server, *count),
             Step::Unload { modules, seconds } => {
                 modules::unload(modules, Duration::from_secs(*seconds));
                 Ok(())
@@ -197,6 +200,16 @@ impl Player {
     fn stop_daemon(&mut self) -> Result<()> {
         self.shared.ready.store(false, Relaxed);
         self.daemon.take().map_or(Ok(()), daemon::stop)
+    }
+
+    fn kill_daemon(&mut self) -> Result<()> {
+        self.shared.ready.store(false, Relaxed);
+        let Some(mut child) = self.daemon.take() else {
+            return Ok(());
+        };
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 
     fn start_daemon(&mut self, args: &[String]) -> Result<()> {

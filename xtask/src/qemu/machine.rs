@@ -28,6 +28,10 @@ use crate::scenario::{Disk, Scenario};
 /// times too fast, until RCU called it a stall. The HPET needs no measuring.
 const CLOCK: &str = "clocksource=hpet tsc=unstable";
 
+/// Where the daemon listens in a guest whose port is forwarded: QEMU's own network
+/// has this address for it.
+const FORWARDED: &str = "10.0.2.15:9746";
+
 /// Two processors, and nothing that a guest does not ask for.
 const MACHINE: &[&str] = &[
     "-M",
@@ -56,6 +60,7 @@ pub struct Machine<'a> {
     megabytes: u32,
     disks: &'a [Disk],
     qemu: &'a [&'a str],
+    forward: Option<u16>,
     cmdline: &'a str,
 }
 
@@ -70,6 +75,7 @@ impl<'a> Machine<'a> {
             megabytes: scenario.megabytes,
             disks: &scenario.disks,
             qemu: scenario.qemu,
+            forward: scenario.forward,
             cmdline: scenario.cmdline,
         };
         let beside = scenario.peer.as_ref().map(|peer| Self {
@@ -80,6 +86,7 @@ impl<'a> Machine<'a> {
             megabytes: peer.megabytes,
             disks: &peer.disks,
             qemu: &[],
+            forward: None,
             cmdline: "",
         });
         [Some(judged), beside].into_iter().flatten().collect()
@@ -131,6 +138,14 @@ impl<'a> Machine<'a> {
                     "virtio-net-pci,netdev=wire,romfile=,mac=52:54:00:00:07:{:02x}",
                     self.number
                 ));
+        }
+        if let Some(port) = self.forward {
+            command
+                .arg("-netdev")
+                .arg(format!(
+                    "user,id=host,restrict=on,hostfwd=tcp:127.0.0.1:{port}-{FORWARDED}"
+                ))
+                .args(["-device", "virtio-net-pci,netdev=host,romfile="]);
         }
         let words = File::create(files.words)?;
         // SAFETY: between fork and exec only two system calls are made.

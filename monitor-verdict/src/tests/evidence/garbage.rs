@@ -256,6 +256,8 @@ pub fn found(of: &Verdict, text: &CompactString) -> Loop {
         mounts: vec![mount; 100],
         version: text.clone(),
         server_address: Some(text.clone()),
+        client_containers: Vec::new(),
+        server_container: None,
         client_netns: None,
         server_netns: None,
         calls: 0,

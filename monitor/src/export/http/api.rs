@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::export::snapshot::{Shared, Snapshot};
-use crate::sample::{StalledTask, TaskDelay, Waiting};
+use crate::sample::{Container, StalledTask, TaskDelay, Waiting};
 use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -179,6 +179,7 @@ struct Stalls<'a> {
 #[derive(Serialize)]
 struct Lasting<'a> {
     age_seconds: f64,
+    container: Option<&'a Container>,
     #[serde(flatten)]
     wait: &'a Waiting,
 }
@@ -186,6 +187,7 @@ struct Lasting<'a> {
 #[derive(Serialize)]
 struct Finished<'a> {
     delay_seconds: f64,
+    container: Option<&'a Container>,
     #[serde(flatten)]
     stall: &'a StalledTask,
 }
@@ -202,12 +204,17 @@ pub(super) async fn stalls(State(shared): App) -> Response {
         let age_seconds = seconds(now_ns.saturating_sub(wait.since_ns));
         At {
             at: began(wait.since_ns),
-            item: Lasting { age_seconds, wait },
+            item: Lasting {
+                age_seconds,
+                container: container(&snapshot, wait.tgid),
+                wait,
+            },
         }
     });
     let recent = snapshot.stalls.iter().rev().map(|stall| {
         let item = Finished {
             delay_seconds: seconds(stall.delay_ns),
+            container: container(&snapshot, stall.wait.tgid),
             stall,
         };
         At {
@@ -221,6 +228,13 @@ pub(super) async fn stalls(State(shared): App) -> Response {
         recent: recent.collect(),
     };
     answer(&snapshot, body)
+}
+
+/// In which container a process lives, as far as it was looked up.
+fn container(snapshot: &Snapshot, tgid: u32) -> Option<&Container> {
+    let places = &snapshot.observation.topology.processes;
+    let place = places.iter().find(|place| place.tgid == tgid)?;
+    place.container.as_ref()
 }
 
 fn seconds(ns: u64) -> f64 {
@@ -277,7 +291,14 @@ fn parse_sort(value: &str) -> Result<Sort, String> {
 struct Tasks<'a> {
     /// All tasks that are known; `tasks` are at most `limit` of them.
     total: usize,
-    tasks: Vec<&'a TaskDelay>,
+    tasks: Vec<TaskIn<'a>>,
+}
+
+#[derive(Serialize)]
+struct TaskIn<'a> {
+    container: Option<&'a Container>,
+    #[serde(flatten)]
+    task: &'a TaskDelay,
 }
 
 pub(super) async fn tasks(
@@ -306,5 +327,10 @@ pub(super) async fn tasks(
     });
     let total = tasks.len();
     tasks.truncate(limit);
+    let tasks = tasks.into_iter().map(|task| TaskIn {
+        container: container(&snapshot, task.tgid),
+        task,
+    });
+    let tasks = tasks.collect();
     answer(&snapshot, Tasks { total, tasks })
 }

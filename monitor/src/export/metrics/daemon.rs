@@ -8,10 +8,12 @@ use super::{
 };
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::{Snapshot, TICK_BOUNDS};
+use crate::sample::State;
 
 pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     build(snapshot, page)?;
     probes(snapshot, page)?;
+    missing(snapshot, page)?;
     costs(snapshot, page)?;
     if snapshot.ticked() {
         lost(snapshot, page)?;
@@ -51,6 +53,21 @@ fn probes(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
             ("state", status.state.as_str()),
         ];
         family.add(&labels, 1.0);
+    }
+    page.put(family)
+}
+
+/// A signal without anything to see (this kernel has no such wait, its module is
+/// not loaded) is not missing, though it is not attached either.
+fn missing(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+    let mut family = Family::gauge(
+        "throttle_probe_missing",
+        "Always 1: a signal that could tell something here, and is not attached; needed: no verdict without it. Source: the loader.",
+    );
+    let signals = snapshot.probes.signals.iter();
+    for signal in signals.filter(|one| one.applies && one.state == State::Unavailable) {
+        let needed = if signal.needed { "true" } else { "false" };
+        family.add(&[("signal", &*signal.signal), ("needed", needed)], 1.0);
     }
     page.put(family)
 }

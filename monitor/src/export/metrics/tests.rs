@@ -1,5 +1,6 @@
 mod caps;
 mod congestion;
+mod daemon;
 
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
@@ -221,19 +222,6 @@ fn what_could_not_be_read_is_absent_and_no_zero() {
 }
 
 #[test]
-fn before_the_first_tick_only_the_build_is_known() {
-    let page = page(&Snapshot::before_the_first_tick(testing::daemon()));
-    let names: Vec<_> = page.kinds().keys().collect();
-    assert_eq!(
-        names,
-        [
-            "throttle_monitor_build_info",
-            "throttle_monitor_dropped_series"
-        ]
-    );
-}
-
-#[test]
 fn the_reasons_of_reclaim_throttle_fold_into_one_histogram_and_stay_apart_in_the_counter() {
     let page = page(&testing::snapshot());
     let labels = [
@@ -393,33 +381,4 @@ fn a_loop_with_two_verdicts_shows_its_numbers_once() {
         page(&snapshot).get("throttle_loop_demand_bytes", &[("loop", "0:29-nfsd")]),
         Some(5000.0)
     );
-}
-
-#[test]
-fn each_kind_of_loss_has_its_series() {
-    let page = page(&testing::snapshot());
-    for (n, reason) in (1..).zip(["ringbuf", "map_full", "evicted", "recording"]) {
-        let lost = page.get("throttle_lost_events_total", &[("reason", reason)]);
-        assert_eq!(lost, Some(f64::from(n)), "{reason}");
-    }
-}
-
-#[test]
-fn what_became_of_documents_is_counted_where_a_directory_was_given() {
-    let mut snapshot = testing::snapshot();
-    let name = "throttle_evidence_documents_total";
-    assert_eq!(page(&snapshot).count(name), 0);
-    snapshot.evidence_results = Some(Results {
-        written: 3,
-        failed: 2,
-        dropped: 1,
-    });
-    let page = page(&snapshot);
-    for (result, count) in [("written", 3.0), ("failed", 2.0), ("dropped", 1.0)] {
-        assert_eq!(
-            page.get(name, &[("result", result)]),
-            Some(count),
-            "{result}"
-        );
-    }
 }

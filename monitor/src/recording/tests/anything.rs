@@ -10,10 +10,10 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use proptest::{collection::vec, prelude::*};
 
 use crate::sample::{
-    Backing, Bdi, Congestion, CongestionBy, Connection, Delay, DirtyPauses, Export, FileSystem,
-    LoopDevice, Lost, Memory, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
-    ServerProcess, ServerThread, SignalStatus, Stack, State, ThreadState, Topology, Transport,
-    UserServer, Waiting,
+    Backing, Bdi, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses, Export,
+    FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd, Observation,
+    PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, SignalStatus, Stack, State,
+    ThreadState, Topology, Transport, UserServer, Waiting,
 };
 
 /// Numbers that decide what an observation holds; over and over again the same
@@ -337,6 +337,23 @@ fn topology(d: &mut Dice) -> Topology {
             tgid: d.small(),
             name: d.text(),
         }),
+        net_namespaces: d.some(|d| NetNamespace {
+            netns: d.number(),
+            container: container(d),
+        }),
+        processes: d.some(|d| ProcessPlace {
+            tgid: d.small(),
+            container: d.maybe(container),
+        }),
         incomplete: d.some(Dice::text),
+    }
+}
+
+fn container(d: &mut Dice) -> Container {
+    Container {
+        id: d.text(),
+        runtime: d.text(),
+        pod_uid: d.text(),
+        hostname: d.text(),
     }
 }

@@ -9,7 +9,9 @@
 
 mod addresses;
 mod backing;
+mod cgroup;
 mod connections;
+mod containers;
 mod exports;
 mod gaps;
 mod keepers;
@@ -63,6 +65,11 @@ pub struct Wanted {
     pub rpc_clients: BTreeSet<u32>,
     /// Clients' addresses, as the kernel's server saw them.
     pub peers: BTreeSet<SocketAddr>,
+    /// Processes that wait and go on waiting, by id.
+    pub processes: BTreeSet<u32>,
+    /// Processes that waited lately. Nobody is in a hurry to know of them: they
+    /// are looked up when something else is.
+    pub also: BTreeSet<u32>,
 }
 
 impl Wanted {
@@ -78,17 +85,24 @@ impl Wanted {
         for socket in &topology.peers {
             left.peers.remove(&socket.peer);
         }
+        for place in &topology.processes {
+            left.processes.remove(&place.tgid);
+        }
         left
     }
 
     fn is_empty(&self) -> bool {
-        self.devices.is_empty() && self.rpc_clients.is_empty() && self.peers.is_empty()
+        self.devices.is_empty()
+            && self.rpc_clients.is_empty()
+            && self.peers.is_empty()
+            && self.processes.is_empty()
     }
 
     fn is_within(&self, other: &Self) -> bool {
         self.devices.is_subset(&other.devices)
             && self.rpc_clients.is_subset(&other.rpc_clients)
             && self.peers.is_subset(&other.peers)
+            && self.processes.is_subset(&other.processes)
     }
 }
 

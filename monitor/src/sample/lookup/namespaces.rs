@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
+use rustix::fs::{CWD, Dir, Mode, OFlags, readlinkat_raw};
 
 use super::{gaps::Gaps, text};
 
@@ -158,6 +158,15 @@ fn processes(root: &OwnedFd, gaps: &mut Gaps) -> io::Result<Vec<u32>> {
     }
     pids.sort_unstable();
     Ok(pids)
+}
+
+/// The number of a process's namespace of this kind; `None`: it is gone, or the
+/// kernel refuses to tell.
+pub fn number_of(process: &Path, kind: &str) -> Option<u64> {
+    let mut link = [0; MAX_LINK];
+    let path = process.join("ns").join(kind);
+    let length = readlinkat_raw(CWD, path, &mut link).ok()?;
+    number(link.get(..length)?)
 }
 
 /// The number in `net:[4026531840]`. The link is read, not followed.

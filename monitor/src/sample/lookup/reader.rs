@@ -1,10 +1,16 @@
 //! One round: everything that is looked up, once.
 
-use std::{fs, io, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+};
 
 use super::{
     Wanted,
     connections::{Connections, Round},
+    containers::Containers,
     exports::Exports,
     gaps::Gaps,
     keepers::Keepers,
@@ -15,7 +21,7 @@ use super::{
 };
 use crate::{
     pseudofs,
-    sample::{Topology, sampler::monotonic_ns},
+    sample::{Connection, Export, NfsMount, PeerSocket, Topology, sampler::monotonic_ns},
 };
 
 /// Reads rounds and remembers what is dear to find again.
@@ -52,6 +58,9 @@ impl Reader {
             Namespaces::default()
         });
         let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut gaps);
+        // Those who keep one for the round are no residents.
+        let first = |(&net, pids): (&u64, &Vec<u32>)| Some((net, *pids.first()?));
+        let residents: BTreeMap<_, _> = spaces.nets.iter().filter_map(first).collect();
         // They leave at the end of the round.
         let _keepers = Keepers::enter(&mut spaces, &mounts.kept_nets);
         let nfsd = self.nfsd();
@@ -86,7 +95,11 @@ impl Reader {
         let (connections, peers) =
             self.connections
                 .read(&mut round, &mut nfs, &transports, &wanted.peers);
+        let mut containers = Containers::default();
+        let nets = nets(&nfs, &connections, &peers, &exports);
         Topology {
+            net_namespaces: containers.of_namespaces(&spaces, &residents, &nets),
+            processes: containers.of_processes(&spaces, &(&wanted.processes | &wanted.also)),
             read_ns,
             mounts: nfs,
             file_systems: mounts.file_systems.into_values().collect(),
@@ -107,6 +120,22 @@ impl Reader {
         filesystems.lines().any(|line| line.ends_with("\tnfsd"))
             || self.sysfs.join("module/nfsd").exists()
     }
+}
+
+/// The network namespaces of those who mount and who serve.
+fn nets(
+    mounts: &[NfsMount],
+    connections: &[Connection],
+    peers: &[PeerSocket],
+    exports: &[Export],
+) -> BTreeSet<u64> {
+    let ends = connections
+        .iter()
+        .flat_map(|c| [c.client_netns, c.server_netns]);
+    let clients = mounts.iter().filter_map(|mount| mount.netns);
+    let servers = exports.iter().map(|export| export.netns);
+    let peers = peers.iter().map(|peer| peer.netns);
+    ends.chain(clients).chain(servers).chain(peers).collect()
 }
 
 /// Network namespaces in which no process lives have no /proc/PID/net.

@@ -1,6 +1,6 @@
 //! NFS clients.
 
-use std::ffi::CString;
+use std::{ffi::CString, fs, io::Write as _};
 
 use anyhow::{Context as _, Result};
 use rustix::mount::{MountFlags, mount};
@@ -29,4 +29,22 @@ pub fn mount_nfs(server: &str, path: &str, at: &str, version: &str, more: &str) 
         mount(&source, at, kind, MountFlags::NOATIME, Some(&*options))
             .with_context(|| format!("mounting {source} on {at}"))
     })
+}
+
+/// Mount it many times, and write a little to each mount.
+pub fn many(server: &str, count: u32) -> Result<()> {
+    let source = format!("{server}:/");
+    let options = format!("vers=4.2,addr={server},clientaddr=0.0.0.0,nosharecache");
+    let options = CString::new(options)?;
+    for number in 0..count {
+        let at = format!("/many/{number}");
+        fs::create_dir_all(&at)?;
+        mount(&*source, &*at, "nfs4", MountFlags::NOATIME, Some(&*options))
+            .with_context(|| format!("mounting {source} on {at}"))?;
+        let path = format!("{at}/many-{number}");
+        let mut file = fs::File::create(&path).with_context(|| path.clone())?;
+        file.write_all(b"a page of its own\n")?;
+        file.sync_all().context(path)?;
+    }
+    Ok(())
 }

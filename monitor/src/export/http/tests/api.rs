@@ -10,7 +10,7 @@ use crate::export::evidence::{Document, MAX_DOCUMENTS, Sink, keep_newest};
 use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
-use crate::sample::TaskDelay;
+use crate::sample::{Container, ProcessPlace, TaskDelay, Topology};
 use crate::verdict::dossier::Evidence;
 use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
@@ -194,6 +194,36 @@ fn the_age_of_the_look_up_is_told_and_null_where_there_was_none() {
 fn probes_read_back_as_what_they_were() {
     let report: ProbeReport = serde_json::from_value(json("/api/v1/probes")).unwrap();
     assert_eq!(report, *testing::snapshot().probes);
+}
+
+#[test]
+fn tasks_and_waits_are_shown_with_their_containers() {
+    let mut snapshot = testing::snapshot();
+    let pod = Container {
+        pod_uid: "uid".into(),
+        hostname: "web-0".into(),
+        ..Container::default()
+    };
+    let place = |tgid, container| ProcessPlace { tgid, container };
+    let topology = Topology {
+        processes: vec![
+            place(snapshot.observation.waits[0].tgid, Some(pod)),
+            place(snapshot.tasks[0].tgid, None),
+        ],
+        ..Topology::default()
+    };
+    let (waits, tasks) = (snapshot.observation.waits[0].tid, snapshot.tasks[0].tid);
+    snapshot.observation.topology = Arc::new(topology);
+    let server = Server::start(snapshot);
+    let of = |path: &str, list: &str, tid: u32| {
+        let answer = get(&server, path).json();
+        let mut all = answer[list].as_array().unwrap().clone().into_iter();
+        let one = all.find(|one| one["tid"] == tid).unwrap();
+        one["container"].clone()
+    };
+    let container = of("/api/v1/stalls", "stalls", waits);
+    assert_eq!(container["hostname"], "web-0");
+    assert!(of("/api/v1/tasks", "tasks", tasks).is_null());
 }
 
 #[test]

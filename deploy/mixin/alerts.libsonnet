@@ -1,0 +1,19 @@
+// The alerts: of loops, and of the monitor's own health. What a site may want to
+// change is in config.libsonnet; who is told of what, in ../alertmanager.
+{
+  local config = $._config,
+  local lib = (import 'lib.libsonnet')(config),
+
+  local group(name, alerts) = {
+    name: name,
+    interval: config.intervals.alerts,
+    rules: [lib.alert(of) for of in alerts],
+  },
+
+  prometheusAlerts+:: {
+    groups+: [
+      group('nfs-loops', (import 'alerts/loops.libsonnet')(config, lib)),
+      group('throttle-monitor', (import 'alerts/monitor.libsonnet')(config, lib)),
+    ],
+  },
+}

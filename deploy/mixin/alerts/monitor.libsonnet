@@ -1,0 +1,148 @@
+// Alerts of the monitor's own health: where it does not see, nothing else can fire.
+function(config, lib)
+  local node = '{{ $labels.%s }}' % config.nodeLabel;
+  local unavailable(signals) =
+    lib.series('throttle_probe_state', 'signal=~"%s",state="unavailable"' % signals);
+
+  [
+    {
+      name: 'ThrottleMonitorBlind',
+      severity: 'ticket',
+      duration: config.durations.blind,
+      // A signal may be unavailable on a healthy node: kernels differ in which waits they
+      // have, and modules may not be loaded (docs/kernels.md). So each is asked for only
+      // where its absence blinds:
+      //  - balance_dirty_pages everywhere, and that it is there, not that it is missing:
+      //    a daemon that has never ticked is blind, too;
+      //  - what the verdict on a loop needs, where there is a loop: then the client's
+      //    module is loaded;
+      //  - what tells a loop, and the progress of both ends, where the kernel's server runs
+      //    and NFS is mounted: then the modules of both are loaded.
+      expr: |||
+        label_replace(
+          max by (%(node)s) (%(up)s == 1)
+            unless on (%(node)s)
+          %(pages)s,
+          "signal", "balance_dirty_pages", "", ""
+        )
+          or
+        max by (%(node)s, signal) (
+          %(client)s
+            and on (%(node)s)
+          %(loops)s
+        )
+          or
+        max by (%(node)s, signal) (
+          %(both)s
+            and on (%(node)s)
+          (sum by (%(node)s) (%(threads)s) > 0)
+            and on (%(node)s)
+          %(mounts)s
+        )
+      ||| % {
+        node: lib.node,
+        up: lib.series('up'),
+        pages: lib.series('throttle_probe_state', 'signal="balance_dirty_pages",state!="unavailable"'),
+        client: unavailable('nfs_client_writes|direct_reclaim'),
+        loops: lib.series('throttle_loop_info'),
+        both: unavailable('nfs_client_writes|nfsd_writes|rpc_xid'),
+        threads: lib.series('throttle_nfsd_threads'),
+        mounts: lib.series('throttle_bdi_info', 'fstype=~"nfs4?"'),
+      },
+      page: 'monitor-blind',
+      summary: 'throttle-monitor on %s does not see {{ $labels.signal }}' % node,
+      description: [
+        '{{- if eq $labels.signal "balance_dirty_pages" }}Without it no livelock is ever suspected, and no other alert of this node can be relied on.',
+        '{{- else if eq $labels.signal "direct_reclaim" }}A loop on this node that stands still by reclaim-congestion is not told.',
+        '{{- else if eq $labels.signal "rpc_xid" }}A loop on this node is found by its sockets only: behind address translation it is not.',
+        '{{- else }}Without it the progress of a loop on this node is not known: it can be suspected at most.',
+        '{{- end }}',
+        lib.with(
+          lib.query('throttle_monitor_build_info'),
+          '\nLinux {{ .Labels.kernel }}, throttle-monitor {{ .Labels.version }}.'
+        ),
+      ],
+    },
+    {
+      name: 'ThrottleMonitorLosesEvents',
+      severity: 'ticket',
+      duration: config.durations.losesEvents,
+      // Longer than the range: a burst that is over fires nothing.
+      expr: |||
+        sum by (%s, reason) (
+          increase(%s[10m])
+        ) > %s
+      ||| % [
+        lib.node,
+        lib.series('throttle_lost_events_total'),
+        config.thresholds.lostEvents,
+      ],
+      page: 'monitor-loses-events',
+      summary: 'throttle-monitor on %s loses records: {{ $labels.reason }}' % node,
+      description: [
+        '{{ $value | printf "%%.0f" }} in the last ten minutes, and so for %s.' % config.durations.losesEvents,
+        '{{- if eq $labels.reason "ringbuf" }}',
+        'The list of long waits has gaps. Metrics and verdicts have none.',
+        '{{- else if eq $labels.reason "map_full" }}',
+        'Some waits are not counted: numbers are too low, and verdicts less sure.',
+        '{{- else if eq $labels.reason "evicted" }}',
+        'The ends of some waits are missed: these are shown for longer than they were.',
+        '{{- else if eq $labels.reason "recording" }}',
+        'Recordings have gaps. Metrics and verdicts have none.',
+        '{{- end }}',
+      ],
+    },
+    {
+      name: 'ThrottleMonitorStuck',
+      severity: 'ticket',
+      duration: config.durations.stuck,
+      // Where only the clocks of the node and of Prometheus differ, the time of the last
+      // tick is far off and moves: that is no standstill.
+      expr: |||
+        max by (%(node)s) (abs(time() - %(tick)s)) > %(seconds)d
+          unless on (%(node)s)
+        changes(%(tick)s[2m]) > 0
+      ||| % {
+        node: lib.node,
+        tick: lib.series('throttle_tick_last_success_timestamp_seconds'),
+        seconds: config.thresholds.stuckSeconds,
+      },
+      page: 'monitor-stuck',
+      summary: 'throttle-monitor on %s does not look any more' % node,
+      description: [
+        'It answers scrapes, but its last look at the kernel was {{ $value | humanizeDuration }} ago.',
+        'All that it shows is from then: no other alert of this node can be relied on.',
+      ],
+    },
+    {
+      name: 'ThrottleMonitorDown',
+      severity: 'ticket',
+      duration: config.durations.absent,
+      expr: 'max by (%s) (%s) == 0\n' % [lib.node, lib.series('up')],
+      page: 'monitor-down',
+      summary: 'throttle-monitor on %s does not answer' % node,
+      description: [
+        'No scrape has succeeded for %s: livelocks on this node are not told.' % config.durations.absent,
+        lib.with(
+          lib.query(
+            'throttle_livelock_state',
+            wrap='max(max_over_time(%%s[%s])) > 0' % config.lastKnown
+          ),
+          '\nBefore it fell silent it told of a '
+          + '{{ if eq .Value 1.0 }}suspected {{ end }}livelock: look at the node first.'
+        ),
+      ],
+    },
+    {
+      name: 'ThrottleMonitorAbsent',
+      severity: 'ticket',
+      duration: config.durations.absent,
+      overview: true,
+      expr: 'absent(%s)\n' % lib.series('up'),
+      page: 'monitor-down',
+      summary: 'Prometheus has no throttle-monitor to scrape',
+      description: [
+        'There is no target with %s: livelocks are not told, of any node.' % config.selector,
+      ],
+    },
+  ]

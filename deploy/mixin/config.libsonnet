@@ -1,0 +1,68 @@
+// Everything that a site may want to change, in one place. Override it as in
+// README.md; never edit the generated files.
+{
+  _config+:: {
+    // Picks the monitor's own series. The job is the one of ../prometheus/scrape.yml
+    // and of the PodMonitor.
+    selector: 'job="throttle-monitor"',
+
+    // The label that names a node, one value for each daemon, and the one that names a
+    // cluster: empty values are fine where there is but one.
+    nodeLabel: 'instance',
+    clusterLabel: 'cluster',
+
+    // Where docs/runbooks can be read by whoever is paged; %s is the page.
+    runbookURL: 'https://example.com/throttle-monitor/docs/runbooks/%s.md',
+
+    // Where the Node dashboard can be opened, for the links of alerts; empty for none.
+    grafanaURL: '',
+
+    // Severities as the site routes them.
+    severity: {
+      page: 'critical',
+      ticket: 'warning',
+      info: 'info',
+    },
+
+    // How long a state lasts before an alert fires. A livelock was confirmed by the
+    // daemon already: no more waiting here.
+    durations: {
+      livelock: '0s',
+      suspected: '5m',
+      loop: '10m',
+      blind: '5m',
+      stuck: '1m',
+      absent: '5m',
+      losesEvents: '15m',
+    },
+
+    thresholds: {
+      // A tick is due once an --interval of the daemon, at most 5 s.
+      stuckSeconds: 60,
+      // Livelocks of one loop within the hour: it comes back.
+      recurring: 3,
+      // Of records lost within 10 minutes, more than so many.
+      lostEvents: 0,
+    },
+
+    // While a node does not answer scrapes, as one that stands still may not, its loops
+    // stay as they were last told for so long. Longer than durations.absent.
+    lastKnown: '10m',
+
+    // A loop that is no longer told counts as there for so long. Shorter than
+    // durations.loop, or a mount of a moment fires.
+    loopGone: '5m',
+
+    // How often the rules are evaluated: the states of loops are worth each scrape.
+    intervals: {
+      alerts: '15s',
+      rules: '30s',
+    },
+
+    // Dashboards.
+    tags: ['throttle-monitor', 'nfs'],
+    nodeDashboardUID: 'throttle-monitor-node',
+    fleetDashboardUID: 'throttle-monitor-fleet',
+    refresh: '15s',
+  },
+}

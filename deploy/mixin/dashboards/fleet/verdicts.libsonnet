@@ -1,0 +1,178 @@
+// Which nodes are in a loop, in which state.
+local panel = import '../lib/panel.libsonnet';
+local words = import '../lib/words.libsonnet';
+
+function(config, q)
+  local nodes = q.nodes;
+  local state = q.of('throttle_livelock_state');
+  // Of a node that does not answer, as one that stands still may not, what it said last.
+  local last = 'last_over_time(%s)' % q.during('throttle_livelock_state', std.get(config, 'lastKnown', '10m'));
+  local worst = 'max by (%s) (%s)' % [nodes, last];
+  local build = q.of('throttle_monitor_build_info');
+  local none = '0 * count(%s)' % build;
+
+  // Zero where none is, nothing where nobody reports.
+  local count(what) = 'count(%s)\nor %s' % [what, none];
+
+  local open = panel.linked(
+    'Open the node',
+    '/d/%s?var-datasource=${datasource}&var-cluster=${__data.fields.Cluster}&var-node=${__value.raw}&${__url_time_range}'
+    % config.nodeDashboardUID
+  );
+  local runbook = panel.linked('Runbook', config.runbookURL % '${__value.text}');
+
+  local loops(also='') = q.loopsByBdi('client_bdi', also);
+
+  [
+    panel.stat(
+      'Nodes that report',
+      'Nodes whose daemon is scraped. Compare it with how many there should be: a node that was never scraped is not on this page.',
+      'count(group by (%s) (%s))' % [nodes, build],
+      words.plain { unit: 'short', noValue: 'none' },
+    ) + panel.uncolored + panel.size(3, 4),
+    panel.stat(
+      'In deadlock',
+      'Nodes on which nothing moved through a loop for half a minute after the livelock was confirmed. Any is an emergency.',
+      count('%s == 3' % worst),
+      words.none('purple') { unit: 'short', noValue: 'no data' },
+    ) + panel.size(3, 4),
+    panel.stat(
+      'In livelock',
+      'Nodes whose NFS server waits for its own client. Any is an emergency: it does not end by itself.',
+      count('%s == 2' % worst),
+      words.none() { unit: 'short', noValue: 'no data' },
+    ) + panel.size(3, 4),
+    panel.stat(
+      'Suspected',
+      'Nodes on which three of the four conditions hold. For seconds it is ordinary, for minutes it wants a look.',
+      count('%s == 1' % worst),
+      words.none('yellow') { unit: 'short', noValue: 'no data' },
+    ) + panel.size(3, 4),
+    panel.stat(
+      'Nodes with a loop',
+      'Nodes that serve an NFS mount to themselves. Each can livelock: bad where nobody meant it.',
+      count('group by (%s) (%s)' % [nodes, q.of('throttle_loop_info')]),
+      words.none('yellow') { unit: 'short', noValue: 'no data' },
+    ) + panel.quiet + panel.size(3, 4),
+    panel.stat(
+      'Loops across namespaces',
+      'Loops between network namespaces, as of a server pod and a client pod on one node. nfsd has no exemption there: these are the ones that stop dead under load.',
+      count('group by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_info', 'scope="cross-netns"')]),
+      words.none('orange') { unit: 'short', noValue: 'no data' },
+    ) + panel.quiet + panel.size(3, 4),
+    panel.stat(
+      'In livelock, of this range',
+      'Time in livelock or deadlock within the range of the dashboard, of all loops of all nodes.',
+      'sum(increase(%s))\nor %s' % [q.during('throttle_livelock_seconds_total', '$__range'), none],
+      { thresholds: words.steps([['green', null], ['red', 1]]), unit: 's', decimals: 1, noValue: 'no data' },
+    ) + panel.size(3, 4),
+    panel.stat(
+      'Oldest wait',
+      'The longest wait that has not ended, of any task on any node. Minutes are a task that does not come back.',
+      'max(%s)' % q.of('throttle_oldest_wait_seconds'),
+      { thresholds: words.steps([['green', null], ['yellow', 10], ['red', 60]]), unit: 's', decimals: 0, noValue: 'none yet' },
+    ) + panel.size(3, 4),
+
+    panel.table(
+      'Nodes in a loop, the worst first',
+      'One row a loop. Red and purple rows are emergencies: click the node to see why, the signature to get out. Green rows can become red under load, those across namespaces first. "Told" is the age of what is shown: red, the node no longer answers, and this is the last that it said.',
+      [
+        q.inCluster('(\n  max by (%s, loop, signature) (%s > 0)\n  or on (%s, loop) max by (%s, loop) (%s)\n)' % [nodes, last, nodes, nodes, last]),
+        q.held('max by (%s, loop) (%s%%s)' % [nodes, state]),
+        'max by (%s, loop, server, proof, scope) (%s)' % [nodes, q.of('throttle_loop_info')],
+        'max by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_demand_bytes')],
+        'max by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_progress_bytes_per_second')],
+        'max by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_blockage_ratio')],
+        '0 * max by (%s, loop) (%s)\n+ on (%s) group_left () (time() - max by (%s) (last_over_time(%s)))' % [
+          nodes,
+          last,
+          nodes,
+          nodes,
+          q.during('throttle_tick_last_success_timestamp_seconds', std.get(config, 'lastKnown', '10m')),
+        ],
+      ],
+      [
+        ['Value #A', 'State', panel.cell(words.state) + panel.width(110)],
+        [config.nodeLabel, 'Node', open + panel.width(220)],
+        ['in', 'Cluster', panel.width(120)],
+        ['loop', 'Loop', panel.width(150)],
+        ['signature', 'Signature', runbook + panel.width(160)],
+        ['Value #B', 'For', { unit: 'dtdurations', decimals: 0 } + panel.width(180)],
+        ['scope', 'Scope', panel.colored({ mappings: words.scope }) + panel.width(110)],
+        ['proof', 'Proof', panel.width(80)],
+        ['server', 'Server', panel.width(130)],
+        ['Value #D', 'Demand', { unit: 'bytes', decimals: 1 }],
+        ['Value #E', 'Progress', { unit: 'binBps', decimals: 1 }],
+        ['Value #F', 'Blockage', { unit: 'percentunit', decimals: 0 }],
+        ['Value #G', 'Told', {
+          unit: 's',
+          decimals: 0,
+          thresholds: words.steps([['text', null], ['red', 60]]),
+          'custom.cellOptions': { type: 'color-text' },
+        } + panel.width(80)],
+      ],
+      sortBy='State',
+    ) + panel.size(24, 9),
+
+    panel.timeseries(
+      'Nodes with a loop, by their worst state',
+      'Stacked. Green is a loop that works. A red or purple band that stays is a node that stands still.',
+      [
+        panel.range(count('%s == 3' % worst), 'deadlock'),
+        panel.range(count('%s == 2' % worst), 'livelock'),
+        panel.range(count('%s == 1' % worst), 'suspected'),
+        panel.range(count('%s == 0' % worst), 'none'),
+      ],
+      { unit: 'short', decimals: 0 },
+    ) + panel.stacked + panel.custom({ lineInterpolation: 'stepAfter' }) + panel.size(10, 8) + panel.overrides([
+      panel.override('deadlock', panel.color('purple')),
+      panel.override('livelock', panel.color('red')),
+      panel.override('suspected', panel.color('yellow')),
+      panel.override('none', panel.color('green')),
+    ]),
+
+    panel.bars(
+      'Nodes that are not well, by signature',
+      'Nodes suspected, in livelock or in deadlock now, by which edge closes the cycle. Many of one signature have one cause, mostly one workload or one kernel.',
+      [panel.instant(
+        'count by (signature) (max by (%s, signature) (%s) > 0)\nor 0 * count by (signature) (%s)' % [nodes, last, last],
+        '{{signature}}'
+      )],
+      words.none() { unit: 'short', decimals: 0, noValue: 'no loop' },
+    ) + panel.size(5, 8),
+
+    panel.table(
+      'Loops across network namespaces',
+      'Worth a change before anything stalls: run server and clients on different nodes, or hold the mount\'s BDI. "May fill" is the mount\'s share of the node\'s dirty limit now; near 100 % it can stop the node alone.',
+      [
+        q.inCluster('group by (%s, loop, server, device) (\n  %s\n  * on (%s, bdi) group_left (device) %s\n)' % [
+          nodes,
+          'label_replace(%s, "bdi", "$1", "client_bdi", "(.+)")' % q.of('throttle_loop_info', 'scope="cross-netns"'),
+          nodes,
+          'max by (%s, bdi, device) (%s)' % [nodes, q.of('throttle_bdi_info')],
+        ]),
+        'max by (%s, loop) (\n  %s\n  / on (%s) group_left () max by (%s) (%s)\n  * on (%s, bdi) group_right () %s\n)' % [
+          nodes,
+          'max by (%s, bdi) (%s)' % [nodes, q.of('throttle_bdi_dirty_threshold_bytes')],
+          nodes,
+          nodes,
+          q.of('throttle_dirty_limit_bytes'),
+          nodes,
+          loops('scope="cross-netns"'),
+        ],
+      ],
+      [
+        [config.nodeLabel, 'Node', open + panel.width(180)],
+        ['in', 'Cluster', panel.width(90)],
+        ['loop', 'Loop', panel.width(130)],
+        ['device', 'Mounted'],
+        ['Value #B', 'May fill', {
+          unit: 'percentunit',
+          decimals: 0,
+          thresholds: words.steps([['text', null], ['orange', 0.5]]),
+          'custom.cellOptions': { type: 'color-text' },
+        } + panel.width(80)],
+      ],
+      sortBy='May fill',
+    ) + panel.size(9, 8),
+  ]

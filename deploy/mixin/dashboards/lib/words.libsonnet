@@ -1,0 +1,67 @@
+// The words and colours that mean the same in every panel.
+local steps(list) = {
+  mode: 'absolute',
+  steps: [{ color: s[0], value: s[1] } for s in list],
+};
+
+local values(list) = [{
+  type: 'value',
+  options: {
+    [std.toString(list[i][0])]: { index: i, text: list[i][1], color: list[i][2] }
+    for i in std.range(0, std.length(list) - 1)
+  },
+}];
+
+// Text cells that are coloured by what they say.
+local texts(list) = [{
+  type: 'value',
+  options: {
+    [list[i][0]]: { index: i, color: list[i][1] }
+    for i in std.range(0, std.length(list) - 1)
+  },
+}];
+
+{
+  // throttle_livelock_state. Below zero is ours: a node without a loop, or one that cannot tell.
+  state: {
+    mappings: values([
+      [-3, 'stuck', 'red'],
+      [-2, 'blind', 'orange'],
+      [-1, 'no loop', 'green'],
+      [0, 'none', 'green'],
+      [1, 'suspected', 'yellow'],
+      [2, 'livelock', 'red'],
+      [3, 'deadlock', 'purple'],
+    ]),
+    thresholds: steps([['green', null], ['yellow', 1], ['red', 2], ['purple', 3]]),
+  },
+
+  yes(bad, good='green'): {
+    mappings: values([[0, 'no', good], [1, 'yes', bad]]),
+    thresholds: steps([[good, null], [bad, 1]]),
+  },
+
+  probe: texts([['attached', 'green'], ['degraded', 'yellow'], ['unavailable', 'red']]),
+  scope: texts([['same-netns', 'green'], ['cross-netns', 'orange'], ['unknown', 'text']]),
+
+  // Whether a node's monitor can be trusted; the numbers are fleet/health.libsonnet's.
+  health: {
+    mappings: values([
+      [0, 'sees', 'green'],
+      [1, 'limited', 'yellow'],
+      [2, 'blind', 'orange'],
+      [3, 'stuck', 'red'],
+      [4, 'scrape fails', 'red'],
+      [5, 'gone', 'purple'],
+    ]),
+    thresholds: steps([['green', null], ['yellow', 1], ['orange', 2], ['red', 3], ['purple', 5]]),
+  },
+
+  steps: steps,
+
+  // A count of which any is bad.
+  none(bad='red'): { thresholds: steps([['green', null], [bad, 1]]) },
+  plain: { thresholds: steps([['text', null]]) },
+
+  signatures: ['dirty-throttle', 'reclaim-congestion', 'commit-wait', 'request-starvation', 'loop-device'],
+}

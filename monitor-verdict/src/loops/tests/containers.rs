@@ -1,0 +1,58 @@
+//! Whose containers a loop is between.
+
+use super::host::{Host, SERVER_NS, connection};
+use crate::loops::LoopChange::Appeared;
+use crate::observation::{Container, NetNamespace, Topology};
+
+const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+
+fn pod(uid: &str, hostname: &str) -> Container {
+    Container {
+        id: "c0ffee".into(),
+        runtime: "containerd".into(),
+        pod_uid: uid.into(),
+        hostname: hostname.into(),
+    }
+}
+
+fn server_in_a_pod(topology: &mut Topology) {
+    topology.connections.push(connection("nfsd"));
+    topology.net_namespaces.push(NetNamespace {
+        netns: SERVER_NS,
+        container: pod("server", "nfs-0"),
+    });
+}
+
+#[test]
+fn a_loop_is_told_with_the_pod_of_its_server_and_those_that_the_kubelet_mounted_it_for() {
+    let mut host = Host::new();
+    host.look_up(|topology| {
+        server_in_a_pod(topology);
+        let points = &mut topology.mounts[0].mount_points;
+        points.insert(
+            0,
+            format!("/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~nfs/data").into(),
+        );
+    });
+    host.seconds(3, 10, 10);
+    let one = host.found().expect("a loop");
+    assert_eq!(one.server_container, Some(pod("server", "nfs-0")));
+    let clients: Vec<_> = one.client_containers.iter().map(|c| &*c.pod_uid).collect();
+    assert_eq!(clients, [UID]);
+    assert_eq!(host.changes(), [Appeared]);
+    let message = &host.events[0].message;
+    let client = format!("kubernetes.io~nfs/data, pod {UID}) is served by");
+    assert!(message.contains(&client), "{message}");
+    let server = "nfsd in another network namespace, that of pod nfs-0 (";
+    assert!(message.contains(server), "{message}");
+}
+
+#[test]
+fn a_look_up_that_misses_the_container_takes_nothing_back() {
+    let mut host = Host::new();
+    host.look_up(server_in_a_pod).seconds(3, 10, 10);
+    host.look_up(|topology| topology.connections.push(connection("nfsd")));
+    host.seconds(3, 10, 10);
+    let one = host.found().expect("a loop");
+    assert_eq!(one.server_container, Some(pod("server", "nfs-0")));
+}

@@ -1,0 +1,119 @@
+//! In which container a process lives: facts from its cgroup.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// A container, as the cgroup of its processes names it. What is not known is
+/// empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The container's id, 64 hexadecimal digits.
+    pub id: CompactString,
+    /// Who made it, as far as the cgroup's name tells: `containerd`, `cri-o`,
+    /// `docker`, `podman`.
+    pub runtime: CompactString,
+    /// `metadata.uid` of the Kubernetes pod; of a static pod the hash of its
+    /// manifest, as the kubelet names its cgroup.
+    pub pod_uid: CompactString,
+    /// The host name in its own UTS namespace: of a pod its name, up to 63
+    /// characters. Empty with `hostNetwork`, where it is the node's.
+    pub hostname: CompactString,
+}
+
+/// Who lives in a network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetNamespace {
+    /// Its number, as in `net:[4026531840]`.
+    pub netns: u64,
+    /// The container of its first process: of a pod, mostly the one that only
+    /// keeps its namespaces.
+    pub container: Container,
+}
+
+/// Where a process lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessPlace {
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Its container; `None`: in none that is known.
+    pub container: Option<Container>,
+}
+
+impl Container {
+    /// As people call it: `pod web-0`, `container 3f4c…`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let short = |text: &CompactString| text.chars().take(12).collect::<String>();
+        match (self.pod_uid.as_str(), self.hostname.as_str()) {
+            ("", "") => format!("container {}", short(&self.id)),
+            ("", name) => format!("container {name}"),
+            (uid, "") => format!("pod {uid}"),
+            (_, name) => format!("pod {name}"),
+        }
+    }
+
+    /// The pod of a volume that the kubelet has mounted, by its mount point:
+    /// `/var/lib/kubelet/pods/UID/volumes/kubernetes.io~nfs/NAME`.
+    #[must_use]
+    pub fn of_volume(mount_point: &str) -> Option<Self> {
+        let (_, rest) = mount_point.split_once("/pods/")?;
+        let (uid, rest) = rest.split_once('/')?;
+        let is_volume = rest.starts_with("volumes/") || rest.starts_with("volume-subpaths/");
+        (is_volume && is_pod_uid(uid)).then(|| Self {
+            pod_uid: uid.into(),
+            ..Self::default()
+        })
+    }
+}
+
+/// Whether this may be the UID of a pod: a UUID, or a static pod's hash.
+#[must_use]
+pub fn is_pod_uid(text: &str) -> bool {
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let uuid = || {
+        let lengths = text.split('-').map(str::len);
+        lengths.eq([8, 4, 4, 4, 12]) && text.split('-').all(hex)
+    };
+    (text.len() == 32 && hex(text)) || uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Container;
+
+    const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+
+    #[test]
+    fn a_volume_s_mount_point_names_its_pod() {
+        let of = |path: &str| Container::of_volume(path).map(|one| one.pod_uid.to_string());
+        let kubelet = format!("/var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~nfs/data");
+        assert_eq!(of(&kubelet).as_deref(), Some(UID));
+        let moved = format!("/data/kubelet/pods/{UID}/volume-subpaths/data/web/0");
+        assert_eq!(of(&moved).as_deref(), Some(UID));
+        for no in [
+            "/mnt",
+            "/pods/x/volumes/y",
+            &format!("/pods/{UID}/etc-hosts"),
+        ] {
+            assert_eq!(of(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn a_container_is_called_by_its_pod_s_name_its_own_or_what_is_known() {
+        let mut one = Container {
+            id: "3f4c5d6e7f8091a2b3c4".into(),
+            ..Container::default()
+        };
+        assert_eq!(one.name(), "container 3f4c5d6e7f80");
+        one.hostname = "web-0".into();
+        assert_eq!(one.name(), "container web-0");
+        one.pod_uid = UID.into();
+        assert_eq!(one.name(), "pod web-0");
+        one.hostname = "".into();
+        assert_eq!(one.name(), format!("pod {UID}"));
+    }
+}

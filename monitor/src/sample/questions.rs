@@ -1,0 +1,102 @@
+//! What a tick asks of the look-up.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use monitor_common::Class;
+
+use super::{NfsClient, RpcClient, TaskDelay, Waiting, Wanted};
+
+/// A wait this old is worth a look at who it is.
+const LONG_NS: u64 = 1_000_000_000;
+/// Processes asked for of each kind.
+const MAX_PROCESSES: usize = 64;
+
+/// Of RPC clients, those of the NFS mounts that write and those that are served
+/// here: most others last for one call.
+pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> Wanted {
+    let mut wanted = Wanted {
+        devices: clients.iter().map(|client| client.bdi.clone()).collect(),
+        ..Wanted::default()
+    };
+    for client in rpc_clients {
+        if !client.bdi.is_empty() || client.served_here > 0 {
+            wanted.rpc_clients.insert(client.id);
+            wanted.peers.extend(client.peer);
+        }
+    }
+    wanted
+}
+
+/// Who has waited for a second and more, those who wait longest first, as far as
+/// they may live in a container.
+pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
+    let mut longest: Vec<_> = waits
+        .iter()
+        .filter(|w| matches!(w.class, Class::User | Class::NfsServer))
+        .filter(|w| now_ns.saturating_sub(w.since_ns) >= LONG_NS)
+        .map(|w| (w.since_ns, w.tgid))
+        .collect();
+    longest.sort_unstable();
+    let mut found = BTreeSet::new();
+    for (_, tgid) in longest {
+        if found.len() == MAX_PROCESSES {
+            break;
+        }
+        found.insert(tgid);
+    }
+    found
+}
+
+/// Who was delayed most within the last tick.
+pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
+    let mut most: Vec<_> = tasks
+        .iter()
+        .filter(|task| matches!(task.class, Class::User | Class::NfsServer))
+        .filter(|task| task.recent_delay_ns >= threshold_ns)
+        .map(|task| (Reverse(task.recent_delay_ns), task.tgid))
+        .collect();
+    most.sort_unstable();
+    let most = most.into_iter().map(|(_, tgid)| tgid);
+    most.take(MAX_PROCESSES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::{Cause, Class, ThrottleReason};
+
+    use super::{LONG_NS, MAX_PROCESSES, stuck};
+    use crate::sample::Waiting;
+
+    fn wait(tid: u32, class: Class, since_ns: u64) -> Waiting {
+        Waiting {
+            tid,
+            tgid: tid,
+            comm: "task".into(),
+            cause: Cause::BalanceDirtyPages,
+            class,
+            reason: ThrottleReason::None,
+            bdi: "0:29".into(),
+            since_ns,
+        }
+    }
+
+    #[test]
+    fn who_waits_for_long_is_asked_for_and_no_kernel_thread() {
+        let now = 10 * LONG_NS;
+        let waits = [
+            wait(1, Class::User, now - LONG_NS),
+            wait(2, Class::User, now - LONG_NS + 1),
+            wait(3, Class::Nfsd, 1),
+            wait(4, Class::NfsServer, 1),
+        ];
+        assert_eq!(stuck(&waits, now).into_iter().collect::<Vec<_>>(), [1, 4]);
+    }
+
+    #[test]
+    fn of_too_many_those_who_wait_longest_are_asked_for() {
+        let many = (0..5000).map(|n| wait(n, Class::User, u64::from(5000 - n)));
+        let found = stuck(&many.collect::<Vec<_>>(), 10 * LONG_NS);
+        assert_eq!(found.len(), MAX_PROCESSES);
+        assert_eq!(found.first(), Some(&4936));
+    }
+}

@@ -1,0 +1,156 @@
+//! What people are told, end to end: a guest livelocks, recovers, loses its daemon,
+//! a signal, a map; a real Prometheus scrapes it by the committed rules, a real
+//! Alertmanager with the committed inhibition tells a webhook.
+//!
+//! Only times are other ones: a scrape a second, and alerts that wait for seconds
+//! where a site's wait for minutes.
+
+mod hook;
+mod judge;
+mod stack;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result};
+use guest::{Event, Fact, Step};
+
+use crate::{
+    Files, initramfs,
+    judge::Judgement,
+    kernels::Kernel,
+    processes::free_port,
+    qemu::{self, Outcome},
+    scenario,
+};
+use hook::Hook;
+use judge::{Active, Mark};
+use stack::Stack;
+
+/// Play, and judge what was told. All of it is in `alerts.log`, beside the logs.
+pub fn play(
+    kernel: Kernel,
+    files: &Files,
+    each: &mut dyn FnMut(bool, &Fact),
+) -> Result<(Outcome, Judgement)> {
+    let start = Instant::now();
+    let deploy = files.deploy.as_deref().context("--deploy is missing")?;
+    let hook = Hook::listen()?;
+    let port = free_port()?;
+    let scratch = tempfile::tempdir().context("making a temporary directory")?;
+    let scenario = scenario::alerts(Some(port));
+    let base = initramfs::base(kernel, &scenario.parts(), files)?;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut marks = Vec::new();
+    let mut watching = None;
+    let outcome = qemu::play(kernel, &scenario, &base, files, &mut |peer, fact| {
+        each(peer, fact);
+        marks.extend(mark(fact));
+        // Not before the daemon is there, or the first thing told would be that
+        // it is not.
+        if watching.is_none() && !marks.is_empty() {
+            let stack = Stack::start(deploy, scratch.path(), port, hook.port());
+            watching = Some(stack.map(|stack| {
+                let (over, alertmanager) = (Arc::clone(&over), stack.alertmanager());
+                (stack, thread::spawn(move || watch(&over, &alertmanager)))
+            }));
+        }
+    });
+    over.store(true, Relaxed);
+    let outcome = outcome?;
+    if let Some(trouble) = &outcome.trouble {
+        let trouble = trouble.clone();
+        return Ok((outcome, Err(trouble.into())));
+    }
+    let (stack, watcher) = watching.context("the daemon never began")??;
+    let active = watcher.join().unwrap_or_default();
+    let messages = hook.messages();
+    let mut told = judge::words(&messages, start);
+    let mut faults = judge::judge(&marks, &active, &messages);
+    let queried = queries(deploy, &stack, &marks)?;
+    told.push_str(&queried.said);
+    if !queried.right {
+        faults.push("a query of the dashboards gives nothing, or cannot be read".to_owned());
+    }
+    fs::write(outcome.logs.join("alerts.log"), &told)?;
+    let judgement = if faults.is_empty() {
+        Ok(format!("{} messages, all right", messages.len()))
+    } else {
+        let mut words = faults.join("; ");
+        let _ = write!(words, "\n{told}");
+        Err(words.into())
+    };
+    Ok((outcome, judgement))
+}
+
+/// The phase that begins with this fact.
+fn mark(fact: &Fact) -> Option<Mark> {
+    let Event::Step(words) = &fact.event else {
+        return None;
+    };
+    match serde_json::from_str(words) {
+        Ok(Step::Phase(name)) => Some(Mark {
+            name,
+            at: Instant::now(),
+            unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+        }),
+        _ => None,
+    }
+}
+
+/// What is active and not inhibited, twice a second.
+fn watch(over: &AtomicBool, alertmanager: &str) -> Vec<Active> {
+    let mut all = Vec::new();
+    while !over.load(Relaxed) {
+        if let Ok(alerts) = stack::active(alertmanager) {
+            all.push(Active {
+                at: Instant::now(),
+                alerts,
+            });
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+    all
+}
+
+struct Queried {
+    right: bool,
+    said: String,
+}
+
+/// Every query of the dashboards, as if somebody had looked at them while the
+/// livelock stood.
+fn queries(deploy: &Path, stack: &Stack, marks: &[Mark]) -> Result<Queried> {
+    let at = |name: &str| marks.iter().find(|mark| mark.name == name);
+    let begin = at("loop").context("no loop")?.unix;
+    let end = at("recovered").context("no livelock")?.unix;
+    let program = deploy.join("grafana/check");
+    let output = Command::new(&program)
+        .args([
+            "--prometheus",
+            &stack.prometheus(),
+            "--node",
+            stack::INSTANCE,
+        ])
+        .args(["--scrape-interval", "1"])
+        .args(["--end", &end.to_string()])
+        .args(["--range", &end.saturating_sub(begin).to_string()])
+        .output()
+        .with_context(|| program.display().to_string())?;
+    Ok(Queried {
+        right: output.status.success(),
+        said: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    })
+}

@@ -1,0 +1,28 @@
+//! One play: of a guest, or of a guest and those who watch it.
+
+use anyhow::Result;
+use guest::Fact;
+
+use crate::{
+    Files, alerts, initramfs,
+    judge::{self, Judgement},
+    kernels::Kernel,
+    qemu::{self, Outcome},
+    scenario::{Expect, Scenario},
+};
+
+/// Play a scenario and judge it; `each` is told facts as they come.
+pub fn play(
+    kernel: Kernel,
+    scenario: &Scenario,
+    files: &Files,
+    each: &mut dyn FnMut(bool, &Fact),
+) -> Result<(Outcome, Judgement)> {
+    if matches!(scenario.expect, Expect::Told) {
+        return alerts::play(kernel, files, each);
+    }
+    let base = initramfs::base(kernel, &scenario.parts(), files)?;
+    let outcome = qemu::play(kernel, scenario, &base, files, each)?;
+    let judgement = judge::judge(scenario, &outcome);
+    Ok((outcome, judgement))
+}

@@ -1,0 +1,76 @@
+//! Servers on loopback that end with the test.
+
+use std::{
+    ffi::OsStr,
+    net::TcpListener,
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+/// They are killed when this is dropped, or with this process.
+#[derive(Default)]
+pub struct Processes(Vec<Child>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Processes {
+    /// Start one more.
+    pub fn begin<A: AsRef<OsStr>>(
+        &mut self,
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<()> {
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null());
+        // SAFETY: between fork and exec only one system call is made.
+        unsafe {
+            command.pre_exec(|| {
+                set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)
+            });
+        }
+        let name = program.as_ref().display();
+        let child = command.spawn();
+        let child = child.with_context(|| format!("{name} cannot be started: use ./dev"))?;
+        self.0.push(child);
+        Ok(())
+    }
+}
+
+/// A port of loopback that nobody has now.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("a port of loopback")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Wait until a URL answers.
+pub fn answers(url: &str) -> Result<()> {
+    let start = Instant::now();
+    while let Err(error) = ureq::get(url).call() {
+        if start.elapsed() > Duration::from_mins(1) {
+            bail!("{url} did not answer within a minute: {error}");
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// The body of a URL.
+pub fn get(url: &str) -> Result<String> {
+    let answer = ureq::get(url).call();
+    Ok(answer
+        .with_context(|| url.to_owned())?
+        .body_mut()
+        .read_to_string()?)
+}
