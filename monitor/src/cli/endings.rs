@@ -40,7 +40,8 @@ Environment:
 pub const CHECK: &str = "\
 Exit status:
   0  everything that this kernel has is attached
-  1  degraded: a signal or a privilege is missing; what that loses is printed
+  1  degraded: a signal or a privilege is missing, or not everything could be
+      looked into; what that loses is printed
   2  cannot monitor";
 
 /// Of `explain`.
