@@ -2,7 +2,7 @@
 //! Prometheus needs for a fleet. Each node plays one of them, begins somewhere in
 //! it and has BDIs of its own; at its end it begins anew, as after a restart.
 //!
-//! `deploy/prometheus/fleet` starts it beside a real Prometheus.
+//! `./dev fleet` starts it beside real ones.
 
 use std::{
     fmt::Write as _,

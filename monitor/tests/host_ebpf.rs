@@ -122,6 +122,7 @@ fn check_says_how_each_signal_comes_in_and_ends_with_its_exit_code() {
     let code = output.status.code().unwrap();
     let lossy = text.contains("\ndegraded")
         || text.contains("\nunavailable")
+        || text.contains("\nnot seen")
         || text.contains("is missing");
     assert_eq!(code, i32::from(lossy), "{text}");
 }
@@ -148,6 +149,25 @@ fn check_and_run_tell_an_ordinary_user_what_to_do() {
             "{text}"
         );
         assert!(text.contains("run as root"), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_directory_that_is_no_procfs_or_sysfs_is_said_and_nothing_runs() {
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().to_str().unwrap();
+    for command in ["check", "run"] {
+        for (flag, name) in [("--path.procfs", "procfs"), ("--path.sysfs", "sysfs")] {
+            let output = Command::new(PROGRAM)
+                .args([command, flag, empty])
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{text}");
+            let words = format!("{empty} is no {name} (");
+            assert!(text.contains(&words) && text.contains(flag), "{text}");
+        }
     }
 }
 

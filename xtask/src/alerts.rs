@@ -7,6 +7,7 @@
 
 mod hook;
 mod judge;
+mod page;
 mod stack;
 
 use std::{
@@ -29,7 +30,7 @@ use crate::{
     Files, initramfs,
     judge::Judgement,
     kernels::Kernel,
-    processes::free_port,
+    processes::{free_port, get},
     qemu::{self, Outcome},
     scenario,
 };
@@ -62,7 +63,11 @@ pub fn play(
             let stack = Stack::start(deploy, scratch.path(), port, hook.port());
             watching = Some(stack.map(|stack| {
                 let (over, alertmanager) = (Arc::clone(&over), stack.alertmanager());
-                (stack, thread::spawn(move || watch(&over, &alertmanager)))
+                let page = format!("http://127.0.0.1:{port}/metrics");
+                (
+                    stack,
+                    thread::spawn(move || watch(&over, &alertmanager, &page)),
+                )
             }));
         }
     });
@@ -73,10 +78,11 @@ pub fn play(
         return Ok((outcome, Err(trouble.into())));
     }
     let (stack, watcher) = watching.context("the daemon never began")??;
-    let active = watcher.join().unwrap_or_default();
+    let seen = watcher.join().unwrap_or_default();
     let messages = hook.messages();
     let mut told = judge::words(&messages, start);
-    let mut faults = judge::judge(&marks, &active, &messages);
+    let mut faults = judge::judge(&marks, &seen.active, &messages);
+    faults.extend(page::faults(&seen.pages)?);
     let queried = queries(deploy, &stack, &marks)?;
     told.push_str(&queried.said);
     if !queried.right {
@@ -110,19 +116,33 @@ fn mark(fact: &Fact) -> Option<Mark> {
     }
 }
 
-/// What is active and not inhibited, twice a second.
-fn watch(over: &AtomicBool, alertmanager: &str) -> Vec<Active> {
-    let mut all = Vec::new();
-    while !over.load(Relaxed) {
+/// What was seen while the guest played.
+#[derive(Default)]
+struct Seen {
+    active: Vec<Active>,
+    pages: Vec<String>,
+}
+
+/// What is active and not inhibited, twice a second; the daemon's page now and then.
+fn watch(over: &AtomicBool, alertmanager: &str, page: &str) -> Seen {
+    let mut seen = Seen::default();
+    for look in 0_u32.. {
+        if over.load(Relaxed) {
+            break;
+        }
         if let Ok(alerts) = stack::active(alertmanager) {
-            all.push(Active {
+            seen.active.push(Active {
                 at: Instant::now(),
                 alerts,
             });
         }
+        if look % 30 == 0 {
+            // In between the daemon is killed.
+            seen.pages.extend(get(page));
+        }
         thread::sleep(Duration::from_millis(500));
     }
-    all
+    seen
 }
 
 struct Queried {

@@ -1,5 +1,6 @@
-//! What a Prometheus needs for a fleet: the metrics of many nodes, from
-//! recordings, scraped by a real one with the committed rules; then its own
+//! What Prometheus needs for a fleet: the metrics of many nodes, from recordings,
+//! scraped by a real one that is configured as `deploy/prometheus/fleet` has it;
+//! above it one that it writes to, and one that federates it. Then their own
 //! numbers, and the Fleet dashboard's queries with their times.
 
 use std::{
@@ -48,45 +49,23 @@ const HEALTHY: &[&str] = &[
 ];
 const SICK: &[&str] = &["netns-livelock", "netns-drained", "loop-device"];
 
-/// Between two scrapes.
+/// Between two scrapes, as cluster.yml has it.
 const SCRAPE: &str = "15s";
 /// A block is written after half as long again: its size over its samples is
 /// what a sample takes on disk.
 const BLOCK: &str = "5m";
 
-/// What Prometheus is asked about itself: name, unit, query.
-const NUMBERS: &[(&str, &str, &str)] = &[
-    ("nodes up", "", "sum(up{job=\"throttle-monitor\"})"),
-    ("series", "", "prometheus_tsdb_head_series"),
+/// What each Prometheus is asked about itself: name, unit, query.
+const OWN: &[(&str, &str, &str)] = &[
     (
-        "series a node, mean",
+        "series",
         "",
-        "avg(scrape_samples_scraped{job=\"throttle-monitor\"})",
-    ),
-    (
-        "series a node, most",
-        "",
-        "max(scrape_samples_scraped{job=\"throttle-monitor\"})",
+        "prometheus_tsdb_head_series{job=\"prometheus\"}",
     ),
     (
         "samples a second",
         "",
-        "rate(prometheus_tsdb_head_samples_appended_total[5m])",
-    ),
-    (
-        "a scrape, mean",
-        "s",
-        "avg(scrape_duration_seconds{job=\"throttle-monitor\"})",
-    ),
-    (
-        "rules, slowest group",
-        "s",
-        "max(max_over_time(prometheus_rule_group_last_duration_seconds[5m]))",
-    ),
-    (
-        "rules, missed evaluations",
-        "",
-        "sum(prometheus_rule_group_iterations_missed_total)",
+        "rate(prometheus_tsdb_head_samples_appended_total{job=\"prometheus\"}[5m])",
     ),
     (
         "processor",
@@ -98,10 +77,54 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "bytes",
         "process_resident_memory_bytes{job=\"prometheus\"}",
     ),
+    ("nodes up", "", "sum(up{job=\"throttle-monitor\"})"),
     (
-        "nodes in a livelock now",
+        "nodes in a livelock",
         "",
         "count(max by (instance) (throttle_livelock_state) >= 2) or vector(0)",
+    ),
+    (
+        "nodes in a livelock, as recorded",
+        "",
+        "count(instance:throttle_livelock_state:max >= 2) or vector(0)",
+    ),
+];
+/// Of the one that scrapes the nodes.
+const CLUSTER: &[(&str, &str, &str)] = &[
+    (
+        "samples a node, mean",
+        "",
+        "avg(scrape_samples_scraped{job=\"throttle-monitor\"})",
+    ),
+    (
+        "samples a node, most",
+        "",
+        "max(scrape_samples_scraped{job=\"throttle-monitor\"})",
+    ),
+    (
+        "a scrape, mean",
+        "s",
+        "avg(scrape_duration_seconds{job=\"throttle-monitor\"})",
+    ),
+    (
+        "rules, slowest evaluation of a group",
+        "s",
+        "max(max_over_time(prometheus_rule_group_last_duration_seconds[5m]))",
+    ),
+    (
+        "rules, missed evaluations",
+        "",
+        "sum(prometheus_rule_group_iterations_missed_total)",
+    ),
+    (
+        "written to another, samples a second",
+        "",
+        "sum(rate(prometheus_remote_storage_samples_total[5m]))",
+    ),
+    (
+        "written to another, bytes a second",
+        "",
+        "sum(rate(prometheus_remote_storage_bytes_total[5m]))",
     ),
     (
         "alerts firing",
@@ -109,72 +132,225 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "count(ALERTS{alertstate=\"firing\"}) or vector(0)",
     ),
 ];
+/// Of the one that federates.
+const FEDERATION: &[(&str, &str, &str)] = &[(
+    "a scrape of the cluster",
+    "s",
+    "max(scrape_duration_seconds{job=\"throttle-monitor-federation\"})",
+)];
 
 /// Measure, and print a table.
+///
+/// # Errors
+///
+/// One of the programs did not do what it should.
 pub fn run(choice: &Choice) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let mut processes = Processes::default();
-    let (fleet, prometheus) = (free_port()?, free_port()?);
-    let targets = scratch.path().join("targets.json");
+    let page = nodes(choice, scratch.path(), &mut processes)?;
+    let (cluster, receiver, federation) = (
+        Prometheus::new("cluster", scratch.path())?,
+        Prometheus::new("receiver", scratch.path())?,
+        Prometheus::new("federation", scratch.path())?,
+    );
+    let config = |name: &str| read(&choice.deploy.join("prometheus/fleet").join(name));
+    for rules in ["alerts.yml", "rules.yml"] {
+        let path = choice.deploy.join("prometheus").join(rules);
+        fs::write(scratch.path().join(rules), read(&path)?)?;
+    }
+    receiver.begin(
+        &mut processes,
+        "global: {scrape_interval: 15s}\nscrape_configs:\n",
+        &["--web.enable-remote-write-receiver"],
+    )?;
+    let text = replaced(
+        &config("cluster.yml")?,
+        "https://metrics.example.com/api/v1/push",
+        &format!("{}/api/v1/write", receiver.url),
+    )?;
+    // So that blocks are written within minutes: they tell what a sample takes.
+    let block = [
+        format!("--storage.tsdb.min-block-duration={BLOCK}"),
+        format!("--storage.tsdb.max-block-duration={BLOCK}"),
+    ];
+    cluster.begin(&mut processes, &text, &block.each_ref().map(String::as_str))?;
+    let text = replaced(
+        &config("global.yml")?,
+        "cluster-1.example.com:9090",
+        &format!("127.0.0.1:{}", cluster.port),
+    )?;
+    federation.begin(&mut processes, &text, &[])?;
+    println!(
+        "{} nodes at {}, for {} minutes",
+        choice.nodes, cluster.url, choice.minutes
+    );
+    thread::sleep(Duration::from_secs(choice.minutes * 60));
+
+    let mut table = Table::default();
+    for one in [&cluster, &receiver, &federation] {
+        table.ask(one, OWN)?;
+    }
+    table.ask(&cluster, CLUSTER)?;
+    table.ask(&federation, FEDERATION)?;
+    table.add("cluster: a page, node 0", "bytes", get(&page)?.len() as f64);
+    table.add(
+        "cluster: a sample on disk",
+        "bytes",
+        bytes_a_sample(&cluster.data)?,
+    );
+    for one in [&cluster, &receiver, &federation] {
+        table.dashboard(one, choice)?;
+    }
+    table.print();
+    if let Some(path) = &choice.json {
+        fs::write(path, serde_json::to_string_pretty(&table.json())?)?;
+    }
+    table.judge(choice)
+}
+
+/// Starts what serves their pages, and lists them where cluster.yml looks; the
+/// page of the first.
+fn nodes(choice: &Choice, scratch: &Path, processes: &mut Processes) -> Result<String> {
+    let port = free_port()?;
     let mut arguments = vec![
-        format!("--listen=127.0.0.1:{fleet}"),
+        format!("--listen=127.0.0.1:{port}"),
         format!("--nodes={}", choice.nodes),
-        format!("--targets={}", targets.display()),
+        format!(
+            "--targets={}",
+            scratch.join("throttle-monitor-nodes.json").display()
+        ),
         "--sick".to_owned(),
     ];
     arguments.extend(recordings(&choice.recordings, SICK)?);
     arguments.push("--".to_owned());
     arguments.extend(recordings(&choice.recordings, HEALTHY)?);
     processes.begin(&choice.fleet, &arguments)?;
-    let page = format!("http://127.0.0.1:{fleet}/nodes/0/metrics");
+    let page = format!("http://127.0.0.1:{port}/nodes/0/metrics");
     answers(&page)?;
-    let config = scratch.path().join("prometheus.json");
-    fs::write(&config, configuration(choice, prometheus, &targets)?)?;
-    let data = scratch.path().join("data");
-    processes.begin(
-        "prometheus",
-        [
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", data.display()),
-            format!("--storage.tsdb.min-block-duration={BLOCK}"),
-            format!("--storage.tsdb.max-block-duration={BLOCK}"),
-            format!("--web.listen-address=127.0.0.1:{prometheus}"),
+    Ok(page)
+}
+
+/// One of them.
+struct Prometheus {
+    name: &'static str,
+    port: u16,
+    url: String,
+    config: PathBuf,
+    data: PathBuf,
+}
+
+impl Prometheus {
+    fn new(name: &'static str, scratch: &Path) -> Result<Self> {
+        let port = free_port()?;
+        Ok(Self {
+            name,
+            port,
+            url: format!("http://127.0.0.1:{port}"),
+            config: scratch.join(format!("{name}.yml")),
+            data: scratch.join(name),
+        })
+    }
+
+    /// Starts it; it scrapes itself, too.
+    fn begin(&self, processes: &mut Processes, config: &str, flags: &[&str]) -> Result<()> {
+        let own = format!(
+            "  - job_name: prometheus\n    scrape_interval: 15s\n    static_configs:\n      - targets: [\"127.0.0.1:{}\"]\n",
+            self.port
+        );
+        fs::write(&self.config, format!("{config}{own}"))?;
+        let mut arguments = vec![
+            format!("--config.file={}", self.config.display()),
+            format!("--storage.tsdb.path={}", self.data.display()),
+            format!("--web.listen-address=127.0.0.1:{}", self.port),
             "--log.level=warn".to_owned(),
-        ],
-    )?;
-    let url = format!("http://127.0.0.1:{prometheus}");
-    answers(&format!("{url}/-/ready"))?;
-    println!(
-        "{} nodes at {url}, for {} minutes",
-        choice.nodes, choice.minutes
-    );
-    thread::sleep(Duration::from_secs(choice.minutes * 60));
-    let mut numbers = Vec::new();
-    for &(name, unit, query) in NUMBERS {
-        numbers.push((name.to_owned(), unit, instant(&url, query)?));
+        ];
+        arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+        processes.begin("prometheus", arguments)?;
+        answers(&format!("{}/-/ready", self.url))
     }
-    numbers.push((
-        "a page, node 0".to_owned(),
-        "bytes",
-        get(&page)?.len() as f64,
-    ));
-    numbers.push((
-        "a sample on disk".to_owned(),
-        "bytes",
-        bytes_a_sample(&data)?,
-    ));
-    numbers.extend(queries(&url, choice)?);
-    for (name, unit, number) in &numbers {
-        println!("{name:<60} {number:>16.4} {unit}");
+}
+
+/// What was measured.
+#[derive(Default)]
+struct Table(Vec<(String, &'static str, f64)>);
+
+impl Table {
+    fn add(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
+        self.0.push((name.into(), unit, value));
     }
-    if let Some(path) = &choice.json {
-        let all = numbers
-            .iter()
-            .map(|(name, unit, number)| json!({"name": name, "unit": unit, "value": number}));
-        let all: Value = all.collect();
-        fs::write(path, serde_json::to_string_pretty(&all)?)?;
+
+    fn ask(&mut self, whom: &Prometheus, what: &[(&str, &'static str, &str)]) -> Result<()> {
+        for &(name, unit, query) in what {
+            self.add(
+                format!("{}: {name}", whom.name),
+                unit,
+                instant(&whom.url, query)?,
+            );
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn dashboard(&mut self, whom: &Prometheus, choice: &Choice) -> Result<()> {
+        let times = queries(&whom.url, choice)?;
+        let slowest = times.iter().map(|one| one.1).fold(0.0, f64::max);
+        self.add(
+            format!("{}: Fleet, {} queries, slowest", whom.name, times.len()),
+            "s",
+            slowest,
+        );
+        for (panel, seconds) in times {
+            self.add(format!("{}: {panel}", whom.name), "s", seconds);
+        }
+        Ok(())
+    }
+
+    fn print(&self) {
+        for (name, unit, number) in &self.0 {
+            println!("{name:<60} {number:>16.4} {unit}");
+        }
+    }
+
+    fn json(&self) -> Value {
+        let all = self.0.iter();
+        all.map(|(name, unit, number)| json!({"name": name, "unit": unit, "value": number}))
+            .collect()
+    }
+
+    /// Of numbers that do not depend on how fast this machine is.
+    fn judge(&self, choice: &Choice) -> Result<()> {
+        let number = |name: &str| {
+            let found = self.0.iter().find(|one| one.0 == name);
+            found
+                .map(|one| one.2)
+                .with_context(|| format!("{name} was not measured"))
+        };
+        for whom in ["cluster", "receiver", "federation"] {
+            let up = number(&format!("{whom}: nodes up"))?;
+            ensure!(
+                up >= f64::from(choice.nodes),
+                "{whom}: {up} of {} nodes are up",
+                choice.nodes
+            );
+            let sick = number(&format!("{whom}: nodes in a livelock"))?;
+            ensure!(sick > 0.0, "{whom}: no node is in a livelock");
+        }
+        let missed = number("cluster: rules, missed evaluations")?;
+        ensure!(
+            missed == 0.0,
+            "{missed} evaluations of the rules were missed"
+        );
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+/// With an address of here in the place of the example's.
+fn replaced(text: &str, example: &str, here: &str) -> Result<String> {
+    ensure!(text.contains(example), "{example} is not in the example");
+    Ok(text.replace(example, here))
 }
 
 /// The recordings of these scenarios, of all kernels.
@@ -199,26 +375,6 @@ fn recordings(directory: &Path, scenarios: &[&str]) -> Result<Vec<String>> {
         directory.display()
     );
     Ok(found)
-}
-
-fn configuration(choice: &Choice, own: u16, targets: &Path) -> Result<String> {
-    let rules = |name: &str| -> Result<String> {
-        let path = choice.deploy.join("prometheus").join(name);
-        Ok(path
-            .canonicalize()
-            .with_context(|| path.display().to_string())?
-            .display()
-            .to_string())
-    };
-    let config = json!({
-        "global": {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE},
-        "rule_files": [rules("alerts.yml")?, rules("rules.yml")?],
-        "scrape_configs": [
-            {"job_name": "throttle-monitor", "file_sd_configs": [{"files": [targets]}]},
-            {"job_name": "prometheus", "static_configs": [{"targets": [format!("127.0.0.1:{own}")]}]},
-        ],
-    });
-    Ok(config.to_string())
 }
 
 fn api(url: &str, call: &str, parameters: &[(&str, String)]) -> Result<Value> {
@@ -272,10 +428,9 @@ fn size(directory: &Path) -> Result<u64> {
 
 /// Each query of the Fleet dashboard, over as long as there are samples; the
 /// slowest of three.
-fn queries(url: &str, choice: &Choice) -> Result<Vec<(String, &'static str, f64)>> {
+fn queries(url: &str, choice: &Choice) -> Result<Vec<(String, f64)>> {
     let path = choice.deploy.join("grafana/throttle-monitor-fleet.json");
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let dashboard: Value = serde_json::from_str(&text)?;
+    let dashboard: Value = serde_json::from_str(&read(&path)?)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut found = Vec::new();
     let panels = dashboard["panels"].as_array().cloned().unwrap_or_default();
@@ -297,7 +452,7 @@ fn queries(url: &str, choice: &Choice) -> Result<Vec<(String, &'static str, f64)
                 slowest = slowest.max(start.elapsed().as_secs_f64());
             }
             let letter = target["refId"].as_str().unwrap_or_default();
-            found.push((format!("Fleet: {title} {letter}"), "s", slowest));
+            found.push((format!("Fleet: {title} {letter}"), slowest));
         }
     }
     ensure!(!found.is_empty(), "{} has no query", path.display());

@@ -4,8 +4,10 @@ mod loops;
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use compact_str::CompactString;
 use serde::Serialize;
 
+use self::loops::Search;
 use super::args::{CheckArgs, Format};
 use crate::{
     kernel::{
@@ -25,6 +27,8 @@ struct Found {
     missing_privileges: Vec<Missing>,
     signals: Vec<Line>,
     loops: Vec<Loop>,
+    /// What the look for loops could not see, as at /api/v1/loops.
+    incomplete: Vec<CompactString>,
     result: &'static str,
     exit_code: u8,
 }
@@ -54,8 +58,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    let loops = attached.as_mut().map(loops::find).unwrap_or_default();
-    let found = judge(missing, attached.as_ref(), loops);
+    let search = attached.as_mut().map(loops::find).unwrap_or_default();
+    let found = judge(missing, attached.as_ref(), search);
     match args.format {
         Format::Text => print!("{}", text(&found)),
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
@@ -63,7 +67,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(found.exit_code))
 }
 
-fn judge(missing: Vec<Missing>, attached: Option<&Attached>, loops: Vec<Loop>) -> Found {
+fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> Found {
     let signals: Vec<_> = attached
         .iter()
         .flat_map(|a| {
@@ -77,7 +81,9 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, loops: Vec<Loop>) -
         || signals
             .iter()
             .any(|s| s.report.needed && s.report.state == State::Unavailable);
-    let lossy = signals.iter().any(|s| s.report.is_lossy()) || !missing.is_empty();
+    let lossy = signals.iter().any(|s| s.report.is_lossy())
+        || !missing.is_empty()
+        || !search.incomplete.is_empty();
     let (result, exit_code) = match (blind, lossy) {
         (true, _) => ("cannot monitor", 2),
         (false, true) => ("degraded", 1),
@@ -98,7 +104,8 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, loops: Vec<Loop>) -
         lockdown,
         missing_privileges: missing,
         signals,
-        loops,
+        loops: search.found,
+        incomplete: search.incomplete,
         result,
         exit_code,
     }
@@ -115,7 +122,7 @@ fn text(found: &Found) -> String {
         signal(&mut out, line);
     }
     if !found.signals.is_empty() {
-        loops::loops(&mut out, &found.loops);
+        loops::loops(&mut out, &found.loops, &found.incomplete);
     }
     let _ = writeln!(
         out,
@@ -170,7 +177,7 @@ fn conclusion(found: &Found) -> &'static str {
     match found.exit_code {
         0 => "All signals come in. Next: throttle-monitor run",
         1 => {
-            "Degraded: livelocks are found, less exactly; see what is lost above. Next: throttle-monitor run"
+            "Degraded: livelocks are found, less exactly; see above what is lost or not seen. Next: throttle-monitor run"
         }
         _ => "Cannot monitor: do what is said above, then run this again.",
     }

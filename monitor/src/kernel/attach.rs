@@ -54,6 +54,22 @@ pub struct Settings {
 /// Why nothing at all can be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
+    /// Next to nothing would be seen, and no signal would say so.
+    #[error(
+        "{root} is no {name} ({file}: {error}), so nothing can be judged. To do: mount it there, or name it with {flag}"
+    )]
+    Root {
+        /// What was named.
+        root: String,
+        /// What it should be.
+        name: &'static str,
+        /// What each has and this has not.
+        file: &'static str,
+        /// Why not.
+        error: std::io::Error,
+        /// What names another.
+        flag: &'static str,
+    },
     /// The object or its maps were refused.
     #[error("the kernel refused the eBPF maps, so nothing can be monitored: {0}")]
     Load(String),
@@ -85,6 +101,7 @@ pub struct Attached {
 /// Nothing can be loaded at all. A signal that cannot be attached is no error
 /// but a report.
 pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
+    are_roots(&settings)?;
     let sysfs = settings.sysfs.clone();
     with_tracefs(&sysfs, |tracefs| {
         let roots = Roots {
@@ -121,6 +138,26 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
             .collect();
         Ok(attached)
     })
+}
+
+fn are_roots(settings: &Settings) -> Result<(), LoadError> {
+    let both = [
+        (&settings.procfs, "procfs", "stat", "--path.procfs"),
+        (&settings.sysfs, "sysfs", "class/bdi", "--path.sysfs"),
+    ];
+    for (root, name, file, flag) in both {
+        if let Err(error) = std::fs::metadata(root.join(file)) {
+            let root = root.display().to_string();
+            return Err(LoadError::Root {
+                root,
+                name,
+                file,
+                error,
+                flag,
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Attached {

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, thread, time::Duration};
 
+use compact_str::CompactString;
+
 use crate::{
     kernel::{attach::Attached, report::SignalReport},
     sample::Sampler,
@@ -13,29 +15,51 @@ use crate::{
 const LOOKS: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(150);
 
+/// Loops, and sentences about where none could be looked for.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    pub(super) found: Vec<Loop>,
+    pub(super) incomplete: Vec<CompactString>,
+}
+
 /// Watches the node for a moment.
-pub(super) fn find(attached: &mut Attached) -> Vec<Loop> {
+pub(super) fn find(attached: &mut Attached) -> Search {
     let mut sampler = match Sampler::new(attached) {
         Ok(sampler) => sampler,
         Err(error) => {
-            eprintln!("throttle-monitor: loops cannot be looked for: {error:#}");
-            return Vec::new();
+            return Search {
+                incomplete: vec![format!("Loops cannot be looked for: {error:#}.").into()],
+                ..Search::default()
+            };
         }
     };
     let mut loops = Loops::default();
+    let mut incomplete = Vec::new();
     for look in 0..LOOKS {
         if look > 0 {
             thread::sleep(BETWEEN);
         }
         let signals = attached.reports.iter().map(SignalReport::status).collect();
-        loops.observe(&sampler.tick(signals).observation);
+        let observation = sampler.tick(signals).observation;
+        loops.observe(&observation);
+        incomplete.clone_from(&observation.topology.incomplete);
     }
-    loops.found().to_vec()
+    Search {
+        found: loops.found().to_vec(),
+        incomplete,
+    }
 }
 
 /// Adds a section with the loops, one after the other: what is mounted, who
-/// serves it, why that is dangerous and what to do.
-pub(super) fn loops(out: &mut String, found: &[Loop]) {
+/// serves it, why that is dangerous and what to do; then what was not seen.
+pub(super) fn loops(out: &mut String, found: &[Loop], incomplete: &[CompactString]) {
+    told(out, found);
+    for sentence in incomplete {
+        let _ = writeln!(out, "{:<12}{sentence}", "not seen");
+    }
+}
+
+fn told(out: &mut String, found: &[Loop]) {
     if found.is_empty() {
         let _ = writeln!(
             out,
@@ -135,7 +159,7 @@ mod tests {
 
     fn section(found: &[Loop]) -> String {
         let mut out = String::new();
-        loops(&mut out, found);
+        loops(&mut out, found, &[]);
         out
     }
 
@@ -174,6 +198,16 @@ This node serves 1 NFS mount to itself:
         ] {
             assert!(text.contains(words), "{words} in {text}");
         }
+    }
+
+    #[test]
+    fn where_it_could_not_look_is_said_after_what_was_found() {
+        let mut out = String::new();
+        let gap =
+            "No process lives in network namespace 7 (/run/netns/x): its sockets are not seen.";
+        loops(&mut out, &[], &[gap.into()]);
+        assert!(out.contains("No loop found"), "{out}");
+        assert!(out.ends_with(&format!("\nnot seen    {gap}\n")), "{out}");
     }
 
     #[test]
