@@ -9,6 +9,7 @@ mod garbage;
 mod hysteresis;
 mod inputs;
 mod loop_device;
+mod names;
 mod negatives;
 pub(crate) mod node;
 mod phase;

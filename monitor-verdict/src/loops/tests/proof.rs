@@ -1,9 +1,12 @@
 //! What is proof and what is chance.
 
-use super::host::{BDI, Host, connection, mount, rpc_client, transport};
+use monitor_common::Class;
+
+use super::host::{BDI, DISK, Host, connection, mount, rpc_client, transport};
 use crate::loops::LoopChange::{Appeared, Ended, Proven};
 use crate::loops::Proof;
 use crate::observation::{State, ThreadState};
+use crate::tests::node::wait;
 
 fn proof(host: &Host) -> Option<Proof> {
     host.found().map(|one| one.proof)
@@ -130,6 +133,43 @@ fn a_proof_stands_until_the_calls_are_seen_to_go_elsewhere() {
         host.events[1].message,
         "0:29 is no loop with nfsd any more: its calls are answered by another host now"
     );
+}
+
+#[test]
+fn a_tenth_of_the_calls_served_here_does_not_refute_it_and_less_does() {
+    for (served, stands) in [(2, true), (1, false)] {
+        let mut host = Host::new();
+        host.seconds(5, 10, 10).second(20, served);
+        assert_eq!(proof(&host).is_some(), stands, "{served}");
+    }
+}
+
+#[test]
+fn only_calls_that_a_free_thread_would_have_taken_refute_it() {
+    use ThreadState::{Blocked, Idle, Running};
+    for (threads, waiting, refuted) in [
+        (vec![Idle, Running], None, true),
+        (vec![Idle, Idle], Some(Class::User), true),
+        (vec![], None, true),
+        (vec![Idle, Idle], Some(Class::Nfsd), false),
+        (vec![Idle, Blocked], None, false),
+        (vec![Running, Running], None, false),
+        (vec![Blocked, Blocked], Some(Class::Nfsd), false),
+    ] {
+        let mut host = Host::new();
+        host.seconds(5, 10, 10);
+        if let Some(nfsd) = &mut host.now.nfsd {
+            nfsd.threads.truncate(threads.len());
+            let states = nfsd.threads.iter_mut().zip(&threads);
+            states.for_each(|(thread, &state)| thread.state = state);
+        }
+        host.now.waits = waiting
+            .map(|class| wait(100, class, DISK))
+            .into_iter()
+            .collect();
+        host.second(0, 0).second(20, 0);
+        assert_eq!(proof(&host).is_none(), refuted, "{threads:?} {waiting:?}");
+    }
 }
 
 #[test]
