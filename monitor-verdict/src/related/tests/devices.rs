@@ -2,11 +2,15 @@
 
 use monitor_common::{Cause, Class};
 
-use super::scene::{CLIENT, DISK, MB, Scene, answered, disk_works, pause, threads, writer_paused};
+use super::scene::{
+    CLIENT, DISK, MB, SECOND, Scene, answered, disk_works, pause, threads, writer_paused,
+};
+use crate::Thresholds;
 use crate::observation::{Observation, ThreadState};
 use crate::related::RelatedKind::{DirtyThrottling, SlowDisk};
 use crate::signal;
 use crate::tests::node::wait;
+use crate::window::Window;
 
 #[test]
 fn a_writer_held_to_the_speed_of_an_idle_enough_disk_is_dirty_throttling() {
@@ -244,4 +248,26 @@ fn only_the_wait_for_dirty_pages_is_one_for_a_device() {
         disk_works(now, 1000, 5 * MB);
     });
     assert_eq!(scene.events, []);
+}
+
+#[test]
+fn what_a_device_wrote_is_what_its_disk_says_or_its_bdi_where_that_is_more() {
+    for (sectors, pages, bytes) in [
+        (Some(2), Some(0), 1024),
+        (Some(2), Some(4096), 4096),
+        (Some(2), None, 1024),
+        (None, Some(4096), 4096),
+    ] {
+        let mut scene = Scene::new();
+        let mut window = Window::new(&Thresholds::default());
+        for n in 0..4 {
+            scene.now.monotonic_ns += SECOND;
+            let disk = Scene::disk(&mut scene.now);
+            disk.disk_sectors_written = sectors.map(|each: u64| each * n);
+            disk.written_bytes = pages.map(|each: u64| each * n);
+            window.push(&scene.now);
+        }
+        let wrote = window.wrote(DISK).map(|moved| moved.bytes);
+        assert_eq!(wrote, Some(3 * bytes), "{sectors:?} {pages:?}");
+    }
 }

@@ -120,6 +120,16 @@ fn the_sleeps_within_a_direct_reclaim_count_in_its_place_and_not_beside_it() {
 }
 
 #[test]
+fn the_whole_of_a_direct_reclaim_is_enough_without_its_sleeps() {
+    let mut scene = Scene::new();
+    for sleep in ["congestion_wait", "wait_iff_congested", "reclaim_throttle"] {
+        scene.lose(sleep);
+    }
+    scene.play(15, reclaiming(1800));
+    assert_eq!(times(&scene), [(8, true)]);
+}
+
+#[test]
 fn kswapd_s_and_kcompactd_s_work_is_nobody_s_wait() {
     for (cause, class) in [
         (Cause::Compaction, Class::Kswapd),
