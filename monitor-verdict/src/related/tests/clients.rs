@@ -245,6 +245,19 @@ fn a_loop_whose_threads_are_taken_waits_for_them() {
 }
 
 #[test]
+fn a_loop_of_another_mount_does_not_excuse_a_server_elsewhere() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    Arc::make_mut(&mut scene.now.topology).mounts[0].bdi = "0:40".into();
+    scene.play(15, |now| {
+        unanswered(now);
+        threads(now, 8, ThreadState::Running, None);
+    });
+    assert_eq!(scene.engine.loops()[0].client_bdi, "0:40");
+    assert_eq!(times(&scene), [(11, true)]);
+}
+
+#[test]
 fn a_loop_whose_threads_now_and_then_work_for_others_has_a_server_out_of_reach() {
     let mut scene = Scene::new();
     served_here(&mut scene, "nfsd");

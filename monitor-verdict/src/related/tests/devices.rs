@@ -61,6 +61,38 @@ fn where_pauses_are_seen_only_while_they_last_samples_stand_in_for_them() {
 }
 
 #[test]
+fn half_a_task_paused_is_enough_and_so_is_a_disk_that_is_nine_tenths_busy() {
+    let mut scene = Scene::new();
+    scene.play(10, |now| {
+        pause(now, Class::User, DISK, 500);
+        disk_works(now, 500, 20 * MB);
+    });
+    assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
+    for (paused_ms, busy_ms, told) in [(500, 900, true), (499, 900, false), (500, 899, false)] {
+        let mut scene = Scene::new();
+        scene.play(10, |now| {
+            pause(now, Class::Nfsd, DISK, paused_ms);
+            disk_works(now, busy_ms, 5 * MB);
+        });
+        let holds = scene.times(SlowDisk).len();
+        assert_eq!(holds, usize::from(told), "{paused_ms} {busy_ms}");
+    }
+}
+
+#[test]
+fn a_slow_disk_is_one_until_three_quarters_of_what_made_it_one() {
+    for (paused_ms, stays) in [(380, true), (370, false)] {
+        let mut scene = Scene::new();
+        scene.play(10, slow);
+        scene.play(30, |now| {
+            pause(now, Class::Nfsd, DISK, paused_ms);
+            disk_works(now, 940, 5 * MB);
+        });
+        assert_eq!(scene.holds().len(), usize::from(stays), "{paused_ms}");
+    }
+}
+
+#[test]
 fn some_pauses_are_every_heavy_writer_s() {
     let mut scene = Scene::new();
     scene.play(30, |now| {

@@ -122,6 +122,39 @@ fn of_too_many_devices_the_worst_are_told() {
 }
 
 #[test]
+fn of_too_many_slow_disks_those_are_told_that_the_most_tasks_wait_for() {
+    let mut scene = Scene::new();
+    let many = MAX_SUBJECTS + 5;
+    let name = |n| format!("8:{n}");
+    scene.now.bdis = (0..many).map(|n| bdi(&name(n), Some(0))).collect();
+    // Three threads sleep, maybe for one of these.
+    let topology = Arc::make_mut(&mut scene.now.topology);
+    let export = topology.exports[0].clone();
+    let of = |n| Export {
+        bdi: name(n).into(),
+        ..export.clone()
+    };
+    topology.exports = (0..5).map(of).collect();
+    scene.play(20, |now| {
+        threads(now, 3, ThreadState::Blocked, None);
+        for n in 0..many {
+            pause(now, Class::User, &name(n), 600 + n as u64);
+        }
+        for disk in &mut now.bdis {
+            disk.disk_busy_ms = disk.disk_busy_ms.map(|ms| ms + 1000);
+            disk.written_bytes = disk.written_bytes.map(|bytes| bytes + MB);
+        }
+    });
+    let holds = scene.holds().into_iter();
+    let slow = holds.filter(|(kind, _)| *kind == RelatedKind::SlowDisk);
+    let told: Vec<String> = slow.map(|(_, bdi)| bdi).collect();
+    assert_eq!(told.len(), MAX_SUBJECTS);
+    for n in 0..10 {
+        assert_eq!(told.contains(&name(n)), n < 5, "{n}");
+    }
+}
+
+#[test]
 fn more_clients_than_are_watched_do_no_harm() {
     let mut scene = Scene::new();
     let one = scene.now.clients[0].clone();
