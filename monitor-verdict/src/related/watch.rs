@@ -45,7 +45,6 @@ impl Watch {
     pub fn observe(&mut self, node: &Node<'_>) -> Vec<RelatedEvent> {
         let now = node.now.monotonic_ns;
         let dt = match self.last_ns.replace(now) {
-            Some(last) if last == now => return Vec::new(),
             Some(last) if node.window.covered_ns() > 0 => now.saturating_sub(last),
             _ => {
                 self.restart(now);
