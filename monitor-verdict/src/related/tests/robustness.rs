@@ -122,6 +122,32 @@ fn of_too_many_devices_the_worst_are_told() {
 }
 
 #[test]
+fn what_is_not_over_yet_takes_its_room() {
+    let mut scene = Scene::new();
+    let (first, many) = (10, 10 + MAX_SUBJECTS);
+    let name = |n: usize| format!("8:{n}");
+    scene.now.bdis = (0..many).map(|n| bdi(&name(n), Some(0))).collect();
+    let mut play = |seconds, paused: std::ops::Range<usize>| {
+        for _ in 0..seconds {
+            scene.play(1, |now| {
+                for n in paused.clone() {
+                    pause(now, Class::User, &name(n), 3000);
+                }
+                for disk in &mut now.bdis {
+                    disk.written_bytes = disk.written_bytes.map(|bytes| bytes + MB);
+                }
+            });
+            assert!(scene.holds().len() <= MAX_SUBJECTS);
+        }
+        let holds = scene.holds();
+        (holds.len(), holds.iter().any(|(_, bdi)| *bdi == name(0)))
+    };
+    assert_eq!(play(10, 0..first), (first, true));
+    assert_eq!(play(6, first..many), (MAX_SUBJECTS, true));
+    assert_eq!(play(10, first..many), (MAX_SUBJECTS, false));
+}
+
+#[test]
 fn of_too_many_slow_disks_those_are_told_that_the_most_tasks_wait_for() {
     let mut scene = Scene::new();
     let many = MAX_SUBJECTS + 5;
