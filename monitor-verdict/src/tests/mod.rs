@@ -4,6 +4,7 @@ mod choice;
 mod commit;
 mod confidence;
 mod disk;
+mod edge;
 mod evidence;
 mod garbage;
 mod hysteresis;
