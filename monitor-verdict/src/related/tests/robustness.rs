@@ -34,6 +34,22 @@ fn a_minute_of_sigstop_neither_begins_nor_ends_anything() {
 }
 
 #[test]
+fn what_was_told_before_a_gap_is_not_over_before_enough_was_seen_after_it() {
+    let mut thresholds = Thresholds::default();
+    thresholds.related.end = std::time::Duration::from_secs(1);
+    let mut scene = Scene::with(thresholds);
+    let slow = |now: &mut Observation| {
+        writer_paused(now);
+        disk_works(now, 1000, 5 * MB);
+    };
+    scene.play(15, slow);
+    let told = scene.events.len();
+    scene.now.monotonic_ns += 60 * SECOND;
+    scene.play(15, slow);
+    assert_eq!(scene.events.len(), told, "{:?}", scene.events);
+}
+
+#[test]
 fn after_a_step_back_in_time_the_clocks_run_from_there() {
     let mut scene = Scene::new();
     let slow = |now: &mut Observation| {
