@@ -273,20 +273,12 @@ impl Sample {
 impl Signals {
     fn of(all: &[SignalStatus]) -> Self {
         let state = |name: &str| all.iter().find(|s| s.signal == name).map(|s| s.state);
-        let better = |a: State, b: State| {
-            let rank = |state| match state {
-                State::Attached => 0,
-                State::Degraded => 1,
-                State::Unavailable => 2,
-            };
-            if rank(b) < rank(a) { b } else { a }
-        };
         let sleeps = signal::RECLAIM_SLEEPS.iter().filter_map(|name| state(name));
         Self {
             dirty: state(signal::BALANCE_DIRTY_PAGES),
             client: state(signal::NFS_CLIENT),
             reclaim: state(signal::DIRECT_RECLAIM),
-            sleeps: sleeps.reduce(better),
+            sleeps: sleeps.min(),
             commit: state(signal::NFS_COMMIT),
             alloc: state(signal::SVC_ALLOC_ARG),
         }

@@ -343,6 +343,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_just_within_its_range_is_taken_and_what_is_just_beyond_is_not() {
+        let day = Duration::from_hours(24);
+        let (second, little) = (Duration::from_secs(1), Duration::from_nanos(1));
+        let taken: [fn(&mut Thresholds); 5] = [
+            |t| t.window = Duration::from_secs(2),
+            |t| t.window = t.max_gap,
+            |t| (t.window, t.max_gap) = (Duration::from_secs(2), Duration::from_secs(2)),
+            |t| (t.confirm, t.max_gap) = (Duration::from_hours(24), Duration::from_hours(24)),
+            |t| t.stall_cap_bytes_per_second = t.stall_floor_bytes_per_second,
+        ];
+        for change in taken {
+            let mut thresholds = Thresholds::default();
+            change(&mut thresholds);
+            assert_eq!(thresholds.check(), Ok(()));
+        }
+        assert_eq!(refused(|t| t.window = second * 2 - little), "window");
+        let short = |t: &mut Thresholds| {
+            (t.window, t.max_gap) = (second * 2, second * 2 - little);
+        };
+        assert!(["window", "max_gap"].contains(&refused(short)));
+        assert_eq!(refused(|t| t.max_gap = day + little), "max_gap");
+        assert_eq!(refused(|t| t.calm = second - little), "calm");
+        let floor = refused(|t| t.stall_floor_bytes_per_second = 0);
+        assert_eq!(floor, "stall_floor_bytes_per_second");
+    }
+
+    #[test]
+    fn each_has_its_reason_by_its_key() {
+        for (key, words) in [
+            ("confirm", "All four conditions"),
+            ("loops.patience", "What a look-up found"),
+            (
+                "signatures.reclaim_share",
+                "`reclaim-congestion`: share of the",
+            ),
+            ("related.silence", "No answer from an"),
+        ] {
+            let reason = Thresholds::reason(key).unwrap_or_default();
+            assert!(reason.starts_with(words), "{key}: {reason}");
+        }
+        for key in ["confirmed", "loops.no", "no.half_life", "related.", ""] {
+            assert_eq!(Thresholds::reason(key), None, "{key}");
+        }
+    }
+
+    #[test]
     fn durations_read_as_people_write_them_and_the_rest_keeps_its_default() {
         let some: Thresholds = serde_json::from_str(r#"{"confirm": "7s"}"#).expect("parses");
         assert_eq!(some.confirm, Duration::from_secs(7));

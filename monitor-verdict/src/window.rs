@@ -154,7 +154,7 @@ impl Window {
 
     /// Whether so much time is enough to speak for the window: half of it.
     fn suffices(&self, ns: u64) -> bool {
-        ns > 0 && ns >= self.span_ns / 2
+        ns >= (self.span_ns / 2).max(1)
     }
 
     /// Ticks: each sample with the one after it.

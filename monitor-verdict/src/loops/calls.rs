@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use crate::observation::{Observation, RpcClient};
 
 /// RPC clients remembered at most; the kernel side keeps fewer.
-const MAX_CLIENTS: usize = 4096;
+pub(super) const MAX_CLIENTS: usize = 4096;
 
 /// Calls, and those of them that this kernel's server took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -54,6 +54,7 @@ impl Device {
     ) -> Vec<LoopEvent> {
         let replaced = self.replaced(survey);
         let before = self.found.take();
+        let was_told = self.untold_since.is_none();
         if replaced {
             *self = Self {
                 server: self.server,
@@ -73,7 +74,7 @@ impl Device {
             other => (None, other),
         };
         let mut events = Vec::new();
-        if let Some(one) = ended.as_ref().filter(|_| self.untold_since.is_none()) {
+        if let Some(one) = ended.as_ref().filter(|_| was_told) {
             let why = self.why_ended(replaced, gone, claim.is_some());
             let message = words::ended(one, why);
             events.push(event(one, LoopChange::Ended, message, survey));

@@ -120,7 +120,7 @@ impl Evidence {
     fn judge_batch(&mut self, thresholds: &LoopThresholds) {
         let Tally { calls, served } = self.batch;
         let elsewhere = served < calls * thresholds.refute_share;
-        if calls >= thresholds.elsewhere_min_calls as f64 && elsewhere && !self.by_xid {
+        if calls >= thresholds.elsewhere_min_calls as f64 && elsewhere {
             self.was_elsewhere = true;
         }
         if calls < thresholds.refute_min_calls as f64 {

@@ -1,5 +1,6 @@
 //! Loops found in made-up observations.
 
+mod calls;
 mod containers;
 mod danger;
 mod host;

@@ -82,7 +82,7 @@ pub fn is_pod_uid(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Container;
+    use super::{Container, is_pod_uid};
 
     const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
 
@@ -99,6 +99,23 @@ mod tests {
             &format!("/pods/{UID}/etc-hosts"),
         ] {
             assert_eq!(of(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn a_pod_s_uid_is_a_uuid_or_a_hash_of_32_hexadecimal_digits() {
+        let hash = "0123456789abcdef0123456789ABCDEF";
+        assert!(is_pod_uid(UID) && is_pod_uid(hash));
+        for no in [
+            "",
+            "0123",
+            &hash[1..],
+            "g123456789abcdef0123456789abcdef",
+            "g1b2c3d0-0a1b-0a1b-0a1b-0a1b2c3d4e5f",
+            "0a1b2c3d0-a1b-0a1b-0a1b-0a1b2c3d4e5f",
+            "0a1b2c3d-0a1b-0a1b-0a1b2c3d4e5f",
+        ] {
+            assert!(!is_pod_uid(no), "{no}");
         }
     }
 

@@ -237,3 +237,47 @@ fn attached(observation: &Observation, name: &str) -> bool {
 fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_SERVERS, Signs};
+    use crate::observation::{Observation, ServerThread, ThreadState, UserServer};
+
+    fn server(name: &str, tgid: u32, stuck: u32) -> UserServer {
+        let thread = |tid| ServerThread {
+            tid,
+            state: ThreadState::Blocked,
+            write_since_ns: None,
+            blocked_in: None,
+            behind_throttled: false,
+        };
+        UserServer {
+            name: name.into(),
+            tgid,
+            threads: (0..stuck).map(thread).collect(),
+        }
+    }
+
+    fn servers(user_servers: Vec<UserServer>) -> Vec<(String, u32)> {
+        let mut signs = Signs::default();
+        signs.refill(&Observation {
+            user_servers,
+            ..Observation::default()
+        });
+        let all = signs.user_servers.iter();
+        all.map(|(name, stuck)| (name.to_string(), *stuck))
+            .collect()
+    }
+
+    #[test]
+    fn processes_of_one_server_are_added_up_and_those_of_others_stay_apart() {
+        let all = vec![server("a", 1, 1), server("b", 2, 0), server("a", 3, 2)];
+        assert_eq!(servers(all), [("a".to_owned(), 3), ("b".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn there_are_never_more_servers_than_the_bound() {
+        let many = (0..=MAX_SERVERS).map(|n| server(&n.to_string(), 1, 1));
+        assert_eq!(servers(many.collect()).len(), MAX_SERVERS);
+    }
+}

@@ -162,11 +162,11 @@ mod tests {
             wait.tgid = tgid;
             wait
         };
-        let sum = Threads::of_process(&server, &[of(8, 7), of(11, 7), of(12, 99)]);
+        let sum = Threads::of_process(&server, &[of(8, 7), of(11, 7), of(13, 7), of(12, 99)]);
         let expected = Threads {
             running: 1,
-            throttled: 3,
-            in_dirty: 2,
+            throttled: 4,
+            in_dirty: 3,
             blocked: 1,
             behind: 1,
         };

@@ -45,7 +45,6 @@ impl Watch {
     pub fn observe(&mut self, node: &Node<'_>) -> Vec<RelatedEvent> {
         let now = node.now.monotonic_ns;
         let dt = match self.last_ns.replace(now) {
-            Some(last) if last == now => return Vec::new(),
             Some(last) if node.window.covered_ns() > 0 => now.saturating_sub(last),
             _ => {
                 self.restart(now);
@@ -103,7 +102,7 @@ impl Watch {
         }
     }
 
-    /// What holds at this tick, of each kind the worst, told ones first.
+    /// What holds at this tick: of each kind what is told first, then the worst.
     fn find(&self, node: &Node<'_>) -> Vec<Finding> {
         let mut found = Vec::new();
         let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
@@ -123,12 +122,6 @@ impl Watch {
             let order = (a.kind, told(a)).cmp(&(b.kind, told(b)));
             let worst = order.then_with(|| b.weight.total_cmp(&a.weight));
             worst.then_with(|| a.bdi.cmp(&b.bdi))
-        });
-        let mut of_kind = [0; RelatedKind::ALL.len()];
-        found.retain(|one| {
-            let count = &mut of_kind[one.kind as usize];
-            *count += 1;
-            *count <= MAX_SUBJECTS
         });
         found
     }

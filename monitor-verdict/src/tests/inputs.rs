@@ -102,6 +102,17 @@ fn a_daemon_that_starts_in_the_middle_of_a_freeze_knows_the_loop_by_its_connecti
 }
 
 #[test]
+fn without_the_size_of_a_page_it_is_not_known_how_many_the_client_holds() {
+    let mut watched = Watched::new(8);
+    watched.node.now.memory.page_size = 0;
+    watched.play(&Phase::FROZEN_6_12, 12);
+    let closing_edge = watched.verdict().conditions.closing_edge;
+    assert_eq!(closing_edge.holds, None, "{}", closing_edge.why);
+    let words = "the client's 0:29 holds an unknown share";
+    assert!(closing_edge.why.contains(words), "{}", closing_edge.why);
+}
+
+#[test]
 fn the_pages_of_a_client_that_is_no_loop_close_no_edge() {
     for is_loop in [true, false] {
         let mut watched = Watched::new(8);

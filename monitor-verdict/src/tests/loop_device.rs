@@ -184,6 +184,24 @@ fn such_a_server_whose_device_is_written_to_or_below_the_limit_is_not() {
 }
 
 #[test]
+fn such_a_device_is_still_below_the_floor_and_half_as_much_above_once_it_was() {
+    let floor = 768 << 10;
+    let played = |first, then: u64| {
+        let mut watched = exported();
+        for bytes in [first, then] {
+            watched.node.writes = vec![(LOOP, bytes)];
+            watched.play(&EXPORTED, 8);
+        }
+        let edge = watched.verdict().conditions.closing_edge;
+        edge.holds == Some(true)
+    };
+    assert!(played(floor - 1, floor - 1));
+    assert!(!played(floor, floor));
+    assert!(played(0, floor + floor / 3));
+    assert!(!played(0, floor + floor * 2 / 3));
+}
+
+#[test]
 fn reclaim_over_the_pages_of_a_loop_device_is_named_after_it() {
     let mut watched = reclaim::frozen();
     watched.node.losetup(LOOP, CLIENT, 9000);

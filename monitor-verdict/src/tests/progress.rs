@@ -57,6 +57,25 @@ fn what_moves_just_as_much_as_the_floor_is_progress() {
 }
 
 #[test]
+fn either_side_of_nfsd_is_progress() {
+    for (acked, served, holds) in [
+        (0, BUSY.served, Some(false)),
+        (BUSY.acked, 0, Some(false)),
+        (0, 0, Some(true)),
+    ] {
+        let mut watched = Watched::new(8);
+        let phase = Phase {
+            acked,
+            served,
+            ..Phase::HEALTHY
+        };
+        watched.play(&phase, 5);
+        let no_progress = watched.verdict().conditions.no_progress;
+        assert_eq!(no_progress.holds, holds, "{}", no_progress.why);
+    }
+}
+
+#[test]
 fn writers_that_wait_or_calls_without_an_answer_are_demand_even_without_pages() {
     let mut watched = Watched::new(8);
     let demand = |watched: &Watched| watched.verdict().conditions.demand.holds;

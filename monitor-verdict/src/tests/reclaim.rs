@@ -149,6 +149,35 @@ fn a_client_that_holds_half_the_dirty_limit_is_full_whatever_its_flag_says() {
 }
 
 #[test]
+fn a_dirty_limit_of_nothing_says_nothing_of_who_fills_it() {
+    let mut watched = frozen();
+    watched.node.congest(false);
+    watched.node.now.memory.dirty_limit_bytes = Some(0);
+    watched.play(&Phase::FROZEN_RECLAIM, 10);
+    let edge = watched.verdict().conditions.closing_edge;
+    assert_eq!(edge.holds, Some(false), "{}", edge.why);
+}
+
+#[test]
+fn a_client_once_congested_is_so_in_a_third_of_the_samples() {
+    for (of, times, stays) in [(7, 3, true), (12, 2, false)] {
+        let mut watched = frozen();
+        watched.play(&Phase::FROZEN_RECLAIM, 5);
+        let mut holds = true;
+        for n in 0..60 {
+            // Observations come four times a second.
+            watched.node.congest(n % of < times);
+            let mut observation = watched.node.second(&Phase::FROZEN_RECLAIM);
+            watched.node.now.monotonic_ns -= 750_000_000;
+            observation.monotonic_ns = watched.node.now.monotonic_ns;
+            watched.observe(&observation);
+            holds &= watched.verdict().conditions.closing_edge.holds == Some(true);
+        }
+        assert_eq!(holds, stays, "{times} of {of}");
+    }
+}
+
+#[test]
 fn a_client_congested_in_less_than_half_of_the_samples_is_not() {
     let mut watched = frozen();
     for n in 0..40 {

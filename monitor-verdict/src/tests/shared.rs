@@ -97,6 +97,20 @@ fn the_bdi_on_which_the_server_is_paused_most_is_its_own() {
 }
 
 #[test]
+fn another_mount_on_which_the_server_is_paused_is_not_what_it_writes_to() {
+    let mut watched = Watched::new(8);
+    watched.node.mount("0:31");
+    watched.play_with(&Phase::FROZEN_6_12, 5, |n, o| {
+        let mut pauses = o.dirty_pauses[0].clone();
+        pauses.bdi = "0:31".into();
+        pauses.pause_ns = 4_000_000_000 * (n + 1);
+        o.dirty_pauses.push(pauses);
+    });
+    let why = watched.verdict().conditions.closing_edge.why;
+    assert!(why.contains("the server's 254:0 has"), "{why}");
+}
+
+#[test]
 fn an_open_edge_says_every_number_that_decides() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::SLOW_DISK, 5);

@@ -165,6 +165,25 @@ fn workers_of_localio_are_judged_in_the_place_of_threads() {
 }
 
 #[test]
+fn of_localio_s_workers_only_those_count_that_are_throttled_on_the_server_s_disk() {
+    let mut watched = localio();
+    let mut reclaiming = super::node::wait(71, Class::Kworker, DISK);
+    reclaiming.cause = Cause::DirectReclaim;
+    watched.node.lasting = vec![
+        super::node::wait(70, Class::Kworker, DISK),
+        reclaiming,
+        super::node::wait(72, Class::Kworker, CLIENT),
+        super::node::wait(73, Class::User, CLIENT),
+    ];
+    watched.play(&WORKERS, 12);
+    let reason = watched.verdict().reason;
+    assert!(
+        reason.starts_with("1 of 1 busy nfsd threads wait"),
+        "{reason}"
+    );
+}
+
+#[test]
 fn the_same_workers_are_nobodys_without_localio() {
     let mut node = Node::new(8);
     node.paused = (Class::Kworker, DISK);

@@ -3,6 +3,7 @@
 use monitor_common::Class;
 
 use super::node::{CLIENT, DISK, Node, Phase};
+use crate::reduce::Sample;
 use crate::thresholds::Thresholds;
 use crate::window::{Pushed, ThreadSamples, Window};
 
@@ -67,6 +68,29 @@ fn a_gap_and_a_step_back_restart_it_and_a_repetition_is_left_out() {
     assert_eq!(window.covered_ns(), 0);
     node.now.monotonic_ns = 7;
     assert_eq!(window.push(&node.now.clone()), Pushed::Restarted);
+}
+
+#[test]
+fn one_observation_alone_tells_of_no_movement() {
+    let (mut node, mut window) = window();
+    play(&mut node, &mut window, &Phase::HEALTHY, 1);
+    let counter = |sample: &Sample| sample.client(CLIENT)?.bytes_acked;
+    assert!(window.moved_last_second(counter).is_none());
+    assert!(window.moved(counter).is_none());
+    play(&mut node, &mut window, &Phase::HEALTHY, 1);
+    let moved = window.moved_last_second(counter).map(|moved| moved.rate());
+    assert_eq!(moved, Some(30e6));
+}
+
+#[test]
+fn what_is_as_old_as_the_window_and_its_slack_is_in_it_and_what_is_older_is_not() {
+    for (late_ns, covered_ns) in [(0, 3_200_000_000), (1, 2_200_000_001)] {
+        let (mut node, mut window) = window();
+        play(&mut node, &mut window, &Phase::IDLE, 2);
+        node.now.monotonic_ns += 2_200_000_000 + late_ns;
+        window.push(&node.now.clone());
+        assert_eq!(window.covered_ns(), covered_ns);
+    }
 }
 
 #[test]

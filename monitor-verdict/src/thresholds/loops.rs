@@ -108,3 +108,59 @@ impl LoopThresholds {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::LoopThresholds;
+
+    type Change = fn(&mut LoopThresholds, Duration);
+
+    fn check(change: impl FnOnce(&mut LoopThresholds)) -> Option<&'static str> {
+        let mut thresholds = LoopThresholds::default();
+        change(&mut thresholds);
+        thresholds.check().err().map(|error| error.key)
+    }
+
+    #[test]
+    fn times_are_from_a_second_to_a_day() {
+        let all: [(&str, Change); 3] = [
+            ("loops.half_life", |t, time| t.half_life = time),
+            ("loops.patience", |t, time| t.patience = time),
+            ("loops.tell_after", |t, time| t.tell_after = time),
+        ];
+        let (second, day) = (Duration::from_secs(1), Duration::from_hours(24));
+        let little = Duration::from_nanos(1);
+        for (key, change) in all {
+            for within in [second, day] {
+                assert_eq!(check(|t| change(t, within)), None, "{key} {within:?}");
+            }
+            for beyond in [second - little, day + little] {
+                assert_eq!(check(|t| change(t, beyond)), Some(key), "{beyond:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_above_nothing_and_at_most_all_and_what_refutes_is_less_than_what_proves() {
+        assert_eq!(check(|t| t.served_share = 1.0), None);
+        assert_eq!(check(|t| t.localio_rpc_share = 1.0), None);
+        for none in [0.0, -1.0, 1.5, f64::NAN] {
+            let key = Some("loops.localio_rpc_share");
+            assert_eq!(check(|t| t.localio_rpc_share = none), key, "{none}");
+        }
+        let key = Some("loops.refute_share");
+        assert_eq!(check(|t| t.refute_share = 0.0), key);
+        assert_eq!(check(|t| t.refute_share = t.served_share), key);
+    }
+
+    #[test]
+    fn one_call_is_the_least_that_proves_or_refutes() {
+        assert_eq!(check(|t| t.refute_min_calls = 1), None);
+        let key = Some("loops.refute_min_calls");
+        assert_eq!(check(|t| t.refute_min_calls = 0), key);
+        let key = Some("loops.served_min_calls");
+        assert_eq!(check(|t| t.served_min_calls = 0), key);
+    }
+}

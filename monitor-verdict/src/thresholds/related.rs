@@ -166,6 +166,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_just_within_its_range_is_taken() {
+        let day = Duration::from_hours(24);
+        let within: [fn(&mut RelatedThresholds); 5] = [
+            |t| t.begin = Duration::ZERO,
+            |t| t.end = Duration::from_secs(1),
+            |t| t.silence = Duration::from_hours(24),
+            |t| t.answers_apart = t.silence,
+            |t| (t.disk_busy_share, t.pause_share) = (1.0, 1000.0),
+        ];
+        for change in within {
+            let mut thresholds = RelatedThresholds::default();
+            change(&mut thresholds);
+            assert_eq!(thresholds.check(), Ok(()));
+        }
+        let little = Duration::from_nanos(1);
+        assert_eq!(refused(|t| t.begin = day + little), "related.begin");
+        let short = Duration::from_secs(1) - little;
+        assert_eq!(refused(|t| t.end = short), "related.end");
+        let long = refused(|t| t.answers_apart = t.silence + little);
+        assert_eq!(long, "related.answers_apart");
+    }
+
+    #[test]
     fn tasks_may_wait_for_more_than_one_tasks_time() {
         let many = RelatedThresholds {
             pause_share: 4.0,

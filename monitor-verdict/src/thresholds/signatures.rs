@@ -74,3 +74,28 @@ impl SignatureThresholds {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SignatureThresholds;
+
+    fn check(change: fn(&mut SignatureThresholds)) -> Option<&'static str> {
+        let mut thresholds = SignatureThresholds::default();
+        change(&mut thresholds);
+        thresholds.check().err().map(|error| error.key)
+    }
+
+    #[test]
+    fn shares_are_above_nothing_and_at_most_all() {
+        assert_eq!(check(|t| t.commit_share = 1.0), None);
+        let key = Some("signatures.commit_share");
+        assert_eq!(check(|t| t.commit_share = 0.0), key);
+        assert_eq!(check(|t| t.commit_share = 1.1), key);
+        assert_eq!(check(|t| t.commit_share = f64::NAN), key);
+    }
+
+    #[test]
+    fn a_disk_that_writes_a_byte_a_second_may_be_the_least() {
+        assert_eq!(check(|t| t.disk_write_floor_bytes_per_second = 1), None);
+    }
+}

@@ -56,3 +56,23 @@ fn a_look_up_that_misses_the_container_takes_nothing_back() {
     let one = host.found().expect("a loop");
     assert_eq!(one.server_container, Some(pod("server", "nfs-0")));
 }
+
+#[test]
+fn a_volume_of_the_client_s_own_pod_names_no_other_and_that_of_another_does() {
+    const OTHER: &str = "1b2c3d4e-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+    let mut host = Host::new();
+    host.look_up(|topology| {
+        server_in_a_pod(topology);
+        topology.net_namespaces.push(NetNamespace {
+            netns: 11,
+            container: pod(UID, "web-0"),
+        });
+        let volume = |uid| format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~nfs/data");
+        topology.mounts[0].mount_points = [UID, OTHER].map(|uid| volume(uid).into()).to_vec();
+    });
+    host.seconds(3, 10, 10);
+    let one = host.found().expect("a loop");
+    let clients = one.client_containers.iter();
+    let clients: Vec<_> = clients.map(|c| (&*c.id, &*c.pod_uid)).collect();
+    assert_eq!(clients, [("c0ffee", UID), ("", OTHER)]);
+}

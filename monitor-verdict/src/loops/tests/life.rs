@@ -3,7 +3,7 @@
 use super::host::{BDI, Host, connection, mount};
 use crate::loops::LoopChange::{Appeared, Ended};
 use crate::loops::Proof;
-use crate::observation::ThreadState;
+use crate::observation::{ThreadState, Topology};
 
 #[test]
 fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
@@ -42,6 +42,36 @@ fn a_connection_does_not_excuse_the_calls_that_go_elsewhere_after_it() {
     host.look_up(|here| here.connections.push(connection("nfsd")));
     host.seconds(20, 100, 0);
     assert!(host.found().is_none(), "it is the one of before");
+}
+
+#[test]
+fn that_nfsd_listens_does_not_excuse_calls_that_go_elsewhere() {
+    let mut host = Host::new();
+    host.seconds(20, 100, 0);
+    host.look_up(|_| ()).second(0, 0);
+    host.look_up(|t| t.mounts[0].listener = Some("nfsd".into()))
+        .second(0, 0);
+    assert_eq!(host.found(), None);
+}
+
+#[test]
+fn a_proven_loop_s_connection_excuses_no_call_that_goes_elsewhere() {
+    let mut host = Host::new();
+    host.seconds(5, 10, 10).second(15, 0);
+    host.look_up(|here| here.connections.push(connection("nfsd")));
+    host.second(0, 0).second(1, 0);
+    assert_eq!(host.found(), None);
+}
+
+#[test]
+fn eight_calls_elsewhere_before_the_first_here_make_a_node_its_own_client() {
+    for (elsewhere, became) in [(7, false), (8, true)] {
+        let mut host = Host::new();
+        host.look_up(|_| ()).second(0, 0).second(elsewhere, 0);
+        host.seconds(60, 0, 0).seconds(3, 7, 7);
+        let one = host.found().expect("a loop");
+        assert_eq!(one.became_own_client, became, "{elsewhere}");
+    }
 }
 
 #[test]
@@ -110,8 +140,66 @@ fn another_server_under_the_same_device_number_is_another_loop() {
     host.look_up(|t| t.mounts[0].server = Some(([10, 9, 0, 3], 2049).into()));
     host.second(0, 0);
     assert_eq!(host.changes(), [Appeared, Ended]);
+    assert_eq!(host.found(), None, "the calls were to another server");
     host.seconds(4, 5, 5);
     assert_eq!(host.changes(), [Appeared, Ended, Appeared]);
+}
+
+#[test]
+fn a_server_that_changes_with_each_look_up_is_another_one_each_time() {
+    let mut host = Host::new();
+    host.look_up(|_| ()).seconds(5, 10, 10);
+    for other in [3, 4] {
+        host.look_up(|t| t.mounts[0].server = Some(([10, 9, 0, other], 2049).into()));
+        host.second(5, 5);
+        let since_ms = host.found().map(|one| one.since_ms);
+        assert_eq!(since_ms, Some(host.now.monotonic_ns / 1_000_000));
+    }
+    assert_eq!(host.changes(), [Appeared, Ended], "one was never told");
+    host.seconds(3, 5, 5);
+    assert_eq!(host.changes(), [Appeared, Ended, Appeared]);
+    assert_eq!(host.events[2].unix_ms, host.now.unix_ms);
+    assert_eq!(
+        host.events[2].monotonic_ms,
+        host.now.monotonic_ns / 1_000_000
+    );
+}
+
+#[test]
+fn a_loop_whose_mount_is_known_and_whose_scope_is_not_is_told_a_little_later() {
+    let mut host = Host::new();
+    host.look_up(|_| ()).seconds(3, 5, 5);
+    assert!(host.found().is_some_and(|one| !one.mounts.is_empty()));
+    assert_eq!(host.changes(), []);
+    host.second(5, 5);
+    assert_eq!(host.changes(), [Appeared]);
+}
+
+#[test]
+fn a_mount_that_was_listed_is_missed_ten_seconds_after_its_last_sign_of_life() {
+    let mut host = Host::new();
+    host.look_up(|_| ()).seconds(5, 10, 10);
+    host.look_up(|t| t.mounts.clear());
+    for _ in 0..30 {
+        host.second(1, 1);
+        host.now.clients[0].last_acked_ns = host.now.monotonic_ns;
+    }
+    host.seconds(19, 0, 0);
+    assert_eq!(host.changes(), [Appeared]);
+    host.second(0, 0);
+    assert_eq!(host.changes(), [Appeared, Ended]);
+}
+
+#[test]
+fn just_after_the_boot_a_mount_that_never_wrote_shows_no_sign_of_life() {
+    let mut host = Host::new();
+    host.now.monotonic_ns = 0;
+    host.look_up(|_| ()).seconds(3, 10, 10);
+    host.look_up(|t| t.mounts.clear());
+    host.seconds(10, 0, 0);
+    assert_eq!(host.changes(), [Appeared]);
+    host.second(0, 0);
+    assert_eq!(host.changes(), [Appeared, Ended]);
 }
 
 #[test]
@@ -148,13 +236,62 @@ fn an_idle_client_closes_its_connection_and_stays_a_loop() {
 #[test]
 fn a_listener_that_one_look_up_misses_is_not_gone() {
     let mut host = Host::new();
-    let listens = |t: &mut crate::observation::Topology| t.mounts[0].listener = Some("nfsd".into());
+    let listens = |t: &mut Topology| t.mounts[0].listener = Some("nfsd".into());
     host.look_up(listens).second(0, 0);
     host.look_up(|_| ()).seconds(8, 0, 0);
     host.look_up(listens).seconds(20, 0, 0);
     assert_eq!(host.changes(), [Appeared]);
     host.look_up(|_| ()).seconds(11, 0, 0);
     assert_eq!(host.changes(), [Appeared, Ended]);
+    let message = &host.events[1].message;
+    let why = "its server is no longer found on this node";
+    assert!(message.ends_with(why), "{message}");
+}
+
+#[test]
+fn a_connection_that_is_seen_again_is_as_young_as_that() {
+    let mut host = Host::new();
+    let connected = |t: &mut Topology| t.connections = vec![connection("unfsd")];
+    host.look_up(connected).second(0, 0);
+    host.now.clients[0].last_sent_ns = host.now.monotonic_ns;
+    host.second(0, 0);
+    host.look_up(connected).second(0, 0);
+    host.look_up(|_| ()).seconds(60, 0, 0);
+    assert_eq!(host.changes(), [Appeared], "it was closed when idle");
+}
+
+#[test]
+fn a_connection_is_missed_once_the_client_wrote_or_called_after_it_was_seen() {
+    let activities: [fn(&mut Host, u64); 3] = [
+        |host, ns| host.now.clients[0].last_sent_ns = ns,
+        |host, ns| host.now.clients[0].last_acked_ns = ns,
+        |host, ns| host.now.rpc_clients[0].last_call_ns = ns,
+    ];
+    for activity in activities {
+        for (after_ns, ended) in [(0, false), (1, true)] {
+            let mut host = Host::new();
+            host.look_up(|t| t.connections = vec![connection("unfsd")]);
+            let seen_ns = host.now.monotonic_ns;
+            host.second(0, 0);
+            activity(&mut host, seen_ns + after_ns);
+            host.look_up(|_| ()).seconds(15, 0, 0);
+            assert_eq!(host.found().is_none(), ended, "{after_ns}");
+        }
+    }
+}
+
+#[test]
+fn that_the_server_listens_does_for_a_connection_and_is_no_weaker_proof() {
+    let mut host = Host::new();
+    host.look_up(|t| t.connections = vec![connection("unfsd")])
+        .second(0, 0);
+    host.look_up(|t| t.mounts[0].listener = Some("unfsd".into()))
+        .second(0, 0);
+    assert_eq!(host.found().expect("a loop").proof, Proof::Socket);
+    host.look_up(|t| t.mounts[0].listener = Some("ganesha.nfsd".into()))
+        .second(0, 0);
+    let one = host.found().expect("a loop");
+    assert_eq!((&*one.server, one.proof), ("ganesha.nfsd", Proof::Address));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What is proof and what is chance.
 
-use super::host::{BDI, Host, connection, mount, rpc_client, transport};
+use monitor_common::Class;
+
+use super::host::{BDI, DISK, Host, connection, mount, rpc_client, transport};
 use crate::loops::LoopChange::{Appeared, Ended, Proven};
 use crate::loops::Proof;
-use crate::observation::{State, ThreadState};
+use crate::observation::{State, ThreadState, Transport};
+use crate::tests::node::wait;
 
 fn proof(host: &Host) -> Option<Proof> {
     host.found().map(|one| one.proof)
@@ -133,6 +136,43 @@ fn a_proof_stands_until_the_calls_are_seen_to_go_elsewhere() {
 }
 
 #[test]
+fn a_tenth_of_the_calls_served_here_does_not_refute_it_and_less_does() {
+    for (served, stands) in [(2, true), (1, false)] {
+        let mut host = Host::new();
+        host.seconds(5, 10, 10).second(20, served);
+        assert_eq!(proof(&host).is_some(), stands, "{served}");
+    }
+}
+
+#[test]
+fn only_calls_that_a_free_thread_would_have_taken_refute_it() {
+    use ThreadState::{Blocked, Idle, Running};
+    for (threads, waiting, refuted) in [
+        (vec![Idle, Running], None, true),
+        (vec![Idle, Idle], Some(Class::User), true),
+        (vec![], None, true),
+        (vec![Idle, Idle], Some(Class::Nfsd), false),
+        (vec![Idle, Blocked], None, false),
+        (vec![Running, Running], None, false),
+        (vec![Blocked, Blocked], Some(Class::Nfsd), false),
+    ] {
+        let mut host = Host::new();
+        host.seconds(5, 10, 10);
+        if let Some(nfsd) = &mut host.now.nfsd {
+            nfsd.threads.truncate(threads.len());
+            let states = nfsd.threads.iter_mut().zip(&threads);
+            states.for_each(|(thread, &state)| thread.state = state);
+        }
+        host.now.waits = waiting
+            .map(|class| wait(100, class, DISK))
+            .into_iter()
+            .collect();
+        host.second(0, 0).second(20, 0);
+        assert_eq!(proof(&host).is_none(), refuted, "{threads:?} {waiting:?}");
+    }
+}
+
+#[test]
 fn unanswered_calls_in_a_freeze_refute_nothing() {
     let mut host = Host::new();
     host.seconds(5, 10, 10);
@@ -154,6 +194,57 @@ fn an_unlearned_client_is_known_by_the_address_that_it_sends_to() {
     host.look_up(|t| t.transports = vec![transport(7)]);
     host.second(3, 3);
     assert_eq!(proof(&host), Some(Proof::Xid));
+}
+
+#[test]
+fn an_unlearned_client_is_not_known_by_what_others_send_or_where_else_it_sends() {
+    let elsewhere = Transport {
+        server: ([10, 9, 0, 3], 2049).into(),
+        ..transport(7)
+    };
+    let other_port = Transport {
+        server: ([10, 9, 0, 2], 20049).into(),
+        ..transport(7)
+    };
+    for (transports, learned, known) in [
+        (vec![transport(7)], "", true),
+        (vec![elsewhere.clone(), transport(7)], "", true),
+        (vec![elsewhere], "", false),
+        (vec![other_port], "", false),
+        (vec![transport(8)], "", false),
+        (vec![transport(7)], "0:99", false),
+    ] {
+        let mut host = Host::new();
+        host.now.rpc_clients = vec![rpc_client(7, learned)];
+        host.look_up(|t| t.transports.clone_from(&transports));
+        host.second(12, 12);
+        assert_eq!(proof(&host).is_some(), known, "{transports:?} {learned}");
+    }
+}
+
+#[test]
+fn another_mount_of_the_same_server_leaves_it_in_doubt_only_from_another_namespace() {
+    let server = mount(BDI).server;
+    let other = Some(([10, 9, 0, 3], 2049).into());
+    for (netns, address, known) in [
+        (Some(11), server, true),
+        (Some(99), other, true),
+        (Some(99), None, true),
+        (Some(99), server, false),
+        (None, server, false),
+    ] {
+        let mut host = Host::new();
+        host.now.rpc_clients = vec![rpc_client(7, "")];
+        host.look_up(|t| {
+            t.transports = vec![transport(7)];
+            t.mounts.push(mount("0:30"));
+            (t.mounts[1].netns, t.mounts[1].server) = (netns, address);
+        });
+        host.seconds(5, 12, 12);
+        let found = host.loops.found().iter();
+        let found = found.filter(|one| one.client_bdi == BDI).count();
+        assert_eq!(found == 1, known, "{netns:?} {address:?}");
+    }
 }
 
 #[test]

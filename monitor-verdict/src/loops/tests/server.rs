@@ -4,7 +4,7 @@ use monitor_common::Class;
 
 use super::host::{BDI, DISK, Host, SERVER_NS, backing, connection, peer};
 use crate::loops::Scope;
-use crate::observation::{DirtyPauses, Export, FileSystem};
+use crate::observation::{Bdi, DirtyPauses, Export, FileSystem};
 
 fn server_bdi(host: &Host) -> Option<&str> {
     host.found()?.server_bdi.as_deref()
@@ -18,7 +18,7 @@ fn export(netns: u64, bdi: &str) -> Export {
     }
 }
 
-fn pauses(class: Class, bdi: &str) -> DirtyPauses {
+pub fn pauses(class: Class, bdi: &str) -> DirtyPauses {
     DirtyPauses {
         bdi: bdi.into(),
         class,
@@ -117,6 +117,29 @@ fn its_file_system_is_found_by_the_device_before_the_bdi() {
 }
 
 #[test]
+fn its_file_system_is_found_by_the_bdi_where_no_device_is_known() {
+    let mut host = Host::new();
+    let at = host.now.monotonic_ns;
+    host.now.rpc_clients[0].backing = vec![backing(DISK, "254:9", 5, at)];
+    let of = |bdi: &str, fstype: &str| Bdi {
+        bdi: bdi.into(),
+        fstype: fstype.into(),
+        ..Bdi::default()
+    };
+    host.now.bdis = vec![of("8:0", "btrfs"), of(DISK, "ext4")];
+    host.second(5, 5);
+    assert_eq!(host.found().expect("a loop").server_fstype, "ext4");
+    let fs = |bdi: &str, fstype: &str| FileSystem {
+        bdi: bdi.into(),
+        fstype: fstype.into(),
+        ..FileSystem::default()
+    };
+    host.look_up(|t| t.file_systems = vec![fs("8:0", "btrfs"), fs(DISK, "xfs")]);
+    host.second(0, 0);
+    assert_eq!(host.found().expect("a loop").server_fstype, "xfs");
+}
+
+#[test]
 fn before_a_write_is_seen_the_only_export_tells() {
     for (exports, known) in [
         (vec![export(SERVER_NS, DISK), export(99, "8:0")], true),
@@ -148,6 +171,11 @@ fn a_userspace_server_is_known_by_the_one_bdi_on_which_it_was_paused() {
         let mut host = Host::new();
         host.now.dirty_pauses = bdis.iter().map(|b| pauses(Class::NfsServer, b)).collect();
         host.now.dirty_pauses.push(pauses(Class::User, BDI));
+        let never = DirtyPauses {
+            events: 0,
+            ..pauses(Class::NfsServer, "8:16")
+        };
+        host.now.dirty_pauses.push(never);
         host.look_up(|t| t.connections = vec![connection(owner)]);
         host.second(0, 0);
         assert_eq!(server_bdi(&host), known.then_some(DISK), "{owner} {bdis:?}");
@@ -172,4 +200,25 @@ fn writes_that_become_no_calls_are_localio() {
     host.now.clients[0].writes_by_rpc = Some(50);
     host.second(0, 0);
     assert!(!host.found().expect("a loop").localio);
+}
+
+#[test]
+fn half_of_the_writes_by_rpc_are_no_localio_and_what_was_long_ago_is_forgotten() {
+    let mut host = Host::new();
+    host.look_up(|t| t.connections = vec![connection("nfsd")]);
+    host.now.clients[0].writes_by_rpc = Some(0);
+    host.second(0, 0);
+    host.now.clients[0].writes_sent += 8;
+    host.now.clients[0].writes_by_rpc = Some(4);
+    host.second(0, 0);
+    assert!(!host.found().expect("a loop").localio);
+    for by_rpc in [100, 0] {
+        for _ in 0..30 {
+            let client = &mut host.now.clients[0];
+            client.writes_sent += 100;
+            client.writes_by_rpc = client.writes_by_rpc.map(|before| before + by_rpc);
+            host.second(0, 0);
+        }
+        assert_eq!(host.found().expect("a loop").localio, by_rpc == 0);
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use monitor_common::Class;
 
 use super::scene::{CLIENT, MB, SECOND, Scene, answered, threads, unanswered};
+use crate::Thresholds;
 use crate::observation::{NfsMount, Observation, ThreadState, UserServer};
 use crate::related::RelatedKind::NfsServerNotResponding;
 use crate::signal;
@@ -118,6 +119,62 @@ fn a_direct_write_holds_no_page_and_is_missed_all_the_same() {
 }
 
 #[test]
+fn what_is_open_counts_only_with_what_shows_that_it_is_waited_for() {
+    let held = |now: &mut Observation, held| {
+        (now.bdis[0].dirty_bytes, now.bdis[0].writeback_bytes) = (held, None);
+    };
+    let paused = |now: &mut Observation| now.waits.push(wait(500, Class::User, CLIENT));
+    let write = |now: &mut Observation, sent_ns, acked_ns| {
+        let client = &mut now.clients[0];
+        client.writes_sent = client.writes_acked + 1;
+        (client.last_sent_ns, client.last_acked_ns) = (sent_ns, acked_ns);
+    };
+    let floor = Thresholds::default().demand_floor_bytes;
+    let cases: [(&str, bool, &dyn Fn(&mut Observation)); 9] = [
+        ("paused, who knows how much", true, &|now| {
+            held(now, None);
+            paused(now);
+        }),
+        ("paused, a megabyte", true, &|now| {
+            held(now, Some(floor));
+            paused(now);
+        }),
+        ("paused, next to nothing", false, &|now| {
+            held(now, Some(floor - 1));
+            paused(now);
+        }),
+        ("an old call, a page", true, &|now| {
+            held(now, Some(4096));
+            write(now, 5, 6);
+        }),
+        ("an old call, who knows how much", false, &|now| {
+            held(now, None);
+            write(now, 5, 6);
+        }),
+        ("one that was answered as it was sent", false, &|now| {
+            held(now, None);
+            write(now, 5, 5);
+        }),
+        ("an old call, nothing", false, &|now| {
+            held(now, Some(0));
+            write(now, 5, 6);
+        }),
+        ("a commit, nothing", false, &|now| {
+            held(now, Some(0));
+            let client = &mut now.clients[0];
+            client.commits_sent = client.commits_done + 1;
+            (client.last_sent_ns, client.last_acked_ns) = (6, 5);
+        }),
+        ("nothing at all", false, &|now| held(now, Some(30 * MB))),
+    ];
+    for (what, told, happens) in cases {
+        let mut scene = Scene::new();
+        scene.play(15, happens);
+        assert_eq!(!times(&scene).is_empty(), told, "{what}");
+    }
+}
+
+#[test]
 fn a_commit_without_an_answer_is_a_silence_too() {
     let mut scene = Scene::new();
     scene.play(15, |now| {
@@ -185,6 +242,19 @@ fn a_loop_whose_threads_are_taken_waits_for_them() {
         });
         assert_eq!(times(&scene), [], "{n}");
     }
+}
+
+#[test]
+fn a_loop_of_another_mount_does_not_excuse_a_server_elsewhere() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    Arc::make_mut(&mut scene.now.topology).mounts[0].bdi = "0:40".into();
+    scene.play(15, |now| {
+        unanswered(now);
+        threads(now, 8, ThreadState::Running, None);
+    });
+    assert_eq!(scene.engine.loops()[0].client_bdi, "0:40");
+    assert_eq!(times(&scene), [(11, true)]);
 }
 
 #[test]

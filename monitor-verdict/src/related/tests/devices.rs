@@ -2,11 +2,15 @@
 
 use monitor_common::{Cause, Class};
 
-use super::scene::{CLIENT, DISK, MB, Scene, answered, disk_works, pause, threads, writer_paused};
+use super::scene::{
+    CLIENT, DISK, MB, SECOND, Scene, answered, disk_works, pause, threads, writer_paused,
+};
+use crate::Thresholds;
 use crate::observation::{Observation, ThreadState};
 use crate::related::RelatedKind::{DirtyThrottling, SlowDisk};
 use crate::signal;
 use crate::tests::node::wait;
+use crate::window::Window;
 
 #[test]
 fn a_writer_held_to_the_speed_of_an_idle_enough_disk_is_dirty_throttling() {
@@ -54,6 +58,38 @@ fn where_pauses_are_seen_only_while_they_last_samples_stand_in_for_them() {
         disk_works(now, 500, 20 * MB);
     });
     assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
+}
+
+#[test]
+fn half_a_task_paused_is_enough_and_so_is_a_disk_that_is_nine_tenths_busy() {
+    let mut scene = Scene::new();
+    scene.play(10, |now| {
+        pause(now, Class::User, DISK, 500);
+        disk_works(now, 500, 20 * MB);
+    });
+    assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
+    for (paused_ms, busy_ms, told) in [(500, 900, true), (499, 900, false), (500, 899, false)] {
+        let mut scene = Scene::new();
+        scene.play(10, |now| {
+            pause(now, Class::Nfsd, DISK, paused_ms);
+            disk_works(now, busy_ms, 5 * MB);
+        });
+        let holds = scene.times(SlowDisk).len();
+        assert_eq!(holds, usize::from(told), "{paused_ms} {busy_ms}");
+    }
+}
+
+#[test]
+fn a_slow_disk_is_one_until_three_quarters_of_what_made_it_one() {
+    for (paused_ms, stays) in [(380, true), (370, false)] {
+        let mut scene = Scene::new();
+        scene.play(10, slow);
+        scene.play(30, |now| {
+            pause(now, Class::Nfsd, DISK, paused_ms);
+            disk_works(now, 940, 5 * MB);
+        });
+        assert_eq!(scene.holds().len(), usize::from(stays), "{paused_ms}");
+    }
 }
 
 #[test]
@@ -244,4 +280,26 @@ fn only_the_wait_for_dirty_pages_is_one_for_a_device() {
         disk_works(now, 1000, 5 * MB);
     });
     assert_eq!(scene.events, []);
+}
+
+#[test]
+fn what_a_device_wrote_is_what_its_disk_says_or_its_bdi_where_that_is_more() {
+    for (sectors, pages, bytes) in [
+        (Some(2), Some(0), 1024),
+        (Some(2), Some(4096), 4096),
+        (Some(2), None, 1024),
+        (None, Some(4096), 4096),
+    ] {
+        let mut scene = Scene::new();
+        let mut window = Window::new(&Thresholds::default());
+        for n in 0..4 {
+            scene.now.monotonic_ns += SECOND;
+            let disk = Scene::disk(&mut scene.now);
+            disk.disk_sectors_written = sectors.map(|each: u64| each * n);
+            disk.written_bytes = pages.map(|each: u64| each * n);
+            window.push(&scene.now);
+        }
+        let wrote = window.wrote(DISK).map(|moved| moved.bytes);
+        assert_eq!(wrote, Some(3 * bytes), "{sectors:?} {pages:?}");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitor_common::{Cause, Class};
 
 use super::scene::{CLIENT, DISK, MB, SECOND, Scene, bdi, disk_works, pause, threads};
-use crate::observation::{Backing, Export, Observation, RpcClient, ThreadState};
+use crate::observation::{Backing, Export, NfsMount, Observation, RpcClient, ThreadState};
 use crate::related::RelatedKind::{HungFileSystem, SlowDisk};
 use crate::signal;
 use crate::tests::node::wait;
@@ -57,6 +57,31 @@ fn a_disk_whose_other_partitions_write_a_little_does_not_hide_it() {
         disk_works(now, 50, MB);
     });
     assert_eq!(scene.holds(), [(HungFileSystem, DISK.to_owned())]);
+}
+
+#[test]
+fn others_on_the_disk_may_keep_it_busy_for_three_tenths_and_a_little_more_once_it_is_told() {
+    let shared = |busy_ms| {
+        move |now: &mut Observation| {
+            frozen(now);
+            disk_works(now, busy_ms, MB);
+        }
+    };
+    for (busy_ms, told) in [(299, true), (300, false)] {
+        let mut scene = Scene::new();
+        scene.play(30, shared(busy_ms));
+        assert_eq!(scene.times(HungFileSystem).len(), usize::from(told));
+    }
+    for (busy_ms, stays) in [(390, true), (410, false)] {
+        let mut scene = Scene::new();
+        scene.play(20, shared(50));
+        scene.play(30, shared(busy_ms));
+        let holds = scene
+            .holds()
+            .iter()
+            .any(|(kind, _)| *kind == HungFileSystem);
+        assert_eq!(holds, stays, "{busy_ms}");
+    }
 }
 
 #[test]
@@ -230,4 +255,69 @@ fn of_two_exports_it_is_the_one_that_was_written_to_last() {
         [(HungFileSystem, "8:0".to_owned())],
         "and stays it"
     );
+}
+
+/// nfsd exports nothing that a look-up sees.
+fn without_exports() -> Scene {
+    let mut scene = Scene::new();
+    Arc::make_mut(&mut scene.now.topology).exports.clear();
+    scene
+}
+
+#[test]
+fn where_no_export_is_seen_it_is_what_nfsd_was_paused_on_and_not_what_others_were() {
+    for (class, told) in [(Class::Nfsd, true), (Class::User, false)] {
+        let mut scene = without_exports();
+        scene.play(5, |now| pause(now, class, DISK, 10));
+        scene.play(30, frozen);
+        assert_eq!(scene.times(HungFileSystem).len(), usize::from(told));
+    }
+}
+
+#[test]
+fn where_no_export_is_seen_it_is_what_nfsd_serves_a_loop_from_and_not_another_server() {
+    for (server, told) in [("nfsd", true), ("ganesha.nfsd", false)] {
+        let mut scene = without_exports();
+        let topology = Arc::make_mut(&mut scene.now.topology);
+        topology.mounts = vec![NfsMount {
+            bdi: CLIENT.into(),
+            mount_points: vec!["/mnt".into()],
+            server: Some(([127, 0, 0, 1], 2049).into()),
+            netns: Some(1),
+            listener: Some(server.into()),
+            ..NfsMount::default()
+        }];
+        scene.now.rpc_clients = vec![RpcClient {
+            bdi: CLIENT.into(),
+            backing: vec![Backing {
+                bdi: DISK.into(),
+                device: DISK.into(),
+                writes: 1,
+                last_ns: 1,
+            }],
+            ..RpcClient::default()
+        }];
+        scene.play(5, |_| {});
+        let known = scene
+            .engine
+            .loops()
+            .first()
+            .and_then(|one| one.server_bdi.clone());
+        assert_eq!(known.as_deref(), Some(DISK), "{server}");
+        scene.now.rpc_clients.clear();
+        scene.play(30, frozen);
+        assert_eq!(
+            scene.times(HungFileSystem).len(),
+            usize::from(told),
+            "{server}"
+        );
+    }
+}
+
+#[test]
+fn an_nfs_mount_that_is_exported_again_hangs_by_another_server() {
+    let mut scene = Scene::new();
+    Arc::make_mut(&mut scene.now.topology).exports[0].bdi = CLIENT.into();
+    scene.play(30, frozen);
+    assert_eq!(scene.times(HungFileSystem), []);
 }

@@ -120,6 +120,16 @@ fn the_sleeps_within_a_direct_reclaim_count_in_its_place_and_not_beside_it() {
 }
 
 #[test]
+fn the_whole_of_a_direct_reclaim_is_enough_without_its_sleeps() {
+    let mut scene = Scene::new();
+    for sleep in ["congestion_wait", "wait_iff_congested", "reclaim_throttle"] {
+        scene.lose(sleep);
+    }
+    scene.play(15, reclaiming(1800));
+    assert_eq!(times(&scene), [(8, true)]);
+}
+
+#[test]
 fn kswapd_s_and_kcompactd_s_work_is_nobody_s_wait() {
     for (cause, class) in [
         (Cause::Compaction, Class::Kswapd),
@@ -164,6 +174,27 @@ fn reclaim_with_plenty_available_is_a_node_at_work() {
 }
 
 #[test]
+fn a_tenth_available_is_enough_and_two_fifteenths_once_it_starves() {
+    let with = |available_mb| {
+        move |now: &mut Observation| {
+            now.memory.available_bytes = Some(available_mb * MB);
+            spend(now, Cause::DirectReclaim, Class::User, 3000);
+        }
+    };
+    for (available_mb, starves) in [(99, true), (100, false)] {
+        let mut scene = Scene::new();
+        scene.play(15, with(available_mb));
+        assert_eq!(times(&scene).len(), usize::from(starves), "{available_mb}");
+    }
+    for (available_mb, stays) in [(130, true), (140, false)] {
+        let mut scene = Scene::new();
+        scene.play(15, with(30));
+        scene.play(30, with(available_mb));
+        assert_eq!(scene.holds().len(), usize::from(stays), "{available_mb}");
+    }
+}
+
+#[test]
 fn dirty_pages_are_not_available() {
     let mut scene = Scene::new();
     scene.play(15, |now| {
@@ -193,6 +224,18 @@ fn where_available_memory_is_unknown_reclaim_alone_decides() {
         scene.events[0]
             .reason
             .contains("an unknown share of the memory")
+    );
+}
+
+#[test]
+fn of_no_memory_at_all_no_share_is_known() {
+    let mut scene = Scene::new();
+    scene.now.memory.total_bytes = Some(0);
+    scene.play(15, reclaiming(900));
+    let reason = &scene.events[0].reason;
+    assert!(
+        reason.contains("an unknown share of the memory"),
+        "{reason}"
     );
 }
 

@@ -34,6 +34,22 @@ fn a_minute_of_sigstop_neither_begins_nor_ends_anything() {
 }
 
 #[test]
+fn what_was_told_before_a_gap_is_not_over_before_enough_was_seen_after_it() {
+    let mut thresholds = Thresholds::default();
+    thresholds.related.end = std::time::Duration::from_secs(1);
+    let mut scene = Scene::with(thresholds);
+    let slow = |now: &mut Observation| {
+        writer_paused(now);
+        disk_works(now, 1000, 5 * MB);
+    };
+    scene.play(15, slow);
+    let told = scene.events.len();
+    scene.now.monotonic_ns += 60 * SECOND;
+    scene.play(15, slow);
+    assert_eq!(scene.events.len(), told, "{:?}", scene.events);
+}
+
+#[test]
 fn after_a_step_back_in_time_the_clocks_run_from_there() {
     let mut scene = Scene::new();
     let slow = |now: &mut Observation| {
@@ -119,6 +135,65 @@ fn of_too_many_devices_the_worst_are_told() {
     );
     scene.play(60, &mut all_paused);
     assert_eq!(scene.events.len(), MAX_SUBJECTS, "and they stay");
+}
+
+#[test]
+fn what_is_not_over_yet_takes_its_room() {
+    let mut scene = Scene::new();
+    let (first, many) = (10, 10 + MAX_SUBJECTS);
+    let name = |n: usize| format!("8:{n}");
+    scene.now.bdis = (0..many).map(|n| bdi(&name(n), Some(0))).collect();
+    let mut play = |seconds, paused: std::ops::Range<usize>| {
+        for _ in 0..seconds {
+            scene.play(1, |now| {
+                for n in paused.clone() {
+                    pause(now, Class::User, &name(n), 3000);
+                }
+                for disk in &mut now.bdis {
+                    disk.written_bytes = disk.written_bytes.map(|bytes| bytes + MB);
+                }
+            });
+            assert!(scene.holds().len() <= MAX_SUBJECTS);
+        }
+        let holds = scene.holds();
+        (holds.len(), holds.iter().any(|(_, bdi)| *bdi == name(0)))
+    };
+    assert_eq!(play(10, 0..first), (first, true));
+    assert_eq!(play(6, first..many), (MAX_SUBJECTS, true));
+    assert_eq!(play(10, first..many), (MAX_SUBJECTS, false));
+}
+
+#[test]
+fn of_too_many_slow_disks_those_are_told_that_the_most_tasks_wait_for() {
+    let mut scene = Scene::new();
+    let many = MAX_SUBJECTS + 5;
+    let name = |n| format!("8:{n}");
+    scene.now.bdis = (0..many).map(|n| bdi(&name(n), Some(0))).collect();
+    // Three threads sleep, maybe for one of these.
+    let topology = Arc::make_mut(&mut scene.now.topology);
+    let export = topology.exports[0].clone();
+    let of = |n| Export {
+        bdi: name(n).into(),
+        ..export.clone()
+    };
+    topology.exports = (0..5).map(of).collect();
+    scene.play(20, |now| {
+        threads(now, 3, ThreadState::Blocked, None);
+        for n in 0..many {
+            pause(now, Class::User, &name(n), 600 + n as u64);
+        }
+        for disk in &mut now.bdis {
+            disk.disk_busy_ms = disk.disk_busy_ms.map(|ms| ms + 1000);
+            disk.written_bytes = disk.written_bytes.map(|bytes| bytes + MB);
+        }
+    });
+    let holds = scene.holds().into_iter();
+    let slow = holds.filter(|(kind, _)| *kind == RelatedKind::SlowDisk);
+    let told: Vec<String> = slow.map(|(_, bdi)| bdi).collect();
+    assert_eq!(told.len(), MAX_SUBJECTS);
+    for n in 0..10 {
+        assert_eq!(told.contains(&name(n)), n < 5, "{n}");
+    }
 }
 
 #[test]
