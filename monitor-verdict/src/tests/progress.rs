@@ -76,6 +76,18 @@ fn either_side_of_nfsd_is_progress() {
 }
 
 #[test]
+fn what_nfsd_writes_while_nothing_is_acknowledged_ends_a_livelock() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::FROZEN_6_12, 12);
+    assert_eq!(watched.state(), Livelock);
+    let served = Phase {
+        served: BUSY.served,
+        ..Phase::FROZEN_6_12
+    };
+    assert_eq!(watched.play(&served, 10), Recovered);
+}
+
+#[test]
 fn writers_that_wait_or_calls_without_an_answer_are_demand_even_without_pages() {
     let mut watched = Watched::new(8);
     let demand = |watched: &Watched| watched.verdict().conditions.demand.holds;
