@@ -349,3 +349,25 @@ pub struct StalledTask {
     /// How long it took, nanoseconds.
     pub delay_ns: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+
+    use super::Delay;
+
+    #[test]
+    fn the_waits_of_a_cause_are_those_of_all_its_buckets() {
+        let mut buckets = [0; HIST_BUCKETS];
+        (buckets[0], buckets[HIST_BUCKETS - 1]) = (2, 3);
+        let delay = Delay {
+            cause: Cause::DirectReclaim,
+            class: Class::User,
+            reason: ThrottleReason::None,
+            bdi: "".into(),
+            sum_ns: 7,
+            buckets,
+        };
+        assert_eq!(delay.count(), 5);
+    }
+}

@@ -76,6 +76,18 @@ fn either_side_of_nfsd_is_progress() {
 }
 
 #[test]
+fn what_nfsd_writes_while_nothing_is_acknowledged_ends_a_livelock() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::FROZEN_6_12, 12);
+    assert_eq!(watched.state(), Livelock);
+    let served = Phase {
+        served: BUSY.served,
+        ..Phase::FROZEN_6_12
+    };
+    assert_eq!(watched.play(&served, 10), Recovered);
+}
+
+#[test]
 fn writers_that_wait_or_calls_without_an_answer_are_demand_even_without_pages() {
     let mut watched = Watched::new(8);
     let demand = |watched: &Watched| watched.verdict().conditions.demand.holds;
@@ -124,8 +136,10 @@ fn the_verdicts_of_loops_that_ended_leave_room_for_no_more_than_the_most() {
     let mount = |watched: &mut Watched, from: usize| {
         for n in from..from + MAX_LOOPS {
             watched.node.mount(&format!("1:{n}"));
+            // Their clients' ids are those of the ones before: more calls.
+            watched.node.call(&format!("1:{n}"), 12, 12);
         }
-        assert_eq!(watched.play(&Phase::IDLE, 2), Calm);
+        assert_eq!(watched.play(&Phase::IDLE, 20), Calm);
     };
     mount(&mut watched, 0);
     assert_eq!(watched.engine.verdicts().len(), MAX_LOOPS);
@@ -134,5 +148,6 @@ fn the_verdicts_of_loops_that_ended_leave_room_for_no_more_than_the_most() {
     now.rpc_clients.retain(|rpc| rpc.bdi == CLIENT);
     now.bdis.truncate(2);
     mount(&mut watched, 1000);
+    assert!(watched.engine.loops().len() > 1, "there are new ones");
     assert_eq!(watched.engine.verdicts().len(), MAX_LOOPS);
 }
