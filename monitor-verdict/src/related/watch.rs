@@ -102,7 +102,7 @@ impl Watch {
         }
     }
 
-    /// What holds at this tick: of each kind what is told first, then the worst.
+    /// What holds at this tick, of each kind the worst first.
     fn find(&self, node: &Node<'_>) -> Vec<Finding> {
         let mut found = Vec::new();
         let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
@@ -118,9 +118,7 @@ impl Watch {
         memory::judge(&view, &mut found);
         self.sleepers.judge(&view, &mut found);
         found.sort_by(|a, b| {
-            let told = |one: &Finding| !view.holds(one.kind, &one.bdi);
-            let order = (a.kind, told(a)).cmp(&(b.kind, told(b)));
-            let worst = order.then_with(|| b.weight.total_cmp(&a.weight));
+            let worst = (a.kind.cmp(&b.kind)).then_with(|| b.weight.total_cmp(&a.weight));
             worst.then_with(|| a.bdi.cmp(&b.bdi))
         });
         found
