@@ -358,13 +358,19 @@ mod tests {
             change(&mut thresholds);
             assert_eq!(thresholds.check(), Ok(()));
         }
-        assert_eq!(refused(|t| t.window = second * 2 - little), "window");
+        assert_eq!(
+            refused(|t| t.window = Duration::from_nanos(1_999_999_999)),
+            "window"
+        );
         let short = |t: &mut Thresholds| {
-            (t.window, t.max_gap) = (second * 2, second * 2 - little);
+            (t.window, t.max_gap) = (second * 2, Duration::from_nanos(1_999_999_999));
         };
         assert_eq!(refused(short), "max_gap");
         assert_eq!(refused(|t| t.max_gap = day + little), "max_gap");
-        assert_eq!(refused(|t| t.calm = second - little), "calm");
+        assert_eq!(
+            refused(|t| t.calm = Duration::from_nanos(999_999_999)),
+            "calm"
+        );
         let floor = refused(|t| t.stall_floor_bytes_per_second = 0);
         assert_eq!(floor, "stall_floor_bytes_per_second");
     }

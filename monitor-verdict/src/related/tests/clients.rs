@@ -25,6 +25,8 @@ fn served_here(scene: &mut Scene, server: &str) {
     }];
 }
 
+type Happens<'a> = &'a dyn Fn(&mut Observation);
+
 fn times(scene: &Scene) -> Vec<(u64, bool)> {
     scene.times(NfsServerNotResponding)
 }
@@ -130,7 +132,7 @@ fn what_is_open_counts_only_with_what_shows_that_it_is_waited_for() {
         (client.last_sent_ns, client.last_acked_ns) = (sent_ns, acked_ns);
     };
     let floor = Thresholds::default().demand_floor_bytes;
-    let cases: [(&str, bool, &dyn Fn(&mut Observation)); 9] = [
+    let cases: [(&str, bool, Happens<'_>); 9] = [
         ("paused, who knows how much", true, &|now| {
             held(now, None);
             paused(now);
