@@ -33,14 +33,14 @@ pub fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
 
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    let mut command = offered(Cli::command());
+    let mut command = offered(&Cli::command());
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
     script
 }
 
 /// The command without its hidden subcommands: clap offers those, too.
-fn offered(command: Command) -> Command {
+fn offered(command: &Command) -> Command {
     let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
     let shown: Vec<Command> = shown.cloned().collect();
     // A command cannot lose a subcommand: it is made again without.

@@ -1,6 +1,6 @@
 //! `man`: the manual pages, made of clap's help.
 //!
-//! clap_mangen writes what clap knows; the endings of the help become sections
+//! `clap_mangen` writes what clap knows; the endings of the help become sections
 //! of their own, and each page names the others.
 
 #[cfg(test)]
@@ -59,13 +59,12 @@ struct Page {
 /// They cannot be written.
 pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
     let pages = pages()?;
-    match &args.output_dir {
-        Some(directory) => write(directory, &pages)?,
-        None => {
-            let first = pages.first().map(|page| page.text.as_bytes());
-            let written = io::stdout().write_all(first.unwrap_or_default());
-            written.context("the page cannot be written to stdout")?;
-        }
+    if let Some(directory) = &args.output_dir {
+        write(directory, &pages)?
+    } else {
+        let first = pages.first().map(|page| page.text.as_bytes());
+        let written = io::stdout().write_all(first.unwrap_or_default());
+        written.context("the page cannot be written to stdout")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -115,7 +114,7 @@ fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
     Ok(Page { name, text })
 }
 
-/// The page as far as clap_mangen makes it: all but the ending, which it would
+/// The page as far as `clap_mangen` makes it: all but the ending, which it would
 /// print as it stands.
 fn known_to_clap(command: &Command) -> io::Result<String> {
     // As --help has it: every flag in brackets would fill a screen.
