@@ -60,7 +60,7 @@ struct Page {
 pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
     let pages = pages()?;
     if let Some(directory) = &args.output_dir {
-        write(directory, &pages)?
+        write(directory, &pages)?;
     } else {
         let first = pages.first().map(|page| page.text.as_bytes());
         let written = io::stdout().write_all(first.unwrap_or_default());
