@@ -2,7 +2,7 @@
 
 use super::host::{BDI, Host, connection, mount};
 use crate::loops::LoopChange::{Appeared, Ended};
-use crate::loops::Proof;
+use crate::loops::{MAX_LOOPS, Proof};
 use crate::observation::{ThreadState, Topology};
 
 #[test]
@@ -326,6 +326,22 @@ fn loops_are_in_the_order_of_their_devices_and_each_its_own() {
         ids,
         [("0:29-nfsd", Proof::Xid), ("0:31-unfsd", Proof::Socket)]
     );
+}
+
+#[test]
+fn mounts_that_are_no_loops_take_no_room_from_those_that_are() {
+    let mut host = Host::new();
+    host.look_up(|t| {
+        t.mounts = (0..2 * MAX_LOOPS)
+            .map(|n| mount(&format!("0:{}", 1000 + n)))
+            .collect();
+        t.mounts.iter_mut().for_each(|mount| mount.server = None);
+        t.mounts.push(mount("1:5"));
+    });
+    host.now.rpc_clients[0].bdi = "1:5".into();
+    host.seconds(3, 5, 5);
+    let found: Vec<_> = host.loops.found().iter().map(|l| l.id.as_str()).collect();
+    assert_eq!(found, ["1:5-nfsd"]);
 }
 
 #[test]

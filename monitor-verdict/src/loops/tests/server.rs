@@ -91,6 +91,32 @@ fn the_server_writes_to_what_it_wrote_to_lately() {
 }
 
 #[test]
+fn of_two_devices_it_is_the_one_with_the_most_recent_writes_and_its_own_file_system() {
+    let mut host = Host::new();
+    let at = host.now.monotonic_ns;
+    host.look_up(|t| {
+        let fs = |device: &str, fstype: &str| FileSystem {
+            device: device.into(),
+            fstype: fstype.into(),
+            ..FileSystem::default()
+        };
+        t.file_systems = vec![fs("8:1", "ext4"), fs("254:1", "xfs")];
+    });
+    // A hundred writes once, and one each second.
+    host.now.rpc_clients[0].backing = vec![
+        backing("8:0", "8:1", 100, at),
+        backing(DISK, "254:1", 1, at),
+    ];
+    for _ in 0..5 {
+        host.second(5, 5);
+        host.now.rpc_clients[0].backing[1].writes += 1;
+        let one = host.found().expect("a loop");
+        let server = (one.server_bdi.as_deref(), one.server_fstype.as_str());
+        assert_eq!(server, (Some("8:0"), "ext4"));
+    }
+}
+
+#[test]
 fn its_file_system_is_found_by_the_device_before_the_bdi() {
     let mut host = Host::new();
     let at = host.now.monotonic_ns;
