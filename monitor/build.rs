@@ -11,6 +11,7 @@ const TOOLCHAIN: &str = "THROTTLE_MONITOR_BPF_TOOLCHAIN";
 
 fn main() -> anyhow::Result<()> {
     println!("cargo:rustc-env=THROTTLE_MONITOR_REVISION={}", revision());
+    println!("cargo:rustc-env=THROTTLE_MONITOR_DATE={}", date());
     println!("cargo:rerun-if-env-changed={TOOLCHAIN}");
     println!("cargo:rerun-if-changed=../monitor-common");
     let toolchain = env::var(TOOLCHAIN).unwrap_or_else(|_| "nightly".into());
@@ -34,13 +35,16 @@ fn main() -> anyhow::Result<()> {
 fn revision() -> String {
     println!("cargo:rerun-if-changed=../.git/HEAD");
     println!("cargo:rerun-if-changed=../.git/logs/HEAD");
-    let output = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        }
-        _ => "unknown".into(),
-    }
+    git(&["describe", "--always", "--dirty", "--abbrev=12"]).unwrap_or_else(|| "unknown".into())
+}
+
+/// The day of the commit, for the manual pages; outside a checkout nothing, in quotes.
+fn date() -> String {
+    git(&["log", "-1", "--format=%cs"]).unwrap_or_else(|| "\"\"".into())
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !said.is_empty()).then_some(said)
 }

@@ -6,9 +6,12 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use monitor_common::HIST_BUCKETS;
 
 use super::{
+    completions::CompletionsArgs,
     config::{ConfigArgs, Invalid, ThresholdArgs},
+    endings,
     evidence::EvidenceArgs,
     explain::ExplainArgs,
+    man::ManArgs,
     record::{RecordArgs, RollingArgs},
     replay::ReplayArgs,
 };
@@ -29,7 +32,13 @@ const LONGEST_BUCKET: f64 = 86_400.0;
 
 /// Flags NFS server-on-client throttling livelocks, live, from eBPF.
 #[derive(Debug, Parser)]
-#[command(name = "throttle-monitor", version, about, max_term_width = 100)]
+#[command(
+    name = "throttle-monitor",
+    version,
+    about,
+    max_term_width = 100,
+    after_long_help = endings::PROGRAM
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -42,34 +51,42 @@ pub enum Command {
     /// Run the daemon in the foreground.
     ///
     /// Serves metrics and JSON over HTTP, writes changes of the verdict to the
-    /// log. Exit code 0: stopped by SIGTERM or SIGINT; 2: cannot start.
+    /// log.
+    #[command(after_long_help = endings::RUN)]
     Run(Box<RunArgs>),
     /// Tell what this kernel and these privileges allow, per signal.
     ///
-    /// Attaches everything for a moment, as `run` would. Exit code 0: all; 1:
-    /// degraded; 2: cannot monitor.
+    /// Attaches everything for a moment, as `run` would.
+    #[command(after_long_help = endings::CHECK)]
     Check(CheckArgs),
     /// Tell what a signature of a livelock means, how to confirm it by hand, and
     /// how to get out of it.
     ///
-    /// Needs no privileges. Exit code 0: told; 2: no such word, or the daemon at
-    /// --url does not answer.
+    /// Needs no privileges.
+    #[command(after_long_help = endings::EXPLAIN)]
     Explain(ExplainArgs),
     /// Record what the daemon sees into a file, and print what it says of it.
     ///
     /// Attaches and judges as `run` does, without HTTP. Ends on SIGTERM, SIGINT
-    /// or after --duration. A file that is there already is continued. Exit code
-    /// 0: recorded; 2: cannot.
+    /// or after --duration. A file that is there already is continued.
+    #[command(after_long_help = endings::RECORD)]
     Record(RecordArgs),
     /// Print the verdicts of a recording again, byte for byte as they were.
     ///
     /// Needs no privileges. Several files of one daemon are given in their
     /// order. A segment of a rolling window (`run --record`) begins in the
     /// middle of the daemon's life: what the daemon had learned before, replay
-    /// does not know, so what it says of the first seconds may differ. Exit code
-    /// 0: no livelock; 3: livelock found; 2: unreadable, what could be read is
-    /// printed first.
+    /// does not know, so what it says of the first seconds may differ.
+    #[command(after_long_help = endings::REPLAY)]
     Replay(ReplayArgs),
+    /// Print what a shell needs to complete the command line.
+    #[command(after_long_help = endings::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands.
+    ///
+    /// To read one without installing it: `throttle-monitor man | man -l -`.
+    #[command(after_long_help = endings::MAN)]
+    Man(ManArgs),
     /// Print what this kernel offers, as JSON: a fixture for the tests.
     #[command(hide = true)]
     Facts(FactsArgs),

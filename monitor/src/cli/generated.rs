@@ -1,37 +1,45 @@
-//! Parts of the documentation that are made from the program itself, and the
-//! test that they are up to date.
+//! Files and parts of the documentation that are made from the program itself,
+//! and the test that they are up to date.
 //!
 //! A part stands between `<!-- NAME: generated -->` and `<!-- end -->`. After a
 //! change: `THROTTLE_MONITOR_WRITE_DOCS=1 cargo test -p throttle-monitor docs`.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 /// Set, the tests write the parts instead of comparing them.
 const WRITE: &str = "THROTTLE_MONITOR_WRITE_DOCS";
 
 /// Holds a file below docs/ to these parts, by name.
 pub fn hold(file: &str, parts: &[(&str, String)]) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../docs")
-        .join(file);
-    let is = fs::read_to_string(&path).unwrap_or_else(|error| panic!("docs/{file}: {error}"));
-    let mut ought = is.clone();
+    let file = format!("docs/{file}");
+    let mut ought = fs::read_to_string(at(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     for (name, part) in parts {
-        ought =
-            filled(&ought, name, part).unwrap_or_else(|| panic!("docs/{file} has no part {name}"));
+        ought = filled(&ought, name, part).unwrap_or_else(|| panic!("{file} has no part {name}"));
     }
+    hold_file(&file, &ought);
+}
+
+/// Holds a file of the repository to this text.
+pub fn hold_file(file: &str, ought: &str) {
     if env::var_os(WRITE).is_some() {
-        fs::write(&path, ought).unwrap();
-    } else {
-        let differs = is
-            .lines()
-            .zip(ought.lines())
-            .find(|(is, ought)| is != ought);
-        assert!(
-            is == ought,
-            "docs/{file} is not up to date ({differs:?}): set {WRITE}=1 and test again"
-        );
+        fs::write(at(file), ought).unwrap();
     }
+    let is = fs::read_to_string(at(file)).unwrap_or_default();
+    let differs = is
+        .lines()
+        .zip(ought.lines())
+        .find(|(is, ought)| is != ought);
+    assert!(
+        is == ought,
+        "{file} is not up to date ({differs:?}): set {WRITE}=1 and test again"
+    );
+}
+
+fn at(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)
 }
 
 fn filled(text: &str, name: &str, part: &str) -> Option<String> {

@@ -2,12 +2,15 @@
 
 mod args;
 mod check;
+mod completions;
 mod config;
+mod endings;
 mod evidence;
 mod explain;
 mod facts;
 #[cfg(test)]
 mod generated;
+mod man;
 mod record;
 mod replay;
 mod run;
@@ -40,6 +43,8 @@ pub fn main() -> ExitCode {
         args::Command::Explain(args) => explain::explain(&args),
         args::Command::Record(args) => record::record(&args),
         args::Command::Replay(args) => replay::replay(&args),
+        args::Command::Completions(args) => completions::completions(&args),
+        args::Command::Man(args) => man::man(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

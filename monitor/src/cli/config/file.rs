@@ -215,7 +215,9 @@ fn values(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
         let example = key.example();
         Err(match (key.list, key.kind) {
             (true, _) => format!("must be a list, such as {example}"),
-            (false, Kind::Text) => format!("must be a text in quotes, such as {example}"),
+            (false, Kind::Text | Kind::Size) => {
+                format!("must be a text in quotes, such as {example}")
+            }
             (false, Kind::Integer | Kind::Float) => format!("must be a number, such as {example}"),
             (false, Kind::Flag) => "must be true or false".to_owned(),
         })
@@ -232,10 +234,10 @@ fn values(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
 
 fn word(value: &DeValue<'_>, kind: Kind) -> Option<String> {
     match (kind, value) {
-        (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
+        (Kind::Text | Kind::Size, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Flag, DeValue::Boolean(flag)) => Some(flag.to_string()),
         (Kind::Float, DeValue::Float(float)) => Some(float.as_str().to_owned()),
-        (Kind::Integer | Kind::Float, DeValue::Integer(integer)) => {
+        (Kind::Integer | Kind::Float | Kind::Size, DeValue::Integer(integer)) => {
             let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok()?;
             Some(number.to_string())
         }

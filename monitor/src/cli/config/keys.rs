@@ -15,6 +15,8 @@ const MAX_COMPARED: usize = 100;
 pub(super) enum Kind {
     /// In quotes: names, durations, addresses.
     Text,
+    /// In quotes with its unit; a plain number is bytes.
+    Size,
     /// A whole number.
     Integer,
     /// A number.
@@ -55,12 +57,19 @@ impl Key {
         let defaults = self.arg.get_default_values();
         let value = match (self.kind, defaults.first().and_then(|v| v.to_str())) {
             (_, Some(default)) => default.to_owned(),
-            (Kind::Text, None) => "...".to_owned(),
+            // Where systemd lets the service write.
+            (Kind::Text, None) if named(&self.arg, "DIR") => {
+                format!(
+                    "/var/lib/throttle-monitor/{}",
+                    self.name.trim_end_matches("-dir")
+                )
+            }
+            (Kind::Text | Kind::Size, None) => "...".to_owned(),
             (Kind::Integer | Kind::Float, None) => "1".to_owned(),
             (Kind::Flag, None) => "true".to_owned(),
         };
         let value = match self.kind {
-            Kind::Text => format!("{value:?}"),
+            Kind::Text | Kind::Size => format!("{value:?}"),
             Kind::Integer | Kind::Float | Kind::Flag => value,
         };
         if self.list {
@@ -98,7 +107,9 @@ fn kind(arg: &Arg) -> Kind {
         TypeId::of::<usize>(),
     ];
     let id = arg.get_value_parser().type_id();
-    if integers.iter().any(|integer| id == *integer) {
+    if named(arg, "SIZE") {
+        Kind::Size
+    } else if integers.iter().any(|integer| id == *integer) {
         Kind::Integer
     } else if id == TypeId::of::<f64>() {
         Kind::Float
@@ -107,6 +118,12 @@ fn kind(arg: &Arg) -> Kind {
     } else {
         Kind::Text
     }
+}
+
+/// Whether the help calls its value so.
+fn named(arg: &Arg, word: &str) -> bool {
+    let names = arg.get_value_names().unwrap_or_default();
+    names.iter().any(|name| name == word)
 }
 
 /// What is said of a key that there is not: the one that was most likely meant.

@@ -50,35 +50,40 @@ pub(super) fn split(name: &str) -> (&str, &str) {
 
 fn line(key: &Key, matches: &ArgMatches) -> String {
     let (_, name) = split(&key.name);
+    match in_use(key, matches) {
+        Some(value) => format!("{name} = {value}"),
+        // Not given, and there is no default.
+        None => format!("# {name} = {}", key.example()),
+    }
+}
+
+/// What a key is, if it has a value at all.
+pub(super) fn in_use(key: &Key, matches: &ArgMatches) -> Option<Value> {
     let words = matches.get_raw(key.id().as_str());
     let words: Vec<String> = words
         .into_iter()
         .flatten()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let values: Vec<Value> = words
-        .iter()
-        .filter_map(|word| value(word, key.kind))
-        .collect();
-    match (key.list, values.first()) {
-        (true, _) => format!("{name} = {}", Value::Array(values)),
-        (false, Some(value)) => format!("{name} = {value}"),
-        // Not given, and there is no default.
-        (false, None) => format!("# {name} = {}", key.example()),
+    let mut values = words.iter().filter_map(|word| value(word, key.kind));
+    if key.list {
+        Some(Value::Array(values.collect()))
+    } else {
+        values.next()
     }
 }
 
 /// A word of the command line as TOML.
 pub(super) fn value(word: &str, kind: Kind) -> Option<Value> {
     match kind {
-        Kind::Text => Some(Value::String(word.to_owned())),
+        Kind::Text | Kind::Size => Some(Value::String(word.to_owned())),
         Kind::Flag => word.parse().ok().map(Value::Boolean),
         Kind::Integer => word.parse().ok().map(Value::Integer),
         Kind::Float => word.parse().ok().map(Value::Float),
     }
 }
 
-fn comment(text: &mut String, help: &str) {
+pub(super) fn comment(text: &mut String, help: &str) {
     for paragraph in help.lines() {
         wrap(text, paragraph, "# ", WIDTH);
     }

@@ -1,4 +1,5 @@
 mod shown;
+mod template;
 
 use std::{ffi::OsString, fs, time::Duration};
 

@@ -10,7 +10,7 @@ use crate::cli::{
     config::{Parsed, keys, parse},
 };
 
-fn shown(flags: &[&str]) -> String {
+pub(super) fn shown(flags: &[&str]) -> String {
     let all: Vec<&str> = ["run", "--config.show"]
         .into_iter()
         .chain(flags.iter().copied())
@@ -84,6 +84,20 @@ fn keys_are_shown_in_one_order_whatever_the_file_gives() {
     let one = file("interval = \"2s\"\n[thresholds]\nwindow = \"4s\"\n");
     let text = shown(&["--config", one.path().to_str().unwrap()]);
     assert_eq!(names(&text), names(&shown(&[])));
+}
+
+#[test]
+fn a_size_keeps_its_unit_in_the_file_and_when_it_is_shown() {
+    let given = file("record-max-size = \"128MiB\"\nevidence-max-size = 4194304\n");
+    let text = shown(&["--config", given.path().to_str().unwrap()]);
+    assert!(text.contains("\nrecord-max-size = \"128MiB\"\n"), "{text}");
+    assert!(
+        text.contains("\nevidence-max-size = \"4194304\"\n"),
+        "{text}"
+    );
+    assert!(shown(&[]).contains("\nrecord-max-size = \"64MiB\"\n"));
+    let flags = ["--record-max-size", "3GiB"];
+    assert!(shown(&flags).contains("\nrecord-max-size = \"3GiB\"\n"));
 }
 
 proptest! {

@@ -1,0 +1,180 @@
+//! What stands at the end of each command's `--help`, and in its manual page in
+//! sections of their own: exit status, files, environment.
+//!
+//! A heading ends in a colon and begins its line; what belongs to it is indented
+//! by two, and two spaces part a word from what is said of it. [`Section`] reads
+//! that again for `man`.
+
+/// Of the program.
+pub const PROGRAM: &str = "\
+Exit status:
+  0  done
+  2  a wrong command line, or the command could not do what it is for
+  1, 3  have a meaning of their own in some commands: see their pages
+
+Files:
+  /etc/throttle-monitor/config.toml  configuration of the service: every key,
+      commented out, at its default
+  /var/lib/throttle-monitor  where the service may write evidence and recordings
+  /usr/share/doc/throttle-monitor  everything else to read, runbooks among it
+
+  These are the places of the packages. The program itself knows none of them.";
+
+/// Of `run`.
+pub const RUN: &str = "\
+Exit status:
+  0  stopped by SIGTERM or SIGINT
+  2  cannot start: the last line on stderr says why and what to do
+
+Files:
+  /etc/throttle-monitor/config.toml  what the service gives to --config
+  /var/lib/throttle-monitor  where the service may write: --evidence-dir and
+      --record take a directory in there
+  /proc, /sys  all that it reads; never a path on NFS
+
+Environment:
+  NOTIFY_SOCKET  set by systemd: READY=1 after the first look at the kernel
+  WATCHDOG_USEC  set by systemd: a sign of life after each later one";
+
+/// Of `check`.
+pub const CHECK: &str = "\
+Exit status:
+  0  everything that this kernel has is attached
+  1  degraded: a signal or a privilege is missing, or not everything could be
+      looked into; what that loses is printed
+  2  cannot monitor";
+
+/// Of `explain`.
+pub const EXPLAIN: &str = "\
+Exit status:
+  0  told
+  2  no such word, or the daemon at --url does not answer";
+
+/// Of `record`.
+pub const RECORD: &str = "\
+Exit status:
+  0  recorded
+  2  cannot record";
+
+/// Of `replay`.
+pub const REPLAY: &str = "\
+Exit status:
+  0  read whole; no livelock
+  3  read whole; livelock found
+  2  unreadable; what could be read was printed first";
+
+/// Of `completions`.
+pub const COMPLETIONS: &str = "\
+Exit status:
+  0  printed
+  2  no such shell
+
+Files:
+  /usr/share/bash-completion/completions/throttle-monitor  for bash
+  /usr/share/zsh/vendor-completions/_throttle-monitor  for zsh, on Debian
+  /usr/share/zsh/site-functions/_throttle-monitor  for zsh, elsewhere
+  /usr/share/fish/vendor_completions.d/throttle-monitor.fish  for fish";
+
+/// Of `man`.
+pub const MAN: &str = "\
+Exit status:
+  0  written
+  2  cannot write
+
+Files:
+  /usr/share/man/man1  where the packages have the pages";
+
+/// One heading with what belongs to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Without its colon.
+    pub heading: String,
+    /// In order.
+    pub items: Vec<Item>,
+}
+
+/// What stands below a heading.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A word, and what is said of it.
+    Entry(String, String),
+    /// A sentence.
+    Text(String),
+}
+
+impl Section {
+    /// Those of an ending.
+    pub fn of(ending: &str) -> Vec<Self> {
+        let mut sections: Vec<Self> = Vec::new();
+        for line in ending.lines() {
+            match (line.strip_prefix("  "), sections.last_mut()) {
+                (Some(line), Some(section)) => section.line(line),
+                (None, _) if line.ends_with(':') => sections.push(Self {
+                    heading: line.trim_end_matches(':').to_owned(),
+                    items: Vec::new(),
+                }),
+                _ => {}
+            }
+        }
+        sections
+    }
+
+    /// A line without the first two spaces.
+    fn line(&mut self, line: &str) {
+        let begins = !line.starts_with(' ');
+        match (begins, line.split_once("  "), self.items.last_mut()) {
+            (true, Some((word, said)), _) => {
+                let entry = Item::Entry(word.to_owned(), said.trim_start().to_owned());
+                self.items.push(entry);
+            }
+            (false, _, Some(Item::Entry(_, said) | Item::Text(said))) => {
+                said.push(' ');
+                said.push_str(line.trim_start());
+            }
+            _ => self.items.push(Item::Text(line.trim_start().to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_is_read_as_headings_with_words_and_sentences() {
+        let sections =
+            Section::of("Exit status:\n  0  fine\n      still\n\nFiles:\n  All of them.");
+        let [status, files] = sections.as_slice() else {
+            panic!("{sections:?}");
+        };
+        let fine = Item::Entry("0".to_owned(), "fine still".to_owned());
+        assert_eq!(
+            (status.heading.as_str(), &status.items[..]),
+            ("Exit status", &[fine][..])
+        );
+        assert_eq!(files.items, [Item::Text("All of them.".to_owned())]);
+    }
+
+    #[test]
+    fn every_ending_has_headings_only_that_say_something_and_fits_a_terminal() {
+        for ending in [
+            PROGRAM,
+            RUN,
+            CHECK,
+            EXPLAIN,
+            RECORD,
+            REPLAY,
+            COMPLETIONS,
+            MAN,
+        ] {
+            let sections = Section::of(ending);
+            assert!(
+                sections.iter().any(|one| one.heading == "Exit status"),
+                "{ending}"
+            );
+            assert!(sections.iter().all(|one| !one.items.is_empty()), "{ending}");
+            let long = ending.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `man`: the manual pages, made of clap's help.
+//!
+//! `clap_mangen` writes what clap knows; the endings of the help become sections
+//! of their own, and each page names the others.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Command, CommandFactory as _};
+use clap_mangen::{
+    Man,
+    roff::{Roff, bold, roman},
+};
+
+use super::{
+    args::Cli,
+    endings::{Item, Section},
+};
+
+/// Whose pages they are, above each of them.
+const MANUAL: &str = "throttle-monitor manual";
+
+/// Which version they are of.
+const SOURCE: &str = concat!("throttle-monitor ", env!("CARGO_PKG_VERSION"));
+
+/// When the source was committed, `YYYY-MM-DD`; in quotes nothing, if nobody knows:
+/// `.TH` wants something in that place.
+const DATE: &str = env!("THROTTLE_MONITOR_DATE");
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Directory to write all pages into, one for each command; without it, the
+    /// page of the program itself is printed.
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+}
+
+/// A manual page.
+struct Page {
+    /// Without its section: `throttle-monitor-run`.
+    name: String,
+    /// In roff.
+    text: String,
+}
+
+/// Writes the pages.
+///
+/// # Errors
+///
+/// They cannot be written.
+pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
+    let pages = pages()?;
+    if let Some(directory) = &args.output_dir {
+        write(directory, &pages)?;
+    } else {
+        let first = pages.first().map(|page| page.text.as_bytes());
+        let written = io::stdout().write_all(first.unwrap_or_default());
+        written.context("the page cannot be written to stdout")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(directory: &Path, pages: &[Page]) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {} (--output-dir)", directory.display()))?;
+    for page in pages {
+        let path = directory.join(format!("{}.1", page.name));
+        fs::write(&path, &page.text)
+            .with_context(|| format!("cannot write {} (--output-dir)", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The program's own page first, then those of its commands, but hidden ones.
+fn pages() -> anyhow::Result<Vec<Page>> {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    let commands = program.get_subcommands().filter(|one| !one.is_hide_set());
+    let commands: Vec<Command> = commands.cloned().collect();
+    let all: Vec<Command> = [program].into_iter().chain(commands).collect();
+    let names: Vec<String> = all.iter().map(name).collect();
+    all.iter().map(|command| page(command, &names)).collect()
+}
+
+/// `throttle-monitor-run` for `run`.
+fn name(command: &Command) -> String {
+    let name = command.get_display_name();
+    name.unwrap_or_else(|| command.get_name()).to_owned()
+}
+
+fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
+    let name = name(command);
+    let ending = command.get_after_long_help().map(ToString::to_string);
+    let mut text = known_to_clap(command).context("a manual page cannot be made")?;
+    let mut end = Roff::new();
+    for section in Section::of(&ending.unwrap_or_default()) {
+        write_section(&mut end, &section);
+    }
+    see_also(&mut end, names.iter().filter(|other| **other != name));
+    // The string Aq is defined at the top of the page.
+    text.push_str(&end.to_roff().replace('\'', r"\*(Aq"));
+    // Blank lines are no roff, nor are those that a line break leaves behind it.
+    let text = text.replace(".br\n\n.br\n", ".sp\n");
+    let text = text.replace("\n\n", "\n.sp\n");
+    Ok(Page { name, text })
+}
+
+/// The page as far as `clap_mangen` makes it: all but the ending, which it would
+/// print as it stands.
+fn known_to_clap(command: &Command) -> io::Result<String> {
+    // As --help has it: every flag in brackets would fill a screen.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let man = Man::new(command.clone().override_usage(usage))
+        .manual(MANUAL)
+        .source(SOURCE)
+        .date(DATE);
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    let has_commands = command.get_subcommands().any(|one| !one.is_hide_set());
+    let mut sections = vec![Man::render_name_section, Man::render_synopsis_section];
+    sections.extend([Man::render_description_section, Man::render_options_section]);
+    if has_commands {
+        sections.push(Man::render_subcommands_section);
+    }
+    for render in sections {
+        let mut section = Vec::new();
+        render(&man, &mut section)?;
+        let section = String::from_utf8_lossy(&section).into_owned();
+        // Each begins with the definition of Aq, as the title does.
+        let begin = section.find(".SH").unwrap_or_default();
+        text.push_str(&section[begin..]);
+    }
+    Ok(text)
+}
+
+fn write_section(roff: &mut Roff, section: &Section) {
+    roff.control("SH", [section.heading.to_uppercase().as_str()]);
+    for item in &section.items {
+        match item {
+            Item::Entry(word, said) => {
+                roff.control("TP", []);
+                roff.text([bold(word)]).text([roman(said)]);
+            }
+            Item::Text(said) => {
+                roff.control("PP", []).text([roman(said)]);
+            }
+        }
+    }
+}
+
+fn see_also<'a>(roff: &mut Roff, names: impl Iterator<Item = &'a String>) {
+    roff.control("SH", ["SEE ALSO"]);
+    let mut line = Vec::new();
+    for name in names {
+        if !line.is_empty() {
+            line.push(roman("(1), "));
+        }
+        line.push(bold(name));
+    }
+    line.push(roman("(1)"));
+    roff.text(line);
+}
