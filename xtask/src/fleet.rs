@@ -168,6 +168,12 @@ pub fn run(choice: &Choice) -> Result<()> {
         "https://metrics.example.com/api/v1/push",
         &format!("{}/api/v1/write", receiver.url),
     )?;
+    // Nobody is to be told.
+    let text = replaced(
+        &text,
+        "alertmanagers:\n    - static_configs:\n        - targets: [\"127.0.0.1:9093\"]",
+        "alertmanagers: []",
+    )?;
     // So that blocks are written within minutes: they tell what a sample takes.
     let block = [
         format!("--storage.tsdb.min-block-duration={BLOCK}"),
