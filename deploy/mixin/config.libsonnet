@@ -21,7 +21,6 @@
     severity: {
       page: 'critical',
       ticket: 'warning',
-      info: 'info',
     },
 
     // How long a state lasts before an alert fires. A livelock was confirmed by the

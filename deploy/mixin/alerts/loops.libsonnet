@@ -157,7 +157,7 @@ function(config, lib)
     },
     {
       name: 'NfsLoopPresent',
-      severity: 'info',
+      severity: 'ticket',
       duration: config.durations.loop,
       expr: present(''),
       page: 'nfs-loop',
