@@ -25,13 +25,20 @@ const ID: &str = "3f4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f70819
 struct Pod {
     process: Child,
     cgroups: Vec<PathBuf>,
+    files: PathBuf,
 }
 
 impl Pod {
     fn new(name: &str, outer: &str) -> Self {
-        let script = format!("hostname {name} && exec sleep 600");
+        // As the kubelet mounts what a container says of its end.
+        let script = format!(
+            "hostname {name} && mkdir -p /dev/shm/{outer}/pods/{UID}/containers/nginx && \
+             touch /dev/shm/{outer}/pods/{UID}/containers/nginx/6e05ba3d /dev/shm/{outer}/end && \
+             mount --bind /dev/shm/{outer}/pods/{UID}/containers/nginx/6e05ba3d /dev/shm/{outer}/end && \
+             exec sleep 600"
+        );
         let process = Command::new("unshare")
-            .args(["--uts", "sh", "-c", &script])
+            .args(["--uts", "--mount", "sh", "-c", &script])
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -49,7 +56,12 @@ impl Pod {
             cgroups.insert(0, path.clone());
         }
         fs::write(path.join("cgroup.procs"), process.id().to_string()).unwrap();
-        Self { process, cgroups }
+        let files = Path::new("/dev/shm").join(outer);
+        Self {
+            process,
+            cgroups,
+            files,
+        }
     }
 }
 
@@ -57,6 +69,7 @@ impl Drop for Pod {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.files);
         for cgroup in &self.cgroups {
             let start = Instant::now();
             while fs::remove_dir(cgroup).is_err() && start.elapsed() < Duration::from_secs(5) {
@@ -114,7 +127,8 @@ fn a_process_that_waits_is_named_with_its_container_its_pod_and_the_pod_s_name()
     assert_eq!(container.runtime, "containerd");
     assert_eq!(container.pod_uid, UID);
     assert_eq!(container.hostname, "web-0");
-    assert_eq!(container.name(), "pod web-0");
+    assert_eq!(container.name, "nginx");
+    assert_eq!(container.words(), "container nginx of pod web-0");
     assert_eq!(of(u32::MAX).container, None, "nobody has that number");
     assert_eq!(rustix::system::uname().nodename(), &*before, "it came back");
 }

@@ -162,6 +162,7 @@ pub fn container(from: &Container) -> Container {
         runtime: short(&from.runtime, NAME),
         pod_uid: short(&from.pod_uid, NAME),
         hostname: short(&from.hostname, NAME),
+        name: short(&from.name, NAME),
     }
 }
 

@@ -16,7 +16,7 @@ fn client(one: &Loop) -> CompactString {
         parts.push(format!("{} at {}", mount.source, mount.mount_point));
     }
     let containers = &one.client_containers;
-    parts.extend(containers.iter().take(MAX_NAMED).map(Container::name));
+    parts.extend(containers.iter().take(MAX_NAMED).map(Container::words));
     if let Some(more @ 1..) = containers.len().checked_sub(MAX_NAMED) {
         parts.push(format!("and {more} more"));
     }
@@ -27,7 +27,7 @@ fn client(one: &Loop) -> CompactString {
 }
 
 fn server_is(one: &Loop) -> String {
-    let container = one.server_container.as_ref().map(Container::name);
+    let container = one.server_container.as_ref().map(Container::words);
     let of = container.map_or_else(String::new, |name| format!(", that of {name}"));
     match one.scope {
         Scope::SameNetns => format!(" in the same network namespace{of}"),

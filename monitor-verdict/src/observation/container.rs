@@ -19,6 +19,9 @@ pub struct Container {
     /// The host name in its own UTS namespace: of a pod its name, up to 63
     /// characters. Empty with `hostNetwork`, where it is the node's.
     pub hostname: CompactString,
+    /// The container's name in its pod, as the pod's manifest has it. Of the one
+    /// that only keeps a pod's namespaces there is none.
+    pub name: CompactString,
 }
 
 /// Who lives in a network namespace.
@@ -43,15 +46,20 @@ pub struct ProcessPlace {
 }
 
 impl Container {
-    /// As people call it: `pod web-0`, `container 3f4c…`.
+    /// As people call it: `pod web-0`, `container nginx of pod web-0`,
+    /// `container 3f4c…`.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub fn words(&self) -> String {
         let short = |text: &CompactString| text.chars().take(12).collect::<String>();
-        match (self.pod_uid.as_str(), self.hostname.as_str()) {
-            ("", "") => format!("container {}", short(&self.id)),
-            ("", name) => format!("container {name}"),
+        let pod = match (self.pod_uid.as_str(), self.hostname.as_str()) {
+            ("", "") => return format!("container {}", short(&self.id)),
+            ("", name) => return format!("container {name}"),
             (uid, "") => format!("pod {uid}"),
             (_, name) => format!("pod {name}"),
+        };
+        match self.name.as_str() {
+            "" => pod,
+            name => format!("container {name} of {pod}"),
         }
     }
 
@@ -125,12 +133,15 @@ mod tests {
             id: "3f4c5d6e7f8091a2b3c4".into(),
             ..Container::default()
         };
-        assert_eq!(one.name(), "container 3f4c5d6e7f80");
+        assert_eq!(one.words(), "container 3f4c5d6e7f80");
         one.hostname = "web-0".into();
-        assert_eq!(one.name(), "container web-0");
+        assert_eq!(one.words(), "container web-0");
         one.pod_uid = UID.into();
-        assert_eq!(one.name(), "pod web-0");
+        assert_eq!(one.words(), "pod web-0");
+        one.name = "nginx".into();
+        assert_eq!(one.words(), "container nginx of pod web-0");
         one.hostname = "".into();
-        assert_eq!(one.name(), format!("pod {UID}"));
+        one.name = "".into();
+        assert_eq!(one.words(), format!("pod {UID}"));
     }
 }

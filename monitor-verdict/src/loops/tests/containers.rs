@@ -12,6 +12,7 @@ fn pod(uid: &str, hostname: &str) -> Container {
         runtime: "containerd".into(),
         pod_uid: uid.into(),
         hostname: hostname.into(),
+        name: "".into(),
     }
 }
 

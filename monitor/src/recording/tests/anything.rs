@@ -355,5 +355,6 @@ fn container(d: &mut Dice) -> Container {
         runtime: d.text(),
         pod_uid: d.text(),
         hostname: d.text(),
+        name: d.text(),
     }
 }

@@ -45,7 +45,7 @@ fn of_path(path: &str) -> Option<Container> {
         id: id(name).unwrap_or_default().into(),
         runtime: runtime(name, before.unwrap_or("")).into(),
         pod_uid: pod.unwrap_or_default(),
-        hostname: CompactString::default(),
+        ..Container::default()
     })
 }
 
