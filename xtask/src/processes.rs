@@ -57,9 +57,9 @@ pub fn free_port() -> Result<u16> {
 /// Wait until a URL answers.
 pub fn answers(url: &str) -> Result<()> {
     let start = Instant::now();
-    while let Err(error) = ureq::get(url).call() {
+    while let Err(error) = get(url) {
         if start.elapsed() > Duration::from_mins(1) {
-            bail!("{url} did not answer within a minute: {error}");
+            bail!("{url} did not answer within a minute: {error:#}");
         }
         thread::sleep(Duration::from_millis(100));
     }
@@ -68,7 +68,10 @@ pub fn answers(url: &str) -> Result<()> {
 
 /// The body of a URL.
 pub fn get(url: &str) -> Result<String> {
-    let answer = ureq::get(url).call();
+    // Who listens in a guest that stands still may take the call and say nothing.
+    let request = ureq::get(url).config();
+    let request = request.timeout_global(Some(Duration::from_secs(10)));
+    let answer = request.build().call();
     Ok(answer
         .with_context(|| url.to_owned())?
         .body_mut()

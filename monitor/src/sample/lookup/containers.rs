@@ -2,8 +2,9 @@
 //!
 //! From `/proc/PID/cgroup`; for the pod's name from the host name in the UTS
 //! namespace of one of its processes, into which a thread goes for a moment; for
-//! the container's from `/proc/PID/mountinfo`. Not from `environ`, which reads the process's memory under a lock that it may hold
-//! while it is stuck, nor from a file of the container, which may lie on NFS.
+//! the container's from `/proc/PID/mountinfo`. Not from `environ`, which reads the
+//! process's memory under a lock that it may hold while it is stuck, nor from a
+//! file of the container, which may lie on NFS.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
