@@ -61,11 +61,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut attached = attach::attach_all(args.kernel.settings())?;
     tell(&attached);
     let publisher = Publisher::new(Daemon {
+        node: node_name(),
         version: env!("CARGO_PKG_VERSION").into(),
         revision: env!("THROTTLE_MONITOR_REVISION").into(),
         kernel: attached.facts.release.clone(),
         interval: args.interval,
         bounds: args.kernel.buckets.clone(),
+        recording: None,
     });
     let shared = publisher.shared();
     if let Err(error) = survive::lock_memory() {
@@ -108,6 +110,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     served?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// `uname -n`: in a pod with a network of its own the pod's.
+pub fn node_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// Says what privileges are missing.

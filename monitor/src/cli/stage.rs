@@ -27,11 +27,13 @@ impl Stage {
     pub fn new(header: &Header) -> Self {
         Self {
             publisher: Publisher::new(Daemon {
+                node: String::new(),
                 version: header.program.clone(),
                 revision: header.revision.clone(),
                 kernel: header.kernel.clone(),
                 interval: std::time::Duration::from_millis(header.interval_ms),
                 bounds: header.bucket_bounds.clone(),
+                recording: None,
             }),
         }
     }

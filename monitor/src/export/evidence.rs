@@ -35,6 +35,8 @@ pub const MAX_BYTES: usize = 4 << 20;
 pub struct Document {
     /// What it is.
     pub head: Head,
+    /// Who waits for whom, drawn.
+    pub cycle: Vec<String>,
     json: Bytes,
     file: OnceLock<String>,
 }
@@ -78,6 +80,7 @@ impl Document {
         };
         Ok(Self {
             head,
+            cycle: evidence.cycle.clone(),
             json: json.into(),
             file: OnceLock::new(),
         })

@@ -5,12 +5,15 @@
 //! path reads neither /proc nor maps and never waits for the tick.
 
 pub mod evidence;
+pub mod history;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod node;
 pub mod process;
 pub mod ready;
 pub mod snapshot;
+pub mod tasks;
 
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::snapshot::Snapshot;
 use crate::sample::State;
 
@@ -55,7 +57,7 @@ pub fn stale_after(interval: Duration) -> Duration {
 }
 
 /// Everything that keeps the daemon from being ready at `now_ns`
-/// (`CLOCK_MONOTONIC`); empty: it is ready.
+/// (`CLOCK_MONOTONIC`); empty: it is ready. A recording is never late.
 #[must_use]
 pub fn not_ready(snapshot: &Snapshot, now_ns: u64) -> Vec<NotReady> {
     let mut reasons = Vec::new();
@@ -63,7 +65,7 @@ pub fn not_ready(snapshot: &Snapshot, now_ns: u64) -> Vec<NotReady> {
     let age = Duration::from_nanos(now_ns.saturating_sub(snapshot.observation.monotonic_ns));
     if !snapshot.ticked() {
         reasons.push(NotReady::NoTick);
-    } else if age >= limit {
+    } else if age >= limit && snapshot.daemon.recording.is_none() {
         reasons.push(NotReady::Stale { age, limit });
     }
     if snapshot.probes.signals.is_empty() {
@@ -80,6 +82,18 @@ pub fn not_ready(snapshot: &Snapshot, now_ns: u64) -> Vec<NotReady> {
         remedy: s.remedy.clone(),
     }));
     reasons
+}
+
+/// Everything that keeps it from being ready now.
+#[must_use]
+pub fn not_ready_now(snapshot: &Snapshot) -> Vec<NotReady> {
+    let now = clock_gettime(ClockId::Monotonic);
+    // The monotonic clock is never negative.
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    not_ready(
+        snapshot,
+        seconds.saturating_mul(1_000_000_000).saturating_add(nanos),
+    )
 }
 
 /// The same in one line for people.

@@ -16,8 +16,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::evidence::{Document, Results};
+use super::history::History;
 use super::metrics;
+use super::node::Node;
 use super::process::ProcessStats;
+use super::ready::NotReady;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, State, TaskDelay};
 use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
@@ -82,6 +85,8 @@ pub struct Snapshot {
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug, Default)]
 pub struct Daemon {
+    /// Name of the node, `uname -n`; empty: not known.
+    pub node: String,
     /// Version of the program.
     pub version: String,
     /// Commit that it was built from.
@@ -94,6 +99,8 @@ pub struct Daemon {
     /// most one less than an observation has buckets; the one after the last
     /// bound is beyond all of them.
     pub bounds: Vec<f64>,
+    /// The recording that is played, as its file is called; `None`: it is live.
+    pub recording: Option<String>,
 }
 
 /// What this kernel and these privileges allow.
@@ -206,6 +213,7 @@ impl Snapshot {
 pub struct Published {
     snapshot: Snapshot,
     metrics: OnceLock<Result<Bytes, String>>,
+    node: OnceLock<Result<Bytes, String>>,
 }
 
 impl Published {
@@ -213,6 +221,7 @@ impl Published {
         Self {
             snapshot,
             metrics: OnceLock::new(),
+            node: OnceLock::new(),
         }
     }
 
@@ -226,6 +235,18 @@ impl Published {
         let render = || metrics::render(&self.snapshot).map(Bytes::from);
         let rendered = || render().map_err(|error| error.to_string());
         self.metrics.get_or_init(rendered).clone()
+    }
+
+    /// The node at a glance as of the tick, JSON: made by the first who asks, for
+    /// those who are told of every tick.
+    ///
+    /// # Errors
+    ///
+    /// What serde refused, in words.
+    pub fn node(&self, not_ready: &[NotReady]) -> Result<Bytes, String> {
+        let render = || serde_json::to_vec(&Node::of(&self.snapshot, not_ready)).map(Bytes::from);
+        let rendered = || render().map_err(|error| error.to_string());
+        self.node.get_or_init(rendered).clone()
     }
 }
 
@@ -243,6 +264,7 @@ impl Deref for Published {
 pub struct Shared {
     current: ArcSwap<Published>,
     published: watch::Sender<()>,
+    history: History,
 }
 
 impl Shared {
@@ -252,6 +274,7 @@ impl Shared {
         Self {
             current: ArcSwap::from_pointee(Published::new(snapshot)),
             published: watch::Sender::new(()),
+            history: History::default(),
         }
     }
 
@@ -265,6 +288,12 @@ impl Shared {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.published.subscribe()
+    }
+
+    /// The conditions of the last minutes.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 
     /// The newest one.

@@ -339,11 +339,13 @@ pub(super) fn daemon() -> Daemon {
         *bound = 0.001 * 2f64.powi(i);
     }
     Daemon {
+        node: "node-a".to_owned(),
         version: "0.1.0".to_owned(),
         revision: "abc".to_owned(),
         kernel: "6.12.1".to_owned(),
         interval: Duration::from_secs(1),
         bounds,
+        recording: None,
     }
 }
 

@@ -82,7 +82,9 @@ pub fn scenario() -> Scenario {
         plan: plan(steps),
         expect: Expect::Told,
         core: &[Kernel::Newest],
-        seconds: 420,
+        seconds: 600,
+        // With its Prometheus and Alertmanager, which are the host's.
+        load: 80,
         ..netns()
     }
 }

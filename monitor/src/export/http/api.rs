@@ -2,22 +2,21 @@
 
 mod bdis;
 mod evidence;
+mod node;
+mod tasks;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use compact_str::CompactString;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::export::snapshot::{Shared, Snapshot};
-use crate::sample::{Container, StalledTask, TaskDelay, Waiting};
+use crate::export::tasks::containers;
+use crate::sample::{Container, StalledTask, Waiting};
 use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -25,13 +24,15 @@ use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 pub(super) use bdis::MAX_BDIS;
 pub(super) use bdis::bdis;
 pub(super) use evidence::evidence;
+pub(super) use node::{history, node};
+#[cfg(test)]
+pub(super) use tasks::MAX_TASKS;
+pub(super) use tasks::{task, tasks};
 
 type App = State<Arc<Shared>>;
 
 /// The most waits in one answer, the oldest ones.
 pub(super) const MAX_WAITS: usize = 1000;
-const DEFAULT_TASKS: usize = 50;
-pub(super) const MAX_TASKS: usize = 1000;
 
 /// An answer, with the time of the tick; `null` before the first.
 #[derive(Serialize)]
@@ -200,13 +201,14 @@ pub(super) async fn stalls(State(shared): App) -> Response {
     waits.sort_unstable_by_key(|wait| (wait.since_ns, wait.tid));
     let began = |since_ns| rfc3339(snapshot.unix_ms(since_ns));
     let now_ns = snapshot.observation.monotonic_ns;
+    let containers = containers(&snapshot);
     let lasting = waits.iter().take(MAX_WAITS).map(|wait| {
         let age_seconds = seconds(now_ns.saturating_sub(wait.since_ns));
         At {
             at: began(wait.since_ns),
             item: Lasting {
                 age_seconds,
-                container: container(&snapshot, wait.tgid),
+                container: containers.get(&wait.tgid).copied(),
                 wait,
             },
         }
@@ -214,7 +216,7 @@ pub(super) async fn stalls(State(shared): App) -> Response {
     let recent = snapshot.stalls.iter().rev().map(|stall| {
         let item = Finished {
             delay_seconds: seconds(stall.delay_ns),
-            container: container(&snapshot, stall.wait.tgid),
+            container: containers.get(&stall.wait.tgid).copied(),
             stall,
         };
         At {
@@ -230,107 +232,6 @@ pub(super) async fn stalls(State(shared): App) -> Response {
     answer(&snapshot, body)
 }
 
-/// In which container a process lives, as far as it was looked up.
-fn container(snapshot: &Snapshot, tgid: u32) -> Option<&Container> {
-    let places = &snapshot.observation.topology.processes;
-    let place = places.iter().find(|place| place.tgid == tgid)?;
-    place.container.as_ref()
-}
-
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
-}
-
-/// What `/api/v1/tasks` sorts by, descending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    /// Delay within the last tick.
-    Recent,
-    /// Delay since the daemon started.
-    Delay,
-    /// Number of waits.
-    Waits,
-}
-
-const TASKS_QUERY: &str =
-    "limit: 1 to 1000 (default 50); sort: recent, delay or waits (default recent)";
-
-fn tasks_query(pairs: &[(String, String)]) -> Result<(usize, Sort), String> {
-    let (mut limit, mut sort) = (None, None);
-    for (key, value) in pairs {
-        let again = match key.as_str() {
-            "limit" => limit.replace(parse_limit(value)?).is_some(),
-            "sort" => sort.replace(parse_sort(value)?).is_some(),
-            _ => return Err(format!("unknown parameter {key:?}")),
-        };
-        if again {
-            return Err(format!("{key} is given twice"));
-        }
-    }
-    Ok((limit.unwrap_or(DEFAULT_TASKS), sort.unwrap_or(Sort::Recent)))
-}
-
-fn parse_limit(value: &str) -> Result<usize, String> {
-    let limit = value
-        .parse()
-        .ok()
-        .filter(|limit| (1..=MAX_TASKS).contains(limit));
-    limit.ok_or_else(|| format!("limit {value:?} is no number from 1 to {MAX_TASKS}"))
-}
-
-fn parse_sort(value: &str) -> Result<Sort, String> {
-    match value {
-        "recent" => Ok(Sort::Recent),
-        "delay" => Ok(Sort::Delay),
-        "waits" => Ok(Sort::Waits),
-        _ => Err(format!("sort {value:?} is not known")),
-    }
-}
-
-#[derive(Serialize)]
-struct Tasks<'a> {
-    /// All tasks that are known; `tasks` are at most `limit` of them.
-    total: usize,
-    tasks: Vec<TaskIn<'a>>,
-}
-
-#[derive(Serialize)]
-struct TaskIn<'a> {
-    container: Option<&'a Container>,
-    #[serde(flatten)]
-    task: &'a TaskDelay,
-}
-
-pub(super) async fn tasks(
-    State(shared): App,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Response {
-    let query = query
-        .map_err(|rejection| rejection.body_text())
-        .and_then(|Query(pairs)| tasks_query(&pairs));
-    let (limit, sort) = match query {
-        Ok(query) => query,
-        Err(error) => {
-            let error = json!({"error": error, "accepted": TASKS_QUERY});
-            return (StatusCode::BAD_REQUEST, Json(error)).into_response();
-        }
-    };
-    let snapshot = shared.load();
-    let mut tasks: Vec<&TaskDelay> = snapshot.tasks.iter().collect();
-    tasks.sort_unstable_by_key(|task| {
-        let by = match sort {
-            Sort::Recent => task.recent_delay_ns,
-            Sort::Delay => task.delay_ns,
-            Sort::Waits => task.waits,
-        };
-        (Reverse(by), task.tid, task.cause)
-    });
-    let total = tasks.len();
-    tasks.truncate(limit);
-    let tasks = tasks.into_iter().map(|task| TaskIn {
-        container: container(&snapshot, task.tgid),
-        task,
-    });
-    let tasks = tasks.collect();
-    answer(&snapshot, Tasks { total, tasks })
 }

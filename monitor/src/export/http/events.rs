@@ -1,11 +1,12 @@
-//! Server-sent events: what happened lately, and then what happens.
+//! Server-sent events: what happened lately, and then what happens; with `?node`
+//! also the node at a glance, at every tick.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::api::{At, rfc3339};
+use crate::export::ready;
 use crate::export::snapshot::{Event, Happened, Shared};
 
 /// Clients that listen at most: the rest of the connections is for others.
@@ -59,8 +61,17 @@ impl Events {
 pub(super) async fn events(
     State(events): State<Events>,
     Extension(streams): Extension<Streams>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    let with_node = match query.as_deref() {
+        None | Some("") => false,
+        Some("node") => true,
+        Some(_) => {
+            let error = json!({"error": "unknown parameter", "accepted": "node"});
+            return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+        }
+    };
     let Ok(slot) = Arc::clone(&events.slots).try_acquire_owned() else {
         let error = format!(
             "{MAX_LISTENERS} clients listen to events, which is the most: close one, or read \
@@ -81,6 +92,8 @@ pub(super) async fn events(
         published: events.shared.subscribe(),
         shared: events.shared,
         stopped: events.stopped,
+        with_node,
+        node_sent: None,
         end: Instant::now() + events.age,
         _slot: slot,
     };
@@ -109,6 +122,10 @@ struct Listener {
     stopped: watch::Receiver<bool>,
     /// The number of the last event sent.
     seen: u64,
+    /// Whether it wants the node, too.
+    with_node: bool,
+    /// The tick of the last node sent.
+    node_sent: Option<u64>,
     end: Instant,
     _slot: OwnedSemaphorePermit,
 }
@@ -129,12 +146,28 @@ impl Listener {
                 }
                 continue;
             }
+            if let Some(message) = self.node() {
+                return Some(message);
+            }
             tokio::select! {
                 changed = self.published.changed() => changed.ok()?,
                 _ = self.stopped.wait_for(|&stop| stop) => return None,
                 () = sleep_until(self.end) => return None,
             }
         }
+    }
+
+    /// The node of a tick that was not sent yet. Who reads too slowly misses ticks.
+    fn node(&mut self) -> Option<Message> {
+        let snapshot = self.shared.load();
+        let tick = Some(snapshot.observation.monotonic_ns);
+        if !self.with_node || self.node_sent == tick {
+            return None;
+        }
+        self.node_sent = tick;
+        let json = snapshot.node(&ready::not_ready_now(&snapshot)).ok()?;
+        let text = str::from_utf8(&json).ok()?;
+        Some(Message::default().event("node").data(text))
     }
 
     fn after_seen(&self) -> Option<Event> {

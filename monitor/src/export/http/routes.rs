@@ -9,17 +9,16 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use super::events::{self, Events};
 use super::{api, page};
 use crate::export::metrics;
 use crate::export::ready;
-use crate::export::snapshot::{Shared, Snapshot};
+use crate::export::snapshot::Shared;
 
 /// The paths besides the one of the metrics, each with what it shows.
-pub(super) const PATHS: [(&str, &str); 10] = [
+pub(super) const PATHS: [(&str, &str); 12] = [
     ("/", "this page"),
     ("/-/healthy", "whether the process runs"),
     (
@@ -32,15 +31,26 @@ pub(super) const PATHS: [(&str, &str); 10] = [
         "what happens to loops and verdicts, as server-sent events",
     ),
     (
+        "/api/v1/history",
+        "the four conditions of each loop over the last ten minutes",
+    ),
+    (
         "/api/v1/loops",
         "NFS mounts that this node serves to itself, their danger, and what to do",
+    ),
+    (
+        "/api/v1/node",
+        "the node at a glance: what this page and `top` show",
     ),
     ("/api/v1/probes", "how each signal is attached, and why so"),
     (
         "/api/v1/stalls",
         "waits that last, and recent ones over the threshold",
     ),
-    ("/api/v1/tasks", "who waited how long (?limit=, ?sort=)"),
+    (
+        "/api/v1/tasks",
+        "who waited how long (?limit=, ?sort=, ?match=; /api/v1/tasks/TID)",
+    ),
     (
         "/api/v1/verdicts",
         "loops, their state, what changed when, and the evidence (/api/v1/evidence/ID)",
@@ -107,10 +117,13 @@ pub(super) fn router(
     let api = Router::new()
         .route("/api/v1/bdis", get(api::bdis))
         .route("/api/v1/evidence/{id}", get(api::evidence))
+        .route("/api/v1/history", get(api::history))
         .route("/api/v1/loops", get(api::loops))
+        .route("/api/v1/node", get(api::node))
         .route("/api/v1/probes", get(api::probes))
         .route("/api/v1/stalls", get(api::stalls))
         .route("/api/v1/tasks", get(api::tasks))
+        .route("/api/v1/tasks/{tid}", get(api::task))
         .route("/api/v1/verdicts", get(api::verdicts))
         .with_state(Arc::clone(&shared));
     let app = App {
@@ -164,7 +177,7 @@ async fn metrics(State(app): State<App>) -> Response {
 }
 
 async fn ready(State(app): State<App>) -> (StatusCode, String) {
-    let reasons = not_ready_now(&app.shared.load());
+    let reasons = ready::not_ready_now(&app.shared.load());
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {
@@ -175,7 +188,11 @@ async fn ready(State(app): State<App>) -> (StatusCode, String) {
 
 async fn landing(State(app): State<App>) -> Response {
     let snapshot = app.shared.load();
-    page::landing(&snapshot, &not_ready_now(&snapshot), &app.telemetry_path)
+    page::landing(
+        &snapshot,
+        &ready::not_ready_now(&snapshot),
+        &app.telemetry_path,
+    )
 }
 
 async fn not_found(State(app): State<App>) -> (StatusCode, Json<serde_json::Value>) {
@@ -184,16 +201,6 @@ async fn not_found(State(app): State<App>) -> (StatusCode, Json<serde_json::Valu
     (
         StatusCode::NOT_FOUND,
         Json(json!({"error": "there is nothing at this path", "paths": paths})),
-    )
-}
-
-fn not_ready_now(snapshot: &Snapshot) -> Vec<ready::NotReady> {
-    let now = clock_gettime(ClockId::Monotonic);
-    // The monotonic clock is never negative.
-    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
-    ready::not_ready(
-        snapshot,
-        seconds.saturating_mul(1_000_000_000).saturating_add(nanos),
     )
 }
 

@@ -98,6 +98,7 @@ impl Publisher {
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
         evidence::keep_newest(&mut kept.evidence, tick.evidence);
+        self.shared.history().push(&tick.verdicts, unix_ms);
         self.shared.publish(Snapshot {
             observation: tick.observation,
             verdicts: tick.verdicts,

@@ -10,7 +10,7 @@ use crate::export::evidence::{Document, MAX_DOCUMENTS, Sink, keep_newest};
 use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
-use crate::sample::{Container, ProcessPlace, TaskDelay, Topology};
+use crate::sample::{Container, ProcessPlace, Stack, TaskDelay, Topology};
 use crate::verdict::dossier::Evidence;
 use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
@@ -18,6 +18,8 @@ use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 fn json(path: &str) -> Value {
     get(&Server::start(testing::snapshot()), path).json()
 }
+
+const LONG_MATCH: &str = "match=0123456789012345678901234567890123456789012345678901234567890123x";
 
 #[test]
 fn every_answer_says_of_which_tick_it_is() {
@@ -260,15 +262,19 @@ fn tasks_are_sorted_as_asked_and_cut_to_the_limit() {
     let server = Server::start(testing::snapshot());
     let tids = |query: &str| {
         let answer = get(&server, &format!("/api/v1/tasks{query}")).json();
-        assert_eq!(answer["total"], 3, "{query}");
+        assert_eq!(answer["total"], 5, "{query}");
         let tasks: Vec<TaskDelay> = serde_json::from_value(answer["tasks"].clone()).unwrap();
         tasks.iter().map(|task| task.tid).collect::<Vec<_>>()
     };
-    assert_eq!(tids(""), [22, 23, 21]);
-    assert_eq!(tids("?sort=recent&limit=1"), [22]);
-    assert_eq!(tids("?sort=delay"), [21, 23, 22]);
+    // 11 and 12 are in their first wait.
+    assert_eq!(tids(""), [11, 12, 22, 23, 21]);
+    assert_eq!(tids("?sort=recent&limit=1"), [11]);
+    assert_eq!(tids("?sort=delay"), [21, 23, 22, 11, 12]);
     assert_eq!(tids("?limit=2&sort=waits"), [21, 22]);
-    assert_eq!(tids(&format!("?limit={MAX_TASKS}")), [22, 23, 21]);
+    assert_eq!(tids("?sort=age&limit=2"), [11, 12]);
+    assert_eq!(tids("?match=DD&sort=delay"), [21, 23, 22]);
+    assert_eq!(tids("?match=0%3A29&limit=1"), [22]);
+    assert_eq!(tids(&format!("?limit={MAX_TASKS}")), [11, 12, 22, 23, 21]);
 }
 
 #[test]
@@ -286,6 +292,8 @@ fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
         ("sort=comm", "sort \"comm\" is not known"),
         ("sort=delay&sort=waits", "sort is given twice"),
         ("limits=3", "unknown parameter \"limits\""),
+        ("match=a&match=b", "match is given twice"),
+        (LONG_MATCH, "match has more than 64 characters"),
     ];
     for (query, error) in cases {
         let answer = get(&server, &format!("/api/v1/tasks?{query}"));
@@ -295,9 +303,42 @@ fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
             answer.json()["accepted"]
                 .as_str()
                 .unwrap()
-                .contains("recent, delay or waits")
+                .contains("recent, delay, waits or age")
         );
     }
+}
+
+#[test]
+fn one_task_has_its_causes_and_its_stack_where_one_was_read() {
+    let mut snapshot = testing::snapshot();
+    snapshot.observation.stacks = vec![Stack {
+        tid: 11,
+        comm: "nfsd".into(),
+        frames: vec!["io_schedule_timeout".into(), "balance_dirty_pages".into()],
+    }];
+    let server = Server::start(snapshot);
+    let task = get(&server, "/api/v1/tasks/11").json();
+    assert_eq!(task["causes"][0]["cause"], "balance_dirty_pages");
+    assert_eq!(task["causes"][0]["waiting_seconds"], 2.5);
+    assert_eq!(task["stack"][1], "balance_dirty_pages");
+    assert!(get(&server, "/api/v1/tasks/21").json()["stack"].is_null());
+    for none in ["/api/v1/tasks/99", "/api/v1/tasks/x", "/api/v1/tasks/-1"] {
+        let answer = get(&server, none);
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{none}");
+        assert!(answer.json()["error"].is_string());
+    }
+}
+
+#[test]
+fn the_node_is_one_document_and_its_history_another() {
+    let server = Server::start(testing::snapshot());
+    let node = get(&server, "/api/v1/node").json();
+    assert_eq!(node["state"], "livelock");
+    assert_eq!(node["daemon"]["node"], "node-a");
+    assert_eq!(node["loops"][0]["loop"], "0:29-nfsd");
+    assert_eq!(node["bdis"][0]["role"], "client");
+    let history = get(&server, "/api/v1/history").json();
+    assert_eq!(history["tracks"], serde_json::json!([]));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::client::{Server, ask, get};
 use crate::export::http::events::MAX_LISTENERS;
 use crate::export::http::{LIMITS, Limits};
+use crate::export::node::Node;
 use crate::export::snapshot::{Event, Happened, Snapshot};
 use crate::export::testing;
 use crate::verdict::related::RelatedEvent;
@@ -32,17 +33,17 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn listen(server: &Server, last_event_id: &str) -> Self {
+        Self::listen_at(server, "/api/v1/events", last_event_id)
+    }
+
+    fn listen_at(server: &Server, path: &str, last_event_id: &str) -> Self {
         let mut stream = server.connect();
         let header = if last_event_id.is_empty() {
             String::new()
         } else {
             format!("Last-Event-ID: {last_event_id}\r\n")
         };
-        write!(
-            stream,
-            "GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{header}\r\n"
-        )
-        .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n").unwrap();
         let mut client = Self(BufReader::new(stream));
         let head: Vec<String> = std::iter::from_fn(|| Some(client.line()))
             .take_while(|line| !line.is_empty())
@@ -96,6 +97,29 @@ fn happened(ids: std::ops::RangeInclusive<u64>) -> Snapshot {
     };
     snapshot.events = Arc::new(ids.map(event).collect());
     snapshot
+}
+
+#[test]
+fn who_asks_for_the_node_is_sent_it_at_every_tick_after_what_happened() {
+    let server = Server::start(testing::snapshot());
+    let mut client = Client::listen_at(&server, "/api/v1/events?node", "");
+    assert_eq!(client.ids(3), ["1", "2", "3"]);
+    let node = client.next();
+    assert_eq!((node.event.as_str(), node.id.as_str()), ("node", ""));
+    let node: Node = serde_json::from_str(&node.data).unwrap();
+    assert_eq!(node.loops[0].id, "0:29-nfsd");
+    let mut next = testing::snapshot();
+    next.observation.monotonic_ns += 1_000_000_000;
+    next.observation.unix_ms += 1000;
+    server.shared.publish(next);
+    let later: Node = serde_json::from_str(&client.next().data).unwrap();
+    assert_eq!(later.unix_ms, node.unix_ms + 1000);
+}
+
+#[test]
+fn a_parameter_that_is_not_known_is_refused() {
+    let answer = get(&Server::start(testing::snapshot()), "/api/v1/events?nodes");
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 
 #[test]
