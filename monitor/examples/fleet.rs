@@ -147,7 +147,7 @@ fn pages(path: &Path) -> Result<Vec<String>> {
     let Some(Item::Segment(header)) = reader.item().with_context(name)? else {
         bail!("{}: it is empty", path.display());
     };
-    let mut stage = Stage::new(&header);
+    let mut stage = Stage::new(&header, None);
     let shared = stage.shared();
     let mut pages = Vec::new();
     let mut failed = None;

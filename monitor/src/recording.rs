@@ -18,6 +18,7 @@ mod header;
 mod player;
 mod reader;
 mod recorder;
+mod shelf;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -31,4 +32,5 @@ pub use header::Header;
 pub use player::{Part, Player};
 pub use reader::{Ending, Item, ReadError, Reader};
 pub use recorder::{Recorder, Rolling};
+pub use shelf::{Entry, Set, Shelf};
 pub use writer::Sink;

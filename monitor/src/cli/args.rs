@@ -326,7 +326,7 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let rule = "must be an address and a port, such as 127.0.0.1:9746 or [::1]:9746";
     text.parse().map_err(|_| rule.to_owned())
 }

@@ -61,7 +61,9 @@ pub const REPLAY: &str = "\
 Exit status:
   0  read whole; no livelock
   3  read whole; livelock found
-  2  unreadable; what could be read was printed first";
+  2  unreadable; what could be read was printed first
+
+With --serve, ended before the end of the recording: 0.";
 
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\

@@ -14,13 +14,14 @@ mod man;
 mod record;
 mod replay;
 mod run;
+mod serve;
 mod size;
 pub mod stage;
 mod text;
 mod tick;
 mod watch;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 /// Runs the command that the command line names.
 #[must_use]
@@ -42,7 +43,7 @@ pub fn main() -> ExitCode {
         args::Command::Check(args) => check::check(&args),
         args::Command::Explain(args) => explain::explain(&args),
         args::Command::Record(args) => record::record(&args),
-        args::Command::Replay(args) => replay::replay(&args),
+        args::Command::Replay(args) => replay::replay(&Arc::new(args)),
         args::Command::Completions(args) => completions::completions(&args),
         args::Command::Man(args) => man::man(&args),
         args::Command::Facts(args) => facts::facts(&args),

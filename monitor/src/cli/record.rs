@@ -25,7 +25,7 @@ use crate::{
     export::log::{self, LogFormat},
     kernel::attach::{self, Attached},
     placement::refuse_nfs,
-    recording::{Directory, File, Header, Limits, Recorder, Rolling, Sink},
+    recording::{Directory, File, Header, Limits, Recorder, Rolling, Shelf, Sink},
     sample::Sampler,
     survive,
     verdict::{Engine, Thresholds},
@@ -107,6 +107,17 @@ impl RollingArgs {
             rolling: Some(Rolling::new(self.window, self.max_size)),
             what,
         }))
+    }
+}
+
+impl Recording<Directory> {
+    /// What is recorded, to be read.
+    ///
+    /// # Errors
+    ///
+    /// No file descriptor can be had.
+    pub fn shelf(&self) -> anyhow::Result<Shelf> {
+        self.sink.shelf().context("--record")
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,11 +17,16 @@ use compact_str::CompactString;
 use monitor_verdict::{related::RelatedEvent, timeline};
 use serde::Serialize;
 
-use super::{args::Format, evidence::EvidenceArgs};
+use super::{
+    args::Format,
+    evidence::EvidenceArgs,
+    serve::{self, ServeArgs, Show},
+};
 use crate::{
     export::evidence::{Directory, Document},
     recording::{Part, Player, ReadError},
-    verdict::{Changes, LoopEvent, Thresholds, Transition},
+    sample::Observation,
+    verdict::{Changes, Engine, LoopEvent, Thresholds, Transition},
 };
 
 /// Entries of each list of the JSON document: a recording may hold anything.
@@ -44,6 +50,9 @@ pub struct ReplayArgs {
     /// The evidence of its verdicts.
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    /// Serving it.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// The JSON document.
@@ -72,7 +81,19 @@ struct Recorded {
 /// # Errors
 ///
 /// Output or evidence cannot be written.
-pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+pub fn replay(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
+    if args.serve.is_wanted() {
+        return serve::serve(args);
+    }
+    Ok(play_all(args, None)?.into())
+}
+
+/// Plays all files, as fast as `show` shows them; without it as fast as can be.
+///
+/// # Errors
+///
+/// Output or evidence cannot be written.
+pub fn play_all(args: &ReplayArgs, mut show: Option<&mut Show>) -> anyhow::Result<u8> {
     let mut player = Player::new(thresholds(args)?);
     let directory = args.evidence.directory(Path::new("/proc"))?;
     let mut replayed = Replayed::default();
@@ -81,7 +102,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     for path in &args.files {
         let mut written = Ok(());
-        let part = play(&mut player, path, |changes| {
+        let part = play(&mut player, path, |observation, changes, engine| {
             if let Some(directory) = directory.as_ref().filter(|_| written.is_ok()) {
                 written = write_evidence(directory, changes);
             }
@@ -91,6 +112,13 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                 written = stdout.write_all(lines.as_bytes()).context("stdout");
             } else {
                 replayed.add(changes);
+            }
+            if let Some(show) = &mut show {
+                if written.is_ok() {
+                    // Lines are read as they come.
+                    written = stdout.flush().context("stdout");
+                }
+                show.tick(observation, changes, engine);
             }
         });
         written?;
@@ -104,11 +132,11 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(&mut stdout, &replayed).context("stdout")?;
         writeln!(stdout).context("stdout")?;
     }
-    Ok(ExitCode::from(match (unreadable, replayed.livelock) {
+    Ok(match (unreadable, replayed.livelock) {
         (true, _) => 2,
         (false, true) => 3,
         (false, false) => 0,
-    }))
+    })
 }
 
 fn thresholds(args: &ReplayArgs) -> anyhow::Result<Option<Thresholds>> {
@@ -132,9 +160,13 @@ fn write_evidence(directory: &Directory, changes: &Changes) -> anyhow::Result<()
     Ok(())
 }
 
-fn play(player: &mut Player, path: &Path, mut each: impl FnMut(&Changes)) -> Part {
+fn play(
+    player: &mut Player,
+    path: &Path,
+    each: impl FnMut(&Observation, &Changes, &Engine),
+) -> Part {
     match fs::File::open(path) {
-        Ok(file) => player.play(BufReader::new(file), |_, changes, _| each(changes)),
+        Ok(file) => player.play(BufReader::new(file), each),
         Err(source) => Part {
             error: Some(ReadError::Io { offset: 0, source }),
             ..Part::default()

@@ -11,20 +11,22 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 
 use super::{
     args::{KernelArgs, RunArgs},
-    record::header,
+    record::{Recording, header},
     tick::Ticker,
     watch::Watch,
 };
 use crate::{
     export::{
         evidence::{self, Sink},
-        http, log,
-        snapshot::{Daemon, Publisher, Shared},
+        http::{self, Site},
+        log,
+        snapshot::{Daemon, Publisher},
     },
     kernel::{
         attach::{self, Attached},
@@ -52,10 +54,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let recording = args.rolling.open(&args.kernel.procfs)?;
     let directory = args.evidence.directory(&args.kernel.procfs)?;
     // Before the programs are loaded: a port in use costs nothing then.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("tokio")?;
+    let runtime = runtime()?;
     let listeners = runtime.block_on(listen(&args.listen))?;
 
     let mut attached = attach::attach_all(args.kernel.settings())?;
@@ -85,12 +84,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let (stop, stopped) = mpsc::channel();
     let thresholds = args.thresholds.thresholds.clone();
+    let shelf = recording.as_ref().map(Recording::shelf).transpose()?;
+    let shelf = shelf.unwrap_or_default();
     let recorder = recording
         .map(|recording| {
             let buckets = &args.kernel.buckets;
             recording.start(header(&attached, args.interval, buckets, &thresholds))
         })
         .transpose()?;
+    let site = Site {
+        telemetry_path: args.telemetry_path.clone(),
+        shared,
+        shelf: Arc::new(shelf),
+    };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
     let ticker = Ticker::new(watch, publisher, sink, args.interval);
     let ticking = thread::Builder::new()
@@ -98,7 +104,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .spawn(move || ticker.run(&stopped))
         .context("the thread that ticks could not be started")?;
 
-    let served = runtime.block_on(serve(listeners, args.telemetry_path.clone(), shared));
+    let served = runtime.block_on(serve(listeners, site));
     drop(stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if ticking.join().is_err() {
@@ -110,6 +116,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     served?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// One thread that serves, and a few that read recordings.
+///
+/// # Errors
+///
+/// What it needs of the kernel is not to be had.
+pub fn runtime() -> anyhow::Result<Runtime> {
+    /// A reader needs little; what it touches stays in memory.
+    const STACK: usize = 256 * 1024;
+    tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(http::MAX_READERS)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .context("tokio")
 }
 
 /// `uname -n`: in a pod with a network of its own the pod's.
@@ -143,7 +165,12 @@ pub fn preflight(kernel: &KernelArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+/// Binds all of them.
+///
+/// # Errors
+///
+/// One cannot be had.
+pub async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = TcpListener::bind(address).await.with_context(|| {
@@ -157,14 +184,15 @@ async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-async fn serve(
-    listeners: Vec<TcpListener>,
-    path: String,
-    shared: Arc<Shared>,
-) -> anyhow::Result<()> {
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// The site cannot be served.
+pub async fn serve(listeners: Vec<TcpListener>, site: Site) -> anyhow::Result<()> {
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, path, "listening");
+            tracing::info!(%address, path = site.telemetry_path, "listening");
         }
     }
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
@@ -175,7 +203,7 @@ async fn serve(
             _ = interrupt.recv() => {}
         }
     };
-    Ok(http::serve(listeners, path, shared, shutdown).await?)
+    Ok(http::serve(listeners, site, shutdown).await?)
 }
 
 /// Says once how each signal is attached.

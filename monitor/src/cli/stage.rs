@@ -22,9 +22,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// An empty one, in the name of the daemon that recorded.
+    /// An empty one, in the name of the daemon that recorded; `recording` is
+    /// what people are told is played.
     #[must_use]
-    pub fn new(header: &Header) -> Self {
+    pub fn new(header: &Header, recording: Option<String>) -> Self {
         Self {
             publisher: Publisher::new(Daemon {
                 node: String::new(),
@@ -33,7 +34,7 @@ impl Stage {
                 kernel: header.kernel.clone(),
                 interval: std::time::Duration::from_millis(header.interval_ms),
                 bounds: header.bucket_bounds.clone(),
-                recording: None,
+                recording,
             }),
         }
     }

@@ -7,6 +7,7 @@
 mod api;
 mod events;
 mod page;
+mod recordings;
 mod routes;
 
 use std::pin::pin;
@@ -26,9 +27,23 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::snapshot::Shared;
+use crate::recording::Shelf;
 use events::{Events, Streams};
 
+pub use recordings::MAX_READERS;
 pub use routes::{PathError, check_telemetry_path};
+
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// Where the snapshots are found.
+    pub shared: Arc<Shared>,
+    /// What can be played again. Read by tokio's blocking threads: the runtime
+    /// needs [`MAX_READERS`] of them.
+    pub shelf: Arc<Shelf>,
+}
 
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -65,27 +80,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// When `telemetry_path` cannot be served, before anything is accepted; see
+/// When the site's `telemetry_path` cannot be served, before anything is accepted; see
 /// [`check_telemetry_path`].
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    telemetry_path: String,
-    shared: Arc<Shared>,
+    site: Site,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), PathError> {
-    serve_within(LIMITS, listeners, telemetry_path, shared, shutdown).await
+    serve_within(LIMITS, listeners, site, shutdown).await
 }
 
 async fn serve_within(
     limits: Limits,
     listeners: Vec<TcpListener>,
-    telemetry_path: String,
-    shared: Arc<Shared>,
+    site: Site,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), PathError> {
     let (stop, stopped) = watch::channel(false);
-    let events = Events::new(Arc::clone(&shared), stopped.clone(), limits.stream);
-    let router = routes::router(&telemetry_path, shared, events)?;
+    let events = Events::new(Arc::clone(&site.shared), stopped.clone(), limits.stream);
+    let router = routes::router(site, events)?;
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut accepting = JoinSet::new();
     for listener in listeners {

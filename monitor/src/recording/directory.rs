@@ -17,6 +17,7 @@ use rustix::{
 
 use super::{
     file::{File, OpenError, lock},
+    shelf::Shelf,
     writer::Sink,
 };
 use crate::verdict::Signature;
@@ -88,6 +89,15 @@ impl Directory {
         directory.find()?;
         directory.throw_away();
         Ok(directory)
+    }
+
+    /// What there is in it, for who wants to read it.
+    ///
+    /// # Errors
+    ///
+    /// No file descriptor can be had.
+    pub fn shelf(&self) -> io::Result<Shelf> {
+        Ok(Shelf::Window(self.dir.try_clone()?))
     }
 
     /// What an earlier daemon left.
@@ -246,7 +256,7 @@ pub fn kept_name(unix_ms: u64, loop_id: &str, signature: Signature) -> String {
     format!("{time}-{loop_id}-{}", signature.as_str())
 }
 
-fn is_kept(name: &str) -> bool {
+pub(super) fn is_kept(name: &str) -> bool {
     let form = b"00000000T000000Z-";
     let fits = |(byte, form): (u8, &u8)| match form {
         b'0' => byte.is_ascii_digit(),
@@ -261,13 +271,13 @@ fn file_name(number: u64) -> String {
     format!("{PREFIX}{number:010}{SUFFIX}")
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     let number = digits.parse().ok()?;
     (file_name(number) == name).then_some(number)
 }
 
-fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
+pub(super) fn names(dir: &OwnedFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;

@@ -12,13 +12,14 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::events::{self, Events};
-use super::{api, page};
+use super::recordings::{self, Recordings};
+use super::{Site, api, page};
 use crate::export::metrics;
 use crate::export::ready;
 use crate::export::snapshot::Shared;
 
 /// The paths besides the one of the metrics, each with what it shows.
-pub(super) const PATHS: [(&str, &str); 12] = [
+pub(super) const PATHS: [(&str, &str); 13] = [
     ("/", "this page"),
     ("/-/healthy", "whether the process runs"),
     (
@@ -43,6 +44,10 @@ pub(super) const PATHS: [(&str, &str); 12] = [
         "the node at a glance: what this page and `top` show",
     ),
     ("/api/v1/probes", "how each signal is attached, and why so"),
+    (
+        "/api/v1/recordings",
+        "recordings of the last minutes and of those before a livelock",
+    ),
     (
         "/api/v1/stalls",
         "waits that last, and recent ones over the threshold",
@@ -105,12 +110,17 @@ struct App {
     telemetry_path: Arc<str>,
 }
 
-pub(super) fn router(
-    telemetry_path: &str,
-    shared: Arc<Shared>,
-    events: Events,
-) -> Result<Router, PathError> {
-    check_telemetry_path(telemetry_path)?;
+pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
+    let Site {
+        telemetry_path,
+        shared,
+        shelf,
+    } = site;
+    check_telemetry_path(&telemetry_path)?;
+    let recordings = Router::new()
+        .route("/api/v1/recordings", get(recordings::list))
+        .route("/api/v1/recordings/{set}/{name}", get(recordings::file))
+        .with_state(Recordings::new(shelf));
     let events = Router::new()
         .route("/api/v1/events", get(events::events))
         .with_state(events);
@@ -128,17 +138,18 @@ pub(super) fn router(
         .with_state(Arc::clone(&shared));
     let app = App {
         shared,
-        telemetry_path: telemetry_path.into(),
+        telemetry_path: telemetry_path.as_str().into(),
     };
     Ok(Router::new()
         .route("/", get(landing))
-        .route(telemetry_path, get(metrics))
+        .route(&telemetry_path, get(metrics))
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .fallback(not_found)
         .with_state(app)
         .merge(api)
         .merge(events)
+        .merge(recordings)
         .layer(from_fn(guard)))
 }
 

@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod events;
 mod limits;
+mod recordings;
 
 use axum::http::StatusCode;
 use client::{Server, ask, get};

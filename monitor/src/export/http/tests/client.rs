@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::export::http::{LIMITS, Limits, serve_within};
+use crate::export::http::{LIMITS, Limits, Site, serve_within};
 use crate::export::snapshot::{Shared, Snapshot};
 
 /// Serves until it is dropped.
@@ -37,8 +37,20 @@ impl Server {
         path: &str,
         snapshot: Snapshot,
     ) -> Self {
-        let (path, shared) = (path.to_owned(), Arc::new(Shared::new(snapshot)));
-        let served = Arc::clone(&shared);
+        let shared = Arc::new(Shared::new(snapshot));
+        Self::start_site(
+            limits,
+            listeners,
+            Site {
+                telemetry_path: path.to_owned(),
+                shared,
+                shelf: Arc::default(),
+            },
+        )
+    }
+
+    pub(super) fn start_site(limits: Limits, listeners: usize, site: Site) -> Self {
+        let shared = Arc::clone(&site.shared);
         let (stop, stopped) = oneshot::channel();
         let (tell, addresses) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
@@ -54,9 +66,7 @@ impl Server {
                 tell.send(bound.iter().map(|l| l.local_addr().unwrap()).collect())
                     .unwrap();
                 let stopped = async { drop(stopped.await) };
-                serve_within(limits, bound, path, served, stopped)
-                    .await
-                    .unwrap();
+                serve_within(limits, bound, site, stopped).await.unwrap();
             });
         });
         Self {

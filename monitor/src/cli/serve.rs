@@ -1,0 +1,234 @@
+//! `replay --serve`: all that a daemon serves, over a recording.
+
+use std::{
+    fs,
+    io::BufReader,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{
+    args::{address, duration},
+    replay::{ReplayArgs, play_all},
+    run,
+    stage::Stage,
+};
+use crate::{
+    export::http::Site,
+    recording::{Header, Item, Reader, Shelf},
+    sample::Observation,
+    verdict::{Changes, Engine},
+};
+
+/// A longer silence in a recording is not waited for: the daemon, or the node,
+/// slept.
+const MAX_GAP: Duration = Duration::from_secs(10);
+
+/// How a recording is served.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Serve the page, metrics and JSON over the recording, until SIGTERM or SIGINT.
+    ///
+    /// As the daemon did, tick by tick. At its end the last tick stays.
+    #[arg(long)]
+    serve: bool,
+    /// Address and port to serve on; may be given more than once.
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9746",
+        value_parser = address,
+        requires = "serve"
+    )]
+    listen: Vec<SocketAddr>,
+    /// How many seconds of the recording to play in one, 0.01 to 1000.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed, requires = "serve")]
+    speed: f64,
+    /// So much of it is played at once, before the first tick that is waited for.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, requires = "serve")]
+    skip: Duration,
+}
+
+impl ServeArgs {
+    /// Whether it is to be served at all.
+    pub const fn is_wanted(&self) -> bool {
+        self.serve
+    }
+}
+
+/// Serves a recording until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// It cannot be served, or output or evidence cannot be written.
+pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
+    let Some(header) = args.files.first().and_then(header) else {
+        // It says what is wrong with the file.
+        return Ok(play_all(args, None)?.into());
+    };
+    let runtime = run::runtime()?;
+    let listeners = runtime.block_on(run::listen(&args.serve.listen))?;
+    let stage = Stage::new(&header, Some(names(&args.files)));
+    let site = Site {
+        telemetry_path: "/metrics".to_owned(),
+        shared: stage.shared(),
+        shelf: Arc::new(Shelf::Files(args.files.clone())),
+    };
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            eprintln!("serving http://{address}/ (end it with Ctrl-C)");
+        }
+    }
+    let (stop, stopped) = mpsc::channel();
+    let mut show = Show {
+        stage,
+        speed: args.serve.speed,
+        skip: args.serve.skip,
+        before: None,
+        stopped,
+    };
+    let played = Arc::clone(args);
+    let playing = thread::Builder::new()
+        .name("play".into())
+        .spawn(move || play_all(&played, Some(&mut show)))
+        .context("the thread that plays could not be started")?;
+    runtime.block_on(run::serve(listeners, site))?;
+    drop(stop);
+    if !playing.is_finished() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = playing.join();
+    let code =
+        code.map_err(|_| anyhow::anyhow!("the thread that plays panicked: this is a bug"))?;
+    Ok(code?.into())
+}
+
+/// Shows the ticks of a recording, each at its time.
+#[derive(Debug)]
+pub struct Show {
+    stage: Stage,
+    speed: f64,
+    /// What is still not waited for.
+    skip: Duration,
+    /// Time of the tick before, `CLOCK_MONOTONIC` nanoseconds.
+    before: Option<u64>,
+    stopped: Receiver<()>,
+}
+
+impl Show {
+    /// Waits until it is time, and publishes. Once it is stopped it does neither.
+    pub fn tick(&mut self, observation: &Observation, changes: &Changes, engine: &Engine) {
+        if self.wait(observation.monotonic_ns) {
+            self.stage
+                .tick(observation, changes, engine, observation.unix_ms);
+        }
+    }
+
+    fn wait(&mut self, now_ns: u64) -> bool {
+        let before = self.before.replace(now_ns).unwrap_or(now_ns);
+        // Another life of a daemon may be of another boot.
+        let gap = Duration::from_nanos(now_ns.saturating_sub(before)).min(MAX_GAP);
+        let skipped = gap.min(self.skip);
+        self.skip = self.skip.saturating_sub(skipped);
+        let wait = gap.saturating_sub(skipped).div_f64(self.speed);
+        let stopped = self.stopped.recv_timeout(wait);
+        matches!(stopped, Err(RecvTimeoutError::Timeout))
+    }
+}
+
+/// What a recording begins with, if it can be read.
+fn header(path: &PathBuf) -> Option<Header> {
+    let mut reader = Reader::open(BufReader::new(fs::File::open(path).ok()?)).ok()?;
+    match reader.item() {
+        Ok(Some(Item::Segment(header))) => Some(*header),
+        _ => None,
+    }
+}
+
+/// What people are told is played.
+fn names(files: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        name.to_string_lossy().into_owned()
+    };
+    match files {
+        [first, .., last] => format!("{} … {}", name(first), name(last)),
+        [one] => name(one),
+        [] => String::new(),
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok();
+    let speed = speed.filter(|speed| (0.01..=1000.0).contains(speed));
+    speed.ok_or_else(|| "must be a number from 0.01 to 1000, such as 10".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::PathBuf,
+        sync::mpsc,
+        time::{Duration, Instant},
+    };
+
+    use super::{Show, names, speed};
+    use crate::{cli::stage::Stage, recording::Header};
+
+    /// A show, and what stops it.
+    fn show(speed: f64, skip: Duration) -> (Show, mpsc::Sender<()>) {
+        let (stop, stopped) = mpsc::channel();
+        let show = Show {
+            stage: Stage::new(&Header::default(), None),
+            speed,
+            skip,
+            before: None,
+            stopped,
+        };
+        (show, stop)
+    }
+
+    #[test]
+    fn the_first_tick_what_is_skipped_and_another_boot_are_not_waited_for() {
+        let (mut show, _stop) = show(0.01, Duration::from_secs(25));
+        let start = Instant::now();
+        for seconds in [100, 101, 3000, 3001, 3015, 7] {
+            assert!(show.wait(seconds * 1_000_000_000), "{seconds}");
+        }
+        assert_eq!(show.skip, Duration::from_secs(3), "gaps count for ten");
+        assert!(start.elapsed() < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn what_is_stopped_waits_no_more_and_shows_nothing() {
+        let (mut show, stop) = show(0.01, Duration::ZERO);
+        assert!(show.wait(1));
+        drop(stop);
+        assert!(!show.wait(9_000_000_001));
+    }
+
+    #[test]
+    fn a_speed_is_a_number_within_reason() {
+        assert_eq!(speed("10"), Ok(10.0));
+        for bad in ["0", "-1", "nan", "inf", "1001", "fast", ""] {
+            assert!(speed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn people_are_told_the_names_of_the_files() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(names(&paths(&["/a/night.tmrec"])), "night.tmrec");
+        assert_eq!(names(&paths(&["/a/1", "/b/2", "3"])), "1 … 3");
+    }
+}

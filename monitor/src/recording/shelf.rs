@@ -1,0 +1,274 @@
+//! Recordings to be read by others: the rolling window and what it keeps, or
+//! the files that are played.
+
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, openat, statat},
+    io::Errno,
+};
+use serde::Serialize;
+
+use super::directory::{is_kept, names, number};
+
+/// The set of the files that roll, or of those that are played.
+const NOW: &str = "now";
+
+/// Where recordings are. Nothing is found by a path that somebody else names:
+/// names are compared with those that are there.
+#[derive(Debug, Default)]
+pub enum Shelf {
+    /// There are none.
+    #[default]
+    Empty,
+    /// The directory of a rolling window, as it was opened.
+    Window(OwnedFd),
+    /// These files.
+    Files(Vec<PathBuf>),
+}
+
+/// Files that belong together: given to `replay` in this order, they are one
+/// recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Set {
+    /// `now`, or the time, loop and signature of the livelock that it was kept
+    /// for.
+    pub name: String,
+    /// Its files, oldest first.
+    pub files: Vec<Entry>,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its size now.
+    pub bytes: u64,
+    /// When it was written to last, milliseconds since 1970.
+    pub modified_unix_ms: u64,
+}
+
+impl Shelf {
+    /// What there is: what happens now first, then what was kept, the newest
+    /// first. Reads directories.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub fn sets(&self) -> io::Result<Vec<Set>> {
+        match self {
+            Self::Empty => Ok(Vec::new()),
+            Self::Files(paths) => {
+                let files = paths.iter().filter_map(|path| file(path)).collect();
+                let name = NOW.to_owned();
+                Ok(vec![Set { name, files }])
+            }
+            Self::Window(dir) => window(dir),
+        }
+    }
+
+    /// Opens one of them to read; `None`: there is none by this name.
+    ///
+    /// # Errors
+    ///
+    /// It is there and cannot be opened.
+    pub fn open(&self, set: &str, name: &str) -> io::Result<Option<fs::File>> {
+        match self {
+            Self::Files(paths) => {
+                let mut paths = paths.iter().filter(|_| set == NOW);
+                let path = paths.find(|path| path.file_name().is_some_and(|own| own == name));
+                path.map(fs::File::open).transpose()
+            }
+            Self::Window(_) if number(name).is_none() => Ok(None),
+            Self::Window(dir) if set == NOW => open(dir, name),
+            Self::Window(dir) if is_kept(set) => {
+                let Some(kept) = open_dir(dir, set)? else {
+                    return Ok(None);
+                };
+                open(&kept, name)
+            }
+            Self::Empty | Self::Window(_) => Ok(None),
+        }
+    }
+}
+
+fn file(path: &Path) -> Option<Entry> {
+    let known = path.metadata().ok();
+    let modified = known.as_ref().and_then(|known| known.modified().ok());
+    let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let millis = since.map_or(0, |since| since.as_millis());
+    Some(Entry {
+        name: path.file_name()?.to_str()?.to_owned(),
+        bytes: known.map_or(0, |known| known.len()),
+        modified_unix_ms: u64::try_from(millis).unwrap_or(u64::MAX),
+    })
+}
+
+fn window(dir: &OwnedFd) -> io::Result<Vec<Set>> {
+    let mut kept: Vec<_> = names(dir)?
+        .into_iter()
+        .filter(|name| is_kept(name))
+        .collect();
+    // They begin with the time.
+    kept.sort_unstable_by(|a, b| b.cmp(a));
+    let mut sets = vec![Set {
+        name: NOW.to_owned(),
+        files: segments(dir)?,
+    }];
+    for name in kept {
+        if let Some(dir) = open_dir(dir, &name)? {
+            let files = segments(&dir)?;
+            sets.push(Set { name, files });
+        }
+    }
+    Ok(sets)
+}
+
+fn segments(dir: &OwnedFd) -> io::Result<Vec<Entry>> {
+    let mut found: Vec<_> = names(dir)?
+        .into_iter()
+        .filter_map(|name| Some((number(&name)?, name)))
+        .collect();
+    found.sort_unstable();
+    let mut entries = Vec::new();
+    for (_, name) in found {
+        match statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            // The window rolls meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+            Ok(stat) => entries.push(Entry {
+                name,
+                bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                modified_unix_ms: u64::try_from(stat.st_mtime)
+                    .unwrap_or(0)
+                    .saturating_mul(1000),
+            }),
+        }
+    }
+    Ok(entries)
+}
+
+fn open_dir(dir: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
+    there(openat(
+        dir,
+        name,
+        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    ))
+}
+
+fn open(dir: &OwnedFd, name: &str) -> io::Result<Option<fs::File>> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    Ok(there(openat(dir, name, flags, Mode::empty()))?.map(Into::into))
+}
+
+fn there(opened: Result<OwnedFd, Errno>) -> io::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::Read as _,
+        path::{Path, PathBuf},
+    };
+
+    use super::Shelf;
+
+    const KEPT: &str = "20261122T101500Z-0_29-nfsd-dirty-throttle";
+
+    fn window(dir: &Path) -> Shelf {
+        Shelf::Window(fs::File::open(dir).unwrap().into())
+    }
+
+    fn read(shelf: &Shelf, set: &str, name: &str) -> Option<String> {
+        let mut text = String::new();
+        let mut file = shelf.open(set, name).unwrap()?;
+        file.read_to_string(&mut text).unwrap();
+        Some(text)
+    }
+
+    #[test]
+    fn the_window_and_what_it_kept_are_listed_and_opened_by_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = dir.path().join(KEPT);
+        fs::create_dir(&kept).unwrap();
+        fs::write(dir.path().join("segment-0000000010.tmrec"), "ten").unwrap();
+        fs::write(dir.path().join("segment-0000000009.tmrec"), "9").unwrap();
+        fs::write(dir.path().join("other"), "no").unwrap();
+        fs::write(kept.join("segment-0000000003.tmrec"), "three").unwrap();
+        let shelf = window(dir.path());
+        let sets = shelf.sets().unwrap();
+        let listed: Vec<_> = sets
+            .iter()
+            .flat_map(|set| set.files.iter().map(|f| (&*set.name, &*f.name, f.bytes)))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("now", "segment-0000000009.tmrec", 1),
+                ("now", "segment-0000000010.tmrec", 3),
+                (KEPT, "segment-0000000003.tmrec", 5),
+            ]
+        );
+        let text = |set, name| read(&shelf, set, name);
+        assert_eq!(
+            text("now", "segment-0000000010.tmrec").as_deref(),
+            Some("ten")
+        );
+        assert_eq!(
+            text(KEPT, "segment-0000000003.tmrec").as_deref(),
+            Some("three")
+        );
+        assert_eq!(text(KEPT, "segment-0000000010.tmrec"), None);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::write(dir.path().join("segment-0000000001.tmrec"), "out").unwrap();
+        fs::write(inner.join("secret"), "out").unwrap();
+        let outside = dir.path().join("segment-0000000001.tmrec");
+        std::os::unix::fs::symlink(&outside, inner.join("segment-0000000002.tmrec")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), inner.join(KEPT)).unwrap();
+        let shelf = window(&inner);
+        for (set, name) in [
+            ("..", "segment-0000000001.tmrec"),
+            ("now", "../segment-0000000001.tmrec"),
+            ("now", "secret"),
+            ("", "segment-0000000001.tmrec"),
+            ("/", "segment-0000000001.tmrec"),
+        ] {
+            assert!(shelf.open(set, name).unwrap().is_none(), "{set} {name}");
+        }
+        assert!(shelf.open("now", "segment-0000000002.tmrec").is_err());
+        assert!(shelf.open(KEPT, "segment-0000000001.tmrec").is_err());
+    }
+
+    #[test]
+    fn files_that_are_played_are_known_by_their_last_names_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("night.tmrec");
+        fs::write(&path, "night").unwrap();
+        let shelf = Shelf::Files(vec![path, PathBuf::from("/nowhere/gone.tmrec")]);
+        let sets = shelf.sets().unwrap();
+        let names: Vec<_> = sets[0].files.iter().map(|file| &*file.name).collect();
+        assert_eq!(names, ["night.tmrec", "gone.tmrec"]);
+        assert_eq!(read(&shelf, "now", "night.tmrec").as_deref(), Some("night"));
+        assert_eq!(read(&shelf, "now", "passwd"), None);
+        assert!(Shelf::Empty.sets().unwrap().is_empty());
+    }
+}
