@@ -322,10 +322,16 @@ pub fn all() -> Vec<Scenario> {
         loops::counters(),
         signals::late_modules(),
         signals::probes(),
-        signals::lockdown("lockdown-integrity", "lockdown=integrity", &[&[0]]),
+        signals::lockdown(
+            "lockdown-integrity",
+            "lockdown=integrity",
+            &[Kernel::V5_10, Kernel::Newest],
+            &[&[0]],
+        ),
         signals::lockdown(
             "lockdown-confidentiality",
             "lockdown=confidentiality",
+            &[Kernel::V6_1, Kernel::V6_12],
             &[&[2]],
         ),
         signals::facts(),
