@@ -1,22 +1,30 @@
 //! `/api/v1/node`, the node at a glance, and `/api/v1/history`, what a picture
 //! of the last minutes begins with.
 
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use super::{App, answer};
+use super::{App, answer, rfc3339};
 use crate::export::history::Track;
 use crate::export::node::Node;
 use crate::export::ready;
 
+/// It has the time of its tick itself: twice would be read by nobody strict.
+#[derive(Serialize)]
+struct NodeAt {
+    at: Option<String>,
+    #[serde(flatten)]
+    node: Node,
+}
+
 /// Made for who asks: readiness is of this moment, not of the tick.
 pub(in crate::export::http) async fn node(State(shared): App) -> Response {
     let snapshot = shared.load();
-    answer(
-        &snapshot,
-        Node::of(&snapshot, &ready::not_ready_now(&snapshot)),
-    )
+    let node = Node::of(&snapshot, &ready::not_ready_now(&snapshot));
+    let at = snapshot.ticked().then(|| rfc3339(node.unix_ms));
+    Json(NodeAt { at, node }).into_response()
 }
 
 #[derive(Serialize)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::client::{Server, get};
 use crate::export::evidence::{Document, MAX_DOCUMENTS, Sink, keep_newest};
 use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
+use crate::export::node::Node;
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
 use crate::sample::{Container, ProcessPlace, Stack, TaskDelay, Topology};
@@ -332,7 +333,10 @@ fn one_task_has_its_causes_and_its_stack_where_one_was_read() {
 #[test]
 fn the_node_is_one_document_and_its_history_another() {
     let server = Server::start(testing::snapshot());
-    let node = get(&server, "/api/v1/node").json();
+    let answer = get(&server, "/api/v1/node");
+    let read: Node = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(read.loops_total, 1);
+    let node = answer.json();
     assert_eq!(node["state"], "livelock");
     assert_eq!(node["daemon"]["node"], "node-a");
     assert_eq!(node["loops"][0]["loop"], "0:29-nfsd");
