@@ -36,7 +36,7 @@ pub mod remedy;
 mod signatures;
 #[cfg(test)]
 mod tests;
-mod text;
+pub mod text;
 mod thresholds;
 pub mod timeline;
 mod types;

@@ -1,7 +1,8 @@
 //! Numbers as people read them.
 
 /// `12.3 MB`.
-pub(super) fn bytes(bytes: f64) -> String {
+#[must_use]
+pub fn bytes(bytes: f64) -> String {
     let (mut value, mut unit) = (bytes, "B");
     for next in ["kB", "MB", "GB", "TB"] {
         if value < 999.5 {
@@ -17,17 +18,20 @@ pub(super) fn bytes(bytes: f64) -> String {
 }
 
 /// `12.3 MB/s`.
-pub(super) fn rate(bytes_per_second: f64) -> String {
+#[must_use]
+pub fn rate(bytes_per_second: f64) -> String {
     format!("{}/s", bytes(bytes_per_second))
 }
 
 /// A share as `99 %`.
-pub(super) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
 /// Nanoseconds as `6.0 s`.
-pub(super) fn seconds(ns: u64) -> String {
+#[must_use]
+pub fn seconds(ns: u64) -> String {
     format!("{:.1} s", ns as f64 / 1e9)
 }
 

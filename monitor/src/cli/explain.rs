@@ -38,7 +38,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "MAJOR:MINOR", value_parser = bdi)]
     pub bdi: Option<String>,
     /// A running daemon, to fill in its loop, its kernel and its writers.
-    #[arg(long, value_name = "URL", value_parser = daemon::url)]
+    #[arg(long, value_name = "URL", value_parser = super::daemon::url)]
     pub url: Option<String>,
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod completions;
 mod config;
+mod daemon;
 mod endings;
 mod evidence;
 mod explain;

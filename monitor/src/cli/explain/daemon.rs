@@ -1,20 +1,13 @@
 //! What a running daemon knows of its loop.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, bail};
-use serde::{Deserialize, de::DeserializeOwned};
+use anyhow::bail;
+use serde::Deserialize;
 
 use crate::{
+    cli::daemon::{Daemon, PATIENCE},
     sample::{Bdi, Observation, Waiting},
     verdict::{Loop, remedy::Place},
 };
-
-/// It answers from memory; on a node that is stuck, too.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// More than 1000 waits with their names never are.
-const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Deserialize)]
 struct Loops {
@@ -43,19 +36,11 @@ struct Probes {
     kernel: String,
 }
 
-/// `--url`: where the daemon listens.
-pub fn url(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("http://").unwrap_or_default();
-    if host.is_empty() || host.starts_with('/') {
-        return Err("must be as in http://127.0.0.1:9746".to_owned());
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
 /// The place of its loop: of the one with this BDI, or of the only one.
 pub fn place(url: &str, bdi: Option<&str>) -> anyhow::Result<Place> {
-    let found = chosen(get::<Loops>(url, "loops")?.loops, bdi)?;
-    let limits = get::<Bdis>(url, "bdis")?.bdis.into_iter();
+    let daemon = Daemon::new(url, PATIENCE);
+    let found = chosen(daemon.get::<Loops>("loops")?.loops, bdi)?;
+    let limits = daemon.get::<Bdis>("bdis")?.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
         bdi: one.bdi.into(),
         max_ratio: one.max_ratio,
@@ -64,8 +49,8 @@ pub fn place(url: &str, bdi: Option<&str>) -> anyhow::Result<Place> {
     });
     let node = Observation {
         bdis: limits.collect(),
-        waits: get::<Stalls>(url, "stalls")?.stalls,
-        kernel: get::<Probes>(url, "probes")?.kernel.into(),
+        waits: daemon.get::<Stalls>("stalls")?.stalls,
+        kernel: daemon.get::<Probes>("probes")?.kernel.into(),
         ..Observation::default()
     };
     Ok(Place::of(&found, &node))
@@ -90,22 +75,6 @@ fn chosen(loops: Vec<Loop>, bdi: Option<&str>) -> anyhow::Result<Loop> {
     }
 }
 
-fn get<T: DeserializeOwned>(url: &str, what: &str) -> anyhow::Result<T> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT));
-    let agent = ureq::Agent::from(config.build());
-    let path = format!("{url}/api/v1/{what}");
-    let mut answer = agent
-        .get(&path)
-        .call()
-        .with_context(|| format!("{path} does not answer (--url): does the daemon run there?"))?;
-    let body = answer.body_mut().with_config().limit(MAX_BYTES);
-    let text = body
-        .read_to_string()
-        .with_context(|| format!("reading {path}"))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{path} is not what a throttle-monitor answers"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -114,7 +83,7 @@ mod tests {
         thread,
     };
 
-    use super::{place, url};
+    use super::place;
 
     /// A daemon with these loops, for four questions.
     fn daemon(loops: &'static str) -> String {
@@ -202,7 +171,5 @@ mod tests {
             error.contains("not what a throttle-monitor answers"),
             "{error}"
         );
-        assert!(url("127.0.0.1:9746").is_err() && url("https://x").is_err());
-        assert_eq!(url("http://x:1/").as_deref(), Ok("http://x:1"));
     }
 }

@@ -1,0 +1,101 @@
+//! A running daemon, asked over HTTP: for `explain` and `top`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+
+/// Where `run` listens unless it is told otherwise.
+pub const DEFAULT: &str = "http://127.0.0.1:9746";
+
+/// It answers from memory; on a node that is stuck, too.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// More than 1000 waits with their names never are.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// `--url`: where the daemon listens.
+pub fn url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").unwrap_or_default();
+    if host.is_empty() || host.starts_with('/') {
+        return Err("must be as in http://127.0.0.1:9746".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Asks one daemon. Its connection is kept between two questions.
+#[derive(Debug)]
+pub struct Daemon {
+    url: String,
+    agent: ureq::Agent,
+}
+
+impl Daemon {
+    /// The one at this URL; no answer takes longer than `patience`.
+    #[must_use]
+    pub fn new(url: &str, patience: Duration) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(patience))
+            .http_status_as_error(false);
+        Self {
+            url: url.to_owned(),
+            agent: config.build().into(),
+        }
+    }
+
+    /// What it answers at `/api/v1/` and this path.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer, or with something else.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let found = self.find(path, &[])?;
+        found.with_context(|| {
+            let url = &self.url;
+            format!("{url}/api/v1/{path} is not there: an older daemon, or something else")
+        })
+    }
+
+    /// The same with a query; `None`: there is no such thing.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer, or with something else.
+    pub fn find<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<Option<T>> {
+        let path = format!("{}/api/v1/{path}", self.url);
+        let asked = self.agent.get(&path);
+        let asked = query
+            .iter()
+            .fold(asked, |asked, (key, value)| asked.query(*key, value));
+        let mut answer = asked.call().with_context(|| {
+            format!("{path} does not answer (--url): does the daemon run there?")
+        })?;
+        let status = answer.status();
+        if status.as_u16() == 404 {
+            return Ok(None);
+        }
+        anyhow::ensure!(status.is_success(), "{path} answers {status}");
+        let body = answer.body_mut().with_config().limit(MAX_BYTES);
+        let text = body
+            .read_to_string()
+            .with_context(|| format!("reading {path}"))?;
+        let read = serde_json::from_str(&text)
+            .with_context(|| format!("{path} is not what a throttle-monitor answers"))?;
+        Ok(Some(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn a_url_is_plain_http_with_a_host() {
+        assert!(url("127.0.0.1:9746").is_err() && url("https://x").is_err());
+        assert_eq!(url("http://x:1/").as_deref(), Ok("http://x:1"));
+    }
+}
