@@ -14,5 +14,6 @@ pub mod pseudofs;
 pub mod recording;
 pub mod sample;
 pub mod survive;
+pub mod top;
 
 pub use monitor_verdict as verdict;

@@ -2,18 +2,19 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
 use monitor_common::HIST_BUCKETS;
 
 use super::{
     completions::CompletionsArgs,
-    config::{ConfigArgs, Invalid, ThresholdArgs},
+    config::{self, ConfigArgs, Invalid, ThresholdArgs},
     endings,
     evidence::EvidenceArgs,
     explain::ExplainArgs,
     man::ManArgs,
     record::{RecordArgs, RollingArgs},
     replay::ReplayArgs,
+    top::TopArgs,
 };
 use crate::{
     export::log::{LEVELS, LogFormat},
@@ -59,6 +60,12 @@ pub enum Command {
     /// Attaches everything for a moment, as `run` would.
     #[command(after_long_help = endings::CHECK)]
     Check(CheckArgs),
+    /// Show the node in the terminal as it is: the verdict, the loop, who waits.
+    ///
+    /// Of a running daemon, or on its own as root. Where it cannot draw a screen
+    /// (a pipe, TERM=dumb) it prints one view, as with --once.
+    #[command(after_long_help = endings::TOP, mut_args(hidden_thresholds))]
+    Top(Box<TopArgs>),
     /// Tell what a signature of a livelock means, how to confirm it by hand, and
     /// how to get out of it.
     ///
@@ -275,7 +282,12 @@ impl KernelArgs {
         bounds
     }
 
-    fn check(&self) -> Result<(), Invalid> {
+    /// Whether what was given fits together.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key that does not.
+    pub(super) fn check(&self) -> Result<(), Invalid> {
         let error = |value: String, rule: &str| {
             let (key, rule) = ("buckets".to_owned(), rule.to_owned());
             Err(Invalid { key, value, rule })
@@ -313,6 +325,12 @@ fn hook_kind(text: &str) -> Result<String, String> {
     } else {
         Err(format!("must be one of {}", kinds.join(", ")))
     }
+}
+
+/// `run` tells of them; of `top` they would be ten times all the rest.
+fn hidden_thresholds(arg: Arg) -> Arg {
+    let is_threshold = arg.get_id().as_str().starts_with(config::PREFIX);
+    arg.hide(is_threshold)
 }
 
 /// A duration as people write it.

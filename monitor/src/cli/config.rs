@@ -23,7 +23,10 @@ use clap::{
 use self::file::{File, Given};
 use super::args::{Cli, RunArgs};
 
-pub use self::{file::FileError, thresholds::ThresholdArgs};
+pub use self::{
+    file::FileError,
+    thresholds::{PREFIX, ThresholdArgs},
+};
 
 /// Where the configuration is.
 #[derive(Debug, Args)]

@@ -44,6 +44,37 @@ Exit status:
       looked into; what that loses is printed
   2  cannot monitor";
 
+/// Of `top`.
+pub const TOP: &str = "\
+Exit status:
+  0  ended by a key or a signal; with --once: no livelock
+  2  cannot: no daemon answers and it may not look on its own; with --once, too,
+      if the daemon is not ready, so that nobody can tell
+  3  with --once: a livelock or a deadlock at this moment
+
+Keys:
+  ?  shows all of them
+  q, ctrl-c  quit
+  /  only tasks with a text in their name, id, cause, class, BDI or container
+  s  sort tasks: time in the last tick, age of the wait, time in all, waits
+  space  freeze and go on
+  enter  the selected task with its kernel stack, or the selected BDI
+  c, m, e, i  the cycle; measures, what to type; what happened; what comes in
+  n, p  next and previous loop
+
+Examples:
+  throttle-monitor top  the daemon on this node, or without one on its own
+  ssh -L 9746:127.0.0.1:9746 NODE  then `throttle-monitor top` here shows NODE
+  throttle-monitor top --once | head -20  one view, no escape codes
+  throttle-monitor top --format json  a line for each tick
+
+Thresholds:
+  Every --thresholds flag of `run` is taken, too, and means the same on its own.
+
+Environment:
+  NO_COLOR  set to anything: no colours, unless --color always
+  TERM  unset or dumb: as --once";
+
 /// Of `explain`.
 pub const EXPLAIN: &str = "\
 Exit status:
@@ -163,6 +194,7 @@ mod tests {
             PROGRAM,
             RUN,
             CHECK,
+            TOP,
             EXPLAIN,
             RECORD,
             REPLAY,

@@ -18,8 +18,9 @@ mod run;
 mod serve;
 mod size;
 pub mod stage;
-mod text;
+pub(crate) mod text;
 mod tick;
+pub mod top;
 mod watch;
 
 use std::{process::ExitCode, sync::Arc};
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         args::Command::Run(args) => run::run(&args),
         args::Command::Check(args) => check::check(&args),
         args::Command::Explain(args) => explain::explain(&args),
+        args::Command::Top(args) => top::top(&args),
         args::Command::Record(args) => record::record(&args),
         args::Command::Replay(args) => replay::replay(&Arc::new(args)),
         args::Command::Completions(args) => completions::completions(&args),

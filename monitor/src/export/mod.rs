@@ -16,4 +16,4 @@ pub mod snapshot;
 pub mod tasks;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

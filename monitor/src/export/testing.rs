@@ -199,7 +199,7 @@ fn condition(value: f64) -> Condition {
     }
 }
 
-pub(super) fn verdict(state: LivelockState) -> Verdict {
+pub(crate) fn verdict(state: LivelockState) -> Verdict {
     Verdict {
         loop_id: "0:29-nfsd".into(),
         client_bdi: "0:29".into(),
@@ -354,7 +354,7 @@ pub(super) fn event(id: u64, what: Happened) -> Event {
 }
 
 /// A node in a livelock, all probes attached, as of [`NOW_NS`].
-pub(super) fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let mut snapshot = Snapshot::before_the_first_tick(daemon());
     snapshot.observation = observation();
     snapshot.known_waits.learn(&snapshot.observation);

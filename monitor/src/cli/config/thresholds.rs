@@ -11,7 +11,7 @@ use crate::verdict::{ThresholdError, Thresholds};
 const HEADING: &str = "Thresholds of the verdict";
 
 /// What a flag of a threshold begins with.
-const PREFIX: &str = "thresholds.";
+pub const PREFIX: &str = "thresholds.";
 
 /// The contract's own name for the one that most people look for.
 const CONFIRM: &str = "confirm";

@@ -1,0 +1,87 @@
+//! On its own: what `run` does, without HTTP, log, evidence files and recording.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::Context as _;
+
+use super::TopArgs;
+use crate::{
+    cli::{args::KernelArgs, run, tick::Ticker, watch::Watch},
+    export::{
+        evidence::Sink,
+        snapshot::{Daemon, Publisher, Shared},
+    },
+    kernel::attach,
+    sample::Sampler,
+    survive,
+    verdict::Engine,
+};
+
+/// The thread that ticks, and what it leaves.
+#[derive(Debug)]
+pub struct Own {
+    shared: Arc<Shared>,
+    /// It ticks until this is gone.
+    _stop: mpsc::Sender<()>,
+    ticking: JoinHandle<()>,
+}
+
+/// Whether it may look at the kernel.
+///
+/// # Errors
+///
+/// Names the privilege that is missing.
+pub fn may(kernel: &KernelArgs) -> anyhow::Result<()> {
+    run::preflight(kernel)
+}
+
+impl Own {
+    /// Attaches everything and begins to tick.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from starting.
+    pub fn start(args: &TopArgs) -> anyhow::Result<Self> {
+        let mut attached = attach::attach_all(args.kernel.settings())?;
+        let publisher = Publisher::new(Daemon {
+            node: run::node_name(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            revision: env!("THROTTLE_MONITOR_REVISION").into(),
+            kernel: attached.facts.release.clone(),
+            interval: args.interval,
+            bounds: args.kernel.buckets.clone(),
+            recording: None,
+        });
+        let shared = publisher.shared();
+        // A node that is stuck is what it is for. Without these it goes on, too.
+        let _ = survive::lock_memory();
+        let _ = survive::io_flusher(true);
+        let sampler = Sampler::new(&mut attached)?;
+        let engine = Engine::new(args.thresholds.thresholds.clone());
+        let watch = Watch::new(attached, sampler, engine, None);
+        let ticker = Ticker::new(watch, publisher, Sink::memory_only(), args.interval);
+        let (stop, stopped) = mpsc::channel();
+        let ticking = thread::Builder::new()
+            .name("tick".into())
+            .spawn(move || ticker.run(&stopped))
+            .context("the thread that ticks could not be started")?;
+        Ok(Self {
+            shared,
+            _stop: stop,
+            ticking,
+        })
+    }
+
+    /// What the last tick left.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether it ticks no more.
+    pub fn is_over(&self) -> bool {
+        self.ticking.is_finished()
+    }
+}

@@ -1,0 +1,60 @@
+//! What is asked for, and what comes.
+
+use compact_str::CompactString;
+use serde::Deserialize;
+
+use crate::export::history::Track;
+use crate::export::node::Node;
+use crate::export::tasks::{Row, Rows, Wanted};
+
+/// Where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The daemon at this URL.
+    Daemon(String),
+    /// eBPF programs of its own.
+    Own,
+}
+
+/// What the screen has room for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Which tasks, and how many.
+    pub rows: Wanted,
+    /// The thread that is looked at closely.
+    pub detail: Option<u32>,
+}
+
+/// One thread.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Detail {
+    /// Its id.
+    pub tid: u32,
+    /// A row for each cause; empty: it is not known any more.
+    pub causes: Vec<Row>,
+    /// Functions of its kernel stack, innermost first; `None`: not read.
+    pub stack: Option<Vec<CompactString>>,
+}
+
+/// What there is to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// The node at a glance.
+    pub node: Node,
+    /// The tasks that were asked for.
+    pub rows: Rows,
+    /// The thread that was asked for.
+    pub detail: Option<Detail>,
+    /// The conditions of the last minutes: with the first answer, and with the
+    /// first after a while without.
+    pub tracks: Vec<Track>,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// This.
+    Fresh(Box<Data>),
+    /// Nothing, and why.
+    Failed(String),
+}
