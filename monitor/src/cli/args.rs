@@ -98,6 +98,9 @@ pub struct CheckArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Print every signal, with what it shows and why it comes in no better way.
+    #[arg(short, long)]
+    pub verbose: bool,
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigArgs,

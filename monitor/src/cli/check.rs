@@ -1,43 +1,69 @@
 //! `check`: what this kernel and these privileges allow.
 
 mod loops;
+mod paper;
+mod text;
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use compact_str::CompactString;
 use serde::Serialize;
 
-use self::loops::Search;
+use self::{loops::Search, paper::Paper};
 use super::args::{CheckArgs, Format};
 use crate::{
     kernel::{
         attach::{self, Attached},
         preflight::{Missing, Privileges},
-        report::{Applies, SignalReport},
+        report::SignalReport,
     },
     sample::State,
-    verdict::Loop,
+    verdict::{Loop, remedy::Measure},
 };
 
-/// What `check` found.
-#[derive(Serialize)]
+/// Version of the JSON document: raised when a field changes its meaning.
+const SCHEMA: u32 = 1;
+
+/// What `check` found. docs/check.md has its JSON.
+#[derive(Debug, Serialize)]
 struct Found {
+    schema: u32,
+    version: &'static str,
     kernel: String,
     lockdown: Option<String>,
     missing_privileges: Vec<Missing>,
     signals: Vec<Line>,
-    loops: Vec<Loop>,
+    loops: Vec<LoopFound>,
     /// What the look for loops could not see, as at /api/v1/loops.
     incomplete: Vec<CompactString>,
+    /// What a person can do about what is missing, each once.
+    to_do: Vec<ToDo>,
     result: &'static str,
     exit_code: u8,
+    next: String,
 }
 
-#[derive(Serialize)]
+/// A loop, and what prevents that it stands still.
+#[derive(Clone, Debug, Serialize)]
+struct LoopFound {
+    #[serde(flatten)]
+    found: Loop,
+    preventions: Vec<Measure>,
+}
+
+#[derive(Debug, Serialize)]
 struct Line {
     #[serde(flatten)]
     report: SignalReport,
     remedy: Option<String>,
+}
+
+/// One thing to do.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct ToDo {
+    what: String,
+    /// The privileges and signals that come by it.
+    gives: Vec<String>,
 }
 
 /// Attaches everything for a moment and says how it went.
@@ -61,7 +87,11 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let search = attached.as_mut().map(loops::find).unwrap_or_default();
     let found = judge(missing, attached.as_ref(), search);
     match args.format {
-        Format::Text => print!("{}", text(&found)),
+        Format::Text => {
+            let mut paper = Paper::for_stdout();
+            text::text(&mut paper, &found, args.verbose);
+            paper.print()?;
+        }
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
     }
     Ok(ExitCode::from(found.exit_code))
@@ -98,10 +128,13 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> 
         },
         |a| a.facts.release.clone(),
     );
-    let lockdown = attached.and_then(|a| a.facts.lockdown.clone());
     Found {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
         kernel,
-        lockdown,
+        lockdown: attached.and_then(|a| a.facts.lockdown.clone()),
+        to_do: to_do(&missing, &signals),
+        next: next(exit_code, &search.found),
         missing_privileges: missing,
         signals,
         loops: search.found,
@@ -111,74 +144,69 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> 
     }
 }
 
-fn text(found: &Found) -> String {
-    let mut out = format!("kernel {}", found.kernel);
-    if let Some(lockdown) = found.lockdown.as_deref().filter(|l| *l != "none") {
-        let _ = write!(out, ", lockdown={lockdown}");
-    }
-    out.push_str("\n\n");
-    privileges(&mut out, &found.missing_privileges);
-    for line in &found.signals {
-        signal(&mut out, line);
-    }
-    if !found.signals.is_empty() {
-        loops::loops(&mut out, &found.loops, &found.incomplete);
-    }
-    let _ = writeln!(
-        out,
-        "{}{}",
-        if found.signals.is_empty() { "" } else { "\n" },
-        conclusion(found)
-    );
-    out
-}
-
-fn privileges(out: &mut String, missing: &[Missing]) {
-    for one in missing {
-        let _ = writeln!(out, "{} is missing: {}", one.privilege, one.loses);
-    }
-    let mut remedies: Vec<_> = missing.iter().map(|m| m.remedy).collect();
-    remedies.dedup();
-    for remedy in &remedies {
-        let _ = writeln!(out, "to do: {remedy}");
-    }
-    if !missing.is_empty() {
-        out.push('\n');
-    }
-}
-
-fn signal(out: &mut String, line: &Line) {
-    let report = &line.report;
-    let state = match (&report.applies, report.state) {
-        (Applies::No(_), _) => "not here",
-        (Applies::OnceLoaded(_), _) => "waiting",
-        (Applies::Yes, state) => state.as_str(),
-    };
-    let how = match &report.applies {
-        Applies::No(why) => why.clone(),
-        Applies::OnceLoaded(module) => format!("the module {module} is not loaded"),
-        Applies::Yes if report.rank.is_some() => format!("by {}", report.strategy),
-        Applies::Yes => "no way to attach it".into(),
-    };
-    let _ = writeln!(out, "{state:<12}{:<24}{how}", report.signal);
-    let _ = writeln!(out, "{:<12}{:<24}shows {}", "", "", report.shows);
-    if report.is_lossy() {
-        for (strategy, why) in &report.refused {
-            let _ = writeln!(out, "{:<12}{:<24}not by {strategy}: {why}", "", "");
+/// What was said of several is said once.
+fn to_do(missing: &[Missing], signals: &[Line]) -> Vec<ToDo> {
+    let privileges = missing.iter().map(|one| (one.remedy, one.privilege));
+    let lossy = signals.iter().filter(|line| line.report.is_lossy());
+    let signals = lossy.filter_map(|line| Some((line.remedy.as_deref()?, &*line.report.signal)));
+    let mut all: Vec<ToDo> = Vec::new();
+    for (what, of) in privileges.chain(signals) {
+        match all.iter_mut().find(|one| one.what == what) {
+            Some(one) => one.gives.push(of.to_owned()),
+            None => all.push(ToDo {
+                what: what.to_owned(),
+                gives: vec![of.to_owned()],
+            }),
         }
-        let _ = writeln!(out, "{:<12}{:<24}lost: {}", "", "", report.loses);
     }
-    if let Some(remedy) = &line.remedy {
-        let _ = writeln!(out, "{:<12}{:<24}to do: {remedy}", "", "");
+    all
+}
+
+/// What to do next, in a sentence.
+fn next(exit_code: u8, loops: &[LoopFound]) -> String {
+    let dangerous = loops.iter().filter(|one| !one.found.danger.is_empty());
+    let dangerous: Vec<&str> = dangerous.map(|one| &*one.found.id).collect();
+    let run = match exit_code {
+        0 => "All signals come in.",
+        1 => "Degraded: livelocks are found, less exactly.",
+        _ => return "Cannot monitor: do what is said above, then run this again.".to_owned(),
+    };
+    match dangerous.as_slice() {
+        [] => format!("{run} Next: throttle-monitor run"),
+        [first, ..] => {
+            let it = if dangerous.len() == 1 {
+                format!("The loop {first} may come")
+            } else {
+                format!("{first} and {} more loops may come", dangerous.len() - 1)
+            };
+            format!(
+                "{run} {it} to a standstill: see above what prevents it. Next: throttle-monitor run, and top to watch it"
+            )
+        }
     }
 }
 
-fn conclusion(found: &Found) -> &'static str {
-    match found.exit_code {
-        0 => "All signals come in. Next: throttle-monitor run",
-        1 => {
-            "Degraded: livelocks are found, less exactly; see above what is lost or not seen. Next: throttle-monitor run"
-        }
-        _ => "Cannot monitor: do what is said above, then run this again.",
+#[cfg(test)]
+mod tests {
+    use super::{ToDo, next, to_do};
+    use crate::kernel::preflight::Privileges;
+
+    #[test]
+    fn what_helps_several_is_said_once_with_all_that_it_gives() {
+        let missing = Privileges::default().missing();
+        let all = to_do(&missing, &[]);
+        let root = |one: &&ToDo| one.what.contains("run as root");
+        assert_eq!(all.iter().filter(root).count(), 1, "{all:?}");
+        let root = all.iter().find(root).map(|one| one.gives.len());
+        assert!(root > Some(2), "{all:?}");
+    }
+
+    #[test]
+    fn the_last_line_is_what_to_do_next() {
+        assert_eq!(
+            next(0, &[]),
+            "All signals come in. Next: throttle-monitor run"
+        );
+        assert!(next(2, &[]).contains("run this again"));
     }
 }

@@ -4,6 +4,8 @@ mod args;
 mod check;
 mod completions;
 mod config;
+#[cfg(test)]
+mod documented;
 mod endings;
 mod evidence;
 mod explain;

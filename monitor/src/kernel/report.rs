@@ -3,7 +3,11 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{facts::Facts, lockdown::CONFIDENTIALITY, signals::Signal};
+use super::{
+    facts::Facts,
+    lockdown::CONFIDENTIALITY,
+    signals::{About, Signal},
+};
 use crate::sample::{SignalStatus, State};
 
 /// Whether a kernel has a signal at all.
@@ -23,6 +27,8 @@ pub enum Applies {
 pub struct SignalReport {
     /// The signal's name.
     pub signal: CompactString,
+    /// What it is about.
+    pub about: About,
     /// What it shows.
     pub shows: String,
     /// The way that was taken, or `none`.
@@ -52,6 +58,7 @@ impl SignalReport {
         };
         Self {
             signal: signal.name.into(),
+            about: signal.about,
             shows: signal.shows.into(),
             strategy: "none".into(),
             state: State::Unavailable,

@@ -6,6 +6,8 @@ mod table;
 
 pub use table::SIGNALS;
 
+use serde::{Deserialize, Serialize};
+
 /// In which `svc_alloc_arg` sleeps before 5.14, for a time that depends on HZ.
 pub const SCHEDULE_TIMEOUT: &str = "schedule_timeout";
 
@@ -83,6 +85,8 @@ pub struct Way {
 pub struct Signal {
     /// The name, in metrics and JSON.
     pub name: &'static str,
+    /// What it is about.
+    pub about: About,
     /// What it shows, for a newcomer.
     pub shows: &'static str,
     /// The module that has to be loaded first.
@@ -96,6 +100,36 @@ pub struct Signal {
     pub replaced_by: Option<&'static str>,
     /// Without it there is nothing to monitor.
     pub needed: bool,
+}
+
+/// What a signal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// Tasks that wait for dirty pages, for memory, for a device.
+    Waits,
+    /// The NFS client.
+    NfsClient,
+    /// The NFS server.
+    NfsServer,
+    /// Who serves whom.
+    Loops,
+}
+
+impl About {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Waits, Self::NfsClient, Self::NfsServer, Self::Loops];
+
+    /// As people call it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Waits => "Waits",
+            Self::NfsClient => "NFS client",
+            Self::NfsServer => "NFS server",
+            Self::Loops => "Who serves whom",
+        }
+    }
 }
 
 fn hooks() -> impl Iterator<Item = Hook> {

@@ -4,7 +4,7 @@ use guest::{Step, Until};
 
 use super::steps::{check, daemon, disk, fetch, load, mount, nfs_modules, plan, serve, watch};
 use super::{COSTS, Codes, Expect, FACTS, Quiet, Scenario};
-use crate::kernels;
+use crate::kernels::{self, Kernel};
 
 pub fn late_modules() -> Scenario {
     Scenario {
@@ -26,13 +26,18 @@ pub fn late_modules() -> Scenario {
     }
 }
 
-pub fn lockdown(name: &'static str, cmdline: &'static str, codes: Codes) -> Scenario {
+pub fn lockdown(
+    name: &'static str,
+    cmdline: &'static str,
+    core: &'static [Kernel],
+    codes: Codes,
+) -> Scenario {
     Scenario {
         name,
         about: "what `check` says under kernel lockdown",
         disks: vec![],
         cmdline,
-        core: kernels::ALL,
+        core,
         plan: plan([nfs_modules(), check(&["check"], None)]),
         expect: Expect::ExitCodes(codes),
         seconds: 90,

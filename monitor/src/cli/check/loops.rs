@@ -1,24 +1,31 @@
 //! The loops that `check` finds, for people.
 
-use std::{fmt::Write as _, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use compact_str::CompactString;
 
 use crate::{
     kernel::{attach::Attached, report::SignalReport},
-    sample::Sampler,
-    verdict::{Loop, Loops, Proof, Scope},
+    sample::{Observation, Sampler},
+    verdict::{Loop, Loops, Proof, Scope, Signature, remedy},
+};
+
+use super::{
+    LoopFound,
+    paper::{Paper, Tone},
 };
 
 /// How often it looks, and how long between two looks: traffic of that time
 /// proves a loop by its transaction ids; sockets need no traffic.
 const LOOKS: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(150);
+/// Preventions told of each loop, the best ones.
+const MEASURES: usize = 2;
 
 /// Loops, and sentences about where none could be looked for.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    pub(super) found: Vec<Loop>,
+    pub(super) found: Vec<LoopFound>,
     pub(super) incomplete: Vec<CompactString>,
 }
 
@@ -34,62 +41,69 @@ pub(super) fn find(attached: &mut Attached) -> Search {
         }
     };
     let mut loops = Loops::default();
-    let mut incomplete = Vec::new();
+    let mut observation = Observation::default();
     for look in 0..LOOKS {
         if look > 0 {
             thread::sleep(BETWEEN);
         }
         let signals = attached.reports.iter().map(SignalReport::status).collect();
-        let observation = sampler.tick(signals).observation;
+        observation = sampler.tick(signals).observation;
         loops.observe(&observation);
-        incomplete.clone_from(&observation.topology.incomplete);
     }
+    // The signature that comes without any want of memory.
+    let preventions = |found| remedy::preventions(Signature::DirtyThrottle, found, &observation);
+    let found = loops.found().iter().map(|found| LoopFound {
+        preventions: preventions(found),
+        found: found.clone(),
+    });
     Search {
-        found: loops.found().to_vec(),
-        incomplete,
+        found: found.collect(),
+        incomplete: observation.topology.incomplete.clone(),
     }
 }
 
 /// Adds a section with the loops, one after the other: what is mounted, who
 /// serves it, why that is dangerous and what to do; then what was not seen.
-pub(super) fn loops(out: &mut String, found: &[Loop], incomplete: &[CompactString]) {
-    told(out, found);
+pub(super) fn loops(paper: &mut Paper, found: &[LoopFound], incomplete: &[CompactString]) {
+    let count = match found.len() {
+        0 => "none: no NFS mount of this node is seen to be served by this node. Behind address translation that takes \
+              traffic to see: a running daemon tells it at /api/v1/loops"
+            .to_owned(),
+        1 => "1 NFS mount that this node serves to itself".to_owned(),
+        count => format!("{count} NFS mounts that this node serves to itself"),
+    };
+    paper.heading("Loops", &count);
+    for one in found {
+        told(paper, one);
+    }
     for sentence in incomplete {
-        let _ = writeln!(out, "{:<12}{sentence}", "not seen");
+        paper.row(Tone::Fair, "not seen", sentence);
     }
 }
 
-fn told(out: &mut String, found: &[Loop]) {
-    if found.is_empty() {
-        let _ = writeln!(
-            out,
-            "\nNo loop found: no NFS mount of this node is seen to be served by this node. Behind address translation \
-             that takes traffic to see: ask a running daemon at /api/v1/loops."
-        );
-        return;
+fn told(paper: &mut Paper, one: &LoopFound) {
+    let LoopFound { found, preventions } = one;
+    let tone = if found.danger.is_empty() {
+        Tone::Plain
+    } else {
+        Tone::Bad
+    };
+    paper.row(tone, &found.client_bdi, &mounted(found));
+    paper.more(&format!("served by {}{}", found.server, place(found)));
+    paper.more(&format!("proof: {}", proof(found)));
+    paper.more(&format!("the server writes to {}", backing(found)));
+    if found.became_own_client {
+        paper.more("another host served it before: this node has become its own client");
     }
-    let mounts = if found.len() == 1 { "mount" } else { "mounts" };
-    let _ = writeln!(
-        out,
-        "\nThis node serves {} NFS {mounts} to itself:",
-        found.len()
-    );
-    for one in found {
-        let _ = writeln!(out, "\n{:<12}{}", one.client_bdi, mounted(one));
-        let mut line = |words: String| {
-            let _ = writeln!(out, "{:<12}{words}", "");
-        };
-        line(format!("served by {}{}", one.server, place(one)));
-        line(format!("proof: {}", proof(one)));
-        line(format!("the server writes to {}", backing(one)));
-        if one.became_own_client {
-            line("another host served it before: this node has become its own client".to_owned());
-        }
-        for danger in &one.danger {
-            line(format!("danger: {danger}"));
-        }
-        for advice in &one.advice {
-            line(format!("to do: {advice}"));
+    for danger in &found.danger {
+        paper.row(Tone::Bad, "danger", danger);
+    }
+    // Where nothing threatens, nothing needs to be done.
+    let wanted = if found.danger.is_empty() { 0 } else { MEASURES };
+    for measure in preventions.iter().take(wanted) {
+        paper.row(Tone::Plain, "to do", &measure.what);
+        for command in &measure.commands {
+            paper.command(command);
         }
     }
 }
@@ -137,8 +151,16 @@ fn backing(one: &Loop) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::loops;
-    use crate::verdict::{Loop, Proof, Scope};
+    use compact_str::CompactString;
+
+    use super::{LoopFound, Paper, loops};
+    use crate::{
+        sample::Observation,
+        verdict::{
+            Loop, Proof, Scope, Signature,
+            remedy::{self, Place},
+        },
+    };
 
     fn one() -> Loop {
         serde_json::from_value(serde_json::json!({
@@ -157,28 +179,42 @@ mod tests {
         .expect("a loop")
     }
 
-    fn section(found: &[Loop]) -> String {
-        let mut out = String::new();
-        loops(&mut out, found, &[]);
-        out
+    fn found(found: Loop) -> LoopFound {
+        let place = Place::of(&found, &Observation::default());
+        LoopFound {
+            preventions: remedy::preventions_at(Signature::DirtyThrottle, &place),
+            found,
+        }
+    }
+
+    fn section(found: Vec<Loop>, incomplete: &[CompactString]) -> String {
+        let mut paper = Paper::new(100);
+        let found: Vec<_> = found.into_iter().map(super::tests::found).collect();
+        loops(&mut paper, &found, incomplete);
+        anstream::adapter::strip_str(paper.text()).to_string()
     }
 
     #[test]
-    fn a_loop_is_told_with_its_danger_and_what_to_do() {
+    fn a_loop_is_told_with_its_danger_and_what_to_type() {
+        let text = section(vec![one()], &[]);
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
-            section(&[one()]),
-            "
-This node serves 1 NFS mount to itself:
-
-0:29        10.9.0.2:/ at /mnt, /data
-            served by nfsd, in another network namespace
-            proof: xid (49 of 50 calls seen to be served here)
-            the server writes to 254:0 (ext4 on /dev/vda)
-            danger: nfsd is not exempt
-            danger: no limit
-            to do: run them apart
-"
+            lines[..7],
+            [
+                "Loops              1 NFS mount that this node serves to itself",
+                "  0:29             10.9.0.2:/ at /mnt, /data",
+                "                   served by nfsd, in another network namespace",
+                "                   proof: xid (49 of 50 calls seen to be served here)",
+                "                   the server writes to 254:0 (ext4 on /dev/vda)",
+                "  danger           nfsd is not exempt",
+                "  danger           no limit",
+            ],
+            "{text}"
         );
+        assert!(lines[7].starts_with("  to do            "), "{text}");
+        let mut safe = one();
+        safe.danger.clear();
+        assert!(!section(vec![safe], &[]).contains("to do"));
     }
 
     #[test]
@@ -188,10 +224,10 @@ This node serves 1 NFS mount to itself:
         (vague.proof, vague.scope) = (Proof::Socket, Scope::Unknown);
         vague.server_bdi = None;
         vague.became_own_client = true;
-        let text = section(&[vague, one()]);
+        let text = section(vec![vague, one()], &[]);
         for words in [
-            "serves 2 NFS mounts to itself",
-            "0:29        an NFS mount that was not looked up\n            served by nfsd\n",
+            "2 NFS mounts that this node serves to itself",
+            "0:29             an NFS mount that was not looked up\n                   served by nfsd\n",
             "proof: socket (both ends of the connection are on this node)",
             "writes to a BDI that is not known yet",
             "this node has become its own client",
@@ -202,16 +238,12 @@ This node serves 1 NFS mount to itself:
 
     #[test]
     fn where_it_could_not_look_is_said_after_what_was_found() {
-        let mut out = String::new();
-        let gap =
-            "No process lives in network namespace 7 (/run/netns/x): its sockets are not seen.";
-        loops(&mut out, &[], &[gap.into()]);
-        assert!(out.contains("No loop found"), "{out}");
-        assert!(out.ends_with(&format!("\nnot seen    {gap}\n")), "{out}");
-    }
-
-    #[test]
-    fn without_a_loop_it_says_so_and_what_it_cannot_have_seen() {
-        assert!(section(&[]).contains("No loop found"));
+        let gap = "No process lives in network namespace 7: its sockets are not seen.";
+        let text = section(Vec::new(), &[gap.into()]);
+        assert!(text.contains("Loops              none:"), "{text}");
+        assert!(
+            text.ends_with(&format!("\n  not seen         {gap}\n")),
+            "{text}"
+        );
     }
 }

@@ -2,15 +2,16 @@
 //! modules may come and go.
 
 use super::{
-    Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way,
+    About, Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way,
     table::{probe, tp},
 };
 use crate::kernel::btf::{FILE_TO_BDI, NFS_CONGESTION_WAIT, NFS_WRITE_CONGESTED};
 
 macro_rules! counting_signal {
-    ($name:literal, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
+    ($name:literal, $about:ident, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
         Signal {
             name: $name,
+            about: About::$about,
             shows: $shows,
             module: Some($module),
             ways: &[Way { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
@@ -23,6 +24,7 @@ macro_rules! counting_signal {
 
 pub(super) const SVC_ALLOC_ARG: Signal = Signal {
     name: "svc_alloc_arg",
+    about: About::NfsServer,
     shows: "nfsd threads that get no memory for their next request",
     module: Some("sunrpc"),
     ways: &[
@@ -47,6 +49,7 @@ pub(super) const SVC_ALLOC_ARG: Signal = Signal {
 
 pub(super) const NFS_CLIENT_WRITES: Signal = counting_signal!(
     "nfs_client_writes",
+    NfsClient,
     "the NFS client's WRITE calls, sent and answered",
     "nfs",
     "the client's progress is not seen",
@@ -59,6 +62,7 @@ pub(super) const NFS_CLIENT_WRITES: Signal = counting_signal!(
 
 pub(super) const NFS_CLIENT_COMMITS: Signal = counting_signal!(
     "nfs_client_commits",
+    NfsClient,
     "the NFS client's COMMIT calls, sent and answered",
     "nfs",
     "the client's COMMIT calls are not seen",
@@ -71,6 +75,7 @@ pub(super) const NFS_CLIENT_COMMITS: Signal = counting_signal!(
 
 pub(super) const NFS_CONGESTION: Signal = Signal {
     name: "nfs_congestion",
+    about: About::NfsClient,
     shows: "writers that wait until an NFS mount is no longer congested",
     module: Some("nfs"),
     ways: &[Way {
@@ -138,6 +143,7 @@ macro_rules! commit_way {
 
 pub(super) const NFS_COMMIT: Signal = Signal {
     name: "nfs_commit",
+    about: About::NfsClient,
     shows: "tasks that wait until pages of an NFS file are written and committed",
     module: Some("nfs"),
     ways: &[
@@ -159,6 +165,7 @@ pub(super) const NFS_COMMIT: Signal = Signal {
 
 pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
     name: "nfs_write_congested",
+    about: About::NfsClient,
     shows: "which NFS mounts are congested, by the client's flag",
     module: Some("nfs"),
     ways: &[Way {
@@ -177,6 +184,7 @@ pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
 
 pub(super) const NFSD_WRITES: Signal = counting_signal!(
     "nfsd_writes",
+    NfsServer,
     "nfsd's WRITE operations",
     "nfsd",
     "the server's progress is not seen",
@@ -190,6 +198,7 @@ pub(super) const NFSD_WRITES: Signal = counting_signal!(
 
 pub(super) const RPC_XID: Signal = Signal {
     name: "rpc_xid",
+    about: About::Loops,
     shows: "which NFS mounts are served by this very kernel: the loops",
     module: Some("sunrpc"),
     ways: &[Way {
@@ -208,6 +217,7 @@ pub(super) const RPC_XID: Signal = Signal {
 
 pub(super) const RPC_DEVICE: Signal = Signal {
     name: "rpc_device",
+    about: About::Loops,
     shows: "whose mount an RPC client's calls are",
     module: Some("sunrpc"),
     ways: &[Way {
@@ -223,6 +233,7 @@ pub(super) const RPC_DEVICE: Signal = Signal {
 
 pub(super) const SERVER_BACKING: Signal = Signal {
     name: "server_backing",
+    about: About::NfsServer,
     shows: "what nfsd writes to for a client",
     module: None,
     ways: &[

@@ -3,7 +3,7 @@
 //! In a way, the probe of an exit stands before that of its entry, so that no
 //! entry is kept whose exit is not seen.
 
-use super::{Hook, Probe, Signal, Way, nfs};
+use super::{About, Hook, Probe, Signal, Way, nfs};
 use crate::kernel::btf::{BDI_NAME, TASK_FLAGS};
 
 pub(super) const fn tp(program: &'static str, group: &'static str, name: &'static str) -> Probe {
@@ -21,6 +21,7 @@ macro_rules! sleep_signal {
     ($name:literal, $shows:literal, $group:literal, $tracepoint:literal, $done:literal, $replaced:expr) => {
         Signal {
             name: $name,
+            about: About::Waits,
             shows: $shows,
             module: None,
             ways: &[
@@ -62,6 +63,7 @@ macro_rules! pair_signal {
     ($name:literal, $shows:literal, $group:literal, $begin:literal, $end:literal, $replaced:expr) => {
         Signal {
             name: $name,
+            about: About::Waits,
             shows: $shows,
             module: None,
             ways: &[
@@ -102,6 +104,7 @@ const CONGESTION_GONE: &str = "reclaim_throttle, since 5.16";
 pub const SIGNALS: &[Signal] = &[
     Signal {
         name: "task_class",
+        about: About::Waits,
         shows: "what kind of task waits: nfsd, kswapd, a program...",
         module: None,
         ways: &[
@@ -125,6 +128,7 @@ pub const SIGNALS: &[Signal] = &[
     },
     Signal {
         name: "balance_dirty_pages",
+        about: About::Waits,
         shows: "tasks made to pause because too many pages are dirty",
         module: None,
         ways: &[
@@ -190,6 +194,7 @@ pub const SIGNALS: &[Signal] = &[
     ),
     Signal {
         name: "bdi_congestion",
+        about: About::Waits,
         shows: "which backing devices are congested, by the kernel's flag",
         module: None,
         ways: &[
@@ -232,6 +237,7 @@ pub const SIGNALS: &[Signal] = &[
     },
     Signal {
         name: "throttle_direct_reclaim",
+        about: About::Waits,
         shows: "tasks held back so that swapping over NFS can go on",
         module: None,
         ways: &[

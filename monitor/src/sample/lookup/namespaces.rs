@@ -59,8 +59,13 @@ impl Namespaces {
             }
         }
         if spaces.denied > 0 {
+            let processes = if spaces.denied == 1 {
+                "process"
+            } else {
+                "processes"
+            };
             gaps.note(&format_args!(
-                "The kernel refuses to tell the namespaces of {} processes (CAP_SYS_PTRACE, AppArmor or SELinux): a \
+                "The kernel refuses to tell the namespaces of {} {processes} (CAP_SYS_PTRACE, AppArmor or SELinux): a \
                  socket that nobody seems to have may be theirs.",
                 spaces.denied
             ));

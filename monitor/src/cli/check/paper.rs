@@ -1,0 +1,200 @@
+//! Text in two columns, as wide as the terminal, with colour only on one.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::cli::text::wrap;
+
+/// Where the second column begins.
+const COLUMN: usize = 19;
+/// Lines are no longer than this: longer ones are hard to read.
+const WIDEST: usize = 100;
+const NARROWEST: usize = 60;
+
+/// How well something is. Always said in words, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// Less than it could be.
+    Fair,
+    /// Missing, or dangerous.
+    Bad,
+    /// Neither.
+    Plain,
+    /// Of no importance here.
+    Faint,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        let color = |color: AnsiColor| color.on_default().bold();
+        match self {
+            Self::Good => color(AnsiColor::Green),
+            Self::Fair => color(AnsiColor::Yellow),
+            Self::Bad => color(AnsiColor::Red),
+            Self::Plain => Style::new(),
+            Self::Faint => Style::new().dimmed(),
+        }
+    }
+}
+
+/// What is to be printed.
+#[derive(Debug)]
+pub struct Paper {
+    text: String,
+    width: usize,
+}
+
+impl Paper {
+    /// As wide as the terminal, within reason; a pipe gets the widest.
+    pub fn for_stdout() -> Self {
+        let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
+        let width = columns.ok().filter(|&columns| columns > 0);
+        Self::new(width.map_or(WIDEST, usize::from))
+    }
+
+    /// So wide, within reason.
+    pub fn new(width: usize) -> Self {
+        Self {
+            text: String::new(),
+            width: width.clamp(NARROWEST, WIDEST),
+        }
+    }
+
+    /// A line that is not indented.
+    pub fn line(&mut self, tone: Tone, words: &str) {
+        let mut wrapped = String::new();
+        wrap(&mut wrapped, &plain(words), "", self.width);
+        self.styled(tone.style(), wrapped.trim_end());
+        self.text.push('\n');
+    }
+
+    /// Nothing.
+    pub fn empty(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// A heading in the first column, its sum in the second.
+    pub fn heading(&mut self, heading: &str, words: &str) {
+        self.first(Style::new().bold(), heading, COLUMN);
+        self.second(words);
+    }
+
+    /// A word in the first column, what it is about in the second.
+    pub fn row(&mut self, tone: Tone, word: &str, words: &str) {
+        self.text.push_str("  ");
+        self.first(tone.style(), word, COLUMN - 2);
+        self.second(words);
+    }
+
+    /// More of it.
+    pub fn more(&mut self, words: &str) {
+        self.text.push_str(&" ".repeat(COLUMN));
+        self.second(words);
+    }
+
+    /// A command: never broken, for it is copied.
+    pub fn command(&mut self, command: &str) {
+        self.text.push_str(&" ".repeat(COLUMN + 2));
+        self.text.push_str(&plain(command));
+        self.text.push('\n');
+    }
+
+    /// What is there, with its colours.
+    #[cfg(test)]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Prints it; without colour where stdout is no terminal, or `NO_COLOR` says
+    /// so.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written. A reader that is gone is none.
+    pub fn print(&self) -> io::Result<()> {
+        let mut stdout = anstream::stdout().lock();
+        let written = stdout
+            .write_all(self.text.as_bytes())
+            .and_then(|()| stdout.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// A word, and spaces up to the second column.
+    fn first(&mut self, style: Style, word: &str, width: usize) {
+        self.styled(style, word);
+        let free = width.saturating_sub(word.chars().count()).max(1);
+        self.text.push_str(&" ".repeat(free));
+    }
+
+    /// The cursor stands at the second column.
+    fn second(&mut self, words: &str) {
+        let prefix = " ".repeat(COLUMN);
+        let mut wrapped = String::new();
+        wrap(&mut wrapped, &plain(words), &prefix, self.width);
+        let wrapped = wrapped.strip_prefix(&prefix).unwrap_or(&wrapped);
+        let line = wrapped.trim_end();
+        let kept = self.text.trim_end_matches(' ').len();
+        if line.is_empty() {
+            self.text.truncate(kept);
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn styled(&mut self, style: Style, words: &str) {
+        // Without one there are no codes at all.
+        let (set, reset) = (style.render(), style.render_reset());
+        let _ = write!(self.text, "{set}{words}{reset}");
+    }
+}
+
+/// Names come from the node: they move no cursor.
+fn plain(words: &str) -> String {
+    words.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Paper, Tone};
+
+    fn without_colour(paper: &Paper) -> String {
+        anstream::adapter::strip_str(paper.text()).to_string()
+    }
+
+    #[test]
+    fn the_second_column_is_wrapped_and_commands_are_not() {
+        let mut paper = Paper::new(60);
+        paper.heading("Waits", "8 of 10");
+        paper.row(Tone::Fair, "degraded", &"word ".repeat(12));
+        paper.more("lost: something");
+        paper.command(&"c".repeat(90));
+        let text = without_colour(&paper);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "Waits              8 of 10");
+        assert_eq!(
+            lines[1],
+            "  degraded         word word word word word word word word"
+        );
+        assert_eq!(lines[2], "                   word word word word");
+        assert_eq!(lines[3], "                   lost: something");
+        assert_eq!(lines[4].trim_start().len(), 90);
+        assert!(lines[..4].iter().all(|line| line.len() <= 60));
+    }
+
+    #[test]
+    fn names_from_the_node_bring_no_codes_of_their_own() {
+        let mut paper = Paper::new(80);
+        paper.more("a\u{1b}[31mb\nc");
+        assert_eq!(paper.text().matches('\u{1b}').count(), 0);
+        assert_eq!(paper.text().lines().count(), 1);
+    }
+}

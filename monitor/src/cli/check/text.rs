@@ -1,0 +1,176 @@
+//! What `check` found, for people: short, unless more is asked for.
+
+use std::fmt::Write as _;
+
+use super::{
+    Found, Line, loops,
+    paper::{Paper, Tone},
+};
+use crate::{
+    kernel::{report::Applies, signals::About},
+    sample::State,
+};
+
+/// All of it; `verbose`: with every signal, and why not by a better way.
+pub fn text(paper: &mut Paper, found: &Found, verbose: bool) {
+    let mut title = format!(
+        "throttle-monitor {} on Linux {}",
+        found.version, found.kernel
+    );
+    if let Some(lockdown) = found.lockdown.as_deref().filter(|l| *l != "none") {
+        title.push_str(", lockdown=");
+        title.push_str(lockdown);
+    }
+    paper.line(Tone::Plain, &title);
+    paper.empty();
+    privileges(paper, found);
+    for about in About::ALL {
+        let lines = found.signals.iter().filter(|s| s.report.about == about);
+        let lines: Vec<&Line> = lines.collect();
+        if !lines.is_empty() {
+            signals(paper, about, &lines, verbose);
+        }
+    }
+    if !found.signals.is_empty() {
+        paper.empty();
+        loops::loops(paper, &found.loops, &found.incomplete);
+    }
+    to_do(paper, found);
+    paper.empty();
+    let tone = match found.exit_code {
+        0 => Tone::Good,
+        1 => Tone::Fair,
+        _ => Tone::Bad,
+    };
+    paper.line(tone, &found.next);
+}
+
+fn privileges(paper: &mut Paper, found: &Found) {
+    let missing = &found.missing_privileges;
+    let sum = match missing.len() {
+        0 => "all that are of use".to_owned(),
+        count => format!("{count} missing"),
+    };
+    paper.heading("Privileges", &sum);
+    for one in missing {
+        paper.row(Tone::Bad, "missing", one.privilege);
+        paper.more(&format!("lost: {}", one.loses));
+    }
+}
+
+fn signals(paper: &mut Paper, about: About, lines: &[&Line], verbose: bool) {
+    paper.heading(about.words(), &sum(lines));
+    if verbose {
+        for line in lines {
+            whole(paper, line);
+        }
+        return;
+    }
+    for line in lines.iter().filter(|line| line.report.is_lossy()) {
+        lossy(paper, line);
+    }
+    // A module that is not there, or a kernel without it, is said once.
+    let mut others: Vec<(&str, String, Vec<&str>)> = Vec::new();
+    for line in lines {
+        let (word, why) = match &line.report.applies {
+            Applies::Yes => continue,
+            Applies::No(why) => ("not here", why.clone()),
+            Applies::OnceLoaded(module) => ("later", once_loaded(module)),
+        };
+        match others.iter_mut().find(|other| other.1 == why) {
+            Some(other) => other.2.push(&line.report.signal),
+            None => others.push((word, why, vec![&line.report.signal])),
+        }
+    }
+    for (word, why, names) in others {
+        paper.row(Tone::Faint, word, &format!("{}: {why}", names.join(", ")));
+    }
+}
+
+/// How many come in, of those that this kernel has now.
+fn sum(lines: &[&Line]) -> String {
+    let here = lines.iter().filter(|s| s.report.applies == Applies::Yes);
+    let count = |state| {
+        let mut all = here.clone();
+        all.by_ref().filter(|s| s.report.state == state).count()
+    };
+    let (all, whole, lesser) = (
+        here.clone().count(),
+        count(State::Attached),
+        count(State::Degraded),
+    );
+    if all == 0 {
+        return "none now".to_owned();
+    }
+    let signals = if all == 1 { "signal" } else { "signals" };
+    if whole == all {
+        return format!("all {all} {signals}").replace("all 1 signal", "its signal");
+    }
+    let mut sum = format!("{whole} of {all} {signals}");
+    if lesser > 0 {
+        let _ = write!(sum, ", {lesser} degraded");
+    }
+    let none = all - whole - lesser;
+    if none > 0 {
+        let _ = write!(sum, ", {none} unavailable");
+    }
+    sum
+}
+
+fn lossy(paper: &mut Paper, line: &Line) {
+    let report = &line.report;
+    let (tone, how) = match report.state {
+        State::Degraded => (
+            Tone::Fair,
+            format!("{}, by {}", report.signal, report.strategy),
+        ),
+        _ => (Tone::Bad, report.signal.to_string()),
+    };
+    paper.row(tone, report.state.as_str(), &how);
+    paper.more(&format!("lost: {}", report.loses));
+}
+
+/// A signal with everything that is known of it.
+fn whole(paper: &mut Paper, line: &Line) {
+    let report = &line.report;
+    let (tone, word, how) = match &report.applies {
+        Applies::No(why) => (Tone::Faint, "not here", why.clone()),
+        Applies::OnceLoaded(module) => (Tone::Faint, "later", once_loaded(module)),
+        Applies::Yes => {
+            let tone = match report.state {
+                State::Attached => Tone::Good,
+                State::Degraded => Tone::Fair,
+                State::Unavailable => Tone::Bad,
+            };
+            let how = match report.rank {
+                Some(_) => format!("by {}", report.strategy),
+                None => "no way to attach it".to_owned(),
+            };
+            (tone, report.state.as_str(), how)
+        }
+    };
+    paper.row(tone, word, &format!("{}: {how}", report.signal));
+    paper.more(&format!("shows {}", report.shows));
+    if report.is_lossy() {
+        for (strategy, why) in &report.refused {
+            paper.more(&format!("not by {strategy}: {why}"));
+        }
+        paper.more(&format!("lost: {}", report.loses));
+    }
+}
+
+fn once_loaded(module: &str) -> String {
+    format!("the module {module} is not loaded; attached by itself once it is")
+}
+
+fn to_do(paper: &mut Paper, found: &Found) {
+    if found.to_do.is_empty() {
+        return;
+    }
+    paper.empty();
+    paper.heading("To do", "");
+    for one in &found.to_do {
+        paper.row(Tone::Plain, "-", &one.what);
+        paper.more(&format!("for {}", one.gives.join(", ")));
+    }
+}
