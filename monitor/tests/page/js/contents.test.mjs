@@ -89,7 +89,8 @@ test("tasks, devices, servers and what happened are those of the node", async ()
 });
 
 test("ticks arrive without a reload: a loop appears, is suspected, becomes a livelock, and that is read out once", async () => {
-  const playing = await replay(RECORDING, "--speed", "3");
+  // Sixteen seconds of it are quiet: time for the browser to come.
+  const playing = await replay("6.12-failover-livelock.tmrec", "--speed", "1.5");
   const { page, context, complaints } = await open(running, playing.url);
   await page.evaluate(() => {
     window.mark = "not reloaded";
@@ -117,7 +118,7 @@ test("ticks arrive without a reload: a loop appears, is suspected, becomes a liv
 });
 
 test("what the reader opened, marked and stands on is left alone by the ticks", async () => {
-  const playing = await replay(RECORDING, "--speed", "1", "--skip", "13s");
+  const playing = await replay("6.12-netns-recovery.tmrec", "--speed", "1", "--skip", "12s");
   const { page, context, complaints } = await open(running, playing.url);
   await drawn(page);
   await page.locator("details[data-key=vain] summary").click();

@@ -95,7 +95,7 @@ test("the policy refuses what somebody got into the page", async () => {
 });
 
 test("a lost connection is shown and said, and the page goes on by itself when it is back", async () => {
-  const playing = await replay("6.12-netns-livelock.tmrec", "--speed", "1", "--skip", "12s");
+  const playing = await replay("6.12-netns-recovery.tmrec", "--speed", "1", "--skip", "12s");
   const proxy = await between(playing.url);
   const { page, context } = await open(running, proxy.url);
   await drawn(page);
