@@ -30,6 +30,7 @@ mod sysroot;
 mod table;
 
 use kernels::Kernel;
+use scenario::Scenario;
 
 #[derive(Parser)]
 #[command(about = "Development helpers: use ./dev, which calls this")]
@@ -46,6 +47,13 @@ enum Command {
         kernel: Kernel,
         /// See `list`
         scenario: String,
+        /// Forward this port of the host's loopback to the daemon: to look at it with a
+        /// browser or `top` while it happens
+        #[arg(long, value_name = "PORT")]
+        forward: Option<u16>,
+        /// Go on for so many seconds after the end of the scenario
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        hold: u64,
         #[command(flatten)]
         files: Files,
     },
@@ -97,8 +105,17 @@ fn main() -> Result<ExitCode> {
         Command::Vm {
             kernel,
             scenario,
+            forward,
+            hold,
             files,
-        } => one(kernel, &scenario, &files)?,
+        } => {
+            let mut scenario = scenario::find(&scenario)?;
+            if let Some(port) = forward {
+                scenario.forward_to(port)?;
+            }
+            scenario.hold(hold);
+            one(kernel, scenario, &files)?
+        }
         Command::Fleet(choice) => {
             fleet::run(&choice)?;
             true
@@ -109,14 +126,14 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!passed)))
 }
 
-fn one(kernel: Kernel, name: &str, files: &Files) -> Result<bool> {
-    let mut scenario = scenario::find(name)?;
+fn one(kernel: Kernel, mut scenario: Scenario, files: &Files) -> Result<bool> {
     if files.record {
         scenario.record();
     }
     if !scenario.kernels.contains(&kernel) {
         bail!(
-            "{name} does not apply to {kernel}: {}",
+            "{} does not apply to {kernel}: {}",
+            scenario.name,
             report::words(scenario.kernels)
         );
     }

@@ -13,13 +13,17 @@ mod steps;
 mod varieties;
 mod ways_out;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use guest::{Plan, Step, Until};
 
 use crate::{
     kernels::{self, Kernel},
     parts::Parts,
 };
+
+/// Where the daemon listens in a guest whose port is forwarded: QEMU's own network
+/// has this address for it.
+pub const FORWARDED: &str = "10.0.2.15:9746";
 
 /// A machine, what happens on it, and what is right to say about it.
 pub struct Scenario {
@@ -103,6 +107,39 @@ impl Scenario {
             };
             self.plan.steps.extend([Step::StopDaemon, carry]);
             self.seconds += 60;
+        }
+    }
+
+    /// Have the daemon of the judged guest listen at this port of the host's
+    /// loopback, too.
+    pub fn forward_to(&mut self, port: u16) -> Result<()> {
+        if self.peer.is_some() || self.forward.is_some() {
+            bail!(
+                "{} has a network of its own: its port cannot be forwarded",
+                self.name
+            );
+        }
+        self.forward = Some(port);
+        let network = [
+            steps::modprobe(&["virtio_pci", "virtio_net"]),
+            steps::run(&["ip addr add 10.0.2.15/24 dev eth0", "ip link set eth0 up"]),
+        ];
+        self.plan.steps.splice(0..0, network);
+        for step in &mut self.plan.steps {
+            if let Step::Daemon { args } = step {
+                for address in ["127.0.0.1:9746", FORWARDED] {
+                    args.extend(["--web.listen-address", address].map(str::to_owned));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Go on for so long, to be looked at.
+    pub fn hold(&mut self, seconds: u64) {
+        if seconds > 0 {
+            self.plan.steps.push(steps::watch(seconds, Until::Over));
+            self.seconds += seconds;
         }
     }
 
@@ -368,6 +405,26 @@ pub fn find(name: &str) -> Result<Scenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_that_is_looked_at_listens_where_it_is_reached_and_stays_a_while() {
+        let mut scenario = find("netns-livelock").unwrap();
+        let (steps, seconds) = (scenario.plan.steps.len(), scenario.seconds);
+        scenario.forward_to(9746).unwrap();
+        scenario.hold(60);
+        assert_eq!(scenario.plan.steps.len(), steps + 3);
+        assert_eq!(
+            (scenario.forward, scenario.seconds),
+            (Some(9746), seconds + 60)
+        );
+        let listens = |step: &Step| matches!(step, Step::Daemon { args } if args.iter().any(|arg| arg == FORWARDED));
+        assert!(scenario.plan.steps.iter().any(listens));
+        let pair = all().into_iter().find(|one| one.peer.is_some());
+        assert!(
+            pair.unwrap().forward_to(1).is_err(),
+            "it has another network"
+        );
+    }
 
     #[test]
     fn what_a_daemon_records_is_carried_out() {

@@ -5,6 +5,8 @@ mod check;
 mod completions;
 mod config;
 mod daemon;
+#[cfg(test)]
+mod documented;
 mod endings;
 mod evidence;
 mod explain;

@@ -21,16 +21,12 @@ use rustix::{
     process::{Signal, set_parent_process_death_signal},
 };
 
-use crate::scenario::{Disk, Scenario};
+use crate::scenario::{Disk, FORWARDED, Scenario};
 
 /// The kernel measures the TSC against another timer while it boots. Emulated,
 /// on a busy host, it was seen to find 101 MHz for 2596: its clock then ran 25
 /// times too fast, until RCU called it a stall. The HPET needs no measuring.
 const CLOCK: &str = "clocksource=hpet tsc=unstable";
-
-/// Where the daemon listens in a guest whose port is forwarded: QEMU's own network
-/// has this address for it.
-const FORWARDED: &str = "10.0.2.15:9746";
 
 /// Two processors, and nothing that a guest does not ask for.
 const MACHINE: &[&str] = &[

@@ -1,63 +1,253 @@
-//! The page for people.
+//! The pages for people: the node as it is now, and a verdict by its permanent
+//! link.
+//!
+//! Each is one document with style and script inside. What it says without the
+//! script is made here; the script replaces it by what the API tells, and follows
+//! the node tick by tick.
 
 use std::fmt::Write;
 
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use monitor_verdict::timeline;
+use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::api::rfc3339;
 use super::routes::PATHS;
-use crate::export::ready::{self, NotReady};
+use crate::export::evidence::{Document, Head};
+use crate::export::node::Node;
+use crate::export::ready::NotReady;
 use crate::export::snapshot::Snapshot;
-use crate::verdict::{Loop, Verdict};
+use crate::verdict::dossier::Occasion;
+use crate::verdict::{LivelockState, Loop};
 
-/// Loops shown at most; all of them are in /api/v1/loops.
+/// Loops shown at most without the script; all of them are in /api/v1/loops.
 const MAX_ROWS: usize = 20;
-/// Nothing is loaded, run, sent or framed.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}\
-    code{font-size:.95em}table{border-collapse:collapse}caption{text-align:left}\
-    th,td{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0}li{margin:.2rem 0}footer{color:#666}@media(prefers-color-scheme:dark)\
-    {body{background:#111;color:#ddd}a{color:#8bf}footer{color:#999}}";
+const TEMPLATE: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/page.css");
+/// One module: the files know each other's functions.
+const SCRIPT: &str = concat!(
+    include_str!("page/dom.js"),
+    include_str!("page/words.js"),
+    include_str!("page/cycle.js"),
+    include_str!("page/timeline.js"),
+    include_str!("page/loops.js"),
+    include_str!("page/tables.js"),
+    include_str!("page/verdict.js"),
+    include_str!("page/live.js"),
+    include_str!("page/start.js"),
+);
 
+/// What one of the pages is made of; all but `main` is text.
+struct Page {
+    status: StatusCode,
+    /// Which part of the script it is for: `node`, `verdict`, or none.
+    view: &'static str,
+    id: String,
+    title: String,
+    /// How old it is.
+    age: String,
+    /// HTML.
+    main: String,
+}
+
+/// The node as it is now.
 pub(super) fn landing(
     snapshot: &Snapshot,
     not_ready: &[NotReady],
     telemetry_path: &str,
 ) -> Response {
-    let headers = [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, Html(html(snapshot, not_ready, telemetry_path))).into_response()
+    let node = Node::of(snapshot, not_ready);
+    let (state, word) = state(&node);
+    let main = format!(
+        "<section class=\"hero\" data-state=\"{state}\" aria-labelledby=\"state\"><h1 id=\"state\">{word}</h1>\
+         <p class=\"sentence\">{}</p></section>{}",
+        escape(&node.headline),
+        loops(&snapshot.loops)
+    );
+    let age = if snapshot.ticked() {
+        format!("As of {}", timeline::time(node.unix_ms))
+    } else {
+        String::new()
+    };
+    let page = Page {
+        status: StatusCode::OK,
+        view: "node",
+        id: String::new(),
+        title: word.to_owned(),
+        age,
+        main,
+    };
+    page.answer(snapshot, telemetry_path)
 }
 
-fn html(snapshot: &Snapshot, not_ready: &[NotReady], telemetry_path: &str) -> String {
-    let daemon = &snapshot.daemon;
-    let mut links = String::new();
-    let metrics = (telemetry_path, "metrics for Prometheus");
-    for (path, what) in std::iter::once(metrics).chain(PATHS.into_iter().skip(1)) {
-        let path = escape(path);
-        // Writing to a String does not fail.
-        let _ = write!(
-            links,
-            "<li><a href=\"{path}\"><code>{path}</code></a>: {}</li>",
-            escape(what)
-        );
+/// The evidence of a verdict.
+pub(super) fn verdict(snapshot: &Snapshot, id: &str, telemetry_path: &str) -> Response {
+    let kept = snapshot.evidence.iter();
+    // Where the clock was set back there may be two: the newer one.
+    let page = match kept.rev().find(|one| one.head.id == id) {
+        Some(document) => evidence(document),
+        None => gone(snapshot, id),
+    };
+    page.answer(snapshot, telemetry_path)
+}
+
+fn evidence(document: &Document) -> Page {
+    let Head {
+        id,
+        loop_id,
+        signature,
+        occasion,
+        at,
+        ..
+    } = &document.head;
+    let title = match occasion {
+        Occasion::Confirmed => "The livelock is confirmed",
+        Occasion::Deadlock => "Nothing moves any more",
+        Occasion::Ended => "The livelock is over",
+    };
+    let (id, of) = (escape(id), escape(loop_id));
+    let signature = signature.as_str();
+    let cycle = escape(&document.cycle.join("\n"));
+    Page {
+        status: StatusCode::OK,
+        view: "verdict",
+        id: document.head.id.to_string(),
+        title: title.to_owned(),
+        age: String::new(),
+        main: format!(
+            "<section class=\"hero\" aria-labelledby=\"state\"><h1 id=\"state\">{title}</h1>\
+             <p class=\"since\">Loop {of}, {signature}, at {at}</p>\
+             <p><a href=\"/api/v1/evidence/{id}\" download=\"{id}.json\">Download the evidence (JSON)</a></p></section>\
+             <section aria-labelledby=\"cycle\"><h2 id=\"cycle\">Who waits for whom</h2>\
+             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The cycle as text\"><pre>{cycle}</pre></div></section>"
+        ),
     }
-    let loops = loops(&snapshot.loops);
-    let (state, version) = (escape(&state(snapshot, not_ready)), escape(&daemon.version));
-    let (revision, kernel) = (escape(&daemon.revision), escape(&daemon.kernel));
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>throttle-monitor</title>\
-         <style>{STYLE}</style></head><body><h1>throttle-monitor</h1>\
-         <p>Sees every task that the kernel makes wait for dirty pages, reclaim or a congested backing device, \
-         and says when this node's NFS server waits for pages that only it can clean.</p>\
-         <p><strong>{state}</strong></p>{loops}<ul>{links}</ul>\
-         <footer>version {version}, revision {revision}, kernel {kernel}</footer></body></html>\n"
-    )
+}
+
+/// Says what to do about a document that is kept no more.
+fn gone(snapshot: &Snapshot, id: &str) -> Page {
+    let mut list = String::new();
+    for one in snapshot.evidence.iter().rev() {
+        let id = escape(&one.head.id);
+        // Writing to a String does not fail.
+        let _ = write!(list, "<li><a href=\"/verdicts/{id}\">{id}</a></li>");
+    }
+    let list = if list.is_empty() {
+        "<p>None is kept at this moment.</p>".to_owned()
+    } else {
+        format!("<p>These are kept:</p><ul>{list}</ul>")
+    };
+    let id = escape(&id.chars().take(200).collect::<String>());
+    Page {
+        status: StatusCode::NOT_FOUND,
+        view: "",
+        id: String::new(),
+        title: "This evidence is not kept".to_owned(),
+        age: String::new(),
+        main: format!(
+            "<section class=\"hero\" data-state=\"unknown\" aria-labelledby=\"state\"><h1 id=\"state\">This evidence is not kept</h1>\
+             <p class=\"sentence\">Nothing is kept by the name <code>{id}</code>: the daemon has only the newest documents in \
+             memory, and none of the time before it was started.</p>\
+             <ul><li>With <code>--evidence-dir DIR</code> it writes each to a directory, too: look for <code>DIR/{id}.json</code> on this node.</li>\
+             <li>From a recording of that time <code>throttle-monitor replay --evidence-dir DIR FILE</code> makes it again.</li></ul>{list}</section>"
+        ),
+    }
+}
+
+impl Page {
+    fn answer(&self, snapshot: &Snapshot, telemetry_path: &str) -> Response {
+        let nonce = nonce();
+        let html = self.html(snapshot, telemetry_path, nonce.as_deref());
+        (self.status, headers(nonce.as_deref()), Html(html)).into_response()
+    }
+
+    fn html(&self, snapshot: &Snapshot, telemetry_path: &str, nonce: Option<&str>) -> String {
+        let daemon = &snapshot.daemon;
+        let who = [daemon.node.as_str(), "Linux"];
+        let who = who.into_iter().filter(|word| !word.is_empty());
+        let who = format!(
+            "{} {}",
+            who.collect::<Vec<_>>().join(", "),
+            daemon.kernel.as_str()
+        );
+        fill(TEMPLATE, |slot| match slot {
+            "title" => escape(&format!("{} – throttle-monitor", self.title)),
+            "view" => self.view.to_owned(),
+            "id" => escape(&self.id),
+            "who" => escape(&who),
+            "link" => escape(&self.age),
+            "main" => self.main.clone(),
+            "footer" => footer(snapshot, telemetry_path),
+            "style" => nonce.map_or_else(String::new, |nonce| {
+                format!("<style nonce=\"{nonce}\">\n{STYLE}</style>")
+            }),
+            "script" => nonce.map_or_else(String::new, |nonce| {
+                format!("<script type=\"module\" nonce=\"{nonce}\">\n{SCRIPT}</script>")
+            }),
+            _ => String::new(),
+        })
+    }
+}
+
+/// A number that nobody can guess: only what has it may style or run. None where
+/// the kernel gives none; the page does without both then.
+fn nonce() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    let filled = getrandom(&mut bytes, GetRandomFlags::NONBLOCK).ok()?;
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    (filled == bytes.len()).then_some(hex)
+}
+
+/// Nothing is loaded from elsewhere, nothing runs but our own script, nothing is
+/// sent anywhere, text never becomes markup.
+fn headers(nonce: Option<&str>) -> HeaderMap {
+    let own = nonce.map_or_else(String::new, |nonce| {
+        format!("script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; ")
+    });
+    let policy = format!(
+        "default-src 'none'; {own}img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    );
+    let mut headers = HeaderMap::new();
+    // It is ASCII without control characters.
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+}
+
+/// A template with its slots, `{{name}}`, filled. What is filled in is not looked
+/// at again.
+fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
+    let mut parts = template.split("{{");
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (slot, rest) = part.split_once("}}").unwrap_or(("", part));
+        filled.push_str(&value(slot));
+        filled.push_str(rest);
+    }
+    filled
+}
+
+/// What is looked at first, and a word for it.
+fn state(node: &Node) -> (&'static str, &'static str) {
+    let known = node.unix_ms > 0 && (node.ready || node.state != LivelockState::None);
+    if !known {
+        return ("unknown", "Not known yet");
+    }
+    let word = match node.state {
+        LivelockState::None | LivelockState::Recovered => "No livelock",
+        LivelockState::Suspected => "Suspected",
+        LivelockState::Livelock => "Livelock",
+        LivelockState::Deadlock => "Deadlock",
+    };
+    (node.state.as_str(), word)
 }
 
 /// The loops as a table, and what is dangerous about each.
@@ -91,35 +281,23 @@ fn loops(found: &[Loop]) -> String {
     )
 }
 
-/// The state in one line: the worst first, and nothing said that is not known.
-fn state(snapshot: &Snapshot, not_ready: &[NotReady]) -> String {
-    let worst = snapshot
-        .verdicts
-        .iter()
-        .max_by(|a, b| a.state.metric().total_cmp(&b.state.metric()));
-    let mut line = match worst {
-        Some(verdict) if verdict.state.metric() > 0.0 => found(snapshot, verdict),
-        Some(_) => "No livelock.".to_owned(),
-        None if not_ready.is_empty() => "No livelock: no loop is known.".to_owned(),
-        None => String::new(),
-    };
-    if !not_ready.is_empty() {
-        let told = if line.is_empty() {
-            ""
-        } else {
-            " As of the last tick; now "
-        };
-        let _ = write!(line, "{told}{}.", ready::sentence(not_ready));
+/// What else there is, and who tells all this.
+fn footer(snapshot: &Snapshot, telemetry_path: &str) -> String {
+    let daemon = &snapshot.daemon;
+    let mut links = String::new();
+    let metrics = (telemetry_path, "metrics for Prometheus");
+    for (path, what) in std::iter::once(metrics).chain(PATHS.into_iter().skip(1)) {
+        let path = escape(path);
+        let _ = write!(
+            links,
+            "<li><a href=\"{path}\"><code>{path}</code></a>: {}</li>",
+            escape(what)
+        );
     }
-    line
-}
-
-fn found(snapshot: &Snapshot, verdict: &Verdict) -> String {
-    let since = rfc3339(snapshot.unix_ms(verdict.since_ms.saturating_mul(1_000_000)));
-    let (state, signature) = (verdict.state.as_str(), verdict.signature.as_str());
+    let (version, revision) = (escape(&daemon.version), escape(&daemon.revision));
     format!(
-        "{state} ({signature}) on loop {} since {since}: {}.",
-        verdict.loop_id, verdict.reason
+        "<h2>For programs</h2><ul>{links}</ul>\
+         <p>throttle-monitor {version}, revision {revision}. Times on this page are in your browser’s time zone.</p>"
     )
 }
 
@@ -139,67 +317,4 @@ fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{html, state};
-    use crate::export::ready::NotReady;
-    use crate::export::snapshot::Snapshot;
-    use crate::export::testing;
-    use crate::verdict::LivelockState;
-
-    #[test]
-    fn a_livelock_is_named_with_its_loop_and_begin() {
-        let line = state(&testing::snapshot(), &[]);
-        let expected = "livelock (dirty-throttle) on loop 0:29-nfsd since 2023-11-14T22:13:12.500Z: \
-                        2 of 3 nfsd threads wait for <dirty> pages.";
-        assert_eq!(line, expected);
-    }
-
-    #[test]
-    fn what_comes_from_the_node_is_escaped() {
-        let mut snapshot = testing::snapshot();
-        snapshot.verdicts[0].loop_id = "\"><script>'&".into();
-        let page = html(&snapshot, &[], "/metrics");
-        assert!(
-            page.contains("&quot;&gt;&lt;script&gt;&#39;&amp;"),
-            "{page}"
-        );
-        assert!(!page.contains("<script"), "{page}");
-        assert!(page.contains("wait for &lt;dirty&gt; pages"), "{page}");
-    }
-
-    #[test]
-    fn loops_are_a_table_that_does_not_grow_without_end() {
-        let mut snapshot = testing::snapshot();
-        let page = html(&snapshot, &[], "/metrics");
-        let row = "<tr><td>0:29-nfsd</td><td>10.9.0.2:/ at /mnt/&lt;a&gt;</td><td>xid</td>\
-                   <td>cross-netns</td><td>nfsd is not exempt</td></tr>";
-        assert!(page.contains(row), "{page}");
-        snapshot.loops = vec![testing::found_loop(); 25];
-        let page = html(&snapshot, &[], "/metrics");
-        assert!(page.contains("<p>and 5 more</p>"), "{page}");
-        snapshot.loops.clear();
-        assert!(!html(&snapshot, &[], "/metrics").contains("<table>"));
-    }
-
-    #[test]
-    fn no_livelock_is_not_claimed_before_anything_was_seen() {
-        let nothing = Snapshot::before_the_first_tick(testing::daemon());
-        assert_eq!(
-            state(&nothing, &[NotReady::NoTick]),
-            "not ready: the first tick is not done yet."
-        );
-        assert_eq!(state(&nothing, &[]), "No livelock: no loop is known.");
-    }
-
-    #[test]
-    fn an_old_verdict_is_said_to_be_old() {
-        let mut snapshot = testing::snapshot();
-        snapshot.verdicts = vec![testing::verdict(LivelockState::Recovered)];
-        assert_eq!(state(&snapshot, &[]), "No livelock.");
-        let line = state(&snapshot, &[NotReady::NoProbes]);
-        assert_eq!(
-            line,
-            "No livelock. As of the last tick; now not ready: the probes are not attached yet."
-        );
-    }
-}
+mod tests;

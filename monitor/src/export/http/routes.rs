@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -41,7 +42,7 @@ pub(super) const PATHS: [(&str, &str); 13] = [
     ),
     (
         "/api/v1/node",
-        "the node at a glance: what this page and `top` show",
+        "the node at a glance: what this page and top show",
     ),
     ("/api/v1/probes", "how each signal is attached, and why so"),
     (
@@ -58,12 +59,12 @@ pub(super) const PATHS: [(&str, &str); 13] = [
     ),
     (
         "/api/v1/verdicts",
-        "loops, their state, what changed when, and the evidence (/api/v1/evidence/ID)",
+        "loops, their state, what changed when, and the evidence (/api/v1/evidence/ID; as a page /verdicts/ID)",
     ),
 ];
 
 /// Where nothing of the operator's choice goes, now or later.
-const RESERVED: [&str; 2] = ["/-/", "/api/"];
+const RESERVED: [&str; 3] = ["/-/", "/api/", "/verdicts/"];
 
 /// Why metrics cannot be served under a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +82,8 @@ pub struct PathError {
 /// # Errors
 ///
 /// When it does not begin with a slash, holds characters that are not plain,
-/// has an empty or dotted segment, or is `/` or below `/-/` or `/api/`.
+/// has an empty or dotted segment, or is `/` or below `/-/`, `/api/` or
+/// `/verdicts/`.
 pub fn check_telemetry_path(path: &str) -> Result<(), PathError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     let why = if !path.starts_with('/') {
@@ -145,6 +147,7 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         .route(&telemetry_path, get(metrics))
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
+        .route("/verdicts/{id}", get(verdict))
         .fallback(not_found)
         .with_state(app)
         .merge(api)
@@ -206,6 +209,11 @@ async fn landing(State(app): State<App>) -> Response {
     )
 }
 
+async fn verdict(State(app): State<App>, id: Result<Path<String>, PathRejection>) -> Response {
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
+    page::verdict(&app.shared.load(), &id, &app.telemetry_path)
+}
+
 async fn not_found(State(app): State<App>) -> (StatusCode, Json<serde_json::Value>) {
     let mut paths: Vec<&str> = PATHS.iter().map(|&(path, _)| path).collect();
     paths.insert(1, &app.telemetry_path);
@@ -236,6 +244,7 @@ mod tests {
             "/ä",
             "/a b",
             "/%6d",
+            "/verdicts/x",
         ] {
             let error = check_telemetry_path(bad).expect_err(bad).to_string();
             assert!(error.contains("/metrics"), "{error}");

@@ -27,8 +27,8 @@ fn the_landing_page_is_html_that_loads_nothing_and_links_to_what_exists() {
             .unwrap()
             .starts_with("default-src 'none';")
     );
-    let links: Vec<&str> = answer
-        .body
+    let footer = answer.body.split("<footer>").nth(1).unwrap();
+    let links: Vec<&str> = footer
         .split("href=\"")
         .skip(1)
         .map(|link| link.split('"').next().unwrap())
@@ -200,5 +200,19 @@ fn every_answer_forbids_to_cache_and_to_guess() {
             Some("nosniff"),
             "{path}"
         );
+    }
+}
+
+#[test]
+fn a_verdict_that_is_not_kept_is_a_page_for_people_whatever_its_name() {
+    let server = Server::start(testing::snapshot());
+    for name in ["20200101T000000Z", "%3Cscript%3E", "%ff", "a%2fb"] {
+        let answer = get(&server, &format!("/verdicts/{name}"));
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert!(answer.body.contains("--evidence-dir DIR"), "{name}");
     }
 }

@@ -1,0 +1,106 @@
+// A verdict by its permanent link: the document that proves it, to be read.
+
+// The parts of a node that the picture is drawn with, out of a document.
+function asNode(evidence) {
+  const in_state = (state) => evidence.threads.filter((one) => one.state === state).length;
+  const server = { name: evidence.verdict.server, tgid: null, idle: evidence.idle_threads, running: in_state("running"), throttled: in_state("throttled"), blocked: in_state("blocked") };
+  return { servers: [server], unix_ms: evidence.unix_ms, daemon: { interval_seconds: 1 } };
+}
+
+function asLoop(evidence) {
+  const { verdict } = evidence;
+  const waits = evidence.writers.filter((one) => one.waits.some((wait) => wait.bdi === verdict.client_bdi));
+  const held = (bdi) => {
+    const one = evidence.bdis.find((some) => some.bdi === bdi);
+    return one?.dirty_bytes == null || one.writeback_bytes == null ? null : one.dirty_bytes + one.writeback_bytes;
+  };
+  const { client } = evidence;
+  return {
+    loop: evidence.loop, state: verdict.state, verdict, found: evidence.found,
+    client_waiting: waits.length,
+    client_oldest_seconds: Math.max(0, ...waits.map((one) => one.waiting_seconds ?? 0)),
+    server_waiting: evidence.threads.filter((one) => one.waits.length > 0).length,
+    writes_pending: client && client.writes_by_rpc == null ? Math.max(0, client.writes_sent - client.writes_acked - client.writes_failed) : null,
+    client_held_bytes: held(verdict.client_bdi), server_held_bytes: held(verdict.server_bdi),
+  };
+}
+
+const OCCASIONS = {
+  confirmed: "The livelock is confirmed",
+  deadlock: "Nothing moves any more",
+  ended: "The livelock is over",
+};
+
+function threads(all, caption, none) {
+  const rows = all.map((one) => row(one.tid,
+    [h("strong", {}, name(one.comm, 40)), ` [${one.tid}]`, one.container && h("span", { class: "soft" }, " ", name(container(one.container), 80))],
+    [one.state && `${one.state} `, one.waits.map((wait) => h("div", {}, where(wait))),
+      one.blocked_in && h("div", {}, "blocked in ", code(one.blocked_in), one.behind_throttled && ", behind a throttled one"),
+      one.stack.length > 0 && h("details", {}, h("summary", {}, "Kernel stack"), h("p", { class: "stack" }, one.stack.join("\n")))],
+    one.waiting_seconds == null ? "–" : lasting(one.waiting_seconds)));
+  return table(caption, ["Task", "Does", "Waits for"], rows, none);
+}
+
+function pauses(all) {
+  const rows = all.map((one) => row(`${one.bdi}-${one.class}`, [name(one.bdi, 40), h("span", { class: "soft" }, ` ${one.class}`)],
+    `${lasting(one.pause_seconds)} in ${count(one.events, "pause")}`,
+    `${Math.round(one.bdi_dirty_pages)} of setpoint ${Math.round(one.bdi_setpoint_pages)}`,
+    `${Math.round(one.dirty_pages)} of limit ${Math.round(one.limit_pages)}`));
+  return table("What balance_dirty_pages said over the last 3 seconds", ["Device", "Paused", "Its pages", "The node’s"], rows, "Nobody was paused.");
+}
+
+function evidencePage(evidence, path, recording) {
+  const [loop, node] = [asLoop(evidence), asNode(evidence)];
+  const since = evidence.unix_ms - evidence.monotonic_ms;
+  const points = evidence.timeline.map((one) => ({ ...one, unix_ms: one.monotonic_ms + since }));
+  const seen = view(points, evidence.unix_ms, 1000);
+  const { dirty_bytes, writeback_bytes, dirty_limit_bytes } = evidence.memory;
+  const devices = evidence.bdis.slice(0, 24).map((one) => row(one.bdi,
+    [h("strong", {}, name(one.bdi, 40)), h("span", { class: "soft block" }, name(`${one.fstype} ${one.device}`.trim(), 80))],
+    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "its limit")));
+  return [
+    h("section", { class: "hero", "data-state": evidence.verdict.state, "aria-labelledby": "state" },
+      h("h1", { id: "state" }, icon(evidence.verdict.state), OCCASIONS[evidence.occasion] ?? "Evidence"),
+      h("p", { class: "since" }, "Loop ", name(evidence.loop, 60), `, ${evidence.signature}, at `, time(evidence.unix_ms), ", Linux ", name(evidence.kernel, 60)),
+      h("p", { class: "sentence" }, clip(evidence.verdict.reason, 1500)),
+      h("p", { class: "links" }, h("a", { class: "button", href: path, download: `${evidence.id}.json` }, "Download the evidence (JSON)"), " ", recording,
+        evidence.follows && [" ", h("a", { href: `/verdicts/${encodeURIComponent(evidence.follows)}` }, "The confirmation that it follows")])),
+    section("cycle", "Who waits for whom", [place(loop), picture(loop, node, "loop-0"),
+      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The cycle as text" }, h("pre", {}, evidence.cycle.map((line) => `${clip(line, 400)}\n`)))], { class: "card" }),
+    section("todo", "Ways out, and the conditions", h("div", { class: "halves" },
+      h("div", {}, measures(evidence.ways_out, "What gets a node out of it", null, "out", { level: "h3" }), measures(evidence.preventions, "What prevents it", null, "before", { level: "h3" }), reasons(loop)),
+      h("div", {}, conditions(evidence.verdict.conditions, points.length > 0 ? seen : null, ["h3", "h4"]))), { class: "card", "data-state": evidence.verdict.state }),
+    section("threads", "The server’s threads", [threads(evidence.threads, "Threads of the server that are not idle", "All were idle."),
+      evidence.idle_threads != null && h("p", { class: "soft" }, `Idle: ${evidence.idle_threads}.`)], { class: "card" }),
+    section("writers", "Who else waits", threads(evidence.writers, "All other tasks that waited", "Nobody."), { class: "card" }),
+    section("devices", "Devices", [h("div", { class: "whole" }, h("h3", {}, "The node’s dirty pages"), pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "limit")),
+      table("Backing devices", ["Device", "Pages"], devices, "None.")], { class: "card" }),
+    section("pauses", "Pauses", pauses(evidence.pauses), { class: "card" }),
+    evidence.left_out.length > 0 && section("left", "What is not in here", h("ul", {}, evidence.left_out.map((one) => h("li", {}, clip(one, 400)))), { class: "card" }),
+  ];
+}
+
+// What was recorded of it: kept at the confirmation under its time, loop and signature,
+// or what is played, or still in the window that rolls.
+function recordingOf(evidence, sets) {
+  const stamp = (evidence.follows ?? evidence.id).slice(0, 15);
+  const set = sets.find((one) => one.name.startsWith(stamp)) ?? sets.find((one) => one.name === "now");
+  return set?.files.length > 0 && [" Recording: ", files(set)];
+}
+
+async function verdict(id) {
+  const path = `/api/v1/evidence/${encodeURIComponent(id)}`;
+  const chip = at("link");
+  try {
+    const evidence = await ask(path);
+    const node = await ask("/api/v1/node").catch(() => null);
+    const recordings = await ask("/api/v1/recordings").catch(() => null);
+    const draw = () => show(at("main"), evidencePage(evidence, path, recordings && recordingOf(evidence, recordings.recordings)));
+    draw();
+    wide.addEventListener("change", draw);
+    show(chip, "As it was then");
+    if (node) show(at("who"), [node.daemon.node, `Linux ${node.daemon.kernel}`].filter(Boolean).map((word, index) => [index > 0 && ", ", name(word, 80)]));
+  } catch {
+    show(chip, "The document could not be read in full; reload to try again");
+  }
+}
