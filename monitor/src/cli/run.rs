@@ -134,10 +134,16 @@ pub fn runtime() -> anyhow::Result<Runtime> {
         .context("tokio")
 }
 
-/// `uname -n`: in a pod with a network of its own the pod's.
+/// `uname -n`: in a pod with a network of its own the pod's. Empty: it has none.
 pub fn node_name() -> String {
     let uname = rustix::system::uname();
-    uname.nodename().to_string_lossy().into_owned()
+    let name = uname.nodename().to_string_lossy();
+    // What a kernel is called that nobody named.
+    if name == "(none)" {
+        String::new()
+    } else {
+        name.into_owned()
+    }
 }
 
 /// Says what privileges are missing.
