@@ -69,7 +69,7 @@ Examples:
   throttle-monitor top --format json  a line for each tick
 
 Thresholds:
-  Every --thresholds flag of `run` is taken, too, and means the same on its own.
+  --thresholds.*  as of `run`; they count where it looks on its own
 
 Environment:
   NO_COLOR  set to anything: no colours, unless --color always
@@ -90,11 +90,9 @@ Exit status:
 /// Of `replay`.
 pub const REPLAY: &str = "\
 Exit status:
-  0  read whole; no livelock
+  0  read whole; no livelock; or, with --serve, ended before its end
   3  read whole; livelock found
-  2  unreadable; what could be read was printed first
-
-With --serve, ended before the end of the recording: 0.";
+  2  unreadable; what could be read was printed first";
 
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\
