@@ -59,15 +59,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
     let mut attached = attach::attach_all(args.kernel.settings())?;
     tell(&attached);
-    let publisher = Publisher::new(Daemon {
-        node: node_name(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        revision: env!("THROTTLE_MONITOR_REVISION").into(),
-        kernel: attached.facts.release.clone(),
-        interval: args.interval,
-        bounds: args.kernel.buckets.clone(),
-        recording: None,
-    });
+    let publisher = publisher(&attached, args.interval, &args.kernel);
     let shared = publisher.shared();
     if let Err(error) = survive::lock_memory() {
         tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
@@ -134,8 +126,21 @@ pub fn runtime() -> anyhow::Result<Runtime> {
         .context("tokio")
 }
 
+/// What publishes, in the name of this process.
+pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -> Publisher {
+    Publisher::new(Daemon {
+        node: node_name(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        revision: env!("THROTTLE_MONITOR_REVISION").into(),
+        kernel: attached.facts.release.clone(),
+        interval,
+        bounds: kernel.buckets.clone(),
+        recording: None,
+    })
+}
+
 /// `uname -n`: in a pod with a network of its own the pod's. Empty: it has none.
-pub fn node_name() -> String {
+fn node_name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
     // What a kernel is called that nobody named.

@@ -70,6 +70,29 @@ pub struct Track {
     pub points: VecDeque<Point>,
 }
 
+impl Track {
+    /// One without points.
+    #[must_use]
+    pub fn new(loop_id: &CompactString) -> Self {
+        Self {
+            loop_id: loop_id.clone(),
+            points: VecDeque::new(),
+        }
+    }
+
+    /// Adds a point; the newest [`MAX_POINTS`] stay.
+    pub fn push(&mut self, point: Point) {
+        self.points.push_back(point);
+        self.bound();
+    }
+
+    /// Leaves the newest [`MAX_POINTS`].
+    pub fn bound(&mut self) {
+        let surplus = self.points.len().saturating_sub(MAX_POINTS);
+        self.points.drain(..surplus);
+    }
+}
+
 /// The tracks of all loops, shared by the tick thread and those who ask.
 #[derive(Debug, Default)]
 pub struct History(Mutex<Vec<Track>>);
@@ -85,9 +108,7 @@ impl History {
         for verdict in verdicts {
             let point = Point::of(verdict, unix_ms);
             if let Some(track) = track_for(&mut tracks, verdict) {
-                let surplus = (track.points.len() + 1).saturating_sub(MAX_POINTS);
-                track.points.drain(..surplus);
-                track.points.push_back(point);
+                track.push(point);
             }
         }
     }
@@ -117,10 +138,7 @@ fn track_for<'a>(tracks: &'a mut Vec<Track>, verdict: &Verdict) -> Option<&'a mu
         }
         tracks.remove(at);
     }
-    tracks.push(Track {
-        loop_id: verdict.loop_id.clone(),
-        points: VecDeque::new(),
-    });
+    tracks.push(Track::new(&verdict.loop_id));
     tracks.last_mut()
 }
 

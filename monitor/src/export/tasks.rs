@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
@@ -111,9 +112,32 @@ pub fn rows(snapshot: &Snapshot, wanted: &Wanted) -> Rows {
     }
 }
 
-/// All rows of a thread, by cause.
+/// A thread.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its id.
+    pub tid: u32,
+    /// A row for each cause; empty: it is not known.
+    pub causes: Vec<Row>,
+    /// Functions of its kernel stack, innermost first; `None`: not read. Stacks
+    /// are read while a loop is, or may be, stuck.
+    pub stack: Option<Vec<CompactString>>,
+}
+
+/// What there is to say of a thread.
 #[must_use]
-pub fn of(snapshot: &Snapshot, tid: u32) -> Vec<Row> {
+pub fn task(snapshot: &Snapshot, tid: u32) -> Task {
+    let mut stacks = snapshot.observation.stacks.iter();
+    let stack = stacks.find(|stack| stack.tid == tid);
+    Task {
+        tid,
+        causes: of(snapshot, tid),
+        stack: stack.map(|stack| stack.frames.clone()),
+    }
+}
+
+/// All rows of a thread, by cause.
+fn of(snapshot: &Snapshot, tid: u32) -> Vec<Row> {
     let containers = containers(snapshot);
     let mut lines = lines(snapshot);
     lines.retain(|line| line.who.tid() == tid);

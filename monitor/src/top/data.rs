@@ -1,11 +1,8 @@
 //! What is asked for, and what comes.
 
-use compact_str::CompactString;
-use serde::Deserialize;
-
 use crate::export::history::Track;
 use crate::export::node::Node;
-use crate::export::tasks::{Row, Rows, Wanted};
+use crate::export::tasks::{Rows, Task, Wanted};
 
 /// Where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +22,6 @@ pub struct Request {
     pub detail: Option<u32>,
 }
 
-/// One thread.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Detail {
-    /// Its id.
-    pub tid: u32,
-    /// A row for each cause; empty: it is not known any more.
-    pub causes: Vec<Row>,
-    /// Functions of its kernel stack, innermost first; `None`: not read.
-    pub stack: Option<Vec<CompactString>>,
-}
-
 /// What there is to show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Data {
@@ -44,7 +30,7 @@ pub struct Data {
     /// The tasks that were asked for.
     pub rows: Rows,
     /// The thread that was asked for.
-    pub detail: Option<Detail>,
+    pub detail: Option<Task>,
     /// The conditions of the last minutes: with the first answer, and with the
     /// first after a while without.
     pub tracks: Vec<Track>,

@@ -15,7 +15,7 @@ mod table;
 mod view;
 mod words;
 
-pub use data::{Answer, Data, Detail, Origin, Request};
+pub use data::{Answer, Data, Origin, Request};
 pub use draw::draw;
 pub use keys::Action;
 pub use look::Look;

@@ -1,8 +1,6 @@
 //! What was acknowledged to each loop's client, tick by tick.
 
-use std::collections::VecDeque;
-
-use crate::export::history::{MAX_LOOPS, MAX_POINTS, Point, Track};
+use crate::export::history::{MAX_LOOPS, Point, Track};
 use crate::export::node::Node;
 
 /// The tracks of all loops: those that the daemon had, continued.
@@ -13,9 +11,7 @@ impl Progress {
     /// Begins with what is known of before.
     pub fn begin(&mut self, mut tracks: Vec<Track>) {
         tracks.truncate(MAX_LOOPS);
-        for track in &mut tracks {
-            bound(&mut track.points);
-        }
+        tracks.iter_mut().for_each(Track::bound);
         self.0 = tracks;
     }
 
@@ -26,24 +22,18 @@ impl Progress {
         for one in node.loops.iter().take(MAX_LOOPS) {
             let at = self.0.iter().position(|track| track.loop_id == one.id);
             if at.is_none() {
-                self.0.push(Track {
-                    loop_id: one.id.clone(),
-                    points: VecDeque::new(),
-                });
+                self.0.push(Track::new(&one.id));
             }
             let track = match at {
                 Some(at) => self.0.get_mut(at),
                 None => self.0.last_mut(),
             };
-            let Some(points) = track.map(|track| &mut track.points) else {
-                continue;
+            let is_new = |track: &&mut Track| {
+                let last = track.points.back();
+                last.is_none_or(|last| last.unix_ms != node.unix_ms)
             };
-            if points
-                .back()
-                .is_none_or(|last| last.unix_ms != node.unix_ms)
-            {
-                points.push_back(Point::of(&one.verdict, node.unix_ms));
-                bound(points);
+            if let Some(track) = track.filter(is_new) {
+                track.push(Point::of(&one.verdict, node.unix_ms));
             }
         }
     }
@@ -57,11 +47,6 @@ impl Progress {
         let last = track.points.iter().skip(left_out);
         last.map(|point| point.progress_bytes_per_second).collect()
     }
-}
-
-fn bound(points: &mut VecDeque<Point>) {
-    let surplus = points.len().saturating_sub(MAX_POINTS);
-    points.drain(..surplus);
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::time::Duration;
 use compact_str::CompactString;
 use monitor_common::Cause;
 
-use super::data::{Answer, Data, Detail, Origin, Request};
+use super::data::{Answer, Data, Origin, Request};
 use super::draw;
 use super::look::Look;
 use super::progress::Progress;
 use super::words::about;
 use crate::export::node::{BdiNow, LoopNow};
+use crate::export::tasks::Task;
 use crate::export::tasks::{Row, Sort, Wanted};
 
 /// Tasks that a daemon gives at most.
@@ -222,7 +223,7 @@ impl View {
     }
 
     /// The thread that is looked at, as far as it is known.
-    pub(super) fn detail(&self, tid: u32) -> Option<&Detail> {
+    pub(super) fn detail(&self, tid: u32) -> Option<&Task> {
         let both = [&self.newest, &self.shown].into_iter().flatten();
         let mut details = both.filter_map(|data| data.detail.as_ref());
         details.find(|detail| detail.tid == tid)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use throttle_monitor::{
     export::tasks,
-    top::{Action, Answer, Data, Detail, View},
+    top::{Action, Answer, Data, View},
 };
 
 use crate::{
@@ -84,10 +84,9 @@ fn a_task_is_looked_at_with_its_kernel_stack() {
     assert_eq!(view.request().detail, Some(tid));
     assert!(text(&view).contains("asking for its kernel stack"));
     let known = data(last, &view.request().rows);
-    let detail = Detail {
-        tid,
-        causes: tasks::of(last, tid),
+    let detail = tasks::Task {
         stack: Some(stack.frames.clone()),
+        ..tasks::task(last, tid)
     };
     view.answer(Answer::Fresh(Box::new(Data {
         detail: Some(detail),

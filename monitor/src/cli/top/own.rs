@@ -10,10 +10,7 @@ use anyhow::Context as _;
 use super::TopArgs;
 use crate::{
     cli::{args::KernelArgs, run, tick::Ticker, watch::Watch},
-    export::{
-        evidence::Sink,
-        snapshot::{Daemon, Publisher, Shared},
-    },
+    export::{evidence::Sink, snapshot::Shared},
     kernel::attach,
     sample::Sampler,
     survive,
@@ -46,15 +43,7 @@ impl Own {
     /// What keeps it from starting.
     pub fn start(args: &TopArgs) -> anyhow::Result<Self> {
         let mut attached = attach::attach_all(args.kernel.settings())?;
-        let publisher = Publisher::new(Daemon {
-            node: run::node_name(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            revision: env!("THROTTLE_MONITOR_REVISION").into(),
-            kernel: attached.facts.release.clone(),
-            interval: args.interval,
-            bounds: args.kernel.buckets.clone(),
-            recording: None,
-        });
+        let publisher = run::publisher(&attached, args.interval, &args.kernel);
         let shared = publisher.shared();
         // A node that is stuck is what it is for. Without these it goes on, too.
         let _ = survive::lock_memory();

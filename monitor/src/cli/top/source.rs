@@ -10,9 +10,9 @@ use crate::{
         history::Track,
         node::{MAX_TASKS, Node},
         ready,
-        tasks::{self, Rows, Sort, Wanted},
+        tasks::{self, Rows, Sort, Task, Wanted},
     },
-    top::{Answer, Data, Detail, Request},
+    top::{Answer, Data, Request},
 };
 
 /// A daemon, or the programs of this process.
@@ -120,26 +120,16 @@ impl Source {
         }
     }
 
-    fn detail(&self, tid: u32) -> anyhow::Result<Detail> {
-        let nothing = Detail {
-            tid,
-            ..Detail::default()
-        };
+    fn detail(&self, tid: u32) -> anyhow::Result<Task> {
         match self {
             Self::Daemon { daemon, .. } => {
                 let found = daemon.find(&format!("tasks/{tid}"), &[])?;
-                Ok(found.unwrap_or(nothing))
+                Ok(found.unwrap_or_else(|| Task {
+                    tid,
+                    ..Task::default()
+                }))
             }
-            Self::Own(own) => {
-                let snapshot = own.shared().load();
-                let stacks = &snapshot.observation.stacks;
-                let stack = stacks.iter().find(|stack| stack.tid == tid);
-                Ok(Detail {
-                    causes: tasks::of(&snapshot, tid),
-                    stack: stack.map(|stack| stack.frames.clone()),
-                    ..nothing
-                })
-            }
+            Self::Own(own) => Ok(tasks::task(&own.shared().load(), tid)),
         }
     }
 }

@@ -5,12 +5,10 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use compact_str::CompactString;
-use serde::Serialize;
 use serde_json::json;
 
 use super::{App, answer};
-use crate::export::tasks::{MAX_MATCH, Row, Sort, Wanted, of, rows};
+use crate::export::tasks::{self, MAX_MATCH, Sort, Task, Wanted, rows};
 
 const DEFAULT_TASKS: usize = 50;
 pub(in crate::export::http) const MAX_TASKS: usize = 1000;
@@ -76,31 +74,13 @@ pub(in crate::export::http) async fn tasks(
     }
 }
 
-#[derive(Serialize)]
-struct Task {
-    tid: u32,
-    /// A row for each cause.
-    causes: Vec<Row>,
-    /// Functions of its kernel stack, innermost first; `null`: not read. Stacks
-    /// are read while a loop is, or may be, stuck.
-    stack: Option<Vec<CompactString>>,
-}
-
 /// One task.
 pub(in crate::export::http) async fn task(
     State(shared): App,
     tid: Result<Path<u32>, PathRejection>,
 ) -> Response {
     let snapshot = shared.load();
-    let found = tid.ok().map(|Path(tid)| {
-        let stacks = &snapshot.observation.stacks;
-        let stack = stacks.iter().find(|stack| stack.tid == tid);
-        Task {
-            tid,
-            causes: of(&snapshot, tid),
-            stack: stack.map(|stack| stack.frames.clone()),
-        }
-    });
+    let found = tid.ok().map(|Path(tid)| tasks::task(&snapshot, tid));
     let known = |task: &Task| task.stack.is_some() || !task.causes.is_empty();
     if let Some(task) = found.filter(known) {
         return answer(&snapshot, task);
