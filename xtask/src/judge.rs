@@ -11,6 +11,7 @@ use crate::{
 
 mod congestion;
 mod counters;
+mod faults;
 mod livelock;
 mod loops;
 mod modules;
@@ -108,6 +109,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::NoLoop { at_least } => pairs::no_loop(&seen, &Seen(&outcome.peer), *at_least),
         Expect::Failover => pairs::failover(&seen),
         Expect::HungServer => operations::hung_server(&seen),
+        Expect::Outlived => faults::outlived(&seen),
         Expect::Congestion => congestion::judge(&seen),
         Expect::NoCongestion => congestion::none(&seen),
         Expect::ModulesReload => modules::reload(&seen),
@@ -246,12 +248,16 @@ impl Seen<'_> {
         })
     }
 
-    fn metric(&self) -> Judgement {
-        let traced = self.0.iter().find_map(|fact| match &fact.event {
+    /// How often what was traced came.
+    fn traced(&self) -> Option<u64> {
+        self.0.iter().find_map(|fact| match &fact.event {
             Event::Traced { count, .. } => Some(*count),
             _ => None,
-        });
-        let count = traced.ok_or("the guest reported no trace")?;
+        })
+    }
+
+    fn metric(&self) -> Judgement {
+        let count = self.traced().ok_or("the guest reported no trace")?;
         if count == 0 {
             return Err(void("the kernel never did it"));
         }

@@ -2,6 +2,7 @@
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
 mod alerts;
+mod faults;
 mod livelocks;
 mod loops;
 mod negatives;
@@ -256,6 +257,8 @@ pub enum Expect {
     /// The modules can be unloaded once the daemon is stopped, and it sees all
     /// again when both are back.
     ModulesReload,
+    /// After a fault the daemon says what it said before.
+    Outlived,
     /// The gauge of congestion follows the kernel's flag, up and down.
     Congestion,
     /// The gauge of congestion stays down, as the kernel's flag does, whatever
@@ -283,6 +286,8 @@ pub struct Quiet {
     pub acked: u64,
     /// Whether processes must have been killed for want of memory.
     pub oom: bool,
+    /// How often the event that is traced must come, at least.
+    pub traced: u64,
     /// Which conditions the daemon must name.
     pub related: &'static [&'static str],
 }
@@ -380,6 +385,14 @@ pub fn all() -> Vec<Scenario> {
         operations::modules_reload(),
         operations::bdi_congested(),
         operations::nfs_folios(),
+        faults::stopped(),
+        faults::killed(),
+        faults::processors(),
+        faults::clock(),
+        faults::asleep(),
+        faults::tracefs(),
+        faults::two_daemons(),
+        faults::no_btf(),
     ];
     all.extend(varieties::all());
     all.extend(ways_out::all());

@@ -142,6 +142,8 @@ pub enum Step {
         /// For example 19 for `SIGSTOP`.
         number: i32,
     },
+    /// Set the wall clock forth or back, by so many seconds.
+    StepClock(i64),
     /// Make all threads of this name real-time, `SCHED_FIFO` with priority 1.
     RealTime(String),
     /// Begin what may never end, in a process of its own, and go on.

@@ -79,6 +79,7 @@ impl Player {
                 Ok(())
             }
             Step::Signal { name, number } => ways::signal(name, *number),
+            Step::StepClock(seconds) => ways::step_clock(*seconds),
             Step::RealTime(name) => ways::real_time(name),
             Step::Begin { pod, words } => self.pods.inside(pod.as_deref(), || ways::begin(words)),
             Step::Run(lines) => run(lines),

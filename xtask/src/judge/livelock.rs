@@ -346,7 +346,7 @@ impl Seen<'_> {
 
     /// The verdict that was given up though the loop stood still. One of a loop
     /// that moves again may be.
-    fn taken_back(&self) -> Option<&Transition> {
+    pub fn taken_back(&self) -> Option<&Transition> {
         self.0.iter().find_map(|fact| match &fact.event {
             Event::Verdict(entry) if matches!(entry.from.as_str(), "livelock" | "deadlock") => {
                 (!entry.confirms() && !self.moves_at(entry.monotonic_ms)).then_some(entry)

@@ -96,7 +96,6 @@ pub fn local_slow_disk() -> Scenario {
             related: &["dirty-throttling"],
             ..Quiet::default()
         }),
-        core: &[Kernel::Newest],
         load: 25,
         ..writes(0)
     }

@@ -20,7 +20,7 @@ pub fn late_modules() -> Scenario {
             check(&["check"], None),
         ]),
         expect: Expect::LateModules,
-        core: kernels::ALL,
+        core: &[Kernel::V6_1, Kernel::V6_12],
         seconds: 90,
         ..Scenario::default()
     }

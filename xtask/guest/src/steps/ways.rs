@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::time::{ClockId, clock_gettime, clock_settime};
 
 use super::processes;
 use crate::counters;
@@ -47,6 +48,13 @@ pub fn signal(name: &str, number: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Set the wall clock forth or back.
+pub fn step_clock(seconds: i64) -> Result<()> {
+    let mut now = clock_gettime(ClockId::Realtime);
+    now.tv_sec += seconds;
+    clock_settime(ClockId::Realtime, now).context("setting the clock")
 }
 
 /// Make all threads of this name real-time. Kernel threads are processes.

@@ -44,6 +44,30 @@ fn a_verdict_where_nothing_moved_and_the_disk_was_idle_is_no_false_alarm() {
 }
 
 #[test]
+fn a_kill_where_memory_should_be_enough_proves_nothing_from_then_on() {
+    let killed_at = |moment| {
+        let mut facts = facts(60_000);
+        for fact in &mut facts {
+            if let Event::Sample(sample) = &mut fact.event {
+                sample.oom_kills = u64::from(fact.ms >= moment);
+            }
+        }
+        facts
+    };
+    let quiet = killed_at(20_000);
+    let void = judge(&Seen(&quiet), &wants(0));
+    assert!(matches!(void, Err(Fault::Void(why)) if why.contains("1 processes killed")));
+    let mut told_after = quiet;
+    told_after.push(verdict(30_000));
+    let void = judge(&Seen(&told_after), &wants(0));
+    assert!(matches!(void, Err(Fault::Void(_))));
+    let mut told_before = killed_at(40_000);
+    told_before.push(verdict(30_000));
+    let wrong = judge(&Seen(&told_before), &wants(0));
+    assert!(matches!(wrong, Err(Fault::Wrong(_))));
+}
+
+#[test]
 fn without_a_kill_a_storm_proves_nothing() {
     let quiet = Quiet {
         oom: true,

@@ -1,0 +1,182 @@
+//! What else happens to a node: the daemon stands still, processors come and go, the
+//! clock steps, the node sleeps, tracefs and BTF are not there. Around a livelock
+//! where it can be, so that there is something to lose.
+
+use guest::{Step, Until};
+
+use super::livelocks::{netns, netns_plan};
+use super::steps::{
+    check, daemon, disk, fetch, mount, nfs_modules, plan, run, serve, set, watch, write,
+};
+use super::{Expect, Scenario};
+
+/// A look at what the judge wants to know.
+fn look() -> Step {
+    fetch(
+        "/metrics",
+        &[
+            "throttle_tick_duration_seconds_count",
+            "throttle_livelock_state",
+            "throttle_lost_events_total",
+            "throttle_loop_info",
+            "throttle_monitor_build_info",
+            "throttle_delay_seconds_count",
+        ],
+    )
+}
+
+/// A livelock, the fault, and the end of it, with a look after each.
+fn around_a_livelock(
+    name: &'static str,
+    about: &'static str,
+    first: &Step,
+    fault: Vec<Step>,
+    end: Vec<Step>,
+) -> Scenario {
+    let mut steps = netns_plan([Step::Hog { megabytes: 100 }], 300).steps;
+    for step in &mut steps {
+        if matches!(step, Step::Daemon { .. }) {
+            step.clone_from(first);
+        }
+    }
+    steps.extend([watch(40, Until::Confirmed(3)), look()]);
+    steps.extend(fault);
+    steps.extend(end);
+    steps.extend([look(), watch(8, Until::Over), look()]);
+    Scenario {
+        name,
+        about,
+        plan: plan(steps),
+        expect: Expect::Outlived,
+        core: &[],
+        seconds: 260,
+        ..netns()
+    }
+}
+
+fn daemon_with(more: &[&str]) -> Step {
+    let mut step = daemon();
+    if let Step::Daemon { args } = &mut step {
+        args.extend(more.iter().map(|&word| word.to_owned()));
+    }
+    step
+}
+
+fn signal(number: i32) -> Step {
+    Step::Signal {
+        name: "throttle-monito".to_owned(),
+        number,
+    }
+}
+
+pub fn stopped() -> Scenario {
+    around_a_livelock(
+        "fault-stopped",
+        "the daemon is stopped by SIGSTOP for a minute in a livelock",
+        // Every wait leaves a record, which nobody takes for a minute.
+        &daemon_with(&["--stall-threshold", "1ms"]),
+        vec![signal(19), watch(60, Until::Over)],
+        vec![signal(18), watch(8, Until::Over)],
+    )
+}
+
+pub fn killed() -> Scenario {
+    around_a_livelock(
+        "fault-killed",
+        "the daemon is killed in a livelock and started again: nothing of it stays in the kernel",
+        &daemon(),
+        vec![
+            Step::KillDaemon,
+            watch(2, Until::Over),
+            Step::BpfObjects,
+            daemon(),
+        ],
+        vec![watch(25, Until::Over)],
+    )
+}
+
+pub fn processors() -> Scenario {
+    const ONLINE: &str = "/sys/devices/system/cpu/cpu1/online";
+    around_a_livelock(
+        "fault-processors",
+        "a processor goes and comes back in a livelock",
+        &daemon(),
+        vec![set(ONLINE, "0"), watch(10, Until::Over), look()],
+        vec![set(ONLINE, "1"), watch(8, Until::Over)],
+    )
+}
+
+pub fn clock() -> Scenario {
+    around_a_livelock(
+        "fault-clock",
+        "the wall clock steps by a day, forth and back, in a livelock",
+        &daemon(),
+        vec![Step::StepClock(86_400), watch(10, Until::Over), look()],
+        vec![Step::StepClock(-2 * 86_400), watch(10, Until::Over)],
+    )
+}
+
+pub fn tracefs() -> Scenario {
+    around_a_livelock(
+        "fault-tracefs",
+        "tracefs and debugfs are unmounted in a livelock",
+        &daemon(),
+        vec![run(&["umount -l /sys/kernel/debug"])],
+        vec![watch(8, Until::Over)],
+    )
+}
+
+pub fn two_daemons() -> Scenario {
+    around_a_livelock(
+        "fault-two",
+        "a second daemon comes and goes in a livelock",
+        &daemon(),
+        vec![Step::SecondDaemon(9747)],
+        vec![watch(5, Until::Over)],
+    )
+}
+
+pub fn no_btf() -> Scenario {
+    Scenario {
+        name: "fault-no-btf",
+        about: "a kernel that tells nothing of its structs: degraded, and said so",
+        plan: plan([
+            nfs_modules(),
+            run(&["mount -t tmpfs none /sys/kernel/btf"]),
+            check(&["check", "--verbose"], None),
+        ]),
+        disks: vec![],
+        expect: Expect::ExitCodes(&[&[1]]),
+        core: &[],
+        seconds: 90,
+        ..Scenario::default()
+    }
+}
+
+pub fn asleep() -> Scenario {
+    let mut steps = vec![
+        nfs_modules(),
+        disk(),
+        serve(8),
+        mount("127.0.0.1"),
+        daemon(),
+        write(),
+    ];
+    steps.extend([
+        watch(20, Until::Over),
+        look(),
+        run(&["rtcwake -m freeze -s 30"]),
+        look(),
+        watch(10, Until::Over),
+        look(),
+    ]);
+    Scenario {
+        name: "fault-asleep",
+        about: "the node sleeps for half a minute beside a loop",
+        plan: plan(steps),
+        expect: Expect::Outlived,
+        core: &[],
+        seconds: 200,
+        ..Scenario::default()
+    }
+}
