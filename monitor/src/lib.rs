@@ -10,6 +10,7 @@ pub mod cli;
 pub mod export;
 pub mod kernel;
 pub mod placement;
+pub mod privileges;
 pub mod pseudofs;
 pub mod recording;
 pub mod sample;

@@ -158,6 +158,35 @@ fn check_and_run_tell_an_ordinary_user_what_to_do() {
 
 #[test]
 #[ignore = "needs root"]
+fn every_thread_of_the_daemon_has_only_what_it_needs_and_can_get_no_more() {
+    // CAP_DAC_READ_SEARCH, SYS_PTRACE, SYS_ADMIN, SYS_RESOURCE, PERFMON, BPF.
+    let needed = [2, 19, 21, 24, 38, 39]
+        .iter()
+        .map(|bit| 1_u64 << bit)
+        .sum::<u64>();
+    let daemon = Daemon::start(&[]);
+    let mut threads = 0;
+    for thread in fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let value = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("no {key} in {status}"))
+                .trim()
+                .to_owned()
+        };
+        for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+            let has = u64::from_str_radix(&value(set), 16).unwrap();
+            assert_eq!(has & !needed, 0, "{set} of {}", value("Name:"));
+        }
+        assert_eq!(u64::from_str_radix(&value("CapInh:"), 16), Ok(0));
+        assert_eq!(value("NoNewPrivs:"), "1");
+        threads += 1;
+    }
+    assert!(threads >= 3, "{threads} threads");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_directory_that_is_no_procfs_or_sysfs_is_said_and_nothing_runs() {
     let empty = tempfile::tempdir().unwrap();
     let empty = empty.path().to_str().unwrap();

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 mod alerts;
+mod bench;
 mod corpus;
 mod elf;
 mod fleet;
@@ -28,6 +29,7 @@ mod report;
 mod scenario;
 mod sysroot;
 mod table;
+mod web;
 
 use kernels::Kernel;
 use scenario::Scenario;
@@ -68,6 +70,13 @@ enum Command {
     Corpus(corpus::Choice),
     /// Measure what a Prometheus needs for many nodes
     Fleet(fleet::Choice),
+    /// Measure what the daemon costs
+    Bench(bench::Choice),
+    /// What the benchmarks' processes do
+    #[command(hide = true)]
+    Load(bench::Load),
+    /// Hold the web configuration to the one of Prometheus' exporters
+    Web(web::Choice),
     /// The scenarios and the kernels of each
     List,
 }
@@ -118,6 +127,15 @@ fn main() -> Result<ExitCode> {
         }
         Command::Fleet(choice) => {
             fleet::run(&choice)?;
+            true
+        }
+        Command::Web(choice) => web::run(&choice)?,
+        Command::Bench(choice) => {
+            bench::run(&choice)?;
+            true
+        }
+        Command::Load(load) => {
+            bench::load(&load)?;
             true
         }
         Command::Corpus(choice) => corpus::run(&choice)?,

@@ -26,12 +26,12 @@ impl Drop for Processes {
 }
 
 impl Processes {
-    /// Start one more.
+    /// Start one more; its process id.
     pub fn begin<A: AsRef<OsStr>>(
         &mut self,
         program: impl AsRef<OsStr>,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let mut command = Command::new(&program);
         command.args(arguments).stdin(Stdio::null());
         // SAFETY: between fork and exec only one system call is made.
@@ -43,8 +43,16 @@ impl Processes {
         let name = program.as_ref().display();
         let child = command.spawn();
         let child = child.with_context(|| format!("{name} cannot be started: use ./dev"))?;
+        let pid = child.id();
         self.0.push(child);
-        Ok(())
+        Ok(pid)
+    }
+
+    /// Whether all of them still run.
+    pub fn run(&mut self) -> bool {
+        self.0
+            .iter_mut()
+            .all(|child| matches!(child.try_wait(), Ok(None)))
     }
 }
 

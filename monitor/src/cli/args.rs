@@ -15,6 +15,7 @@ use super::{
     record::{RecordArgs, RollingArgs},
     replay::ReplayArgs,
     top::TopArgs,
+    web::WebArgs,
 };
 use crate::{
     export::log::{LEVELS, LogFormat},
@@ -84,7 +85,7 @@ pub enum Command {
     /// order. A segment of a rolling window (`run --record`) begins in the
     /// middle of the daemon's life: what the daemon had learned before, replay
     /// does not know, so what it says of the first seconds may differ.
-    #[command(after_long_help = endings::REPLAY)]
+    #[command(after_long_help = endings::REPLAY, mut_args(served))]
     Replay(ReplayArgs),
     /// Print what a shell needs to complete the command line.
     #[command(after_long_help = endings::COMPLETIONS)]
@@ -146,17 +147,9 @@ pub struct RunArgs {
     /// exit.
     #[arg(long = "config.show")]
     pub config_show: bool,
-    /// Address and port to serve on; may be given more than once.
-    #[arg(
-        long = "web.listen-address",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9746",
-        value_parser = address
-    )]
-    pub listen: Vec<SocketAddr>,
-    /// Path under which the metrics are served.
-    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
-    pub telemetry_path: String,
+    /// Where and to whom is served.
+    #[command(flatten)]
+    pub web: WebArgs,
     /// Which messages to write.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
@@ -189,7 +182,7 @@ impl RunArgs {
     ///
     /// Names the first key that does not.
     pub fn check(&self) -> Result<(), Invalid> {
-        if self.listen.is_empty() {
+        if self.web.listen.is_empty() {
             return Err(Invalid {
                 key: "web.listen-address".to_owned(),
                 value: "empty".to_owned(),
@@ -333,6 +326,12 @@ fn hidden_thresholds(arg: Arg) -> Arg {
     arg.hide(is_threshold)
 }
 
+/// What `replay` makes of the flags of all that serves.
+fn served(arg: Arg) -> Arg {
+    let is_web = arg.get_long().is_some_and(|long| long.starts_with("web."));
+    if is_web { arg.requires("serve") } else { arg }
+}
+
 /// A duration as people write it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -358,12 +357,4 @@ fn bucket(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|&seconds| seconds > 0.0 && seconds <= LONGEST_BUCKET)
         .ok_or_else(|| rule.to_owned())
-}
-
-fn telemetry_path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') && text.len() > 1 && !text.contains(['{', '}', '*', '?', '#']) {
-        Ok(text.to_owned())
-    } else {
-        Err("must begin with / and be a plain path, such as /metrics".into())
-    }
 }

@@ -1,9 +1,13 @@
 //! A running daemon, asked over HTTP: for `explain` and `top`.
 
+mod access;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
+
+pub use access::{Access, AccessArgs};
 
 /// Where `run` listens unless it is told otherwise.
 pub const DEFAULT: &str = "http://127.0.0.1:9746";
@@ -16,8 +20,11 @@ const MAX_BYTES: u64 = 4 << 20;
 
 /// `--url`: where the daemon listens.
 pub fn url(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("http://").unwrap_or_default();
-    if host.is_empty() || host.starts_with('/') {
+    let schemes = ["http://", "https://"];
+    let host = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    let host = host.unwrap_or_default();
+    // What is before an @ would be a password in the list of processes.
+    if host.is_empty() || host.starts_with('/') || host.contains('@') {
         return Err("must be as in http://127.0.0.1:9746".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
@@ -28,18 +35,25 @@ pub fn url(text: &str) -> Result<String, String> {
 pub struct Daemon {
     url: String,
     agent: ureq::Agent,
+    access: Access,
 }
 
 impl Daemon {
     /// The one at this URL; no answer takes longer than `patience`.
     #[must_use]
-    pub fn new(url: &str, patience: Duration) -> Self {
-        let config = ureq::Agent::config_builder()
+    pub fn new(url: &str, patience: Duration, access: &Access) -> Self {
+        let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(patience))
-            .http_status_as_error(false);
+            .http_status_as_error(false)
+            // A password goes nowhere else.
+            .max_redirects(0);
+        if url.starts_with("https:") {
+            config = config.tls_config(access.tls());
+        }
         Self {
             url: url.to_owned(),
             agent: config.build().into(),
+            access: access.clone(),
         }
     }
 
@@ -67,7 +81,10 @@ impl Daemon {
         query: &[(&str, String)],
     ) -> anyhow::Result<Option<T>> {
         let path = format!("{}/api/v1/{path}", self.url);
-        let asked = self.agent.get(&path);
+        let mut asked = self.agent.get(&path);
+        if let Some(authorization) = self.access.authorization() {
+            asked = asked.header("Authorization", authorization);
+        }
         let asked = query
             .iter()
             .fold(asked, |asked, (key, value)| asked.query(*key, value));
@@ -78,7 +95,12 @@ impl Daemon {
         if status.as_u16() == 404 {
             return Ok(None);
         }
-        anyhow::ensure!(status.is_success(), "{path} answers {status}");
+        let hint = match status.as_u16() {
+            401 => ": name and password are wanted (--http.config.file)",
+            400 if path.starts_with("http:") => ": it may speak https",
+            _ => "",
+        };
+        anyhow::ensure!(status.is_success(), "{path} answers {status}{hint}");
         let body = answer.body_mut().with_config().limit(MAX_BYTES);
         let text = body
             .read_to_string()
@@ -94,8 +116,17 @@ mod tests {
     use super::url;
 
     #[test]
-    fn a_url_is_plain_http_with_a_host() {
-        assert!(url("127.0.0.1:9746").is_err() && url("https://x").is_err());
+    fn a_url_has_a_scheme_and_a_host_and_no_password() {
+        for bad in [
+            "127.0.0.1:9746",
+            "http://",
+            "https:///x",
+            "ftp://x",
+            "http://a:b@x",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
         assert_eq!(url("http://x:1/").as_deref(), Ok("http://x:1"));
+        assert_eq!(url("https://x").as_deref(), Ok("https://x"));
     }
 }

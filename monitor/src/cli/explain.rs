@@ -17,7 +17,7 @@ use self::{
     related::{RELATED, Short},
     texts::{Chain, EXPLANATIONS, Explanation, FIND_BDI},
 };
-use super::text::wrap;
+use super::{daemon::AccessArgs, text::wrap};
 use crate::verdict::{
     Signature,
     related::RelatedKind,
@@ -40,6 +40,9 @@ pub struct ExplainArgs {
     /// A running daemon, to fill in its loop, its kernel and its writers.
     #[arg(long, value_name = "URL", value_parser = super::daemon::url)]
     pub url: Option<String>,
+    /// How to show oneself to it.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// Every word that is explained.
@@ -63,7 +66,7 @@ fn bdi(text: &str) -> Result<String, String> {
 /// The daemon at `--url` does not answer, or has not that loop.
 pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let place = match (&args.url, &args.bdi) {
-        (Some(url), bdi) => daemon::place(url, bdi.as_deref())?,
+        (Some(url), bdi) => daemon::place(url, bdi.as_deref(), &args.access.access()?)?,
         (None, Some(bdi)) => here(bdi, Path::new("/sys")),
         (None, None) => Place::default(),
     };

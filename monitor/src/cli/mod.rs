@@ -24,6 +24,7 @@ pub(crate) mod text;
 mod tick;
 pub mod top;
 mod watch;
+mod web;
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -1,7 +1,6 @@
 //! `run`: the daemon.
 
 use std::{
-    net::SocketAddr,
     process::ExitCode,
     sync::{Arc, mpsc},
     thread,
@@ -32,6 +31,7 @@ use crate::{
         attach::{self, Attached},
         preflight::Privileges,
     },
+    privileges,
     sample::{Sampler, State},
     survive,
     verdict::Engine,
@@ -46,6 +46,10 @@ const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
 ///
 /// What keeps it from starting.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
+    let keeps = args.evidence.dir.is_some() || args.rolling.record.is_some();
+    privileges::keep(&privileges::also(ports, keeps))
+        .context("capabilities that are not needed cannot be given up")?;
     // For the thread that writes the log, which inherits it.
     let _ = survive::io_flusher(true);
     let _log = log::init(&args.log_level, args.log_format)?;
@@ -55,7 +59,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let directory = args.evidence.directory(&args.kernel.procfs)?;
     // Before the programs are loaded: a port in use costs nothing then.
     let runtime = runtime()?;
-    let listeners = runtime.block_on(listen(&args.listen))?;
+    let web = args.web.web(&args.kernel.procfs)?;
+    let listeners = runtime.block_on(args.web.listeners())?;
 
     let mut attached = attach::attach_all(args.kernel.settings())?;
     tell(&attached);
@@ -85,9 +90,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         })
         .transpose()?;
     let site = Site {
-        telemetry_path: args.telemetry_path.clone(),
+        telemetry_path: args.web.telemetry_path.clone(),
         shared,
         shelf: Arc::new(shelf),
+        web,
     };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
     let ticker = Ticker::new(watch, publisher, sink, args.interval);
@@ -110,7 +116,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One thread that serves, and a few that read recordings.
+/// One thread that serves, and a few that read recordings and hash passwords.
 ///
 /// # Errors
 ///
@@ -119,7 +125,7 @@ pub fn runtime() -> anyhow::Result<Runtime> {
     /// A reader needs little; what it touches stays in memory.
     const STACK: usize = 256 * 1024;
     tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(http::MAX_READERS)
+        .max_blocking_threads(http::BLOCKING_THREADS)
         .thread_stack_size(STACK)
         .enable_all()
         .build()
@@ -176,34 +182,17 @@ pub fn preflight(kernel: &KernelArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Binds all of them.
-///
-/// # Errors
-///
-/// One cannot be had.
-pub async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!(
-                "cannot listen on {address} (--web.listen-address): is another throttle-monitor running, or the \
-                 address not this host's?"
-            )
-        })?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// The site cannot be served.
 pub async fn serve(listeners: Vec<TcpListener>, site: Site) -> anyhow::Result<()> {
+    let policy = site.web.policy();
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, path = site.telemetry_path, "listening");
+            let tls = policy.tls().is_some();
+            tracing::info!(%address, path = site.telemetry_path, tls, passwords = policy.has_users(), "listening");
         }
     }
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;

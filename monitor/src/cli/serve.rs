@@ -3,8 +3,7 @@
 use std::{
     fs,
     io::BufReader,
-    net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -18,10 +17,11 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{
-    args::{address, duration},
+    args::duration,
     replay::{ReplayArgs, play_all},
     run,
     stage::Stage,
+    web::WebArgs,
 };
 use crate::{
     export::http::Site,
@@ -42,15 +42,9 @@ pub struct ServeArgs {
     /// As the daemon did, tick by tick. At its end the last tick stays.
     #[arg(long)]
     serve: bool,
-    /// Address and port to serve on; may be given more than once.
-    #[arg(
-        long = "web.listen-address",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9746",
-        value_parser = address,
-        requires = "serve"
-    )]
-    listen: Vec<SocketAddr>,
+    /// Where and to whom.
+    #[command(flatten)]
+    web: WebArgs,
     /// How many seconds of the recording to play in one, 0.01 to 1000.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed, requires = "serve")]
     speed: f64,
@@ -77,16 +71,22 @@ pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
         return Ok(play_all(args, None)?.into());
     };
     let runtime = run::runtime()?;
-    let listeners = runtime.block_on(run::listen(&args.serve.listen))?;
+    let web = args.serve.web.web(Path::new("/proc"))?;
+    let listeners = runtime.block_on(args.serve.web.listeners())?;
     let stage = Stage::new(&header, Some(names(&args.files)));
     let site = Site {
-        telemetry_path: "/metrics".to_owned(),
+        telemetry_path: args.serve.web.telemetry_path.clone(),
         shared: stage.shared(),
         shelf: Arc::new(Shelf::Files(args.files.clone())),
+        web,
+    };
+    let scheme = match site.web.policy().tls() {
+        Some(_) => "https",
+        None => "http",
     };
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
-            eprintln!("serving http://{address}/ (end it with Ctrl-C)");
+            eprintln!("serving {scheme}://{address}/ (end it with Ctrl-C)");
         }
     }
     let (stop, stopped) = mpsc::channel();

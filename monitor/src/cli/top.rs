@@ -20,7 +20,7 @@ use self::{own::Own, source::Source};
 use super::{
     args::{Format, KernelArgs, interval},
     config::{ConfigArgs, ThresholdArgs},
-    daemon::{self, Daemon, PATIENCE},
+    daemon::{self, Access, AccessArgs, Daemon, PATIENCE},
 };
 use crate::{
     export::node::Node,
@@ -37,6 +37,9 @@ pub struct TopArgs {
     /// answers, else on its own (as root).
     #[arg(long, value_name = "URL", value_parser = daemon::url)]
     pub url: Option<String>,
+    /// How to show oneself to it.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Print one view as text, and exit.
     ///
     /// On its own that takes some ten seconds: as long as a livelock takes to be
@@ -141,9 +144,10 @@ pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let place = Place::of_this_process();
     let look = place.look(args.color);
     let screen = place.output == Output::Screen && !args.once && args.format == Format::Text;
-    let origin = origin(args)?;
+    let access = args.access.access()?;
+    let origin = origin(args, &access)?;
     let source = match &origin {
-        Origin::Daemon(url) => Source::daemon(url),
+        Origin::Daemon(url) => Source::daemon(url, &access),
         Origin::Own => {
             if stderr().is_terminal() {
                 eprintln!("throttle-monitor: attaching the eBPF programs");
@@ -163,13 +167,13 @@ pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Where to look.
-fn origin(args: &TopArgs) -> anyhow::Result<Origin> {
+fn origin(args: &TopArgs, access: &Access) -> anyhow::Result<Origin> {
     if let Some(url) = &args.url {
-        Daemon::new(url, PATIENCE).get::<Node>("node")?;
+        Daemon::new(url, PATIENCE, access).get::<Node>("node")?;
         return Ok(Origin::Daemon(url.clone()));
     }
     let url = daemon::DEFAULT;
-    match Daemon::new(url, LOOK_AROUND).get::<Node>("node") {
+    match Daemon::new(url, LOOK_AROUND, access).get::<Node>("node") {
         Ok(_) => Ok(Origin::Daemon(url.to_owned())),
         Err(error) => {
             let why = error.root_cause().to_string();

@@ -9,6 +9,7 @@ mod events;
 mod page;
 mod recordings;
 mod routes;
+mod tls;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,28 +22,34 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::snapshot::Shared;
+use super::web::Web;
 use crate::recording::Shelf;
 use events::{Events, Streams};
 
-pub use recordings::MAX_READERS;
 pub use routes::{PathError, check_telemetry_path};
 
-/// What is served.
+/// Blocking threads that the runtime needs: those that read recordings, and one
+/// that hashes passwords.
+pub const BLOCKING_THREADS: usize = recordings::MAX_READERS + 1;
+
+/// What is served, and to whom.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Path of the metrics.
     pub telemetry_path: String,
     /// Where the snapshots are found.
     pub shared: Arc<Shared>,
-    /// What can be played again. Read by tokio's blocking threads: the runtime
-    /// needs [`MAX_READERS`] of them.
+    /// What can be played again.
     pub shelf: Arc<Shelf>,
+    /// Who may connect.
+    pub web: Arc<Web>,
 }
 
 /// What a client may take.
@@ -51,7 +58,7 @@ struct Limits {
     /// Connections, all listeners together; the next ones wait in the kernel.
     connections: usize,
     /// To send the request line and headers, from the connection's start or
-    /// the end of the request before.
+    /// the end of the request before; also to shake hands for TLS.
     headers: Duration,
     /// Life of a connection: one whose client no longer reads ends as well.
     age: Duration,
@@ -98,6 +105,7 @@ async fn serve_within(
 ) -> Result<(), PathError> {
     let (stop, stopped) = watch::channel(false);
     let events = Events::new(Arc::clone(&site.shared), stopped.clone(), limits.stream);
+    let web = Arc::clone(&site.web);
     let router = routes::router(site, events)?;
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut accepting = JoinSet::new();
@@ -106,6 +114,7 @@ async fn serve_within(
             limits,
             listener,
             router.clone(),
+            Arc::clone(&web),
             Arc::clone(&slots),
             stopped.clone(),
         ));
@@ -121,6 +130,7 @@ async fn listen(
     limits: Limits,
     listener: TcpListener,
     router: Router,
+    web: Arc<Web>,
     slots: Arc<Semaphore>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -131,10 +141,20 @@ async fn listen(
             Some(_) = connections.join_next() => continue,
             _ = stopped.wait_for(|&stop| stop) => break,
         };
-        let (router, stopped) = (router.clone(), stopped.clone());
+        let (router, mut stopped) = (router.clone(), stopped.clone());
+        let policy = web.policy();
         connections.spawn(async move {
             let (stream, _slot) = accepted;
-            connection(limits, stream, router, stopped).await;
+            let Some(config) = policy.tls() else {
+                return connection(limits, stream, router, stopped).await;
+            };
+            let shaken = tokio::select! {
+                shaken = timeout(limits.headers, tls::accept(stream, config)) => shaken,
+                _ = stopped.wait_for(|&stop| stop) => return,
+            };
+            if let Ok(Some(stream)) = shaken {
+                connection(limits, stream, router, stopped).await;
+            }
         });
     }
     drop(listener);
@@ -164,7 +184,7 @@ async fn accept(
 /// Serves one connection until it ends, is too old, or all are to end.
 async fn connection(
     limits: Limits,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {

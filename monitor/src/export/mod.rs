@@ -14,6 +14,7 @@ pub mod process;
 pub mod ready;
 pub mod snapshot;
 pub mod tasks;
+pub mod web;
 
 #[cfg(test)]
 pub(crate) mod testing;

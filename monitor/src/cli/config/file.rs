@@ -116,6 +116,10 @@ impl File {
         leaves.sort_by_key(|leaf| leaf.at);
         let mut given: Vec<Given> = Vec::new();
         for leaf in &leaves {
+            // Its keys may all be commented out.
+            if leaf.is_table() && keys::is_table(&leaf.name, keys) {
+                continue;
+            }
             let one = self.one(leaf, keys)?;
             if let Some(first) = given.iter().find(|first| first.id == one.id) {
                 let problem = format!(
@@ -190,6 +194,12 @@ struct Leaf<'a> {
     /// Where its key begins, bytes.
     at: usize,
     value: &'a Spanned<DeValue<'a>>,
+}
+
+impl Leaf<'_> {
+    fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
 }
 
 fn leaves_of<'a>(prefix: &str, table: &'a DeTable<'a>, leaves: &mut Vec<Leaf<'a>>) {

@@ -64,6 +64,9 @@ impl Key {
                     self.name.trim_end_matches("-dir")
                 )
             }
+            (Kind::Text, None) if named(&self.arg, "FILE") => {
+                "/etc/throttle-monitor/web.yml".to_owned()
+            }
             (Kind::Text | Kind::Size, None) => "...".to_owned(),
             (Kind::Integer | Kind::Float, None) => "1".to_owned(),
             (Kind::Flag, None) => "true".to_owned(),
@@ -124,6 +127,12 @@ fn kind(arg: &Arg) -> Kind {
 fn named(arg: &Arg, word: &str) -> bool {
     let names = arg.get_value_names().unwrap_or_default();
     names.iter().any(|name| name == word)
+}
+
+/// Whether there are keys in a table of this name.
+pub(super) fn is_table(name: &str, keys: &[Key]) -> bool {
+    let within = format!("{name}.");
+    keys.iter().any(|key| key.name.starts_with(&within))
 }
 
 /// What is said of a key that there is not: the one that was most likely meant.

@@ -66,7 +66,7 @@ fn a_flag_counts_more_than_the_file_and_the_file_more_than_the_default() {
         &["--interval", "500ms", "--thresholds.loops.half-life=20s"],
     );
     assert_eq!(args.interval, Duration::from_millis(500));
-    assert_eq!(args.telemetry_path, "/m");
+    assert_eq!(args.web.telemetry_path, "/m");
     assert_eq!(args.thresholds.thresholds.window, Duration::from_secs(4));
     let loops = &args.thresholds.thresholds.loops;
     assert_eq!(loops.half_life, Duration::from_secs(20));
@@ -76,9 +76,9 @@ fn a_flag_counts_more_than_the_file_and_the_file_more_than_the_default() {
 #[test]
 fn a_list_of_flags_replaces_that_of_the_file() {
     let text = "[web]\nlisten-address = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n";
-    assert_eq!(run_with(text, &[]).listen.len(), 2);
+    assert_eq!(run_with(text, &[]).web.listen.len(), 2);
     let args = run_with(text, &["--web.listen-address", "127.0.0.1:3"]);
-    assert_eq!(args.listen, ["127.0.0.1:3".parse().unwrap()]);
+    assert_eq!(args.web.listen, ["127.0.0.1:3".parse().unwrap()]);
 }
 
 #[test]

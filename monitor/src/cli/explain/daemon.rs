@@ -4,7 +4,7 @@ use anyhow::bail;
 use serde::Deserialize;
 
 use crate::{
-    cli::daemon::{Daemon, PATIENCE},
+    cli::daemon::{Access, Daemon, PATIENCE},
     sample::{Bdi, Observation, Waiting},
     verdict::{Loop, remedy::Place},
 };
@@ -37,8 +37,8 @@ struct Probes {
 }
 
 /// The place of its loop: of the one with this BDI, or of the only one.
-pub fn place(url: &str, bdi: Option<&str>) -> anyhow::Result<Place> {
-    let daemon = Daemon::new(url, PATIENCE);
+pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Place> {
+    let daemon = Daemon::new(url, PATIENCE, access);
     let found = chosen(daemon.get::<Loops>("loops")?.loops, bdi)?;
     let limits = daemon.get::<Bdis>("bdis")?.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
@@ -83,7 +83,7 @@ mod tests {
         thread,
     };
 
-    use super::place;
+    use super::{Access, place};
 
     /// A daemon with these loops, for four questions.
     fn daemon(loops: &'static str) -> String {
@@ -136,7 +136,7 @@ mod tests {
             one!("0:29"),
             r#"],"events":[]}"#
         ));
-        let place = place(&url, None).unwrap();
+        let place = place(&url, None, &Access::default()).unwrap();
         assert_eq!(place.bdi.as_deref(), Some("0:29"));
         assert_eq!(
             (place.release, place.has_strict_limit),
@@ -148,25 +148,35 @@ mod tests {
     #[test]
     fn of_several_loops_one_must_be_chosen() {
         let two = concat!(r#"{"loops":["#, one!("0:29"), ",", one!("0:31"), "]}");
-        let error = place(&daemon(two), None).unwrap_err().to_string();
+        let error = place(&daemon(two), None, &Access::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--bdi 0:29 or --bdi 0:31"), "{error}");
-        let error = place(&daemon(two), Some("0:7")).unwrap_err().to_string();
+        let error = place(&daemon(two), Some("0:7"), &Access::default())
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("no loop with the BDI 0:7, but 0:29, 0:31"),
             "{error}"
         );
-        let place = place(&daemon(two), Some("0:31")).unwrap();
+        let place = place(&daemon(two), Some("0:31"), &Access::default()).unwrap();
         assert_eq!(place.bdi.as_deref(), Some("0:31"));
     }
 
     #[test]
     fn a_daemon_that_is_not_there_or_is_another_is_an_error_with_its_address() {
-        let error = format!("{:#}", place("http://127.0.0.1:1", None).unwrap_err());
+        let error = format!(
+            "{:#}",
+            place("http://127.0.0.1:1", None, &Access::default()).unwrap_err()
+        );
         assert!(
             error.contains("127.0.0.1:1/api/v1/loops does not answer"),
             "{error}"
         );
-        let error = format!("{:#}", place(&daemon("<html>"), None).unwrap_err());
+        let error = format!(
+            "{:#}",
+            place(&daemon("<html>"), None, &Access::default()).unwrap_err()
+        );
         assert!(
             error.contains("not what a throttle-monitor answers"),
             "{error}"

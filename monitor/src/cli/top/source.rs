@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::own::Own;
 use crate::{
-    cli::daemon::{Daemon, PATIENCE},
+    cli::daemon::{Access, Daemon, PATIENCE},
     export::{
         history::Track,
         node::{MAX_TASKS, Node},
@@ -37,9 +37,9 @@ struct Tracks {
 impl Source {
     /// The daemon at this URL.
     #[must_use]
-    pub fn daemon(url: &str) -> Self {
+    pub fn daemon(url: &str, access: &Access) -> Self {
         Self::Daemon {
-            daemon: Daemon::new(url, PATIENCE),
+            daemon: Daemon::new(url, PATIENCE, access),
             begun: false,
         }
     }

@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 use crate::recording::Shelf;
 
 /// Threads that read at most.
-pub const MAX_READERS: usize = 2;
+pub(super) const MAX_READERS: usize = 2;
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for a client.

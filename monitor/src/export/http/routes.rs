@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,6 +20,7 @@ use super::{Site, api, page};
 use crate::export::metrics;
 use crate::export::ready;
 use crate::export::snapshot::Shared;
+use crate::export::web::{Admission, Web};
 
 /// The paths besides the one of the metrics, each with what it shows.
 pub(super) const PATHS: [(&str, &str); 13] = [
@@ -117,6 +120,7 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         telemetry_path,
         shared,
         shelf,
+        web,
     } = site;
     check_telemetry_path(&telemetry_path)?;
     let recordings = Router::new()
@@ -153,7 +157,38 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         .merge(api)
         .merge(events)
         .merge(recordings)
-        .layer(from_fn(guard)))
+        .layer(from_fn(guard))
+        .layer(from_fn_with_state(web, admit)))
+}
+
+/// Only who may gets in, whatever he asks for; everybody gets the headers that
+/// the operator wants.
+async fn admit(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+    let policy = web.policy();
+    let sent = request.headers().get(AUTHORIZATION).cloned();
+    let sent = sent.as_ref().map(HeaderValue::as_bytes);
+    let mut response = match policy.admit(sent).await {
+        Admission::Admitted => next.run(request).await,
+        Admission::TooMany => {
+            return (StatusCode::TOO_MANY_REQUESTS, "too many requests\n").into_response();
+        }
+        Admission::Unknown => (
+            StatusCode::UNAUTHORIZED,
+            [(
+                WWW_AUTHENTICATE,
+                r#"Basic realm="throttle-monitor", charset="UTF-8""#,
+            )],
+            "name and password are wanted\n",
+        )
+            .into_response(),
+    };
+    for (name, value) in policy.headers() {
+        let headers = response.headers_mut();
+        if !headers.contains_key(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    response
 }
 
 /// Only what reads gets in; nothing that goes out is cached or guessed at.

@@ -5,6 +5,7 @@ mod client;
 mod events;
 mod limits;
 mod recordings;
+mod web;
 
 use axum::http::StatusCode;
 use client::{Server, ask, get};

@@ -111,6 +111,7 @@ proptest! {
         floor in 1_u64..1 << 40,
         port in 1_u16..,
         path in "/[a-z\"\\\\ é]{1,12}",
+        served in "/[a-z._~-]{1,11}[a-z]",
         names in proptest::collection::vec("[a-z.\"' ]{1,10}", 0..4),
         ebpf: bool,
         buckets in proptest::collection::btree_set(1_u32..10_000_000, 1..HIST_BUCKETS),
@@ -123,7 +124,7 @@ proptest! {
             format!("--thresholds.demand-floor-bytes={floor}"),
             format!("--web.listen-address=127.0.0.1:{port}"),
             format!("--web.listen-address=[::1]:{port}"),
-            format!("--web.telemetry-path={path}"),
+            format!("--web.telemetry-path={served}"),
             format!("--path.procfs={path}"),
             format!("--log.ebpf={ebpf}"),
             format!("--buckets={}", buckets.iter().map(seconds).collect::<Vec<_>>().join(",")),
@@ -140,7 +141,7 @@ proptest! {
         prop_assert_eq!(first.thresholds, second.thresholds);
         prop_assert_eq!(first.kernel.buckets, second.kernel.buckets);
         prop_assert_eq!(first.kernel.nfs_servers, second.kernel.nfs_servers);
-        prop_assert_eq!(first.listen, second.listen);
+        prop_assert_eq!(first.web.listen, second.web.listen);
     }
 
     #[test]

@@ -45,6 +45,7 @@ impl Server {
                 telemetry_path: path.to_owned(),
                 shared,
                 shelf: Arc::default(),
+                web: Arc::default(),
             },
         )
     }
@@ -120,7 +121,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let (head, body) = text
             .split_once("\r\n\r\n")
             .unwrap_or_else(|| panic!("no answer in {text:?}"));

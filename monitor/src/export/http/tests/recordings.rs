@@ -8,7 +8,8 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use super::client::{Server, get};
-use crate::export::http::{LIMITS, MAX_READERS, Site};
+use crate::export::http::recordings::MAX_READERS;
+use crate::export::http::{LIMITS, Site};
 use crate::export::snapshot::Shared;
 use crate::export::testing;
 use crate::recording::Shelf;
@@ -20,6 +21,7 @@ fn server(shelf: Shelf) -> Server {
         telemetry_path: "/metrics".to_owned(),
         shared: Arc::new(Shared::new(testing::snapshot())),
         shelf: Arc::new(shelf),
+        web: Arc::default(),
     };
     Server::start_site(LIMITS, 1, site)
 }

@@ -1,0 +1,127 @@
+//! Where and to whom is served.
+
+use std::{
+    net::{SocketAddr, TcpListener as Bound},
+    os::fd::{AsFd as _, FromRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::{ArgAction, Args};
+use rustix::net::{
+    AddressFamily,
+    sockopt::{socket_acceptconn, socket_domain},
+};
+use tokio::net::TcpListener;
+
+use super::args::address;
+use crate::export::{
+    http::{self, PathError},
+    web::Web,
+};
+
+/// Flags of all that serves, in the style of Prometheus' exporters.
+#[derive(Debug, Args)]
+pub struct WebArgs {
+    /// Address and port to serve on; may be given more than once.
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9746",
+        value_parser = address
+    )]
+    pub listen: Vec<SocketAddr>,
+    /// Path under which the metrics are served.
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// File that says who may connect: TLS, client certificates, passwords. YAML, in
+    /// the format of Prometheus' exporters; see docs/web.md.
+    ///
+    /// It and the files that it names are read again when they change. They must
+    /// not be on NFS.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// Serve on the sockets that systemd hands over (a .socket unit), instead of
+    /// --web.listen-address.
+    #[arg(
+        long = "web.systemd-socket",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub systemd_socket: bool,
+}
+
+impl WebArgs {
+    /// Who may connect.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be used: says where and why.
+    pub fn web(&self, procfs: &Path) -> anyhow::Result<Arc<Web>> {
+        let Some(path) = &self.config_file else {
+            return Ok(Arc::default());
+        };
+        Web::of_file(procfs, path)
+            .map_err(|error| anyhow::anyhow!("cannot use --web.config.file: {error}"))
+    }
+
+    /// Where: all of them, bound.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be had.
+    pub async fn listeners(&self) -> anyhow::Result<Vec<TcpListener>> {
+        if self.systemd_socket {
+            return handed_over();
+        }
+        let mut listeners = Vec::new();
+        for address in &self.listen {
+            let listener = TcpListener::bind(address).await.with_context(|| {
+                format!(
+                    "cannot listen on {address} (--web.listen-address): is another throttle-monitor running, or the \
+                     address not this host's?"
+                )
+            })?;
+            listeners.push(listener);
+        }
+        Ok(listeners)
+    }
+}
+
+/// What systemd has bound.
+fn handed_over() -> anyhow::Result<Vec<TcpListener>> {
+    let fds = sd_notify::listen_fds().context("LISTEN_FDS (--web.systemd-socket)")?;
+    if fds.len() == 0 {
+        anyhow::bail!(
+            "systemd has handed over no socket (--web.systemd-socket): start it by a .socket unit, see docs/web.md"
+        );
+    }
+    fds.map(|fd| {
+        // SAFETY: the protocol gives these to this process, and it is asked once.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        listener(fd).context("cannot serve on a socket of systemd's (--web.systemd-socket)")
+    })
+    .collect()
+}
+
+fn listener(fd: OwnedFd) -> anyhow::Result<TcpListener> {
+    let domain = socket_domain(fd.as_fd()).context("it is no socket")?;
+    let is_tcp = matches!(domain, AddressFamily::INET | AddressFamily::INET6);
+    if !is_tcp || !socket_acceptconn(fd.as_fd())? {
+        anyhow::bail!(
+            "it must listen for TCP: ListenStream= with an address or a port, and Accept=no"
+        );
+    }
+    let bound = Bound::from(fd);
+    bound.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(bound)?)
+}
+
+fn telemetry_path(path: &str) -> Result<String, PathError> {
+    http::check_telemetry_path(path).map(|()| path.to_owned())
+}

@@ -1,0 +1,220 @@
+//! `basic_auth_users`: passwords against bcrypt.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bcrypt::HashParts;
+use data_encoding::BASE64;
+use ring::hmac;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{Wrong, document::Secret};
+
+const KEY: &str = "basic_auth_users";
+
+/// A hash of more takes seconds, and every wrong password costs one.
+const MAX_COST: u32 = 18;
+
+/// Good passwords that are known again without a hash. There is one a user,
+/// and two where an equal one is sent in another way.
+const MAX_KNOWN: usize = 64;
+
+/// The longest user name with its password, base64 as sent.
+const MAX_SENT: usize = 1024;
+
+/// Who gets in.
+#[derive(Debug)]
+pub(super) struct Users {
+    hashes: BTreeMap<String, Secret>,
+    /// What was sent and found good, not to be read back.
+    known: Mutex<HashSet<[u8; 32]>>,
+    key: hmac::Key,
+    /// One hash at a time: it takes a processor.
+    turn: Arc<Semaphore>,
+}
+
+impl Users {
+    /// Nobody listed: nobody is asked.
+    ///
+    /// # Errors
+    ///
+    /// What is no hash of bcrypt, or takes too long.
+    pub fn new(hashes: BTreeMap<String, Secret>) -> Result<Option<Self>, Wrong> {
+        for (name, hash) in &hashes {
+            check(name, &hash.0).map_err(|why| Wrong::new(KEY, why))?;
+        }
+        if hashes.is_empty() {
+            return Ok(None);
+        }
+        let random = ring::rand::SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)
+            .map_err(|_| Wrong::new(KEY, "the kernel has no random numbers"))?;
+        Ok(Some(Self {
+            hashes,
+            known: Mutex::default(),
+            key,
+            turn: Arc::new(Semaphore::new(1)),
+        }))
+    }
+
+    /// Whether this header is of a user with his password.
+    pub async fn admits(&self, authorization: Option<&[u8]>) -> bool {
+        let Some((name, password)) = authorization.and_then(credentials) else {
+            return false;
+        };
+        let listed = self.hashes.get(&name);
+        // A name that nobody has takes as long as one that somebody has.
+        let Some(hash) = listed.or_else(|| self.hashes.values().next()).cloned() else {
+            return false;
+        };
+        let mark = self.mark(&name, &password);
+        if listed.is_some() && self.known().contains(&mark) {
+            return true;
+        }
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
+            return false;
+        };
+        // Once begun it goes to its end, and keeps its turn as long.
+        let right = spawn_blocking(move || {
+            let _turn = turn;
+            bcrypt::verify(&password, &hash.0).unwrap_or(false)
+        });
+        let right = right.await.unwrap_or(false) && listed.is_some();
+        if right {
+            let mut known = self.known();
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(mark);
+        }
+        right
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark(&self, name: &str, password: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&(name.len() as u64).to_le_bytes());
+        context.update(name.as_bytes());
+        context.update(password);
+        let mut mark = [0; 32];
+        mark.copy_from_slice(context.sign().as_ref());
+        mark
+    }
+}
+
+fn check(name: &str, hash: &str) -> Result<(), String> {
+    let parts: HashParts = hash.parse().map_err(|error| {
+        format!("the hash of user {name:?} is none of bcrypt ({error}): make one with `htpasswd -nBC 10 {name}`")
+    })?;
+    let cost = parts.get_cost();
+    if cost > MAX_COST {
+        return Err(format!(
+            "the hash of user {name:?} has cost {cost}, and takes longer than a request may: at most {MAX_COST}"
+        ));
+    }
+    if name.contains(':') {
+        return Err(format!("the name {name:?} has a colon, which ends a name"));
+    }
+    Ok(())
+}
+
+/// Name and password of an `Authorization: Basic`.
+fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
+    const SCHEME: &[u8] = b"Basic ";
+    let (scheme, sent) = header.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) || sent.len() > MAX_SENT {
+        return None;
+    }
+    let pair = BASE64.decode(sent).ok()?;
+    let colon = pair.iter().position(|&byte| byte == b':')?;
+    let name = String::from_utf8(pair[..colon].to_vec()).ok()?;
+    Some((name, pair[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use data_encoding::BASE64;
+
+    use super::{Secret, Users, credentials};
+
+    /// Of `secret`, as `htpasswd -nbBC 4` writes it.
+    const HASH: &str = "$2y$04$HASH";
+
+    fn users() -> Users {
+        let hash = bcrypt::hash("secret", 4).unwrap();
+        let users = BTreeMap::from([("alice".to_owned(), Secret(hash))]);
+        Users::new(users).unwrap().unwrap()
+    }
+
+    fn header(pair: &str) -> Vec<u8> {
+        format!("Basic {}", BASE64.encode(pair.as_bytes())).into_bytes()
+    }
+
+    #[tokio::test]
+    async fn only_a_listed_user_with_his_password_gets_in() {
+        let users = users();
+        assert!(!users.admits(None).await);
+        for _ in 0..2 {
+            assert!(users.admits(Some(&header("alice:secret"))).await);
+            for wrong in [
+                "alice:Secret",
+                "alice:",
+                "bob:secret",
+                ":secret",
+                "alice",
+                "alice:secret:",
+                "alices:ecret",
+            ] {
+                assert!(!users.admits(Some(&header(wrong))).await, "{wrong}");
+            }
+        }
+        assert_eq!(users.known().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_basic_authorization_lets_nobody_in() {
+        let users = users();
+        for wrong in [
+            "",
+            "Basic",
+            "Basic ",
+            "Bearer YWxpY2U6c2VjcmV0",
+            "Basic !!!!",
+            "Basic YWxpY2U6c2VjcmV",
+        ] {
+            assert!(!users.admits(Some(wrong.as_bytes())).await, "{wrong}");
+        }
+        let long = header(&format!("alice:{}", "x".repeat(2000)));
+        assert!(!users.admits(Some(&long)).await);
+    }
+
+    #[test]
+    fn the_scheme_may_be_written_in_any_case_and_a_password_may_have_colons() {
+        let sent = BASE64.encode(b"a:b:c");
+        let header = format!("bAsIc {sent}");
+        let right = Some(("a".to_owned(), b"b:c".to_vec()));
+        assert_eq!(credentials(header.as_bytes()), right);
+    }
+
+    #[test]
+    fn a_hash_that_is_none_or_takes_too_long_is_refused_without_being_told() {
+        for bad in [
+            "",
+            "secret",
+            HASH,
+            "$2y$19$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi",
+        ] {
+            let users = BTreeMap::from([("alice".to_owned(), Secret(bad.to_owned()))]);
+            let error = Users::new(users).unwrap_err();
+            assert!(error.why.contains("alice"), "{}", error.why);
+            assert!(bad.is_empty() || !error.why.contains(bad), "{}", error.why);
+        }
+    }
+}
