@@ -14,11 +14,15 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// They are killed when this is dropped, or with this process.
 #[derive(Default)]
-pub struct Processes(Vec<Child>);
+pub struct Processes {
+    children: Vec<Child>,
+    /// Whether what they say is of no interest.
+    silent: bool,
+}
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for child in &mut self.0 {
+        for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -26,6 +30,14 @@ impl Drop for Processes {
 }
 
 impl Processes {
+    /// Whose words go nowhere.
+    pub fn silent() -> Self {
+        Self {
+            children: Vec::new(),
+            silent: true,
+        }
+    }
+
     /// Start one more; its process id.
     pub fn begin<A: AsRef<OsStr>>(
         &mut self,
@@ -34,6 +46,9 @@ impl Processes {
     ) -> Result<u32> {
         let mut command = Command::new(&program);
         command.args(arguments).stdin(Stdio::null());
+        if self.silent {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
         // SAFETY: between fork and exec only one system call is made.
         unsafe {
             command.pre_exec(|| {
@@ -44,13 +59,13 @@ impl Processes {
         let child = command.spawn();
         let child = child.with_context(|| format!("{name} cannot be started: use ./dev"))?;
         let pid = child.id();
-        self.0.push(child);
+        self.children.push(child);
         Ok(pid)
     }
 
     /// Whether all of them still run.
     pub fn run(&mut self) -> bool {
-        self.0
+        self.children
             .iter_mut()
             .all(|child| matches!(child.try_wait(), Ok(None)))
     }

@@ -58,9 +58,8 @@ pub fn run(choice: &Choice) -> Result<bool> {
     let (mut passed, mut failed) = (0, 0);
     for case in CASES {
         let dir = tempfile::tempdir()?;
-        certificates::write(dir.path())?;
         let peer = side(dir.path(), case, |port, config| {
-            let mut child = Processes::default();
+            let mut child = Processes::silent();
             child.begin(
                 &choice.peer,
                 [
@@ -73,7 +72,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
             Ok(child)
         })?;
         let ours = side(dir.path(), case, |port, config| {
-            let mut child = Processes::default();
+            let mut child = Processes::silent();
             child.begin(
                 &choice.daemon,
                 [
@@ -146,6 +145,8 @@ fn side(
     case: &Case,
     start: impl Fn(u16, &Path) -> Result<Processes>,
 ) -> Result<Vec<(String, String)>> {
+    // The one before may have changed them.
+    certificates::write(dir)?;
     let config = dir.join("web.yml");
     fs::write(&config, case.text)?;
     let port = free_port()?;

@@ -49,7 +49,7 @@ impl Observer {
 
     /// Starts it, and waits until it watches.
     pub fn start(self, choice: &Choice) -> Result<Watching> {
-        let mut processes = Processes::default();
+        let mut processes = Processes::silent();
         let begin = Instant::now();
         let mut url = String::new();
         let pid = match self {
