@@ -43,7 +43,11 @@ pub fn also(ports: impl IntoIterator<Item = u16>, writes: bool) -> Vec<Capabilit
 ///
 /// The kernel refuses it, which it has no reason to.
 pub fn keep(also: &[Capability]) -> Result<(), CapsError> {
-    let wanted: CapsHashSet = NEEDED.iter().chain(also).copied().collect();
+    let mut wanted: CapsHashSet = NEEDED.iter().chain(also).copied().collect();
+    // Memory is locked by a limit that is raised, or against one that cannot be.
+    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE)? {
+        wanted.insert(Capability::CAP_IPC_LOCK);
+    }
     // It takes a capability to take one out of the bounding set; without that one
     // there is nothing to be gained by exec either, once this is set.
     let _ = rustix::thread::set_no_new_privs(true);
