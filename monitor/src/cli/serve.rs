@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread,
@@ -90,8 +91,10 @@ pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
         }
     }
     let (stop, stopped) = mpsc::channel();
+    let livelock = Arc::new(AtomicBool::new(false));
     let mut show = Show {
         stage,
+        livelock: Arc::clone(&livelock),
         speed: args.serve.speed,
         skip: args.serve.skip,
         before: None,
@@ -105,7 +108,9 @@ pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
     runtime.block_on(run::serve(listeners, site))?;
     drop(stop);
     if !playing.is_finished() {
-        return Ok(ExitCode::SUCCESS);
+        // Of as much as was shown.
+        let code = if livelock.load(Relaxed) { 3 } else { 0 };
+        return Ok(code.into());
     }
     let code = playing.join();
     let code =
@@ -117,6 +122,8 @@ pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
 #[derive(Debug)]
 pub struct Show {
     stage: Stage,
+    /// Whether one was shown.
+    livelock: Arc<AtomicBool>,
     speed: f64,
     /// What is still not waited for.
     skip: Duration,
@@ -129,6 +136,8 @@ impl Show {
     /// Waits until it is time, and publishes. Once it is stopped it does neither.
     pub fn tick(&mut self, observation: &Observation, changes: &Changes, engine: &Engine) {
         if self.wait(observation.monotonic_ns) {
+            let found = changes.transitions.iter().any(|one| one.to.is_livelock());
+            self.livelock.fetch_or(found, Relaxed);
             self.stage
                 .tick(observation, changes, engine, observation.unix_ms);
         }
@@ -178,7 +187,7 @@ fn speed(text: &str) -> Result<f64, String> {
 mod tests {
     use std::{
         path::PathBuf,
-        sync::mpsc,
+        sync::{Arc, mpsc},
         time::{Duration, Instant},
     };
 
@@ -190,6 +199,7 @@ mod tests {
         let (stop, stopped) = mpsc::channel();
         let show = Show {
             stage: Stage::new(&Header::default(), None),
+            livelock: Arc::default(),
             speed,
             skip,
             before: None,
