@@ -9,13 +9,18 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read as _},
+    net::TcpListener,
+    os::fd::AsRawFd as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::dup,
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 
 /// Longer than any of this takes, even on a busy machine.
@@ -144,6 +149,36 @@ fn a_recording_that_is_skipped_into_and_slow_stays_where_it_is() {
 }
 
 #[test]
+fn a_socket_that_systemd_hands_over_is_served_on_and_without_one_it_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // A descriptor that exec does not close.
+    let inherited = dup(&listener).unwrap();
+    let program = env!("CARGO_BIN_EXE_throttle-monitor");
+    // systemd's protocol: from descriptor 3 on, for the process of this id.
+    let handed = format!(
+        "exec 3<&{}; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"",
+        inherited.as_raw_fd()
+    );
+    let socket = "--web.systemd-socket";
+    let mut child = Command::new("sh")
+        .args(["-c", &handed, program, "replay", "--serve", socket])
+        .arg(corpus(LIVELOCK))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let answer = ureq::get(format!("http://{address}/-/healthy")).call();
+    let status = answer.map(|answer| answer.status().as_u16());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(status.unwrap(), 200);
+    let alone = replay(&["--serve", socket]).arg(corpus(LIVELOCK)).output();
+    let words = String::from_utf8(alone.unwrap().stderr).unwrap();
+    assert!(words.contains("handed over no socket"), "{words}");
+}
+
+#[test]
 fn what_is_no_recording_is_refused_and_not_served() {
     let output = replay(&["--serve", "/etc/hostname"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -154,7 +189,12 @@ fn what_is_no_recording_is_refused_and_not_served() {
 
 #[test]
 fn flags_of_serving_need_serving() {
-    for args in [["--speed", "2"], ["--skip", "1s"]] {
+    for args in [
+        ["--speed", "2"],
+        ["--skip", "1s"],
+        ["--web.listen-address", "127.0.0.1:0"],
+        ["--web.config.file", "x"],
+    ] {
         let output = replay(&args).arg(corpus(LIVELOCK)).output().unwrap();
         let words = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{words}");
