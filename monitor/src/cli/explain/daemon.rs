@@ -10,12 +10,12 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct Loops {
+pub(super) struct Loops {
     loops: Vec<Loop>,
 }
 
 #[derive(Deserialize)]
-struct Bdis {
+pub(super) struct Bdis {
     bdis: Vec<Limits>,
 }
 
@@ -27,20 +27,38 @@ struct Limits {
 }
 
 #[derive(Deserialize)]
-struct Stalls {
+pub(super) struct Stalls {
     stalls: Vec<Waiting>,
 }
 
 #[derive(Deserialize)]
-struct Probes {
+pub(super) struct Probes {
     kernel: String,
 }
 
 /// The place of its loop: of the one with this BDI, or of the only one.
 pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Place> {
     let daemon = Daemon::new(url, PATIENCE, access);
-    let found = chosen(daemon.get::<Loops>("loops")?.loops, bdi)?;
-    let limits = daemon.get::<Bdis>("bdis")?.bdis.into_iter();
+    let loops = daemon.get("loops")?;
+    placed(
+        loops,
+        daemon.get("bdis")?,
+        daemon.get("stalls")?,
+        daemon.get("probes")?,
+        bdi,
+    )
+}
+
+/// The same of what it answers.
+pub(super) fn placed(
+    loops: Loops,
+    bdis: Bdis,
+    stalls: Stalls,
+    probes: Probes,
+    bdi: Option<&str>,
+) -> anyhow::Result<Place> {
+    let found = chosen(loops.loops, bdi)?;
+    let limits = bdis.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
         bdi: one.bdi.into(),
         max_ratio: one.max_ratio,
@@ -49,8 +67,8 @@ pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Pl
     });
     let node = Observation {
         bdis: limits.collect(),
-        waits: daemon.get::<Stalls>("stalls")?.stalls,
-        kernel: daemon.get::<Probes>("probes")?.kernel.into(),
+        waits: stalls.stalls,
+        kernel: probes.kernel.into(),
         ..Observation::default()
     };
     Ok(Place::of(&found, &node))
