@@ -14,17 +14,20 @@ use super::{TARGETS, run};
 use mutate::Mutator;
 
 /// Inputs that each target is given beside its corpus.
-const MUTATIONS: usize = 1000;
+const MUTATIONS: usize = 2000;
 
 /// What draws a screen, renders metrics or builds a command line takes longer.
-const SLOW: [(&str, usize); 7] = [
-    ("config", 100),
+const SLOW: [(&str, usize); 10] = [
+    ("config", 400),
+    ("daemon_loops", 400),
     ("daemon_node", 100),
-    ("http_connection", 200),
-    ("http_request", 200),
-    ("records", 200),
-    ("replay", 60),
-    ("telemetry_path", 200),
+    ("http_connection", 400),
+    ("http_request", 400),
+    ("recording", 400),
+    ("records", 400),
+    ("replay", 120),
+    ("telemetry_path", 400),
+    ("web_config", 1000),
 ];
 
 /// Bytes that a target may take at once. The most is for a recording: a record of 8

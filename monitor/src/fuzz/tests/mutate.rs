@@ -53,7 +53,7 @@ impl<'a> Mutator<'a> {
     }
 
     fn change(&mut self, input: &mut Vec<u8>) {
-        match self.below(10) {
+        match self.below(11) {
             0 => self.flip(input),
             1 => self.byte(input),
             2 => drop(input.drain(self.range(input.len()))),
@@ -61,6 +61,7 @@ impl<'a> Mutator<'a> {
             4 => self.swap_lines(input),
             5 | 6 => self.number(input),
             7 => self.splice(input),
+            9 => self.binary(input),
             8 => input.truncate(self.below(input.len() + 1)),
             _ => self.word(input),
         }
@@ -106,6 +107,17 @@ impl<'a> Mutator<'a> {
         };
         let extreme = EXTREMES[self.below(EXTREMES.len())];
         input.splice(range.clone(), extreme.bytes());
+    }
+
+    /// The least or the most that one to eight bytes can say.
+    fn binary(&mut self, input: &mut [u8]) {
+        let width = 1 << self.below(4);
+        let (first, rest) = [(0, 0), (0xff, 0xff), (0x7f, 0xff), (0x80, 0)][self.below(4)];
+        let at = self.below(input.len());
+        let bytes = input.iter_mut().skip(at).take(width);
+        for (n, byte) in bytes.enumerate() {
+            *byte = if n == 0 { first } else { rest };
+        }
     }
 
     /// The beginning of one and the end of another.
