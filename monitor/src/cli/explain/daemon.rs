@@ -1,6 +1,7 @@
 //! What a running daemon knows of its loop.
 
 use anyhow::bail;
+use compact_str::CompactString;
 use serde::Deserialize;
 
 use crate::{
@@ -57,7 +58,12 @@ pub(super) fn placed(
     probes: Probes,
     bdi: Option<&str>,
 ) -> anyhow::Result<Place> {
-    let found = chosen(loops.loops, bdi)?;
+    let mut loops = loops.loops;
+    for one in &mut loops {
+        one.client_bdi = shown(&one.client_bdi);
+        one.server = shown(&one.server);
+    }
+    let found = chosen(loops, bdi)?;
     let limits = bdis.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
         bdi: one.bdi.into(),
@@ -72,6 +78,11 @@ pub(super) fn placed(
         ..Observation::default()
     };
     Ok(Place::of(&found, &node))
+}
+
+/// Without what would move a terminal's cursor: whatever answers there may say it.
+fn shown(name: &str) -> CompactString {
+    name.replace(char::is_control, "?").into()
 }
 
 fn chosen(loops: Vec<Loop>, bdi: Option<&str>) -> anyhow::Result<Loop> {
@@ -101,7 +112,7 @@ mod tests {
         thread,
     };
 
-    use super::{Access, place};
+    use super::{Access, place, shown};
 
     /// A daemon with these loops, for four questions.
     fn daemon(loops: &'static str) -> String {
@@ -179,6 +190,11 @@ mod tests {
         );
         let place = place(&daemon(two), Some("0:31"), &Access::default()).unwrap();
         assert_eq!(place.bdi.as_deref(), Some("0:31"));
+    }
+
+    #[test]
+    fn a_name_reaches_the_terminal_without_what_would_move_its_cursor() {
+        assert_eq!(shown("nf\u{1b}[2J\u{9b}\r\nsd"), "nf?[2J???sd");
     }
 
     #[test]
