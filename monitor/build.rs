@@ -12,6 +12,8 @@ const TOOLCHAIN: &str = "THROTTLE_MONITOR_BPF_TOOLCHAIN";
 fn main() -> anyhow::Result<()> {
     println!("cargo:rustc-env=THROTTLE_MONITOR_REVISION={}", revision());
     println!("cargo:rustc-env=THROTTLE_MONITOR_DATE={}", date());
+    // cargo-fuzz sets it.
+    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
     println!("cargo:rerun-if-env-changed={TOOLCHAIN}");
     println!("cargo:rerun-if-changed=../monitor-common");
     let toolchain = env::var(TOOLCHAIN).unwrap_or_else(|_| "nightly".into());

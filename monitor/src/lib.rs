@@ -8,6 +8,8 @@
 
 pub mod cli;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod kernel;
 pub mod placement;
 pub mod privileges;

@@ -77,7 +77,7 @@ pub fn refuse_nfs(procfs: &Path, path: &Path) -> Result<(), PlacementError> {
     let text = String::from_utf8_lossy(&text);
     // The kernel keeps the name of the working directory: NFS is not asked.
     let path = std::path::absolute(path).map_err(mounts)?;
-    Walk::new(&text, given).go(&path)
+    Walk::new(&text, given).go(&path, |path| fs::read_link(path).ok())
 }
 
 /// A mount of mountinfo.
@@ -111,7 +111,11 @@ impl Walk {
         walk
     }
 
-    fn go(mut self, path: &Path) -> Result<(), PlacementError> {
+    fn go(
+        mut self,
+        path: &Path,
+        read_link: impl Fn(&Path) -> Option<PathBuf>,
+    ) -> Result<(), PlacementError> {
         // Names still to go, the next one last.
         let mut ahead = reversed(path);
         self.refuse(self.on.last().copied().flatten())?;
@@ -128,7 +132,7 @@ impl Walk {
             self.refuse(on)?;
             self.on.push(on);
             // Not there or not to be read: nothing to follow.
-            let Ok(link) = fs::read_link(&self.at) else {
+            let Some(link) = read_link(&self.at) else {
                 continue;
             };
             self.links += 1;
@@ -210,5 +214,7 @@ fn reversed(path: &Path) -> Vec<PathBuf> {
     names.rev().collect()
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

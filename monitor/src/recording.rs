@@ -14,7 +14,10 @@ mod directory;
 mod encoder;
 mod file;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod header;
+mod heads;
 mod player;
 mod reader;
 mod recorder;

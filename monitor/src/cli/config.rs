@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod document;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod keys;
 mod show;
 #[cfg(test)]
@@ -92,13 +94,7 @@ where
         let given = file.given(&keys)?;
         command = with_defaults(command, &given);
         // Whatever the command: a file that `run` would refuse is refused.
-        let alone = command
-            .clone()
-            .try_get_matches_from(["throttle-monitor", "run"])?;
-        if let Some(("run", matches)) = alone.subcommand() {
-            let whole = RunArgs::from_arg_matches(matches)?.check();
-            whole.map_err(|invalid| file.invalid(&given, &invalid))?;
-        }
+        alone(&command, &file, &given)?;
         matches = command.clone().try_get_matches_from(args)?;
         if let Some(("run", matches)) = matches.subcommand() {
             RunArgs::from_arg_matches(matches)?
@@ -116,6 +112,17 @@ where
         return Ok(Parsed::Show(text));
     }
     Ok(Parsed::Command(Box::new(Cli::from_arg_matches(&matches)?)))
+}
+
+/// `run` with the file's values and no flag.
+fn alone(command: &Command, file: &File, given: &[Given]) -> Result<ArgMatches, Refused> {
+    let words = ["throttle-monitor", "run"];
+    let matches = command.clone().try_get_matches_from(words)?;
+    if let Some(("run", matches)) = matches.subcommand() {
+        let whole = RunArgs::from_arg_matches(matches)?.check();
+        whole.map_err(|invalid| file.invalid(given, &invalid))?;
+    }
+    Ok(matches)
 }
 
 /// `--config`, where the command has it.

@@ -2,6 +2,8 @@
 //! of it. Its words are in [`texts`], its measures are those of the evidence.
 
 mod daemon;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod related;
 #[cfg(test)]
 mod runbooks;

@@ -11,6 +11,8 @@ mod endings;
 mod evidence;
 mod explain;
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod generated;
 mod man;

@@ -4,6 +4,9 @@ mod live;
 mod once;
 mod own;
 mod source;
+
+#[cfg(any(test, fuzzing))]
+pub(super) use source::Tracks;
 pub mod terminal;
 
 use std::{

@@ -6,6 +6,8 @@
 
 mod api;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod page;
 mod recordings;
 mod routes;

@@ -5,6 +5,8 @@
 //! path reads neither /proc nor maps and never waits for the tick.
 
 pub mod evidence;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod history;
 pub mod http;
 pub mod log;

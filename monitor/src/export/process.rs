@@ -57,8 +57,8 @@ impl ProcessSampler {
         ProcessStats {
             cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
             start_time: self.start_time,
-            resident_bytes: field(&status, "VmRSS:").map(|kib| kib * 1024),
-            virtual_bytes: field(&status, "VmSize:").map(|kib| kib * 1024),
+            resident_bytes: memory(&status, "VmRSS:"),
+            virtual_bytes: memory(&status, "VmSize:"),
             threads: field(&status, "Threads:"),
             open_fds: open_fds().ok(),
             max_fds: getrlimit(Resource::Nofile).current,
@@ -66,8 +66,13 @@ impl ProcessSampler {
     }
 }
 
+/// Bytes, of a line in kB.
+pub(super) fn memory(status: &str, name: &str) -> Option<u64> {
+    field(status, name)?.checked_mul(1024)
+}
+
 /// The number after a word of /proc/self/status.
-fn field(status: &str, name: &str) -> Option<u64> {
+pub(super) fn field(status: &str, name: &str) -> Option<u64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -86,7 +91,7 @@ fn open_fds() -> io::Result<u64> {
 mod tests {
     use std::fs::File;
 
-    use super::{ProcessSampler, field};
+    use super::{ProcessSampler, field, memory};
 
     #[test]
     fn a_kernel_thread_s_status_has_no_memory_and_gives_none() {
@@ -99,6 +104,12 @@ mod tests {
             field("VmSize:\t   8192 kB\nThreads:\t3\n", "Threads:"),
             Some(3)
         );
+    }
+
+    #[test]
+    fn more_memory_than_a_number_of_bytes_can_tell_is_none() {
+        assert_eq!(memory("VmRSS:\t 18014398509481984 kB\n", "VmRSS:"), None);
+        assert_eq!(memory("VmRSS:\t 8 kB\n", "VmRSS:"), Some(8192));
     }
 
     #[test]

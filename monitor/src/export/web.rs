@@ -6,6 +6,8 @@
 
 mod clients;
 mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod policy;
 mod rate;
 mod reload;

@@ -75,14 +75,19 @@ const OFFSETS: &[&str] = &[
 /// One sentence: the file cannot be read or is no BTF.
 pub fn read(path: &Path) -> Result<BtfFacts, String> {
     let btf = Btf::from_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(facts(&btf))
+}
+
+/// What is of interest in it.
+pub(super) fn facts(btf: &Btf) -> BtfFacts {
     let functions =
-        signals::functions().filter(|name| knows(&btf, name, |ty| matches!(ty, Type::Func(_))));
+        signals::functions().filter(|name| knows(btf, name, |ty| matches!(ty, Type::Func(_))));
     let tracepoints = signals::btf_tracepoints().filter(|name| {
-        knows(&btf, &format!("btf_trace_{name}"), |ty| {
+        knows(btf, &format!("btf_trace_{name}"), |ty| {
             matches!(ty, Type::Typedef(_))
         })
     });
-    Ok(BtfFacts {
+    BtfFacts {
         functions: functions.map(str::to_owned).collect(),
         tracepoints: tracepoints.map(str::to_owned).collect(),
         offsets: OFFSETS
@@ -90,9 +95,9 @@ pub fn read(path: &Path) -> Result<BtfFacts, String> {
             .chain(FILE_TO_BDI)
             .chain(NFS_WRITE_CONGESTED)
             .chain(WORKQUEUE)
-            .filter_map(|field| Some(((*field).to_owned(), offset(&btf, field)?)))
+            .filter_map(|field| Some(((*field).to_owned(), offset(btf, field)?)))
             .collect(),
-    })
+    }
 }
 
 fn knows(btf: &Btf, name: &str, kind: impl Fn(&Type) -> bool) -> bool {

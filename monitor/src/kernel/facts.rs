@@ -135,14 +135,20 @@ fn formats(tracefs: &Path) -> BTreeMap<String, String> {
 /// Functions of interest among the kernel's symbols, read line by line: the
 /// file has ten megabytes.
 fn kallsyms(procfs: &Path) -> Option<Vec<String>> {
-    use io::BufRead as _;
+    symbols(io::BufReader::new(
+        fs::File::open(procfs.join("kallsyms")).ok()?,
+    ))
+}
+
+pub(super) fn symbols(kallsyms: impl io::BufRead) -> Option<Vec<String>> {
     let wanted: Vec<_> = signals::functions().collect();
-    let file = io::BufReader::new(fs::File::open(procfs.join("kallsyms")).ok()?);
     let mut found = Vec::new();
-    for line in file.lines() {
+    for line in kallsyms.lines() {
         let line = line.ok()?;
         if let Some(name) = line.split_whitespace().nth(2)
             && wanted.contains(&name)
+            // Functions of several files may have one name.
+            && !found.iter().any(|known| known == name)
         {
             found.push(name.to_owned());
         }
@@ -176,14 +182,14 @@ fn hz(procfs: &Path) -> Option<u32> {
     None
 }
 
-fn known_hz(measured: f64) -> Option<u32> {
+pub(super) fn known_hz(measured: f64) -> Option<u32> {
     [100, 250, 300, 1000]
         .into_iter()
         .find(|hz| (measured / f64::from(*hz) - 1.0).abs() < HZ_TOLERANCE)
 }
 
 /// `now at N nsecs` and the highest `jiffies: N`, `kernel/time/timer_list.c`.
-fn timer_list(text: &str) -> Option<(u64, u64)> {
+pub(super) fn timer_list(text: &str) -> Option<(u64, u64)> {
     let ns = text.lines().find_map(|line| {
         line.strip_prefix("now at ")?
             .split(' ')
@@ -200,7 +206,14 @@ fn timer_list(text: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{known_hz, timer_list};
+    use super::{known_hz, symbols, timer_list};
+
+    #[test]
+    fn a_function_that_several_files_have_is_found_once() {
+        let line = "0000000000000000 t balance_dirty_pages\n";
+        let found = symbols(line.repeat(3).as_bytes());
+        assert_eq!(found.unwrap(), ["balance_dirty_pages"]);
+    }
 
     #[test]
     fn a_tick_rate_between_two_that_there_are_is_none() {

@@ -18,7 +18,7 @@ pub fn read(sysfs: &Path) -> Option<String> {
 }
 
 /// The word in brackets: `none [integrity] confidentiality`.
-fn level(text: &str) -> Option<String> {
+pub(super) fn level(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
 }

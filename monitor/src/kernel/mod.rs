@@ -11,6 +11,8 @@ pub mod cost;
 pub mod facts;
 pub mod fields;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod lockdown;
 pub mod plan;
 pub mod preflight;

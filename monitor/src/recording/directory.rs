@@ -248,10 +248,7 @@ pub fn kept_name(unix_ms: u64, loop_id: &str, signature: Signature) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
     let time = humantime::format_rfc3339_seconds(time).to_string();
     let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
-    let plain = |c: char| {
-        let plain = c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-        if plain { c } else { '_' }
-    };
+    let plain = |c: char| if is_plain(c) { c } else { '_' };
     let loop_id: String = loop_id.chars().take(64).map(plain).collect();
     format!("{time}-{loop_id}-{}", signature.as_str())
 }
@@ -264,7 +261,15 @@ pub(super) fn is_kept(name: &str) -> bool {
     };
     let mut signatures = Signature::ALL.iter();
     let ends = |one: &Signature| name.ends_with(&format!("-{}", one.as_str()));
-    name.len() > form.len() && name.bytes().zip(form).all(fits) && signatures.any(ends)
+    name.len() > form.len()
+        && name.bytes().zip(form).all(fits)
+        && name.chars().all(is_plain)
+        && signatures.any(ends)
+}
+
+/// What stands in the name of what is kept: nothing that leads elsewhere.
+const fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')
 }
 
 fn file_name(number: u64) -> String {

@@ -9,6 +9,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer
 use super::{
     frame::{FILE_HEAD, FRAME_HEAD, Head, Kind, MAGIC, MAX_RECORD, VERSION},
     header::Header,
+    heads,
     stored::{Before, Stored},
 };
 use crate::sample::Observation;
@@ -282,6 +283,9 @@ impl<R: Read> Reader<R> {
     }
 
     fn parse<T: DeserializeOwned>(&mut self) -> Result<T, ReadError> {
+        if !heads::are_few(&self.record) {
+            return Err(self.corrupt("it holds more than a record can have"));
+        }
         // A string that is longer than this is refused, and none is longer
         // than the record.
         self.scratch.resize(self.record.len(), 0);

@@ -259,6 +259,23 @@ mod tests {
     }
 
     #[test]
+    fn no_name_leads_through_what_was_kept_to_a_directory_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner");
+        fs::create_dir_all(inner.join(KEPT)).unwrap();
+        let other = dir.path().join("other-dirty-throttle");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("segment-0000000001.tmrec"), "out").unwrap();
+        let set = format!("{KEPT}/../../other-dirty-throttle");
+        assert!(inner.join(&set).join("segment-0000000001.tmrec").exists());
+        let opened = window(&inner).open(&set, "segment-0000000001.tmrec");
+        assert!(opened.unwrap().is_none());
+        let zero = KEPT.replace("nfsd", "\0");
+        let opened = window(&inner).open(&zero, "segment-0000000001.tmrec");
+        assert!(opened.unwrap().is_none());
+    }
+
+    #[test]
     fn files_that_are_played_are_known_by_their_last_names_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("night.tmrec");

@@ -128,7 +128,7 @@ impl Bdis {
 }
 
 /// `bdi_debug_stats_show`, mm/backing-dev.c.
-fn parse_stats(text: &str, bdi: &mut Bdi) {
+pub(super) fn parse_stats(text: &str, bdi: &mut Bdi) {
     for line in text.lines() {
         let Some((name, rest)) = line.split_once(':') else {
             continue;

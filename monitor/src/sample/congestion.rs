@@ -5,7 +5,7 @@
 //! kernel tells only the numbers, which are compared here once a tick.
 //! `rules.rs` is the arithmetic.
 
-mod rules;
+pub(super) mod rules;
 
 use std::{
     collections::BTreeMap,

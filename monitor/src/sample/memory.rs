@@ -18,7 +18,7 @@ pub fn read(procfs: &Path) -> Memory {
 }
 
 /// Pages, and counts.
-fn vmstat(text: &str, memory: &mut Memory) {
+pub(super) fn vmstat(text: &str, memory: &mut Memory) {
     for line in text.lines() {
         let Some((name, value)) = line.split_once(' ') else {
             continue;
@@ -38,7 +38,7 @@ fn vmstat(text: &str, memory: &mut Memory) {
 }
 
 /// `MemTotal:       24684796 kB`, fs/proc/meminfo.c.
-fn meminfo(text: &str, memory: &mut Memory) {
+pub(super) fn meminfo(text: &str, memory: &mut Memory) {
     for line in text.lines() {
         let Some((name, rest)) = line.split_once(':') else {
             continue;

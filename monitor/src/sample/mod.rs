@@ -5,6 +5,8 @@
 
 mod bdis;
 mod congestion;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lookup;
 mod maps;
 mod memory;

@@ -146,7 +146,8 @@ impl Sampler {
         for bdi in self.congestions.tell(&mut bdis, &seen) {
             self.maps.forget_write_congested(&bdi);
         }
-        let counted = delays.iter().map(super::Delay::count).sum();
+        let counts = delays.iter().map(super::Delay::count);
+        let counted = counts.fold(0, u64::saturating_add);
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);
         if let Some(tasks) = &tasks {

@@ -21,7 +21,7 @@ use super::{Nfsd, Stack, ThreadState, UserServer, Waiting, threads};
 /// Tasks of one look.
 const MAX_TASKS: usize = 64;
 /// Functions of one stack.
-const MAX_FRAMES: usize = 32;
+pub(super) const MAX_FRAMES: usize = 32;
 /// Time between two looks.
 const PAUSE_NS: u64 = 2_000_000_000;
 

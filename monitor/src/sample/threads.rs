@@ -52,7 +52,7 @@ const LOCK_PREFIXES: [&str; 4] = ["rwsem_down_", "__down_read", "__down_write", 
 
 /// Whether a thread that sleeps in this function waits for a lock. What is not
 /// known is none: `folio_wait_bit_common` and `io_schedule` wait for a page.
-fn is_lock(wchan: &str) -> bool {
+pub(super) fn is_lock(wchan: &str) -> bool {
     // Without what the compiler adds: `.isra.0`.
     let function = wchan.split('.').next().unwrap_or(wchan);
     LOCKS.contains(&function)

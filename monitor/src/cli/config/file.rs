@@ -96,12 +96,17 @@ impl File {
             ));
         }
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { path, text }),
+            Ok(text) => Ok(Self::of(path, text)),
             Err(_) => Err(whole(
                 path,
                 "is no text in UTF-8: it must be a file of TOML",
             )),
         }
+    }
+
+    /// One with this text.
+    pub(super) const fn of(path: PathBuf, text: String) -> Self {
+        Self { path, text }
     }
 
     /// What it says, each value as its flag takes it.

@@ -1,7 +1,7 @@
 //! How a client shows itself, and whom it trusts: `--http.config.file`.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -91,14 +91,22 @@ struct Tls {
 impl Access {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)?;
+        let beside = path.parent().unwrap_or(Path::new(""));
+        Self::of(&text, &|file| fs::read_to_string(beside.join(file)))
+    }
+
+    /// Of the file's text; `read` reads the files that it names.
+    pub(in crate::cli) fn of(
+        text: &str,
+        read: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> anyhow::Result<Self> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let document: Option<Document> = serde_saphyr::from_str_with_options(&text, options)
+        let document: Option<Document> = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))?;
         let document = document.unwrap_or_default();
-        let beside = path.parent().unwrap_or(Path::new(""));
         let mut access = Self::default();
         if let Some(basic) = document.basic_auth {
-            let password = either("password", basic.password, basic.password_file, beside)?;
+            let password = either("password", basic.password, basic.password_file, read)?;
             let password = password.unwrap_or_default();
             // An editor ends a file with a line's end.
             let password = password.trim_end_matches(['\n', '\r']);
@@ -106,10 +114,10 @@ impl Access {
             access.authorization = Some(format!("Basic {}", BASE64.encode(pair.as_bytes())));
         }
         if let Some(tls) = document.tls_config {
-            let ca = either("ca", tls.ca, tls.ca_file, beside)?;
+            let ca = either("ca", tls.ca, tls.ca_file, read)?;
             access.authorities = ca.as_deref().map(certificates).transpose().context("ca")?;
-            let cert = either("cert", tls.cert, tls.cert_file, beside)?;
-            let key = either("key", tls.key, tls.key_file, beside)?;
+            let cert = either("cert", tls.cert, tls.cert_file, read)?;
+            let key = either("key", tls.key, tls.key_file, read)?;
             access.shows = match (cert, key) {
                 (None, None) => None,
                 (Some(cert), Some(key)) => {
@@ -147,7 +155,7 @@ fn either(
     key: &str,
     text: Option<String>,
     file: Option<PathBuf>,
-    beside: &Path,
+    read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> anyhow::Result<Option<String>> {
     let Some(file) = file else {
         return Ok(text);
@@ -155,9 +163,8 @@ fn either(
     if text.is_some() {
         bail!("{key} and {key}_file are both given, and one is enough");
     }
-    let path = beside.join(file);
-    let text = fs::read_to_string(&path);
-    let text = text.with_context(|| format!("{key}_file {} cannot be read", path.display()))?;
+    let text = read(&file);
+    let text = text.with_context(|| format!("{key}_file {} cannot be read", file.display()))?;
     Ok(Some(text))
 }
 

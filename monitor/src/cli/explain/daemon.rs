@@ -1,6 +1,7 @@
 //! What a running daemon knows of its loop.
 
 use anyhow::bail;
+use compact_str::CompactString;
 use serde::Deserialize;
 
 use crate::{
@@ -10,12 +11,12 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct Loops {
+pub(super) struct Loops {
     loops: Vec<Loop>,
 }
 
 #[derive(Deserialize)]
-struct Bdis {
+pub(super) struct Bdis {
     bdis: Vec<Limits>,
 }
 
@@ -27,20 +28,43 @@ struct Limits {
 }
 
 #[derive(Deserialize)]
-struct Stalls {
+pub(super) struct Stalls {
     stalls: Vec<Waiting>,
 }
 
 #[derive(Deserialize)]
-struct Probes {
+pub(super) struct Probes {
     kernel: String,
 }
 
 /// The place of its loop: of the one with this BDI, or of the only one.
 pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Place> {
     let daemon = Daemon::new(url, PATIENCE, access);
-    let found = chosen(daemon.get::<Loops>("loops")?.loops, bdi)?;
-    let limits = daemon.get::<Bdis>("bdis")?.bdis.into_iter();
+    let loops = daemon.get("loops")?;
+    placed(
+        loops,
+        daemon.get("bdis")?,
+        daemon.get("stalls")?,
+        daemon.get("probes")?,
+        bdi,
+    )
+}
+
+/// The same of what it answers.
+pub(super) fn placed(
+    loops: Loops,
+    bdis: Bdis,
+    stalls: Stalls,
+    probes: Probes,
+    bdi: Option<&str>,
+) -> anyhow::Result<Place> {
+    let mut loops = loops.loops;
+    for one in &mut loops {
+        one.client_bdi = shown(&one.client_bdi);
+        one.server = shown(&one.server);
+    }
+    let found = chosen(loops, bdi)?;
+    let limits = bdis.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
         bdi: one.bdi.into(),
         max_ratio: one.max_ratio,
@@ -49,11 +73,16 @@ pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Pl
     });
     let node = Observation {
         bdis: limits.collect(),
-        waits: daemon.get::<Stalls>("stalls")?.stalls,
-        kernel: daemon.get::<Probes>("probes")?.kernel.into(),
+        waits: stalls.stalls,
+        kernel: probes.kernel.into(),
         ..Observation::default()
     };
     Ok(Place::of(&found, &node))
+}
+
+/// Without what would move a terminal's cursor: whatever answers there may say it.
+fn shown(name: &str) -> CompactString {
+    name.replace(char::is_control, "?").into()
 }
 
 fn chosen(loops: Vec<Loop>, bdi: Option<&str>) -> anyhow::Result<Loop> {
@@ -83,7 +112,7 @@ mod tests {
         thread,
     };
 
-    use super::{Access, place};
+    use super::{Access, place, shown};
 
     /// A daemon with these loops, for four questions.
     fn daemon(loops: &'static str) -> String {
@@ -161,6 +190,11 @@ mod tests {
         );
         let place = place(&daemon(two), Some("0:31"), &Access::default()).unwrap();
         assert_eq!(place.bdi.as_deref(), Some("0:31"));
+    }
+
+    #[test]
+    fn a_name_reaches_the_terminal_without_what_would_move_its_cursor() {
+        assert_eq!(shown("nf\u{1b}[2J\u{9b}\r\nsd"), "nf?[2J???sd");
     }
 
     #[test]

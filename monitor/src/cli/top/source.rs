@@ -29,9 +29,11 @@ pub enum Source {
     Own(Own),
 }
 
+/// What `/api/v1/history` answers.
 #[derive(Deserialize)]
-struct Tracks {
-    tracks: Vec<Track>,
+pub struct Tracks {
+    /// A loop each.
+    pub tracks: Vec<Track>,
 }
 
 impl Source {

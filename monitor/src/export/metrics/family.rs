@@ -91,9 +91,9 @@ impl Family {
         let Some(mut metric) = self.admit(labels, MAX_HISTOGRAMS) else {
             return;
         };
-        let mut cumulative = 0;
+        let mut cumulative = 0u64;
         let below = bounds.iter().zip(counts).map(|(&bound, &count)| {
-            cumulative += count;
+            cumulative = cumulative.saturating_add(count);
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(bound);
             bucket.set_cumulative_count(cumulative);
@@ -101,7 +101,8 @@ impl Family {
         });
         let mut histogram = Histogram::default();
         histogram.set_bucket(below.collect());
-        histogram.set_sample_count(counts.iter().sum());
+        let all = counts.iter().fold(0u64, |all, n| all.saturating_add(*n));
+        histogram.set_sample_count(all);
         histogram.set_sample_sum(sum);
         metric.set_histogram(histogram);
         self.series.push(metric);

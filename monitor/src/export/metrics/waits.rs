@@ -61,9 +61,9 @@ fn fold_reasons(delays: &[Delay]) -> BTreeMap<(u8, Cause, Class, &str), Folded> 
                 delay.bdi.as_str(),
             ))
             .or_default();
-        folded.sum_ns += delay.sum_ns;
+        folded.sum_ns = folded.sum_ns.saturating_add(delay.sum_ns);
         for (sum, count) in folded.buckets.iter_mut().zip(delay.buckets) {
-            *sum += count;
+            *sum = sum.saturating_add(count);
         }
     }
     all
@@ -89,7 +89,8 @@ fn reclaim_throttles(delays: &[Delay]) -> Family {
         .iter()
         .filter(|delay| delay.cause == Cause::ReclaimThrottle)
     {
-        *counts.entry((delay.class, delay.reason)).or_default() += delay.count();
+        let count = counts.entry((delay.class, delay.reason)).or_default();
+        *count = count.saturating_add(delay.count());
     }
     for ((class, reason), count) in counts {
         let reason = if reason == ThrottleReason::None {
@@ -131,4 +132,30 @@ fn lasting(snapshot: &Snapshot) -> (Family, Family) {
         oldest.add(&labels, seconds(age_ns));
     }
     (waiting, oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+
+    use super::fold_reasons;
+    use crate::sample::Delay;
+
+    #[test]
+    fn waits_beyond_all_numbers_stay_at_the_largest() {
+        let delay = |reason| Delay {
+            cause: Cause::ReclaimThrottle,
+            class: Class::User,
+            reason,
+            bdi: "".into(),
+            sum_ns: u64::MAX,
+            buckets: [u64::MAX; HIST_BUCKETS],
+        };
+        let both = [ThrottleReason::None, ThrottleReason::Writeback].map(delay);
+        assert_eq!(both[0].count(), u64::MAX);
+        let all = fold_reasons(&both);
+        let folded = all.values().next().unwrap();
+        assert_eq!((all.len(), folded.sum_ns), (1, u64::MAX));
+        assert_eq!(folded.buckets, [u64::MAX; HIST_BUCKETS]);
+    }
 }

@@ -27,6 +27,9 @@ pub enum Happened {
     Verdict(Transition),
 }
 
+/// The end of the year 9999, milliseconds since 1970.
+const LATEST_MS: u64 = 253_402_300_799_999;
+
 /// Numbers what happened in one tick; `last` is the newest number before.
 pub(super) fn number(
     last: u64,
@@ -38,9 +41,28 @@ pub(super) fn number(
     let loops = loops.iter().cloned().map(Happened::Loop);
     let related = related.iter().cloned().map(Happened::Related);
     let transitions = transitions.iter().cloned().map(Happened::Verdict);
-    let first = last.saturating_add(1).max(unix_ms.saturating_mul(1000));
+    // Of a time that a recording made up, there must be numbers left.
+    let clock = unix_ms.min(LATEST_MS).saturating_mul(1000);
+    let first = last.saturating_add(1).max(clock);
     (first..)
         .zip(loops.chain(related).chain(transitions))
         .map(|(id, what)| Event { id, what })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LATEST_MS, number};
+    use crate::export::testing;
+
+    #[test]
+    fn a_clock_at_the_end_of_its_numbers_leaves_some_for_events() {
+        let seen = testing::snapshot().timeline;
+        let transitions: Vec<_> = seen.iter().cloned().collect();
+        assert!(!transitions.is_empty());
+        let events = number(0, u64::MAX, &[], &[], &transitions);
+        assert_eq!(events[0].id, LATEST_MS * 1000);
+        let later = number(events[0].id, u64::MAX, &[], &[], &transitions);
+        assert_eq!(later[0].id, LATEST_MS * 1000 + 1);
+    }
 }

@@ -141,7 +141,7 @@ fn parse(der: &CertificateDer<'_>) -> Result<Certificate, Error> {
 }
 
 /// Whether a certificate that is trusted as it is, is so still.
-fn in_its_time(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+pub(super) fn in_its_time(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let certificate = parse(der)?;
     let validity = certificate.tbs_certificate().validity();
     let now = now.as_secs();
@@ -155,7 +155,7 @@ fn in_its_time(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
 }
 
 /// The names for which it was made: DNS, e-mail, IP, URI.
-fn names(der: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
+pub(super) fn names(der: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
     let certificate = parse(der)?;
     let extension = certificate
         .tbs_certificate()

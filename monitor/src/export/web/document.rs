@@ -255,6 +255,29 @@ rate_limit:
     }
 
     #[test]
+    fn a_secret_in_the_wrong_place_is_not_told() {
+        for text in [
+            "basic_auth_users: alice:SECRET",
+            "basic_auth_users: [SECRET]",
+            "basic_auth_users: {alice: [SECRET]}",
+            "basic_auth_users: {alice: SECRET: x}",
+            "basic_auth_users: {alice: !!int SECRET}",
+            "tls_server_config: SECRET",
+            "tls_server_config: {cipher_suites: SECRET}",
+            "http_server_config: {http2: SECRET}",
+            "rate_limit: {burst: SECRET}",
+            "rate_limit: {interval: SECRET}",
+            "basic_auth_users:\n  alice: \"SECRET",
+            "basic_auth_users:\n  alice: *SECRET",
+            "basic_auth_users:\n  alice: @SECRET",
+            "basic_auth_users:\n alice: x\n  SECRET: y",
+        ] {
+            let error = Document::parse(text).expect_err(text);
+            assert!(!error.contains("SECRET"), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn a_secret_shows_up_in_no_debugging_output() {
         let document =
             Document::parse("basic_auth_users: {alice: HASH}\ntls_server_config: {key: KEY}")

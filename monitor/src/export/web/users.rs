@@ -124,7 +124,7 @@ fn check(name: &str, hash: &str) -> Result<(), String> {
 }
 
 /// Name and password of an `Authorization: Basic`.
-fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
+pub(super) fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
     const SCHEME: &[u8] = b"Basic ";
     let (scheme, sent) = header.split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) || sent.len() > MAX_SENT {

@@ -228,6 +228,16 @@ fn a_string_or_a_list_that_claims_to_be_endless_takes_no_memory() {
 }
 
 #[test]
+fn a_list_of_more_than_a_record_can_have_is_refused_before_it_takes_memory() {
+    let mut many = vec![0xa1, 0x64];
+    many.extend(b"bdis");
+    many.push(0x9a);
+    many.extend((7u32 << 20).to_be_bytes());
+    many.resize(many.len() + (7 << 20), 0xa0);
+    assert!(refused(&segment(&zstd(&many))).contains("more than a record can have"));
+}
+
+#[test]
 fn a_word_that_is_not_known_yet_names_the_version_that_wrote_it() {
     let mut bytes = file_head().to_vec();
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();

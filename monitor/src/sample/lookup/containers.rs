@@ -36,7 +36,7 @@ const MAX_MOUNTS: usize = 1024;
 const MAX_PLACES: usize = 256;
 /// Bytes of a name that are kept: the kernel's limit of a host name, Kubernetes'
 /// of a container's is 63.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 /// What was found in one round.
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ fn name_in_pod(process: &Path, pod_uid: &str) -> CompactString {
 }
 
 /// In the root of a mount: `…/pods/UID/containers/NAME/…`.
-fn name_of<'a>(line: &'a str, pod_uid: &str) -> Option<&'a str> {
+pub(super) fn name_of<'a>(line: &'a str, pod_uid: &str) -> Option<&'a str> {
     let (_, rest) = line.split(' ').nth(3)?.split_once("/pods/")?;
     let rest = rest.strip_prefix(pod_uid)?.strip_prefix("/containers/")?;
     let (name, _) = rest.split_once('/')?;

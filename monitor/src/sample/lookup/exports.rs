@@ -86,7 +86,7 @@ fn is_exporter(process: &Path) -> bool {
 
 /// The directory of one line; comments and what is being looked up begin with
 /// `#`.
-fn path(line: &str) -> Option<CompactString> {
+pub(super) fn path(line: &str) -> Option<CompactString> {
     let (path, _) = line.split_once('\t')?;
     path.starts_with('/').then(|| unescape(path))
 }
@@ -130,7 +130,7 @@ fn with_backings(
         .collect()
 }
 
-fn is_below(path: &str, mount_point: &str) -> bool {
+pub(super) fn is_below(path: &str, mount_point: &str) -> bool {
     let mount_point = mount_point.trim_end_matches('/');
     path.strip_prefix(mount_point)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

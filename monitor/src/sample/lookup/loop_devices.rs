@@ -86,7 +86,7 @@ impl Over {
 }
 
 /// Whether a path is at or below a mount point.
-fn holds(mount_point: &str, path: &str) -> bool {
+pub(super) fn holds(mount_point: &str, path: &str) -> bool {
     let path = path.strip_suffix(DELETED).unwrap_or(path);
     let below = path.strip_prefix(mount_point);
     below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || mount_point.ends_with('/'))
@@ -109,22 +109,27 @@ fn with_file(block: &Path, gaps: &mut Gaps) -> Vec<LoopDevice> {
             "Only {MAX_DEVICES} loop devices are looked at."
         ));
     }
-    let device = |name: CompactString| {
+    let read = |name: CompactString| {
         let dir = block.join(name);
         let file = fs::read_to_string(dir.join("loop/backing_file")).ok()?;
-        let file = file.strip_suffix('\n').unwrap_or(&file);
-        let bdi = fs::read_to_string(dir.join("dev")).ok()?;
-        (!file.is_empty()).then(|| LoopDevice {
-            bdi: bdi.trim_end().into(),
-            file: file.into(),
-            on: CompactString::default(),
-        })
+        let dev = fs::read_to_string(dir.join("dev")).ok()?;
+        device(&dev, &file)
     };
     names
         .into_iter()
         .take(MAX_DEVICES)
-        .filter_map(device)
+        .filter_map(read)
         .collect()
+}
+
+/// From what its files `dev` and `loop/backing_file` say.
+pub(super) fn device(dev: &str, file: &str) -> Option<LoopDevice> {
+    let file = file.strip_suffix('\n').unwrap_or(file);
+    (!file.is_empty()).then(|| LoopDevice {
+        bdi: dev.trim_end().into(),
+        file: file.into(),
+        on: CompactString::default(),
+    })
 }
 
 #[cfg(test)]

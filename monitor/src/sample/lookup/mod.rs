@@ -13,6 +13,8 @@ mod cgroup;
 mod connections;
 mod containers;
 mod exports;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gaps;
 mod keepers;
 mod loop_devices;

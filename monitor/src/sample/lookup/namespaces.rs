@@ -183,7 +183,7 @@ fn namespace(root: &OwnedFd, pid: u32, kind: &str) -> io::Result<u64> {
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-fn number(link: &[u8]) -> Option<u64> {
+pub(super) fn number(link: &[u8]) -> Option<u64> {
     let (_, number) = std::str::from_utf8(link).ok()?.split_once(":[")?;
     number.strip_suffix(']')?.parse().ok()
 }

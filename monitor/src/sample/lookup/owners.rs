@@ -173,7 +173,7 @@ fn sockets(fd_dir: &Path, fds: &mut usize, mut each: impl FnMut(u64)) -> io::Res
     Ok(())
 }
 
-fn inode(link: &[u8]) -> Option<u64> {
+pub(super) fn inode(link: &[u8]) -> Option<u64> {
     let number = std::str::from_utf8(link).ok()?.strip_prefix("socket:[")?;
     number.strip_suffix(']')?.parse().ok()
 }

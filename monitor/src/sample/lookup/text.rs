@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader},
     path::Path,
 };
 
@@ -18,7 +18,16 @@ const MAX_BYTES: u64 = 32 << 20;
 ///
 /// As of `open` and `read`.
 pub fn lines(path: &Path, max_lines: usize, mut each: impl FnMut(&str)) -> io::Result<bool> {
-    let mut reader = BufReader::with_capacity(32 << 10, File::open(path)?.take(MAX_BYTES));
+    each_line(File::open(path)?, max_lines, &mut each)
+}
+
+/// The same of anything that can be read.
+pub(super) fn each_line(
+    from: impl io::Read,
+    max_lines: usize,
+    each: &mut dyn FnMut(&str),
+) -> io::Result<bool> {
+    let mut reader = BufReader::with_capacity(32 << 10, from.take(MAX_BYTES));
     let mut line = Vec::new();
     for _ in 0..max_lines {
         line.clear();

@@ -65,7 +65,7 @@ fn entries(root: &OwnedFd, path: &str, max: usize) -> io::Result<Vec<String>> {
 }
 
 /// `addr` and `port` of `xprt_info_show`.
-fn server(info: &str) -> Option<SocketAddr> {
+pub(super) fn server(info: &str) -> Option<SocketAddr> {
     let field = |name| {
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         lines

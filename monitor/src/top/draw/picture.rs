@@ -11,7 +11,7 @@ use ratatui::text::{Line, Span};
 
 use super::loops;
 use super::node::is_stuck;
-use crate::export::node::{LoopNow, Node};
+use crate::export::node::{LoopNow, Node, Server};
 use crate::top::look::{Look, Tone};
 use crate::top::view::View;
 use crate::top::words::{cell, count, cut, number, span};
@@ -109,9 +109,10 @@ fn threads(node: &Node, server: &str) -> Vec<String> {
     if own().next().is_none() {
         return vec!["threads not seen".to_owned()];
     }
-    let throttled: usize = own().map(|one| one.throttled).sum();
-    let blocked: usize = own().map(|one| one.blocked).sum();
-    let running: usize = own().map(|one| one.running).sum();
+    // A daemon elsewhere may say anything.
+    let all = |count: fn(&Server) -> usize| own().map(count).fold(0, usize::saturating_add);
+    let (throttled, blocked) = (all(|one| one.throttled), all(|one| one.blocked));
+    let running = all(|one| one.running);
     let states = [
         (throttled, "throttled"),
         (blocked, "blocked"),

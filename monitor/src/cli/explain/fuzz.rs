@@ -1,0 +1,37 @@
+//! Hostile input: the answers of whatever is at `--url`.
+
+use super::{daemon::placed, text as explanation};
+use crate::{
+    fuzz::{parts, text},
+    verdict::Signature,
+};
+
+/// Loops, BDIs, waits and the kernel, to be filled into commands that people type:
+/// nothing comes to the terminal that would move its cursor.
+pub fn daemon_loops(data: &[u8]) {
+    let text = text(data);
+    let [loops, bdis, stalls, probes] = parts(&text);
+    let Ok(loops) = serde_json::from_str(loops) else {
+        return;
+    };
+    let (Ok(bdis), Ok(stalls), Ok(probes)) = (
+        serde_json::from_str(bdis),
+        serde_json::from_str(stalls),
+        serde_json::from_str(probes),
+    ) else {
+        return;
+    };
+    let said: Vec<String> = match placed(loops, bdis, stalls, probes, None) {
+        Err(error) => vec![format!("{error:#}")],
+        Ok(place) => Signature::ALL
+            .into_iter()
+            .map(|one| explanation(Some(one.as_str()), &place))
+            .collect(),
+    };
+    for text in said {
+        assert!(
+            text.chars().all(|c| c == '\n' || !c.is_control()),
+            "{text:?}"
+        );
+    }
+}

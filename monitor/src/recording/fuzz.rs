@@ -1,0 +1,118 @@
+//! Hostile input: recordings, and names of recordings.
+
+use std::{fs, io::Write as _, sync::OnceLock};
+
+use super::{
+    Ending, Item, Player, Reader, Shelf,
+    directory::{is_kept, number},
+    encoder::Encoder,
+    frame::{Kind, append, file_head},
+};
+use crate::fuzz::text;
+
+/// A file, byte by byte as it is: it ends, is never longer than it is, and plays
+/// as many observations as are read.
+pub fn recording(data: &[u8]) {
+    let (observations, error) = read(data);
+    let part = Player::default().play(data, |_, _, _| {});
+    assert_eq!(part.observations, observations);
+    assert_eq!(part.error.map(|error| error.to_string()), error);
+}
+
+/// How many observations there are, and why there are no more.
+fn read(file: &[u8]) -> (u64, Option<String>) {
+    let mut reader = match Reader::open(file) {
+        Ok(reader) => reader,
+        Err(error) => return (0, Some(error.to_string())),
+    };
+    let mut observations = 0;
+    loop {
+        match reader.item() {
+            Ok(Some(Item::Observation(_))) => observations += 1,
+            Ok(Some(Item::Segment(_))) => {}
+            Ok(None) => {
+                let whole = reader.whole();
+                assert!(whole <= file.len() as u64, "{whole}");
+                match reader.ending() {
+                    Some(Ending::Cut { offset }) => assert_eq!(offset, whole),
+                    Some(Ending::Ended | Ending::Open) => assert_eq!(whole, file.len() as u64),
+                    None => panic!("nothing more, and no end"),
+                }
+                return (observations, None);
+            }
+            Err(error) => return (observations, Some(error.to_string())),
+        }
+    }
+}
+
+/// Records of CBOR, each with its length in two bytes before it, in frames whose
+/// checksums are right: no observation comes out that is not written and read
+/// again as it was.
+pub fn records(data: &[u8]) {
+    let file = framed(data);
+    let mut all = Vec::new();
+    Player::default().play(file.as_slice(), |observation, _, _| {
+        all.push(observation.clone());
+    });
+    let Ok(mut encoder) = Encoder::new(super::Header::default()) else {
+        return;
+    };
+    let mut again = file_head().to_vec();
+    for observation in &all {
+        if encoder.observation(observation, &mut again).is_err() {
+            return;
+        }
+    }
+    let mut read = Vec::new();
+    Player::default().play(again.as_slice(), |observation, _, _| {
+        read.push(observation.clone());
+    });
+    assert!(all == read, "what was read is written as something else");
+}
+
+/// A recording of such records; the first one begins the segment.
+pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
+    let mut file = file_head().to_vec();
+    let mut rest = data;
+    let mut kind = Kind::Segment;
+    let Ok(mut stream) = zstd::stream::Encoder::new(Vec::new(), 1) else {
+        return file;
+    };
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
+        let (record, after) = after.split_at(length);
+        rest = after;
+        let written = stream.write_all(record).and_then(|()| stream.flush());
+        let payload = std::mem::take(stream.get_mut());
+        if written
+            .and_then(|()| append(kind, &mut file, |to| to.write_all(&payload)))
+            .is_err()
+        {
+            return file;
+        }
+        kind = Kind::Observation;
+    }
+    file
+}
+
+/// The name of a set and that of a file in it, a line each: no such names lead to
+/// another file than one of the set.
+pub fn shelf(data: &[u8]) {
+    static ROOT: OnceLock<Option<Shelf>> = OnceLock::new();
+    let text = text(data);
+    let (set, name) = text.split_once('\n').unwrap_or((&text, ""));
+    assert!(
+        !is_kept(set) || !set.contains('/'),
+        "{set:?} leads elsewhere"
+    );
+    assert!(
+        number(name).is_none() || !name.contains('/'),
+        "{name:?} leads elsewhere"
+    );
+    // Of the root directory: whatever is found in there is no recording.
+    let root = || Some(Shelf::Window(fs::File::open("/").ok()?.into()));
+    if let Some(shelf) = ROOT.get_or_init(root) {
+        let opened = shelf.open(set, name);
+        assert!(matches!(opened, Ok(None)), "{opened:?}");
+    }
+}
