@@ -15,6 +15,6 @@ pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
     HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN,
-    Peer, RECORD_WORDS, RpcTotals, Stall, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
+    Peer, RpcTotals, Stall, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
 };
 pub use offsets::Offsets;

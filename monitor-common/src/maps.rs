@@ -34,10 +34,6 @@ macro_rules! plain {
     )*};
 }
 
-/// Words of a record of `balance_dirty_pages` that are looked at, wherever in it its
-/// fields are: a power of two, so that a program can bound an offset by a mask.
-pub const RECORD_WORDS: usize = 32;
-
 plain! {
     /// Key of the histograms.
     pub struct HistKey {
@@ -174,9 +170,6 @@ plain! {
         pub last_dirty: u64,
         /// `limit` of the last event, pages.
         pub last_limit: u64,
-        /// The pauses by their length, as of [`HistValue`]: so that an event finds
-        /// all that it adds to in one place.
-        pub buckets: [u64; HIST_BUCKETS],
     }
 
     /// The NFS client's writes on one device, one per CPU.

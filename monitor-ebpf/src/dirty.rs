@@ -7,17 +7,19 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf},
+    helpers::bpf_probe_read_kernel,
     macros::{fexit, kretprobe, tracepoint},
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
-use monitor_common::{BDI_NAME_LEN, BdiId, Cause, DirtyKey, Lost, RECORD_WORDS, Wait, WaitKey};
+use monitor_common::{
+    BDI_NAME_LEN, BdiId, Cause, DirtyKey, DirtyTotals, Lost, ThrottleReason, Wait, WaitKey,
+};
 
 use crate::{
-    maps::{BDI_NAMES, DIRTY, NO_DIRTY, NO_EXIST, RECORD, TASKS, WAITS, lost, offsets},
+    maps::{BDI_NAMES, DIRTY, NO_EXIST, WAITS, lost, offsets},
     task::{Task, current_tid},
-    wait::{bucket, now, report, total_at},
+    wait::{count, drop_wait, keep, now, report, total},
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -38,18 +40,19 @@ pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {
 /// A pause is about to begin.
 #[tracepoint]
 pub fn balance_dirty_pages_pause(ctx: TracePointContext) -> u32 {
-    let _ = pause(&ctx);
+    if pause(&ctx).is_none() {
+        debug!(&ctx, "balance_dirty_pages: a field could not be read");
+    }
     0
 }
 
 #[inline(always)]
 fn pause(ctx: &TracePointContext) -> Option<()> {
     let offsets = offsets()?;
-    let record = record(ctx)?;
-    let name = name(record, offsets.bdp_bdi)?;
+    let name: [u64; BDI_NAME_LEN / 8] = field(ctx, offsets.bdp_bdi)?;
     let bdi = BdiId::from_words(name).0;
-    let pause_ms = word(record, offsets.bdp_pause)?.cast_signed();
-    let paused_ms = word(record, offsets.bdp_paused)?;
+    let pause_ms: i64 = field(ctx, offsets.bdp_pause)?;
+    let paused_ms: u64 = field(ctx, offsets.bdp_paused)?;
     // The kernel announces a pause of zero or less when it lets the task go.
     let pause_ns = if pause_ms > 0 {
         pause_ms as u64 * NS_PER_MS
@@ -57,94 +60,56 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
         0
     };
 
-    let mut totals = None;
-    let task = Task::known_as(|tid| {
-        totals = TASKS.get_ptr_mut(WaitKey {
-            tid,
-            cause: Cause::BalanceDirtyPages as u32,
-        });
-        totals
-    });
-    let key = WaitKey {
-        tid: task.tid,
-        cause: Cause::BalanceDirtyPages as u32,
-    };
+    let task = Task::current();
     let now = now();
+    let since_ns = now.saturating_sub(paused_ms.wrapping_mul(NS_PER_MS));
     let wait = Wait {
-        since_ns: now.saturating_sub(paused_ms.wrapping_mul(NS_PER_MS)),
+        since_ns,
         until_ns: now + pause_ns,
         bdi,
         tgid: task.tgid,
-        class: task.class,
+        class: task.class as u8,
         reason: 0,
         level: 0,
         zero: 0,
         comm: task.comm,
     };
-    total_at(totals, key, &wait, pause_ns, now);
-    remember(ctx, record, &name, &wait, now, pause_ns);
-    keep_call(key, &wait, pause_ns);
+    count(Cause::BalanceDirtyPages, wait.class, 0, bdi, pause_ns);
+    total(task.tid, Cause::BalanceDirtyPages, &wait, pause_ns);
+    remember(ctx, &name, wait.class, now, pause_ns);
+    end_of_earlier_call(since_ns);
+    if pause_ns > 0 {
+        keep(
+            &task,
+            Cause::BalanceDirtyPages,
+            ThrottleReason::None,
+            bdi,
+            since_ns,
+            now + pause_ns,
+        );
+    }
     Some(())
 }
 
-/// The record, copied.
-#[inline(always)]
-fn record(ctx: &TracePointContext) -> Option<&'static [u64; RECORD_WORDS]> {
-    let room = RECORD.get_ptr_mut(0)?;
-    // SAFETY: the value of a per-CPU array; only this program uses it, and the kernel
-    // runs one of its kind at a time on a CPU. What lies behind a shorter record is
-    // read as well, through the fault-tolerant helper, and nobody asks for it.
-    unsafe {
-        let bytes = &mut *room.cast::<[u8; RECORD_WORDS * 8]>();
-        bpf_probe_read_kernel_buf(ctx.as_ptr().cast::<u8>(), bytes).ok()?;
-        Some(&*room)
-    }
-}
-
-/// A field of eight bytes; `None` where this kernel has no such field.
-#[inline(always)]
-fn word(record: &[u64; RECORD_WORDS], offset: i32) -> Option<u64> {
-    if offset < 0 {
-        return None;
-    }
-    Some(record[(offset as usize / 8) & (RECORD_WORDS - 1)])
-}
-
-/// The name of the BDI.
-#[inline(always)]
-fn name(record: &[u64; RECORD_WORDS], offset: i32) -> Option<[u64; BDI_NAME_LEN / 8]> {
-    if offset < 0 {
-        return None;
-    }
-    let first = offset as usize / 8;
-    let word = |at: usize| record[(first + at) & (RECORD_WORDS - 1)];
-    Some([word(0), word(1), word(2), word(3)])
-}
-
-/// Keeps the wait, or brings the kept one of the same call up to date.
-///
 /// Where no exit can be probed, the next call of the same task tells that the
 /// one before is over; it ended with the last pause announced.
 #[inline(always)]
-fn keep_call(key: WaitKey, wait: &Wait, pause_ns: u64) {
-    if let Some(kept) = WAITS.get_ptr_mut(key) {
-        // SAFETY: only this task writes its key.
-        let kept = unsafe { &mut *kept };
-        if kept.since_ns + SAME_CALL_NS >= wait.since_ns {
-            if pause_ns > 0 {
-                kept.until_ns = wait.until_ns;
-                kept.bdi = wait.bdi;
-            }
-            return;
-        }
-        let lasted = kept.until_ns.saturating_sub(kept.since_ns);
-        report(key.tid, Cause::BalanceDirtyPages, kept, lasted);
-        if pause_ns == 0 {
-            let _ = WAITS.remove(key);
-        }
-    }
-    if pause_ns > 0 && WAITS.insert(key, wait, 0).is_err() {
-        lost(Lost::MapFull);
+fn end_of_earlier_call(since_ns: u64) {
+    let key = WaitKey {
+        tid: current_tid(),
+        cause: Cause::BalanceDirtyPages as u32,
+    };
+    // SAFETY: only this task writes its key.
+    if let Some(&earlier) = unsafe { WAITS.get(key) }
+        && earlier.since_ns + SAME_CALL_NS < since_ns
+    {
+        report(
+            key.tid,
+            Cause::BalanceDirtyPages,
+            &earlier,
+            earlier.until_ns.saturating_sub(earlier.since_ns),
+        );
+        drop_wait(Cause::BalanceDirtyPages);
     }
 }
 
@@ -152,21 +117,35 @@ fn keep_call(key: WaitKey, wait: &Wait, pause_ns: u64) {
 #[inline(always)]
 fn remember(
     ctx: &TracePointContext,
-    record: &[u64; RECORD_WORDS],
     name: &[u64; BDI_NAME_LEN / 8],
-    wait: &Wait,
+    class: u8,
     now: u64,
     pause_ns: u64,
 ) {
+    let Some(offsets) = offsets() else { return };
+    let (Some(dirty), Some(limit), Some(bdi_dirty), Some(bdi_setpoint)) = (
+        field::<u64>(ctx, offsets.bdp_dirty),
+        field::<u64>(ctx, offsets.bdp_limit),
+        field::<u64>(ctx, offsets.bdp_bdi_dirty),
+        field::<u64>(ctx, offsets.bdp_bdi_setpoint),
+    ) else {
+        return;
+    };
+    let task_ratelimit = field::<u64>(ctx, offsets.bdp_task_ratelimit).unwrap_or(0);
+    let bdi = BdiId::from_words(*name).0;
     let key = DirtyKey {
-        bdi: wait.bdi,
-        class: wait.class,
+        bdi,
+        class,
         zero: [0; 7],
     };
     let totals = match DIRTY.get_ptr_mut(key) {
         Some(totals) => totals,
         None => {
-            first_pause(ctx, &key, name);
+            debug!(ctx, "first pause on BDI {:x} by class {}", bdi, class);
+            if BDI_NAMES.insert(bdi, name, 0).is_err() {
+                lost(Lost::MapFull);
+            }
+            let _ = DIRTY.insert(key, DirtyTotals::default(), NO_EXIST);
             match DIRTY.get_ptr_mut(key) {
                 Some(totals) => totals,
                 None => return lost(Lost::MapFull),
@@ -175,42 +154,16 @@ fn remember(
     };
     // SAFETY: the value of a per-CPU map, only written on this CPU.
     let totals = unsafe { &mut *totals };
-    totals.pause_ns += pause_ns;
-    totals.buckets[bucket(pause_ns)] += 1;
-    let Some(offsets) = offsets() else { return };
-    let (Some(dirty), Some(limit), Some(bdi_dirty), Some(bdi_setpoint)) = (
-        word(record, offsets.bdp_dirty),
-        word(record, offsets.bdp_limit),
-        word(record, offsets.bdp_bdi_dirty),
-        word(record, offsets.bdp_bdi_setpoint),
-    ) else {
-        return;
-    };
     totals.events += 1;
+    totals.pause_ns += pause_ns;
     totals.dirty += dirty;
     totals.limit += limit;
     totals.bdi_dirty += bdi_dirty;
     totals.bdi_setpoint += bdi_setpoint;
-    totals.task_ratelimit += word(record, offsets.bdp_task_ratelimit).unwrap_or(0);
+    totals.task_ratelimit += task_ratelimit;
     totals.last_ns = now;
     totals.last_dirty = dirty;
     totals.last_limit = limit;
-}
-
-/// Not part of what comes often: see [`crate::task`].
-#[cold]
-#[inline(never)]
-fn first_pause(ctx: &TracePointContext, key: &DirtyKey, name: &[u64; BDI_NAME_LEN / 8]) {
-    debug!(
-        ctx,
-        "first pause on BDI {:x} by class {}", key.bdi, key.class
-    );
-    if BDI_NAMES.insert(key.bdi, name, 0).is_err() {
-        lost(Lost::MapFull);
-    }
-    if let Some(zeros) = NO_DIRTY.get(0) {
-        let _ = DIRTY.insert(key, zeros, NO_EXIST);
-    }
 }
 
 /// The call is over, by `fexit`.
@@ -234,12 +187,15 @@ fn exit() {
         tid: current_tid(),
         cause: Cause::BalanceDirtyPages as u32,
     };
-    let Some(wait) = WAITS.get_ptr_mut(key) else {
+    // SAFETY: only this task writes its key.
+    let Some(&wait) = (unsafe { WAITS.get(key) }) else {
         return;
     };
-    // SAFETY: only this task writes its key; until it is removed the value stays.
-    let wait = unsafe { &*wait };
-    let lasted = now().saturating_sub(wait.since_ns);
-    report(key.tid, Cause::BalanceDirtyPages, wait, lasted);
     let _ = WAITS.remove(key);
+    report(
+        key.tid,
+        Cause::BalanceDirtyPages,
+        &wait,
+        now().saturating_sub(wait.since_ns),
+    );
 }

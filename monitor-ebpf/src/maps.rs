@@ -8,7 +8,7 @@ use aya_ebpf::{
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, Peer, RECORD_WORDS, RpcTotals, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
+    PEER_LEN, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -51,16 +51,6 @@ pub static STALLS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// What `balance_dirty_pages` said.
 #[map]
 pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max_entries(512, 0);
-
-/// The same of zeros, to insert.
-#[map]
-pub static NO_DIRTY: Array<DirtyTotals> = Array::with_max_entries(1, 0);
-
-/// Room for a record: it is read once and as a whole, for a read costs more than the
-/// bytes, and no offset in it is a constant. Too large for the stack, where programs
-/// up to 5.11 may not choose a place by an offset anyway.
-#[map]
-pub static RECORD: PerCpuArray<[u64; RECORD_WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// The names behind the ids of BDIs. Written when [`DIRTY`] gets a new key.
 #[map]

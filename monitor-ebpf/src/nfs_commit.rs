@@ -110,7 +110,7 @@ fn goes_in(level: u8, inode: impl Fn() -> Option<*const u8>) {
         until_ns: 0,
         bdi: inode().and_then(inode_bdi).unwrap_or(BdiId::NONE.0),
         tgid: task.tgid,
-        class: task.class,
+        class: task.class as u8,
         reason: ThrottleReason::None as u8,
         level,
         zero: 0,

@@ -84,7 +84,7 @@ pub fn svc_alloc_arg_sleep(ctx: ProbeContext) -> u32 {
         return 0;
     }
     let task = Task::current();
-    if task.class == Class::Nfsd as u8 {
+    if matches!(task.class, Class::Nfsd) {
         retry(&task);
     }
     0
@@ -114,7 +114,7 @@ fn retry(task: &Task) {
             since_ns = wait.since_ns;
             let delay_ns = now.saturating_sub(before);
             count(Cause::SvcAllocArg, wait.class, 0, 0, delay_ns);
-            total(task.tid, Cause::SvcAllocArg, &wait, delay_ns, now);
+            total(task.tid, Cause::SvcAllocArg, &wait, delay_ns);
         }
     }
     keep(

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
     bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes,
 };
-use monitor_common::{COMM_LEN, Class, Offsets, TaskTotals};
+use monitor_common::{COMM_LEN, Class, Offsets};
 
 use crate::{
     maps::{NFS_SERVERS, offsets},
@@ -25,56 +25,22 @@ pub struct Task {
     pub tid: u32,
     pub tgid: u32,
     pub comm: [u8; COMM_LEN],
-    /// A [`Class`].
-    pub class: u8,
+    pub class: Class,
 }
 
 impl Task {
     #[inline(always)]
     pub fn current() -> Self {
-        Self::known_as(|_| None)
-    }
-
-    /// The same, where its totals may tell what it is: to find that out takes longer
-    /// than all the rest.
-    #[inline(always)]
-    pub fn known_as(totals: impl FnOnce(u32) -> Option<*mut TaskTotals>) -> Self {
         let id = bpf_get_current_pid_tgid();
-        let (tid, tgid) = (id as u32, (id >> 32) as u32);
+        let tgid = (id >> 32) as u32;
         let comm = bpf_get_current_comm().unwrap_or_default();
-        let class = totals(tid).and_then(|totals| class_by(totals, tgid, &comm));
-        let class = match class {
-            Some(class) => class,
-            None => class_of(&comm) as u8,
-        };
         Self {
-            tid,
+            tid: current_tid(),
             tgid,
-            class,
+            class: class_of(&comm),
             comm,
         }
     }
-}
-
-/// What a task was the last time, if it is still called so. A kworker works for
-/// others each time, and is asked anew.
-#[inline(always)]
-fn class_by(totals: *mut TaskTotals, tgid: u32, comm: &[u8; COMM_LEN]) -> Option<u8> {
-    // SAFETY: the value of a map; only the task itself writes its own totals.
-    let totals = unsafe { &*totals };
-    let same = totals.tgid == tgid && words(&totals.comm) == words(comm);
-    let lasting = totals.class != Class::Kworker as u8 && totals.class != Class::Loop as u8;
-    (same && lasting).then_some(totals.class)
-}
-
-/// Two words instead of a call of `memcmp`.
-#[inline(always)]
-fn words(comm: &[u8; COMM_LEN]) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *comm;
-    (
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
-    )
 }
 
 /// Thread id in the initial pid namespace.
@@ -87,10 +53,7 @@ pub fn current_tid() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
 
-/// Not part of what calls it: code that is seldom run takes room in the cache all the
-/// same, and an event that comes seldom finds the cache cold.
-#[cold]
-#[inline(never)]
+#[inline(always)]
 fn class_of(comm: &[u8; COMM_LEN]) -> Class {
     let Some(offsets) = offsets() else {
         return Class::User;

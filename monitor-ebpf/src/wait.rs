@@ -13,12 +13,7 @@ use crate::{
 /// Keeps a wait that begins now.
 #[inline(always)]
 pub fn begin(cause: Cause, reason: ThrottleReason) {
-    let task = Task::known_as(|tid| {
-        TASKS.get_ptr_mut(WaitKey {
-            tid,
-            cause: cause as u32,
-        })
-    });
+    let task = Task::current();
     keep(&task, cause, reason, 0, now(), 0);
 }
 
@@ -37,7 +32,7 @@ pub fn keep(
         until_ns,
         bdi,
         tgid: task.tgid,
-        class: task.class,
+        class: task.class as u8,
         reason: reason as u8,
         level: 0,
         zero: 0,
@@ -74,39 +69,37 @@ pub fn end_if_longer(cause: Cause, least_ns: u64) {
         tid: current_tid(),
         cause: cause as u32,
     };
-    let Some(wait) = WAITS.get_ptr_mut(key) else {
+    // SAFETY: only this task writes its key, so the value stays while it is read.
+    let Some(&wait) = (unsafe { WAITS.get(key) }) else {
         return;
     };
-    // SAFETY: only this task writes its key; until it is removed the value stays.
-    let wait = unsafe { &*wait };
-    let now = now();
-    let delay_ns = now.saturating_sub(wait.since_ns);
-    if delay_ns >= least_ns {
-        count(cause, wait.class, wait.reason, wait.bdi, delay_ns);
-        total(key.tid, cause, wait, delay_ns, now);
-        report(key.tid, cause, wait, delay_ns);
-    }
     let _ = WAITS.remove(key);
+    let delay_ns = now().saturating_sub(wait.since_ns);
+    if delay_ns < least_ns {
+        return;
+    }
+    count(cause, wait.class, wait.reason, wait.bdi, delay_ns);
+    total(key.tid, cause, &wait, delay_ns);
+    report(key.tid, cause, &wait, delay_ns);
 }
 
 /// Counts a wait of which the kernel tells the length only when it is over.
 #[inline(always)]
 pub fn finished(cause: Cause, reason: ThrottleReason, delay_ns: u64) {
     let task = Task::current();
-    let now = now();
     let wait = Wait {
-        since_ns: now.saturating_sub(delay_ns),
+        since_ns: now().saturating_sub(delay_ns),
         until_ns: 0,
         bdi: 0,
         tgid: task.tgid,
-        class: task.class,
+        class: task.class as u8,
         reason: reason as u8,
         level: 0,
         zero: 0,
         comm: task.comm,
     };
     count(cause, wait.class, wait.reason, 0, delay_ns);
-    total(task.tid, cause, &wait, delay_ns, now);
+    total(task.tid, cause, &wait, delay_ns);
     report(task.tid, cause, &wait, delay_ns);
 }
 
@@ -133,17 +126,6 @@ pub fn count(cause: Cause, class: u8, reason: u8, bdi: u64, delay_ns: u64) {
             }
         }
     };
-    // SAFETY: the value of a per-CPU map, only written on this CPU; it lives as
-    // long as the program runs (the map frees elements after a grace period).
-    unsafe {
-        (*value).sum_ns += delay_ns;
-        (*value).buckets[bucket(delay_ns)] += 1;
-    }
-}
-
-/// In which bucket of a histogram so long a wait is.
-#[inline(always)]
-pub fn bucket(delay_ns: u64) -> usize {
     let bounds = BOUNDS_NS.load();
     let mut bucket = HIST_BUCKETS - 1;
     // From above, without a break: a fixed number of compares, no branch that
@@ -153,29 +135,23 @@ pub fn bucket(delay_ns: u64) -> usize {
             bucket = index;
         }
     }
-    bucket & (HIST_BUCKETS - 1)
+    // SAFETY: the value of a per-CPU map, only written on this CPU; it lives as
+    // long as the program runs (the map frees elements after a grace period).
+    unsafe {
+        (*value).sum_ns += delay_ns;
+        (*value).buckets[bucket & (HIST_BUCKETS - 1)] += 1;
+    }
 }
 
 /// Adds to the task's totals.
 #[inline(always)]
-pub fn total(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64, now: u64) {
+pub fn total(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
     let key = WaitKey {
         tid,
         cause: cause as u32,
     };
-    total_at(TASKS.get_ptr_mut(key), key, wait, delay_ns, now);
-}
-
-/// The same where they were looked up before.
-#[inline(always)]
-pub fn total_at(
-    totals: Option<*mut TaskTotals>,
-    key: WaitKey,
-    wait: &Wait,
-    delay_ns: u64,
-    now: u64,
-) {
-    if let Some(totals) = totals {
+    let now = now();
+    if let Some(totals) = TASKS.get_ptr_mut(key) {
         // SAFETY: only the task itself writes its own totals.
         unsafe {
             if (*totals).tgid == wait.tgid {
@@ -207,14 +183,9 @@ pub fn total_at(
 /// Leaves a record if the wait was long enough.
 #[inline(always)]
 pub fn report(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
-    if delay_ns >= THRESHOLD_NS.load() {
-        leave(tid, cause, wait, delay_ns);
+    if delay_ns < THRESHOLD_NS.load() {
+        return;
     }
-}
-
-#[cold]
-#[inline(never)]
-fn leave(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
     let Some(mut record) = STALLS.reserve::<Stall>(0) else {
         return lost(Lost::RingBuf);
     };

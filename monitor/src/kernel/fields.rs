@@ -1,7 +1,7 @@
 //! Which fields of which tracepoints the programs read, and under which names
 //! the kernels know them.
 
-use monitor_common::{BDI_NAME_LEN, Offsets, RECORD_WORDS};
+use monitor_common::{BDI_NAME_LEN, Offsets};
 
 use super::format::Field;
 
@@ -80,15 +80,6 @@ pub const WANTED: &[Wanted] = wanted! {
         nfsd_write_io_done_len = ["len"], 4, true;
 };
 
-/// Fields of so many bytes and more are read by words of a copy of the record.
-const WORD: u32 = 8;
-
-/// Whether it begins where a word does, and ends within the copy.
-fn is_in_words(field: &Field) -> bool {
-    let end = u64::from(field.offset) + u64::from(field.size);
-    field.offset.is_multiple_of(WORD) && end <= RECORD_WORDS as u64 * u64::from(WORD)
-}
-
 /// Writes the offsets of one tracepoint's fields.
 ///
 /// # Errors
@@ -98,8 +89,7 @@ pub fn resolve(tracepoint: &str, fields: &[Field], offsets: &mut Offsets) -> Res
     for wanted in WANTED.iter().filter(|w| w.tracepoint == tracepoint) {
         let found = fields
             .iter()
-            .find(|f| wanted.names.contains(&f.name.as_str()) && f.size == wanted.size)
-            .filter(|f| f.size < WORD || is_in_words(f));
+            .find(|f| wanted.names.contains(&f.name.as_str()) && f.size == wanted.size);
         match found.and_then(|f| i32::try_from(f.offset).ok()) {
             Some(offset) => *(wanted.slot)(offsets) = offset,
             None if wanted.needed => {
@@ -127,24 +117,6 @@ mod tests {
             name: name.into(),
             offset,
             size,
-        }
-    }
-
-    #[test]
-    fn a_field_that_lies_across_words_or_too_far_back_is_as_one_that_is_missing() {
-        let resolved = |offset| {
-            let mut offsets = Offsets::UNKNOWN;
-            let all = [
-                field("bdi", 8, 32),
-                field("pause", 120, 8),
-                field("paused", offset, 8),
-            ];
-            resolve("writeback/balance_dirty_pages", &all, &mut offsets)
-        };
-        assert!(resolved(248).is_ok());
-        for bad in [252, 256, 104 + 4] {
-            let error = resolved(bad).unwrap_err();
-            assert!(error.contains("paused"), "{error}");
         }
     }
 

@@ -107,10 +107,11 @@ impl Maps {
         name
     }
 
-    /// Histograms, but for `balance_dirty_pages`: see [`Self::dirty_pauses`].
+    /// Histograms.
     pub fn delays(&mut self) -> Vec<Delay> {
         let all: Vec<_> = self.delays.iter().filter_map(Result::ok).collect();
-        all.into_iter()
+        let mut delays: Vec<_> = all
+            .into_iter()
             .filter_map(|(key, values)| {
                 let mut delay = Delay {
                     cause: Cause::from_u8(key.cause)?,
@@ -128,7 +129,11 @@ impl Maps {
                 }
                 Some(delay)
             })
-            .collect()
+            .collect();
+        delays.sort_by(|a, b| {
+            (a.cause, a.class, a.reason, &a.bdi).cmp(&(b.cause, b.class, b.reason, &b.bdi))
+        });
+        delays
     }
 
     /// Waits kept, each with when the announced pause is over (zero: its end
@@ -209,10 +214,9 @@ impl Maps {
         })
     }
 
-    /// What `balance_dirty_pages` said, and the histograms of its pauses.
-    pub fn dirty_pauses(&mut self) -> (Vec<DirtyPauses>, Vec<Delay>) {
+    /// What `balance_dirty_pages` said.
+    pub fn dirty_pauses(&mut self) -> Vec<DirtyPauses> {
         let all: Vec<_> = self.dirty.iter().filter_map(Result::ok).collect();
-        let mut delays = Vec::with_capacity(all.len());
         let mut pauses: Vec<_> = all
             .into_iter()
             .filter_map(|(key, values)| {
@@ -220,24 +224,9 @@ impl Maps {
                 let sum = |field: fn(&DirtyTotals) -> u64| {
                     values.iter().map(field).fold(0, u64::wrapping_add)
                 };
-                let (bdi, class) = (self.bdi_name(key.bdi), Class::from_u8(key.class)?);
-                let mut delay = Delay {
-                    cause: Cause::BalanceDirtyPages,
-                    class,
-                    reason: ThrottleReason::None,
-                    bdi: bdi.clone(),
-                    sum_ns: sum(|v| v.pause_ns),
-                    buckets: [0; _],
-                };
-                for value in values.iter() {
-                    for (to, from) in delay.buckets.iter_mut().zip(value.buckets) {
-                        *to = to.wrapping_add(from);
-                    }
-                }
-                delays.push(delay);
                 Some(DirtyPauses {
-                    bdi,
-                    class,
+                    bdi: self.bdi_name(key.bdi),
+                    class: Class::from_u8(key.class)?,
                     events: sum(|v| v.events),
                     pause_ns: sum(|v| v.pause_ns),
                     dirty_pages: sum(|v| v.dirty),
@@ -252,7 +241,7 @@ impl Maps {
             })
             .collect();
         pauses.sort_by(|a, b| (&a.bdi, a.class).cmp(&(&b.bdi, b.class)));
-        (pauses, delays)
+        pauses
     }
 
     /// What the kernel's flag says of each BDI of which it was seen to change.

@@ -118,13 +118,9 @@ impl Sampler {
             self.maps.prune(&self.sysfs);
         }
         let mut stalls = self.maps.drain_stalls();
-        let mut delays = self.maps.delays();
+        let delays = self.maps.delays();
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
-        let (dirty_pauses, pauses) = self.maps.dirty_pauses();
-        delays.extend(pauses);
-        delays.sort_by(|a, b| {
-            (a.cause, a.class, a.reason, &a.bdi).cmp(&(b.cause, b.class, b.reason, &b.bdi))
-        });
+        let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
         let rpc_clients = self.maps.rpc_clients();
         let also = clients
