@@ -19,6 +19,17 @@ const END: &str = "<!-- written by ./dev vm --all: end -->";
 
 const NOT_PLAYED: &str = "not played";
 
+/// What stands before, between and after two marks of a file.
+pub fn between(path: &Path, begin: &str, end: &str) -> Result<[String; 3]> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let parts = text
+        .split_once(begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(end)?)));
+    let (before, (old, after)) =
+        parts.with_context(|| format!("{} has no lines {begin} and {end}", path.display()))?;
+    Ok([before, old, after].map(str::to_owned))
+}
+
 /// The file, and what its table says.
 pub struct Table {
     path: PathBuf,
@@ -31,17 +42,12 @@ pub struct Table {
 impl Table {
     /// Read it.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let parts = text
-            .split_once(BEGIN)
-            .and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
-        let (before, (old, after)) =
-            parts.with_context(|| format!("{} has no lines {BEGIN} and {END}", path.display()))?;
+        let [before, old, after] = between(path, BEGIN, END)?;
         Ok(Self {
             path: path.to_owned(),
-            before: before.to_owned(),
-            after: after.to_owned(),
-            cells: cells(old),
+            before,
+            after,
+            cells: cells(&old),
         })
     }
 

@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::processes::{Processes, free_port};
+use crate::{
+    processes::{Processes, free_port},
+    table::between,
+};
 
 mod cases;
 mod certificates;
@@ -121,12 +124,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
 /// The table in the docs is the one that was found.
 fn docs(choice: &Choice, table: &str) -> Result<()> {
     let path = &choice.docs;
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let parts = text
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
-    let (before, (old, after)) =
-        parts.with_context(|| format!("{} has no lines {BEGIN} and {END}", path.display()))?;
+    let [before, old, after] = between(path, BEGIN, END)?;
     if choice.write {
         fs::write(path, format!("{before}{BEGIN}\n{table}\n{END}{after}"))?;
         return Ok(());

@@ -76,7 +76,10 @@ impl Observer {
             }
             Self::Bpftrace(script) => {
                 let before = loaded(choice)?;
-                let pid = processes.begin("bpftrace", ["-q", "-e", script])?;
+                // It looks for tracefs in one place, where not every machine has it.
+                let alone = "[ -d /sys/kernel/tracing/events ] || \
+                             mount -t tracefs none /sys/kernel/tracing; exec bpftrace -q -e \"$0\"";
+                let pid = processes.begin("unshare", ["--mount", "sh", "-c", alone, script])?;
                 // Its programs are loaded one after the other.
                 let mut known = 0;
                 loop {

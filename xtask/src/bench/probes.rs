@@ -29,7 +29,7 @@ const EVENTS: &[Event] = &[
     Event {
         name: "a pause in balance_dirty_pages",
         tracepoints: &["balance_dirty_pages"],
-        script: "tracepoint:writeback:balance_dirty_pages { @[comm, str(args->bdi)] = hist(args->pause); }",
+        script: "tracepoint:writeback:balance_dirty_pages { @[comm, args->bdi] = hist(args->pause); }",
         load: || Ok(Box::new(Writers::start(32)?)),
     },
     Event {

@@ -38,7 +38,7 @@ pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
         report,
         "32 writers over the limit of dirty pages",
         &writers,
-        "tracepoint:writeback:balance_dirty_pages { @[comm, str(args->bdi)] = hist(args->pause); }",
+        "tracepoint:writeback:balance_dirty_pages { @[comm, args->bdi] = hist(args->pause); }",
     )?;
     drop(writers);
     let reclaim = Reclaim::start(0)?;

@@ -144,7 +144,7 @@ mod tests {
 
     use super::{Secret, Users, credentials};
 
-    /// Of `secret`, as `htpasswd -nbBC 4` writes it.
+    /// Looks like one of bcrypt, and is none.
     const HASH: &str = "$2y$04$HASH";
 
     fn users() -> Users {
