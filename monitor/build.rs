@@ -23,11 +23,18 @@ fn main() -> anyhow::Result<()> {
             // Debian's compiler ships `core` for bpfel-unknown-none, so no
             // build-std is needed, but it is a stable compiler and aya-ebpf
             // wants unstable features.
-            // SAFETY: a build script with one thread.
+            // SAFETY: a build script has one thread.
             unsafe { env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf") };
             Toolchain::Custom(other)
         }
     };
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/../monitor-ebpf/rustc");
+    // SAFETY: as above.
+    unsafe {
+        env::set_var("RUSTC_WRAPPER", wrapper);
+        // Of programs that are small rather than fast the verifier sees more calls than it takes.
+        env::set_var("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3");
+    }
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../monitor-ebpf");
     aya_build::build_ebpf([Package { name: "monitor-ebpf", root_dir, ..Default::default() }], toolchain)
         .context("the eBPF programs did not build; `./dev build` installs the compiler and bpf-linker that they need")

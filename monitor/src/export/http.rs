@@ -9,6 +9,7 @@ mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod page;
+mod places;
 mod recordings;
 mod routes;
 mod tls;
@@ -26,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -34,6 +35,7 @@ use super::snapshot::Shared;
 use super::web::Web;
 use crate::recording::Shelf;
 use events::{Events, Streams};
+use places::{Place, Places};
 
 pub use routes::{PathError, check_telemetry_path};
 
@@ -57,7 +59,8 @@ pub struct Site {
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Connections, all listeners together; the next ones wait in the kernel.
+    /// Connections, all listeners together. One more gets the place of one that idles;
+    /// if none does, it waits.
     connections: usize,
     /// To send the request line and headers, from the connection's start or
     /// the end of the request before; also to shake hands for TLS.
@@ -68,6 +71,8 @@ struct Limits {
     stream: Duration,
     /// For the requests under way once a connection is to end.
     drain: Duration,
+    /// For an answer under way once somebody else needs the place.
+    hurry: Duration,
     /// Request line and headers, bytes.
     buffer: usize,
 }
@@ -78,6 +83,7 @@ const LIMITS: Limits = Limits {
     age: Duration::from_mins(2),
     stream: Duration::from_hours(1),
     drain: Duration::from_secs(2),
+    hurry: Duration::from_millis(200),
     buffer: 16 * 1024,
 };
 
@@ -109,7 +115,7 @@ async fn serve_within(
     let events = Events::new(Arc::clone(&site.shared), stopped.clone(), limits.stream);
     let web = Arc::clone(&site.web);
     let router = routes::router(site, events)?;
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(listen(
@@ -117,7 +123,7 @@ async fn serve_within(
             listener,
             router.clone(),
             Arc::clone(&web),
-            Arc::clone(&slots),
+            Arc::clone(&places),
             stopped.clone(),
         ));
     }
@@ -133,29 +139,34 @@ async fn listen(
     listener: TcpListener,
     router: Router,
     web: Arc<Web>,
-    slots: Arc<Semaphore>,
-    mut stopped: watch::Receiver<bool>,
+    places: Arc<Places>,
+    stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let mut stop = stopped.clone();
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+        let stream = tokio::select! {
+            stream = accept(&listener) => stream,
             Some(_) = connections.join_next() => continue,
-            _ = stopped.wait_for(|&stop| stop) => break,
+            _ = stop.wait_for(|&stop| stop) => break,
+        };
+        let place = tokio::select! {
+            place = places.take() => place,
+            _ = stop.wait_for(|&stop| stop) => break,
         };
         let (router, mut stopped) = (router.clone(), stopped.clone());
         let policy = web.policy();
         connections.spawn(async move {
-            let (stream, _slot) = accepted;
             let Some(config) = policy.tls() else {
-                return connection(limits, stream, router, stopped).await;
+                return connection(limits, stream, place, router, stopped).await;
             };
             let shaken = tokio::select! {
                 shaken = timeout(limits.headers, tls::accept(stream, config)) => shaken,
                 _ = stopped.wait_for(|&stop| stop) => return,
+                () = place.wanted() => return,
             };
             if let Ok(Some(stream)) = shaken {
-                connection(limits, stream, router, stopped).await;
+                connection(limits, stream, place, router, stopped).await;
             }
         });
     }
@@ -164,17 +175,10 @@ async fn listen(
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection, with its slot, which comes first: without one nothing
-/// is accepted, and a dropped future loses no connection.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
-        // The semaphore is never closed.
-        let slot = Arc::clone(slots).acquire_owned().await.ok();
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, _)) => return stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an HTTP connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -187,14 +191,24 @@ async fn accept(
 async fn connection(
     limits: Limits,
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    place: Arc<Place>,
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
     let streams = Streams::default();
-    let (inner, mark) = (TowerToHyperService::new(router), streams.clone());
+    let inner = TowerToHyperService::new(router);
+    let (mark, its) = (streams.clone(), Arc::clone(&place));
     let service = service_fn(move |mut request: Request<Incoming>| {
+        its.busy();
         request.extensions_mut().insert(mark.clone());
-        inner.call(request)
+        let (answer, mark, its) = (inner.call(request), mark.clone(), Arc::clone(&its));
+        async move {
+            let answer = answer.await;
+            if !mark.any() {
+                its.idle();
+            }
+            answer
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -202,14 +216,15 @@ async fn connection(
         .max_buf_size(limits.buffer)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    tokio::select! {
+    let time_left = tokio::select! {
         // A client that hung up or spoke no HTTP is nobody's business.
         _ = serving.as_mut() => return,
-        _ = stopped.wait_for(|&stop| stop) => {}
-        () = too_old(limits, &streams) => {}
-    }
+        _ = stopped.wait_for(|&stop| stop) => limits.drain,
+        () = too_old(limits, &streams) => limits.drain,
+        () = place.wanted() => limits.hurry,
+    };
     serving.as_mut().graceful_shutdown();
-    let _ = timeout(limits.drain, serving).await;
+    let _ = timeout(time_left, serving).await;
 }
 
 /// Ends when a connection is too old. A stream ends by itself before, if its

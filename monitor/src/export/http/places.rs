@@ -1,0 +1,107 @@
+//! Places for connections: no more than memory is set aside for. Who comes when all
+//! are taken gets the place of the client that has asked for nothing for the longest,
+//! so that idle clients keep nobody out, however many they are.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// For one that was asked to leave; then the next is asked.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    idle: Mutex<Idle>,
+}
+
+/// The clients that have asked for nothing, the longest first.
+#[derive(Default)]
+struct Idle {
+    next: u64,
+    clients: BTreeMap<u64, Arc<Notify>>,
+}
+
+impl Places {
+    pub(super) fn new(number: usize) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(number));
+        let idle = Mutex::default();
+        Arc::new(Self { free, idle })
+    }
+
+    /// A place for a client that is here. It waits if all are busy.
+    pub(super) async fn take(self: &Arc<Self>) -> Arc<Place> {
+        let permit = loop {
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                break permit;
+            }
+            self.ask_one_to_leave();
+            let left = Arc::clone(&self.free).acquire_owned();
+            if let Ok(Ok(permit)) = timeout(PATIENCE, left).await {
+                break permit;
+            }
+        };
+        let place = Arc::new(Place {
+            places: Arc::clone(self),
+            number: Mutex::default(),
+            leave: Arc::default(),
+            _permit: permit,
+        });
+        place.idle();
+        place
+    }
+
+    fn ask_one_to_leave(&self) {
+        let first = self.idle(|idle| idle.clients.pop_first());
+        if let Some((_, leave)) = first {
+            leave.notify_one();
+        }
+    }
+
+    fn idle<T>(&self, with: impl FnOnce(&mut Idle) -> T) -> T {
+        with(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One connection's place, free again when it is dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    /// Among the idle; none while a request is answered.
+    number: Mutex<Option<u64>>,
+    leave: Arc<Notify>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// A request is being answered.
+    pub(super) fn busy(&self) {
+        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = number.take() {
+            self.places.idle(|idle| idle.clients.remove(&number));
+        }
+    }
+
+    /// The client is to ask for something, or to take what it asked for.
+    pub(super) fn idle(&self) {
+        self.busy();
+        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        *number = Some(self.places.idle(|idle| {
+            idle.next += 1;
+            idle.clients.insert(idle.next, Arc::clone(&self.leave));
+            idle.next
+        }));
+    }
+
+    /// Ends when somebody else needs the place more.
+    pub(super) async fn wanted(&self) {
+        self.leave.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.busy();
+    }
+}
