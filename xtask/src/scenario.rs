@@ -392,6 +392,7 @@ pub fn all() -> Vec<Scenario> {
         faults::asleep(),
         faults::tracefs(),
         faults::two_daemons(),
+        faults::hidden(),
         faults::no_btf(),
     ];
     all.extend(varieties::all());

@@ -83,7 +83,7 @@ const LIMITS: Limits = Limits {
     age: Duration::from_mins(2),
     stream: Duration::from_hours(1),
     drain: Duration::from_secs(2),
-    hurry: Duration::from_millis(200),
+    hurry: Duration::from_millis(50),
     buffer: 16 * 1024,
 };
 
@@ -163,7 +163,7 @@ async fn listen(
             let shaken = tokio::select! {
                 shaken = timeout(limits.headers, tls::accept(stream, config)) => shaken,
                 _ = stopped.wait_for(|&stop| stop) => return,
-                () = place.wanted() => return,
+                _ = place.wanted() => return,
             };
             if let Ok(Some(stream)) = shaken {
                 connection(limits, stream, place, router, stopped).await;
@@ -221,7 +221,7 @@ async fn connection(
         _ = serving.as_mut() => return,
         _ = stopped.wait_for(|&stop| stop) => limits.drain,
         () = too_old(limits, &streams) => limits.drain,
-        () = place.wanted() => limits.hurry,
+        has_asked = place.wanted() => if has_asked { limits.hurry } else { return },
     };
     serving.as_mut().graceful_shutdown();
     let _ = timeout(time_left, serving).await;

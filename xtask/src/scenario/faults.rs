@@ -126,6 +126,16 @@ pub fn tracefs() -> Scenario {
     )
 }
 
+pub fn hidden() -> Scenario {
+    around_a_livelock(
+        "fault-hidepid",
+        "/proc hides other users' processes from now on, in a livelock",
+        &daemon(),
+        vec![run(&["mount -o remount,hidepid=2 /proc"])],
+        vec![watch(8, Until::Over)],
+    )
+}
+
 pub fn two_daemons() -> Scenario {
     around_a_livelock(
         "fault-two",

@@ -17,6 +17,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::places::Places;
 use super::{
     Limits, Site, connection as serve_connection,
     events::Events,
@@ -141,8 +142,9 @@ async fn exchange(bytes: &[u8], router: Router, patience: Duration) -> Vec<u8> {
     let (mut read, mut write) = split(client);
     let (first, begun) = oneshot::channel();
     let (_stop, stopped) = watch::channel(false);
+    let place = Places::new(1).take().await;
     let serve = async {
-        let until_closed = serve_connection(LIMITS, server, router, stopped);
+        let until_closed = serve_connection(LIMITS, server, place, router, stopped);
         let ended = timeout(LIMITS.age / 2, until_closed).await;
         assert!(
             ended.is_ok(),

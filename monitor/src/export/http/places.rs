@@ -3,6 +3,7 @@
 //! so that idle clients keep nobody out, however many they are.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// For one that was asked to leave; then the next is asked.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(10);
 
 pub(super) struct Places {
     free: Arc<Semaphore>,
@@ -47,9 +48,10 @@ impl Places {
             places: Arc::clone(self),
             number: Mutex::default(),
             leave: Arc::default(),
+            asked: AtomicBool::default(),
             _permit: permit,
         });
-        place.idle();
+        place.join_the_idle();
         place
     }
 
@@ -71,21 +73,39 @@ pub(super) struct Place {
     /// Among the idle; none while a request is answered.
     number: Mutex<Option<u64>>,
     leave: Arc<Notify>,
+    /// Whether it ever asked for anything.
+    asked: AtomicBool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Place {
     /// A request is being answered.
     pub(super) fn busy(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.leave_the_idle();
+    }
+
+    /// The client is to ask for something, or to take what it asked for.
+    pub(super) fn idle(&self) {
+        self.leave_the_idle();
+        self.join_the_idle();
+    }
+
+    /// Ends when somebody else needs the place more; whether there may be an answer
+    /// that this client has not taken yet.
+    pub(super) async fn wanted(&self) -> bool {
+        self.leave.notified().await;
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn leave_the_idle(&self) {
         let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(number) = number.take() {
             self.places.idle(|idle| idle.clients.remove(&number));
         }
     }
 
-    /// The client is to ask for something, or to take what it asked for.
-    pub(super) fn idle(&self) {
-        self.busy();
+    fn join_the_idle(&self) {
         let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
         *number = Some(self.places.idle(|idle| {
             idle.next += 1;
@@ -93,15 +113,10 @@ impl Place {
             idle.next
         }));
     }
-
-    /// Ends when somebody else needs the place more.
-    pub(super) async fn wanted(&self) {
-        self.leave.notified().await;
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.busy();
+        self.leave_the_idle();
     }
 }
