@@ -14,7 +14,6 @@ mod daemon;
 mod load;
 mod observer;
 mod probes;
-mod process;
 mod report;
 mod verdicts;
 mod workload;

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod alerts;
 mod bench;
+mod budgets;
 mod corpus;
 mod elf;
 mod fleet;
@@ -72,6 +73,8 @@ enum Command {
     Fleet(fleet::Choice),
     /// Measure what the daemon costs
     Bench(bench::Choice),
+    /// Hold the program to what it may take
+    Budgets(budgets::Choice),
     /// What the benchmarks' processes do
     #[command(hide = true)]
     Load(bench::Load),
@@ -130,6 +133,7 @@ fn main() -> Result<ExitCode> {
             true
         }
         Command::Web(choice) => web::run(&choice)?,
+        Command::Budgets(choice) => budgets::run(&choice)?,
         Command::Bench(choice) => {
             bench::run(&choice)?;
             true

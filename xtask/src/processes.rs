@@ -12,6 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+mod usage;
+
+pub use usage::usage;
+
 /// They are killed when this is dropped, or with this process.
 #[derive(Default)]
 pub struct Processes {

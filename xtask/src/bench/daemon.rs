@@ -13,10 +13,9 @@ use super::{
     Choice,
     load::Reclaim,
     observer::{Observer, Watching, length, metric},
-    process::usage,
     report::{Report, median},
 };
-use crate::processes::get;
+use crate::processes::{get, usage};
 
 const PART: &str = "daemon";
 

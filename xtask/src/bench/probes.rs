@@ -10,7 +10,6 @@ use super::{
     Choice,
     load::{Reclaim, Writers},
     observer::{Cost, Observer, costs, loaded},
-    process::usage,
     report::Report,
 };
 
