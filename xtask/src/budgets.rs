@@ -72,7 +72,13 @@ pub fn run(choice: &Choice) -> Result<bool> {
         },
     ];
     let mut within = true;
-    for Count { what, unit, is, most } in counts {
+    for Count {
+        what,
+        unit,
+        is,
+        most,
+    } in counts
+    {
         let fits = is <= most;
         within &= fits;
         let word = if fits { "within" } else { "OVER" };

@@ -34,7 +34,7 @@ pub struct Choice {
     #[arg(long, requires = "table")]
     missing: bool,
     /// Percent of one processor that guests may keep busy together; by default
-    /// 65 for each processor
+    /// 70 for each processor
     #[arg(long)]
     load: Option<usize>,
     /// Only scenarios whose names contain this
@@ -74,7 +74,7 @@ impl Choice {
     /// More leaves guests without their time, and what they show is worth less.
     fn load(&self) -> usize {
         let processors = || thread::available_parallelism().map_or(1, usize::from);
-        self.load.unwrap_or_else(|| 65 * processors())
+        self.load.unwrap_or_else(|| 70 * processors())
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
         let choice = Choice {
             all: false,
             table: None,
-            load: Some(130),
+            load: Some(140),
             missing: false,
             only: String::new(),
             kernels: Vec::new(),
@@ -302,21 +302,18 @@ mod tests {
         };
         for &kernel in kernels::ALL {
             let livelock = match kernel {
-                Kernel::V5_10 => "netns-no-hog",
-                Kernel::V6_1 | Kernel::V6_12 => "netns-drained",
+                Kernel::V5_10 | Kernel::V6_12 => "netns-no-hog",
+                Kernel::V6_1 => "netns-drained",
                 Kernel::Newest => "netns-recovery",
             };
             for name in [livelock, "probes", "lockdown-"] {
                 assert!(is_there(kernel, name), "{name} on {kernel}");
             }
-            assert!(
-                is_there(kernel, "modules-reload") || is_there(kernel, "late-modules"),
-                "modules on {kernel}"
-            );
         }
-        // The corpus has it of each; between the oldest and the newest nothing differs.
-        for kernel in [Kernel::V5_10, Kernel::Newest] {
-            assert!(is_there(kernel, "loopback-slow-disk"), "{kernel}");
+        // What does not differ from one kernel to the next is seen on one of them; the
+        // corpus has it of each.
+        for name in ["late-modules", "modules-reload", "loopback-slow-disk"] {
+            assert!(jobs.iter().any(|job| job.1.name == name), "{name}");
         }
         for scenario in &scenarios {
             assert!(
@@ -328,7 +325,7 @@ mod tests {
         }
         let seconds = sum(&jobs) / choice.load() as u64;
         assert!(
-            seconds < 12 * 60,
+            seconds < 9 * 60,
             "the core takes {seconds} s on two processors"
         );
     }

@@ -309,9 +309,9 @@ fn words(error: &dyn Error) -> String {
         .trim_end_matches("Verifier output:")
         .trim_end()
         .to_owned();
-    match lines
-        .rfind(|line| !line.starts_with("processed ") && !line.starts_with("verification time"))
-    {
+    // What it counted comes after what it refused.
+    let counted = ["processed ", "verification time", "stack depth"];
+    match lines.rfind(|line| !counted.iter().any(|words| line.starts_with(words))) {
         Some(last) => format!("{first} … {last}"),
         None => first,
     }
@@ -409,5 +409,20 @@ fn once(loaded: Result<(), ProgramError>) -> Result<(), String> {
     match loaded {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
         Err(error) => Err(words(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_verifiers_output_the_line_is_told_that_says_what_it_refused() {
+        let said = "the BPF_PROG_LOAD syscall returned Permission denied. Verifier output: 0: (bf) r6 = r1\n\
+                    R1 invalid mem access 'inv'\nverification time 812 usec\nstack depth 336+0\n\
+                    processed 1204 insns (limit 1000000) max_states_per_insn 4\n\n";
+        let told = words(&std::io::Error::other(said));
+        assert!(told.ends_with("R1 invalid mem access 'inv'"), "{told}");
+        assert!(told.starts_with("the BPF_PROG_LOAD syscall returned Permission denied"));
     }
 }

@@ -3,11 +3,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use serde::Deserialize;
 
 use super::{
     Choice,
@@ -64,6 +66,7 @@ pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
         usage(pid)?.resident / f64::from(1 << 20),
     );
     scrape(report, &daemon)?;
+    pages(choice, report)?;
     if choice.soak > 0 {
         soak(choice, report, &daemon)?;
     }
@@ -127,6 +130,25 @@ fn scrape(report: &mut Report, daemon: &Watching) -> Result<()> {
         times.iter().copied().fold(0.0, f64::max),
     );
     Ok(())
+}
+
+/// The page itself, by the number of its samples.
+fn pages(choice: &Choice, report: &mut Report) -> Result<()> {
+    let output = Command::new(&choice.scrape).output().context("scrape")?;
+    let pages: Vec<Page> = serde_json::from_slice(&output.stdout)?;
+    for Page { samples, bytes, ms } in pages {
+        let page = format!("a page of {samples} samples");
+        report.one(PART, format!("{page}: rendered, median"), "ms", ms);
+        report.one(PART, format!("{page}: size"), "kB", bytes / 1e3);
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Page {
+    samples: u64,
+    bytes: f64,
+    ms: f64,
 }
 
 /// Head and as many bytes as it says.

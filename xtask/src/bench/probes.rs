@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
+use crate::processes::usage;
+
 use super::{
     Choice,
     load::{Reclaim, Writers},

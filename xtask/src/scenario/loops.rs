@@ -62,7 +62,7 @@ pub fn local() -> Scenario {
             nfsd("/mnt/vip", "/export"),
             nfsd("/mnt/nat", "/far"),
         ]),
-        core: &[Kernel::V5_10, Kernel::Newest],
+        core: &[Kernel::Newest],
         ..quiet()
     }
 }
@@ -194,7 +194,7 @@ pub fn ganesha() -> Scenario {
             },
             ganesha("/mnt/pod"),
         ]),
-        core: &[Kernel::V6_12],
+        core: &[],
         ..quiet()
     }
 }

@@ -30,7 +30,7 @@ pub fn loopback_healthy() -> Scenario {
             load("/mnt", 300),
             watch(SECONDS, Until::Over),
         ]),
-        core: &[Kernel::V6_1],
+        core: &[],
         load: 70,
         ..writes(2_000_000)
     }
@@ -51,7 +51,7 @@ pub fn loopback_slow_disk() -> Scenario {
             load("/mnt", 150),
             watch(SECONDS, Until::Over),
         ]),
-        core: &[Kernel::V5_10, Kernel::Newest],
+        core: &[Kernel::V6_1],
         load: 40,
         ..writes(1_500_000)
     }

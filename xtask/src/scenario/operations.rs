@@ -91,7 +91,7 @@ pub fn modules_reload() -> Scenario {
         megabytes: 512,
         plan: plan(steps),
         expect: Expect::ModulesReload,
-        core: &[Kernel::V5_10, Kernel::Newest],
+        core: &[Kernel::Newest],
         ..Scenario::default()
     }
 }
@@ -119,7 +119,7 @@ pub fn nfs_folios() -> Scenario {
         kernels: &[Kernel::V6_12, Kernel::Newest],
         plan: congestion(8192),
         expect: Expect::NoCongestion,
-        core: &[Kernel::V6_12],
+        core: &[],
         ..bdi_congested()
     }
 }

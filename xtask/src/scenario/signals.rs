@@ -20,7 +20,7 @@ pub fn late_modules() -> Scenario {
             check(&["check"], None),
         ]),
         expect: Expect::LateModules,
-        core: &[Kernel::V6_1, Kernel::V6_12],
+        core: &[Kernel::V5_10],
         seconds: 90,
         ..Scenario::default()
     }
