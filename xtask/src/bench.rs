@@ -30,9 +30,9 @@ pub struct Choice {
     /// What tells the costs of programs: xtask/bpf-stats
     #[arg(long)]
     bpf_stats: PathBuf,
-    /// What renders pages of metrics: monitor/examples/scrape.rs
+    /// What tells how a tick grows: monitor/examples/growth.rs
     #[arg(long)]
-    scrape: PathBuf,
+    growth: PathBuf,
     /// The recordings of real livelocks: monitor/tests/corpus
     #[arg(long)]
     recordings: PathBuf,

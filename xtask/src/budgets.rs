@@ -50,13 +50,13 @@ pub fn run(choice: &Choice) -> Result<bool> {
             what: "the program, one static file",
             unit: "MiB",
             is: fs::metadata(&choice.daemon)?.len() as f64 / MIB,
-            most: 12.0,
+            most: 13.0,
         },
         Count {
             what: "instructions of a tick: read from a recording, judged, told",
             unit: "thousand",
             is: instructions_of_a_tick(choice)? / 1e3,
-            most: 2_000.0,
+            most: 500.0,
         },
         Count {
             what: "resident when it is ready",
@@ -68,7 +68,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
             what: "of that its own, not the file's",
             unit: "MiB",
             is: own,
-            most: 4.0,
+            most: 2.5,
         },
     ];
     let mut within = true;

@@ -66,7 +66,7 @@ pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
         usage(pid)?.resident / f64::from(1 << 20),
     );
     scrape(report, &daemon)?;
-    pages(choice, report)?;
+    growth(choice, report)?;
     if choice.soak > 0 {
         soak(choice, report, &daemon)?;
     }
@@ -132,23 +132,49 @@ fn scrape(report: &mut Report, daemon: &Watching) -> Result<()> {
     Ok(())
 }
 
-/// The page itself, by the number of its samples.
-fn pages(choice: &Choice, report: &mut Report) -> Result<()> {
-    let output = Command::new(&choice.scrape).output().context("scrape")?;
-    let pages: Vec<Page> = serde_json::from_slice(&output.stdout)?;
-    for Page { samples, bytes, ms } in pages {
-        let page = format!("a page of {samples} samples");
-        report.one(PART, format!("{page}: rendered, median"), "ms", ms);
-        report.one(PART, format!("{page}: size"), "kB", bytes / 1e3);
+/// What a tick and its page take with more and more of everything.
+fn growth(choice: &Choice, report: &mut Report) -> Result<()> {
+    let output = Command::new(&choice.growth).output().context("growth")?;
+    let all: Vec<Grown> = serde_json::from_slice(&output.stdout)?;
+    for one in all {
+        let with = format!("with {}", one.what);
+        report.one(PART, format!("{with}: judging a tick"), "ms", one.judged_ms);
+        report.one(
+            PART,
+            format!("{with}: publishing it"),
+            "ms",
+            one.published_ms,
+        );
+        report.one(
+            PART,
+            format!("{with}: rendering the page"),
+            "ms",
+            one.rendered_ms,
+        );
+        report.one(
+            PART,
+            format!("{with}: samples of the page"),
+            "",
+            one.samples,
+        );
+        report.one(
+            PART,
+            format!("{with}: size of the page"),
+            "kB",
+            one.bytes / 1e3,
+        );
     }
     Ok(())
 }
 
 #[derive(Deserialize)]
-struct Page {
-    samples: u64,
+struct Grown {
+    what: String,
+    judged_ms: f64,
+    published_ms: f64,
+    rendered_ms: f64,
+    samples: f64,
     bytes: f64,
-    ms: f64,
 }
 
 /// Head and as many bytes as it says.
