@@ -389,7 +389,6 @@ pub fn all() -> Vec<Scenario> {
         faults::killed(),
         faults::processors(),
         faults::clock(),
-        faults::asleep(),
         faults::tracefs(),
         faults::two_daemons(),
         faults::hidden(),

@@ -171,7 +171,8 @@ fn open(dir: &OwnedFd, name: &str) -> io::Result<Option<fs::File>> {
 fn there(opened: Result<OwnedFd, Errno>) -> io::Result<Option<OwnedFd>> {
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        Err(Errno::NOENT) => Ok(None),
+        // No file has a name that is too long for one.
+        Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -25,7 +25,7 @@ pub(super) use bdis::MAX_BDIS;
 pub(super) use bdis::bdis;
 pub(super) use evidence::evidence;
 pub(super) use node::{history, node};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use tasks::MAX_TASKS;
 pub(super) use tasks::{task, tasks};
 
