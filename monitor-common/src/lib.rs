@@ -14,7 +14,8 @@ pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
-    HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN,
-    Peer, RpcTotals, Stall, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
+    HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PAUSE_RECORD,
+    PEER_LEN, Pause, PauseHead, Peer, RpcTotals, Stall, Starting, TaskTotals, Wait, WaitKey,
+    WriteCongested,
 };
 pub use offsets::Offsets;

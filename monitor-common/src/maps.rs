@@ -11,10 +11,14 @@ pub const HIST_BUCKETS: usize = 16;
 /// wait for.
 pub const LEAST_CALL_NS: u64 = 1_000_000;
 
+/// Bytes of a record of `balance_dirty_pages` that are kept for the daemon. It is 144
+/// bytes long on all kernels seen; where a field lies beyond, none is kept.
+pub const PAUSE_RECORD: usize = 160;
+
 macro_rules! plain {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[repr(C)]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
 
@@ -113,6 +117,37 @@ plain! {
         pub zero: [u8; 5],
         /// The task's name.
         pub comm: [u8; COMM_LEN],
+    }
+
+    /// A pause in `balance_dirty_pages` as the kernel tells it, not looked at: an
+    /// entry of a ring of which each CPU has one.
+    pub struct Pause {
+        /// When it was told, `CLOCK_MONOTONIC` nanoseconds.
+        pub now_ns: u64,
+        /// Thread id in the initial pid namespace.
+        pub tid: u32,
+        /// Process id in the initial pid namespace.
+        pub tgid: u32,
+        /// The task's name.
+        pub comm: [u8; COMM_LEN],
+        /// The tracepoint's record, and what lies behind a shorter one.
+        pub record: [u8; PAUSE_RECORD],
+    }
+
+    /// The state of such a ring. Entries are counted on and on; the ring has the
+    /// last ones.
+    pub struct PauseHead {
+        /// How many there have ever been; the program's.
+        pub written: u64,
+        /// How many there may be by now; the daemon's, as all that follows. Zero: none,
+        /// the program looks at each pause itself.
+        pub until: u64,
+        /// How many the ring has room for: a power of two.
+        pub slots: u32,
+        /// Offset of `flags` in `task_struct`.
+        pub task_flags: i32,
+        /// So that no two CPUs write to the same cache line.
+        pub zero: [u64; 5],
     }
 
     /// Totals of a task for one cause.

@@ -2,13 +2,18 @@
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{
+        Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, ProgramArray,
+        RingBuf,
+    },
 };
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
+    PEER_LEN, Pause, PauseHead, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey,
+    WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -51,6 +56,19 @@ pub static STALLS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// What `balance_dirty_pages` said.
 #[map]
 pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max_entries(512, 0);
+
+/// Pauses of ordinary tasks, not looked at: a ring for each CPU, one after the other.
+/// The daemon, which knows how many there are, sets the size.
+#[map]
+pub static PAUSES: Array<Pause> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The state of each ring.
+#[map]
+pub static PAUSE_HEADS: Array<PauseHead> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The program that looks at a pause.
+#[map]
+pub static LOOK: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// The names behind the ids of BDIs. Written when [`DIRTY`] gets a new key.
 #[map]

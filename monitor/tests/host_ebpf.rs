@@ -104,6 +104,57 @@ fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
 }
 
 #[test]
+#[ignore = "needs root and a loop device"]
+fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhile() {
+    let disk = LoopDisk::new(700);
+    let _limit = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "8000000",
+        "/proc/sys/vm/dirty_ratio",
+    );
+    let daemon = Daemon::start(&[]);
+    let trace = Trace::balance_dirty_pages(&disk.bdi);
+    let at = |number: u32| {
+        let path = disk.path().join(number.to_string());
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let script = "end=$(($(date +%s) + 8)); while [ $(date +%s) -lt $end ]; do dd if=/dev/zero of=$0/file bs=1M \
+                  count=20 conv=notrunc; done";
+    let writers = (0..32).map(|number| {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg(at(number));
+        shell.stderr(std::process::Stdio::null()).spawn().unwrap()
+    });
+    let mut writers: Vec<_> = writers.collect();
+    thread::sleep(Duration::from_secs(2));
+    // The rings are full after a part of a second.
+    let pid = daemon.pid().to_string();
+    sh("kill", &["-STOP", &pid]);
+    thread::sleep(Duration::from_secs(3));
+    sh("kill", &["-CONT", &pid]);
+    for writer in &mut writers {
+        writer.wait().unwrap();
+    }
+    thread::sleep(Duration::from_millis(2500));
+
+    let bdi = format!("bdi=\"{}\"", disk.bdi);
+    let labels = ["cause=\"balance_dirty_pages\"", bdi.as_str()];
+    let counted = daemon.metric("throttle_delay_seconds_count", &labels);
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let traced = trace.events() as f64;
+    assert!(
+        traced > 3000.0,
+        "{traced} pauses are too few to fill a ring"
+    );
+    assert!(
+        (counted - traced).abs() < 0.5,
+        "{counted} pauses counted of {traced}"
+    );
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 #[ignore = "needs root"]
 fn check_says_how_each_signal_comes_in_and_ends_with_its_exit_code() {
     let output = Command::new(PROGRAM)

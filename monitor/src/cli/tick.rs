@@ -46,7 +46,9 @@ impl Ticker {
 
     /// Ticks until the sender is gone.
     pub fn run(mut self, stopped: &Receiver<()>) {
-        watch::every(self.interval, stopped, || self.tick());
+        let interval = self.interval;
+        let between = |this: &mut Self| this.watch.between();
+        watch::every(interval, stopped, &mut self, Self::tick, between);
         self.watch.finish();
     }
 

@@ -106,6 +106,11 @@ impl Watch {
         }
     }
 
+    /// Reads what the programs noted, if they note much; how soon to do so again.
+    pub fn between(&mut self) -> Option<Duration> {
+        self.sampler.between()
+    }
+
     /// Ends the recording.
     pub fn finish(self) {
         if let Some(recorder) = self.recorder {
@@ -139,20 +144,31 @@ fn is_suspect(verdict: &Verdict) -> bool {
     verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
 }
 
-/// Calls `tick` once an interval until the sender is gone.
-pub fn every(interval: Duration, stopped: &Receiver<()>, mut tick: impl FnMut()) {
+/// Calls `tick` once an interval until the sender is gone; and between two of them
+/// `soon`, which says when it wants to be called again before the next.
+pub fn every<T>(
+    interval: Duration,
+    stopped: &Receiver<()>,
+    state: &mut T,
+    mut tick: impl FnMut(&mut T),
+    mut soon: impl FnMut(&mut T) -> Option<Duration>,
+) {
     let mut next = Instant::now();
     loop {
-        tick();
+        tick(state);
         let now = Instant::now();
         next += interval;
         if next < now {
             // Stopped, suspended or late: no burst of ticks to catch up.
             next = now;
         }
-        match stopped.recv_timeout(next - now) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        loop {
+            let wanted = soon(state).map_or(next, |soon| next.min(Instant::now() + soon));
+            match stopped.recv_timeout(wanted.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) if wanted < next => {}
+                Err(RecvTimeoutError::Timeout) => break,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 }

@@ -8,13 +8,13 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, GlobalData, include_bytes_aligned,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, ProgramArray},
     programs::{
         Program, ProgramError, fentry::FEntryLinkId, fexit::FExitLinkId, kprobe::KProbeLinkId,
         tp_btf::BtfTracePointLinkId, trace_point::TracePointLinkId,
     },
 };
-use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets};
+use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets, Pause};
 use thiserror::Error;
 
 use super::{
@@ -167,6 +167,12 @@ impl Attached {
         &self.settings
     }
 
+    /// Where this kernel has its fields.
+    #[must_use]
+    pub fn offsets(&self) -> Offsets {
+        plan::offsets(&self.facts).0
+    }
+
     /// Attaches the signals whose module was loaded meanwhile. Returns the
     /// reports that changed. Cheap when there is nothing to do: one look into
     /// `/sys/module` for each module waited for.
@@ -251,7 +257,7 @@ impl Attached {
     }
 
     fn write_offsets(&mut self) -> Result<(), LoadError> {
-        let (offsets, _) = plan::offsets(&self.facts);
+        let offsets = self.offsets();
         let map = self
             .ebpf
             .map_mut("OFFSETS")
@@ -264,7 +270,12 @@ impl Attached {
 
 fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
     raise_memlock();
-    EbpfLoader::new()
+    let processors = aya::util::nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(1));
+    let mut loader = EbpfLoader::new();
+    for (map, entries) in sizes(processors) {
+        loader.map_max_entries(map, entries);
+    }
+    loader
         .btf(btf)
         .override_global("THRESHOLD_NS", &settings.threshold_ns, true)
         .override_global("BOUNDS_NS", GlobalData::from(&settings.bounds_ns[..]), true)
@@ -275,6 +286,31 @@ fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
         )
         .load(OBJECT)
         .map_err(|error| LoadError::Load(words(&error)))
+}
+
+/// The maps whose size depends on the processors, with their entries.
+#[must_use]
+pub const fn sizes(processors: u32) -> [(&'static str, u32); 2] {
+    [
+        ("PAUSE_HEADS", processors),
+        ("PAUSES", processors * pauses_of_each(processors)),
+    ]
+}
+
+/// How many pauses of a processor can be noted before they are counted: a power of two.
+/// A ring of 256 stays in its cache (2,048 made a pause half as slow again), all together
+/// are held to a megabyte, and they are counted as often as they fill.
+#[expect(clippy::cast_possible_truncation, reason = "192")]
+const fn pauses_of_each(processors: u32) -> u32 {
+    const ALL: u32 = (1 << 20) / size_of::<Pause>() as u32;
+    let each = ALL / processors;
+    if each <= 32 {
+        32
+    } else if each >= 256 {
+        256
+    } else {
+        1 << each.ilog2()
+    }
 }
 
 /// Up to 5.10 the memory of eBPF maps counts against `RLIMIT_MEMLOCK`, which is
@@ -332,15 +368,46 @@ struct Programs<'a> {
     links: BTreeMap<&'static str, Link>,
 }
 
+/// Programs that go on in another one: which, and by which map.
+const TAILS: &[(&str, &str, &str)] = &[(
+    "balance_dirty_pages_pause",
+    "balance_dirty_pages_look",
+    "LOOK",
+)];
+
+impl Programs<'_> {
+    fn program(&mut self, name: &str) -> Result<&mut Program, String> {
+        let missing =
+            || format!("the eBPF object has no program {name}: this binary was built wrong");
+        self.ebpf.program_mut(name).ok_or_else(missing)
+    }
+
+    /// Loads the program that another one goes on in.
+    fn put(&mut self, name: &str, map: &'static str) -> Result<(), String> {
+        let program = self.program(name)?;
+        let Program::TracePoint(tracepoint) = program else {
+            return Err(format!(
+                "{name} is no tracepoint's: this binary was built wrong"
+            ));
+        };
+        once(tracepoint.load())?;
+        let fd = tracepoint.fd().map_err(|error| words(&error))?;
+        let fd = fd.try_clone().map_err(|error| words(&error))?;
+        let missing = || format!("the eBPF object has no map {map}: this binary was built wrong");
+        let map = self.ebpf.map_mut(map).ok_or_else(missing)?;
+        ProgramArray::try_from(map)
+            .and_then(|mut array| array.set(0, &fd, 0))
+            .map_err(|error| words(&error))
+    }
+}
+
 impl Kernel for Programs<'_> {
     fn attach(&mut self, probe: &Probe) -> Result<(), String> {
-        let program = self.ebpf.program_mut(probe.program).ok_or_else(|| {
-            format!(
-                "the eBPF object has no program {}: this binary was built wrong",
-                probe.program
-            )
-        })?;
-        let link = hang_in(program, probe.hook, self.btf)?;
+        if let Some(&(_, tail, map)) = TAILS.iter().find(|(of, ..)| *of == probe.program) {
+            self.put(tail, map)?;
+        }
+        let btf = self.btf;
+        let link = hang_in(self.program(probe.program)?, probe.hook, btf)?;
         self.links.insert(probe.program, link);
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Reads the eBPF maps. Per-CPU values are added up here and nowhere else.
 
 mod nfs_client;
+mod pauses;
 mod prune;
+mod ring;
 mod rpc;
 
-use std::{borrow::BorrowMut, collections::BTreeMap};
+use std::{borrow::BorrowMut, collections::BTreeMap, time::Duration};
 
 use aya::{
     Ebpf, Pod,
@@ -18,7 +20,12 @@ use monitor_common::{
 };
 use thiserror::Error;
 
+use self::{
+    pauses::{Pauses, Settings},
+    ring::Rings,
+};
 use super::{Delay, DirtyPauses, StalledTask, Waiting};
+use crate::kernel::attach::Attached;
 
 /// A map that cannot be opened: a broken build.
 #[derive(Debug, Error)]
@@ -45,6 +52,7 @@ pub struct Maps {
     client_devices: HashMap<MapData, u32, u32>,
     backing: HashMap<MapData, BackingKey, BackingTotals>,
     names: BTreeMap<u64, CompactString>,
+    pauses: Pauses,
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(
@@ -63,7 +71,9 @@ impl Maps {
     /// # Errors
     ///
     /// One is not there or of another type.
-    pub fn open(ebpf: &mut Ebpf) -> Result<Self, OpenError> {
+    pub fn open(attached: &mut Attached) -> Result<Self, OpenError> {
+        let pauses = open_pauses(attached);
+        let ebpf = &mut attached.ebpf;
         Ok(Self {
             delays: take(ebpf, "DELAYS")?,
             waits: take(ebpf, "WAITS")?,
@@ -83,6 +93,7 @@ impl Maps {
             client_devices: take(ebpf, "CLIENT_DEVICES")?,
             backing: take(ebpf, "BACKING")?,
             names: BTreeMap::new(),
+            pauses,
         })
     }
 
@@ -94,7 +105,8 @@ impl Maps {
         if let Some(name) = self.names.get(&id) {
             return name.clone();
         }
-        let Ok(words) = self.bdi_names.get(&id, 0) else {
+        let noted = self.pauses.counts().name(id);
+        let Some(words) = noted.or_else(|| self.bdi_names.get(&id, 0).ok()) else {
             return "unknown".into();
         };
         let bytes: Vec<u8> = words
@@ -109,25 +121,27 @@ impl Maps {
 
     /// Histograms.
     pub fn delays(&mut self) -> Vec<Delay> {
-        let all: Vec<_> = self.delays.iter().filter_map(Result::ok).collect();
-        let mut delays: Vec<_> = all
+        let mut sums: BTreeMap<HistKey, HistValue> = self.pauses.counts().delays().collect();
+        for (key, values) in self.delays.iter().filter_map(Result::ok) {
+            let sum = sums.entry(key).or_default();
+            for value in values.iter() {
+                sum.sum_ns = sum.sum_ns.wrapping_add(value.sum_ns);
+                for (to, from) in sum.buckets.iter_mut().zip(value.buckets) {
+                    *to = to.wrapping_add(from);
+                }
+            }
+        }
+        let mut delays: Vec<_> = sums
             .into_iter()
-            .filter_map(|(key, values)| {
-                let mut delay = Delay {
+            .filter_map(|(key, value)| {
+                Some(Delay {
                     cause: Cause::from_u8(key.cause)?,
                     class: Class::from_u8(key.class)?,
                     reason: ThrottleReason::from_u8(key.reason)?,
                     bdi: self.bdi_name(key.bdi),
-                    sum_ns: 0,
-                    buckets: [0; _],
-                };
-                for value in values.iter() {
-                    delay.sum_ns = delay.sum_ns.wrapping_add(value.sum_ns);
-                    for (to, from) in delay.buckets.iter_mut().zip(value.buckets) {
-                        *to = to.wrapping_add(from);
-                    }
-                }
-                Some(delay)
+                    sum_ns: value.sum_ns,
+                    buckets: value.buckets,
+                })
             })
             .collect();
         delays.sort_by(|a, b| {
@@ -148,6 +162,40 @@ impl Maps {
             .collect();
         waits.sort_by_key(|(wait, _)| (wait.tid, wait.cause));
         waits
+    }
+
+    /// Waits that were only noted, of which more may be heard.
+    pub fn noted_waits(&mut self) -> Vec<Waiting> {
+        let all: Vec<_> = self.pauses.counts().waits().collect();
+        all.into_iter()
+            .filter_map(|(key, wait)| self.waiting(key.tid, key.cause, &wait))
+            .collect()
+    }
+
+    /// Counts the pauses that were noted since the last time.
+    pub fn count_pauses(&mut self, now_ns: u64) {
+        self.pauses.count(now_ns);
+    }
+
+    /// How soon to count again, so that there is room for what comes.
+    pub const fn pace(&self) -> Option<Duration> {
+        self.pauses.pace()
+    }
+
+    /// Of the pauses that were noted, the calls that are over: nothing was heard of them
+    /// for so long after the end of an announced pause. The long ones of them.
+    pub fn ended_pauses(&mut self, now_ns: u64, patience_ns: u64) -> Vec<StalledTask> {
+        let ended = self.pauses.end(now_ns, patience_ns);
+        ended
+            .into_iter()
+            .filter_map(|ended| {
+                let cause = Cause::BalanceDirtyPages as u32;
+                Some(StalledTask {
+                    wait: self.waiting(ended.tid, cause, &ended.wait)?,
+                    delay_ns: ended.delay_ns,
+                })
+            })
+            .collect()
     }
 
     fn waiting(&mut self, tid: u32, cause: u32, wait: &Wait) -> Option<Waiting> {
@@ -175,8 +223,13 @@ impl Maps {
 
     /// Totals of tasks.
     pub fn tasks(&mut self) -> Vec<(WaitKey, TaskTotals, CompactString)> {
-        let all: Vec<_> = self.tasks.iter().filter_map(Result::ok).collect();
-        all.into_iter()
+        let mut sums: BTreeMap<WaitKey, TaskTotals> = self.pauses.counts().tasks().collect();
+        for (key, totals) in self.tasks.iter().filter_map(Result::ok) {
+            sums.entry(key)
+                .and_modify(|noted| *noted = both(noted, &totals))
+                .or_insert(totals);
+        }
+        sums.into_iter()
             .map(|(key, totals)| (key, totals, self.bdi_name(totals.bdi)))
             .collect()
     }
@@ -216,27 +269,29 @@ impl Maps {
 
     /// What `balance_dirty_pages` said.
     pub fn dirty_pauses(&mut self) -> Vec<DirtyPauses> {
-        let all: Vec<_> = self.dirty.iter().filter_map(Result::ok).collect();
-        let mut pauses: Vec<_> = all
+        let mut sums: BTreeMap<DirtyKey, DirtyTotals> = self.pauses.counts().dirty().collect();
+        for (key, values) in self.dirty.iter().filter_map(Result::ok) {
+            let sum = sums.entry(key).or_default();
+            for value in values.iter() {
+                add(sum, value);
+            }
+        }
+        let mut pauses: Vec<_> = sums
             .into_iter()
-            .filter_map(|(key, values)| {
-                let last = values.iter().max_by_key(|v| v.last_ns)?;
-                let sum = |field: fn(&DirtyTotals) -> u64| {
-                    values.iter().map(field).fold(0, u64::wrapping_add)
-                };
+            .filter_map(|(key, sum)| {
                 Some(DirtyPauses {
                     bdi: self.bdi_name(key.bdi),
                     class: Class::from_u8(key.class)?,
-                    events: sum(|v| v.events),
-                    pause_ns: sum(|v| v.pause_ns),
-                    dirty_pages: sum(|v| v.dirty),
-                    limit_pages: sum(|v| v.limit),
-                    bdi_dirty_pages: sum(|v| v.bdi_dirty),
-                    bdi_setpoint_pages: sum(|v| v.bdi_setpoint),
-                    task_ratelimit: sum(|v| v.task_ratelimit),
-                    last_ns: last.last_ns,
-                    last_dirty_pages: last.last_dirty,
-                    last_limit_pages: last.last_limit,
+                    events: sum.events,
+                    pause_ns: sum.pause_ns,
+                    dirty_pages: sum.dirty,
+                    limit_pages: sum.limit,
+                    bdi_dirty_pages: sum.bdi_dirty,
+                    bdi_setpoint_pages: sum.bdi_setpoint,
+                    task_ratelimit: sum.task_ratelimit,
+                    last_ns: sum.last_ns,
+                    last_dirty_pages: sum.last_dirty,
+                    last_limit_pages: sum.last_limit,
                 })
             })
             .collect();
@@ -282,7 +337,67 @@ impl Maps {
 
     /// What the programs lost.
     pub fn lost(&self, what: LostKind) -> u64 {
-        sum(&self.lost, what as u32)
+        let noted = match what {
+            LostKind::RingBuf => 0,
+            LostKind::MapFull => self.pauses.counts().lost(),
+        };
+        sum(&self.lost, what as u32).wrapping_add(noted)
+    }
+}
+
+/// Where the rings cannot be had the programs look at each pause themselves, which costs
+/// more and loses nothing.
+fn open_pauses(attached: &Attached) -> Pauses {
+    let offsets = attached.offsets();
+    let settings = attached.settings();
+    let rings = || {
+        let map = |name| attached.ebpf.map(name);
+        let (heads, slots) = (map("PAUSE_HEADS")?, map("PAUSES")?);
+        let opened = Rings::open(heads, slots, offsets.task_flags);
+        opened
+            .inspect_err(|error| tracing::debug!(%error, "pauses are not only noted"))
+            .ok()
+    };
+    let settings = Settings {
+        offsets,
+        threshold_ns: settings.threshold_ns,
+        bounds_ns: settings.bounds_ns,
+        nfs_servers: settings.nfs_servers.clone(),
+        procfs: settings.procfs.clone(),
+    };
+    Pauses::new(&settings, rings)
+}
+
+/// Of the same task, some waits were noted and some not; of two tasks of the same number
+/// one after the other, the later.
+fn both(noted: &TaskTotals, seen: &TaskTotals) -> TaskTotals {
+    let (mut later, earlier) = if noted.last_ns > seen.last_ns {
+        (*noted, seen)
+    } else {
+        (*seen, noted)
+    };
+    if later.tgid == earlier.tgid {
+        later.delay_ns = later.delay_ns.wrapping_add(earlier.delay_ns);
+        later.waits = later.waits.wrapping_add(earlier.waits);
+    }
+    later
+}
+
+fn add(sum: &mut DirtyTotals, value: &DirtyTotals) {
+    for (to, from) in [
+        (&mut sum.events, value.events),
+        (&mut sum.pause_ns, value.pause_ns),
+        (&mut sum.dirty, value.dirty),
+        (&mut sum.limit, value.limit),
+        (&mut sum.bdi_dirty, value.bdi_dirty),
+        (&mut sum.bdi_setpoint, value.bdi_setpoint),
+        (&mut sum.task_ratelimit, value.task_ratelimit),
+    ] {
+        *to = to.wrapping_add(from);
+    }
+    if value.last_ns > sum.last_ns {
+        (sum.last_ns, sum.last_dirty, sum.last_limit) =
+            (value.last_ns, value.last_dirty, value.last_limit);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -76,7 +76,7 @@ impl Sampler {
     ///
     /// A map is not there, which is a broken build; or no thread can be had.
     pub fn new(attached: &mut Attached) -> anyhow::Result<Self> {
-        let maps = Maps::open(&mut attached.ebpf)?;
+        let maps = Maps::open(attached)?;
         let settings = attached.settings();
         let (procfs, sysfs) = (&settings.procfs, &settings.sysfs);
         let servers = settings.nfs_servers.clone();
@@ -108,6 +108,13 @@ impl Sampler {
         self.stacks.watch_closely(closely);
     }
 
+    /// Counts pauses that were noted, if there are many; how soon to do so again.
+    pub fn between(&mut self) -> Option<Duration> {
+        self.maps.pace()?;
+        self.maps.count_pauses(monotonic_ns());
+        self.maps.pace()
+    }
+
     /// Reads everything once.
     pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
         let monotonic_ns = monotonic_ns();
@@ -118,6 +125,8 @@ impl Sampler {
             self.maps.prune(&self.sysfs);
         }
         let mut stalls = self.maps.drain_stalls();
+        self.maps.count_pauses(monotonic_ns);
+        stalls.extend(self.maps.ended_pauses(monotonic_ns, GRACE_NS));
         let delays = self.maps.delays();
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
         let dirty_pauses = self.maps.dirty_pauses();
@@ -233,6 +242,18 @@ impl Sampler {
                 lasting.push(wait);
             }
         }
+        // A task of which both are kept is in the same call.
+        let seen = lasting.len();
+        for wait in self.maps.noted_waits() {
+            let key = |wait: &Waiting| (wait.tid, wait.cause);
+            if lasting[..seen]
+                .binary_search_by_key(&key(&wait), key)
+                .is_err()
+            {
+                lasting.push(wait);
+            }
+        }
+        lasting.sort_by_key(|wait| (wait.tid, wait.cause));
         lasting
     }
 

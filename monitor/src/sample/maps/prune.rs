@@ -56,6 +56,7 @@ impl Maps {
         for key in backing.iter().filter(|key| key.bdi == id) {
             let _ = self.backing.remove(key);
         }
+        self.pauses.forget_bdi(id);
         let _ = self.congested.remove(&id);
         let _ = self.bdi_names.remove(&id);
         self.names.remove(&id);

@@ -1,0 +1,450 @@
+//! Pauses of ordinary tasks: what the programs only note is counted here, as they
+//! count the rest (`dirty.rs` and `wait.rs` of the eBPF programs).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use monitor_common::{
+    BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey,
+    HistValue, Offsets, PAUSE_RECORD, Pause, TaskTotals, ThrottleReason, Wait, WaitKey,
+};
+
+use super::ring::Rings;
+
+/// The rings are not read more often than this.
+const SHORTEST: Duration = Duration::from_millis(20);
+const NS_PER_MS: u64 = 1_000_000;
+/// `paused` is counted in jiffies, which are up to 10 ms: a wait that began this much
+/// later than the one kept is another call.
+const SAME_CALL_NS: u64 = 30 * NS_PER_MS;
+/// So many are kept at most, as in the programs' own maps.
+const MAX_TASKS: usize = 4096;
+const MAX_DEVICES: usize = 512;
+/// Processes of which it is remembered that they are no NFS servers.
+const MAX_PROCESSES: usize = 4096;
+
+/// What is told apart, and by what.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where a record has its fields.
+    pub offsets: Offsets,
+    /// Waits at least this long are told one by one, nanoseconds.
+    pub threshold_ns: u64,
+    /// Upper bounds of the histograms' buckets, nanoseconds, ascending.
+    pub bounds_ns: [u64; HIST_BUCKETS - 1],
+    /// Names of the processes that are userspace NFS servers.
+    pub nfs_servers: Vec<String>,
+    /// Mostly `/proc`.
+    pub procfs: PathBuf,
+}
+
+/// A wait that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub tid: u32,
+    pub wait: Wait,
+    pub delay_ns: u64,
+}
+
+/// Reads the rings and counts.
+pub struct Pauses {
+    /// `None`: the programs look at each pause themselves.
+    rings: Option<Rings>,
+    counts: Counts,
+    servers: Servers,
+    /// Of one time, kept for its room.
+    taken: Vec<Pause>,
+    counted_ns: u64,
+    pace: Option<Duration>,
+}
+
+impl Pauses {
+    /// With the rings, if everything can be told by what is noted.
+    pub fn new(settings: &Settings, rings: impl FnOnce() -> Option<Rings>) -> Self {
+        let servers = Servers::new(&settings.procfs, &settings.nfs_servers);
+        let record = Record::of(&settings.offsets);
+        let known = settings.offsets.task_flags >= 0;
+        // Where other processes cannot be looked at, only the programs can tell a server.
+        let can = record.is_some() && known && servers.can_be_told();
+        Self {
+            rings: if can { rings() } else { None },
+            counts: Counts::new(settings, record),
+            servers,
+            taken: Vec::new(),
+            counted_ns: 0,
+            pace: Some(SHORTEST),
+        }
+    }
+
+    /// Counts what was noted since the last time.
+    pub fn count(&mut self, now_ns: u64) {
+        let Some(rings) = &mut self.rings else { return };
+        let most = rings.take(now_ns, &mut self.taken);
+        for pause in &self.taken {
+            self.counts.add(pause, self.servers.class(pause.tgid));
+        }
+        if self.servers.found {
+            // When exactly a server's threads go on matters: the programs see that.
+            rings.close();
+        }
+        let since = Duration::from_nanos(now_ns.saturating_sub(self.counted_ns));
+        if since >= SHORTEST {
+            let room = rings.room();
+            self.pace = if most >= room {
+                // Nobody knows how many more there were.
+                Some(SHORTEST)
+            } else {
+                let each = since.checked_div(most);
+                each.map(|each| (each * (room / 2)).max(SHORTEST))
+            };
+            self.counted_ns = now_ns;
+        }
+    }
+
+    /// How soon half of a ring is full again; `None`: nothing was noted.
+    pub const fn pace(&self) -> Option<Duration> {
+        self.pace
+    }
+
+    /// Ends the waits of which no more was heard for so long after the end of the
+    /// announced pause, and returns the long ones.
+    pub fn end(&mut self, now_ns: u64, patience_ns: u64) -> Vec<Ended> {
+        self.counts.end(now_ns, patience_ns);
+        std::mem::take(&mut self.counts.ended)
+    }
+
+    /// What was counted.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Forgets a device that is gone.
+    pub fn forget_bdi(&mut self, bdi: u64) {
+        self.counts.devices.retain(|&(id, _), _| id != bdi);
+        self.counts.names.remove(&bdi);
+    }
+}
+
+/// Where a record has its fields; each lies within what is kept of it.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    bdi: usize,
+    pause: usize,
+    paused: usize,
+    /// `dirty`, `limit`, `bdi_dirty`, `bdi_setpoint`.
+    state: Option<[usize; 4]>,
+    task_ratelimit: Option<usize>,
+}
+
+impl Record {
+    /// `None`: a field that is needed is not there, or any lies beyond what is kept.
+    fn of(offsets: &Offsets) -> Option<Self> {
+        let at = |offset: i32, size: usize| {
+            let offset = usize::try_from(offset).ok()?;
+            (offset + size <= PAUSE_RECORD).then_some(offset)
+        };
+        let state = [
+            offsets.bdp_dirty,
+            offsets.bdp_limit,
+            offsets.bdp_bdi_dirty,
+            offsets.bdp_bdi_setpoint,
+        ];
+        let state = if state.iter().all(|&offset| offset >= 0) {
+            let [a, b, c, d] = state.map(|offset| at(offset, 8));
+            Some([a?, b?, c?, d?])
+        } else {
+            None
+        };
+        Some(Self {
+            bdi: at(offsets.bdp_bdi, BDI_NAME_LEN)?,
+            pause: at(offsets.bdp_pause, 8)?,
+            paused: at(offsets.bdp_paused, 8)?,
+            state,
+            task_ratelimit: match offsets.bdp_task_ratelimit {
+                none if none < 0 => None,
+                offset => Some(at(offset, 8)?),
+            },
+        })
+    }
+}
+
+/// Eight bytes of a record.
+fn word(pause: &Pause, at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&pause.record[at..at + 8]);
+    u64::from_ne_bytes(bytes)
+}
+
+/// What was counted, as in the programs' own maps.
+#[derive(Default)]
+pub struct Counts {
+    record: Option<Record>,
+    threshold_ns: u64,
+    bounds_ns: [u64; HIST_BUCKETS - 1],
+    /// By BDI and class.
+    devices: BTreeMap<(u64, u8), Device>,
+    /// The names behind the ids of BDIs.
+    names: BTreeMap<u64, [u64; BDI_NAME_LEN / 8]>,
+    /// By thread id.
+    tasks: BTreeMap<u32, TaskTotals>,
+    /// Those that last, by thread id.
+    waits: BTreeMap<u32, Wait>,
+    ended: Vec<Ended>,
+    /// Pauses on a device that found no room.
+    lost: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Device {
+    delay: HistValue,
+    dirty: DirtyTotals,
+}
+
+impl Counts {
+    fn new(settings: &Settings, record: Option<Record>) -> Self {
+        Self {
+            record,
+            threshold_ns: settings.threshold_ns,
+            bounds_ns: settings.bounds_ns,
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, pause: &Pause, class: Class) {
+        let Some(record) = self.record else { return };
+        let name = [0, 8, 16, 24].map(|at| word(pause, record.bdi + at));
+        let bdi = BdiId::from_words(name).0;
+        // The kernel announces a pause of zero or less when it lets the task go.
+        let pause_ns = u64::try_from(word(pause, record.pause).cast_signed()).unwrap_or(0);
+        let pause_ns = pause_ns.saturating_mul(NS_PER_MS);
+        let before_ns = word(pause, record.paused).saturating_mul(NS_PER_MS);
+        let wait = Wait {
+            since_ns: pause.now_ns.saturating_sub(before_ns),
+            until_ns: pause.now_ns.saturating_add(pause_ns),
+            bdi,
+            tgid: pause.tgid,
+            class: class as u8,
+            reason: ThrottleReason::None as u8,
+            level: 0,
+            zero: 0,
+            comm: pause.comm,
+        };
+        self.device(pause, record, name, &wait, pause_ns);
+        self.task(pause, &wait, pause_ns);
+        self.call(pause.tid, wait, pause_ns);
+    }
+
+    fn device(
+        &mut self,
+        pause: &Pause,
+        record: Record,
+        name: [u64; BDI_NAME_LEN / 8],
+        wait: &Wait,
+        pause_ns: u64,
+    ) {
+        let key = (wait.bdi, wait.class);
+        if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(&key) {
+            self.lost += 1;
+            return;
+        }
+        let device = self.devices.entry(key).or_insert_with(|| {
+            self.names.insert(wait.bdi, name);
+            Device::default()
+        });
+        let bucket = self.bounds_ns.partition_point(|&bound| bound < pause_ns);
+        device.delay.sum_ns += pause_ns;
+        device.delay.buckets[bucket] += 1;
+        let Some(state) = record.state else { return };
+        let [dirty, limit, bdi_dirty, bdi_setpoint] = state.map(|at| word(pause, at));
+        let totals = &mut device.dirty;
+        totals.events += 1;
+        totals.pause_ns += pause_ns;
+        for (sum, addend) in [
+            (&mut totals.dirty, dirty),
+            (&mut totals.limit, limit),
+            (&mut totals.bdi_dirty, bdi_dirty),
+            (&mut totals.bdi_setpoint, bdi_setpoint),
+            (
+                &mut totals.task_ratelimit,
+                record.task_ratelimit.map_or(0, |at| word(pause, at)),
+            ),
+        ] {
+            *sum = sum.wrapping_add(addend);
+        }
+        totals.last_ns = pause.now_ns;
+        totals.last_dirty = dirty;
+        totals.last_limit = limit;
+    }
+
+    fn task(&mut self, pause: &Pause, wait: &Wait, pause_ns: u64) {
+        if self.tasks.len() >= MAX_TASKS && !self.tasks.contains_key(&pause.tid) {
+            self.forget_tasks();
+        }
+        let totals = self.tasks.entry(pause.tid).or_default();
+        if totals.tgid != pause.tgid {
+            *totals = TaskTotals::default();
+        }
+        totals.delay_ns += pause_ns;
+        totals.waits += 1;
+        totals.bdi = wait.bdi;
+        totals.last_ns = pause.now_ns;
+        totals.tgid = pause.tgid;
+        totals.class = wait.class;
+        totals.comm = pause.comm;
+    }
+
+    /// Makes room: the half goes that waited longest ago.
+    fn forget_tasks(&mut self) {
+        let mut times: Vec<_> = self.tasks.values().map(|totals| totals.last_ns).collect();
+        let (_, &mut middle, _) = times.select_nth_unstable(MAX_TASKS / 2);
+        self.tasks.retain(|_, totals| totals.last_ns > middle);
+    }
+
+    /// Keeps the wait, or brings the kept one of the same call up to date.
+    fn call(&mut self, tid: u32, wait: Wait, pause_ns: u64) {
+        if let Some(kept) = self.waits.get_mut(&tid) {
+            if kept.since_ns + SAME_CALL_NS >= wait.since_ns {
+                if pause_ns > 0 {
+                    (kept.until_ns, kept.bdi) = (wait.until_ns, wait.bdi);
+                }
+                return;
+            }
+            let kept = *kept;
+            self.waits.remove(&tid);
+            self.is_over(tid, kept);
+        }
+        if pause_ns > 0 {
+            self.waits.insert(tid, wait);
+        }
+    }
+
+    /// Ends the waits of which nothing was heard.
+    fn end(&mut self, now_ns: u64, patience_ns: u64) {
+        let over = |wait: &Wait| now_ns > wait.until_ns.saturating_add(patience_ns);
+        let all: Vec<_> = self.waits.extract_if(.., |_, wait| over(wait)).collect();
+        for (tid, wait) in all {
+            self.is_over(tid, wait);
+        }
+    }
+
+    /// It ended with the last pause announced.
+    fn is_over(&mut self, tid: u32, wait: Wait) {
+        let delay_ns = wait.until_ns.saturating_sub(wait.since_ns);
+        if delay_ns >= self.threshold_ns {
+            self.ended.push(Ended {
+                tid,
+                wait,
+                delay_ns,
+            });
+        }
+    }
+
+    /// Histograms.
+    pub fn delays(&self) -> impl Iterator<Item = (HistKey, HistValue)> {
+        self.devices.iter().map(|(&(bdi, class), device)| {
+            let key = HistKey {
+                bdi,
+                cause: Cause::BalanceDirtyPages as u8,
+                class,
+                reason: ThrottleReason::None as u8,
+                zero: [0; 5],
+            };
+            (key, device.delay)
+        })
+    }
+
+    /// What the kernel said of its dirty pages.
+    pub fn dirty(&self) -> impl Iterator<Item = (DirtyKey, DirtyTotals)> {
+        self.devices.iter().map(|(&(bdi, class), device)| {
+            let key = DirtyKey {
+                bdi,
+                class,
+                zero: [0; 7],
+            };
+            (key, device.dirty)
+        })
+    }
+
+    /// Totals of tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = (WaitKey, TaskTotals)> {
+        self.tasks.iter().map(|(&tid, totals)| (key(tid), *totals))
+    }
+
+    /// Waits that last.
+    pub fn waits(&self) -> impl Iterator<Item = (WaitKey, Wait)> {
+        self.waits.iter().map(|(&tid, wait)| (key(tid), *wait))
+    }
+
+    /// The name of a BDI.
+    pub fn name(&self, bdi: u64) -> Option<[u64; BDI_NAME_LEN / 8]> {
+        self.names.get(&bdi).copied()
+    }
+
+    /// What found no room.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+fn key(tid: u32) -> WaitKey {
+    WaitKey {
+        tid,
+        cause: Cause::BalanceDirtyPages as u32,
+    }
+}
+
+/// Which processes are userspace NFS servers.
+struct Servers {
+    procfs: PathBuf,
+    names: Vec<String>,
+    /// Those that are none.
+    others: BTreeSet<u32>,
+    /// One was seen.
+    found: bool,
+}
+
+impl Servers {
+    fn new(procfs: &Path, names: &[String]) -> Self {
+        // The kernel keeps 15 bytes of a name.
+        let cut = |name: &String| name.chars().take(COMM_LEN - 1).collect();
+        Self {
+            procfs: procfs.into(),
+            names: names.iter().map(cut).collect(),
+            others: BTreeSet::new(),
+            found: false,
+        }
+    }
+
+    /// Whether another's process can be looked at.
+    fn can_be_told(&self) -> bool {
+        self.name(1).is_some()
+    }
+
+    fn name(&self, tgid: u32) -> Option<String> {
+        fs::read_to_string(self.procfs.join(tgid.to_string()).join("comm")).ok()
+    }
+
+    fn class(&mut self, tgid: u32) -> Class {
+        if self.others.contains(&tgid) {
+            return Class::User;
+        }
+        let name = self.name(tgid);
+        let name = name.as_deref().map(str::trim_end);
+        if name.is_some_and(|name| self.names.iter().any(|server| server == name)) {
+            self.found = true;
+            return Class::NfsServer;
+        }
+        if self.others.len() >= MAX_PROCESSES {
+            self.others.clear();
+        }
+        self.others.insert(tgid);
+        Class::User
+    }
+}
+
+#[cfg(test)]
+mod tests;
