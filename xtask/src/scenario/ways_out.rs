@@ -143,6 +143,16 @@ fn servers() -> Vec<Scenario> {
             everywhere,
             [server("min_ratio", "50")],
         ),
+        out(
+            "ways-out-server-strict-limit",
+            BOUNDED,
+            [server("strict_limit", "1")],
+        ),
+        out(
+            "ways-out-server-strict-min-ratio",
+            BOUNDED,
+            [server("min_ratio", "50"), server("strict_limit", "1")],
+        ),
         out("ways-out-nfsd-threads-64", everywhere, [threads("64")]),
         out("ways-out-nfsd-stop", everywhere, [threads("0")]),
     ]
@@ -274,6 +284,16 @@ fn before() -> Vec<Scenario> {
             "prevent-server-min-ratio",
             everywhere,
             [server("min_ratio", "50")],
+        ),
+        prevent(
+            "prevent-server-strict-limit",
+            BOUNDED,
+            [server("strict_limit", "1")],
+        ),
+        prevent(
+            "prevent-server-strict-min-ratio",
+            BOUNDED,
+            [server("min_ratio", "50"), server("strict_limit", "1")],
         ),
         prevent(
             "prevent-background-bytes",
