@@ -15,7 +15,7 @@ pub use cause::{Cause, Class, ThrottleReason};
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
     HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PAUSE_RECORD,
-    PEER_LEN, Pause, PauseHead, Peer, RpcTotals, Stall, Starting, TaskTotals, Wait, WaitKey,
-    WriteCongested,
+    PEER_LEN, Pause, PauseHead, Peer, RpcTotals, SAME_CALL_NS, Stall, Starting, TaskTotals, Wait,
+    WaitKey, WriteCongested,
 };
 pub use offsets::Offsets;

@@ -11,6 +11,10 @@ pub const HIST_BUCKETS: usize = 16;
 /// wait for.
 pub const LEAST_CALL_NS: u64 = 1_000_000;
 
+/// `paused` of `balance_dirty_pages` is counted in jiffies, which are up to 10 ms: a wait
+/// that began this much later than the one kept is another call.
+pub const SAME_CALL_NS: u64 = 30_000_000;
+
 /// Bytes of a record of `balance_dirty_pages` that are kept for the daemon. It is 144
 /// bytes long on all kernels seen; where a field lies beyond, none is kept.
 pub const PAUSE_RECORD: usize = 160;

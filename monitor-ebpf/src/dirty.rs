@@ -13,7 +13,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use monitor_common::{
-    BDI_NAME_LEN, BdiId, Cause, DirtyKey, DirtyTotals, Lost, ThrottleReason, Wait, WaitKey,
+    BDI_NAME_LEN, BdiId, Cause, DirtyKey, DirtyTotals, Lost, SAME_CALL_NS, ThrottleReason, Wait,
+    WaitKey,
 };
 
 use crate::{
@@ -24,9 +25,6 @@ use crate::{
 };
 
 const NS_PER_MS: u64 = 1_000_000;
-/// `paused` is counted in jiffies, which are up to 10 ms: a wait that began
-/// this much later than the one kept is another call.
-const SAME_CALL_NS: u64 = 30 * NS_PER_MS;
 /// A field of a tracepoint record; `None` where this kernel has no such field.
 #[inline(always)]
 pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {

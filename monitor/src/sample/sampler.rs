@@ -212,7 +212,18 @@ impl Sampler {
             .iter()
             .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
         let mut lasting = Vec::new();
+        let key = |wait: &Waiting| (wait.tid, wait.cause);
+        let noted = self.maps.noted_waits().into_iter();
+        let mut noted: BTreeMap<_, _> = noted.map(|wait| (key(&wait), wait)).collect();
         for (wait, until_ns) in self.maps.waits() {
+            if noted.contains_key(&key(&wait)) {
+                if until_ns < now_ns {
+                    // The call goes on: its later pauses were noted.
+                    self.maps.forget(&wait);
+                    continue;
+                }
+                noted.remove(&key(&wait));
+            }
             let lasts_ns = now_ns.saturating_sub(wait.since_ns);
             if matches!(wait.cause, Cause::NfsCongestion | Cause::NfsCommit)
                 && lasts_ns < LEAST_CALL_NS
@@ -242,18 +253,8 @@ impl Sampler {
                 lasting.push(wait);
             }
         }
-        // A task of which both are kept is in the same call.
-        let seen = lasting.len();
-        for wait in self.maps.noted_waits() {
-            let key = |wait: &Waiting| (wait.tid, wait.cause);
-            if lasting[..seen]
-                .binary_search_by_key(&key(&wait), key)
-                .is_err()
-            {
-                lasting.push(wait);
-            }
-        }
-        lasting.sort_by_key(|wait| (wait.tid, wait.cause));
+        lasting.extend(noted.into_values());
+        lasting.sort_by_key(key);
         lasting
     }
 

@@ -10,7 +10,8 @@ use std::{
 
 use monitor_common::{
     BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey,
-    HistValue, Offsets, PAUSE_RECORD, Pause, TaskTotals, ThrottleReason, Wait, WaitKey,
+    HistValue, Offsets, PAUSE_RECORD, Pause, SAME_CALL_NS, TaskTotals, ThrottleReason, Wait,
+    WaitKey,
 };
 
 use super::ring::Rings;
@@ -18,11 +19,9 @@ use super::ring::Rings;
 /// The rings are not read more often than this.
 const SHORTEST: Duration = Duration::from_millis(20);
 const NS_PER_MS: u64 = 1_000_000;
-/// `paused` is counted in jiffies, which are up to 10 ms: a wait that began this much
-/// later than the one kept is another call.
-const SAME_CALL_NS: u64 = 30 * NS_PER_MS;
 /// So many are kept at most, as in the programs' own maps.
 const MAX_TASKS: usize = 4096;
+const MAX_WAITS: usize = 8192;
 const MAX_DEVICES: usize = 512;
 /// Processes of which it is remembered that they are no NFS servers.
 const MAX_PROCESSES: usize = 4096;
@@ -194,7 +193,7 @@ pub struct Counts {
     /// Those that last, by thread id.
     waits: BTreeMap<u32, Wait>,
     ended: Vec<Ended>,
-    /// Pauses on a device that found no room.
+    /// Devices and waits that found no room.
     lost: u64,
 }
 
@@ -317,8 +316,13 @@ impl Counts {
             self.waits.remove(&tid);
             self.is_over(tid, kept);
         }
-        if pause_ns > 0 {
+        if pause_ns == 0 {
+            return;
+        }
+        if self.waits.len() < MAX_WAITS {
             self.waits.insert(tid, wait);
+        } else {
+            self.lost += 1;
         }
     }
 
@@ -382,6 +386,11 @@ impl Counts {
     /// The name of a BDI.
     pub fn name(&self, bdi: u64) -> Option<[u64; BDI_NAME_LEN / 8]> {
         self.names.get(&bdi).copied()
+    }
+
+    /// The BDIs that were met.
+    pub fn bdis(&self) -> impl Iterator<Item = u64> {
+        self.names.keys().copied()
     }
 
     /// What found no room.

@@ -1,7 +1,7 @@
 //! Forgets devices that are gone: mounts come and go for months, and the maps
 //! are bounded.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use monitor_common::BdiId;
 
@@ -21,7 +21,8 @@ impl Maps {
             .bdi_names
             .keys()
             .filter_map(Result::ok)
-            .collect::<Vec<_>>()
+            .chain(self.pauses.counts().bdis())
+            .collect::<BTreeSet<_>>()
             .into_iter()
             .filter(|&id| !class.join(self.bdi_name(id).as_str()).exists())
             .collect();

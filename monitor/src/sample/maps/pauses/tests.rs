@@ -81,6 +81,7 @@ fn a_pause_counts_for_its_device_and_its_task() {
     assert_eq!((task.waits, task.delay_ns), (3, 210 * MS));
     let name = counts.name(key.bdi).unwrap();
     assert_eq!(BdiId::from_words(name).0, key.bdi);
+    assert!(counts.bdis().eq([key.bdi]));
 }
 
 #[test]
@@ -122,6 +123,15 @@ fn of_too_many_tasks_the_half_goes_that_waited_longest_ago() {
     }
     assert!(counts.tasks().count() <= MAX_TASKS / 2 + 1);
     assert!(counts.tasks().all(|(key, _)| key.tid >= 2047));
+}
+
+#[test]
+fn waits_are_bounded_and_what_finds_no_room_is_said() {
+    let mut counts = counts();
+    for tid in 0..=u32::try_from(MAX_WAITS).unwrap() {
+        counts.add(&pause(tid, 1000, 0, 200), Class::User);
+    }
+    assert_eq!((counts.waits().count(), counts.lost()), (MAX_WAITS, 1));
 }
 
 #[test]
