@@ -16,6 +16,7 @@ use compact_str::CompactString;
 use monitor_common::Class;
 use serde::{Deserialize, Serialize};
 
+use crate::guard::GuardEvent;
 use crate::loops::Loop;
 use crate::observation::{
     Bdi, Container, Lost, Memory, NfsClient, SignalStatus, ThreadState, Waiting,
@@ -135,6 +136,9 @@ pub struct Evidence {
     pub lost: Lost,
     /// The four conditions over the last minutes, oldest first.
     pub timeline: Vec<Point>,
+    /// What the guard decided and did about this loop, oldest first; left out: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<GuardEvent>,
     /// What is not in here, a sentence each.
     pub left_out: Vec<String>,
 }

@@ -26,6 +26,7 @@ mod conditions;
 mod confidence;
 pub mod dossier;
 mod engine;
+pub mod guard;
 mod judged;
 mod loops;
 mod machine;

@@ -17,7 +17,7 @@ use crate::observation::Container;
 pub use find::{Loops, MAX_LOOPS};
 
 /// The kernel's server, where the name of a process would stand.
-pub(super) const NFSD: &str = "nfsd";
+pub(crate) const NFSD: &str = "nfsd";
 
 /// How it is known that a mount is served by this node, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

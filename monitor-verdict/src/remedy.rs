@@ -70,6 +70,16 @@ pub fn preventions_at(signature: Signature, place: &Place) -> Vec<Measure> {
     all
 }
 
+/// What the guard does to a loop before it can stand still.
+pub(crate) fn guard_prevents(place: &Place) -> Measure {
+    Action::HoldQuarter.measure(place, String::new())
+}
+
+/// What the guard does to one that stands still.
+pub(crate) fn guard_breaks(place: &Place) -> Measure {
+    Action::Ease.measure(place, String::new())
+}
+
 /// What was tried in such a livelock and did not help.
 #[must_use]
 pub fn in_vain(signature: Signature, place: &Place) -> Vec<InVain> {

@@ -4,12 +4,14 @@
 //!
 //! Data goes one way: [`kernel`] attaches the eBPF programs, [`sample`] reads
 //! them once a tick into an observation, [`verdict`] judges observations and
-//! nothing else, [`export`] shows both, [`cli`] ties it together.
+//! nothing else, [`export`] shows both, [`guard`] acts on it where it is told to, [`cli`]
+//! ties it together.
 
 pub mod cli;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod guard;
 pub mod kernel;
 pub mod placement;
 pub mod privileges;

@@ -66,6 +66,22 @@ pub fn keep(also: &[Capability]) -> Result<(), CapsError> {
     Ok(())
 }
 
+/// Gives up all of them, for a process that needs none.
+///
+/// # Errors
+///
+/// The kernel refuses it, which it has no reason to.
+pub fn give_up_all() -> Result<(), CapsError> {
+    let _ = rustix::thread::set_no_new_privs(true);
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};

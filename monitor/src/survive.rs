@@ -37,12 +37,16 @@ pub fn lock_memory() -> io::Result<()> {
     unsafe {
         libc::malloc_trim(0);
     }
+    raise_lock_limit();
+    // On fault, so that thread stacks do not come in whole.
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+}
+
+/// As much memory may be locked as there is. Where that cannot be had, locking says so.
+pub fn raise_lock_limit() {
     let unlimited = Rlimit {
         current: None,
         maximum: None,
     };
-    // Where it may not be raised, locking says so.
     let _ = setrlimit(Resource::Memlock, unlimited);
-    // On fault, so that thread stacks do not come in whole.
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }

@@ -239,6 +239,8 @@ impl Recorder {
             signals: bounds::signals(&observation.signals, &mut left_out),
             lost: observation.lost,
             timeline,
+            // The guard decides after this.
+            guard: Vec::new(),
             left_out,
         }
     }

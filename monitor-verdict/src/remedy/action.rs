@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::Measure;
 use super::command::{
-    class, go_on, held_and_raised, hold, hold_to_bytes, kill, let_go, lower, raise, same_address,
-    stop, stop_and_hold, with_cap,
+    class, ease, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill, let_go, lower,
+    raise, same_address, stop, stop_and_hold, with_cap,
 };
 use super::place::Place;
 use crate::loops::Scope;
@@ -15,6 +15,8 @@ use crate::loops::Scope;
 pub(super) enum Action {
     /// `strict_limit=1`, `max_ratio=1`, then a higher `vm.dirty_bytes`.
     StrictDirtyBytes,
+    /// `max_ratio=1`, and a `vm.dirty_bytes` that follows what is dirty.
+    Ease,
     /// `max_ratio=1`, then a higher `vm.dirty_bytes`.
     MaxRatioDirtyBytes,
     /// Writers stopped, then a higher `vm.dirty_bytes`.
@@ -41,6 +43,8 @@ pub(super) enum Action {
     Sync,
     /// Writers killed.
     KillWriters,
+    /// `strict_limit=1` and `max_ratio=25`.
+    HoldQuarter,
     /// `strict_limit=1` and `max_ratio=10`.
     HoldTenth,
     /// `strict_limit=1` and `max_bytes=4M`.
@@ -73,6 +77,7 @@ pub(super) enum Action {
 /// What is tried once a loop stands still. Of what helps as well, what stops
 /// nobody is first.
 pub(super) const WAYS_OUT: &[Action] = &[
+    Action::Ease,
     Action::StrictDirtyBytes,
     Action::MaxRatioDirtyBytes,
     Action::DirtyBytes,
@@ -103,6 +108,7 @@ pub(super) const WAYS_OUT_OF_MEMORY: &[Action] = &[
 
 /// What is done before the load.
 pub(super) const PREVENTIONS: &[Action] = &[
+    Action::HoldQuarter,
     Action::HoldTenth,
     Action::StrictMaxBytes,
     Action::SameAddress,
@@ -165,6 +171,7 @@ impl Action {
                 | Self::StrictLimit
                 | Self::Strict
                 | Self::MaxBytes
+                | Self::HoldQuarter
                 | Self::HoldTenth
                 | Self::StrictMaxBytes
         )
@@ -176,6 +183,7 @@ impl Action {
             Self::StrictDirtyBytes => {
                 "strict_limit=1 and max_ratio=1 of the client's BDI, then a higher vm.dirty_bytes"
             }
+            Self::Ease => "a vm.dirty_bytes that follows what is dirty (guard --ease)",
             Self::MaxRatioDirtyBytes => {
                 "max_ratio=1 of the client's BDI, then a higher vm.dirty_bytes"
             }
@@ -191,6 +199,7 @@ impl Action {
             Self::MaxBytes => "max_bytes=4M of the client's BDI alone",
             Self::Sync => "sync",
             Self::KillWriters => "kill -9 of the writers",
+            Self::HoldQuarter => "strict_limit=1 and max_ratio=25 of the client's BDI",
             Self::HoldTenth => "strict_limit=1 and max_ratio=10 of the client's BDI",
             Self::StrictMaxBytes => "strict_limit=1 and max_bytes=4M of the client's BDI",
             Self::StopHeld => {
@@ -213,6 +222,7 @@ impl Action {
     pub fn measure(self, place: &Place, seen: String) -> Measure {
         let (what, commands, undo) = match self {
             Self::StrictDirtyBytes => held_and_raised(place, true),
+            Self::Ease => ease(place),
             Self::MaxRatioDirtyBytes => held_and_raised(place, false),
             Self::StopDirtyBytes => {
                 let (mut commands, mut undo) = (stop(place), lower());
@@ -252,13 +262,8 @@ impl Action {
                 commands.push(BIGGEST.to_owned());
                 (what.to_owned(), commands, go_on(place))
             }
-            Self::HoldTenth => (
-                "Before the load, hold the client's BDI to a tenth of the dirty limit; both are \
-                 needed, and they are gone with the mount."
-                    .to_owned(),
-                hold(place, true, 10),
-                let_go(place, true),
-            ),
+            Self::HoldQuarter => held_before(place, "a quarter", 25),
+            Self::HoldTenth => held_before(place, "a tenth", 10),
             Self::Strict => (sentence(self), hold(place, true, 1), let_go(place, true)),
             Self::MaxRatio => (sentence(self), hold(place, false, 1), let_go(place, false)),
             Self::StrictLimit => {

@@ -109,6 +109,23 @@ pub(super) fn class(place: &Place, file: &str) -> String {
     format!("/sys/class/bdi/{}/{file}", place.bdi())
 }
 
+/// What no shell does well: ten times a second, and never beyond a share of the memory.
+pub(super) fn ease(place: &Place) -> Words {
+    let what = "Let the dirty limit follow what is dirty, a little above it, ten times a second, \
+                and hold the client; since Linux 6.2, where it is known what the server writes to, \
+                free the server instead: strict_limit of that BDI makes it answer for its own \
+                pages only. The program does it until it is stopped (Ctrl-C), and then puts all \
+                back: leave it until the load is gone.";
+    let server = place.strict_server.iter();
+    let server: String = server.map(|bdi| format!(" --server-bdi {bdi}")).collect();
+    let commands = vec![format!(
+        "throttle-monitor guard --ease {}{server}",
+        place.bdi()
+    )];
+    let undo = vec!["throttle-monitor guard --undo  # if it was killed".to_owned()];
+    (what.to_owned(), commands, undo)
+}
+
 /// Limits of the client's BDI.
 pub(super) fn hold(place: &Place, strict: bool, ratio: u8) -> Vec<String> {
     let mut commands = Vec::new();
@@ -117,6 +134,15 @@ pub(super) fn hold(place: &Place, strict: bool, ratio: u8) -> Vec<String> {
     }
     commands.push(format!("echo {ratio} > {}", class(place, "max_ratio")));
     commands
+}
+
+/// The client's BDI, before a load.
+pub(super) fn held_before(place: &Place, share: &str, ratio: u8) -> Words {
+    let what = format!(
+        "Before the load, hold the client's BDI to {share} of the dirty limit; both are needed, \
+         and they are gone with the mount."
+    );
+    (what, hold(place, true, ratio), let_go(place, true))
 }
 
 pub(super) fn let_go(place: &Place, strict: bool) -> Vec<String> {

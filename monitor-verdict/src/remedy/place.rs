@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use compact_str::CompactString;
+
 use super::seen::Kernel;
 use crate::loops::{Loop, Scope};
 use crate::observation::{Memory, Observation};
@@ -34,6 +36,8 @@ const MAX_WRITERS: usize = 20;
 pub struct Place {
     /// The client's BDI.
     pub bdi: Option<String>,
+    /// The BDI that the server writes to, where the kernel can hold that strictly.
+    pub strict_server: Option<String>,
     /// Where it is mounted.
     pub mount_point: Option<String>,
     /// Who serves: `nfsd`; empty: any server.
@@ -88,13 +92,16 @@ impl Place {
     /// commands, and may come from a recording.
     #[must_use]
     pub fn with_bdi(mut self, bdi: &str) -> Self {
-        let number = |part: &str| {
-            !part.is_empty() && part.len() < 10 && part.bytes().all(|b| b.is_ascii_digit())
-        };
-        let parts = bdi.split_once(':');
-        if parts.is_some_and(|(major, minor)| number(major) && number(minor)) {
+        if is_bdi(bdi) {
             self.bdi = Some(bdi.to_owned());
         }
+        self
+    }
+
+    /// The same of the BDI that the server writes to.
+    #[must_use]
+    pub(crate) fn with_strict_server(mut self, bdi: Option<&CompactString>) -> Self {
+        self.strict_server = bdi.filter(|bdi| is_bdi(bdi)).map(ToString::to_string);
         self
     }
 
@@ -153,6 +160,15 @@ impl Place {
         let wanted = self.held_bytes.map(|held| held.saturating_mul(HALVES) / 2);
         matches!((wanted, self.memory_bytes), (Some(wanted), Some(all)) if wanted > all / MEMORY_SHARE)
     }
+}
+
+/// Whether it is a name that a kernel gives.
+fn is_bdi(name: &str) -> bool {
+    let number = |part: &str| {
+        !part.is_empty() && part.len() < 10 && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    let parts = name.split_once(':');
+    parts.is_some_and(|(major, minor)| number(major) && number(minor))
 }
 
 /// An address, with or without its port.

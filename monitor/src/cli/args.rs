@@ -11,6 +11,7 @@ use super::{
     endings,
     evidence::EvidenceArgs,
     explain::ExplainArgs,
+    guard::{GuardArgs, GuardCommand},
     man::ManArgs,
     record::{RecordArgs, RollingArgs},
     replay::ReplayArgs,
@@ -87,6 +88,11 @@ pub enum Command {
     /// does not know, so what it says of the first seconds may differ.
     #[command(after_long_help = endings::REPLAY, mut_args(served))]
     Replay(ReplayArgs),
+    /// Put back what the guard of a daemon has changed, or ease a loop that stands still.
+    ///
+    /// Needs root: it writes /proc/sys/vm/dirty_bytes and /sys/class/bdi.
+    #[command(after_long_help = endings::GUARD)]
+    Guard(GuardCommand),
     /// Print what a shell needs to complete the command line.
     #[command(after_long_help = endings::COMPLETIONS)]
     Completions(CompletionsArgs),
@@ -170,6 +176,9 @@ pub struct RunArgs {
     /// Where the evidence goes.
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    /// What may be changed on the node.
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,

@@ -44,6 +44,20 @@ Exit status:
       looked into; what that loses is printed
   2  cannot monitor";
 
+/// Of `guard`.
+pub const GUARD: &str = "\
+Exit status:
+  0  done; with --undo: all is as it was, or nothing was changed
+  1  with --undo: somebody else has set something since, and it stays so; what
+      it is, is printed
+  2  cannot: the last line on stderr says why
+
+Files:
+  /run/throttle-monitor/guard.json  what was changed, and what it was before
+  /proc/sys/vm/dirty_bytes, /proc/sys/vm/dirty_ratio  the dirty limit
+  /sys/class/bdi/*/strict_limit, /sys/class/bdi/*/max_ratio  limits of a BDI;
+      nothing else is ever written";
+
 /// Of `top`.
 pub const TOP: &str = "\
 Exit status:

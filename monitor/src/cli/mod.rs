@@ -15,6 +15,7 @@ mod facts;
 pub(crate) mod fuzz;
 #[cfg(test)]
 mod generated;
+mod guard;
 mod man;
 mod record;
 mod replay;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         args::Command::Replay(args) => replay::replay(&Arc::new(args)),
         args::Command::Completions(args) => completions::completions(&args),
         args::Command::Man(args) => man::man(&args),
+        args::Command::Guard(args) => guard::guard(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

@@ -27,6 +27,7 @@ use crate::{
         log,
         snapshot::{Daemon, Publisher},
     },
+    guard::Keeper,
     kernel::{
         attach::{self, Attached},
         preflight::Privileges,
@@ -46,6 +47,8 @@ const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
 ///
 /// What keeps it from starting.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    // While there is root left to be had.
+    let link = args.guard.link(&args.kernel)?;
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
     let keeps = args.evidence.dir.is_some() || args.rolling.record.is_some();
     privileges::keep(&privileges::also(ports, keeps))
@@ -96,7 +99,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         web,
     };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
-    let ticker = Ticker::new(watch, publisher, sink, args.interval);
+    let keeper = Keeper::new(args.guard.policy(), link);
+    let ticker = Ticker::new(watch, publisher, sink, keeper, args.interval);
     let ticking = thread::Builder::new()
         .name("tick".into())
         .spawn(move || ticker.run(&stopped))

@@ -13,6 +13,7 @@ use crate::{
         process::ProcessSampler,
         snapshot::{self, ProbeReport, Publisher},
     },
+    guard::Keeper,
     kernel::{attach::Attached, cost, report},
     sample::TaskDelay,
     verdict::Verdict,
@@ -23,6 +24,7 @@ pub struct Ticker {
     watch: Watch,
     publisher: Publisher,
     evidence: Sink,
+    keeper: Keeper,
     process: ProcessSampler,
     interval: Duration,
     tasks: Vec<TaskDelay>,
@@ -31,12 +33,19 @@ pub struct Ticker {
 
 impl Ticker {
     /// Ready to tick.
-    pub fn new(watch: Watch, mut publisher: Publisher, evidence: Sink, interval: Duration) -> Self {
+    pub fn new(
+        watch: Watch,
+        mut publisher: Publisher,
+        evidence: Sink,
+        keeper: Keeper,
+        interval: Duration,
+    ) -> Self {
         publisher.probes(probes(watch.attached()));
         Self {
             watch,
             publisher,
             evidence,
+            keeper,
             process: ProcessSampler::started_now(),
             interval,
             tasks: Vec::new(),
@@ -49,6 +58,7 @@ impl Ticker {
         let interval = self.interval;
         let between = |this: &mut Self| this.watch.between();
         watch::every(interval, stopped, &mut self, Self::tick, between);
+        self.keeper.finish(log::guard_event);
         self.watch.finish();
     }
 
@@ -56,7 +66,7 @@ impl Ticker {
         let start = Instant::now();
         let Seen {
             tick,
-            changes,
+            mut changes,
             verdicts,
             new_signals,
         } = self.watch.tick();
@@ -73,6 +83,15 @@ impl Ticker {
             log::transition(transition);
         }
         explain(&verdicts);
+        let guard_events = self.keeper.tick(
+            &tick.observation,
+            engine.loops(),
+            &verdicts,
+            log::guard_event,
+        );
+        for evidence in &mut changes.evidence {
+            evidence.guard = self.keeper.about(&evidence.loop_id).cloned().collect();
+        }
         if let Some(tasks) = tick.tasks {
             self.tasks = tasks;
         } else {
@@ -93,6 +112,8 @@ impl Ticker {
             evidence_results: self.evidence.results(),
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
+            guard: self.keeper.now(),
+            guard_events,
             costs: cost::read(&attached.ebpf, &attached.settings().procfs),
             process: Some(self.process.sample()),
             took: start.elapsed(),

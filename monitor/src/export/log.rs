@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
+use crate::verdict::guard::{GuardEvent, Outcome};
 use crate::verdict::related::{RelatedEvent, RelatedKind};
 use crate::verdict::{Loop, LoopChange, LoopEvent, Transition};
 
@@ -198,6 +199,30 @@ pub fn related_event(event: &RelatedEvent) {
         tracing::warn!(kind, bdi, change, reason, "related condition");
     } else {
         tracing::info!(kind, bdi, change, reason, "related condition");
+    }
+}
+
+/// Logs what the guard decided, did, or could not do: all of it is a warning, since
+/// it changes the node, save what changes nothing.
+pub fn guard_event(event: &GuardEvent) {
+    let (loop_id, action) = (event.loop_id.as_str(), event.action.as_str());
+    let (result, reason) = (event.result.as_str(), event.reason.as_str());
+    let commands = Some(event.commands.join("; ")).filter(|words| !words.is_empty());
+    let undo = Some(event.undo.join("; ")).filter(|words| !words.is_empty());
+    if event.result == Outcome::Failed {
+        tracing::error!("loop" = loop_id, action, result, reason, "guard");
+    } else if event.result == Outcome::Advised {
+        tracing::info!(
+            "loop" = loop_id,
+            action,
+            result,
+            reason,
+            commands,
+            undo,
+            "guard"
+        );
+    } else {
+        tracing::warn!("loop" = loop_id, action, result, reason, "guard");
     }
 }
 

@@ -7,6 +7,7 @@
 mod daemon;
 mod family;
 mod flow;
+mod guard;
 mod related;
 mod verdicts;
 mod waits;
@@ -35,6 +36,7 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     flow::write(&snapshot.observation, &mut page)?;
     verdicts::write(&snapshot.loops, &snapshot.verdicts, &mut page)?;
     related::write(&snapshot.related, &snapshot.related_tallies, &mut page)?;
+    guard::write(&snapshot.guard, &mut page)?;
     daemon::write(snapshot, &mut page)?;
     page.finish()?;
     LAST_LEN.store(text.len(), Ordering::Relaxed);

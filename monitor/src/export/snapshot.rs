@@ -21,8 +21,10 @@ use super::metrics;
 use super::node::Node;
 use super::process::ProcessStats;
 use super::ready::NotReady;
+use crate::guard::GuardNow;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, State, TaskDelay};
+use crate::verdict::guard::GuardEvent;
 use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -32,6 +34,8 @@ pub use publisher::{Publisher, Tick};
 
 /// Transitions kept, the newest ones.
 pub const MAX_TIMELINE: usize = 1000;
+/// What the guard decided and did, the newest kept.
+pub const MAX_GUARD: usize = 256;
 /// Finished stalls kept, the newest ones.
 pub const MAX_STALLS: usize = 256;
 
@@ -64,6 +68,10 @@ pub struct Snapshot {
     /// All three in the order in which they happened, for those who listen, at most
     /// [`MAX_EVENTS`].
     pub events: Arc<VecDeque<Event>>,
+    /// What is to be said of the guard.
+    pub guard: GuardNow,
+    /// What it decided and did, oldest first, at most [`MAX_GUARD`].
+    pub guard_events: Arc<VecDeque<GuardEvent>>,
     /// Totals by task.
     pub tasks: Vec<TaskDelay>,
     /// Finished waits over the threshold, oldest first, at most [`MAX_STALLS`].
@@ -176,6 +184,8 @@ impl Snapshot {
             evidence: Arc::default(),
             evidence_results: None,
             events: Arc::default(),
+            guard: GuardNow::default(),
+            guard_events: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),
             probes: Arc::default(),

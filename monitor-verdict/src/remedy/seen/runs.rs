@@ -8,10 +8,10 @@ use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
 use super::{Came, Help, Kernel, Run, Stuck, When};
 use crate::remedy::action::Action::{
-    self, DirectWrites, DirtyBytes, FreeMemory, HoldTenth, KillWriters, MaxBytes, MaxRatio,
-    MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes,
-    StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync,
-    SyncMount,
+    self, DirectWrites, DirtyBytes, FreeMemory, HoldQuarter, HoldTenth, KillWriters,
+    MaxBytes, MaxRatio, MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio,
+    StopDirtyBytes, StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit,
+    StrictMaxBytes, Sync, SyncMount,
 };
 
 const NEVER: f64 = f64::NAN;
@@ -102,6 +102,8 @@ pub(super) const RUNS: &[Run] = &[
     before(V6_1, RealTime, 9.7, 1.9, 0),
     before(V6_12, RealTime, 0.9, 0.1, 0),
     before(V7_2, RealTime, 0.0, 0.0, 0),
+    told(Before, V6_12, HoldQuarter, Help::Yes, "never stood still within five minutes, as fast as over 127.0.0.1 in the same run"),
+    told(Before, V7_2, HoldQuarter, Help::Yes, "never stood still within five minutes, as fast as over 127.0.0.1 in the same run"),
     before(V6_12, HoldTenth, NEVER, 22.5, 0),
     before(V7_2, HoldTenth, NEVER, 22.3, 0),
     before(V6_12, Strict, NEVER, 13.1, 0),

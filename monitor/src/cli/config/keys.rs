@@ -107,6 +107,7 @@ fn kind(arg: &Arg) -> Kind {
         TypeId::of::<u64>(),
         TypeId::of::<u32>(),
         TypeId::of::<u16>(),
+        TypeId::of::<u8>(),
         TypeId::of::<usize>(),
     ];
     let id = arg.get_value_parser().type_id();

@@ -11,6 +11,7 @@ use super::TopArgs;
 use crate::{
     cli::{args::KernelArgs, run, tick::Ticker, watch::Watch},
     export::{evidence::Sink, snapshot::Shared},
+    guard::Keeper,
     kernel::attach,
     sample::Sampler,
     survive,
@@ -51,7 +52,13 @@ impl Own {
         let sampler = Sampler::new(&mut attached)?;
         let engine = Engine::new(args.thresholds.thresholds.clone());
         let watch = Watch::new(attached, sampler, engine, None);
-        let ticker = Ticker::new(watch, publisher, Sink::memory_only(), args.interval);
+        let ticker = Ticker::new(
+            watch,
+            publisher,
+            Sink::memory_only(),
+            Keeper::default(),
+            args.interval,
+        );
         let (stop, stopped) = mpsc::channel();
         let ticking = thread::Builder::new()
             .name("tick".into())

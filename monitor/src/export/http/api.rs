@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::export::snapshot::{Shared, Snapshot};
 use crate::export::tasks::containers;
 use crate::sample::{Container, StalledTask, Waiting};
+use crate::verdict::guard::{GuardEvent, Mode};
 use crate::verdict::related::{Related, RelatedEvent};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -95,6 +96,52 @@ pub(super) async fn loops(State(shared): App) -> Response {
         topology_age_seconds: age,
         incomplete: &snapshot.observation.topology.incomplete,
         found: loops.collect(),
+        events: events.map(|item| At { at: at(item), item }).collect(),
+    };
+    answer(&snapshot, body)
+}
+
+#[derive(Serialize)]
+struct Guard<'a> {
+    mode: Mode,
+    active: Vec<Active<'a>>,
+    actions: Vec<Actions>,
+    events: Vec<At<&'a GuardEvent>>,
+}
+
+#[derive(Serialize)]
+struct Active<'a> {
+    #[serde(rename = "loop")]
+    loop_id: &'a str,
+    measure: &'a str,
+}
+
+#[derive(Serialize)]
+struct Actions {
+    action: &'static str,
+    result: &'static str,
+    count: u64,
+}
+
+pub(super) async fn guard(State(shared): App) -> Response {
+    let snapshot = shared.load();
+    let guard = &snapshot.guard;
+    let happened = guard.tallies.all().filter(|(.., count)| *count > 0);
+    let at = |item: &'_ GuardEvent| rfc3339(item.unix_ms);
+    let active = guard.active.iter();
+    let events = snapshot.guard_events.iter();
+    let body = Guard {
+        mode: guard.mode,
+        active: active
+            .map(|(loop_id, measure)| Active { loop_id, measure })
+            .collect(),
+        actions: happened
+            .map(|(action, result, count)| Actions {
+                action: action.as_str(),
+                result: result.as_str(),
+                count,
+            })
+            .collect(),
         events: events.map(|item| At { at: at(item), item }).collect(),
     };
     answer(&snapshot, body)

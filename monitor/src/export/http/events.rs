@@ -195,6 +195,10 @@ fn message(event: &Event) -> Option<Message> {
             let at = rfc3339(item.unix_ms);
             message.event("verdict").json_data(At { at, item })
         }
+        Happened::Guard(item) => {
+            let at = rfc3339(item.unix_ms);
+            message.event("guard").json_data(At { at, item })
+        }
     }
     .ok()
 }

@@ -23,7 +23,7 @@ use crate::export::snapshot::Shared;
 use crate::export::web::{Admission, Web};
 
 /// The paths besides the one of the metrics, each with what it shows.
-pub(super) const PATHS: [(&str, &str); 13] = [
+pub(super) const PATHS: [(&str, &str); 14] = [
     ("/", "this page"),
     ("/-/healthy", "whether the process runs"),
     (
@@ -34,6 +34,10 @@ pub(super) const PATHS: [(&str, &str); 13] = [
     (
         "/api/v1/events",
         "what happens to loops and verdicts, as server-sent events",
+    ),
+    (
+        "/api/v1/guard",
+        "what the guard may do, has changed and did (--guard)",
     ),
     (
         "/api/v1/history",
@@ -140,6 +144,7 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         .route("/api/v1/stalls", get(api::stalls))
         .route("/api/v1/tasks", get(api::tasks))
         .route("/api/v1/tasks/{tid}", get(api::task))
+        .route("/api/v1/guard", get(api::guard))
         .route("/api/v1/verdicts", get(api::verdicts))
         .with_state(Arc::clone(&shared));
     let app = App {

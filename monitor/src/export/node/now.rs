@@ -235,6 +235,14 @@ fn line(event: &Event) -> Line {
             signature: None,
             why: one.reason.clone(),
         },
+        Happened::Guard(one) => Line {
+            unix_ms: one.unix_ms,
+            kind: "guard".into(),
+            of: one.loop_id.clone(),
+            what: format_compact!("{} {}", one.action.as_str(), one.result.as_str()),
+            signature: None,
+            why: one.reason.clone(),
+        },
         Happened::Verdict(one) => Line {
             unix_ms: one.unix_ms,
             kind: "verdict".into(),

@@ -1,5 +1,6 @@
 //! What happened, for those who listen.
 
+use crate::verdict::guard::GuardEvent;
 use crate::verdict::related::RelatedEvent;
 use crate::verdict::{LoopEvent, Transition};
 
@@ -25,6 +26,8 @@ pub enum Happened {
     Related(RelatedEvent),
     /// A state was entered.
     Verdict(Transition),
+    /// The guard decided or did something.
+    Guard(GuardEvent),
 }
 
 /// The end of the year 9999, milliseconds since 1970.
@@ -37,15 +40,17 @@ pub(super) fn number(
     loops: &[LoopEvent],
     related: &[RelatedEvent],
     transitions: &[Transition],
+    guard: &[GuardEvent],
 ) -> Vec<Event> {
     let loops = loops.iter().cloned().map(Happened::Loop);
     let related = related.iter().cloned().map(Happened::Related);
     let transitions = transitions.iter().cloned().map(Happened::Verdict);
+    let guard = guard.iter().cloned().map(Happened::Guard);
     // Of a time that a recording made up, there must be numbers left.
     let clock = unix_ms.min(LATEST_MS).saturating_mul(1000);
     let first = last.saturating_add(1).max(clock);
     (first..)
-        .zip(loops.chain(related).chain(transitions))
+        .zip(loops.chain(related).chain(transitions).chain(guard))
         .map(|(id, what)| Event { id, what })
         .collect()
 }
@@ -60,9 +65,9 @@ mod tests {
         let seen = testing::snapshot().timeline;
         let transitions: Vec<_> = seen.iter().cloned().collect();
         assert!(!transitions.is_empty());
-        let events = number(0, u64::MAX, &[], &[], &transitions);
+        let events = number(0, u64::MAX, &[], &[], &transitions, &[]);
         assert_eq!(events[0].id, LATEST_MS * 1000);
-        let later = number(events[0].id, u64::MAX, &[], &[], &transitions);
+        let later = number(events[0].id, u64::MAX, &[], &[], &transitions, &[]);
         assert_eq!(later[0].id, LATEST_MS * 1000 + 1);
     }
 }

@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Daemon, MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events};
+use super::{
+    Daemon, MAX_EVENTS, MAX_GUARD, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events,
+};
 use crate::export::evidence::{self, Document, Results};
 use crate::export::process::ProcessStats;
+use crate::guard::GuardNow;
 use crate::kernel::cost::ProgramCost;
 use crate::sample::{Observation, StalledTask, TaskDelay};
+use crate::verdict::guard::GuardEvent;
 use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
 use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
@@ -39,6 +43,10 @@ pub struct Tick {
     pub tasks: Vec<TaskDelay>,
     /// Waits over the threshold that ended since the last tick, oldest first.
     pub stalls: Vec<StalledTask>,
+    /// What is to be said of the guard.
+    pub guard: GuardNow,
+    /// What it decided and did, oldest first.
+    pub guard_events: Vec<GuardEvent>,
     /// What the eBPF programs cost.
     pub costs: Vec<ProgramCost>,
     /// What the daemon itself uses.
@@ -91,10 +99,18 @@ impl Publisher {
         let last = kept.events.back().map_or(0, |event| event.id);
         let unix_ms = tick.observation.unix_ms;
         let (loops, related) = (&tick.loop_events, &tick.related_events);
-        let new = events::number(last, unix_ms, loops, related, &tick.transitions);
+        let new = events::number(
+            last,
+            unix_ms,
+            loops,
+            related,
+            &tick.transitions,
+            &tick.guard_events,
+        );
         keep_newest(&mut kept.events, new, MAX_EVENTS);
         keep_newest(&mut kept.loop_events, tick.loop_events, MAX_TIMELINE);
         keep_newest(&mut kept.related_events, tick.related_events, MAX_TIMELINE);
+        keep_newest(&mut kept.guard_events, tick.guard_events, MAX_GUARD);
         keep_newest(&mut kept.timeline, tick.transitions, MAX_TIMELINE);
         keep_newest(&mut kept.stalls, tick.stalls, MAX_STALLS);
         evidence::keep_newest(&mut kept.evidence, tick.evidence);
@@ -106,6 +122,7 @@ impl Publisher {
             related: tick.related,
             related_tallies: tick.related_tallies,
             tasks: tick.tasks,
+            guard: tick.guard,
             costs: tick.costs,
             process: tick.process,
             evidence_results: tick.evidence_results,

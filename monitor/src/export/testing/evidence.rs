@@ -48,6 +48,7 @@ pub(in crate::export) fn evidence(n: u32) -> Evidence {
             disk_busy_ratio: Some(0.0),
             holds: [Some(true), Some(true), Some(true), None],
         }],
+        guard: Vec::new(),
         left_out: Vec::new(),
     }
 }

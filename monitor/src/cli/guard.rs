@@ -1,0 +1,211 @@
+//! `guard`: put back, ease, or be the helper of a daemon. And the flags of `run`.
+
+use std::{io::Write as _, os::fd::AsFd as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+
+use super::args::{KernelArgs, duration};
+use crate::{
+    guard::{self, Hand, LEDGER, Link, Made, Report, Settings},
+    placement::refuse_nfs,
+    verdict::guard::{Mode, Outcome, Policy},
+};
+
+/// Seconds: what is undone and done again faster than this helps nobody.
+const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);
+
+/// What was asked for is put back, and something is not as it was.
+const NOT_ALL: u8 = 1;
+
+/// What may be changed on the node.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// What to do about a loop: nothing; say what one would do; limit its client before it can
+    /// stand still; get one that stands still going again. The last two change the
+    /// node, and need root or --guard-socket: see docs/guard.md.
+    #[arg(long, value_name = "MODE", default_value = "off")]
+    pub guard: ModeArg,
+    /// Time between two actions for the same loop.
+    #[arg(id = "guard-hold-down", long, value_name = "DURATION", default_value = "30s", value_parser = hold_down)]
+    pub hold_down: Duration,
+    /// How many livelocks may be broken within an hour, on the whole node.
+    #[arg(id = "guard-per-hour", long, value_name = "COUNT", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub per_hour: u32,
+    /// Socket of a helper that runs on its own (`throttle-monitor guard --listen`), which is
+    /// told its state file and share itself; without it, one is started.
+    #[arg(id = "guard-socket", long, value_name = "PATH", conflicts_with_all = ["guard-state-file", "guard-dirty-share"])]
+    pub socket: Option<PathBuf>,
+    /// What the helper has to know.
+    #[command(flatten)]
+    pub helper: HelperArgs,
+}
+
+/// What the helper has to know.
+#[derive(Debug, Args)]
+pub struct HelperArgs {
+    /// File that keeps what was changed; in memory (a tmpfs), so that no disk holds it up, and
+    /// never on NFS.
+    #[arg(id = "guard-state-file", long, value_name = "FILE", default_value = LEDGER)]
+    pub state_file: PathBuf,
+    /// How much of the memory that can be dirty (free, or cache of files) the dirty limit may be
+    /// raised to, percent, 1 to 80.
+    #[arg(id = "guard-dirty-share", long, value_name = "PERCENT", default_value_t = 60, value_parser = clap::value_parser!(u8).range(1..=80))]
+    pub dirty_share: u8,
+}
+
+/// [`Mode`], as clap wants it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModeArg(pub Mode);
+
+impl ValueEnum for ModeArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [ModeArg; 4] = [
+            ModeArg(Mode::Off),
+            ModeArg(Mode::Advise),
+            ModeArg(Mode::Prevent),
+            ModeArg(Mode::Break),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()))
+    }
+}
+
+/// Arguments of `guard`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(false))]
+pub struct GuardCommand {
+    /// Put back what a guard has changed and not put back: after it was killed.
+    #[arg(long, group = "what")]
+    pub undo: bool,
+    /// Hold the client's BDI (`major:minor`), and let the dirty limit follow what is dirty, until
+    /// SIGINT or SIGTERM; then put both back.
+    #[arg(long, value_name = "BDI", group = "what")]
+    pub ease: Option<String>,
+    /// BDI that the server writes to: it is made to answer for its own pages only
+    /// (`strict_limit`, Linux 6.2), and the client is not held.
+    #[arg(long, value_name = "BDI", requires = "ease")]
+    pub server_bdi: Option<String>,
+    /// Be the helper of a daemon that runs as another user (`run --guard-socket`): listen on this
+    /// path until killed.
+    #[arg(long, value_name = "PATH", group = "what")]
+    pub listen: Option<PathBuf>,
+    /// Be the helper of the daemon at the other end of stdin.
+    #[arg(long, group = "what", hide = true)]
+    pub serve: bool,
+    /// What the helper has to know.
+    #[command(flatten)]
+    pub helper: HelperArgs,
+    /// Where procfs is mounted.
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
+    pub procfs: PathBuf,
+    /// Where sysfs is mounted.
+    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
+    pub sysfs: PathBuf,
+}
+
+impl GuardArgs {
+    /// How the guard is to behave.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        Policy {
+            mode: self.guard.0,
+            hold_down: self.hold_down,
+            per_hour: self.per_hour,
+        }
+    }
+
+    /// The way to who does it, if anything is to be done.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be done here.
+    pub fn link(&self, kernel: &KernelArgs) -> anyhow::Result<Option<Link>> {
+        if !self.guard.0.acts() {
+            return Ok(None);
+        }
+        if let Some(path) = &self.socket {
+            return Ok(Some(Link::to(path)));
+        }
+        let settings = Settings {
+            procfs: kernel.procfs.clone(),
+            sysfs: kernel.sysfs.clone(),
+            ledger: self.helper.state_file.clone(),
+            share: self.helper.dirty_share,
+        };
+        let mode = self.guard.0.as_str();
+        let link =
+            Link::spawn(&settings).with_context(|| format!("cannot guard (--guard {mode})"))?;
+        Ok(Some(link))
+    }
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+///
+/// Nothing can be changed here.
+pub fn guard(args: &GuardCommand) -> anyhow::Result<ExitCode> {
+    let settings = Settings {
+        procfs: args.procfs.clone(),
+        sysfs: args.sysfs.clone(),
+        ledger: args.helper.state_file.clone(),
+        share: args.helper.dirty_share,
+    };
+    refuse_nfs(&settings.procfs, &settings.ledger)?;
+    if args.serve {
+        let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+        guard::serve(&socket, &settings)?;
+    } else if let Some(path) = &args.listen {
+        guard::listen(path, &settings)?;
+    } else if let Some(bdi) = &args.ease {
+        guard::ease(bdi, args.server_bdi.as_deref(), &settings, tell)?;
+    } else {
+        return undo(&settings);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn undo(settings: &Settings) -> anyhow::Result<ExitCode> {
+    // To open it is to put back what is left.
+    let Report { made, .. } = Hand::open(settings)?.report();
+    let mut out = anstream::stdout();
+    if made.is_empty() {
+        writeln!(out, "nothing was changed")?;
+    }
+    for Made { words, .. } in &made {
+        writeln!(out, "{words}")?;
+    }
+    anyhow::ensure!(
+        made.iter().all(|one| one.result != Outcome::Failed),
+        "not everything could be put back: it is still in {}, and can be tried again",
+        settings.ledger.display()
+    );
+    let all = made.iter().all(|one| one.result == Outcome::Done);
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_ALL)
+    })
+}
+
+fn tell(report: &Report) {
+    let mut out = anstream::stdout();
+    for Made { words, .. } in &report.made {
+        // Whoever does not read it is helped all the same.
+        let _ = writeln!(out, "{words}");
+    }
+}
+
+fn hold_down(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let rule = "must be between 1s and 1day: undone and done again faster, it helps nobody";
+    if (LEAST_HOLD_DOWN..=Duration::from_hours(24)).contains(&time) {
+        Ok(time)
+    } else {
+        Err(rule.to_owned())
+    }
+}

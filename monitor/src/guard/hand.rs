@@ -1,0 +1,519 @@
+//! Makes hold what is wanted, and puts back what no longer is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read as _, Seek as _},
+};
+
+use super::{
+    Made, Report, Settings,
+    knobs::{Bdi, FINE_PER_PERCENT, Knob, Knobs, Value},
+    ledger::{Ledger, LedgerError},
+};
+use crate::verdict::guard::{Action, Hold, Outcome, Wanted};
+
+/// The limit that follows is this share of what is dirty above it. Near the limit
+/// `wb_position_ratio` (`mm/page-writeback.c`) slows the writers, whose BDI is full, to a
+/// few percent, and the server, whose BDI is nearly clean, much less. With a tenth
+/// 5.10's writers were let in faster than its server wrote.
+const ABOVE: u64 = 32;
+
+/// A step of the limit that is less than this share of it is not worth one.
+const STEP_SHARE: u64 = 128;
+
+/// Why nothing can be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandError {
+    /// What was changed could not be noted.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Not by this process.
+    #[error(
+        "vm.dirty_bytes cannot be set: {0}. The guard's helper must be root, with /proc/sys and /sys \
+         writable: see docs/guard.md"
+    )]
+    NotAllowed(#[source] io::Error),
+    /// The numbers that easing goes by.
+    #[error("/proc/vmstat cannot be read")]
+    Vmstat(#[source] io::Error),
+}
+
+/// Changes the node.
+#[derive(Debug)]
+pub struct Hand {
+    knobs: Knobs,
+    ledger: Ledger,
+    vmstat: Vmstat,
+    share: u64,
+    wanted: Wanted,
+    /// The limit below which easing does not go: what it was when it was first raised.
+    base: Option<u64>,
+    /// It was said that the limit follows.
+    told: bool,
+    /// It was said that the share of memory is reached.
+    capped: bool,
+    /// What could not be put back, which was said: it is tried again, silently.
+    stuck: BTreeSet<Knob>,
+    made: Vec<Made>,
+}
+
+impl Hand {
+    /// Takes the ledger, and puts back what another has left.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be changed, or not safely.
+    pub fn open(settings: &Settings) -> Result<Self, HandError> {
+        let knobs = Knobs::new(&settings.procfs, &settings.sysfs);
+        knobs.try_open().map_err(HandError::NotAllowed)?;
+        let ledger = Ledger::open(&settings.ledger, &settings.procfs)?;
+        let vmstat = Vmstat::open(settings).map_err(HandError::Vmstat)?;
+        let mut hand = Self {
+            knobs,
+            ledger,
+            vmstat,
+            share: settings.share.into(),
+            wanted: Wanted::default(),
+            base: None,
+            told: false,
+            capped: false,
+            stuck: BTreeSet::new(),
+            made: Vec::new(),
+        };
+        hand.undo_all();
+        Ok(hand)
+    }
+
+    /// What came of it since this was last asked, and what is changed now.
+    pub fn report(&mut self) -> Report {
+        let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);
+        let active = entries.map(|entry| (entry.loop_id.clone(), entry.knob.measure().to_owned()));
+        Report {
+            active: active.collect(),
+            made: std::mem::take(&mut self.made),
+        }
+    }
+
+    /// Whether this BDI has `strict_limit`, since Linux 6.2.
+    pub fn offers_strict_limit(&self, bdi: &str) -> bool {
+        let bdi = Bdi::try_from(bdi.to_owned());
+        bdi.is_ok_and(|bdi| self.knobs.get(&Knob::StrictLimit(bdi)).is_ok())
+    }
+
+    /// Whether [`Self::ease`] is to be called.
+    pub const fn is_easing(&self) -> bool {
+        !self.wanted.ease.is_empty()
+    }
+
+    /// Makes this hold, and nothing else.
+    pub fn want(&mut self, wanted: Wanted) {
+        let new = desired(&wanted);
+        let old = desired(&std::mem::take(&mut self.wanted));
+        self.wanted = wanted;
+        if !self.is_easing() {
+            self.rest();
+        }
+        let gone = |knob: &Knob| match knob {
+            Knob::DirtyLimit => !self.is_easing(),
+            _ => !new.contains_key(knob),
+        };
+        let gone: Vec<Knob> = self
+            .ledger
+            .entries()
+            .iter()
+            .map(|entry| entry.knob.clone())
+            .filter(gone)
+            .collect();
+        self.undo(&gone);
+        self.look_after();
+        let mut told: BTreeMap<(String, Action), (Outcome, Vec<String>)> = BTreeMap::new();
+        for (knob, wish) in &new {
+            if old
+                .get(knob)
+                .is_some_and(|before| before.value == wish.value)
+            {
+                continue;
+            }
+            let (result, words) = self.change(knob, wish.value, &wish.loop_id);
+            let (worst, all) = told
+                .entry((wish.loop_id.clone(), wish.action))
+                .or_insert((Outcome::Done, Vec::new()));
+            if result != Outcome::Done {
+                *worst = result;
+            }
+            all.push(words);
+        }
+        for ((loop_id, action), (result, words)) in told {
+            self.made.push(Made {
+                loop_id,
+                action,
+                result,
+                words: words.join("; "),
+            });
+        }
+    }
+
+    /// Puts everything back.
+    pub fn undo_all(&mut self) {
+        self.wanted = Wanted::default();
+        self.rest();
+        let all: Vec<Knob> = self
+            .ledger
+            .entries()
+            .iter()
+            .map(|entry| entry.knob.clone())
+            .collect();
+        self.undo(&all);
+    }
+
+    /// Settings that have another value than they were given are somebody else's.
+    pub fn look_after(&mut self) {
+        let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);
+        let mut lost = Vec::new();
+        for entry in entries {
+            match self.knobs.get(&entry.knob) {
+                Ok(now) if entry.ours.last() == Some(&now) => {}
+                Ok(now) => lost.push((entry.clone(), Some(now))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    lost.push((entry.clone(), None))
+                }
+                Err(_) => {}
+            }
+        }
+        for (entry, now) in lost {
+            let Some(now) = now else {
+                // Gone with its mount.
+                self.ledger.strike(&entry.knob);
+                continue;
+            };
+            self.ledger.lose(&entry.knob);
+            let action = self.action_for(&entry.loop_id);
+            self.tell_lost(&entry.knob, &entry.loop_id, action, now);
+        }
+    }
+
+    /// One step of the limit that follows what is dirty.
+    pub fn ease(&mut self) {
+        let Some((loop_id, action)) = self.wanted.ease.first() else {
+            return;
+        };
+        let (loop_id, action) = (loop_id.to_string(), *action);
+        let knob = Knob::DirtyLimit;
+        if self.ledger.entry(&knob).is_some() {
+            self.look_after();
+            if self.ledger.entry(&knob).is_none_or(|entry| entry.lost) {
+                return;
+            }
+        }
+        let (Ok(now), Ok(memory)) = (self.knobs.get(&knob), self.vmstat.read()) else {
+            return;
+        };
+        let last = self.ledger.entry(&knob).map(|_| now);
+        let base = self.base.unwrap_or(match now {
+            Value::Bytes(bytes) => bytes,
+            _ => memory.limit,
+        });
+        let follows = memory.dirty.saturating_add(memory.dirty / ABOVE);
+        if last.is_none() && follows <= base {
+            return;
+        }
+        if last.is_some() && follows < base - base / 16 {
+            // There is room again: it is raised when that is no longer so.
+            self.base = None;
+            let said = self.made.len();
+            self.undo(&[knob]);
+            let is_news = |made: &Made| made.result != Outcome::Done;
+            let new = self.made.split_off(said);
+            self.made.extend(new.into_iter().filter(is_news));
+            return;
+        }
+        let most = (memory.dirtyable / 100 * self.share).max(base);
+        let next = follows.clamp(base, most);
+        let is_capped = follows > most;
+        if is_capped && !self.capped {
+            self.capped = true;
+            self.made.push(Made {
+                loop_id: loop_id.clone(),
+                action,
+                result: Outcome::Refused,
+                words: format!(
+                    "vm.dirty_bytes stays at {most} bytes, {} % of the memory that can be dirty \
+                     (--guard-dirty-share): {} bytes are dirty",
+                    self.share, memory.dirty
+                ),
+            });
+        }
+        if let Some(Value::Bytes(last)) = last
+            && next.abs_diff(last) <= last / STEP_SHARE
+        {
+            return;
+        }
+        self.base = Some(base);
+        let (result, words) = self.change(&knob, Value::Bytes(next), &loop_id);
+        if !self.told || result != Outcome::Done {
+            self.told = true;
+            self.made.push(Made {
+                loop_id,
+                action,
+                result,
+                words: format!("{words}, and it follows what is dirty from now on"),
+            });
+        }
+    }
+
+    /// Nothing is eased any more.
+    fn rest(&mut self) {
+        self.base = None;
+        self.told = false;
+        self.capped = false;
+    }
+
+    /// Sets one, after it is noted what it was.
+    fn change(&mut self, knob: &Knob, value: Value, loop_id: &str) -> (Outcome, String) {
+        let failed =
+            |error: &io::Error| (Outcome::Failed, format!("{knob} cannot be set: {error}"));
+        let now = match self.knobs.get(knob) {
+            Ok(now) => now,
+            Err(error) => return failed(&error),
+        };
+        let from_to = format!("{knob}: {} -> {}", knob.words(now), knob.words(value));
+        if self.ledger.entry(knob).is_some_and(|entry| entry.lost) {
+            return (Outcome::LeftAlone, format!("{knob} is somebody else's now"));
+        }
+        if now == value && self.ledger.entry(knob).is_none() {
+            return (
+                Outcome::Done,
+                format!("{knob} is {} already", knob.words(now)),
+            );
+        }
+        if let Err(error) = self.ledger.note(knob, loop_id, now, value) {
+            let words =
+                format!("{knob} is not changed, because it cannot be noted what it was: {error}");
+            return (Outcome::Failed, words);
+        }
+        match self.knobs.set(knob, value) {
+            Ok(()) => (Outcome::Done, from_to),
+            Err(error) => {
+                let old = self.ledger.entry(knob).map(|entry| entry.old);
+                if self.knobs.get(knob).ok() == old {
+                    self.ledger.strike(knob);
+                }
+                failed(&error)
+            }
+        }
+    }
+
+    fn undo(&mut self, knobs: &[Knob]) {
+        let mut told: BTreeMap<String, (Outcome, Vec<String>)> = BTreeMap::new();
+        // A strict limit goes last: the client is held while the rest is put back.
+        let mut knobs = knobs.to_vec();
+        knobs.sort_by(|a, b| b.cmp(a));
+        for knob in knobs {
+            let Some(entry) = self.ledger.entry(&knob).cloned() else {
+                continue;
+            };
+            let (result, words) = self.put_back(&knob, entry.old, &entry.ours, entry.lost);
+            if result != Outcome::Failed {
+                self.ledger.strike(&knob);
+                self.stuck.remove(&knob);
+            } else if !self.stuck.insert(knob) {
+                continue;
+            }
+            let (worst, all) = told
+                .entry(entry.loop_id)
+                .or_insert((Outcome::Done, Vec::new()));
+            if result != Outcome::Done {
+                *worst = result;
+            }
+            all.extend(words);
+        }
+        for (loop_id, (result, words)) in told {
+            if words.is_empty() {
+                continue;
+            }
+            self.made.push(Made {
+                loop_id,
+                action: Action::Undo,
+                result,
+                words: words.join("; "),
+            });
+        }
+    }
+
+    fn put_back(
+        &self,
+        knob: &Knob,
+        old: Value,
+        ours: &[Value],
+        lost: bool,
+    ) -> (Outcome, Option<String>) {
+        let now = match self.knobs.get(knob) {
+            Ok(now) => now,
+            // Gone with its mount, and with it what was changed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return (Outcome::Done, None),
+            Err(error) => {
+                return (
+                    Outcome::Failed,
+                    Some(format!("{knob} cannot be read: {error}")),
+                );
+            }
+        };
+        if now == old {
+            return (
+                Outcome::Done,
+                Some(format!("{knob} is {} again", knob.words(old))),
+            );
+        }
+        if lost || !ours.contains(&now) {
+            let words = format!("{knob} stays {}: somebody else has set it", knob.words(now));
+            return (Outcome::LeftAlone, Some(words));
+        }
+        match self.knobs.set(knob, old) {
+            Ok(()) => {
+                let words = format!("{knob}: {} -> {}", knob.words(now), knob.words(old));
+                (Outcome::Done, Some(words))
+            }
+            Err(error) => (
+                Outcome::Failed,
+                Some(format!("{knob} cannot be put back: {error}")),
+            ),
+        }
+    }
+
+    fn action_for(&self, loop_id: &str) -> Action {
+        let holds = self.wanted.holds.iter();
+        let mut actions = holds
+            .filter(|hold| hold.loop_id == loop_id)
+            .map(|hold| hold.action);
+        actions.next().unwrap_or(Action::Undo)
+    }
+
+    fn tell_lost(&mut self, knob: &Knob, loop_id: &str, action: Action, now: Value) {
+        self.made.push(Made {
+            loop_id: loop_id.to_owned(),
+            action,
+            result: Outcome::LeftAlone,
+            words: format!(
+                "{knob} is {} now: somebody else has set it, and it stays so",
+                knob.words(now)
+            ),
+        });
+    }
+}
+
+/// What a setting is to be, and for whom.
+struct Wish {
+    value: Value,
+    loop_id: String,
+    action: Action,
+}
+
+/// Of two loops on one BDI the tighter limit counts.
+fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
+    let mut all = BTreeMap::new();
+    for hold in &wanted.holds {
+        let Hold {
+            loop_id,
+            action,
+            bdi,
+            strict_limit,
+            max_ratio,
+        } = hold;
+        let Ok(bdi) = Bdi::try_from(bdi.to_string()) else {
+            continue;
+        };
+        let wish = |value| Wish {
+            value: Value::Number(value),
+            loop_id: loop_id.to_string(),
+            action: *action,
+        };
+        if *strict_limit {
+            all.insert(Knob::StrictLimit(bdi.clone()), wish(1));
+        }
+        let Some(ratio) = max_ratio.map(|ratio| u64::from(ratio.min(100)) * FINE_PER_PERCENT)
+        else {
+            continue;
+        };
+        let knob = Knob::MaxRatio(bdi);
+        let is_tighter =
+            |there: &Wish| matches!(there.value, Value::Number(value) if value <= ratio);
+        if !all.get(&knob).is_some_and(is_tighter) {
+            all.insert(knob, wish(ratio));
+        }
+    }
+    all
+}
+
+/// The numbers that easing goes by, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Memory {
+    /// Dirty and under writeback.
+    dirty: u64,
+    /// What the kernel would have for its dirty limit.
+    limit: u64,
+    /// What the kernel takes its percent of (`global_dirtyable_memory`), about.
+    dirtyable: u64,
+}
+
+/// `/proc/vmstat`, kept open.
+#[derive(Debug)]
+struct Vmstat {
+    file: fs::File,
+    text: String,
+    page: u64,
+}
+
+impl Vmstat {
+    fn open(settings: &Settings) -> io::Result<Self> {
+        Ok(Self {
+            file: fs::File::open(settings.procfs.join("vmstat"))?,
+            text: String::with_capacity(16 * 1024),
+            page: rustix::param::page_size() as u64,
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Memory> {
+        self.file.rewind()?;
+        self.text.clear();
+        self.file.read_to_string(&mut self.text)?;
+        parse(&self.text, self.page).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+}
+
+fn parse(text: &str, page: u64) -> Option<Memory> {
+    let pages = |names: &[&str]| {
+        let mut sum: Option<u64> = None;
+        for line in text.lines() {
+            let (name, number) = line.split_once(' ')?;
+            if names.contains(&name) {
+                sum = Some(sum.unwrap_or(0).saturating_add(number.trim().parse().ok()?));
+            }
+        }
+        Some(sum?.saturating_mul(page))
+    };
+    Some(Memory {
+        dirty: pages(&["nr_dirty", "nr_writeback"])?,
+        limit: pages(&["nr_dirty_threshold"])?,
+        dirtyable: pages(&["nr_free_pages", "nr_active_file", "nr_inactive_file"])?,
+    })
+}
+
+#[cfg(test)]
+mod vmstat {
+    use super::{Memory, parse};
+
+    #[test]
+    fn what_is_dirty_and_what_can_be_are_sums_of_vmstat() {
+        let text = "nr_free_pages 100\nnr_zone_active_file 7\nnr_active_file 20\nnr_inactive_file 30\n\
+                    nr_dirty 3\nnr_writeback 4\nnr_writeback_temp 9\nnr_dirty_threshold 50\n";
+        let memory = Memory {
+            dirty: 7 * 4096,
+            limit: 50 * 4096,
+            dirtyable: 150 * 4096,
+        };
+        assert_eq!(parse(text, 4096), Some(memory));
+        assert_eq!(parse("nr_dirty x\n", 4096), None);
+        assert_eq!(parse("", 4096), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! The tick's side: what shall hold is decided and handed on, what came of it is
+//! counted and told.
+
+use std::collections::VecDeque;
+
+use crate::{
+    guard::{Link, Made, Report},
+    sample::Observation,
+    verdict::{
+        Loop, Verdict,
+        guard::{Action, Decision, Guard, GuardEvent, Mode, Outcome, Policy},
+    },
+};
+
+/// A helper that is missing for no longer than this is being started anew.
+const PATIENCE_MS: u64 = 10_000;
+
+/// Events of all loops that are kept for the evidence.
+const MAX_EVENTS: usize = 64;
+
+/// How often each action came to what, since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies([[u64; Outcome::ALL.len()]; Action::ALL.len()]);
+
+impl Tallies {
+    fn count(&mut self, action: Action, result: Outcome) {
+        let row = Action::ALL.iter().position(|one| *one == action);
+        let column = Outcome::ALL.iter().position(|one| *one == result);
+        let cell = row
+            .zip(column)
+            .and_then(|(row, column)| self.0.get_mut(row)?.get_mut(column));
+        if let Some(cell) = cell {
+            *cell += 1;
+        }
+    }
+
+    /// All of them, also those that never happened.
+    pub fn all(&self) -> impl Iterator<Item = (Action, Outcome, u64)> + '_ {
+        let rows = Action::ALL.into_iter().zip(&self.0);
+        rows.flat_map(|(action, row)| {
+            let cells = Outcome::ALL.into_iter().zip(row);
+            cells.map(move |(result, count)| (action, result, *count))
+        })
+    }
+}
+
+/// What is to be said of the guard now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardNow {
+    /// What it may do.
+    pub mode: Mode,
+    /// How often what came of what.
+    pub tallies: Tallies,
+    /// What is changed now: (loop, measure).
+    pub active: Vec<(String, String)>,
+    /// Whether there is somebody who does it; `None`: nobody is wanted.
+    pub helper_up: Option<bool>,
+}
+
+/// Owned by the tick.
+#[derive(Debug)]
+pub struct Keeper {
+    guard: Guard,
+    link: Option<Link>,
+    now: GuardNow,
+    /// What happened lately.
+    recent: VecDeque<GuardEvent>,
+    /// Since when nobody is there to do it.
+    alone_since_ms: Option<u64>,
+    /// Whether that was said.
+    said_alone: bool,
+    unix_ms: u64,
+    monotonic_ms: u64,
+}
+
+impl Default for Keeper {
+    /// One that does nothing.
+    fn default() -> Self {
+        Self::new(Policy::default(), None)
+    }
+}
+
+impl Keeper {
+    /// With somebody who does it, if anything is to be done.
+    #[must_use]
+    pub fn new(policy: Policy, link: Option<Link>) -> Self {
+        let now = GuardNow {
+            mode: policy.mode,
+            ..GuardNow::default()
+        };
+        Self {
+            guard: Guard::new(policy),
+            link,
+            now,
+            recent: VecDeque::new(),
+            alone_since_ms: None,
+            said_alone: false,
+            unix_ms: 0,
+            monotonic_ms: 0,
+        }
+    }
+
+    /// What is to be said of it now.
+    #[must_use]
+    pub fn now(&self) -> GuardNow {
+        self.now.clone()
+    }
+
+    /// Decides, hands on, and says what happened.
+    pub fn tick(
+        &mut self,
+        node: &Observation,
+        loops: &[Loop],
+        verdicts: &[Verdict],
+        tell: impl Fn(&GuardEvent),
+    ) -> Vec<GuardEvent> {
+        self.unix_ms = node.unix_ms;
+        self.monotonic_ms = node.monotonic_ns / 1_000_000;
+        let Decision { wanted, mut events } = self.guard.decide(node, loops, verdicts);
+        // Said before it is done.
+        events.iter().for_each(&tell);
+        if let Some(link) = &mut self.link {
+            link.want(&wanted);
+            let reports = link.reports();
+            let is_up = link.is_up();
+            let mut said = self.say(reports);
+            said.extend(self.alone(is_up, &events));
+            said.iter().for_each(&tell);
+            events.extend(said);
+        }
+        for event in &events {
+            self.now.tallies.count(event.action, event.result);
+        }
+        self.recent.extend(events.iter().cloned());
+        let excess = self.recent.len().saturating_sub(MAX_EVENTS);
+        self.recent.drain(..excess);
+        events
+    }
+
+    /// What happened lately to this loop, oldest first.
+    pub fn about<'a>(&'a self, loop_id: &'a str) -> impl Iterator<Item = &'a GuardEvent> {
+        let recent = self.recent.iter();
+        recent.filter(move |event| event.loop_id == loop_id)
+    }
+
+    /// Everything is put back.
+    pub fn finish(mut self, tell: impl Fn(&GuardEvent)) {
+        if let Some(link) = self.link.take() {
+            let reports = link.finish();
+            self.say(reports).iter().for_each(tell);
+        }
+    }
+
+    fn say(&mut self, reports: Vec<Report>) -> Vec<GuardEvent> {
+        let mut events = Vec::new();
+        for Report { made, active } in reports {
+            events.extend(made.into_iter().map(|made| self.event(made)));
+            self.now.active = active;
+        }
+        events
+    }
+
+    fn event(&self, made: Made) -> GuardEvent {
+        GuardEvent {
+            monotonic_ms: self.monotonic_ms,
+            unix_ms: self.unix_ms,
+            loop_id: made.loop_id.into(),
+            action: made.action,
+            result: made.result,
+            reason: made.words,
+            commands: Vec::new(),
+            undo: Vec::new(),
+        }
+    }
+
+    /// What is to be said of nobody being there: when it lasts, and of each decision that
+    /// nobody carries out.
+    fn alone(&mut self, is_up: bool, events: &[GuardEvent]) -> Vec<GuardEvent> {
+        self.now.helper_up = Some(is_up);
+        if is_up {
+            (self.alone_since_ms, self.said_alone) = (None, false);
+            return Vec::new();
+        }
+        let since = *self.alone_since_ms.get_or_insert(self.monotonic_ms);
+        let decided = |event: &&GuardEvent| event.result == Outcome::Decided;
+        let mut said: Vec<GuardEvent> = events
+            .iter()
+            .filter(decided)
+            .map(|event| self.nobody(event.loop_id.as_str(), event.action))
+            .collect();
+        if self.monotonic_ms.saturating_sub(since) >= PATIENCE_MS {
+            self.now.active.clear();
+            if said.is_empty() && !self.said_alone {
+                let action = if self.now.mode == Mode::Break {
+                    Action::Break
+                } else {
+                    Action::Prevent
+                };
+                said.push(self.nobody("", action));
+            }
+            self.said_alone = true;
+        }
+        said
+    }
+
+    fn nobody(&self, loop_id: &str, action: Action) -> GuardEvent {
+        self.event(Made {
+            loop_id: loop_id.to_owned(),
+            action,
+            result: Outcome::Failed,
+            words: "the guard's helper does not answer: nothing is changed, and what was changed \
+                    it has put back, or does when it starts (see docs/guard.md)"
+                .to_owned(),
+        })
+    }
+}

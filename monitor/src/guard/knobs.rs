@@ -1,0 +1,205 @@
+//! The settings of the kernel that may be changed. No other file is ever written.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// `max_ratio_fine` is in parts of a million; `max_ratio`, percent, is what kernels
+/// before 6.2 have.
+pub const FINE_PER_PERCENT: u64 = 10_000;
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Knob {
+    /// Of a BDI.
+    StrictLimit(Bdi),
+    /// Of a BDI, parts of a million.
+    MaxRatio(Bdi),
+    /// `vm.dirty_bytes`, or `vm.dirty_ratio` where that is what counts.
+    DirtyLimit,
+}
+
+/// The name of a BDI as the kernel gives it, `major:minor`: it becomes a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bdi(String);
+
+impl TryFrom<String> for Bdi {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let number = |part: &str| {
+            (1..10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let parts = name.split_once(':');
+        if parts.is_some_and(|(major, minor)| number(major) && number(minor)) {
+            Ok(Self(name))
+        } else {
+            Err(format!("{name:?} is no BDI: it must be as in 0:29"))
+        }
+    }
+}
+
+impl From<Bdi> for String {
+    fn from(bdi: Bdi) -> Self {
+        bdi.0
+    }
+}
+
+impl fmt::Display for Bdi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a setting is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// Of a BDI's setting.
+    Number(u64),
+    /// `vm.dirty_bytes`.
+    Bytes(u64),
+    /// `vm.dirty_ratio`; `vm.dirty_bytes` is 0 then.
+    Ratio(u64),
+}
+
+impl Knob {
+    /// The label value of `throttle_guard_active`.
+    pub const fn measure(&self) -> &'static str {
+        match self {
+            Self::StrictLimit(_) => "strict_limit",
+            Self::MaxRatio(_) => "max_ratio",
+            Self::DirtyLimit => "dirty_bytes",
+        }
+    }
+
+    /// What it is, with a value, for people.
+    pub fn words(&self, value: Value) -> String {
+        match (self, value) {
+            (Self::MaxRatio(_), Value::Number(fine)) => {
+                let (whole, rest) = (fine / FINE_PER_PERCENT, fine % FINE_PER_PERCENT);
+                if rest == 0 {
+                    format!("{whole} %")
+                } else {
+                    format!("{whole}.{rest:04} %")
+                }
+            }
+            (_, Value::Number(number)) => number.to_string(),
+            (_, Value::Bytes(bytes)) => format!("{bytes} bytes"),
+            (_, Value::Ratio(ratio)) => format!("vm.dirty_ratio={ratio}"),
+        }
+    }
+}
+
+impl fmt::Display for Knob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StrictLimit(bdi) => write!(f, "strict_limit of {bdi}"),
+            Self::MaxRatio(bdi) => write!(f, "max_ratio of {bdi}"),
+            Self::DirtyLimit => f.write_str("vm.dirty_bytes"),
+        }
+    }
+}
+
+/// Where they are.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    vm: PathBuf,
+    class: PathBuf,
+}
+
+impl Knobs {
+    /// Below these mounts.
+    pub fn new(procfs: &Path, sysfs: &Path) -> Self {
+        Self {
+            vm: procfs.join("sys/vm"),
+            class: sysfs.join("class/bdi"),
+        }
+    }
+
+    /// What it is now.
+    ///
+    /// # Errors
+    ///
+    /// There is none such, or it is none of ours to read.
+    pub fn get(&self, knob: &Knob) -> io::Result<Value> {
+        match knob {
+            Knob::StrictLimit(bdi) => number(&self.of(bdi, "strict_limit")).map(Value::Number),
+            Knob::MaxRatio(bdi) => {
+                let fine = number(&self.of(bdi, "max_ratio_fine"));
+                let fine = fine.or_else(|error| {
+                    if error.kind() != io::ErrorKind::NotFound {
+                        return Err(error);
+                    }
+                    number(&self.of(bdi, "max_ratio")).map(|ratio| ratio * FINE_PER_PERCENT)
+                });
+                fine.map(Value::Number)
+            }
+            Knob::DirtyLimit => Ok(match number(&self.vm.join("dirty_bytes"))? {
+                0 => Value::Ratio(number(&self.vm.join("dirty_ratio"))?),
+                bytes => Value::Bytes(bytes),
+            }),
+        }
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses it.
+    pub fn set(&self, knob: &Knob, value: Value) -> io::Result<()> {
+        let (path, number) = match (knob, value) {
+            (Knob::StrictLimit(bdi), Value::Number(number)) => {
+                (self.of(bdi, "strict_limit"), number)
+            }
+            (Knob::MaxRatio(bdi), Value::Number(fine)) => {
+                let path = self.of(bdi, "max_ratio_fine");
+                if path.exists() {
+                    (path, fine)
+                } else {
+                    (self.of(bdi, "max_ratio"), fine / FINE_PER_PERCENT)
+                }
+            }
+            (Knob::DirtyLimit, Value::Bytes(bytes)) => (self.vm.join("dirty_bytes"), bytes),
+            (Knob::DirtyLimit, Value::Ratio(ratio)) => (self.vm.join("dirty_ratio"), ratio),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a value of another setting",
+                ));
+            }
+        };
+        // Never makes one.
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(path)?;
+        file.write_all(format!("{number}\n").as_bytes())
+    }
+
+    /// Whether the dirty limit may be changed by this process.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn try_open(&self) -> io::Result<()> {
+        let path = self.vm.join("dirty_bytes");
+        fs::OpenOptions::new().write(true).open(path).map(drop)
+    }
+
+    fn of(&self, bdi: &Bdi, file: &str) -> PathBuf {
+        self.class.join(&bdi.0).join(file)
+    }
+}
+
+fn number(path: &Path) -> io::Result<u64> {
+    let text = fs::read_to_string(path)?;
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is no number"));
+    text.trim().parse().map_err(|_| bad())
+}

@@ -1,0 +1,220 @@
+//! What settings were before they were changed: a file in memory, so that no disk
+//! that hangs can hold up who writes it. It need not outlive a reboot, which sets
+//! them all anew; what another boot has left is thrown away.
+
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::knobs::{Knob, Value};
+
+/// How long one waits for another that is putting things back.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Version of the file.
+const SCHEMA: u32 = 1;
+
+/// Why there is no ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It cannot be made, read or written.
+    #[error("the guard's state file {path} cannot be used: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else has it.
+    #[error(
+        "another guard is at work on this node (it has {0} locked): one is enough; stop that daemon first"
+    )]
+    Taken(String),
+    /// It is not what this program wrote.
+    #[error(
+        "the guard's state file {path} cannot be understood: compare vm.dirty_bytes and \
+         /sys/class/bdi/*/max_ratio with what they should be, then remove it"
+    )]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A setting that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Which.
+    pub knob: Knob,
+    /// For which loop.
+    #[serde(rename = "loop")]
+    pub loop_id: String,
+    /// What it was.
+    pub old: Value,
+    /// What it was set to: the last value, and the one before, which it still has if
+    /// the process ended between the note and the deed.
+    pub ours: Vec<Value>,
+    /// Somebody else changed it since: it is theirs.
+    #[serde(default)]
+    pub lost: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    schema: u32,
+    boot_id: String,
+    entries: Vec<Entry>,
+}
+
+/// The settings that are changed.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    boot_id: String,
+    entries: Vec<Entry>,
+    _lock: OwnedFd,
+}
+
+impl Ledger {
+    /// Opens it, and locks it against others.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be used, or somebody else does.
+    pub fn open(path: &Path, procfs: &Path) -> Result<Self, LedgerError> {
+        let broken = |source| LedgerError::Io {
+            path: path.display().to_string(),
+            source,
+        };
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(broken)?;
+        }
+        let lock = lock(&path.with_extension("lock"), path)?;
+        let boot_id = fs::read_to_string(procfs.join("sys/kernel/random/boot_id"));
+        let boot_id = boot_id.unwrap_or_default().trim().to_owned();
+        let entries = match fs::read(path) {
+            Ok(text) => entries(&text, &boot_id, path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(broken(error)),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            boot_id,
+            entries,
+            _lock: lock,
+        })
+    }
+
+    /// What is changed.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What is changed of this one.
+    pub fn entry(&self, knob: &Knob) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.knob == *knob)
+    }
+
+    /// Notes a change that is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written: then nothing may be changed.
+    pub fn note(&mut self, knob: &Knob, loop_id: &str, old: Value, new: Value) -> io::Result<()> {
+        let before = self.entries.clone();
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.knob == *knob) {
+            let last = entry.ours.last().copied();
+            entry.ours = last.into_iter().chain([new]).collect();
+            loop_id.clone_into(&mut entry.loop_id);
+        } else {
+            self.entries.push(Entry {
+                knob: knob.clone(),
+                loop_id: loop_id.to_owned(),
+                old,
+                ours: vec![new],
+                lost: false,
+            });
+        }
+        self.save().inspect_err(|_| self.entries = before)
+    }
+
+    /// It has another value than it was set to.
+    pub fn lose(&mut self, knob: &Knob) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.knob == *knob) {
+            entry.lost = true;
+        }
+        let _ = self.save();
+    }
+
+    /// It is as it was, or nobody's any more.
+    pub fn strike(&mut self, knob: &Knob) {
+        self.entries.retain(|entry| entry.knob != *knob);
+        let _ = self.save();
+    }
+
+    /// In one step: there is always a whole one.
+    fn save(&self) -> io::Result<()> {
+        let document = Document {
+            schema: SCHEMA,
+            boot_id: self.boot_id.clone(),
+            entries: self.entries.clone(),
+        };
+        if self.entries.is_empty() {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let next = self.path.with_extension("new");
+        fs::write(&next, serde_json::to_vec(&document)?)?;
+        fs::rename(&next, &self.path)
+    }
+}
+
+fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, LedgerError> {
+    let unreadable = |source| LedgerError::Unreadable {
+        path: path.display().to_string(),
+        source,
+    };
+    let document: Document = serde_json::from_slice(text).map_err(unreadable)?;
+    if document.schema != SCHEMA {
+        let words = format!("schema {}, and {SCHEMA} is known", document.schema);
+        return Err(unreadable(serde::de::Error::custom(words)));
+    }
+    // What another boot changed is no longer so.
+    let same = document.boot_id == boot_id;
+    Ok(if same { document.entries } else { Vec::new() })
+}
+
+fn lock(path: &Path, ledger: &Path) -> Result<OwnedFd, LedgerError> {
+    let broken = |error: rustix::io::Errno| LedgerError::Io {
+        path: path.display().to_string(),
+        source: error.into(),
+    };
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(broken)?;
+    let begin = Instant::now();
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LedgerError::Taken(ledger.display().to_string()));
+            }
+            Err(error) => return Err(broken(error)),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What changes the node, if it is asked to: the only part that writes outside of
+//! the daemon's own directories, and a process of its own.
+//!
+//! The verdict's guard ([`crate::verdict::guard`]) says what shall hold; the daemon
+//! hands that on ([`link`]) to a helper process ([`serve`]) whose [`hand`] makes it
+//! hold: it writes the [`knobs`] and no other file, keeps what they were in a
+//! [`ledger`], and puts them back when they are no longer wanted, when nobody tells
+//! it any more, or when the next one finds the ledger.
+
+mod hand;
+mod keeper;
+mod knobs;
+mod ledger;
+mod link;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::guard::{Action, Outcome};
+
+pub use hand::{Hand, HandError};
+pub use keeper::{GuardNow, Keeper, Tallies};
+pub use link::{Link, LinkError};
+pub use serve::{ease, listen, serve};
+
+/// Where the ledger is unless something else is said: in memory, as what it tells of
+/// is. Neither outlives a reboot.
+pub const LEDGER: &str = "/run/throttle-monitor/guard.json";
+
+/// What the helper has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where procfs is mounted.
+    pub procfs: PathBuf,
+    /// Where sysfs is mounted.
+    pub sysfs: PathBuf,
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// How much of the memory that can be dirty the dirty limit may be raised to,
+    /// percent.
+    pub share: u8,
+}
+
+/// What became of something that was wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The loop's id; empty: left by a daemon that was there before.
+    #[serde(rename = "loop")]
+    pub loop_id: String,
+    /// What for.
+    pub action: Action,
+    /// What came of it.
+    pub result: Outcome,
+    /// One sentence: what was changed from what to what, or why not.
+    pub words: String,
+}
+
+/// What the helper answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What became of what was wanted, since the last report.
+    pub made: Vec<Made>,
+    /// What is changed now: (loop, measure).
+    pub active: Vec<(String, String)>,
+}

@@ -1,0 +1,233 @@
+//! The helper process: told what shall hold, it makes it hold; told nothing more, it
+//! puts everything back and ends. It serves nobody else, reads nothing but the
+//! settings and `/proc/vmstat`, and has no capabilities.
+
+use std::{
+    io::ErrorKind,
+    os::{
+        fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use compact_str::CompactString;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
+        bind, listen as listen_on, recv, send, socket_with,
+    },
+};
+
+use super::{Hand, Report, Settings, knobs::Bdi, link::MAX_MESSAGE};
+use crate::{
+    privileges, survive,
+    verdict::guard::{Action, Hold, Wanted},
+};
+
+/// Between two steps of a limit that follows: the longest pause of a writer, halved.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Between two looks at whether settings are still as they were set.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Serves the one who holds the other end of this socket. Signals do not end it: systemd
+/// sends them to all processes of a service at once, and this one ends when the daemon is
+/// gone.
+///
+/// # Errors
+///
+/// Nothing can be changed here: it is said before anything is served.
+pub fn serve(socket: &OwnedFd, settings: &Settings) -> anyhow::Result<()> {
+    let mut hand = prepare(settings)?;
+    let _signals = signals()?;
+    attend(socket.as_fd(), None, &mut hand);
+    Ok(())
+}
+
+/// Serves one after the other of those who connect to this path, until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// The path cannot be listened on, or nothing can be changed here.
+pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let what = || format!("cannot listen on {}", path.display());
+    let address = SocketAddrUnix::new(path).with_context(what)?;
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(what)?;
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let listener =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).with_context(what)?;
+    // The ledger's lock first: a socket is not taken from another that is at work.
+    let mut hand = Hand::open(settings)?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(what),
+        _ => {}
+    }
+    bind(&listener, &address).with_context(what)?;
+    // Whoever may connect may have limits set: root, and the group of the directory.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).with_context(what)?;
+    listen_on(&listener, 1).with_context(what)?;
+    confine()?;
+    let signals = signals()?;
+    loop {
+        match ready(listener.as_fd(), Some(signals.as_fd()), None)? {
+            Ready::Stop => return Ok(()),
+            Ready::Time => {}
+            Ready::Read => match accept_with(&listener, flags) {
+                Ok(socket) => attend(socket.as_fd(), Some(signals.as_fd()), &mut hand),
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => {}
+                Err(error) => return Err(error).with_context(what),
+            },
+        }
+    }
+}
+
+/// Frees the server, or holds the client's BDI, and eases the dirty limit until SIGTERM or
+/// SIGINT; what is done is handed to `tell`.
+///
+/// # Errors
+///
+/// Nothing can be changed here.
+pub fn ease(
+    bdi: &str,
+    server: Option<&str>,
+    settings: &Settings,
+    mut tell: impl FnMut(&Report),
+) -> anyhow::Result<()> {
+    for bdi in [Some(bdi), server].into_iter().flatten() {
+        Bdi::try_from(bdi.to_owned()).map_err(anyhow::Error::msg)?;
+    }
+    let mut hand = prepare(settings)?;
+    let signals = signals()?;
+    let (name, server) = (CompactString::from(bdi), server.map(CompactString::from));
+    hand.want(Wanted {
+        holds: vec![Hold::to_break(
+            name.clone(),
+            Action::Break,
+            name.clone(),
+            hand.offers_strict_limit(bdi),
+            server,
+        )],
+        ease: vec![(name, Action::Break)],
+    });
+    loop {
+        hand.ease();
+        tell(&hand.report());
+        if matches!(ready(signals.as_fd(), None, Some(STEP))?, Ready::Read) {
+            break;
+        }
+    }
+    hand.undo_all();
+    tell(&hand.report());
+    Ok(())
+}
+
+/// A hand, and nothing that it does not need.
+fn prepare(settings: &Settings) -> anyhow::Result<Hand> {
+    let hand = Hand::open(settings)?;
+    confine()?;
+    Ok(hand)
+}
+
+/// It must go on when the node does not, and may do nothing but this.
+fn confine() -> anyhow::Result<()> {
+    let _ = rustix::thread::set_name(c"throttle-guard");
+    let _ = survive::io_flusher(true);
+    survive::raise_lock_limit();
+    privileges::give_up_all().context("capabilities that are not needed cannot be given up")?;
+    // Not before: what CAP_IPC_LOCK locked beyond the limit could not grow without it.
+    let _ = survive::lock_memory();
+    Ok(())
+}
+
+/// Until the other end is closed, or it is told to stop.
+fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand) {
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let mut told = Report::default();
+    loop {
+        let wait = if hand.is_easing() { STEP } else { LOOK };
+        let mut asked = false;
+        match ready(socket, stop, Some(wait)) {
+            Ok(Ready::Read) => match recv(socket, &mut buffer[..], RecvFlags::empty()) {
+                Ok((0, _)) => break,
+                Ok((length, _)) => {
+                    asked = true;
+                    // What it does not understand it does not do.
+                    if let Some(wanted) = buffer
+                        .get(..length)
+                        .and_then(|text| serde_json::from_slice(text).ok())
+                    {
+                        hand.want(wanted);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            },
+            Ok(Ready::Time) if hand.is_easing() => hand.ease(),
+            Ok(Ready::Time) => hand.look_after(),
+            Ok(Ready::Stop) | Err(_) => break,
+        }
+        let report = hand.report();
+        // Whoever asks is answered: so the daemon knows that somebody is there.
+        if asked || !report.made.is_empty() || report.active != told.active {
+            if let Ok(text) = serde_json::to_vec(&report) {
+                // One that is not read is not waited for.
+                let _ = send(socket, &text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
+            told = report;
+        }
+    }
+    hand.undo_all();
+}
+
+/// What happened first.
+enum Ready {
+    /// There is something to read.
+    Read,
+    /// It is told to stop.
+    Stop,
+    /// The time is over.
+    Time,
+}
+
+fn ready(
+    read: BorrowedFd<'_>,
+    stop: Option<BorrowedFd<'_>>,
+    time: Option<Duration>,
+) -> rustix::io::Result<Ready> {
+    let time = time.and_then(|time| Timespec::try_from(time).ok());
+    let mut fds: Vec<PollFd<'_>> = [Some(read), stop]
+        .into_iter()
+        .flatten()
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        .collect();
+    match poll(&mut fds, time.as_ref()) {
+        Ok(0) | Err(Errno::INTR) => Ok(Ready::Time),
+        Ok(_) if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) => Ok(Ready::Stop),
+        Ok(_) => Ok(Ready::Read),
+        Err(error) => Err(error),
+    }
+}
+
+/// SIGTERM, SIGINT and SIGHUP, which no longer end this process: to be polled.
+fn signals() -> anyhow::Result<OwnedFd> {
+    // SAFETY: the set is made by sigemptyset before it is used, and outlives the calls;
+    // the descriptor that signalfd gives is nobody else's.
+    let fd = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for number in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&raw mut set, number);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
+    };
+    fd.with_context(|| format!("signals cannot be had: {}", std::io::Error::last_os_error()))
+}

@@ -1,0 +1,401 @@
+//! The hand, on files that stand for the kernel's. What the kernel makes of them is
+//! seen in guests: `./dev vm 6.12 guard-undo`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use super::{Hand, HandError, Made, Settings, ledger::LedgerError};
+use crate::verdict::guard::{Action, Hold, Outcome, Wanted};
+
+const PAGE: u64 = 4096;
+
+struct Node {
+    dir: TempDir,
+}
+
+impl Node {
+    fn new(has_fine: bool) -> Self {
+        let node = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let bdi = node.path("sys/class/bdi/0:29");
+        fs::create_dir_all(&bdi).unwrap();
+        fs::create_dir_all(node.path("proc/sys/vm")).unwrap();
+        fs::create_dir_all(node.path("proc/sys/kernel/random")).unwrap();
+        fs::write(node.path("proc/sys/kernel/random/boot_id"), "one\n").unwrap();
+        fs::write(bdi.join("max_ratio"), "100\n").unwrap();
+        if has_fine {
+            fs::write(bdi.join("max_ratio_fine"), "1000000\n").unwrap();
+        }
+        fs::write(bdi.join("strict_limit"), "0\n").unwrap();
+        fs::write(node.path("proc/sys/vm/dirty_bytes"), "0\n").unwrap();
+        fs::write(node.path("proc/sys/vm/dirty_ratio"), "20\n").unwrap();
+        node.memory(0);
+        node
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn get(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+
+    fn set(&self, path: &str, value: &str) {
+        fs::write(self.path(path), value).unwrap();
+    }
+
+    /// Of 100,000 pages of memory that can be dirty, and a limit of 20,000.
+    fn memory(&self, dirty: u64) {
+        let text = format!(
+            "nr_free_pages 40000\nnr_active_file 30000\nnr_inactive_file 30000\n\
+             nr_dirty 0\nnr_writeback {dirty}\nnr_dirty_threshold 20000\n"
+        );
+        self.set("proc/vmstat", &text);
+    }
+
+    fn dirty_bytes(&self) -> u64 {
+        self.get("proc/sys/vm/dirty_bytes").parse().unwrap()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            procfs: self.path("proc"),
+            sysfs: self.path("sys"),
+            ledger: self.path("run/guard.json"),
+            share: 40,
+        }
+    }
+
+    fn hand(&self) -> Hand {
+        Hand::open(&self.settings()).unwrap()
+    }
+
+    fn ledger(&self) -> Option<String> {
+        fs::read_to_string(self.path("run/guard.json")).ok()
+    }
+}
+
+fn hold(strict_limit: bool, max_ratio: u32) -> Wanted {
+    Wanted {
+        holds: vec![Hold {
+            loop_id: "0:29-nfsd".into(),
+            action: Action::Prevent,
+            bdi: "0:29".into(),
+            strict_limit,
+            max_ratio: Some(max_ratio),
+        }],
+        ease: Vec::new(),
+    }
+}
+
+fn easing() -> Wanted {
+    Wanted {
+        ease: vec![("0:29-nfsd".into(), Action::Break)],
+        ..hold(false, 1)
+    }
+}
+
+fn results(made: &[Made]) -> Vec<(Action, Outcome)> {
+    made.iter().map(|one| (one.action, one.result)).collect()
+}
+
+/// As a process that is killed: nothing is put back.
+fn killed(hand: Hand) {
+    drop(hand);
+}
+
+#[test]
+fn limits_of_a_bdi_are_set_noted_and_put_back() {
+    for has_fine in [false, true] {
+        let node = Node::new(has_fine);
+        let file = if has_fine {
+            "max_ratio_fine"
+        } else {
+            "max_ratio"
+        };
+        let ratio = format!("sys/class/bdi/0:29/{file}");
+        let before = node.get(&ratio);
+        let mut hand = node.hand();
+        assert_eq!(node.ledger(), None);
+        hand.want(hold(true, 10));
+        assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
+        assert_eq!(node.get(&ratio), if has_fine { "100000" } else { "10" });
+        assert!(node.ledger().unwrap().contains("strict_limit"));
+        let report = hand.report();
+        assert_eq!(results(&report.made), [(Action::Prevent, Outcome::Done)]);
+        assert_eq!(report.active.len(), 2);
+        // The same again is nothing new.
+        hand.want(hold(true, 10));
+        assert!(hand.report().made.is_empty());
+        hand.want(Wanted::default());
+        assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
+        assert_eq!(node.get(&ratio), before);
+        assert_eq!(
+            results(&hand.report().made),
+            [(Action::Undo, Outcome::Done)]
+        );
+        assert_eq!(node.ledger(), None);
+    }
+}
+
+#[test]
+fn a_ratio_that_was_no_whole_percent_comes_back_as_it_was() {
+    let node = Node::new(true);
+    node.set("sys/class/bdi/0:29/max_ratio_fine", "123456\n");
+    let mut hand = node.hand();
+    hand.want(hold(false, 1));
+    assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "10000");
+    hand.undo_all();
+    assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "123456");
+}
+
+#[test]
+fn the_limit_follows_what_is_dirty_and_never_beyond_its_share() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(easing());
+    node.memory(15_000);
+    hand.ease();
+    assert_eq!(node.dirty_bytes(), 0, "there is room: nothing is changed");
+    for dirty in [20_000, 32_000, 24_000] {
+        node.memory(dirty);
+        hand.ease();
+        assert_eq!(node.dirty_bytes(), dirty * PAGE / 32 * 33, "{dirty}");
+    }
+    node.memory(19_000);
+    hand.ease();
+    assert_eq!(node.dirty_bytes(), 20_000 * PAGE, "not below what it was");
+    node.memory(90_000);
+    hand.ease();
+    let most = 40_000 * PAGE;
+    assert_eq!(node.dirty_bytes(), most / 100 * 100);
+    let made = results(&hand.report().made);
+    assert_eq!(
+        made,
+        [
+            (Action::Prevent, Outcome::Done),
+            (Action::Break, Outcome::Done),
+            (Action::Break, Outcome::Refused),
+        ]
+    );
+    hand.want(Wanted::default());
+    assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
+    assert_eq!(node.ledger(), None);
+}
+
+#[test]
+fn once_there_is_room_again_the_limit_is_what_it_was_until_there_is_none() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(easing());
+    hand.report();
+    for turn in 0..20 {
+        node.memory(30_000);
+        hand.ease();
+        assert!(node.dirty_bytes() > 30_000 * PAGE);
+        let report = hand.report();
+        assert_eq!(report.active.len(), 2);
+        // What is done ten times a second is said once.
+        assert_eq!(report.made.len(), usize::from(turn == 0), "{report:?}");
+        node.memory(10_000);
+        hand.ease();
+        assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
+        // As the kernel does itself.
+        node.set("proc/sys/vm/dirty_bytes", "0\n");
+        let report = hand.report();
+        assert_eq!(report.active.len(), 1);
+        assert!(report.made.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn a_limit_in_bytes_is_put_back_as_one() {
+    let node = Node::new(true);
+    node.set("proc/sys/vm/dirty_bytes", "50000000\n");
+    let mut hand = node.hand();
+    hand.want(easing());
+    node.memory(20_000);
+    hand.ease();
+    assert_eq!(node.dirty_bytes(), 20_000 * PAGE / 32 * 33);
+    hand.undo_all();
+    assert_eq!(node.dirty_bytes(), 50_000_000);
+}
+
+#[test]
+fn the_next_one_puts_back_what_one_that_was_killed_has_left() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(hold(true, 10));
+    killed(hand);
+    assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
+    let mut next = node.hand();
+    assert_eq!(
+        results(&next.report().made),
+        [(Action::Undo, Outcome::Done)]
+    );
+    assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
+    assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "1000000");
+    assert_eq!(node.ledger(), None);
+}
+
+#[test]
+fn what_another_boot_has_left_is_forgotten() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(hold(true, 10));
+    killed(hand);
+    node.set("proc/sys/kernel/random/boot_id", "two\n");
+    let mut next = node.hand();
+    assert!(next.report().made.is_empty());
+    assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
+}
+
+#[test]
+fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(hold(true, 10));
+    hand.report();
+    node.set("sys/class/bdi/0:29/max_ratio_fine", "370000\n");
+    hand.look_after();
+    let report = hand.report();
+    assert_eq!(
+        results(&report.made),
+        [(Action::Prevent, Outcome::LeftAlone)]
+    );
+    assert!(report.made[0].words.contains("37 %"), "{report:?}");
+    assert_eq!(report.active.len(), 1);
+    // It is not set again, nor put back.
+    hand.want(hold(true, 10));
+    hand.look_after();
+    assert!(hand.report().made.is_empty());
+    hand.want(Wanted::default());
+    assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "370000");
+    assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
+    assert_eq!(
+        results(&hand.report().made),
+        [(Action::Undo, Outcome::LeftAlone)]
+    );
+}
+
+#[test]
+fn a_dirty_limit_that_somebody_sets_while_it_is_eased_stays_as_they_set_it() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(easing());
+    node.memory(20_000);
+    hand.ease();
+    node.set("proc/sys/vm/dirty_bytes", "0\n");
+    node.set("proc/sys/vm/dirty_ratio", "35\n");
+    node.memory(39_000);
+    hand.ease();
+    hand.ease();
+    assert_eq!(node.dirty_bytes(), 0);
+    hand.undo_all();
+    assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "35");
+    let left = hand.report().made;
+    assert!(
+        left.iter().any(|one| one.result == Outcome::LeftAlone),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn a_mount_that_is_gone_takes_its_limits_with_it() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(hold(true, 10));
+    hand.report();
+    fs::remove_dir_all(node.path("sys/class/bdi/0:29")).unwrap();
+    hand.look_after();
+    hand.want(Wanted::default());
+    let report = hand.report();
+    assert!(
+        report.made.is_empty() && report.active.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(node.ledger(), None);
+}
+
+#[test]
+fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    let mut wanted = hold(true, 10);
+    wanted.holds[0].bdi = "0:77".into();
+    hand.want(wanted);
+    let made = hand.report().made;
+    assert_eq!(results(&made), [(Action::Prevent, Outcome::Failed)]);
+    assert_eq!(node.ledger(), None);
+}
+
+#[test]
+fn a_name_that_is_no_bdi_becomes_no_path() {
+    let node = Node::new(true);
+    fs::write(node.path("sys/class/max_ratio"), "100\n").unwrap();
+    let mut hand = node.hand();
+    for name in ["..", "../bdi/0:29", "0:29/", "", "0:29\n", "a:b"] {
+        let mut wanted = hold(true, 10);
+        wanted.holds[0].bdi = name.into();
+        hand.want(wanted);
+    }
+    assert!(hand.report().made.is_empty());
+    assert_eq!(node.get("sys/class/max_ratio"), "100");
+}
+
+#[test]
+fn two_guards_are_one_too_many() {
+    let node = Node::new(true);
+    let _first = node.hand();
+    let error = Hand::open(&node.settings()).unwrap_err();
+    assert!(
+        matches!(error, HandError::Ledger(LedgerError::Taken(_))),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_state_file_that_is_none_is_refused_and_left() {
+    let node = Node::new(true);
+    fs::create_dir_all(node.path("run")).unwrap();
+    for text in [
+        "",
+        "{}",
+        "null",
+        "[1]",
+        r#"{"schema":2,"boot_id":"one","entries":[]}"#,
+    ] {
+        node.set("run/guard.json", text);
+        let error = Hand::open(&node.settings()).unwrap_err();
+        assert!(
+            error.to_string().contains("cannot be understood"),
+            "{text}: {error}"
+        );
+        assert_eq!(node.ledger().as_deref(), Some(text));
+    }
+    // Nor does it make a path of what it says.
+    let evil = r#"{"schema":1,"boot_id":"one","entries":[{"knob":{"max_ratio":"../x"},"loop":"","old":{"number":1},"ours":[]}]}"#;
+    node.set("run/guard.json", evil);
+    assert!(Hand::open(&node.settings()).is_err());
+}
+
+#[test]
+fn where_nothing_may_be_changed_that_is_said_first() {
+    let settings = Settings {
+        procfs: Path::new("/nonexistent").to_owned(),
+        sysfs: Path::new("/nonexistent").to_owned(),
+        ledger: std::env::temp_dir().join("never"),
+        share: 40,
+    };
+    let error = Hand::open(&settings).unwrap_err();
+    assert!(error.to_string().contains("must be root"), "{error}");
+}

@@ -1,0 +1,236 @@
+//! The guard's helper as a process of its own, on files that stand for the kernel's: what
+//! ends it, and what is left then. The kernel itself: `./dev vm 6.12 guard-undo`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use throttle_monitor::{
+    guard::{Link, Report},
+    verdict::guard::{Action, Hold, Outcome, Wanted},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
+const STRICT: &str = "sys/class/bdi/0:29/strict_limit";
+const RATIO: &str = "sys/class/bdi/0:29/max_ratio";
+
+/// A node, and the helper that may change it.
+struct Node {
+    dir: TempDir,
+    helper: Option<Child>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let node = Self {
+            dir: tempfile::tempdir().unwrap(),
+            helper: None,
+        };
+        for (path, text) in [
+            (STRICT, "0\n"),
+            (RATIO, "100\n"),
+            ("proc/sys/vm/dirty_bytes", "0\n"),
+            ("proc/sys/vm/dirty_ratio", "20\n"),
+            ("proc/sys/kernel/random/boot_id", "one\n"),
+            (
+                "proc/vmstat",
+                "nr_free_pages 9\nnr_dirty 1\nnr_dirty_threshold 5\n",
+            ),
+            ("proc/self/mountinfo", ""),
+        ] {
+            let path = node.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        node
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn get(&self, path: &str) -> String {
+        let text = fs::read_to_string(self.path(path)).unwrap();
+        text.trim().to_owned()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("guard").args(args);
+        for (flag, path) in [
+            ("--guard-state-file", "run/guard.json"),
+            ("--path.procfs", "proc"),
+            ("--path.sysfs", "sys"),
+        ] {
+            command.arg(flag).arg(self.path(path));
+        }
+        command
+    }
+
+    fn listen(&mut self) -> Link {
+        let socket = self.path("run/guard.sock");
+        let socket: &Path = &socket;
+        let mut command = self.command(&["--listen", socket.to_str().unwrap()]);
+        self.helper = Some(command.stderr(Stdio::inherit()).spawn().unwrap());
+        Link::to(socket)
+    }
+
+    fn undo(&self) -> Output {
+        self.command(&["--undo"]).output().unwrap()
+    }
+
+    /// Its exit code, once it has ended; none: by the signal.
+    fn ended(&mut self, signal: i32) -> Option<i32> {
+        let mut helper = self.helper.take().unwrap();
+        // SAFETY: a number goes to the kernel; the process is ours, and not yet reaped.
+        assert_eq!(unsafe { libc::kill(helper.id() as i32, signal) }, 0);
+        helper.wait().unwrap().code()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(helper) = &mut self.helper {
+            let _ = helper.kill();
+            let _ = helper.wait();
+        }
+    }
+}
+
+fn held() -> Wanted {
+    Wanted {
+        holds: vec![Hold {
+            loop_id: "0:29-nfsd".into(),
+            action: Action::Prevent,
+            bdi: "0:29".into(),
+            strict_limit: true,
+            max_ratio: Some(25),
+        }],
+        ease: Vec::new(),
+    }
+}
+
+/// Asks until it is answered so.
+fn until(link: &mut Link, wanted: &Wanted, holds: impl Fn(&Report) -> bool) -> Report {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(30) {
+        link.want(wanted);
+        thread::sleep(Duration::from_millis(20));
+        if let Some(report) = link.reports().into_iter().find(&holds) {
+            return report;
+        }
+    }
+    panic!("it never answered so");
+}
+
+fn is_held(report: &Report) -> bool {
+    report.active.len() == 2
+}
+
+#[test]
+fn told_to_end_the_helper_puts_everything_back_first() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut node = Node::new();
+        let mut link = node.listen();
+        until(&mut link, &held(), is_held);
+        assert!(link.is_up());
+        assert_eq!(
+            (node.get(STRICT), node.get(RATIO)),
+            ("1".into(), "25".into())
+        );
+        assert_eq!(node.ended(signal), Some(0));
+        assert_eq!(
+            (node.get(STRICT), node.get(RATIO)),
+            ("0".into(), "100".into())
+        );
+        link.want(&held());
+        link.reports();
+        assert!(!link.is_up());
+    }
+}
+
+#[test]
+fn what_a_killed_helper_left_is_put_back_by_undo_or_by_the_next_one() {
+    let mut node = Node::new();
+    let mut link = node.listen();
+    until(&mut link, &held(), is_held);
+    assert_eq!(node.ended(libc::SIGKILL), None);
+    assert_eq!(node.get(RATIO), "25");
+    let undo = node.undo();
+    assert!(undo.status.success(), "{undo:?}");
+    assert_eq!(node.get(RATIO), "100");
+    let again = String::from_utf8(node.undo().stdout).unwrap();
+    assert_eq!(again, "nothing was changed\n");
+
+    let mut link = node.listen();
+    until(&mut link, &held(), is_held);
+    node.ended(libc::SIGKILL);
+    fs::write(node.path(RATIO), "37\n").unwrap();
+    let mut link = node.listen();
+    let put_back = |report: &Report| report.made.iter().any(|made| made.action == Action::Undo);
+    let report = until(&mut link, &Wanted::default(), put_back);
+    assert_eq!(report.made[0].result, Outcome::LeftAlone, "{report:?}");
+    assert_eq!(
+        (node.get(STRICT), node.get(RATIO)),
+        ("0".into(), "37".into())
+    );
+}
+
+#[test]
+fn a_daemon_that_goes_away_has_its_limits_put_back_and_the_next_one_is_served() {
+    let mut node = Node::new();
+    let mut first = node.listen();
+    until(&mut first, &held(), is_held);
+    drop(first);
+    let mut second = Link::to(&node.path("run/guard.sock"));
+    until(&mut second, &Wanted::default(), |report| {
+        report.active.is_empty()
+    });
+    assert_eq!(node.get(RATIO), "100");
+    until(&mut second, &held(), is_held);
+}
+
+#[test]
+fn those_who_wait_for_a_helper_that_serves_another_never_wait_in_it() {
+    let mut node = Node::new();
+    let mut first = node.listen();
+    until(&mut first, &held(), is_held);
+    let begin = Instant::now();
+    let mut others: Vec<Link> = (0..8)
+        .map(|_| Link::to(&node.path("run/guard.sock")))
+        .collect();
+    for other in &mut others {
+        other.want(&held());
+        assert!(other.reports().is_empty());
+        assert!(!other.is_up(), "nobody answers it");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn what_cannot_be_put_back_is_said_and_can_be_tried_again() {
+    let mut node = Node::new();
+    let mut link = node.listen();
+    until(&mut link, &held(), is_held);
+    node.ended(libc::SIGKILL);
+    let aside = node.path("sys/class/bdi/0:29/aside");
+    fs::rename(node.path(RATIO), &aside).unwrap();
+    // A directory in its place can neither be read nor written.
+    fs::create_dir(node.path(RATIO)).unwrap();
+    let undo = node.undo();
+    assert_eq!(undo.status.code(), Some(2), "{undo:?}");
+    let words = String::from_utf8(undo.stderr).unwrap();
+    assert!(words.contains("can be tried again"), "{words}");
+    fs::remove_dir(node.path(RATIO)).unwrap();
+    fs::rename(&aside, node.path(RATIO)).unwrap();
+    assert!(node.undo().status.success());
+    assert_eq!(
+        (node.get(STRICT), node.get(RATIO)),
+        ("0".into(), "100".into())
+    );
+}
