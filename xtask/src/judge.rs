@@ -12,6 +12,7 @@ use crate::{
 mod congestion;
 mod counters;
 mod faults;
+mod guard;
 mod livelock;
 mod loops;
 mod modules;
@@ -116,6 +117,11 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
         Expect::Measured => ways_out::measured(&seen),
+        Expect::Prevented => guard::prevented(&seen),
+        Expect::Broken => guard::broken(&seen),
+        Expect::Undone => guard::undone(&seen),
+        Expect::Untouched { advised } => guard::untouched(&seen, *advised),
+        Expect::NoAction(quiet) => guard::no_action(&seen, quiet),
         Expect::Told => Err(void("it is judged by what was told while it was played")),
     }
 }

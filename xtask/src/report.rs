@@ -85,6 +85,8 @@ fn live(is_peer: bool, fact: &Fact) {
         Event::Counted(counts) => println!("{at}  {counts:?}"),
         Event::Loop(entry) => println!("{at}  LOOP {entry:?}"),
         Event::LoopGone(name) => println!("{at}  LOOP {name} is gone"),
+        Event::Values(values) => println!("{at}  {} values", values.len()),
+        Event::Changed(values) => println!("{at}  {} values, some of them changed", values.len()),
         Event::WritersStarted => println!("{at}  the writers begin"),
         Event::Sample(sample) => {
             let mb = |bytes: u64| bytes as f64 / 1e6;

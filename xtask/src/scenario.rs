@@ -3,6 +3,7 @@
 
 mod alerts;
 mod faults;
+mod guard;
 mod livelocks;
 mod loops;
 mod negatives;
@@ -270,6 +271,19 @@ pub enum Expect {
     Counters,
     /// Anything: what an action did to the load is told in numbers.
     Measured,
+    /// The guard prevents it, at speed.
+    Prevented,
+    /// The guard breaks it.
+    Broken,
+    /// Whatever ends the guard, all values are what they were.
+    Undone,
+    /// There is a livelock, and no value is changed.
+    Untouched {
+        /// Whether the guard says what it would do.
+        advised: bool,
+    },
+    /// As [`Expect::Nothing`], and the guard does nothing.
+    NoAction(Quiet),
     /// A real Prometheus and Alertmanager tell it: see `crate::alerts`.
     Told,
 }
@@ -395,6 +409,7 @@ pub fn all() -> Vec<Scenario> {
         faults::no_btf(),
     ];
     all.extend(varieties::all());
+    all.extend(guard::all());
     all.extend(ways_out::all());
     all
 }

@@ -75,6 +75,10 @@ pub enum Event {
     },
     /// `/api/v1/probes`, as it was served.
     Probes(serde_json::Value),
+    /// Values of settings, by their files.
+    Values(BTreeMap<String, String>),
+    /// The same, when they should be changed.
+    Changed(BTreeMap<String, String>),
     /// The node was helped out.
     HelpedOut,
     /// What the daemon served.

@@ -133,6 +133,20 @@ pub enum Step {
         /// As this user, instead of root.
         uid: Option<u32>,
     },
+    /// Report every value of `/proc/sys/vm` and `/sys/class/bdi` that only somebody
+    /// changes.
+    Values,
+    /// The same, where they are expected to be changed.
+    Changed,
+    /// Write a value to a file that must have a certain one.
+    SetBack {
+        /// As of [`Step::Set`].
+        path: String,
+        /// What it must be.
+        is: String,
+        /// What is written to it.
+        value: String,
+    },
     /// Say that all has been done that should help the node out of a livelock.
     HelpedOut,
     /// Send a signal to all processes of this name.

@@ -74,6 +74,15 @@ impl Player {
             }
             Step::Set { path, value } => ways::set(path, value),
             Step::SetIfThere { path, value } => ways::set_if_there(path, value),
+            Step::Values => {
+                tell::event(Event::Values(ways::values()));
+                Ok(())
+            }
+            Step::Changed => {
+                tell::event(Event::Changed(ways::values()));
+                Ok(())
+            }
+            Step::SetBack { path, is, value } => ways::set_back(path, is, value),
             Step::HelpedOut => {
                 tell::event(Event::HelpedOut);
                 Ok(())

@@ -153,6 +153,18 @@ fn servers() -> Vec<Scenario> {
             BOUNDED,
             [server("min_ratio", "50"), server("strict_limit", "1")],
         ),
+        // Threads that are in balance_dirty_pages already have read that there was
+        // no strict limit: only a limit above what is dirty lets them out.
+        out(
+            "ways-out-server-strict-lift",
+            BOUNDED,
+            [
+                server("strict_limit", "1"),
+                more(),
+                wait(3),
+                set("/proc/sys/vm/dirty_ratio", "20"),
+            ],
+        ),
         out("ways-out-nfsd-threads-64", everywhere, [threads("64")]),
         out("ways-out-nfsd-stop", everywhere, [threads("0")]),
     ]

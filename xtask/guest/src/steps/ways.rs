@@ -1,6 +1,7 @@
 //! What people do to a node that hangs, or so that it never does.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -24,6 +25,40 @@ pub fn set_if_there(path: &str, value: &str) -> Result<()> {
         return set(path, value);
     }
     Ok(())
+}
+
+/// The same, if it has this value.
+pub fn set_back(path: &str, is: &str, value: &str) -> Result<()> {
+    let now = fs::read_to_string(resolved(path)?)?;
+    if now.trim() != is {
+        bail!("{path} is {}, not {is}", now.trim());
+    }
+    set(path, value)
+}
+
+/// Every setting that stays as it is until somebody changes it.
+pub fn values() -> BTreeMap<String, String> {
+    /// Derived from the memory of the moment, and what is only written to.
+    const OTHERS: [&str; 2] = ["max_bytes", "min_bytes"];
+    let directories = fs::read_dir("/sys/class/bdi")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let directories = directories.map(|entry| entry.path());
+    let mut values = BTreeMap::new();
+    for directory in directories.chain([Path::new("/proc/sys/vm").to_owned()]) {
+        for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let (path, name) = (file.path(), file.file_name());
+            let other = OTHERS.iter().any(|other| name == *other);
+            if other || !path.is_file() {
+                continue;
+            }
+            if let Ok(value) = fs::read_to_string(&path) {
+                values.insert(path.display().to_string(), value.trim().to_owned());
+            }
+        }
+    }
+    values
 }
 
 /// With the names of BDIs filled in.

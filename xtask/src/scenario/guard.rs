@@ -1,0 +1,243 @@
+//! The daemon with `--guard`: what it prevents, what it breaks, and what it leaves
+//! behind, which is nothing.
+
+use guest::{Plan, Step, Until};
+
+use super::livelocks;
+use super::steps::{disk, fetch, load, mount, nfs_modules, plan, serve, serve_in_pod, set, watch};
+use super::{Expect, Scenario, negatives};
+use crate::kernels::Kernel;
+
+/// So long a load must not stand still.
+const PREVENTED_SECONDS: u64 = 300;
+
+/// So long one that was stuck must go on.
+const BROKEN_SECONDS: u64 = 120;
+
+/// The daemon, guarding.
+fn guarding(mode: &str) -> Step {
+    let args = [
+        "run",
+        "--log.format",
+        "logfmt",
+        "--guard",
+        mode,
+        "--guard-hold-down",
+        "5s",
+    ];
+    Step::Daemon {
+        args: args.map(str::to_owned).to_vec(),
+    }
+}
+
+/// What `/api/v1/guard` and the metrics say.
+fn told() -> [Step; 2] {
+    [
+        fetch("/api/v1/guard", &[]),
+        fetch("/metrics", &["throttle_guard_", "throttle_livelock_"]),
+    ]
+}
+
+pub fn all() -> Vec<Scenario> {
+    let mut all = vec![prevent(), breaks(), undo(), quiet("advise"), quiet("off")];
+    all.extend(untouched());
+    all
+}
+
+/// The same load first over 127.0.0.1, then across namespaces.
+fn prevent() -> Scenario {
+    let mut steps = vec![
+        nfs_modules(),
+        disk(),
+        serve(8),
+        mount("127.0.0.1"),
+        Step::Hog { megabytes: 100 },
+        // Its programs cost the load something, where processors are emulated a lot.
+        guarding("prevent"),
+        load("/mnt", 300),
+        watch(60, Until::Over),
+        Step::Phase("across".to_owned()),
+        Step::StopWriters,
+        Step::StopDaemon,
+        Step::Umount("/mnt".to_owned()),
+        Step::StopServer,
+    ];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        Step::Values,
+        guarding("prevent"),
+        watch(8, Until::Over),
+        load("/mnt", 300),
+        watch(PREVENTED_SECONDS, Until::Over),
+    ]);
+    steps.extend(told());
+    steps.extend([Step::StopDaemon, Step::Values]);
+    Scenario {
+        name: "guard-prevent",
+        about: "--guard prevent: the livelock across namespaces does not come, and the load is as fast as over 127.0.0.1",
+        plan: plan(steps),
+        expect: Expect::Prevented,
+        seconds: 600,
+        load: 100,
+        ..Scenario::default()
+    }
+}
+
+fn stuck(mode: &str) -> Plan {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        Step::Hog { megabytes: 100 },
+        Step::Values,
+        guarding(mode),
+        watch(3, Until::Over),
+        load("/mnt", 300),
+        watch(60, Until::Confirmed(0)),
+    ]);
+    plan(steps)
+}
+
+fn breaks() -> Scenario {
+    let mut plan = stuck("break");
+    plan.steps.push(watch(BROKEN_SECONDS + 6, Until::Over));
+    plan.steps.extend(told());
+    plan.steps.extend([Step::StopDaemon, Step::Values]);
+    Scenario {
+        name: "guard-break",
+        about: "--guard break: the livelock moves within 5 s of its confirmation, and stays so for two minutes",
+        plan,
+        expect: Expect::Broken,
+        core: &[Kernel::V5_10, Kernel::Newest],
+        seconds: 330,
+        load: 100,
+        ..Scenario::default()
+    }
+}
+
+/// Whatever ends the guard, the settings are as they were, save those that somebody
+/// else has set.
+fn undo() -> Scenario {
+    let kill = |name: &str| Step::Signal {
+        name: name.to_owned(),
+        number: 9,
+    };
+    let mut plan = stuck("break");
+    let active = |measure: &str| Until::Metric {
+        name: "throttle_guard_active".to_owned(),
+        labels: vec![format!("measure=\"{measure}")],
+    };
+    // Of whichever.
+    let any = || active("");
+    let undone = |step: Step| [step, watch(3, Until::Over), Step::Values];
+    plan.steps.push(watch(20, any()));
+    // The daemon is killed: its helper sees that, and puts everything back.
+    plan.steps.extend(undone(Step::KillDaemon));
+    // The next one finds it stuck again; then the helper is killed, too, and
+    // whoever comes next puts it back.
+    plan.steps.extend([guarding("break"), watch(60, any())]);
+    plan.steps
+        .extend([kill("throttle-guard"), Step::KillDaemon, Step::Changed]);
+    let undo = Step::Check {
+        args: ["guard", "--undo"].map(str::to_owned).to_vec(),
+        uid: None,
+    };
+    plan.steps.extend([undo.clone(), Step::Values]);
+    // A daemon puts back what it finds, too, before it does anything.
+    plan.steps.extend([guarding("break"), watch(60, any())]);
+    plan.steps
+        .extend([kill("throttle-guard"), Step::KillDaemon, Step::Changed]);
+    plan.steps
+        .extend([guarding("prevent"), watch(2, Until::Over)]);
+    plan.steps.extend(undone(Step::StopDaemon));
+    // What somebody else sets meanwhile is theirs.
+    plan.steps
+        .extend([guarding("prevent"), watch(60, active("max_ratio"))]);
+    plan.steps
+        .push(set("/sys/class/bdi/CLIENT/max_ratio", "37"));
+    plan.steps.push(watch(4, Until::Over));
+    plan.steps.extend(told());
+    plan.steps.extend([Step::StopDaemon]);
+    plan.steps.extend([Step::SetBack {
+        path: "/sys/class/bdi/CLIENT/max_ratio".to_owned(),
+        is: "37".to_owned(),
+        value: "100".to_owned(),
+    }]);
+    plan.steps.extend([Step::Values, undo]);
+    Scenario {
+        name: "guard-undo",
+        about: "--guard break, killed, killed with its helper, stopped, and changed by hand meanwhile: every value is what it was, or what the hand set",
+        plan,
+        expect: Expect::Undone,
+        seconds: 420,
+        core: &[Kernel::V6_1],
+        load: 100,
+        ..Scenario::default()
+    }
+}
+
+/// What changes nothing.
+fn quiet(mode: &'static str) -> Scenario {
+    let mut plan = stuck(mode);
+    plan.steps.push(watch(15, Until::Over));
+    plan.steps.extend(told());
+    plan.steps
+        .extend([Step::Values, Step::StopDaemon, Step::Values]);
+    Scenario {
+        name: if mode == "off" {
+            "guard-off"
+        } else {
+            "guard-advise"
+        },
+        about: if mode == "off" {
+            "--guard off: a livelock, and no value is changed"
+        } else {
+            "--guard advise: a livelock, the commands are said, and no value is changed"
+        },
+        plan,
+        expect: Expect::Untouched {
+            advised: mode == "advise",
+        },
+        core: if mode == "off" { &[] } else { &[Kernel::V6_12] },
+        ..livelocks::netns()
+    }
+}
+
+/// The negatives, with a guard that may do everything: it does nothing.
+fn untouched() -> Vec<Scenario> {
+    let pairs = [
+        (
+            "guard-break-loopback-healthy",
+            negatives::loopback_healthy(),
+        ),
+        (
+            "guard-break-loopback-slow-disk",
+            negatives::loopback_slow_disk(),
+        ),
+        ("guard-break-local-slow-disk", negatives::local_slow_disk()),
+        ("guard-break-netns-moderate", negatives::netns_moderate()),
+        ("guard-break-server-gone", negatives::server_gone()),
+        ("guard-break-memory-storm", negatives::memory_storm()),
+        ("guard-break-hung-fs", negatives::hung_fs()),
+    ];
+    let guarded = |(name, mut scenario): (&'static str, Scenario)| {
+        let Expect::Nothing(quiet) = scenario.expect else {
+            return None;
+        };
+        for step in &mut scenario.plan.steps {
+            if let Step::Daemon { args } = step {
+                args.extend(["--guard", "break"].map(str::to_owned));
+            }
+        }
+        scenario.plan.steps.extend(told());
+        Some(Scenario {
+            name,
+            about: "a negative with --guard break: no action",
+            expect: Expect::NoAction(quiet),
+            core: &[],
+            ..scenario
+        })
+    };
+    pairs.into_iter().filter_map(guarded).collect()
+}
