@@ -1,7 +1,8 @@
 """What no schema says of these manifests: what they may ask of a node, and that their
-parts fit together. `check` calls it: lint.py FULL LEAST, both rendered. Silent if all
-holds; else a line for each thing that does not, and exit code 1."""
+parts fit together. `check` calls it: lint.py FULL LEAST GUARDED BOTH, all rendered. Silent
+if all holds; else a line for each thing that does not, and exit code 1."""
 
+import copy
 import pathlib
 import re
 import sys
@@ -15,6 +16,14 @@ NAME = "throttle-monitor"
 LABEL = {"app.kubernetes.io/name": NAME}
 # Paths of the node, and how each may be mounted. Never "/" or anything below /var or /run.
 PATHS = {"/proc": "HostToContainer", "/sys/kernel/tracing": None, "/sys/kernel/debug": None}
+# Those of the guard's helper besides: where in its container, and whether it may write.
+GUARD_PATHS = {
+    "/proc/sys/vm": ("/host/proc/sys/vm", True),
+    "/sys/class/bdi": ("/host/sys/class/bdi", False),
+    "/sys/devices/virtual/bdi": ("/host/sys/devices/virtual/bdi", True),
+    # Where `guard --undo` on the node looks for it.
+    "/run/throttle-monitor": ("/run/throttle-monitor", True),
+}
 # Given up by least-privilege/.
 DROPPABLE = {"SYS_ADMIN"}
 
@@ -36,11 +45,11 @@ def one(documents, kind):
     return found[0]
 
 
-def unit_capabilities():
+def unit_capabilities(unit="throttle-monitor.service", key="AmbientCapabilities"):
     """Those of the systemd unit, as Kubernetes spells them. An empty line resets them."""
     given = set()
-    for line in (ROOT / "deploy/systemd/throttle-monitor.service").read_text().splitlines():
-        if line.startswith("AmbientCapabilities="):
+    for line in (ROOT / "deploy/systemd" / unit).read_text().splitlines():
+        if line.startswith(f"{key}="):
             words = line.split("=", 1)[1].split()
             given = given | {word.removeprefix("CAP_") for word in words} if words else set()
     return given
@@ -98,6 +107,93 @@ def paths(documents):
             else:
                 want(f"--path.procfs={mount['mountPath']}" in container["args"],
                      "--path.procfs is not where /proc of the node is mounted")
+
+
+def without_guard(documents):
+    """What is left of them when that which guard/ adds is taken away, and that."""
+    rest = copy.deepcopy(documents)
+    pod = one(rest, "DaemonSet")["spec"]["template"]["spec"]
+    daemon = pod["containers"][0]
+    sidecars = pod.pop("initContainers", [])
+    volumes = {v["name"]: v for v in pod["volumes"] if v["name"].startswith("guard-")}
+    pod["volumes"] = [v for v in pod["volumes"] if v["name"] not in volumes]
+    mounts = [m for m in daemon["volumeMounts"] if m["name"] in volumes]
+    daemon["volumeMounts"] = [m for m in daemon["volumeMounts"] if m["name"] not in volumes]
+    args = [arg for arg in daemon["args"] if arg.startswith("--guard")]
+    daemon["args"] = [arg for arg in daemon["args"] if arg not in args]
+    return rest, sidecars, volumes, mounts, args
+
+
+def guarded(documents, full):
+    """The variant with the guard: the helper may write, the daemon may not, nor anything else."""
+    rest, sidecars, volumes, mounts, args = without_guard(documents)
+    key = lambda document: document["kind"]
+    want(sorted(rest, key=key) == sorted(full, key=key), "guard/ changes more than it adds")
+    want(len(sidecars) == 1, f"guard/ has {len(sidecars)} sidecars, not 1")
+    helper = sidecars[0]
+    daemon = one(documents, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
+    want(helper.get("restartPolicy") == "Always",
+         "the guard's helper is no sidecar: the daemon would wait for its end, or end with it")
+    want(helper["image"] == daemon["image"], "the guard's helper is another image than the daemon")
+    want(not [key for key in helper if key.endswith("Probe")] and "lifecycle" not in helper,
+         "the guard's helper is probed: it answers nobody but the daemon")
+    want(set(helper["resources"].get("requests", {})) == {"cpu", "memory"} and not helper["resources"].get("limits"),
+         "the guard's helper has limits, or requests nothing")
+    guard_rights(helper["securityContext"])
+    guard_mounts(helper, volumes, mounts)
+    guard_words(helper, volumes, mounts, args)
+
+
+def guard_rights(security):
+    want(security.get("privileged") is False, "the guard's helper is privileged")
+    want(security.get("readOnlyRootFilesystem") is True, "the guard's helper has a writable root file system")
+    want(security.get("allowPrivilegeEscalation") is False, "the guard's helper may gain privileges")
+    want(security.get("runAsUser") == 0, "the guard's helper does not own what it writes")
+    want(security["capabilities"].get("drop") == ["ALL"], "the guard's helper keeps capabilities")
+    added = set(security["capabilities"].get("add", []))
+    unit = unit_capabilities("throttle-monitor-guard.service", "CapabilityBoundingSet")
+    want(added == unit, f"capabilities of the guard's helper are {sorted(added)}, not those of its unit, {sorted(unit)}")
+    for profile in ("seccompProfile", "appArmorProfile"):
+        want(security.get(profile, {}).get("type") == "RuntimeDefault", f"the guard's helper: {profile} is not the runtime's")
+
+
+def guard_mounts(helper, volumes, mounts):
+    hosts = {name: v["hostPath"] for name, v in volumes.items() if "hostPath" in v}
+    want({h["path"] for h in hosts.values()} == set(GUARD_PATHS),
+         f"paths of the node for the guard are {sorted(h['path'] for h in hosts.values())}, not {sorted(GUARD_PATHS)}")
+    for path, host in ((h["path"], h) for h in hosts.values()):
+        kind = "DirectoryOrCreate" if path.startswith("/run/") else "Directory"
+        want(host.get("type") == kind, f"{path} is not of type {kind}")
+    memory = [name for name, v in volumes.items() if v.get("emptyDir", {}).get("medium") == "Memory"]
+    want(len(memory) == 1 and len(volumes) == len(hosts) + 1, "the guard's socket is not in memory")
+    for mount in helper["volumeMounts"]:
+        name, where = mount["name"], mount["mountPath"]
+        if name in hosts:
+            at, writes = GUARD_PATHS.get(hosts[name]["path"], (None, False))
+            want(where == at, f"{hosts[name]['path']} is mounted at {where}, not {at}")
+            want(mount.get("readOnly", False) is not writes, f"the guard's {where}: readOnly is not {not writes}")
+        elif name not in volumes:
+            want(name == "proc" and mount.get("readOnly") is True and mount.get("mountPropagation") == "HostToContainer",
+                 f"the guard's helper mounts {name} at {where}, or may write there")
+    want({m["name"] for m in helper["volumeMounts"]} == set(volumes) | {"proc"}, "volumes and mounts of the guard are not the same")
+    want([m["name"] for m in mounts] == memory and all(m.get("readOnly") is True for m in mounts),
+         "the guard gives the daemon something that it may write to")
+
+
+def guard_words(helper, volumes, mounts, args):
+    value = lambda words, flag: next((w.split("=", 1)[1] for w in words if w.startswith(f"{flag}=")), None)
+    socket = value(args, "--guard-socket")
+    want(helper["args"][0] == "guard" and value(helper["args"], "--listen") == socket,
+         "the daemon asks another socket than the guard's helper listens on")
+    where = {m["name"]: m["mountPath"] for m in helper["volumeMounts"]}
+    for mount in mounts:
+        want(mount["mountPath"] == where.get(mount["name"]) == str(pathlib.Path(socket or "/").parent),
+             "the guard's socket is not where the two share a folder")
+    want(value(args, "--guard") in ("prevent", "break"), "--guard of guard/ neither prevents nor breaks")
+    want(value(helper["args"], "--path.procfs") == where.get("proc"),
+         "--path.procfs of the guard's helper is not where /proc of the node is mounted")
+    want(value(helper["args"], "--path.sysfs") == "/host/sys", "--path.sysfs of the guard's helper is another")
+    want(value(helper["args"], "--guard-state-file") is None, "the guard's state file is not where `guard --undo` looks")
 
 
 def life(documents):
@@ -160,7 +256,7 @@ def names(documents, extra):
          "scrape.yml keeps other pods")
 
 
-full, least = load(sys.argv[1]), load(sys.argv[2])
+full, least, with_guard, both = (load(path) for path in sys.argv[1:])
 more = load(HERE / "prometheus-operator/pod-monitor.yaml") + load(HERE / "network-policy/network-policy.yaml")
 unit = unit_capabilities()
 want(DROPPABLE < unit, "the systemd unit has no capabilities to compare with")
@@ -170,6 +266,8 @@ for documents in (full, least):
     paths(documents)
     life(documents)
     names(documents, more)
+guarded(with_guard, full)
+guarded(both, least)
 want(container_of(full)[0].get("hostPID") is True, "hostPID is not true")
 want(container_of(least)[0].get("hostPID") is False, "least-privilege/ leaves the host's pid namespace")
 for sentence in dict.fromkeys(wrong):
