@@ -1,4 +1,4 @@
-// The alerts: of loops, and of the monitor's own health. What a site may want to
+// The alerts: of loops, of the guard, and of the monitor's own health. What a site may want to
 // change is in config.libsonnet; who is told of what, in ../alertmanager.
 {
   local config = $._config,
@@ -13,6 +13,7 @@
   prometheusAlerts+:: {
     groups+: [
       group('nfs-loops', (import 'alerts/loops.libsonnet')(config, lib)),
+      group('throttle-monitor-guard', (import 'alerts/guard.libsonnet')(config, lib)),
       group('throttle-monitor', (import 'alerts/monitor.libsonnet')(config, lib)),
     ],
   },

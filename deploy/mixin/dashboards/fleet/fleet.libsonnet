@@ -4,6 +4,7 @@ function(config)
   local board = (import '../lib/dashboard.libsonnet')(config);
   local rows = [
     import 'verdicts.libsonnet',
+    import 'guards.libsonnet',
     import 'monitors.libsonnet',
   ];
 

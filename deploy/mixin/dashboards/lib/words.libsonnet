@@ -44,6 +44,18 @@ local texts(list) = [{
   probe: texts([['attached', 'green'], ['degraded', 'yellow'], ['unavailable', 'red']]),
   scope: texts([['same-netns', 'green'], ['cross-netns', 'orange'], ['unknown', 'text']]),
 
+  // throttle_guard_mode, and throttle_guard_active, which is 1 or absent.
+  guard: {
+    mappings: values([
+      [0, 'off', 'text'],
+      [1, 'advise', 'text'],
+      [2, 'prevent', 'blue'],
+      [3, 'break', 'purple'],
+    ]),
+    thresholds: steps([['text', null], ['blue', 2], ['purple', 3]]),
+  },
+  changed: values([[1, 'changed', 'orange']]),
+
   // Whether a node's monitor can be trusted; the numbers are fleet/health.libsonnet's.
   health: {
     mappings: values([

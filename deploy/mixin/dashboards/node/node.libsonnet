@@ -7,6 +7,7 @@ function(config)
     import 'conditions.libsonnet',
     import 'waits.libsonnet',
     import 'pages.libsonnet',
+    import 'guard.libsonnet',
     import 'monitor.libsonnet',
   ];
 
