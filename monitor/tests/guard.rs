@@ -1,6 +1,12 @@
 //! The guard's helper as a process of its own, on files that stand for the kernel's: what
 //! ends it, and what is left then. The kernel itself: `./dev vm 6.12 guard-undo`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -87,8 +93,9 @@ impl Node {
     /// Its exit code, once it has ended; none: by the signal.
     fn ended(&mut self, signal: i32) -> Option<i32> {
         let mut helper = self.helper.take().unwrap();
+        let pid = helper.id().try_into().unwrap();
         // SAFETY: a number goes to the kernel; the process is ours, and not yet reaped.
-        assert_eq!(unsafe { libc::kill(helper.id() as i32, signal) }, 0);
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
         helper.wait().unwrap().code()
     }
 }

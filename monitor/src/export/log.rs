@@ -209,20 +209,23 @@ pub fn guard_event(event: &GuardEvent) {
     let (result, reason) = (event.result.as_str(), event.reason.as_str());
     let commands = Some(event.commands.join("; ")).filter(|words| !words.is_empty());
     let undo = Some(event.undo.join("; ")).filter(|words| !words.is_empty());
-    if event.result == Outcome::Failed {
-        tracing::error!("loop" = loop_id, action, result, reason, "guard");
-    } else if event.result == Outcome::Advised {
-        tracing::info!(
-            "loop" = loop_id,
-            action,
-            result,
-            reason,
-            commands,
-            undo,
-            "guard"
-        );
-    } else {
-        tracing::warn!("loop" = loop_id, action, result, reason, "guard");
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::$level!(
+                "loop" = loop_id,
+                action,
+                result,
+                reason,
+                commands,
+                undo,
+                "guard"
+            )
+        };
+    }
+    match event.result {
+        Outcome::Failed => tell!(error),
+        Outcome::Advised => tell!(info),
+        _ => tell!(warn),
     }
 }
 

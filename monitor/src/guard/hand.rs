@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read as _, Seek as _},
+    time::Instant,
 };
 
 use super::{
@@ -18,6 +19,12 @@ use crate::verdict::guard::{Action, Hold, Outcome, Wanted};
 /// few percent, and the server, whose BDI is nearly clean, much less. With a tenth
 /// 5.10's writers were let in faster than its server wrote.
 const ABOVE: u64 = 32;
+
+/// The share of what the limit was by which it may rise in a second. Writers that have
+/// just been running fill whatever it rises to; while they stand, the kernel takes an
+/// eighth of their rate every 200 ms (`wb_update_dirty_ratelimit`), until the server is
+/// the faster one.
+const RISE: u64 = 32;
 
 /// A step of the limit that is less than this share of it is not worth one.
 const STEP_SHARE: u64 = 128;
@@ -49,6 +56,8 @@ pub struct Hand {
     wanted: Wanted,
     /// The limit below which easing does not go: what it was when it was first raised.
     base: Option<u64>,
+    /// When, and to what, it was last raised or lowered.
+    stepped: Option<(Instant, u64)>,
     /// It was said that the limit follows.
     told: bool,
     /// It was said that the share of memory is reached.
@@ -76,6 +85,7 @@ impl Hand {
             share: settings.share.into(),
             wanted: Wanted::default(),
             base: None,
+            stepped: None,
             told: false,
             capped: false,
             stuck: BTreeSet::new(),
@@ -220,7 +230,7 @@ impl Hand {
         }
         if last.is_some() && follows < base - base / 16 {
             // There is room again: it is raised when that is no longer so.
-            self.base = None;
+            (self.base, self.stepped) = (None, None);
             let said = self.made.len();
             self.undo(&[knob]);
             let is_news = |made: &Made| made.result != Outcome::Done;
@@ -229,7 +239,11 @@ impl Hand {
             return;
         }
         let most = (memory.dirtyable / 100 * self.share).max(base);
-        let next = follows.clamp(base, most);
+        let rises = self.stepped.map_or(u64::MAX, |(at, limit)| {
+            let ms = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            limit.saturating_add((base / RISE).saturating_mul(ms) / 1000)
+        });
+        let next = follows.clamp(base, most).min(rises);
         let is_capped = follows > most;
         if is_capped && !self.capped {
             self.capped = true;
@@ -250,6 +264,7 @@ impl Hand {
             return;
         }
         self.base = Some(base);
+        self.stepped = Some((Instant::now(), next));
         let (result, words) = self.change(&knob, Value::Bytes(next), &loop_id);
         if !self.told || result != Outcome::Done {
             self.told = true;
@@ -264,7 +279,7 @@ impl Hand {
 
     /// Nothing is eased any more.
     fn rest(&mut self) {
-        self.base = None;
+        (self.base, self.stepped) = (None, None);
         self.told = false;
         self.capped = false;
     }
