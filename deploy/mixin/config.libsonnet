@@ -33,6 +33,7 @@
       stuck: '1m',
       absent: '5m',
       losesEvents: '15m',
+      guardHelper: '5m',
     },
 
     thresholds: {

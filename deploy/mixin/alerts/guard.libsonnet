@@ -27,8 +27,8 @@ function(config, lib)
       page: 'guard-broke',
       summary: 'The guard on %s had to break a livelock' % node,
       description: [
-        'An NFS server of this node waited for pages of its own client. throttle-monitor (--guard break)',
-        'has held the client and raised the dirty limit until it went on.',
+        'An NFS server of this node waited for pages of its own client. The guard of throttle-monitor',
+        'has changed limits of dirty pages so that it goes on.',
         lib.with(
           lib.query(
             'throttle_livelock_detections_total',
@@ -53,6 +53,20 @@ function(config, lib)
         '{{- end }}',
       ] + now + [
         'The log of the daemon has the sentence; the runbook says how to put things back by hand.',
+      ],
+    },
+    {
+      name: 'ThrottleMonitorGuardHelperDown',
+      severity: 'ticket',
+      duration: config.durations.guardHelper,
+      // There only where somebody is wanted (prevent, break). For as long as nobody is there:
+      // the alert above is over an hour after it was said.
+      expr: 'max by (%s) (%s) == 0\n' % [lib.node, lib.series('throttle_guard_helper_up')],
+      page: 'guard-failed',
+      summary: 'The guard on %s has nobody to do its work' % node,
+      description: [
+        'Its helper, which alone may set limits, has not answered for %s:' % config.durations.guardHelper,
+        'a loop that stands still on this node stays so.',
       ],
     },
   ]

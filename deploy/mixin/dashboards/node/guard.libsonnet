@@ -10,14 +10,14 @@ function(config, q)
 
     panel.stat(
       'Guard',
-      'What the guard may do (--guard). Off, the default: nothing. Advise: it says what it would do. Prevent: it limits the client of a loop before, or at the first sign of, a standstill. Break: it gets a loop that stands still going again. Not good: break on a node whose loop nobody means to keep.',
+      'What the guard may do (--guard). Off, the default: nothing. Advise: it says what it would do. Prevent: it limits the client of a loop before, or at the first sign of, a standstill, and breaks what it could not prevent. Break: it gets a loop that stands still going again. Not good: break on a node whose loop nobody means to keep.',
       'max(%s)' % q.of('throttle_guard_mode'),
       words.guard { unit: 'short', noValue: 'no data' },
-    ) + panel.quiet + panel.size(4, 7),
+    ) + panel.quiet + panel.size(4, 4),
 
     panel.states(
       'Changed, and not yet put back',
-      "A row for each setting while it is another than before: strict_limit and max_ratio of the BDI of the loop's client, and the dirty limit of the node (dirty_bytes). Ordinary with prevent. With break it lasts as long as somebody writes to the loop, and 30 s more; one that stays for hours without a load wants a look at the log.",
+      "A row for each setting while it is another than before: strict_limit and max_ratio of the BDI of the loop's client, strict_limit of the one that its server writes to, and the dirty limit of the node (dirty_bytes). Ordinary with prevent. With break it lasts as long as somebody writes to the loop, and 30 s more, but dirty_bytes no longer than there is no room; one that stays for hours without a load wants a look at the log.",
       [panel.range('max by (loop, measure) (%s)' % q.of('throttle_guard_active', 'loop=~"$loop"'), '{{loop}} {{measure}}')],
       { mappings: words.changed, thresholds: words.steps([['orange', null]]), noValue: 'nothing is changed' },
     ) + panel.size(10, 7),
@@ -37,4 +37,12 @@ function(config, q)
       panel.overrideRegexp('break done', panel.color('purple')),
       panel.overrideRegexp('undo done', panel.color('green')),
     ]),
+
+    // Below the first: there is room.
+    panel.stat(
+      'Helper',
+      'Whether the process that sets limits for the guard answers (prevent and break only). Bad: no, for then nothing is changed, whatever stands still.',
+      'max(%s)' % q.of('throttle_guard_helper_up'),
+      words.yes('green', 'red') { unit: 'short', noValue: 'not wanted' },
+    ) + panel.quiet + panel.size(4, 3),
   ]
