@@ -15,8 +15,8 @@
 //! server writes to: under it `balance_dirty_pages` looks at that BDI's own pages and
 //! no others. Threads that wait in there have read before that there was none, so
 //! the limit is eased until they are out. Where there is no `strict_limit`, or nobody knows
-//! what the server writes to, the client is held, and the limit eased for as long as
-//! somebody writes.
+//! what the server writes to, the client is held, what is dirty is written at once, and
+//! the limit eased for as long as somebody writes.
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +48,11 @@ const ALL_RATIO: u32 = 50;
 
 /// The same for a loop that stands still and whose server cannot be freed.
 const BREAK_RATIO: u32 = 1;
+
+/// Where it cannot be freed, what the server makes dirty is written at once. Else nobody
+/// writes it before as much is dirty as `vm.dirty_background_ratio` says, and all of it
+/// counts against the limit meanwhile.
+const BACKGROUND_BYTES: u64 = 64 << 10;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -205,6 +210,9 @@ pub struct Hold {
     pub strict_limit: bool,
     /// `max_ratio`, percent; `None`: it stays as it is.
     pub max_ratio: Option<u32>,
+    /// `vm.dirty_background_bytes`; `None`: it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background_bytes: Option<u64>,
 }
 
 impl Hold {
@@ -219,12 +227,14 @@ impl Hold {
         server: Option<CompactString>,
     ) -> Self {
         let max_ratio = server.is_none().then_some(BREAK_RATIO);
+        let background_bytes = server.is_none().then_some(BACKGROUND_BYTES);
         Self {
             loop_id,
             action,
             strict_limit: server.is_some() || client_strict,
             bdi: server.unwrap_or(client),
             max_ratio,
+            background_bytes,
         }
     }
 }
@@ -598,6 +608,7 @@ impl At<'_> {
                 bdi: client,
                 strict_limit: true,
                 max_ratio: Some(PREVENT_RATIO),
+                background_bytes: None,
             }
         });
     }

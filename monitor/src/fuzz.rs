@@ -4,7 +4,7 @@
 //! The functions are beside the parsers. Here is the one list of them, by which
 //! both the fuzz targets (`monitor/fuzz`) and the tests know what there is.
 
-use crate::{cli, export, kernel, placement, recording, sample};
+use crate::{cli, export, guard, kernel, placement, recording, sample};
 
 /// A parser, given these bytes.
 pub type Target = fn(&[u8]);
@@ -20,6 +20,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("daemon_loops", cli::fuzz::daemon_loops),
     ("daemon_node", cli::fuzz::daemon_node),
     ("exports", sample::fuzz::lookup::exports),
+    ("guard_state", guard::fuzz::state),
+    ("guard_wanted", guard::fuzz::wanted),
     ("http_connection", export::http::fuzz::connection),
     ("http_request", export::http::fuzz::request),
     ("kallsyms", kernel::fuzz::kallsyms),

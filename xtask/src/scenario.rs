@@ -147,9 +147,11 @@ impl Scenario {
 
     /// Where nothing must happen, watch for three minutes.
     pub fn lengthen(&mut self) {
-        if !matches!(self.expect, Expect::Nothing(_)) {
-            return;
-        }
+        let least = match self.expect {
+            Expect::Nothing(_) | Expect::NoAction(_) => 180_u64,
+            Expect::Broken => guard::BROKEN_SECONDS,
+            _ => return,
+        };
         let watched = self.plan.steps.iter_mut().filter_map(|step| match step {
             Step::Watch {
                 seconds,
@@ -158,7 +160,7 @@ impl Scenario {
             _ => None,
         });
         if let Some(longest) = watched.max() {
-            let more = 180_u64.saturating_sub(*longest);
+            let more = least.saturating_sub(*longest);
             *longest += more;
             self.seconds += more;
         }

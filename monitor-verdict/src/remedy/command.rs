@@ -112,12 +112,12 @@ pub(super) fn class(place: &Place, file: &str) -> String {
 /// What no shell does well: ten times a second, and never beyond a share of the memory.
 pub(super) fn ease(place: &Place) -> Words {
     let what = "Let the dirty limit follow what is dirty, a little above it, ten times a second, \
-                and hold the client; since Linux 6.2, where it is known what the server writes to, \
+                hold the client, and have what is dirty written at once; since Linux 6.2, where it is known what the server writes to, \
                 free the server instead: strict_limit of that BDI makes it answer for its own \
                 pages only. The program does it until it is stopped (Ctrl-C), and then puts all \
                 back: leave it until the load is gone.";
-    let server = place.strict_server.iter();
-    let server: String = server.map(|bdi| format!(" --server-bdi {bdi}")).collect();
+    let server = place.strict_server.as_ref();
+    let server = server.map_or_else(String::new, |bdi| format!(" --server-bdi {bdi}"));
     let commands = vec![format!(
         "throttle-monitor guard --ease {}{server}",
         place.bdi()

@@ -90,7 +90,7 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Put back what the guard of a daemon has changed, or ease a loop that stands still.
     ///
-    /// Needs root: it writes /proc/sys/vm/dirty_bytes and /sys/class/bdi.
+    /// Needs root: it writes limits below /proc/sys/vm and /sys/class/bdi.
     #[command(after_long_help = endings::GUARD)]
     Guard(GuardCommand),
     /// Print what a shell needs to complete the command line.

@@ -55,6 +55,8 @@ Exit status:
 Files:
   /run/throttle-monitor/guard.json  what was changed, and what it was before
   /proc/sys/vm/dirty_bytes, /proc/sys/vm/dirty_ratio  the dirty limit
+  /proc/sys/vm/dirty_background_bytes, /proc/sys/vm/dirty_background_ratio  from
+      where on the kernel writes
   /sys/class/bdi/*/strict_limit, /sys/class/bdi/*/max_ratio  limits of a BDI;
       nothing else is ever written";
 

@@ -22,8 +22,9 @@ const NOT_ALL: u8 = 1;
 #[derive(Debug, Args)]
 pub struct GuardArgs {
     /// What to do about a loop: nothing; say what one would do; limit its client before it can
-    /// stand still; get one that stands still going again. The last two change the
-    /// node, and need root or --guard-socket: see docs/guard.md.
+    /// stand still, and get it going again where that was in vain; get one that stands still
+    /// going again. The last two change the node, and need root or --guard-socket: see
+    /// docs/guard.md.
     #[arg(long, value_name = "MODE", default_value = "off")]
     pub guard: ModeArg,
     /// Time between two actions for the same loop.
@@ -34,7 +35,7 @@ pub struct GuardArgs {
     pub per_hour: u32,
     /// Socket of a helper that runs on its own (`throttle-monitor guard --listen`), which is
     /// told its state file and share itself; without it, one is started.
-    #[arg(id = "guard-socket", long, value_name = "PATH", conflicts_with_all = ["guard-state-file", "guard-dirty-share"])]
+    #[arg(id = "guard-socket", long, value_name = "SOCKET", conflicts_with_all = ["guard-state-file", "guard-dirty-share"])]
     pub socket: Option<PathBuf>,
     /// What the helper has to know.
     #[command(flatten)]
@@ -90,8 +91,8 @@ pub struct GuardCommand {
     #[arg(long, value_name = "BDI", requires = "ease")]
     pub server_bdi: Option<String>,
     /// Be the helper of a daemon that runs as another user (`run --guard-socket`): listen on this
-    /// path until killed.
-    #[arg(long, value_name = "PATH", group = "what")]
+    /// path until SIGTERM or SIGINT; then put everything back.
+    #[arg(long, value_name = "SOCKET", group = "what")]
     pub listen: Option<PathBuf>,
     /// Be the helper of the daemon at the other end of stdin.
     #[arg(long, group = "what", hide = true)]

@@ -36,7 +36,9 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     flow::write(&snapshot.observation, &mut page)?;
     verdicts::write(&snapshot.loops, &snapshot.verdicts, &mut page)?;
     related::write(&snapshot.related, &snapshot.related_tallies, &mut page)?;
-    guard::write(&snapshot.guard, &mut page)?;
+    if let Some(guard) = &snapshot.guard {
+        guard::write(guard, &mut page)?;
+    }
     daemon::write(snapshot, &mut page)?;
     page.finish()?;
     LAST_LEN.store(text.len(), Ordering::Relaxed);

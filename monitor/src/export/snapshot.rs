@@ -68,8 +68,8 @@ pub struct Snapshot {
     /// All three in the order in which they happened, for those who listen, at most
     /// [`MAX_EVENTS`].
     pub events: Arc<VecDeque<Event>>,
-    /// What is to be said of the guard.
-    pub guard: GuardNow,
+    /// What is to be said of the guard; `None` before the first tick.
+    pub guard: Option<GuardNow>,
     /// What it decided and did, oldest first, at most [`MAX_GUARD`].
     pub guard_events: Arc<VecDeque<GuardEvent>>,
     /// Totals by task.
@@ -184,7 +184,7 @@ impl Snapshot {
             evidence: Arc::default(),
             evidence_results: None,
             events: Arc::default(),
-            guard: GuardNow::default(),
+            guard: None,
             guard_events: Arc::default(),
             tasks: Vec::new(),
             stalls: Arc::default(),

@@ -14,20 +14,23 @@ use super::{
 };
 use crate::verdict::guard::{Action, Hold, Outcome, Wanted};
 
-/// The limit that follows is this share of what is dirty above it. Near the limit
-/// `wb_position_ratio` (`mm/page-writeback.c`) slows the writers, whose BDI is full, to a
-/// few percent, and the server, whose BDI is nearly clean, much less. With a tenth
-/// 5.10's writers were let in faster than its server wrote.
-const ABOVE: u64 = 32;
+/// The limit that follows is this share of what is dirty above it: `wb_position_ratio`
+/// (`mm/page-writeback.c`) then slows the writers, whose BDI is full, and not the server,
+/// whose BDI is nearly clean. With less, both get a few pages in each pause of 200 ms, and
+/// the writers fill what the server frees.
+const ABOVE: u64 = 10;
 
 /// The share of what the limit was by which it may rise in a second. Writers that have
-/// just been running fill whatever it rises to; while they stand, the kernel takes an
-/// eighth of their rate every 200 ms (`wb_update_dirty_ratelimit`), until the server is
+/// just been running fill whatever it rises to at once; while they stand, the kernel takes
+/// an eighth of their rate every 200 ms (`wb_update_dirty_ratelimit`), until the server is
 /// the faster one.
-const RISE: u64 = 32;
+const RISE: u64 = 16;
 
 /// A step of the limit that is less than this share of it is not worth one.
 const STEP_SHARE: u64 = 128;
+
+/// Of the background limit, bytes: 0 would mean that percent count.
+const LEAST_BACKGROUND: u64 = 4096;
 
 /// Why nothing can be changed.
 #[derive(Debug, thiserror::Error)]
@@ -106,12 +109,14 @@ impl Hand {
     }
 
     /// Whether this BDI has `strict_limit`, since Linux 6.2.
+    #[must_use]
     pub fn offers_strict_limit(&self, bdi: &str) -> bool {
         let bdi = Bdi::try_from(bdi.to_owned());
         bdi.is_ok_and(|bdi| self.knobs.get(&Knob::StrictLimit(bdi)).is_ok())
     }
 
     /// Whether [`Self::ease`] is to be called.
+    #[must_use]
     pub const fn is_easing(&self) -> bool {
         !self.wanted.ease.is_empty()
     }
@@ -186,7 +191,7 @@ impl Hand {
                 Ok(now) if entry.ours.last() == Some(&now) => {}
                 Ok(now) => lost.push((entry.clone(), Some(now))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    lost.push((entry.clone(), None))
+                    lost.push((entry.clone(), None));
                 }
                 Err(_) => {}
             }
@@ -434,19 +439,24 @@ fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
             bdi,
             strict_limit,
             max_ratio,
+            background_bytes,
         } = hold;
         let Ok(bdi) = Bdi::try_from(bdi.to_string()) else {
             continue;
         };
         let wish = |value| Wish {
-            value: Value::Number(value),
+            value,
             loop_id: loop_id.to_string(),
             action: *action,
         };
-        if *strict_limit {
-            all.insert(Knob::StrictLimit(bdi.clone()), wish(1));
+        if let Some(bytes) = background_bytes {
+            let bytes = (*bytes).max(LEAST_BACKGROUND);
+            all.insert(Knob::Background, wish(Value::Bytes(bytes)));
         }
-        let Some(ratio) = max_ratio.map(|ratio| u64::from(ratio.min(100)) * FINE_PER_PERCENT)
+        if *strict_limit {
+            all.insert(Knob::StrictLimit(bdi.clone()), wish(Value::Number(1)));
+        }
+        let Some(ratio) = max_ratio.map(|ratio| u64::from(ratio.clamp(1, 100)) * FINE_PER_PERCENT)
         else {
             continue;
         };
@@ -454,10 +464,26 @@ fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
         let is_tighter =
             |there: &Wish| matches!(there.value, Value::Number(value) if value <= ratio);
         if !all.get(&knob).is_some_and(is_tighter) {
-            all.insert(knob, wish(ratio));
+            all.insert(knob, wish(Value::Number(ratio)));
         }
     }
     all
+}
+
+/// Whatever is wanted, each setting has a value that the kernel takes.
+#[cfg(any(test, fuzzing))]
+pub fn check(wanted: &Wanted) {
+    for (knob, wish) in desired(wanted) {
+        let fits = match (&knob, wish.value) {
+            (Knob::StrictLimit(_), Value::Number(value)) => value == 1,
+            (Knob::MaxRatio(_), Value::Number(fine)) => {
+                (FINE_PER_PERCENT..=100 * FINE_PER_PERCENT).contains(&fine)
+            }
+            (Knob::Background, Value::Bytes(bytes)) => bytes >= LEAST_BACKGROUND,
+            _ => false,
+        };
+        assert!(fits, "{knob}: {:?}", wish.value);
+    }
 }
 
 /// The numbers that easing goes by, bytes.

@@ -22,6 +22,8 @@ pub enum Knob {
     MaxRatio(Bdi),
     /// `vm.dirty_bytes`, or `vm.dirty_ratio` where that is what counts.
     DirtyLimit,
+    /// `vm.dirty_background_bytes`, or `vm.dirty_background_ratio`.
+    Background,
 }
 
 /// The name of a BDI as the kernel gives it, `major:minor`: it becomes a path.
@@ -63,9 +65,9 @@ impl fmt::Display for Bdi {
 pub enum Value {
     /// Of a BDI's setting.
     Number(u64),
-    /// `vm.dirty_bytes`.
+    /// Of a limit of the node.
     Bytes(u64),
-    /// `vm.dirty_ratio`; `vm.dirty_bytes` is 0 then.
+    /// The same in percent; the limit in bytes reads as 0 then.
     Ratio(u64),
 }
 
@@ -76,6 +78,7 @@ impl Knob {
             Self::StrictLimit(_) => "strict_limit",
             Self::MaxRatio(_) => "max_ratio",
             Self::DirtyLimit => "dirty_bytes",
+            Self::Background => "dirty_background_bytes",
         }
     }
 
@@ -92,6 +95,7 @@ impl Knob {
             }
             (_, Value::Number(number)) => number.to_string(),
             (_, Value::Bytes(bytes)) => format!("{bytes} bytes"),
+            (Self::Background, Value::Ratio(ratio)) => format!("vm.dirty_background_ratio={ratio}"),
             (_, Value::Ratio(ratio)) => format!("vm.dirty_ratio={ratio}"),
         }
     }
@@ -103,6 +107,7 @@ impl fmt::Display for Knob {
             Self::StrictLimit(bdi) => write!(f, "strict_limit of {bdi}"),
             Self::MaxRatio(bdi) => write!(f, "max_ratio of {bdi}"),
             Self::DirtyLimit => f.write_str("vm.dirty_bytes"),
+            Self::Background => f.write_str("vm.dirty_background_bytes"),
         }
     }
 }
@@ -141,10 +146,8 @@ impl Knobs {
                 });
                 fine.map(Value::Number)
             }
-            Knob::DirtyLimit => Ok(match number(&self.vm.join("dirty_bytes"))? {
-                0 => Value::Ratio(number(&self.vm.join("dirty_ratio"))?),
-                bytes => Value::Bytes(bytes),
-            }),
+            Knob::DirtyLimit => self.limit("dirty_bytes", "dirty_ratio"),
+            Knob::Background => self.limit("dirty_background_bytes", "dirty_background_ratio"),
         }
     }
 
@@ -168,6 +171,12 @@ impl Knobs {
             }
             (Knob::DirtyLimit, Value::Bytes(bytes)) => (self.vm.join("dirty_bytes"), bytes),
             (Knob::DirtyLimit, Value::Ratio(ratio)) => (self.vm.join("dirty_ratio"), ratio),
+            (Knob::Background, Value::Bytes(bytes)) => {
+                (self.vm.join("dirty_background_bytes"), bytes)
+            }
+            (Knob::Background, Value::Ratio(ratio)) => {
+                (self.vm.join("dirty_background_ratio"), ratio)
+            }
             _ => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -191,6 +200,14 @@ impl Knobs {
     pub fn try_open(&self) -> io::Result<()> {
         let path = self.vm.join("dirty_bytes");
         fs::OpenOptions::new().write(true).open(path).map(drop)
+    }
+
+    /// Of the two views of one limit, the one that is not in force reads as 0.
+    fn limit(&self, bytes: &str, ratio: &str) -> io::Result<Value> {
+        Ok(match number(&self.vm.join(bytes))? {
+            0 => Value::Ratio(number(&self.vm.join(ratio))?),
+            bytes => Value::Bytes(bytes),
+        })
     }
 
     fn of(&self, bdi: &Bdi, file: &str) -> PathBuf {

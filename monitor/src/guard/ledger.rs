@@ -165,11 +165,6 @@ impl Ledger {
 
     /// In one step: there is always a whole one.
     fn save(&self) -> io::Result<()> {
-        let document = Document {
-            schema: SCHEMA,
-            boot_id: self.boot_id.clone(),
-            entries: self.entries.clone(),
-        };
         if self.entries.is_empty() {
             return match fs::remove_file(&self.path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -177,12 +172,24 @@ impl Ledger {
             };
         }
         let next = self.path.with_extension("new");
-        fs::write(&next, serde_json::to_vec(&document)?)?;
+        fs::write(&next, document(&self.boot_id, &self.entries))?;
         fs::rename(&next, &self.path)
     }
 }
 
-fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, LedgerError> {
+/// The file's text.
+pub fn document(boot_id: &str, entries: &[Entry]) -> Vec<u8> {
+    let document = Document {
+        schema: SCHEMA,
+        boot_id: boot_id.to_owned(),
+        entries: entries.to_vec(),
+    };
+    // Of names and numbers only: there is nothing in it that has no JSON.
+    serde_json::to_vec(&document).unwrap_or_default()
+}
+
+/// What the file says; nothing, if that was before the last boot.
+pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, LedgerError> {
     let unreadable = |source| LedgerError::Unreadable {
         path: path.display().to_string(),
         source,

@@ -161,6 +161,7 @@ impl Link {
     }
 
     /// Whether somebody is there, as far as is known.
+    #[must_use]
     pub fn is_up(&self) -> bool {
         let heard = self.heard.filter(|_| self.socket.is_some());
         heard.is_some_and(|heard| heard.elapsed() < SILENCE)
@@ -170,6 +171,7 @@ impl Link {
     pub fn want(&mut self, wanted: &Wanted) {
         if self.socket.is_none() {
             self.socket = self.path.as_deref().and_then(|path| connected(path).ok());
+            self.heard = self.socket.is_some().then(Instant::now);
         }
         let (Some(socket), Ok(text)) = (&self.socket, serde_json::to_vec(wanted)) else {
             return;
@@ -200,6 +202,7 @@ impl Link {
 
     /// Lets go: the helper puts everything back, and its own one is waited for.
     /// What it reported last.
+    #[must_use]
     pub fn finish(mut self) -> Vec<Report> {
         if let Some(socket) = &self.socket {
             let _ = shutdown(socket, Shutdown::Write);

@@ -7,6 +7,8 @@
 //! [`ledger`], and puts them back when they are no longer wanted, when nobody tells
 //! it any more, or when the next one finds the ledger.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hand;
 mod keeper;
 mod knobs;

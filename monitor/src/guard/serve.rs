@@ -176,14 +176,19 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand)
         let report = hand.report();
         // Whoever asks is answered: so the daemon knows that somebody is there.
         if asked || !report.made.is_empty() || report.active != told.active {
-            if let Ok(text) = serde_json::to_vec(&report) {
-                // One that is not read is not waited for.
-                let _ = send(socket, &text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-            }
+            answer(socket, &report);
             told = report;
         }
     }
     hand.undo_all();
+    answer(socket, &hand.report());
+}
+
+/// One that is not read is not waited for.
+fn answer(socket: BorrowedFd<'_>, report: &Report) {
+    if let Ok(text) = serde_json::to_vec(report) {
+        let _ = send(socket, &text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
 }
 
 /// What happened first.

@@ -4,6 +4,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -92,6 +94,7 @@ fn hold(strict_limit: bool, max_ratio: u32) -> Wanted {
             bdi: "0:29".into(),
             strict_limit,
             max_ratio: Some(max_ratio),
+            background_bytes: None,
         }],
         ease: Vec::new(),
     }
@@ -148,6 +151,27 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
 }
 
 #[test]
+fn a_background_limit_comes_back_as_what_it_was_percent_or_bytes() {
+    for (bytes, ratio) in [("0", "10"), ("5000000", "0")] {
+        let node = Node::new(true);
+        node.set("proc/sys/vm/dirty_background_bytes", bytes);
+        node.set("proc/sys/vm/dirty_background_ratio", ratio);
+        let mut hand = node.hand();
+        let mut wanted = hold(false, 1);
+        wanted.holds[0].background_bytes = Some(65536);
+        hand.want(wanted);
+        assert_eq!(node.get("proc/sys/vm/dirty_background_bytes"), "65536");
+        hand.undo_all();
+        if bytes == "0" {
+            assert_eq!(node.get("proc/sys/vm/dirty_background_ratio"), ratio);
+        } else {
+            assert_eq!(node.get("proc/sys/vm/dirty_background_bytes"), bytes);
+        }
+        assert_eq!(node.ledger(), None);
+    }
+}
+
+#[test]
 fn a_ratio_that_was_no_whole_percent_comes_back_as_it_was() {
     let node = Node::new(true);
     node.set("sys/class/bdi/0:29/max_ratio_fine", "123456\n");
@@ -159,37 +183,65 @@ fn a_ratio_that_was_no_whole_percent_comes_back_as_it_was() {
 }
 
 #[test]
-fn the_limit_follows_what_is_dirty_and_never_beyond_its_share() {
+fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
     let node = Node::new(true);
     let mut hand = node.hand();
     hand.want(easing());
     node.memory(15_000);
     hand.ease();
     assert_eq!(node.dirty_bytes(), 0, "there is room: nothing is changed");
-    for dirty in [20_000, 32_000, 24_000] {
+    for dirty in [32_000, 24_000] {
         node.memory(dirty);
         hand.ease();
-        assert_eq!(node.dirty_bytes(), dirty * PAGE / 32 * 33, "{dirty}");
+        assert_eq!(node.dirty_bytes(), dirty * PAGE / 10 * 11, "{dirty}");
     }
-    node.memory(19_000);
+    node.memory(18_000);
     hand.ease();
     assert_eq!(node.dirty_bytes(), 20_000 * PAGE, "not below what it was");
-    node.memory(90_000);
-    hand.ease();
-    let most = 40_000 * PAGE;
-    assert_eq!(node.dirty_bytes(), most / 100 * 100);
     let made = results(&hand.report().made);
     assert_eq!(
         made,
         [
             (Action::Prevent, Outcome::Done),
             (Action::Break, Outcome::Done),
-            (Action::Break, Outcome::Refused),
         ]
     );
     hand.want(Wanted::default());
     assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
     assert_eq!(node.ledger(), None);
+}
+
+#[test]
+fn once_raised_the_limit_rises_slowly_so_that_writers_do_not_fill_it_at_once() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(easing());
+    node.memory(20_000);
+    hand.ease();
+    let (first, begin) = (node.dirty_bytes(), Instant::now());
+    node.memory(39_000);
+    hand.ease();
+    thread::sleep(Duration::from_millis(500));
+    hand.ease();
+    let risen = node.dirty_bytes() - first;
+    let a_second = 20_000 * PAGE / 16;
+    assert!(risen > 0);
+    assert!(u128::from(risen) <= u128::from(a_second) * (begin.elapsed().as_millis() + 50) / 1000);
+}
+
+#[test]
+fn the_limit_is_never_raised_beyond_its_share_of_the_memory() {
+    let node = Node::new(true);
+    let mut hand = node.hand();
+    hand.want(easing());
+    node.memory(90_000);
+    hand.ease();
+    hand.ease();
+    let most = 40_000 * PAGE;
+    assert_eq!(node.dirty_bytes(), most / 100 * 100);
+    let made = hand.report().made;
+    let refused = |one: &&Made| one.result == Outcome::Refused;
+    assert_eq!(made.iter().filter(refused).count(), 1, "{made:?}");
 }
 
 #[test]
@@ -225,7 +277,7 @@ fn a_limit_in_bytes_is_put_back_as_one() {
     hand.want(easing());
     node.memory(20_000);
     hand.ease();
-    assert_eq!(node.dirty_bytes(), 20_000 * PAGE / 32 * 33);
+    assert_eq!(node.dirty_bytes(), 20_000 * PAGE / 10 * 11);
     hand.undo_all();
     assert_eq!(node.dirty_bytes(), 50_000_000);
 }

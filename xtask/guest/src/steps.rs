@@ -74,19 +74,10 @@ impl Player {
             }
             Step::Set { path, value } => ways::set(path, value),
             Step::SetIfThere { path, value } => ways::set_if_there(path, value),
-            Step::Values => {
-                tell::event(Event::Values(ways::values()));
-                Ok(())
-            }
-            Step::Changed => {
-                tell::event(Event::Changed(ways::values()));
-                Ok(())
-            }
+            Step::Values => told(Event::Values(ways::values())),
+            Step::Changed => told(Event::Changed(ways::values())),
             Step::SetBack { path, is, value } => ways::set_back(path, is, value),
-            Step::HelpedOut => {
-                tell::event(Event::HelpedOut);
-                Ok(())
-            }
+            Step::HelpedOut => told(Event::HelpedOut),
             Step::Signal { name, number } => ways::signal(name, *number),
             Step::StepClock(seconds) => ways::step_clock(*seconds),
             Step::RealTime(name) => ways::real_time(name),
@@ -124,10 +115,7 @@ impl Player {
             Step::Daemon { args } => self.start_daemon(args),
             Step::Start(load) => self.start(load),
             Step::Written => self.writers.wait(),
-            Step::Count => {
-                tell::event(Event::Counted(counters::of_nfs(&self.pods.pids())));
-                Ok(())
-            }
+            Step::Count => told(Event::Counted(counters::of_nfs(&self.pods.pids()))),
             Step::Cpuset { mems, threads } => cpuset::enter(mems, threads),
             Step::LeaveCpuset => cpuset::leave(),
             Step::Trace { event, task } => trace::begin(event, task),
@@ -391,5 +379,15 @@ fn probes() -> Result<()> {
     }
     let body = http::get("/api/v1/probes")?;
     tell::event(Event::Probes(serde_json::from_str(&body)?));
+    Ok(())
+}
+
+/// Tells it.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "a step that cannot fail, beside those that can"
+)]
+fn told(event: Event) -> Result<()> {
+    tell::event(event);
     Ok(())
 }

@@ -34,6 +34,12 @@ fn limits() -> Vec<Scenario> {
     let [one, two] = strict();
     vec![
         out("ways-out-dirty-bytes", everywhere, [more()]),
+        out("ways-out-background", everywhere, [background()]),
+        out(
+            "ways-out-max-ratio-background",
+            everywhere,
+            [client("max_ratio", "1"), background()],
+        ),
         out("ways-out-max-ratio", everywhere, [client("max_ratio", "1")]),
         out(
             "ways-out-max-ratio-dirty-bytes",
@@ -261,6 +267,12 @@ fn more() -> Step {
     dirty_bytes("100000000")
 }
 
+/// What the server has made dirty is written at once, whatever else is dirty: a thread
+/// whose BDI is clean within the error of its counters is let go (`balance_dirty_pages`).
+fn background() -> Step {
+    set("/proc/sys/vm/dirty_background_bytes", "65536")
+}
+
 fn wait(seconds: u64) -> Step {
     watch(seconds, Until::Over)
 }
@@ -307,6 +319,7 @@ fn before() -> Vec<Scenario> {
             BOUNDED,
             [server("min_ratio", "50"), server("strict_limit", "1")],
         ),
+        prevent("prevent-background", everywhere, [background()]),
         prevent(
             "prevent-background-bytes",
             everywhere,

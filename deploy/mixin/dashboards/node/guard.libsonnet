@@ -17,7 +17,7 @@ function(config, q)
 
     panel.states(
       'Changed, and not yet put back',
-      "A row for each setting while it is another than before: strict_limit and max_ratio of the BDI of the loop's client, strict_limit of the one that its server writes to, and the dirty limit of the node (dirty_bytes). Ordinary with prevent. With break it lasts as long as somebody writes to the loop, and 30 s more, but dirty_bytes no longer than there is no room; one that stays for hours without a load wants a look at the log.",
+      "A row for each setting while it is another than before: strict_limit and max_ratio of the BDI of the loop's client, strict_limit of the one that its server writes to, and the node's background limit (dirty_background_bytes) and dirty limit (dirty_bytes). Ordinary with prevent. With break it lasts as long as somebody writes to the loop, and 30 s more, but dirty_bytes no longer than there is no room; one that stays for hours without a load wants a look at the log.",
       [panel.range('max by (loop, measure) (%s)' % q.of('throttle_guard_active', 'loop=~"$loop"'), '{{loop}} {{measure}}')],
       { mappings: words.changed, thresholds: words.steps([['orange', null]]), noValue: 'nothing is changed' },
     ) + panel.size(10, 7),

@@ -8,8 +8,8 @@ use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
 use super::{Came, Help, Kernel, Run, Stuck, When};
 use crate::remedy::action::Action::{
-    self, DirectWrites, DirtyBytes, FreeMemory, HoldQuarter, HoldTenth, KillWriters, MaxBytes,
-    MaxRatio, MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio,
+    self, DirectWrites, DirtyBytes, Ease, FreeMemory, HoldQuarter, HoldTenth, KillWriters,
+    MaxBytes, MaxRatio, MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio,
     StopDirtyBytes, StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit,
     StrictMaxBytes, Sync, SyncMount,
 };
@@ -122,6 +122,8 @@ pub(super) const RUNS: &[Run] = &[
     before(V5_10, SyncMount, NEVER, 25.3, 0),
     before(V6_12, SyncMount, NEVER, 19.5, 0),
     before(V7_2, SyncMount, NEVER, 22.3, 0),
+    told(During, V5_10, Ease, Help::Yes, "went on within 4 s and stayed so for two minutes, in each of ten runs"),
+    told(During, V6_1, Ease, Help::Yes, "went on within 4 s and stayed so for two minutes, in each of ten runs"),
     told(During, V5_10, MaxRatioDirtyBytes, Help::Yes, "went on within 1 s and stayed so"),
     told(During, V5_10, DirtyBytes, Help::Yes, "went on"),
     told(During, V6_12, StrictDirtyBytes, Help::Yes, "went on within 1 s and stayed so"),

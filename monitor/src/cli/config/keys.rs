@@ -67,6 +67,9 @@ impl Key {
             (Kind::Text, None) if named(&self.arg, "FILE") => {
                 "/etc/throttle-monitor/web.yml".to_owned()
             }
+            (Kind::Text, None) if named(&self.arg, "SOCKET") => {
+                "/run/throttle-monitor/guard.sock".to_owned()
+            }
             (Kind::Text | Kind::Size, None) => "...".to_owned(),
             (Kind::Integer | Kind::Float, None) => "1".to_owned(),
             (Kind::Flag, None) => "true".to_owned(),

@@ -125,7 +125,7 @@ struct Actions {
 
 pub(super) async fn guard(State(shared): App) -> Response {
     let snapshot = shared.load();
-    let guard = &snapshot.guard;
+    let guard = snapshot.guard.clone().unwrap_or_default();
     let happened = guard.tallies.all().filter(|(.., count)| *count > 0);
     let at = |item: &'_ GuardEvent| rfc3339(item.unix_ms);
     let active = guard.active.iter();

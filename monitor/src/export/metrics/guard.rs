@@ -35,7 +35,7 @@ pub(super) fn write(guard: &GuardNow, page: &mut Page) -> Result<()> {
     page.put(actions)?;
     let mut active = Family::gauge(
         "throttle_guard_active",
-        "Always 1: a setting that the guard has changed and not yet put back (strict_limit, max_ratio, dirty_bytes). Source: the guard.",
+        "Always 1: a setting that the guard has changed and not yet put back (strict_limit, max_ratio, dirty_background_bytes, dirty_bytes). Source: the guard.",
     );
     for (name, measure) in &guard.active {
         active.add(&[("loop", name), ("measure", measure)], 1.0);

@@ -122,7 +122,7 @@ impl Publisher {
             related: tick.related,
             related_tallies: tick.related_tallies,
             tasks: tick.tasks,
-            guard: tick.guard,
+            guard: Some(tick.guard),
             costs: tick.costs,
             process: tick.process,
             evidence_results: tick.evidence_results,

@@ -129,7 +129,7 @@ pub fn stop() -> Result<()> {
         if left.is_empty() {
             return Ok(());
         }
-        if start.elapsed() > Duration::from_secs(20) {
+        if start.elapsed() > Duration::from_mins(1) {
             let stack = fs::read_to_string(format!("/proc/{}/stack", left[0].as_raw_pid()));
             bail!("writers do not end: {}", stack.unwrap_or_default());
         }

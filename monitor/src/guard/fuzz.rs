@@ -1,0 +1,29 @@
+//! Hostile input: the state file, and what a daemon says to its helper.
+
+use std::path::Path;
+
+use super::{hand, ledger, link::MAX_MESSAGE};
+use crate::verdict::guard::Wanted;
+
+/// The state file: what is read and written again is read as the same, and no BDI in it
+/// leads anywhere else.
+pub fn state(data: &[u8]) {
+    let path = Path::new("guard.json");
+    let Ok(entries) = ledger::entries(data, "one", path) else {
+        return;
+    };
+    let text = ledger::document("one", &entries);
+    assert_eq!(ledger::entries(&text, "one", path).ok(), Some(entries));
+    assert_eq!(
+        ledger::entries(&text, "two", path).ok().as_deref(),
+        Some(&[][..])
+    );
+}
+
+/// What shall hold: each setting at most once, within what the kernel takes.
+pub fn wanted(data: &[u8]) {
+    let data = data.get(..MAX_MESSAGE).unwrap_or(data);
+    if let Ok(wanted) = serde_json::from_slice::<Wanted>(data) {
+        hand::check(&wanted);
+    }
+}
