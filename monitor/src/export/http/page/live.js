@@ -225,6 +225,8 @@ function broken() {
 // The browser tries again by itself after a broken connection, but not after a refusal:
 // others may have all the streams that there are.
 function failed() {
+  // Let go of meanwhile, because nobody looks.
+  if (app.link === "paused") return;
   if (source.readyState !== EventSource.CLOSED) return broken();
   clearTimeout(again);
   again = setTimeout(connect, 5000);
