@@ -9,7 +9,7 @@ mod command;
 mod place;
 mod seen;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::{Action, CALM_NS, Decision, Guard, GuardEvent, Mode, Outcome, Policy};
 use crate::loops::{Loop, Proof, Scope};
 use crate::observation::{Bdi, Observation};
+use crate::remedy::tests::the_loop;
 use crate::types::{Condition, LivelockState, Signature, Verdict};
 
 const SECOND: u64 = 1_000_000_000;
@@ -39,7 +40,7 @@ impl Scene {
                 monotonic_ns: 100 * SECOND,
                 ..Observation::default()
             },
-            loops: vec![a_loop()],
+            loops: vec![the_loop()],
             verdicts: vec![verdict(LivelockState::None, false)],
             guard: Guard::new(Policy {
                 mode,
@@ -69,34 +70,6 @@ impl Scene {
 
     fn at_rest(&mut self) {
         self.verdicts = vec![verdict(LivelockState::None, false)];
-    }
-}
-
-fn a_loop() -> Loop {
-    Loop {
-        id: "0:29-nfsd".into(),
-        client_bdi: "0:29".into(),
-        server: "nfsd".into(),
-        server_bdi: Some("254:0".into()),
-        server_fstype: "ext4".into(),
-        server_device: "/dev/vda".into(),
-        proof: Proof::Xid,
-        scope: Scope::CrossNetns,
-        since_ms: 0,
-        since_unix_ms: 0,
-        became_own_client: false,
-        localio: false,
-        mounts: Vec::new(),
-        version: "4.2".into(),
-        server_address: None,
-        client_containers: Vec::new(),
-        server_container: None,
-        client_netns: None,
-        server_netns: None,
-        calls: 0,
-        calls_served_here: 0,
-        danger: Vec::new(),
-        advice: Vec::new(),
     }
 }
 
