@@ -18,18 +18,24 @@
 //! what the server writes to, the client is held, what is dirty is written at once, and
 //! the limit eased for as long as somebody writes.
 
+mod at;
+mod hold;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use compact_str::{CompactString, format_compact};
-use serde::{Deserialize, Serialize};
+use compact_str::CompactString;
 
-use crate::loops::{Loop, MAX_LOOPS, NFSD, Proof, Scope};
-use crate::observation::{Bdi, Observation};
-use crate::remedy::{Place, guard_breaks, guard_prevents};
+use at::At;
+pub use hold::{Hold, Wanted};
+pub use words::{Action, GuardEvent, Mode, Outcome};
+
+use crate::loops::{Loop, MAX_LOOPS};
+use crate::observation::Observation;
+use crate::remedy::{guard_breaks, guard_prevents};
 use crate::thresholds::nanos;
 use crate::types::{LivelockState, Signature, Verdict};
 
@@ -37,216 +43,7 @@ use crate::types::{LivelockState, Signature, Verdict};
 /// undone: a writer that only drew breath would freeze it again.
 const CALM_NS: u64 = 30_000_000_000;
 
-/// The client's largest share of the dirty limit, percent, before a load. With
-/// `strict_limit` it never froze; with 10 % it was measured to be slower than the same
-/// load over 127.0.0.1, with 25 % and 50 % it was not.
-const PREVENT_RATIO: u32 = 25;
-
-/// The share of the dirty limit that all clients of loops together may have, percent:
-/// the rest is the servers'.
-const ALL_RATIO: u32 = 50;
-
-/// The same for a loop that stands still and whose server cannot be freed.
-const BREAK_RATIO: u32 = 1;
-
-/// Where it cannot be freed, what the server makes dirty is written at once. Else nobody
-/// writes it before as much is dirty as `vm.dirty_background_ratio` says, and all of it
-/// counts against the limit meanwhile.
-const BACKGROUND_BYTES: u64 = 64 << 10;
-
 const HOUR_NS: u64 = 3_600_000_000_000;
-
-/// What the guard may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Nothing.
-    #[default]
-    Off,
-    /// Say what it would do.
-    Advise,
-    /// Limit the client of a loop before it can stand still; get it going again where that
-    /// was in vain.
-    Prevent,
-    /// Get a loop that stands still going again.
-    Break,
-}
-
-impl Mode {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Off, Self::Advise, Self::Prevent, Self::Break];
-
-    /// The word of `--guard`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Advise => "advise",
-            Self::Prevent => "prevent",
-            Self::Break => "break",
-        }
-    }
-
-    /// The value of `throttle_guard_mode`.
-    #[must_use]
-    pub const fn metric(self) -> f64 {
-        match self {
-            Self::Off => 0.0,
-            Self::Advise => 1.0,
-            Self::Prevent => 2.0,
-            Self::Break => 3.0,
-        }
-    }
-
-    /// Whether it changes anything.
-    #[must_use]
-    pub const fn acts(self) -> bool {
-        matches!(self, Self::Prevent | Self::Break)
-    }
-}
-
-/// What was done, or would have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Limits before anything stands still.
-    Prevent,
-    /// Limits, and a limit that follows, for a loop that stands still.
-    Break,
-    /// What was changed is put back.
-    Undo,
-}
-
-impl Action {
-    /// Every one of them.
-    pub const ALL: [Self; 3] = [Self::Prevent, Self::Break, Self::Undo];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prevent => "prevent",
-            Self::Break => "break",
-            Self::Undo => "undo",
-        }
-    }
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Said, not done.
-    Advised,
-    /// Decided; nothing is changed yet.
-    Decided,
-    /// Not done: too soon or too often, or there is nothing that helps.
-    Refused,
-    /// Done.
-    Done,
-    /// The kernel refused it, or there is nobody to do it.
-    Failed,
-    /// Somebody else changed it meanwhile: theirs stays.
-    LeftAlone,
-}
-
-impl Outcome {
-    /// Every one of them that is counted.
-    pub const ALL: [Self; 5] = [
-        Self::Advised,
-        Self::Refused,
-        Self::Done,
-        Self::Failed,
-        Self::LeftAlone,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Advised => "advised",
-            Self::Decided => "decided",
-            Self::Refused => "refused",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::LeftAlone => "left_alone",
-        }
-    }
-}
-
-/// What happened: a line of the log, an event, a part of the evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuardEvent {
-    /// When, `CLOCK_MONOTONIC` milliseconds.
-    pub monotonic_ms: u64,
-    /// When, milliseconds since 1970.
-    pub unix_ms: u64,
-    /// The loop's id; empty: the daemon that was there before left it.
-    #[serde(rename = "loop")]
-    pub loop_id: CompactString,
-    /// What was, or would be, done.
-    pub action: Action,
-    /// What came of it.
-    pub result: Outcome,
-    /// One sentence for people.
-    pub reason: String,
-    /// What a person would type to do the same.
-    pub commands: Vec<String>,
-    /// What a person would type to undo it.
-    pub undo: Vec<String>,
-}
-
-/// Limits of a BDI.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// The loop's id.
-    #[serde(rename = "loop")]
-    pub loop_id: CompactString,
-    /// What for.
-    pub action: Action,
-    /// The client's BDI, or the one that its server writes to, `major:minor`.
-    pub bdi: CompactString,
-    /// Whether `strict_limit` is to be set; else it stays as it is.
-    pub strict_limit: bool,
-    /// `max_ratio`, percent; `None`: it stays as it is.
-    pub max_ratio: Option<u32>,
-    /// `vm.dirty_background_bytes`; `None`: it stays as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub background_bytes: Option<u64>,
-}
-
-impl Hold {
-    /// What breaks a livelock: the BDI that the server writes to answers for its own
-    /// pages only; where there is none such, the client is held.
-    #[must_use]
-    pub fn to_break(
-        loop_id: CompactString,
-        action: Action,
-        client: CompactString,
-        client_strict: bool,
-        server: Option<CompactString>,
-    ) -> Self {
-        let max_ratio = server.is_none().then_some(BREAK_RATIO);
-        let background_bytes = server.is_none().then_some(BACKGROUND_BYTES);
-        Self {
-            loop_id,
-            action,
-            strict_limit: server.is_some() || client_strict,
-            bdi: server.unwrap_or(client),
-            max_ratio,
-            background_bytes,
-        }
-    }
-}
-
-/// What shall hold now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
-    /// At most one for each loop.
-    pub holds: Vec<Hold>,
-    /// For these loops the dirty limit follows what is dirty.
-    pub ease: Vec<(CompactString, Action)>,
-}
 
 /// What was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -336,7 +133,7 @@ impl Guard {
                 self.loops.insert(found.id.clone(), standing);
             }
         }
-        share(&mut decision.wanted.holds);
+        hold::share(&mut decision.wanted.holds);
         decision
     }
 
@@ -350,9 +147,13 @@ impl Guard {
             }
             if acts && (standing.prevented || standing.broken.is_some()) {
                 let reason = format!("the loop {id} ended: its limits are put back");
-                decision
-                    .events
-                    .push(event(node, id, Action::Undo, Outcome::Decided, reason));
+                decision.events.push(GuardEvent::new(
+                    node,
+                    id,
+                    Action::Undo,
+                    Outcome::Decided,
+                    reason,
+                ));
             }
             standing.prevented = false;
             standing.broken = None;
@@ -394,7 +195,7 @@ impl Guard {
         decision.events.push(GuardEvent {
             commands: measure.commands,
             undo: measure.undo,
-            ..event(
+            ..GuardEvent::new(
                 at.node,
                 &at.found.id,
                 Action::Prevent,
@@ -434,7 +235,7 @@ impl Guard {
                 at.found.id,
                 CALM_NS / 1_000_000_000
             );
-            decision.events.push(event(
+            decision.events.push(GuardEvent::new(
                 at.node,
                 &at.found.id,
                 Action::Undo,
@@ -462,7 +263,7 @@ impl Guard {
         if let Some(reason) = self.refuses(at, verdict, standing) {
             if !standing.said {
                 standing.said = true;
-                let refused = event(at.node, id, action, Outcome::Refused, reason);
+                let refused = GuardEvent::new(at.node, id, action, Outcome::Refused, reason);
                 decision.events.push(refused);
             }
             return;
@@ -479,7 +280,7 @@ impl Guard {
         decision.events.push(GuardEvent {
             commands: measure.commands,
             undo: measure.undo,
-            ..event(at.node, id, action, self.outcome(), verdict.reason.clone())
+            ..GuardEvent::new(at.node, id, action, self.outcome(), verdict.reason.clone())
         });
     }
 
@@ -541,113 +342,5 @@ impl Guard {
         } else {
             Outcome::Advised
         }
-    }
-}
-
-/// A loop on its node.
-struct At<'a> {
-    node: &'a Observation,
-    found: &'a Loop,
-    now: u64,
-}
-
-impl At<'_> {
-    fn bdi(&self) -> Option<&Bdi> {
-        self.node
-            .bdis
-            .iter()
-            .find(|bdi| bdi.bdi == self.found.client_bdi)
-    }
-
-    fn place(&self) -> Place {
-        Place::of(self.found, self.node)
-    }
-
-    /// Since Linux 6.2.
-    fn offers_strict_limit(&self) -> Option<bool> {
-        self.bdi().map(|bdi| bdi.strict_limit.is_some())
-    }
-
-    fn is_proven(&self) -> bool {
-        self.found.proof >= Proof::Socket
-    }
-
-    /// Whether somebody, maybe this guard, holds it already.
-    fn is_held(&self) -> bool {
-        let held = |bdi: &Bdi| {
-            bdi.strict_limit == Some(true)
-                && bdi.max_ratio.is_some_and(|ratio| ratio <= PREVENT_RATIO)
-        };
-        self.bdi().is_some_and(held)
-    }
-
-    /// nfsd goes on beyond the limit for a client that has its own address, which in
-    /// one network namespace it has.
-    fn is_in_danger(&self) -> bool {
-        self.found.server != NFSD || self.found.scope != Scope::SameNetns
-    }
-
-    fn want(&self, standing: &Standing, mode: Mode, wanted: &mut Wanted) {
-        if !mode.acts() {
-            return;
-        }
-        let action = match (&standing.broken, standing.prevented) {
-            (Some(broken), _) => broken.action,
-            (None, true) => Action::Prevent,
-            (None, false) => return,
-        };
-        let (id, client) = (self.found.id.clone(), self.found.client_bdi.clone());
-        wanted.holds.push(if let Some(broken) = &standing.broken {
-            wanted.ease.push((id.clone(), action));
-            let strict = self.offers_strict_limit() == Some(true);
-            Hold::to_break(id, action, client, strict, broken.server.clone())
-        } else {
-            Hold {
-                loop_id: id,
-                action,
-                bdi: client,
-                strict_limit: true,
-                max_ratio: Some(PREVENT_RATIO),
-                background_bytes: None,
-            }
-        });
-    }
-
-    /// What the server writes to, if the kernel can hold that strictly. A mount of NFS
-    /// that is exported again is a client's itself.
-    fn strict_server<'a>(&'a self, verdict: &'a Verdict) -> Option<&'a CompactString> {
-        let name = self.found.server_bdi.as_ref();
-        let name = name.or(verdict.server_bdi.as_ref())?;
-        let bdi = self.node.bdis.iter().find(|bdi| bdi.bdi == *name)?;
-        let is_nfs = bdi.fstype.starts_with("nfs");
-        (bdi.strict_limit.is_some() && !is_nfs).then_some(name)
-    }
-}
-
-/// Many clients have less each.
-fn share(holds: &mut [Hold]) {
-    let ratios = || holds.iter().filter_map(|hold| hold.max_ratio);
-    let each = ALL_RATIO / u32::try_from(ratios().count()).unwrap_or(u32::MAX).max(1);
-    for ratio in holds.iter_mut().filter_map(|hold| hold.max_ratio.as_mut()) {
-        *ratio = (*ratio).min(each.max(1));
-    }
-}
-
-fn event(
-    node: &Observation,
-    id: &str,
-    action: Action,
-    result: Outcome,
-    reason: String,
-) -> GuardEvent {
-    GuardEvent {
-        monotonic_ms: node.monotonic_ns / 1_000_000,
-        unix_ms: node.unix_ms,
-        loop_id: format_compact!("{id}"),
-        action,
-        result,
-        reason,
-        commands: Vec::new(),
-        undo: Vec::new(),
     }
 }

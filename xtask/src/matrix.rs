@@ -40,15 +40,25 @@ pub struct Choice {
     /// Only scenarios whose names contain this
     #[arg(long, default_value = "")]
     only: String,
+    /// Only the scenario of this very name
+    #[arg(long)]
+    scenario: Option<String>,
     /// Only these kernels
     #[arg(long = "kernel")]
     kernels: Vec<Kernel>,
+    /// Play each so many times: nine of ten must be right. Those that prove nothing
+    /// are played again
+    #[arg(long)]
+    times: Option<u32>,
 }
 
 impl Choice {
     fn scenarios(&self) -> Vec<Scenario> {
         let mut scenarios = scenario::all();
         scenarios.retain(|scenario| scenario.is_test() && scenario.name.contains(&self.only));
+        if let Some(name) = &self.scenario {
+            scenarios.retain(|scenario| scenario.name == name);
+        }
         if self.all {
             scenarios.iter_mut().for_each(Scenario::lengthen);
         }
@@ -113,10 +123,14 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
         loop {
             let (outcome, judgement) = play::play(kernel, scenario, files, &mut |_, _| {})?;
             plays.count(&judgement);
-            let again = plays.right().is_none();
-            report::verdict(kernel, scenario, &outcome, &judgement, again);
+            let again = plays.right(choice.times).is_none();
+            let doubted = again && choice.times.is_none();
+            report::verdict(kernel, scenario, &outcome, &judgement, doubted);
             if again {
-                keep(&outcome.logs)?;
+                match judgement {
+                    Ok(_) => fs::remove_dir_all(&outcome.logs)?,
+                    Err(_) => keep(&outcome.logs)?,
+                }
                 continue;
             }
             let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,6 +140,12 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
                     scenario,
                     judge::cell(scenario, &outcome, &judgement),
                 )?;
+            }
+            if let Some(times) = choice.times {
+                println!(
+                    "{kernel} {}: right in {} plays of {times}, {} more proved nothing",
+                    scenario.name, plays.right, plays.void
+                );
             }
             return Ok(plays);
         }
@@ -151,15 +171,15 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
     })?;
     let passed = results
         .iter()
-        .filter(|plays| plays.right() == Some(true))
+        .filter(|plays| plays.right(choice.times) == Some(true))
         .count();
     let failed = results.len() - passed;
     let doubtful = results
         .iter()
-        .filter(|plays| plays.right() == Some(true) && plays.wrong > 0)
+        .filter(|plays| plays.right(choice.times) == Some(true) && plays.wrong > 0)
         .count();
     if doubtful > 0 {
-        println!("{doubtful} of these passed in two plays of three");
+        println!("{doubtful} of these passed with a wrong play among the right ones");
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
@@ -196,8 +216,17 @@ impl Plays {
         }
     }
 
-    /// What is to be said of them; none while it takes another.
-    fn right(&self) -> Option<bool> {
+    /// What is to be said of them; none while it takes another. So many `times` are
+    /// all played, and then nine of ten are enough.
+    fn right(&self, times: Option<u32>) -> Option<bool> {
+        if let Some(times) = times {
+            let counted = self.right + self.wrong;
+            return match counted >= times {
+                true => Some(self.right * 10 >= counted * 9),
+                false if self.void >= times.max(2) => Some(false),
+                false => None,
+            };
+        }
         match *self {
             Self { wrong: 2.., .. } | Self { void: 2.., .. } => Some(false),
             Self { right, wrong, .. } => (right > wrong).then_some(true),
@@ -253,19 +282,31 @@ impl<'a> Room<'a> {
 mod tests {
     use super::*;
 
+    fn plays(letters: &str) -> Plays {
+        let mut counted = Plays::default();
+        for letter in letters.chars() {
+            counted.count(&match letter {
+                'r' => Ok(String::new()),
+                'w' => Err(Fault::Wrong(String::new())),
+                _ => Err(Fault::Void(String::new())),
+            });
+        }
+        counted
+    }
+
+    #[test]
+    fn of_ten_plays_nine_must_be_right() {
+        let after = |letters: &str| plays(letters).right(Some(10));
+        assert_eq!(after("rrrrrrrrrr"), Some(true));
+        assert_eq!(after("rrwrrvrrrrr"), Some(true));
+        assert_eq!(after("rrwrrwrrrr"), Some(false));
+        assert_eq!(after("rrrrrrrrrv"), None);
+        assert_eq!(after("vvvvvvvvvv"), Some(false));
+    }
+
     #[test]
     fn one_wrong_play_is_outweighed_by_two_right_ones_only() {
-        let after = |plays: &str| {
-            let mut counted = Plays::default();
-            for play in plays.chars() {
-                counted.count(&match play {
-                    'r' => Ok(String::new()),
-                    'w' => Err(Fault::Wrong(String::new())),
-                    _ => Err(Fault::Void(String::new())),
-                });
-            }
-            counted.right()
-        };
+        let after = |letters: &str| plays(letters).right(None);
         for right in ["r", "vr", "wrr", "vwrr", "wvrr"] {
             assert_eq!(after(right), Some(true), "{right}");
         }
@@ -292,7 +333,9 @@ mod tests {
             load: Some(140),
             missing: false,
             only: String::new(),
+            scenario: None,
             kernels: Vec::new(),
+            times: None,
         };
         let scenarios = choice.scenarios();
         let jobs = choice.jobs(&scenarios);

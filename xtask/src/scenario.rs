@@ -405,6 +405,7 @@ pub fn all() -> Vec<Scenario> {
         faults::killed(),
         faults::processors(),
         faults::clock(),
+        faults::suspend(),
         faults::tracefs(),
         faults::two_daemons(),
         faults::hidden(),

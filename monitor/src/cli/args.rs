@@ -199,6 +199,7 @@ impl RunArgs {
             });
         }
         self.kernel.check()?;
+        self.guard.check()?;
         self.thresholds.check()
     }
 }

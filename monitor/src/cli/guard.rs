@@ -1,11 +1,20 @@
 //! `guard`: put back, ease, or be the helper of a daemon. And the flags of `run`.
 
-use std::{io::Write as _, os::fd::AsFd as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write as _,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
 
-use super::args::{KernelArgs, duration};
+use super::{
+    args::{KernelArgs, duration},
+    config::Invalid,
+};
 use crate::{
     guard::{self, Hand, LEDGER, Link, Made, Report, Settings},
     placement::refuse_nfs,
@@ -14,6 +23,9 @@ use crate::{
 
 /// Seconds: what is undone and done again faster than this helps nobody.
 const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);
+
+/// Percent of the memory that can be dirty.
+const DIRTY_SHARE: u8 = 60;
 
 /// What was asked for is put back, and something is not as it was.
 const NOT_ALL: u8 = 1;
@@ -35,7 +47,7 @@ pub struct GuardArgs {
     pub per_hour: u32,
     /// Socket of a helper that runs on its own (`throttle-monitor guard --listen`), which is
     /// told its state file and share itself; without it, one is started.
-    #[arg(id = "guard-socket", long, value_name = "SOCKET", conflicts_with_all = ["guard-state-file", "guard-dirty-share"])]
+    #[arg(id = "guard-socket", long, value_name = "SOCKET")]
     pub socket: Option<PathBuf>,
     /// What the helper has to know.
     #[command(flatten)]
@@ -51,7 +63,7 @@ pub struct HelperArgs {
     pub state_file: PathBuf,
     /// How much of the memory that can be dirty (free, or cache of files) the dirty limit may be
     /// raised to, percent, 1 to 80.
-    #[arg(id = "guard-dirty-share", long, value_name = "PERCENT", default_value_t = 60, value_parser = clap::value_parser!(u8).range(1..=80))]
+    #[arg(id = "guard-dirty-share", long, value_name = "PERCENT", default_value_t = DIRTY_SHARE, value_parser = clap::value_parser!(u8).range(1..=80))]
     pub dirty_share: u8,
 }
 
@@ -109,6 +121,36 @@ pub struct GuardCommand {
 }
 
 impl GuardArgs {
+    /// Whether the values fit together: clap sees only those of the command line, and not
+    /// those of the file.
+    ///
+    /// # Errors
+    ///
+    /// A helper on its own is to be told what it never hears of.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let HelperArgs {
+            state_file,
+            dirty_share,
+        } = &self.helper;
+        let (key, value) = if self.socket.is_none() {
+            return Ok(());
+        } else if *dirty_share != DIRTY_SHARE {
+            ("guard-dirty-share", dirty_share.to_string())
+        } else if state_file != Path::new(LEDGER) {
+            ("guard-state-file", state_file.display().to_string())
+        } else {
+            return Ok(());
+        };
+        Err(Invalid {
+            key: key.to_owned(),
+            value,
+            rule:
+                "left out beside `guard-socket`: the helper there has it on its own command line \
+                   (throttle-monitor guard --listen)"
+                    .to_owned(),
+        })
+    }
+
     /// How the guard is to behave.
     #[must_use]
     pub const fn policy(&self) -> Policy {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{hand, ledger, link::MAX_MESSAGE};
+use super::{ledger, link::MAX_MESSAGE, wishes};
 use crate::verdict::guard::Wanted;
 
 /// The state file: what is read and written again is read as the same, and no BDI in it
@@ -24,6 +24,6 @@ pub fn state(data: &[u8]) {
 pub fn wanted(data: &[u8]) {
     let data = data.get(..MAX_MESSAGE).unwrap_or(data);
     if let Ok(wanted) = serde_json::from_slice::<Wanted>(data) {
-        hand::check(&wanted);
+        wishes::check(&wanted);
     }
 }

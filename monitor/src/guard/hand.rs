@@ -2,17 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _, Seek as _},
+    io,
     time::Instant,
 };
 
 use super::{
     Made, Report, Settings,
-    knobs::{Bdi, FINE_PER_PERCENT, Knob, Knobs, Value},
+    knobs::{Bdi, Knob, Knobs, Value},
     ledger::{Ledger, LedgerError},
+    vmstat::Vmstat,
+    wishes::desired,
 };
-use crate::verdict::guard::{Action, Hold, Outcome, Wanted};
+use crate::verdict::guard::{Action, Outcome, Wanted};
 
 /// The limit that follows is this share of what is dirty above it: `wb_position_ratio`
 /// (`mm/page-writeback.c`) then slows the writers, whose BDI is full, and not the server,
@@ -28,9 +29,6 @@ const RISE: u64 = 16;
 
 /// A step of the limit that is less than this share of it is not worth one.
 const STEP_SHARE: u64 = 128;
-
-/// Of the background limit, bytes: 0 would mean that percent count.
-const LEAST_BACKGROUND: u64 = 4096;
 
 /// Why nothing can be changed.
 #[derive(Debug, thiserror::Error)]
@@ -419,142 +417,5 @@ impl Hand {
                 knob.words(now)
             ),
         });
-    }
-}
-
-/// What a setting is to be, and for whom.
-struct Wish {
-    value: Value,
-    loop_id: String,
-    action: Action,
-}
-
-/// Of two loops on one BDI the tighter limit counts.
-fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
-    let mut all = BTreeMap::new();
-    for hold in &wanted.holds {
-        let Hold {
-            loop_id,
-            action,
-            bdi,
-            strict_limit,
-            max_ratio,
-            background_bytes,
-        } = hold;
-        let Ok(bdi) = Bdi::try_from(bdi.to_string()) else {
-            continue;
-        };
-        let wish = |value| Wish {
-            value,
-            loop_id: loop_id.to_string(),
-            action: *action,
-        };
-        if let Some(bytes) = background_bytes {
-            let bytes = (*bytes).max(LEAST_BACKGROUND);
-            all.insert(Knob::Background, wish(Value::Bytes(bytes)));
-        }
-        if *strict_limit {
-            all.insert(Knob::StrictLimit(bdi.clone()), wish(Value::Number(1)));
-        }
-        let Some(ratio) = max_ratio.map(|ratio| u64::from(ratio.clamp(1, 100)) * FINE_PER_PERCENT)
-        else {
-            continue;
-        };
-        let knob = Knob::MaxRatio(bdi);
-        let is_tighter =
-            |there: &Wish| matches!(there.value, Value::Number(value) if value <= ratio);
-        if !all.get(&knob).is_some_and(is_tighter) {
-            all.insert(knob, wish(Value::Number(ratio)));
-        }
-    }
-    all
-}
-
-/// Whatever is wanted, each setting has a value that the kernel takes.
-#[cfg(any(test, fuzzing))]
-pub fn check(wanted: &Wanted) {
-    for (knob, wish) in desired(wanted) {
-        let fits = match (&knob, wish.value) {
-            (Knob::StrictLimit(_), Value::Number(value)) => value == 1,
-            (Knob::MaxRatio(_), Value::Number(fine)) => {
-                (FINE_PER_PERCENT..=100 * FINE_PER_PERCENT).contains(&fine)
-            }
-            (Knob::Background, Value::Bytes(bytes)) => bytes >= LEAST_BACKGROUND,
-            _ => false,
-        };
-        assert!(fits, "{knob}: {:?}", wish.value);
-    }
-}
-
-/// The numbers that easing goes by, bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Memory {
-    /// Dirty and under writeback.
-    dirty: u64,
-    /// What the kernel would have for its dirty limit.
-    limit: u64,
-    /// What the kernel takes its percent of (`global_dirtyable_memory`), about.
-    dirtyable: u64,
-}
-
-/// `/proc/vmstat`, kept open.
-#[derive(Debug)]
-struct Vmstat {
-    file: fs::File,
-    text: String,
-    page: u64,
-}
-
-impl Vmstat {
-    fn open(settings: &Settings) -> io::Result<Self> {
-        Ok(Self {
-            file: fs::File::open(settings.procfs.join("vmstat"))?,
-            text: String::with_capacity(16 * 1024),
-            page: rustix::param::page_size() as u64,
-        })
-    }
-
-    fn read(&mut self) -> io::Result<Memory> {
-        self.file.rewind()?;
-        self.text.clear();
-        self.file.read_to_string(&mut self.text)?;
-        parse(&self.text, self.page).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-    }
-}
-
-fn parse(text: &str, page: u64) -> Option<Memory> {
-    let pages = |names: &[&str]| {
-        let mut sum: Option<u64> = None;
-        for line in text.lines() {
-            let (name, number) = line.split_once(' ')?;
-            if names.contains(&name) {
-                sum = Some(sum.unwrap_or(0).saturating_add(number.trim().parse().ok()?));
-            }
-        }
-        Some(sum?.saturating_mul(page))
-    };
-    Some(Memory {
-        dirty: pages(&["nr_dirty", "nr_writeback"])?,
-        limit: pages(&["nr_dirty_threshold"])?,
-        dirtyable: pages(&["nr_free_pages", "nr_active_file", "nr_inactive_file"])?,
-    })
-}
-
-#[cfg(test)]
-mod vmstat {
-    use super::{Memory, parse};
-
-    #[test]
-    fn what_is_dirty_and_what_can_be_are_sums_of_vmstat() {
-        let text = "nr_free_pages 100\nnr_zone_active_file 7\nnr_active_file 20\nnr_inactive_file 30\n\
-                    nr_dirty 3\nnr_writeback 4\nnr_writeback_temp 9\nnr_dirty_threshold 50\n";
-        let memory = Memory {
-            dirty: 7 * 4096,
-            limit: 50 * 4096,
-            dirtyable: 150 * 4096,
-        };
-        assert_eq!(parse(text, 4096), Some(memory));
-        assert_eq!(parse("nr_dirty x\n", 4096), None);
-        assert_eq!(parse("", 4096), None);
     }
 }

@@ -17,6 +17,8 @@ mod link;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod vmstat;
+mod wishes;
 
 use std::path::PathBuf;
 

@@ -79,11 +79,13 @@ pub fn outlived(seen: &Seen<'_>) -> Judgement {
         .into());
     }
     write!(words, ", {} loop known", last.loops()).map_err(|error| error.to_string())?;
-    if first.state() >= 2.0 {
-        if last.state() < 2.0 {
+    match (first.state() >= 2.0, last.state() >= 2.0) {
+        (true, true) => words.push_str(", livelock held"),
+        (false, true) => words.push_str(", livelock found after it"),
+        (true, false) => {
             return Err(format!("{words}; the livelock is not told any more").into());
         }
-        words.push_str(", livelock held");
+        (false, false) => return Err(format!("{words}; no livelock is told").into()),
     }
     let killed = seen
         .0

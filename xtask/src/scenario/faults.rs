@@ -5,7 +5,9 @@
 use guest::{Step, Until};
 
 use super::livelocks::{netns, netns_plan};
-use super::steps::{check, daemon, fetch, nfs_modules, plan, run, set, watch};
+use super::steps::{
+    check, daemon, disk, fetch, load, mount, nfs_modules, plan, run, serve_in_pod, set, watch,
+};
 use super::{Expect, Scenario};
 
 /// A look at what the judge wants to know.
@@ -112,6 +114,38 @@ pub fn clock() -> Scenario {
         vec![Step::StepClock(86_400), watch(10, Until::Over), look()],
         vec![Step::StepClock(-2 * 86_400), watch(10, Until::Over)],
     )
+}
+
+/// A task that waits for a dirty limit cannot be frozen, and the kernel gives the sleep up:
+/// so before the livelock, which must be found afterwards.
+pub fn suspend() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        mount("10.9.0.2"),
+        Step::Hog { megabytes: 100 },
+        daemon(),
+        watch(5, Until::Over),
+        look(),
+        set("/sys/class/rtc/rtc0/wakealarm", "+20"),
+        set("/sys/power/state", "mem"),
+        watch(8, Until::Over),
+        look(),
+        load("/mnt", 300),
+        watch(60, Until::Confirmed(3)),
+        look(),
+        watch(8, Until::Over),
+        look(),
+    ]);
+    Scenario {
+        name: "fault-suspend",
+        about: "the node sleeps in memory (ACPI S3) for 20 s; the livelock after it is found",
+        plan: plan(steps),
+        expect: Expect::Outlived,
+        core: &[],
+        seconds: 260,
+        ..netns()
+    }
 }
 
 pub fn tracefs() -> Scenario {

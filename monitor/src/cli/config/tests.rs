@@ -169,6 +169,14 @@ fn a_wrong_value_says_line_key_value_and_what_it_must_be() {
             "must be an address and a port",
         ),
         (
+            "guard-socket = \"/run/g\"\nguard-dirty-share = 50\n",
+            "FILE:2: `guard-dirty-share` is 50, but must be left out beside `guard-socket`",
+        ),
+        (
+            "guard-socket = \"/run/g\"\nguard-state-file = \"/run/s\"\n",
+            "FILE:2: `guard-state-file` is /run/s, but must be left out beside",
+        ),
+        (
             "[web]\nlisten-address = []\n",
             "FILE:2: `web.listen-address` is empty, but must be one",
         ),

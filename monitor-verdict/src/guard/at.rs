@@ -1,0 +1,90 @@
+//! What the guard asks of a loop on its node.
+
+use compact_str::CompactString;
+
+use super::hold::{Hold, PREVENT_RATIO, Wanted};
+use super::{Action, Mode, Standing};
+use crate::loops::{Loop, NFSD, Proof, Scope};
+use crate::observation::{Bdi, Observation};
+use crate::remedy::Place;
+use crate::types::Verdict;
+
+/// A loop on its node.
+pub(super) struct At<'a> {
+    pub(super) node: &'a Observation,
+    pub(super) found: &'a Loop,
+    pub(super) now: u64,
+}
+
+impl At<'_> {
+    pub(super) fn bdi(&self) -> Option<&Bdi> {
+        self.node
+            .bdis
+            .iter()
+            .find(|bdi| bdi.bdi == self.found.client_bdi)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place::of(self.found, self.node)
+    }
+
+    /// Since Linux 6.2.
+    pub(super) fn offers_strict_limit(&self) -> Option<bool> {
+        self.bdi().map(|bdi| bdi.strict_limit.is_some())
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.found.proof >= Proof::Socket
+    }
+
+    /// Whether somebody, maybe this guard, holds it already.
+    pub(super) fn is_held(&self) -> bool {
+        let held = |bdi: &Bdi| {
+            bdi.strict_limit == Some(true)
+                && bdi.max_ratio.is_some_and(|ratio| ratio <= PREVENT_RATIO)
+        };
+        self.bdi().is_some_and(held)
+    }
+
+    /// nfsd goes on beyond the limit for a client that has its own address, which in
+    /// one network namespace it has.
+    pub(super) fn is_in_danger(&self) -> bool {
+        self.found.server != NFSD || self.found.scope != Scope::SameNetns
+    }
+
+    pub(super) fn want(&self, standing: &Standing, mode: Mode, wanted: &mut Wanted) {
+        if !mode.acts() {
+            return;
+        }
+        let action = match (&standing.broken, standing.prevented) {
+            (Some(broken), _) => broken.action,
+            (None, true) => Action::Prevent,
+            (None, false) => return,
+        };
+        let (id, client) = (self.found.id.clone(), self.found.client_bdi.clone());
+        wanted.holds.push(if let Some(broken) = &standing.broken {
+            wanted.ease.push((id.clone(), action));
+            let strict = self.offers_strict_limit() == Some(true);
+            Hold::to_break(id, action, client, strict, broken.server.clone())
+        } else {
+            Hold {
+                loop_id: id,
+                action,
+                bdi: client,
+                strict_limit: true,
+                max_ratio: Some(PREVENT_RATIO),
+                background_bytes: None,
+            }
+        });
+    }
+
+    /// What the server writes to, if the kernel can hold that strictly. A mount of NFS
+    /// that is exported again is a client's itself.
+    pub(super) fn strict_server<'a>(&'a self, verdict: &'a Verdict) -> Option<&'a CompactString> {
+        let name = self.found.server_bdi.as_ref();
+        let name = name.or(verdict.server_bdi.as_ref())?;
+        let bdi = self.node.bdis.iter().find(|bdi| bdi.bdi == *name)?;
+        let is_nfs = bdi.fstype.starts_with("nfs");
+        (bdi.strict_limit.is_some() && !is_nfs).then_some(name)
+    }
+}

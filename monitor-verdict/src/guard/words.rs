@@ -1,0 +1,168 @@
+//! What the guard may do, what it did, and what came of it: as words and as labels.
+
+use compact_str::{CompactString, format_compact};
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Observation;
+
+/// What the guard may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Say what it would do.
+    Advise,
+    /// Limit the client of a loop before it can stand still; get it going again where that
+    /// was in vain.
+    Prevent,
+    /// Get a loop that stands still going again.
+    Break,
+}
+
+impl Mode {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Off, Self::Advise, Self::Prevent, Self::Break];
+
+    /// The word of `--guard`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Advise => "advise",
+            Self::Prevent => "prevent",
+            Self::Break => "break",
+        }
+    }
+
+    /// The value of `throttle_guard_mode`.
+    #[must_use]
+    pub const fn metric(self) -> f64 {
+        match self {
+            Self::Off => 0.0,
+            Self::Advise => 1.0,
+            Self::Prevent => 2.0,
+            Self::Break => 3.0,
+        }
+    }
+
+    /// Whether it changes anything.
+    #[must_use]
+    pub const fn acts(self) -> bool {
+        matches!(self, Self::Prevent | Self::Break)
+    }
+}
+
+/// What was done, or would have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Limits before anything stands still.
+    Prevent,
+    /// Limits, and a limit that follows, for a loop that stands still.
+    Break,
+    /// What was changed is put back.
+    Undo,
+}
+
+impl Action {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Prevent, Self::Break, Self::Undo];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prevent => "prevent",
+            Self::Break => "break",
+            Self::Undo => "undo",
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Said, not done.
+    Advised,
+    /// Decided; nothing is changed yet.
+    Decided,
+    /// Not done: too soon or too often, or there is nothing that helps.
+    Refused,
+    /// Done.
+    Done,
+    /// The kernel refused it, or there is nobody to do it.
+    Failed,
+    /// Somebody else changed it meanwhile: theirs stays.
+    LeftAlone,
+}
+
+impl Outcome {
+    /// Every one of them that is counted.
+    pub const ALL: [Self; 5] = [
+        Self::Advised,
+        Self::Refused,
+        Self::Done,
+        Self::Failed,
+        Self::LeftAlone,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Advised => "advised",
+            Self::Decided => "decided",
+            Self::Refused => "refused",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::LeftAlone => "left_alone",
+        }
+    }
+}
+
+/// What happened: a line of the log, an event, a part of the evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardEvent {
+    /// When, `CLOCK_MONOTONIC` milliseconds.
+    pub monotonic_ms: u64,
+    /// When, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The loop's id; empty: the daemon that was there before left it.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// What was, or would be, done.
+    pub action: Action,
+    /// What came of it.
+    pub result: Outcome,
+    /// One sentence for people.
+    pub reason: String,
+    /// What a person would type to do the same.
+    pub commands: Vec<String>,
+    /// What a person would type to undo it.
+    pub undo: Vec<String>,
+}
+
+impl GuardEvent {
+    /// One of now, without commands.
+    pub(super) fn new(
+        node: &Observation,
+        id: &str,
+        action: Action,
+        result: Outcome,
+        reason: String,
+    ) -> Self {
+        Self {
+            monotonic_ms: node.monotonic_ns / 1_000_000,
+            unix_ms: node.unix_ms,
+            loop_id: format_compact!("{id}"),
+            action,
+            result,
+            reason,
+            commands: Vec::new(),
+            undo: Vec::new(),
+        }
+    }
+}
