@@ -41,7 +41,7 @@ pub fn prevented(seen: &Seen<'_>) -> Judgement {
         stop as f64 / 1000.0
     );
     if stop > STOPPED || percent < AS_FAST {
-        return Err(words.into());
+        return Err(seen.late(across, words));
     }
     as_before(seen)?;
     Ok(words)
@@ -72,7 +72,7 @@ pub fn broken(seen: &Seen<'_>) -> Judgement {
         stop as f64 / 1000.0
     );
     if moved - confirmed > MOVES_WITHIN || stop > STOPPED {
-        return Err(words.into());
+        return Err(seen.late(confirmed, words));
     }
     as_before(seen)?;
     Ok(words)

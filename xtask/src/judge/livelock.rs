@@ -257,7 +257,7 @@ impl Seen<'_> {
     }
 
     /// Something came too late: the daemon's fault, if the guest had its time.
-    fn late(&self, from: u64, words: String) -> Fault {
+    pub(super) fn late(&self, from: u64, words: String) -> Fault {
         match self.longest_gap(from) {
             gap if gap > STARVED => void(format!("{words}; the guest stood for {}", seconds(gap))),
             _ => words.into(),
