@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -201,11 +202,18 @@ async fn connection(
     let service = service_fn(move |mut request: Request<Incoming>| {
         its.busy();
         request.extensions_mut().insert(mark.clone());
+        let has_body = !request.body().is_end_stream();
         let (answer, mark, its) = (inner.call(request), mark.clone(), Arc::clone(&its));
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
             if !mark.any() {
                 its.idle();
+            }
+            // Nobody here reads a body. What comes behind one is not taken for a request:
+            // hyper would write its refusal into an answer that is still on its way.
+            if let (Ok(answer), true) = (&mut answer, has_body) {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
             }
             answer
         }

@@ -157,14 +157,16 @@ fn headers_longer_than_the_buffer_are_refused() {
 }
 
 #[test]
-fn a_body_is_not_waited_for() {
+fn a_body_is_not_waited_for_and_its_request_is_the_connections_last() {
     let server = start(Limits {
         headers: LONG,
         age: LONG,
         ..LIMITS
     });
     let request = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n";
-    assert_eq!(ask(&server, request).status, StatusCode::OK);
+    let answer = ask(&server, request);
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("connection"), Some("close"));
 }
 
 #[test]
