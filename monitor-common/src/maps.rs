@@ -1,5 +1,7 @@
 //! Keys and values of the eBPF maps.
 
+use crate::BDI_NAME_LEN;
+
 /// `TASK_COMM_LEN`, include/linux/sched.h.
 pub const COMM_LEN: usize = 16;
 
@@ -15,9 +17,8 @@ pub const LEAST_CALL_NS: u64 = 1_000_000;
 /// that began this much later than the one kept is another call.
 pub const SAME_CALL_NS: u64 = 30_000_000;
 
-/// Bytes of a record of `balance_dirty_pages` that are kept for the daemon. It is 144
-/// bytes long on all kernels seen; where a field lies beyond, none is kept.
-pub const PAUSE_RECORD: usize = 160;
+/// Pauses that a ring has room for: with its head they are a page of memory.
+pub const PAUSES_OF_RING: usize = 31;
 
 macro_rules! plain {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
@@ -123,35 +124,55 @@ plain! {
         pub comm: [u8; COMM_LEN],
     }
 
-    /// A pause in `balance_dirty_pages` as the kernel tells it, not looked at: an
-    /// entry of a ring of which each CPU has one.
+    /// A pause in `balance_dirty_pages` as the kernel tells it, not looked at.
     pub struct Pause {
-        /// When it was told, `CLOCK_MONOTONIC` nanoseconds.
+        /// When it was told, `CLOCK_MONOTONIC` nanoseconds; as the ring's.
         pub now_ns: u64,
         /// Thread id in the initial pid namespace.
         pub tid: u32,
         /// Process id in the initial pid namespace.
         pub tgid: u32,
-        /// The task's name.
+        /// The task's name; it begins with a zero where it was not asked.
         pub comm: [u8; COMM_LEN],
-        /// The tracepoint's record, and what lies behind a shorter one.
-        pub record: [u8; PAUSE_RECORD],
+        /// The BDI's name.
+        pub bdi: [u64; BDI_NAME_LEN / 8],
+        /// Dirty limit, pages.
+        pub limit: u64,
+        /// Dirty pages.
+        pub dirty: u64,
+        /// The BDI's share of the limit, pages.
+        pub bdi_setpoint: u64,
+        /// The BDI's dirty pages.
+        pub bdi_dirty: u64,
+        /// How fast the task may make pages dirty, KiB a second.
+        pub task_ratelimit: u64,
+        /// How long the task has been in this call, milliseconds.
+        pub paused_ms: u64,
+        /// How long it is about to sleep, milliseconds, signed.
+        pub pause_ms: u64,
+        /// Always zero: no pause lies in three cache lines.
+        pub zero: u64,
     }
 
-    /// The state of such a ring. Entries are counted on and on; the ring has the
-    /// last ones.
-    pub struct PauseHead {
-        /// How many there have ever been; the program's.
+    /// A ring of them. Pauses are counted on and on; the ring has the last ones.
+    pub struct PauseRing {
+        /// How many there have ever been; the program's, as the next three.
         pub written: u64,
-        /// How many there may be by now; the daemon's, as all that follows. Zero: none,
-        /// the program looks at each pause itself.
+        /// The tick (jiffy) of the last one.
+        pub tick: u64,
+        /// When the first one of that tick was, `CLOCK_MONOTONIC` nanoseconds.
+        pub now_ns: u64,
+        /// Where the next one goes.
+        pub place: u64,
+        /// How many there may be by now; the daemon's, as the next. Zero: none, the
+        /// program looks at each pause itself.
         pub until: u64,
-        /// How many the ring has room for: a power of two.
-        pub slots: u32,
         /// Offset of `flags` in `task_struct`.
-        pub task_flags: i32,
-        /// So that no two CPUs write to the same cache line.
-        pub zero: [u64; 5],
+        pub task_flags: i64,
+        /// Always zero.
+        pub zero: [u64; 10],
+        /// The pauses.
+        pub pauses: [Pause; PAUSES_OF_RING],
     }
 
     /// Totals of a task for one cause.
@@ -363,3 +384,6 @@ impl Lost {
     /// How many there are.
     pub const COUNT: u32 = 2;
 }
+
+/// So that a pause touches one page of memory.
+const _: () = assert!(size_of::<PauseRing>() == 4096);

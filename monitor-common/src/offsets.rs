@@ -15,6 +15,10 @@ pub struct Offsets {
     pub task_group_leader: i32,
     /// `task_struct.comm`.
     pub task_comm: i32,
+    /// `task_struct.pid`: the thread's id.
+    pub task_pid: i32,
+    /// `task_struct.tgid`: the process's.
+    pub task_tgid: i32,
     /// `task_struct.worker_private`: of a kernel thread, its `kthread` (since
     /// 5.17).
     pub task_kthread: i32,
@@ -109,6 +113,8 @@ impl Offsets {
         task_flags: -1,
         task_group_leader: -1,
         task_comm: -1,
+        task_pid: -1,
+        task_tgid: -1,
         task_kthread: -1,
         kthread_data: -1,
         worker_pwq: -1,

@@ -12,8 +12,7 @@ use aya_ebpf::{
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, Pause, PauseHead, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey,
-    WriteCongested,
+    PEER_LEN, PauseRing, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -57,14 +56,10 @@ pub static STALLS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
 pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max_entries(512, 0);
 
-/// Pauses of ordinary tasks, not looked at: a ring for each CPU, one after the other.
-/// The daemon, which knows how many there are, sets the size.
+/// Pauses of ordinary tasks, not looked at: some rings for each CPU, one CPU after the
+/// other. The daemon, which knows how many there are, sets the size.
 #[map]
-pub static PAUSES: Array<Pause> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The state of each ring.
-#[map]
-pub static PAUSE_HEADS: Array<PauseHead> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static PAUSES: Array<PauseRing> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The program that looks at a pause.
 #[map]

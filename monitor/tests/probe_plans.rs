@@ -11,9 +11,9 @@ mod plans;
 
 use std::collections::BTreeMap;
 
-use monitor_common::Offsets;
+use monitor_common::{Known, Offsets};
 use throttle_monitor::{
-    kernel::{plan, report::Applies},
+    kernel::{known::Value, plan, report::Applies},
     sample::State,
 };
 
@@ -270,4 +270,29 @@ fn a_tracepoint_that_lost_a_needed_field_is_not_attached() {
         "{}",
         report.why()
     );
+}
+
+#[test]
+fn the_programs_are_loaded_with_what_this_kernel_tells_and_read_zero_for_what_it_does_not() {
+    for (kernel, by_btf) in [
+        ("5.10", 0),
+        ("6.1", 1),
+        ("6.12", 1),
+        ("7.2", 1),
+        ("6.18-bare", 1),
+    ] {
+        let facts = facts(kernel);
+        let offsets = plan::offsets(&facts).0;
+        let known = plan::known(&facts, 8);
+        let at = |offset: i32| Value::At(i16::try_from(offset).unwrap());
+        assert_eq!(known(Known::TaskByBtf), Value::Number(by_btf), "{kernel}");
+        assert_eq!(known(Known::RingMask), Value::Number(7));
+        assert_eq!(known(Known::TaskPid), at(offsets.task_pid), "{kernel}");
+        assert_eq!(known(Known::PausePause), at(offsets.bdp_pause), "{kernel}");
+    }
+    let mut bare = facts("7.2");
+    bare.btf = Err("it has none".into());
+    let known = plan::known(&bare, 1);
+    assert_eq!(known(Known::TaskByBtf), Value::Number(0));
+    assert_eq!(known(Known::TaskComm), Value::Number(0));
 }

@@ -14,11 +14,12 @@ use aya::{
         tp_btf::BtfTracePointLinkId, trace_point::TracePointLinkId,
     },
 };
-use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets, Pause};
+use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets, PauseRing};
 use thiserror::Error;
 
 use super::{
     facts::{Facts, Roots},
+    known,
     plan::{self, Kernel},
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SIGNALS},
@@ -73,6 +74,9 @@ pub enum LoadError {
     /// The object or its maps were refused.
     #[error("the kernel refused the eBPF maps, so nothing can be monitored: {0}")]
     Load(String),
+    /// The object is not as it is built.
+    #[error("the eBPF object cannot be fitted to this kernel: {0}. This binary was built wrong")]
+    Object(#[from] known::BadObject),
     /// A map that the object must have is not in it: a broken build.
     #[error("the eBPF object has no map {0}: this binary was built wrong")]
     NoMap(&'static str),
@@ -110,7 +114,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
         };
         let facts = Facts::gather(roots, tracefs);
         let btf = Btf::from_sys_fs().ok();
-        let ebpf = load(&settings, btf.as_ref())?;
+        let ebpf = load(&settings, &facts, btf.as_ref())?;
         let mut attached = Attached {
             ebpf,
             facts,
@@ -165,6 +169,12 @@ impl Attached {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How many rings of pauses each processor has.
+    #[must_use]
+    pub fn rings(&self) -> u32 {
+        rings_of_each(processors())
     }
 
     /// Where this kernel has its fields.
@@ -268,9 +278,10 @@ impl Attached {
     }
 }
 
-fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
+fn load(settings: &Settings, facts: &Facts, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
     raise_memlock();
-    let processors = aya::util::nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(1));
+    let processors = processors();
+    let object = known::put(OBJECT, plan::known(facts, rings_of_each(processors)))?;
     let mut loader = EbpfLoader::new();
     for (map, entries) in sizes(processors) {
         loader.map_max_entries(map, entries);
@@ -284,32 +295,31 @@ fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
             if settings.log { &0xffu8 } else { &0u8 },
             true,
         )
-        .load(OBJECT)
+        .load(&object)
         .map_err(|error| LoadError::Load(words(&error)))
+}
+
+fn processors() -> u32 {
+    aya::util::nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(1))
 }
 
 /// The maps whose size depends on the processors, with their entries.
 #[must_use]
-pub const fn sizes(processors: u32) -> [(&'static str, u32); 2] {
-    [
-        ("PAUSE_HEADS", processors),
-        ("PAUSES", processors * pauses_of_each(processors)),
-    ]
+pub const fn sizes(processors: u32) -> [(&'static str, u32); 1] {
+    [("PAUSES", processors * rings_of_each(processors))]
 }
 
-/// How many pauses of a processor can be noted before they are counted: a power of two.
-/// A ring of 256 stays in its cache (2,048 made a pause half as slow again), all together
-/// are held to a megabyte, and they are counted as often as they fill.
-#[expect(clippy::cast_possible_truncation, reason = "192")]
-const fn pauses_of_each(processors: u32) -> u32 {
-    const ALL: u32 = (1 << 20) / size_of::<Pause>() as u32;
-    let each = ALL / processors;
-    if each <= 32 {
-        32
-    } else if each >= 256 {
-        256
-    } else {
-        1 << each.ilog2()
+/// How many rings of pauses each processor has: a power of two, eight of them where all
+/// together fit into a megabyte. It takes the next one at each tick, and all are read as
+/// often as they fill.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "256")]
+pub const fn rings_of_each(processors: u32) -> u32 {
+    const ALL: u32 = ((1 << 20) / size_of::<PauseRing>()) as u32;
+    match ALL / processors {
+        0 | 1 => 1,
+        each if each >= 8 => 8,
+        each => 1 << each.ilog2(),
     }
 }
 

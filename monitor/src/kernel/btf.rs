@@ -19,6 +19,9 @@ pub struct BtfFacts {
     /// Tracepoints of interest that can be attached by BTF (a typedef
     /// `btf_trace_<name>` exists).
     pub tracepoints: Vec<String>,
+    /// Helpers of interest that programs can call.
+    #[serde(default)]
+    pub helpers: Vec<String>,
 }
 
 /// Whether a task is a kernel thread.
@@ -27,6 +30,12 @@ pub const TASK_FLAGS: &str = "task_struct.flags";
 pub const TASK_GROUP_LEADER: &str = "task_struct.group_leader";
 /// A task's name.
 pub const TASK_COMM: &str = "task_struct.comm";
+/// A thread's id.
+pub const TASK_PID: &str = "task_struct.pid";
+/// Its process's id.
+pub const TASK_TGID: &str = "task_struct.tgid";
+/// The task that runs, as a pointer that programs can follow, since 5.11.
+pub const TASK_BY_BTF: &str = "get_current_task_btf";
 /// From a kworker to the name of the workqueue that it works for, since 5.17.
 pub const WORKQUEUE: &[&str] = &[
     "task_struct.worker_private",
@@ -65,6 +74,8 @@ const OFFSETS: &[&str] = &[
     TASK_FLAGS,
     TASK_GROUP_LEADER,
     TASK_COMM,
+    TASK_PID,
+    TASK_TGID,
     NFS_CONGESTION_WAIT,
 ];
 
@@ -97,7 +108,25 @@ pub(super) fn facts(btf: &Btf) -> BtfFacts {
             .chain(WORKQUEUE)
             .filter_map(|field| Some(((*field).to_owned(), offset(btf, field)?)))
             .collect(),
+        helpers: [TASK_BY_BTF]
+            .into_iter()
+            .filter(|name| has_helper(btf, name))
+            .map(str::to_owned)
+            .collect(),
     }
+}
+
+/// The kernel numbers its helpers in an enum.
+fn has_helper(btf: &Btf, name: &str) -> bool {
+    let name = format!("BPF_FUNC_{name}");
+    btf.resolve_types_by_name("bpf_func_id").is_ok_and(|types| {
+        types.iter().any(|ty| {
+            let Type::Enum(all) = ty else { return false };
+            all.members
+                .iter()
+                .any(|member| btf.resolve_name(member).is_ok_and(|found| found == name))
+        })
+    })
 }
 
 fn knows(btf: &Btf, name: &str, kind: impl Fn(&Type) -> bool) -> bool {

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use monitor_common::Offsets;
+use monitor_common::{Known, Offsets};
 
 use super::{
-    btf::{FILE_TO_BDI, NFS_WRITE_CONGESTED, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER, WORKQUEUE},
+    btf::{
+        FILE_TO_BDI, NFS_WRITE_CONGESTED, TASK_BY_BTF, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER,
+        TASK_PID, TASK_TGID, WORKQUEUE,
+    },
     facts::Facts,
     fields, format,
+    known::Value,
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way},
 };
@@ -48,6 +52,8 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     offsets.task_flags = btf(TASK_FLAGS).unwrap_or(-1);
     offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
     offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
+    offsets.task_pid = btf(TASK_PID).unwrap_or(-1);
+    offsets.task_tgid = btf(TASK_TGID).unwrap_or(-1);
     let to_bdi = [
         &mut offsets.file_inode,
         &mut offsets.inode_sb,
@@ -80,6 +86,48 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
         *slot = btf(path).unwrap_or(-1);
     }
     (offsets, bad)
+}
+
+/// What the programs are loaded with in their instructions, where each CPU has so many
+/// rings of pauses.
+pub fn known(facts: &Facts, rings: u32) -> impl Fn(Known) -> Value {
+    let offsets = offsets(facts).0;
+    let helper = facts
+        .btf
+        .as_ref()
+        .is_ok_and(|btf| btf.helpers.iter().any(|name| name == TASK_BY_BTF));
+    let task = [
+        offsets.task_flags,
+        offsets.task_pid,
+        offsets.task_tgid,
+        offsets.task_comm,
+    ];
+    let by_btf = helper && task.iter().all(|offset| *offset >= 0);
+    move |what| {
+        let offset = match what {
+            Known::TaskFlags => offsets.task_flags,
+            Known::TaskPid => offsets.task_pid,
+            Known::TaskTgid => offsets.task_tgid,
+            Known::TaskComm => offsets.task_comm,
+            Known::PauseBdi => offsets.bdp_bdi,
+            Known::PauseLimit => offsets.bdp_limit,
+            Known::PauseDirty => offsets.bdp_dirty,
+            Known::PauseBdiSetpoint => offsets.bdp_bdi_setpoint,
+            Known::PauseBdiDirty => offsets.bdp_bdi_dirty,
+            Known::PauseTaskRatelimit => offsets.bdp_task_ratelimit,
+            Known::PausePaused => offsets.bdp_paused,
+            Known::PausePause => offsets.bdp_pause,
+            Known::TaskByBtf => return Value::Number(i32::from(by_btf)),
+            Known::RingMask => {
+                return Value::Number(i32::try_from(rings).map_or(0, |rings| rings - 1));
+            }
+        };
+        // What is not there reads as zero.
+        i16::try_from(offset)
+            .ok()
+            .filter(|offset| *offset >= 0)
+            .map_or(Value::Number(0), Value::At)
+    }
 }
 
 fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), String> {

@@ -351,9 +351,8 @@ fn open_pauses(attached: &Attached) -> Pauses {
     let offsets = attached.offsets();
     let settings = attached.settings();
     let rings = || {
-        let map = |name| attached.ebpf.map(name);
-        let (heads, slots) = (map("PAUSE_HEADS")?, map("PAUSES")?);
-        let opened = Rings::open(heads, slots, offsets.task_flags);
+        let map = attached.ebpf.map("PAUSES")?;
+        let opened = Rings::open(map, attached.rings(), offsets.task_flags);
         opened
             .inspect_err(|error| tracing::debug!(%error, "pauses are not only noted"))
             .ok()

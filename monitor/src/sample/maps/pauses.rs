@@ -1,19 +1,16 @@
 //! Pauses of ordinary tasks: what the programs only note is counted here, as they
 //! count the rest (`dirty.rs` and `wait.rs` of the eBPF programs).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod processes;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use monitor_common::{
     BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey,
-    HistValue, Offsets, PAUSE_RECORD, Pause, SAME_CALL_NS, TaskTotals, ThrottleReason, Wait,
-    WaitKey,
+    HistValue, Offsets, Pause, SAME_CALL_NS, TaskTotals, ThrottleReason, Wait, WaitKey,
 };
 
+use self::processes::Processes;
 use super::ring::Rings;
 
 /// The rings are not read more often than this.
@@ -23,13 +20,11 @@ const NS_PER_MS: u64 = 1_000_000;
 const MAX_TASKS: usize = 4096;
 const MAX_WAITS: usize = 8192;
 const MAX_DEVICES: usize = 512;
-/// Processes of which it is remembered that they are no NFS servers.
-const MAX_PROCESSES: usize = 4096;
 
 /// What is told apart, and by what.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where a record has its fields.
+    /// What this kernel tells.
     pub offsets: Offsets,
     /// Waits at least this long are told one by one, nanoseconds.
     pub threshold_ns: u64,
@@ -54,7 +49,7 @@ pub struct Pauses {
     /// `None`: the programs look at each pause themselves.
     rings: Option<Rings>,
     counts: Counts,
-    servers: Servers,
+    processes: Processes,
     /// Of one time, kept for its room.
     taken: Vec<Pause>,
     counted_ns: u64,
@@ -64,15 +59,14 @@ pub struct Pauses {
 impl Pauses {
     /// With the rings, if everything can be told by what is noted.
     pub fn new(settings: &Settings, rings: impl FnOnce() -> Option<Rings>) -> Self {
-        let servers = Servers::new(&settings.procfs, &settings.nfs_servers);
-        let record = Record::of(&settings.offsets);
+        let processes = Processes::new(&settings.procfs, &settings.nfs_servers);
         let known = settings.offsets.task_flags >= 0;
         // Where other processes cannot be looked at, only the programs can tell a server.
-        let can = record.is_some() && known && servers.can_be_told();
+        let can = known && processes.can_be_told();
         Self {
             rings: if can { rings() } else { None },
-            counts: Counts::new(settings, record),
-            servers,
+            counts: Counts::new(settings),
+            processes,
             taken: Vec::new(),
             counted_ns: 0,
             pace: Some(SHORTEST),
@@ -83,10 +77,14 @@ impl Pauses {
     pub fn count(&mut self, now_ns: u64) {
         let Some(rings) = &mut self.rings else { return };
         let most = rings.take(now_ns, &mut self.taken);
-        for pause in &self.taken {
-            self.counts.add(pause, self.servers.class(pause.tgid));
+        for pause in &mut self.taken {
+            if pause.comm[0] == 0 {
+                let known = self.counts.comm(pause.tid, pause.tgid);
+                pause.comm = known.unwrap_or_else(|| self.processes.comm(pause.tid, pause.tgid));
+            }
+            self.counts.add(pause, self.processes.class(pause.tgid));
         }
-        if self.servers.found {
+        if self.processes.server_found() {
             // When exactly a server's threads go on matters: the programs see that.
             rings.close();
         }
@@ -128,60 +126,11 @@ impl Pauses {
     }
 }
 
-/// Where a record has its fields; each lies within what is kept of it.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    bdi: usize,
-    pause: usize,
-    paused: usize,
-    /// `dirty`, `limit`, `bdi_dirty`, `bdi_setpoint`.
-    state: Option<[usize; 4]>,
-    task_ratelimit: Option<usize>,
-}
-
-impl Record {
-    /// `None`: a field that is needed is not there, or any lies beyond what is kept.
-    fn of(offsets: &Offsets) -> Option<Self> {
-        let at = |offset: i32, size: usize| {
-            let offset = usize::try_from(offset).ok()?;
-            (offset + size <= PAUSE_RECORD).then_some(offset)
-        };
-        let state = [
-            offsets.bdp_dirty,
-            offsets.bdp_limit,
-            offsets.bdp_bdi_dirty,
-            offsets.bdp_bdi_setpoint,
-        ];
-        let state = if state.iter().all(|&offset| offset >= 0) {
-            let [a, b, c, d] = state.map(|offset| at(offset, 8));
-            Some([a?, b?, c?, d?])
-        } else {
-            None
-        };
-        Some(Self {
-            bdi: at(offsets.bdp_bdi, BDI_NAME_LEN)?,
-            pause: at(offsets.bdp_pause, 8)?,
-            paused: at(offsets.bdp_paused, 8)?,
-            state,
-            task_ratelimit: match offsets.bdp_task_ratelimit {
-                none if none < 0 => None,
-                offset => Some(at(offset, 8)?),
-            },
-        })
-    }
-}
-
-/// Eight bytes of a record.
-fn word(pause: &Pause, at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&pause.record[at..at + 8]);
-    u64::from_ne_bytes(bytes)
-}
-
 /// What was counted, as in the programs' own maps.
 #[derive(Default)]
 pub struct Counts {
-    record: Option<Record>,
+    /// Whether the kernel tells the state of its dirty pages.
+    state: bool,
     threshold_ns: u64,
     bounds_ns: [u64; HIST_BUCKETS - 1],
     /// By BDI and class.
@@ -204,9 +153,16 @@ struct Device {
 }
 
 impl Counts {
-    fn new(settings: &Settings, record: Option<Record>) -> Self {
+    fn new(settings: &Settings) -> Self {
+        let offsets = &settings.offsets;
+        let state = [
+            offsets.bdp_dirty,
+            offsets.bdp_limit,
+            offsets.bdp_bdi_dirty,
+            offsets.bdp_bdi_setpoint,
+        ];
         Self {
-            record,
+            state: state.iter().all(|&offset| offset >= 0),
             threshold_ns: settings.threshold_ns,
             bounds_ns: settings.bounds_ns,
             ..Self::default()
@@ -214,13 +170,11 @@ impl Counts {
     }
 
     fn add(&mut self, pause: &Pause, class: Class) {
-        let Some(record) = self.record else { return };
-        let name = [0, 8, 16, 24].map(|at| word(pause, record.bdi + at));
-        let bdi = BdiId::from_words(name).0;
+        let bdi = BdiId::from_words(pause.bdi).0;
         // The kernel announces a pause of zero or less when it lets the task go.
-        let pause_ns = u64::try_from(word(pause, record.pause).cast_signed()).unwrap_or(0);
+        let pause_ns = u64::try_from(pause.pause_ms.cast_signed()).unwrap_or(0);
         let pause_ns = pause_ns.saturating_mul(NS_PER_MS);
-        let before_ns = word(pause, record.paused).saturating_mul(NS_PER_MS);
+        let before_ns = pause.paused_ms.saturating_mul(NS_PER_MS);
         let wait = Wait {
             since_ns: pause.now_ns.saturating_sub(before_ns),
             until_ns: pause.now_ns.saturating_add(pause_ns),
@@ -232,51 +186,42 @@ impl Counts {
             zero: 0,
             comm: pause.comm,
         };
-        self.device(pause, record, name, &wait, pause_ns);
+        self.device(pause, &wait, pause_ns);
         self.task(pause, &wait, pause_ns);
         self.call(pause.tid, wait, pause_ns);
     }
 
-    fn device(
-        &mut self,
-        pause: &Pause,
-        record: Record,
-        name: [u64; BDI_NAME_LEN / 8],
-        wait: &Wait,
-        pause_ns: u64,
-    ) {
+    fn device(&mut self, pause: &Pause, wait: &Wait, pause_ns: u64) {
         let key = (wait.bdi, wait.class);
         if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(&key) {
             self.lost += 1;
             return;
         }
         let device = self.devices.entry(key).or_insert_with(|| {
-            self.names.insert(wait.bdi, name);
+            self.names.insert(wait.bdi, pause.bdi);
             Device::default()
         });
         let bucket = self.bounds_ns.partition_point(|&bound| bound < pause_ns);
         device.delay.sum_ns += pause_ns;
         device.delay.buckets[bucket] += 1;
-        let Some(state) = record.state else { return };
-        let [dirty, limit, bdi_dirty, bdi_setpoint] = state.map(|at| word(pause, at));
+        if !self.state {
+            return;
+        }
         let totals = &mut device.dirty;
         totals.events += 1;
         totals.pause_ns += pause_ns;
         for (sum, addend) in [
-            (&mut totals.dirty, dirty),
-            (&mut totals.limit, limit),
-            (&mut totals.bdi_dirty, bdi_dirty),
-            (&mut totals.bdi_setpoint, bdi_setpoint),
-            (
-                &mut totals.task_ratelimit,
-                record.task_ratelimit.map_or(0, |at| word(pause, at)),
-            ),
+            (&mut totals.dirty, pause.dirty),
+            (&mut totals.limit, pause.limit),
+            (&mut totals.bdi_dirty, pause.bdi_dirty),
+            (&mut totals.bdi_setpoint, pause.bdi_setpoint),
+            (&mut totals.task_ratelimit, pause.task_ratelimit),
         ] {
             *sum = sum.wrapping_add(addend);
         }
         totals.last_ns = pause.now_ns;
-        totals.last_dirty = dirty;
-        totals.last_limit = limit;
+        totals.last_dirty = pause.dirty;
+        totals.last_limit = pause.limit;
     }
 
     fn task(&mut self, pause: &Pause, wait: &Wait, pause_ns: u64) {
@@ -294,6 +239,12 @@ impl Counts {
         totals.tgid = pause.tgid;
         totals.class = wait.class;
         totals.comm = pause.comm;
+    }
+
+    /// The name that this thread of this process had.
+    fn comm(&self, tid: u32, process: u32) -> Option<[u8; COMM_LEN]> {
+        let totals = self.tasks.get(&tid)?;
+        (totals.tgid == process).then_some(totals.comm)
     }
 
     /// Makes room: the half goes that waited longest ago.
@@ -403,55 +354,6 @@ fn key(tid: u32) -> WaitKey {
     WaitKey {
         tid,
         cause: Cause::BalanceDirtyPages as u32,
-    }
-}
-
-/// Which processes are userspace NFS servers.
-struct Servers {
-    procfs: PathBuf,
-    names: Vec<String>,
-    /// Those that are none.
-    others: BTreeSet<u32>,
-    /// One was seen.
-    found: bool,
-}
-
-impl Servers {
-    fn new(procfs: &Path, names: &[String]) -> Self {
-        // The kernel keeps 15 bytes of a name.
-        let cut = |name: &String| name.chars().take(COMM_LEN - 1).collect();
-        Self {
-            procfs: procfs.into(),
-            names: names.iter().map(cut).collect(),
-            others: BTreeSet::new(),
-            found: false,
-        }
-    }
-
-    /// Whether another's process can be looked at.
-    fn can_be_told(&self) -> bool {
-        self.name(1).is_some()
-    }
-
-    fn name(&self, tgid: u32) -> Option<String> {
-        fs::read_to_string(self.procfs.join(tgid.to_string()).join("comm")).ok()
-    }
-
-    fn class(&mut self, tgid: u32) -> Class {
-        if self.others.contains(&tgid) {
-            return Class::User;
-        }
-        let name = self.name(tgid);
-        let name = name.as_deref().map(str::trim_end);
-        if name.is_some_and(|name| self.names.iter().any(|server| server == name)) {
-            self.found = true;
-            return Class::NfsServer;
-        }
-        if self.others.len() >= MAX_PROCESSES {
-            self.others.clear();
-        }
-        self.others.insert(tgid);
-        Class::User
     }
 }
 

@@ -8,20 +8,20 @@ use std::{
 };
 
 use aya::maps::{Map, MapData};
-use monitor_common::{Pause, PauseHead};
+use monitor_common::{PAUSES_OF_RING, Pause, PauseRing};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::os::fd::AsFd as _;
 
 /// What was written a moment ago is left for the next time: another CPU's stores need
-/// not be seen in their order, but they are seen within less than this.
-const SETTLED_NS: u64 = 1_000_000;
+/// not be seen in their order, but they are seen within a millisecond. A pause has the
+/// time of the first one of its tick, and a tick is ten milliseconds at most.
+const SETTLED_NS: u64 = 11_000_000;
 
-/// All rings, one for each CPU.
+/// All rings: some for each CPU, one CPU after the other.
 pub struct Rings {
-    heads: Mapped<PauseHead>,
-    slots: Mapped<Pause>,
-    /// Room of each ring: a power of two.
-    room: u32,
+    mapped: Mapped<PauseRing>,
+    /// Rings of each CPU.
+    each: usize,
     /// Of each ring, how many entries were read.
     read: Vec<u64>,
     /// The time of the last of them.
@@ -30,107 +30,100 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Maps both maps and lets the programs write.
-    pub fn open(heads: &Map, slots: &Map, task_flags: i32) -> io::Result<Self> {
-        let heads = Mapped::<PauseHead>::new(data(heads)?)?;
-        let slots = Mapped::<Pause>::new(data(slots)?)?;
-        let cpus = heads.count;
-        let room = u32::try_from(slots.count / cpus.max(1)).unwrap_or(0);
-        if !room.is_power_of_two() {
+    /// Maps them and lets the programs write.
+    pub fn open(rings: &Map, each: u32, task_flags: i32) -> io::Result<Self> {
+        let Map::Array(data) = rings else {
             return Err(io::ErrorKind::InvalidInput.into());
-        }
+        };
+        let mapped = Mapped::<PauseRing>::new(data)?;
+        let count = mapped.count;
         let rings = Self {
-            heads,
-            slots,
-            room,
-            read: vec![0; cpus],
-            last_ns: vec![0; cpus],
+            mapped,
+            each: each.max(1) as usize,
+            read: vec![0; count],
+            last_ns: vec![0; count],
             closed: false,
         };
-        for cpu in 0..cpus {
-            let head = rings.heads.at(cpu);
-            // SAFETY: within the mapping; no program looks at these before `until` is set.
-            unsafe {
-                (&raw mut (*head).slots).write_volatile(room);
-                (&raw mut (*head).task_flags).write_volatile(task_flags);
-            }
-            rings.give_back(cpu);
+        for ring in 0..count {
+            let at = rings.mapped.at(ring);
+            // SAFETY: within the mapping; no program looks at it before `until` is set.
+            unsafe { (&raw mut (*at).task_flags).write_volatile(task_flags.into()) };
+            rings.give_back(ring);
         }
         Ok(rings)
     }
 
-    /// How many entries each has room for.
+    /// How many entries those of a CPU have room for.
+    #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
     pub const fn room(&self) -> u32 {
-        self.room
+        (self.each * PAUSES_OF_RING) as u32
     }
 
     /// Takes what was written since the last time, oldest first; how many were of the
     /// CPU that wrote most.
     pub fn take(&mut self, now_ns: u64, into: &mut Vec<Pause>) -> u32 {
         into.clear();
-        let mut most = 0;
-        for cpu in 0..self.read.len() {
-            let (written, before) = (self.written(cpu), self.read[cpu]);
-            while self.read[cpu] < written {
-                let slot = cpu * self.room as usize + self.place(self.read[cpu]);
-                // SAFETY: within the mapping, and any bytes are a value; the program writes
-                // here again only when it is given back.
-                let pause = unsafe { self.slots.at(slot).read_volatile() };
-                // An older one than the last is what was here before.
-                if pause.now_ns.saturating_add(SETTLED_NS) > now_ns
-                    || pause.now_ns < self.last_ns[cpu]
-                {
-                    break;
-                }
-                self.last_ns[cpu] = pause.now_ns;
-                self.read[cpu] += 1;
-                into.push(pause);
+        let (mut most, mut of_cpu) = (0, 0);
+        for ring in 0..self.read.len() {
+            if ring % self.each == 0 {
+                of_cpu = into.len();
             }
-            most = most.max(self.read[cpu] - before);
+            self.take_of(ring, now_ns, into);
+            most = most.max(into.len() - of_cpu);
             if !self.closed {
-                self.give_back(cpu);
+                self.give_back(ring);
             }
         }
+        // Those of a CPU and a tick have one time, and stand in their order.
         into.sort_by_key(|pause| pause.now_ns);
         u32::try_from(most).unwrap_or(u32::MAX)
     }
 
-    /// Where in its ring an entry is.
-    #[expect(clippy::cast_possible_truncation, reason = "less than the room")]
-    fn place(&self, entry: u64) -> usize {
-        (entry & u64::from(self.room - 1)) as usize
+    fn take_of(&mut self, ring: usize, now_ns: u64, into: &mut Vec<Pause>) {
+        let written = self.written(ring);
+        while self.read[ring] < written {
+            let place = self.read[ring] % PAUSES_OF_RING as u64;
+            #[expect(clippy::cast_possible_truncation, reason = "less than 31")]
+            // SAFETY: within the mapping, and any bytes are a value; the program writes
+            // here again only when it is given back.
+            let pause = unsafe {
+                let pauses = &raw const (*self.mapped.at(ring)).pauses;
+                pauses.cast::<Pause>().add(place as usize).read_volatile()
+            };
+            // An older one than the last is what was here before.
+            if pause.now_ns.saturating_add(SETTLED_NS) > now_ns || pause.now_ns < self.last_ns[ring]
+            {
+                break;
+            }
+            self.last_ns[ring] = pause.now_ns;
+            self.read[ring] += 1;
+            into.push(pause);
+        }
     }
 
     /// From now on the programs look at each pause themselves. What is there already
     /// can be taken.
     pub fn close(&mut self) {
         self.closed = true;
-        for cpu in 0..self.read.len() {
-            self.until(cpu).store(0, Ordering::Release);
+        for ring in 0..self.read.len() {
+            self.until(ring).store(0, Ordering::Release);
         }
     }
 
-    fn written(&self, cpu: usize) -> u64 {
+    fn written(&self, ring: usize) -> u64 {
         // SAFETY: within the mapping and aligned; it is accessed atomically only.
-        unsafe { AtomicU64::from_ptr(&raw mut (*self.heads.at(cpu)).written) }
+        unsafe { AtomicU64::from_ptr(&raw mut (*self.mapped.at(ring)).written) }
             .load(Ordering::Acquire)
     }
 
-    fn until(&self, cpu: usize) -> &AtomicU64 {
+    fn until(&self, ring: usize) -> &AtomicU64 {
         // SAFETY: as above.
-        unsafe { AtomicU64::from_ptr(&raw mut (*self.heads.at(cpu)).until) }
+        unsafe { AtomicU64::from_ptr(&raw mut (*self.mapped.at(ring)).until) }
     }
 
-    fn give_back(&self, cpu: usize) {
-        self.until(cpu)
-            .store(self.read[cpu] + u64::from(self.room), Ordering::Release);
-    }
-}
-
-fn data(map: &Map) -> io::Result<&MapData> {
-    match map {
-        Map::Array(data) => Ok(data),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
+    fn give_back(&self, ring: usize) {
+        self.until(ring)
+            .store(self.read[ring] + PAUSES_OF_RING as u64, Ordering::Release);
     }
 }
 

@@ -1,4 +1,4 @@
-use std::fs;
+use std::path::Path;
 
 use super::*;
 
@@ -7,15 +7,10 @@ const BDI: &str = "254:0";
 
 fn offsets() -> Offsets {
     Offsets {
-        task_flags: 44,
-        bdp_bdi: 8,
         bdp_limit: 40,
         bdp_dirty: 56,
         bdp_bdi_setpoint: 64,
         bdp_bdi_dirty: 72,
-        bdp_task_ratelimit: 88,
-        bdp_paused: 104,
-        bdp_pause: 112,
         ..Offsets::UNKNOWN
     }
 }
@@ -33,32 +28,36 @@ fn settings(procfs: &Path) -> Settings {
 }
 
 fn counts() -> Counts {
-    let settings = settings(Path::new("/nowhere"));
-    Counts::new(&settings, Record::of(&settings.offsets))
+    Counts::new(&settings(Path::new("/nowhere")))
 }
 
 /// Of one task, in milliseconds.
 fn pause(tid: u32, at_ms: u64, before_ms: u64, pause_ms: i64) -> Pause {
-    let mut record = [0; PAUSE_RECORD];
-    record[8..8 + BDI.len()].copy_from_slice(BDI.as_bytes());
-    for (at, value) in [
-        (40, 1000),
-        (56, 900),
-        (64, 500),
-        (72, 48),
-        (88, 7),
-        (104, before_ms),
-        (112, pause_ms.cast_unsigned()),
-    ] {
-        record[at..at + 8].copy_from_slice(&u64::to_ne_bytes(value));
-    }
     Pause {
         now_ns: at_ms * MS,
         tid,
         tgid: tid,
         comm: *b"dd\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-        record,
+        bdi: bdi(BDI),
+        limit: 1000,
+        dirty: 900,
+        bdi_setpoint: 500,
+        bdi_dirty: 48,
+        task_ratelimit: 7,
+        paused_ms: before_ms,
+        pause_ms: pause_ms.cast_unsigned(),
+        zero: 0,
     }
+}
+
+fn bdi(name: &str) -> [u64; BDI_NAME_LEN / 8] {
+    let mut bytes = [0; BDI_NAME_LEN];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    let mut words = [0; BDI_NAME_LEN / 8];
+    for (to, from) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *to = u64::from_ne_bytes(from.try_into().unwrap());
+    }
+    words
 }
 
 #[test]
@@ -139,58 +138,32 @@ fn too_many_devices_are_lost_and_said() {
     let mut counts = counts();
     for number in 0..=MAX_DEVICES {
         let mut one = pause(7, 1000, 0, 1);
-        let name = format!("0:{number}");
-        one.record[8..8 + BDI_NAME_LEN].fill(0);
-        one.record[8..8 + name.len()].copy_from_slice(name.as_bytes());
+        one.bdi = bdi(&format!("0:{number}"));
         counts.add(&one, Class::User);
     }
     assert_eq!((counts.lost(), counts.delays().count()), (1, MAX_DEVICES));
 }
 
 #[test]
-fn a_record_whose_fields_are_missing_or_beyond_what_is_kept_is_not_for_this() {
-    assert!(Record::of(&offsets()).is_some());
-    let needed: [fn(&mut Offsets) -> &mut i32; 3] = [
-        |all| &mut all.bdp_bdi,
-        |all| &mut all.bdp_pause,
-        |all| &mut all.bdp_paused,
-    ];
-    for field in needed {
-        for bad in [-1, 156] {
-            let mut all = offsets();
-            *field(&mut all) = bad;
-            assert!(Record::of(&all).is_none());
-        }
-    }
-    // What only the state of dirty pages is taken from may be missing, but not be beyond.
-    let with_limit = |bdp_limit| {
-        Record::of(&Offsets {
-            bdp_limit,
-            ..offsets()
-        })
-    };
-    assert!(with_limit(-1).unwrap().state.is_none());
-    assert!(with_limit(156).is_none());
+fn a_pause_without_a_name_has_the_one_that_its_task_had() {
+    let mut counts = counts();
+    let one = pause(7, 1000, 0, 10);
+    counts.add(&one, Class::User);
+    assert_eq!(counts.comm(7, 7), Some(one.comm));
+    assert_eq!(
+        counts.comm(7, 8),
+        None,
+        "another process has the number now"
+    );
+    assert_eq!(counts.comm(8, 8), None);
 }
 
 #[test]
-fn a_servers_process_is_told_by_its_name_and_where_none_can_be_read_it_is_said() {
-    let procfs = tempfile::tempdir().unwrap();
-    let comm = |pid: u32, name: &str| {
-        let process = procfs.path().join(pid.to_string());
-        fs::create_dir(&process).unwrap();
-        fs::write(process.join("comm"), format!("{name}\n")).unwrap();
-    };
-    let names = settings(procfs.path()).nfs_servers;
-    let mut servers = Servers::new(procfs.path(), &names);
-    assert!(!servers.can_be_told());
-    comm(1, "systemd");
-    comm(7, "dd");
-    comm(8, "ganesha.nfsd");
-    assert!(servers.can_be_told());
-    assert_eq!(servers.class(7), Class::User);
-    assert_eq!(servers.class(9), Class::User);
-    assert!(!servers.found);
-    assert_eq!(servers.class(8), Class::NfsServer);
-    assert!(servers.found);
+fn where_the_kernel_does_not_tell_the_state_of_its_dirty_pages_the_pause_counts_all_the_same() {
+    let mut settings = settings(Path::new("/nowhere"));
+    settings.offsets.bdp_limit = -1;
+    let mut counts = Counts::new(&settings);
+    counts.add(&pause(7, 1000, 0, 10), Class::User);
+    assert_eq!(counts.dirty().next().unwrap().1.events, 0);
+    assert_eq!(counts.delays().next().unwrap().1.sum_ns, 10 * MS);
 }
