@@ -114,8 +114,8 @@ struct LoopDisk {
 }
 
 impl LoopDisk {
-    fn new(megabytes: u64) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
+    fn new(megabytes: u64, dir: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir_in(dir)?;
         let image = dir.path().join("image");
         fs::File::create(&image)?.set_len(megabytes << 20)?;
         let disk = Self { dir };

@@ -65,10 +65,20 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts them.
+    /// Starts them. The disk is memory, for the worker of a loop device over a file on a
+    /// disk is a writer over its limit itself.
     pub fn start(count: usize) -> Result<Self> {
+        Self::over(count, Path::new("/dev/shm"))
+    }
+
+    /// The same, and the loop device's worker.
+    pub fn and_worker(count: usize) -> Result<Self> {
+        Self::over(count, &std::env::temp_dir())
+    }
+
+    fn over(count: usize, dir: &Path) -> Result<Self> {
         const FILE: u64 = 16 << 20;
-        let disk = LoopDisk::new(count as u64 * (FILE >> 20) + 200)?;
+        let disk = LoopDisk::new(count as u64 * (FILE >> 20) + 200, dir)?;
         let limits = Limits::set("8000000")?;
         let stop = Arc::new(AtomicBool::new(false));
         let written = Arc::new(AtomicU64::new(0));

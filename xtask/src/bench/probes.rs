@@ -26,12 +26,21 @@ struct Event {
     load: fn() -> Result<Box<dyn std::any::Any>>,
 }
 
+const PAUSES: &str =
+    "tracepoint:writeback:balance_dirty_pages { @[comm, args->bdi] = hist(args->pause); }";
+
 const EVENTS: &[Event] = &[
     Event {
         name: "a pause in balance_dirty_pages",
         tracepoints: &["balance_dirty_pages"],
-        script: "tracepoint:writeback:balance_dirty_pages { @[comm, args->bdi] = hist(args->pause); }",
+        script: PAUSES,
         load: || Ok(Box::new(Writers::start(32)?)),
+    },
+    Event {
+        name: "a pause, of a kernel thread or not",
+        tracepoints: &["balance_dirty_pages"],
+        script: PAUSES,
+        load: || Ok(Box::new(Writers::and_worker(32)?)),
     },
     Event {
         name: "a reclaim in a cgroup, begin and end",

@@ -90,19 +90,15 @@ impl Pauses {
         }
         let since = Duration::from_nanos(now_ns.saturating_sub(self.counted_ns));
         if since >= SHORTEST {
-            let room = rings.room();
-            self.pace = if most >= room {
-                // Nobody knows how many more there were.
-                Some(SHORTEST)
-            } else {
-                let each = since.checked_div(most);
-                each.map(|each| (each * (room / 2)).max(SHORTEST))
-            };
+            // Since when there are any is not known at first.
+            if self.counted_ns != 0 {
+                self.pace = pace(since, most, rings.room());
+            }
             self.counted_ns = now_ns;
         }
     }
 
-    /// How soon half of a ring is full again; `None`: nothing was noted.
+    /// How soon half of the rings are full again; `None`: nothing was noted.
     pub const fn pace(&self) -> Option<Duration> {
         self.pace
     }
@@ -124,6 +120,16 @@ impl Pauses {
         self.counts.devices.retain(|&(id, _), _| id != bdi);
         self.counts.names.remove(&bdi);
     }
+}
+
+/// How soon half of the rings are full again, of which so many were read after so long.
+fn pace(since: Duration, most: u32, room: u32) -> Option<Duration> {
+    if most > room / 4 * 3 {
+        // Some may have found no room: nobody knows how many there were.
+        return Some(SHORTEST);
+    }
+    let each = since.checked_div(most)?;
+    Some((each * (room / 2)).max(SHORTEST))
 }
 
 /// What was counted, as in the programs' own maps.

@@ -167,3 +167,13 @@ fn where_the_kernel_does_not_tell_the_state_of_its_dirty_pages_the_pause_counts_
     assert_eq!(counts.dirty().next().unwrap().1.events, 0);
     assert_eq!(counts.delays().next().unwrap().1.sum_ns, 10 * MS);
 }
+
+#[test]
+fn rings_are_read_when_half_of_them_are_full_and_soon_where_they_may_have_been_full() {
+    let ms = Duration::from_millis;
+    assert_eq!(pace(ms(1000), 0, 248), None);
+    assert_eq!(pace(ms(1240), 124, 248), Some(ms(1240)));
+    assert_eq!(pace(ms(20), 2, 248), Some(ms(1240)));
+    assert_eq!(pace(ms(1000), 200, 248), Some(SHORTEST));
+    assert_eq!(pace(ms(5), 31, 31), Some(SHORTEST));
+}
