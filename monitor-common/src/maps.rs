@@ -162,7 +162,7 @@ plain! {
         pub tick: u64,
         /// When the first one of that tick was, `CLOCK_MONOTONIC` nanoseconds.
         pub now_ns: u64,
-        /// Where the next one goes.
+        /// Where the next one goes: the rest of `written`, without a division.
         pub place: u64,
         /// How many there may be by now; the daemon's, as the next. Zero: none, the
         /// program looks at each pause itself.

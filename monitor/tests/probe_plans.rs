@@ -296,3 +296,19 @@ fn the_programs_are_loaded_with_what_this_kernel_tells_and_read_zero_for_what_it
     assert_eq!(known(Known::TaskByBtf), Value::Number(0));
     assert_eq!(known(Known::TaskComm), Value::Number(0));
 }
+
+#[test]
+fn where_the_program_that_notes_pauses_is_refused_each_is_looked_at_and_that_is_said() {
+    let mut facts = facts("7.2");
+    let why = "invalid bpf_context access off=4 size=8";
+    facts
+        .refuses
+        .insert("balance_dirty_pages_pause".into(), why.into());
+    let (reports, kernel) = attach(&facts, &[]);
+    let report = &reports["balance_dirty_pages"];
+    assert_eq!(report.state, State::Degraded);
+    assert!(report.loses.contains("looked at"), "{}", report.loses);
+    assert!(report.why().contains(why), "{}", report.why());
+    assert!(kernel.attached.contains("balance_dirty_pages_look"));
+    assert!(!kernel.attached.contains("balance_dirty_pages_fexit"));
+}

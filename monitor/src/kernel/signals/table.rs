@@ -98,6 +98,11 @@ const PAUSE: Probe = tp(
     "writeback",
     "balance_dirty_pages",
 );
+const LOOK: Probe = tp(
+    "balance_dirty_pages_look",
+    "writeback",
+    "balance_dirty_pages",
+);
 const CONGESTION_GONE: &str = "reclaim_throttle, since 5.16";
 
 /// Every signal.
@@ -162,6 +167,13 @@ pub const SIGNALS: &[Signal] = &[
                 probes: &[PAUSE],
                 loses: "the moment a task is let go: a wait is taken to end when the last pause that the kernel \
                         announced does",
+            },
+            // Where the kernel refuses the program that only notes a pause.
+            Way {
+                strategy: "tracepoint",
+                btf_offsets: &[],
+                probes: &[LOOK],
+                loses: "the moment a task is let go, and each pause costs more: it is looked at in the kernel",
             },
         ],
         loses: "dirty throttling is not seen, and with it no livelock",
