@@ -3,7 +3,7 @@
 //! A task that pauses has slept before and will sleep again: caches and TLB are cold,
 //! and each line and each page of memory that an event touches costs more than all of
 //! its instructions. So a pause of an ordinary task is copied into a ring that the
-//! daemon has mapped, and that is all: no helper is called, the ring is one page, and what
+//! daemon has mapped, and that is all: of helpers only the task is asked for, the ring is one page, and what
 //! costs more (the clock, the task's name) is asked once in a tick. A CPU has some
 //! rings, and takes the next one at each tick. Where that does not do, the program
 //! looks at the pause itself: for kernel threads, of which it matters what they are and
