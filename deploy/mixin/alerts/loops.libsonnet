@@ -2,9 +2,11 @@
 // keeps the lesser ones quiet (../../alertmanager): a loop that goes from suspected to
 // deadlock is one story.
 //
-// The labels of an alert are those that tell a loop and never change while it lasts.
+// The labels of an alert are those that name a loop and never change while it lasts.
 // What may be found out later (the scope, the server's BDI, a better proof) stands in
-// the description: as a label it would end the alert and begin another.
+// the description: as a label it would end the alert and begin another. `device`, the
+// source of the mount, is for silences: the number in `loop` goes to another mount after
+// an unmount, and the same mount gets another number.
 function(config, lib)
   local node = '{{ $labels.%s }}' % config.nodeLabel;
 
@@ -17,11 +19,36 @@ function(config, lib)
 
   // A loop stays for a while after it was last seen: a daemon that restarts, or a mount
   // that comes and goes, does not tell it twice.
-  local present(matchers) = |||
-    max by (%s, client_bdi, server) (
-      last_over_time(%s[%s])
-    )
-  ||| % [lib.loop, lib.series('throttle_loop_info', matchers), config.loopGone];
+  local present(matchers) =
+    local loops = 'last_over_time(%s[%s])' % [lib.series('throttle_loop_info', matchers), config.loopGone];
+    |||
+      max by (%(loop)s, client_bdi, server) (
+        %(loops)s
+      )
+        * on (%(node)s, client_bdi) group_left (device)
+      (
+        topk by (%(node)s, client_bdi) (1,
+          max by (%(node)s, client_bdi, device) (
+            label_replace(
+              max_over_time(timestamp(%(mounts)s)[%(window)s:%(step)s]),
+              "client_bdi", "$1", "bdi", "(.*)"
+            )
+          )
+            or on (%(node)s, client_bdi)
+          max by (%(node)s, client_bdi) (%(loops)s)
+        ) ^ 0
+      )
+    ||| % {
+      loop: lib.loop,
+      node: lib.node,
+      loops: loops,
+      // What is mounted from the client's device: the newest that was seen, for a number is
+      // given to another mount after an unmount. Longer than loopGone, so that the loop does
+      // not lose its mount before it is gone itself.
+      mounts: lib.series('throttle_bdi_info'),
+      window: config.lastKnown,
+      step: config.intervals.alerts,
+    };
 
   // --- lines of descriptions -----------------------------------------------------
 
