@@ -140,7 +140,7 @@ impl Privileges {
                     privilege: "the host's pid namespace",
                     loses: "thread ids from the kernel do not match those in /proc: nfsd's threads cannot be told idle \
                             from blocked",
-                    remedy: "hostPID: true (Kubernetes), --pid=host (containers)",
+                    remedy: "in a container, mount the host's /proc and name it with --path.procfs",
                     fatal: false,
                 },
             ),
