@@ -37,8 +37,13 @@
     },
 
     thresholds: {
-      // A tick is due once an --interval of the daemon, at most 5 s.
+      // A tick is due once an --interval of the daemon, at most 5 s. The alert and both
+      // dashboards call a daemon stuck from here on; /-/ready says no earlier.
       stuckSeconds: 60,
+      // Age of the oldest wait, on both dashboards. A writer on a slow disk waits for
+      // seconds; a livelock is confirmed within 10 s.
+      longWaitSeconds: 10,
+      endlessWaitSeconds: 60,
       // Livelocks of one loop within the hour: it comes back.
       recurring: 3,
       // Of records lost within 10 minutes, more than so many.

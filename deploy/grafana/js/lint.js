@@ -174,6 +174,29 @@ for (const board of boards) {
   for (const panel of board.panels) panelRules(panel, of(`panel "${panel.title}": `));
   for (const query of queries(board)) queryRules(board, query, jobs, of(`${query.name}: `));
 }
+// One word, one number: on both dashboards, and in the alerts.
+const scales = new Map();
+for (const board of boards) {
+  for (const panel of board.panels) {
+    const steps = panel.fieldConfig?.defaults.thresholds?.steps;
+    if (!steps) continue;
+    const scale = JSON.stringify(steps);
+    const other = scales.get(panel.title) ?? { file: board.file, scale };
+    scales.set(panel.title, other);
+    if (other.scale !== scale) complaints.push(`${board.file}: panel "${panel.title}": other thresholds than in ${other.file}`);
+  }
+}
+const alerts = fs.readFileSync(path.join(folder, '../prometheus/alerts.yml'), 'utf8');
+const [, stuck] = /abs\(time\(\) - throttle_\w+_timestamp_seconds\{[^}]*\}\)\) > (\d+)/.exec(alerts);
+for (const board of boards) {
+  const text = JSON.stringify(board.panels);
+  const limits = [...text.matchAll(/_timestamp_seconds\{[^}]*\}[ )]*> (?:bool )?(\d+)/g)].map((found) => found[1]);
+  if (limits.length === 0) complaints.push(`${board.file}: says of no daemon that it is stuck`);
+  for (const limit of limits) if (limit !== stuck) complaints.push(`${board.file}: stuck after ${limit} s, and the alert says ${stuck} s`);
+  for (const [, seconds] of text.matchAll(/last tick is over (\d+) s old/g)) {
+    if (seconds !== stuck) complaints.push(`${board.file}: the words say ${seconds} s, and the alert ${stuck} s`);
+  }
+}
 if (jobs.size > 1) complaints.push(`several jobs are selected: ${[...jobs].join(', ')}`);
 const sources = path.join(folder, '../mixin/dashboards');
 for (const file of fs.readdirSync(sources, { recursive: true }).filter((one) => one.endsWith('.libsonnet'))) {

@@ -89,7 +89,7 @@ function(config, lib)
   )];
 
   local careful = [
-    'It does not end by itself. Do not touch the mount: no ls, df, umount or sync.',
+    'It seldom ends by itself. Do not touch the mount: no ls, df, umount or sync.',
     'The runbook says how to confirm it and the way out.',
   ];
 

@@ -16,7 +16,7 @@ function(config, q)
     q.of('up'),
   ]);
   local failing = group('%s == 0' % q.of('up'));
-  local stuck = group('%s > 10' % q.tickAge);
+  local stuck = group('%s > %d' % [q.tickAge, config.thresholds.stuckSeconds]);
   local blind = group(q.of('throttle_probe_state', 'signal="balance_dirty_pages", state="unavailable"'));
   local limited = group('%s and %s or %s and %s' % [
     q.of('throttle_loop_info'),
@@ -34,7 +34,8 @@ function(config, q)
 
     panel.timeseries(
       'Monitors that cannot be believed',
-      'Gone: reported in this range, is no target now. Scrape fails: the target is down. Stuck: its last tick is over 10 s old. Blind: balance_dirty_pages is not attached, so nothing is ever suspected. Limited: it has a loop and cannot see what client or server write, so nothing is ever confirmed. Each should be zero.',
+      'Gone: reported in this range, is no target now. Scrape fails: the target is down. Stuck: its last tick is over %d s old. Blind: balance_dirty_pages is not attached, so nothing is ever suspected. Limited: it has a loop and cannot see what client or server write, so nothing is ever confirmed. Each should be zero.'
+      % config.thresholds.stuckSeconds,
       [
         panel.range(count(gone), 'gone'),
         panel.range(count(failing), 'scrape fails'),

@@ -38,7 +38,7 @@ function(config, q)
     ) + panel.size(3, 4),
     panel.stat(
       'In livelock',
-      'Nodes whose NFS server waits for its own client. Any is an emergency: it does not end by itself.',
+      'Nodes whose NFS server waits for its own client. Any is an emergency: it seldom ends by itself.',
       count('%s == 2' % worst),
       words.none() { unit: 'short', noValue: 'no data' },
     ) + panel.size(3, 4),
@@ -70,7 +70,7 @@ function(config, q)
       'Oldest wait',
       'The longest wait that has not ended, of any task on any node. Minutes are a task that does not come back.',
       'max(%s)' % q.of('throttle_oldest_wait_seconds'),
-      { thresholds: words.steps([['green', null], ['yellow', 10], ['red', 60]]), unit: 's', decimals: 0, noValue: 'none yet' },
+      { thresholds: words.steps([['green', null], ['yellow', config.thresholds.longWaitSeconds], ['red', config.thresholds.endlessWaitSeconds]]), unit: 's', decimals: 0, noValue: 'none yet' },
     ) + panel.size(3, 4),
 
     panel.table(

@@ -36,7 +36,8 @@ function(config, q) [
 
   panel.timeseries(
     'Age of the last tick, at the scrape',
-    'A second and a bit. From 5 s (dashed) on the daemon is not ready: what it shows is old, be it the node or the daemon that stands still.',
+    'A second and a bit. From 5 s (dashed) on the daemon is not ready (/-/ready), from %d s on the alert calls it stuck: what it shows is old, be it the node or the daemon that stands still.'
+    % config.thresholds.stuckSeconds,
     [panel.range(q.tickAge, 'age')],
     { unit: 's', thresholds: words.steps([['transparent', null], ['red', 5]]) },
   ) + panel.line + panel.size(6, 5),
@@ -57,7 +58,7 @@ function(config, q) [
 
   panel.timeseries(
     'CPU',
-    'Of one core, in userspace: what eBPF programs cost is not in it. Under 1 % (dashed) also at ten thousand waits a second.',
+    'Of one core, in userspace: what eBPF programs cost is not in it. Measured: 0.08 %, idle and at 35,000 waits a second, on two processors; 1 % (dashed) is too much.',
     [panel.range(q.rate('process_cpu_seconds_total'), 'of one core')],
     { unit: 'percentunit', thresholds: words.steps([['transparent', null], ['orange', 0.01]]) },
   ) + panel.line + panel.size(6, 5),

@@ -27,16 +27,18 @@ function(config, q)
   [
     panel.stat(
       'Verdict',
-      'The worst state of the loops that are chosen. Livelock: the NFS server of this node waits for pages that only it can clean, and next to nothing moves. Deadlock: nothing moved for 30 s more. Neither ends by itself: open the runbook. "no loop" is good: this node serves no NFS mount to itself. Not good: "blind", balance_dirty_pages is not attached and nothing is ever suspected; "stuck", the last tick is over 10 s old; "no data", the monitor is not scraped.',
+      'The worst state of the loops that are chosen. Livelock: the NFS server of this node waits for pages that only it can clean, and next to nothing moves. Deadlock: nothing moved for 30 s more. They seldom end by themselves: open the runbook. "no loop" is good: this node serves no NFS mount to itself. Not good: "blind", balance_dirty_pages is not attached and nothing is ever suspected; "stuck", the last tick is over %d s old; "no data", the monitor is not scraped.'
+      % config.thresholds.stuckSeconds,
       |||
         %s > 0
-        or -3 * max((%s) > bool 10) < 0
+        or -3 * max((%s) > bool %d) < 0
         or -2 * max(%s)
         or %s
         or -max(%s)
       ||| % [
         worst % '',
         q.tickAge,
+        config.thresholds.stuckSeconds,
         blind,
         worst % '',
         build,
@@ -63,7 +65,7 @@ function(config, q)
       'Oldest wait',
       'The longest wait that has not ended, of any task in any cause. A pause takes at most 0.2 s; a writer on a slow disk may wait for some seconds. One that grows as the clock goes is a task that does not come back.',
       'max(%s)' % q.of('throttle_oldest_wait_seconds'),
-      { thresholds: words.steps([['green', null], ['yellow', 2], ['red', 10]]), unit: 's', decimals: 1, noValue: 'none yet' },
+      { thresholds: words.steps([['green', null], ['yellow', config.thresholds.longWaitSeconds], ['red', config.thresholds.endlessWaitSeconds]]), unit: 's', decimals: 1, noValue: 'none yet' },
     ) + panel.size(4, 4),
 
     panel.stat(

@@ -35,9 +35,10 @@ function(config, q)
 
     panel.timeseries(
       'Oldest wait that has not ended',
-      'Its age. Pauses go up and down; a line that rises as the clock goes is one task that does not come back. 10 s and more of nfsd is bad in any case.',
+      'Its age. Pauses go up and down; a line that rises as the clock goes is one task that does not come back. %d s (dashed) and more of nfsd is bad in any case.'
+      % config.thresholds.longWaitSeconds,
       [panel.range('max by (cause, class) (%s)' % q.of('throttle_oldest_wait_seconds', cause), legend)],
-      { unit: 's', noValue: nobody, thresholds: words.steps([['transparent', null], ['red', 10]]) },
+      { unit: 's', noValue: nobody, thresholds: words.steps([['transparent', null], ['red', config.thresholds.longWaitSeconds]]) },
     ) + panel.line + panel.size(8, 8),
 
     panel.timeseries(
