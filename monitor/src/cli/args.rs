@@ -12,6 +12,7 @@ use super::{
     evidence::EvidenceArgs,
     explain::ExplainArgs,
     guard::{GuardArgs, GuardCommand},
+    io_flusher::IoFlusherArgs,
     man::ManArgs,
     record::{RecordArgs, RollingArgs},
     replay::ReplayArgs,
@@ -93,6 +94,13 @@ pub enum Command {
     /// Needs root: it writes limits below /proc/sys/vm and /sys/class/bdi.
     #[command(after_long_help = endings::GUARD)]
     Guard(GuardCommand),
+    /// Execute a command exempt from local dirty throttling, for a userspace server.
+    ///
+    /// Sets `PR_SET_IO_FLUSHER` and executes COMMAND in the same process. COMMAND and all that
+    /// it starts then wait only for dirty pages of the device that they write to, not for those
+    /// of a mount that they serve on this node. Needs `CAP_SYS_RESOURCE` and Linux 5.6.
+    #[command(after_long_help = endings::IO_FLUSHER)]
+    IoFlusher(IoFlusherArgs),
     /// Print what a shell needs to complete the command line.
     #[command(after_long_help = endings::COMPLETIONS)]
     Completions(CompletionsArgs),

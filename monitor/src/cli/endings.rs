@@ -60,6 +60,26 @@ Files:
   /sys/class/bdi/*/strict_limit, /sys/class/bdi/*/max_ratio  limits of a BDI;
       nothing else is ever written";
 
+/// Of `io-flusher`.
+pub const IO_FLUSHER: &str = "\
+Exit status:
+  1  the kernel refused the exemption, without --try: COMMAND was not started
+  126  COMMAND cannot be executed
+  127  there is no COMMAND
+  otherwise  that of COMMAND, which has taken the place of this process
+
+Effects:
+  PF_LOCAL_THROTTLE  in the flags of each thread (/proc/PID/task/TID/stat, field
+      9, bit 0x00100000): it waits only for dirty pages of what it writes to
+  PF_MEMALLOC_NOIO  set by the same call: its allocations of memory start no I/O
+  Threads and processes that COMMAND starts inherit both.
+
+Examples:
+  throttle-monitor io-flusher -- ganesha.nfsd -F  nfs-ganesha 3 to 5, which does
+      not ask for the exemption itself
+  throttle-monitor io-flusher --try -- qemu-nbd -c /dev/nbd0 image  with the
+      exemption if it is available";
+
 /// Of `top`.
 pub const TOP: &str = "\
 Exit status:
@@ -208,6 +228,7 @@ mod tests {
             PROGRAM,
             RUN,
             CHECK,
+            IO_FLUSHER,
             TOP,
             EXPLAIN,
             RECORD,

@@ -16,6 +16,7 @@ pub(crate) mod fuzz;
 #[cfg(test)]
 mod generated;
 mod guard;
+mod io_flusher;
 mod man;
 mod record;
 mod replay;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         args::Command::Completions(args) => completions::completions(&args),
         args::Command::Man(args) => man::man(&args),
         args::Command::Guard(args) => guard::guard(&args),
+        args::Command::IoFlusher(args) => io_flusher::io_flusher(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {
