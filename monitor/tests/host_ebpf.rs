@@ -344,3 +344,79 @@ fn a_process_named_like_a_userspace_nfs_server_counts_as_one() {
     assert!(counted("nfs_server") > 0.0);
     assert!(counted("user") < counted("nfs_server"));
 }
+
+/// Writes the file in `$0` by the shell itself, without a child, and again and again.
+const WRITE: &str = "x=$(head -c 1000000 /dev/zero | tr '\\0' x)\n\
+    write() { i=0; while [ $i -lt 20 ]; do echo \"$x\"; i=$((i + 1)); done 1<>\"$1/file\"; }\n";
+
+#[test]
+#[ignore = "needs root and a loop device"]
+fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
+    let disk = LoopDisk::new(300);
+    let _limit = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "16000000",
+        "/proc/sys/vm/dirty_ratio",
+    );
+    let server = disk.path().join("ganesha.nfsd");
+    // The kernel names a process after the script, not after its interpreter.
+    let script = format!("#!/bin/sh\n{WRITE}while :; do write \"$1\"; done\n");
+    fs::write(&server, script).unwrap();
+    sh("chmod", &["+x", server.to_str().unwrap()]);
+    let daemon = Daemon::start(&[]);
+    let script = format!(
+        "{WRITE}until [ -e \"$0/go\" ]; do write \"$0\"; done; exec \"$0/ganesha.nfsd\" \"$0\""
+    );
+    let shell = Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .arg(disk.path())
+        .spawn();
+    let mut shell = Ended(shell.unwrap());
+    let bdi = format!("bdi=\"{}\"", disk.bdi);
+    let counted = |class: &str| {
+        let class = format!("class=\"{class}\"");
+        daemon.metric("throttle_delay_seconds_count", &[&bdi, &class])
+    };
+    let wait_for = |what: &str, condition: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let pid = shell.0.id();
+    let tasks = || daemon.get("/api/v1/tasks").1;
+    wait_for("the shell itself was never paused", &|| {
+        tasks().contains(&format!("\"tid\":{pid},"))
+    });
+    assert!(counted("nfs_server") < 1.0);
+    fs::write(disk.path().join("go"), "").unwrap();
+    let comm = format!("/proc/{pid}/comm");
+    wait_for("the shell never executed the server", &|| {
+        fs::read_to_string(&comm).unwrap() == "ganesha.nfsd\n"
+    });
+    wait_for("its pauses are still those of no server", &|| {
+        counted("nfs_server") > 0.0
+    });
+    // A tick more, for what was noted before.
+    thread::sleep(Duration::from_millis(1500));
+    let (user, server) = (counted("user"), counted("nfs_server"));
+    wait_for("the server is not paused any more", &|| {
+        counted("nfs_server") > server + 5.0
+    });
+    assert!(counted("user") <= user, "some of its pauses are a user's");
+    let tasks = tasks();
+    let named = tasks.contains("\"comm\":\"ganesha.nfsd\"");
+    assert!(named && shell.0.try_wait().unwrap().is_none(), "{tasks}");
+}
+
+/// A child that does not outlive the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -177,6 +177,11 @@ impl Maps {
         self.pauses.count(now_ns);
     }
 
+    /// Takes note of processes that are said to be userspace servers.
+    pub fn look_for_server(&mut self, processes: impl IntoIterator<Item = u32>, now_ns: u64) {
+        self.pauses.look_for_server(processes, now_ns);
+    }
+
     /// How soon to count again, so that there is room for what comes.
     pub const fn pace(&self) -> Option<Duration> {
         self.pauses.pace()

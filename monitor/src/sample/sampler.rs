@@ -125,6 +125,8 @@ impl Sampler {
             self.maps.prune(&self.sysfs);
         }
         let mut stalls = self.maps.drain_stalls();
+        let servers = topology.server_processes.iter().map(|server| server.tgid);
+        self.maps.look_for_server(servers, monotonic_ns);
         self.maps.count_pauses(monotonic_ns);
         stalls.extend(self.maps.ended_pauses(monotonic_ns, GRACE_NS));
         let delays = self.maps.delays();

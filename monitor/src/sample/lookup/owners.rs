@@ -35,11 +35,27 @@ pub enum Owner {
 /// Finds owners and remembers them as long as they are asked for.
 pub struct Owners {
     servers: Vec<CompactString>,
-    /// `None`: it could not be told.
-    known: BTreeMap<u64, Option<Owner>>,
+    known: BTreeMap<u64, Known>,
     asked: BTreeSet<u64>,
     /// Processes with a server's name, where owners were searched.
     processes: BTreeMap<u32, CompactString>,
+}
+
+/// What was found out of a socket.
+struct Known {
+    /// `None`: it could not be told.
+    owner: Option<Owner>,
+    /// The process that has it, and its name then.
+    holder: Option<(u32, CompactString)>,
+}
+
+impl Known {
+    /// Whether its process is the one that it was: it has not ended, and executes the same
+    /// program.
+    fn holds(&self, spaces: &Namespaces) -> bool {
+        let holder = self.holder.as_ref();
+        holder.is_none_or(|(pid, name)| comm(&spaces.process(*pid)).as_ref() == Some(name))
+    }
 }
 
 impl Owners {
@@ -60,7 +76,7 @@ impl Owners {
     /// The processes of servers that searches came by and that are still there.
     pub fn server_processes(&mut self, spaces: &Namespaces) -> Vec<ServerProcess> {
         let mut processes = std::mem::take(&mut self.processes);
-        processes.retain(|pid, name| self.server(&spaces.process(*pid)).as_ref() == Some(name));
+        processes.retain(|pid, name| comm(&spaces.process(*pid)).as_ref() == Some(name));
         self.processes = processes;
         let told = self.processes.iter().map(|(&tgid, name)| ServerProcess {
             tgid,
@@ -77,7 +93,7 @@ impl Owners {
 
     /// Searches again for those that could not be told.
     pub fn forget_unknown(&mut self) {
-        self.known.retain(|_, owner| owner.is_some());
+        self.known.retain(|_, known| known.owner.is_some());
     }
 
     /// Who has these sockets of a network namespace. One that is missing in
@@ -91,6 +107,8 @@ impl Owners {
         // Zero: nobody accepted it yet.
         let wanted: BTreeSet<_> = inodes.iter().copied().filter(|inode| *inode != 0).collect();
         self.asked.extend(&wanted);
+        self.known
+            .retain(|inode, known| !wanted.contains(inode) || known.holds(spaces));
         let mut left: BTreeSet<_> = wanted
             .iter()
             .copied()
@@ -100,12 +118,15 @@ impl Owners {
             let pids = spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
             let whole = self.search(spaces, pids, &mut left) && spaces.denied == 0;
             let nobody = whole.then_some(Owner::Kernel);
-            self.known
-                .extend(left.into_iter().map(|inode| (inode, nobody.clone())));
+            let nobody = left.into_iter().map(|inode| {
+                let (owner, holder) = (nobody.clone(), None);
+                (inode, Known { owner, holder })
+            });
+            self.known.extend(nobody);
         }
         wanted
             .into_iter()
-            .filter_map(|inode| Some((inode, self.known.get(&inode)?.clone()?)))
+            .filter_map(|inode| Some((inode, self.known.get(&inode)?.owner.clone()?)))
             .collect()
     }
 
@@ -115,25 +136,26 @@ impl Owners {
         let mut others = Vec::with_capacity(pids.len());
         let mut servers = Vec::new();
         for &pid in pids {
-            match self.server(&spaces.process(pid)) {
-                Some(name) => {
-                    if self.processes.len() < MAX_SERVERS {
-                        self.processes.insert(pid, name.clone());
-                    }
-                    servers.push((pid, Owner::Server(name)));
+            let name = comm(&spaces.process(pid)).unwrap_or_default();
+            if self.servers.contains(&name) {
+                if self.processes.len() < MAX_SERVERS {
+                    self.processes.insert(pid, name.clone());
                 }
-                None => others.push((pid, Owner::Other)),
+                servers.push((pid, name.clone(), Owner::Server(name)));
+            } else {
+                others.push((pid, name, Owner::Other));
             }
         }
         let mut fds = MAX_FDS;
         let mut whole = true;
-        for (pid, owner) in servers.into_iter().chain(others) {
+        for (pid, name, owner) in servers.into_iter().chain(others) {
             if left.is_empty() {
                 break;
             }
             let found = sockets(&spaces.process(pid).join("fd"), &mut fds, |inode| {
                 if left.remove(&inode) {
-                    self.known.insert(inode, Some(owner.clone()));
+                    let (owner, holder) = (Some(owner.clone()), Some((pid, name.clone())));
+                    self.known.insert(inode, Known { owner, holder });
                 }
             });
             match found {
@@ -144,12 +166,11 @@ impl Owners {
         }
         whole && fds > 0
     }
+}
 
-    fn server(&self, process: &Path) -> Option<CompactString> {
-        let comm = fs::read_to_string(process.join("comm")).ok()?;
-        let comm = comm.trim_end_matches('\n');
-        self.servers.iter().find(|name| *name == comm).cloned()
-    }
+fn comm(process: &Path) -> Option<CompactString> {
+    let comm = fs::read_to_string(process.join("comm")).ok()?;
+    Some(comm.trim_end_matches('\n').into())
 }
 
 /// Calls `each` with the inode of every socket that a process has open. Links
@@ -234,6 +255,29 @@ mod tests {
         owners.forget_unasked();
         let found = owners.find(&spaces, 30, &asked);
         assert_eq!(found[&12], Owner::Kernel);
+    }
+
+    #[test]
+    fn a_process_that_executes_another_program_is_looked_at_again() {
+        let procfs = tempfile::tempdir().unwrap();
+        let root = procfs.path();
+        process(root, 7, "sh", &["socket:[12]"]);
+        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let mut owners = Owners::new(&["unfsd".into()]);
+        let asked = BTreeSet::from([12]);
+        assert_eq!(owners.find(&spaces, 30, &asked)[&12], Owner::Other);
+        // An entry script that was given the socket, and executes the server.
+        fs::write(root.join("7/comm"), "unfsd\n").unwrap();
+        let found = owners.find(&spaces, 30, &asked);
+        assert_eq!(found[&12], Owner::Server("unfsd".into()));
+        let known = owners.server_processes(&spaces);
+        assert_eq!(known.iter().map(|one| one.tgid).collect::<Vec<_>>(), [7]);
+        // And its number is another's by now, which has the socket of a pipe only.
+        fs::write(root.join("7/comm"), "cat\n").unwrap();
+        fs::remove_dir_all(root.join("7/fd")).unwrap();
+        fs::create_dir(root.join("7/fd")).unwrap();
+        assert_eq!(owners.find(&spaces, 30, &asked)[&12], Owner::Kernel);
+        assert!(owners.server_processes(&spaces).is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use monitor_common::{
     HistValue, Offsets, Pause, SAME_CALL_NS, TaskTotals, ThrottleReason, Wait, WaitKey,
 };
 
-use self::processes::Processes;
+use self::processes::{BELIEVED_NS, Processes};
 use super::ring::Rings;
 
 /// The rings are not read more often than this.
@@ -78,11 +78,19 @@ impl Pauses {
         let Some(rings) = &mut self.rings else { return };
         let most = rings.take(now_ns, &mut self.taken);
         for pause in &mut self.taken {
+            let (thread, process) = (pause.tid, pause.tgid);
+            let known = match pause.comm[0] {
+                0 => self.counts.comm(thread, process, now_ns),
+                _ => None,
+            };
             if pause.comm[0] == 0 {
-                let known = self.counts.comm(pause.tid, pause.tgid);
-                pause.comm = known.unwrap_or_else(|| self.processes.comm(pause.tid, pause.tgid));
+                pause.comm = known.unwrap_or_else(|| self.processes.comm(thread, process));
             }
-            self.counts.add(pause, self.processes.class(pause.tgid));
+            self.counts
+                .add(pause, self.processes.class(process, now_ns));
+            if known.is_none() {
+                self.counts.named(thread, now_ns);
+            }
         }
         if self.processes.server_found() {
             // When exactly a server's threads go on matters: the programs see that.
@@ -96,6 +104,11 @@ impl Pauses {
             }
             self.counted_ns = now_ns;
         }
+    }
+
+    /// Takes note of processes that are said to be servers.
+    pub fn look_for_server(&mut self, processes: impl IntoIterator<Item = u32>, now_ns: u64) {
+        self.processes.look_for_server(processes, now_ns);
     }
 
     /// How soon half of the rings are full again; `None`: nothing was noted.
@@ -144,12 +157,19 @@ pub struct Counts {
     /// The names behind the ids of BDIs.
     names: BTreeMap<u64, [u64; BDI_NAME_LEN / 8]>,
     /// By thread id.
-    tasks: BTreeMap<u32, TaskTotals>,
+    tasks: BTreeMap<u32, Task>,
     /// Those that last, by thread id.
     waits: BTreeMap<u32, Wait>,
     ended: Vec<Ended>,
     /// Devices and waits that found no room.
     lost: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Task {
+    totals: TaskTotals,
+    /// When its name was read.
+    named_ns: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -234,7 +254,7 @@ impl Counts {
         if self.tasks.len() >= MAX_TASKS && !self.tasks.contains_key(&pause.tid) {
             self.forget_tasks();
         }
-        let totals = self.tasks.entry(pause.tid).or_default();
+        let totals = &mut self.tasks.entry(pause.tid).or_default().totals;
         if totals.tgid != pause.tgid {
             *totals = TaskTotals::default();
         }
@@ -247,17 +267,26 @@ impl Counts {
         totals.comm = pause.comm;
     }
 
-    /// The name that this thread of this process had.
-    fn comm(&self, tid: u32, process: u32) -> Option<[u8; COMM_LEN]> {
-        let totals = self.tasks.get(&tid)?;
-        (totals.tgid == process).then_some(totals.comm)
+    /// The name that this thread of this process had a moment ago.
+    fn comm(&self, tid: u32, process: u32, now_ns: u64) -> Option<[u8; COMM_LEN]> {
+        let Task { totals, named_ns } = self.tasks.get(&tid)?;
+        let known = totals.tgid == process && now_ns.saturating_sub(*named_ns) < BELIEVED_NS;
+        known.then_some(totals.comm)
+    }
+
+    /// The name that it has now was read now.
+    fn named(&mut self, tid: u32, now_ns: u64) {
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.named_ns = now_ns;
+        }
     }
 
     /// Makes room: the half goes that waited longest ago.
     fn forget_tasks(&mut self) {
-        let mut times: Vec<_> = self.tasks.values().map(|totals| totals.last_ns).collect();
+        let last_ns = |task: &Task| task.totals.last_ns;
+        let mut times: Vec<_> = self.tasks.values().map(last_ns).collect();
         let (_, &mut middle, _) = times.select_nth_unstable(MAX_TASKS / 2);
-        self.tasks.retain(|_, totals| totals.last_ns > middle);
+        self.tasks.retain(|_, task| last_ns(task) > middle);
     }
 
     /// Keeps the wait, or brings the kept one of the same call up to date.
@@ -267,6 +296,8 @@ impl Counts {
                 if pause_ns > 0 {
                     (kept.until_ns, kept.bdi) = (wait.until_ns, wait.bdi);
                 }
+                // What it is may be known only now.
+                (kept.class, kept.comm) = (wait.class, wait.comm);
                 return;
             }
             let kept = *kept;
@@ -332,7 +363,8 @@ impl Counts {
 
     /// Totals of tasks.
     pub fn tasks(&self) -> impl Iterator<Item = (WaitKey, TaskTotals)> {
-        self.tasks.iter().map(|(&tid, totals)| (key(tid), *totals))
+        let tasks = self.tasks.iter();
+        tasks.map(|(&tid, task)| (key(tid), task.totals))
     }
 
     /// Waits that last.

@@ -2,22 +2,25 @@
 //! servers.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use monitor_common::{COMM_LEN, Class};
 
-/// Processes of which it is remembered that they are no NFS servers.
+/// Processes of which it is remembered that they are not NFS servers.
 const MAX_PROCESSES: usize = 4096;
+/// For so long an answer of `/proc` is believed: a process may execute another program, and
+/// its number may become another process's.
+pub const BELIEVED_NS: u64 = 3_000_000_000;
 
 /// What `/proc` tells of processes.
 pub struct Processes {
     procfs: PathBuf,
     servers: Vec<String>,
-    /// Those that are none.
-    others: BTreeSet<u32>,
+    /// Those that are not, and when that was read.
+    others: BTreeMap<u32, u64>,
     found: bool,
 }
 
@@ -28,7 +31,7 @@ impl Processes {
         Self {
             procfs: procfs.into(),
             servers: servers.iter().map(cut).collect(),
-            others: BTreeSet::new(),
+            others: BTreeMap::new(),
             found: false,
         }
     }
@@ -36,6 +39,18 @@ impl Processes {
     /// Whether another's process can be looked at.
     pub fn can_be_told(&self) -> bool {
         self.name("1").is_some()
+    }
+
+    /// Whether one of these processes is a server, if none was seen so far: whoever looks for
+    /// servers knows them before they pause.
+    pub fn look_for_server(&mut self, processes: impl IntoIterator<Item = u32>, now_ns: u64) {
+        for tgid in processes {
+            if self.found {
+                break;
+            }
+            self.others.remove(&tgid);
+            self.class(tgid, now_ns);
+        }
     }
 
     /// Whether a server was seen.
@@ -57,20 +72,24 @@ impl Processes {
         comm
     }
 
-    pub fn class(&mut self, tgid: u32) -> Class {
-        if self.others.contains(&tgid) {
+    pub fn class(&mut self, tgid: u32, now_ns: u64) -> Class {
+        let read_ns = self.others.get(&tgid);
+        if read_ns.is_some_and(|&read_ns| now_ns.saturating_sub(read_ns) < BELIEVED_NS) {
             return Class::User;
         }
-        let name = self.name(&tgid.to_string());
-        let name = name.as_deref().map(str::trim_end);
-        if name.is_some_and(|name| self.servers.iter().any(|server| server == name)) {
+        // Of a process that is gone nothing is remembered: the next one may be a server.
+        let Some(name) = self.name(&tgid.to_string()) else {
+            return Class::User;
+        };
+        let name = name.trim_end();
+        if self.servers.iter().any(|server| server == name) {
             self.found = true;
             return Class::NfsServer;
         }
-        if self.others.len() >= MAX_PROCESSES {
+        if self.others.len() >= MAX_PROCESSES && !self.others.contains_key(&tgid) {
             self.others.clear();
         }
-        self.others.insert(tgid);
+        self.others.insert(tgid, now_ns);
         Class::User
     }
 
@@ -99,11 +118,58 @@ mod tests {
             comm(procfs.path(), process, name);
         }
         assert!(processes.can_be_told());
-        assert_eq!(processes.class(7), Class::User);
-        assert_eq!(processes.class(9), Class::User);
+        assert_eq!(processes.class(7, 1), Class::User);
+        assert_eq!(processes.class(9, 1), Class::User);
         assert!(!processes.server_found());
-        assert_eq!(processes.class(8), Class::NfsServer);
+        assert_eq!(processes.class(8, 1), Class::NfsServer);
         assert!(processes.server_found());
+    }
+
+    /// A shell of whom it was read that it is not a server.
+    fn shell(procfs: &Path) -> Processes {
+        comm(procfs, "7", "sh");
+        let mut processes = Processes::new(procfs, &["ganesha.nfsd".to_owned()]);
+        assert_eq!(processes.class(7, 1), Class::User);
+        processes
+    }
+
+    #[test]
+    fn a_shell_that_executes_a_server_is_one_some_seconds_later() {
+        let procfs = tempfile::tempdir().unwrap();
+        let mut processes = shell(procfs.path());
+        comm(procfs.path(), "7", "ganesha.nfsd");
+        assert_eq!(processes.class(7, BELIEVED_NS), Class::User);
+        assert_eq!(processes.class(7, BELIEVED_NS + 1), Class::NfsServer);
+        assert!(processes.server_found());
+    }
+
+    #[test]
+    fn a_number_that_was_anothers_or_nobodys_is_read_again() {
+        let procfs = tempfile::tempdir().unwrap();
+        let mut processes = shell(procfs.path());
+        assert_eq!(processes.class(8, 1), Class::User);
+        // It has ended before its pause was looked at, and a server has its number at once.
+        comm(procfs.path(), "8", "ganesha.nfsd");
+        assert_eq!(processes.class(8, 2), Class::NfsServer);
+        // And the other way round.
+        comm(procfs.path(), "8", "dd");
+        assert_eq!(processes.class(8, 3), Class::User);
+        fs::remove_dir_all(procfs.path().join("7")).unwrap();
+        assert_eq!(processes.class(7, BELIEVED_NS + 1), Class::User);
+        comm(procfs.path(), "7", "ganesha.nfsd");
+        assert_eq!(processes.class(7, BELIEVED_NS + 2), Class::NfsServer);
+    }
+
+    #[test]
+    fn a_server_that_others_know_is_one_at_once_unless_it_is_gone() {
+        let procfs = tempfile::tempdir().unwrap();
+        let mut processes = shell(procfs.path());
+        processes.look_for_server([7, 9], 2);
+        assert!(!processes.server_found(), "what was known is old");
+        comm(procfs.path(), "7", "ganesha.nfsd");
+        processes.look_for_server([9, 7], 3);
+        assert!(processes.server_found());
+        assert_eq!(processes.class(7, 3), Class::NfsServer);
     }
 
     #[test]

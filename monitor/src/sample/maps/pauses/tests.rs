@@ -145,17 +145,37 @@ fn too_many_devices_are_lost_and_said() {
 }
 
 #[test]
-fn a_pause_without_a_name_has_the_one_that_its_task_had() {
+fn a_pause_without_a_name_has_the_one_that_its_task_had_a_moment_ago() {
     let mut counts = counts();
     let one = pause(7, 1000, 0, 10);
     counts.add(&one, Class::User);
-    assert_eq!(counts.comm(7, 7), Some(one.comm));
+    assert_eq!(counts.comm(7, 7, 9 * BELIEVED_NS), None, "nobody read it");
+    counts.named(7, 1000 * MS);
+    let soon = 999 * MS + BELIEVED_NS;
+    assert_eq!(counts.comm(7, 7, soon), Some(one.comm));
     assert_eq!(
-        counts.comm(7, 8),
+        counts.comm(7, 7, soon + MS),
+        None,
+        "it may have executed another program"
+    );
+    assert_eq!(
+        counts.comm(7, 8, soon),
         None,
         "another process has the number now"
     );
-    assert_eq!(counts.comm(8, 8), None);
+    assert_eq!(counts.comm(8, 8, soon), None);
+}
+
+#[test]
+fn a_wait_is_that_of_a_server_as_soon_as_its_task_is_known_for_one() {
+    let mut counts = counts();
+    counts.add(&pause(7, 1000, 0, 200), Class::User);
+    counts.add(&pause(7, 1200, 204, 200), Class::NfsServer);
+    let (_, wait) = counts.waits().next().unwrap();
+    assert_eq!(
+        (wait.since_ns, wait.class),
+        (1000 * MS, Class::NfsServer as u8)
+    );
 }
 
 #[test]
