@@ -17,7 +17,7 @@ pub use known::Known;
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
     HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,
-    PAUSES_OF_RING, PEER_LEN, Pause, PauseRing, Peer, RpcTotals, SAME_CALL_NS, Stall, Starting,
-    TaskTotals, Wait, WaitKey, WriteCongested,
+    PAUSES_OF_RING, PEER_LEN, Pause, PauseRing, Peer, RpcTotals, SAME_CALL_NS, Serving, Stall,
+    Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested,
 };
 pub use offsets::Offsets;

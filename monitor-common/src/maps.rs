@@ -260,11 +260,17 @@ plain! {
     pub struct Call {
         /// When it was first seen, `CLOCK_MONOTONIC` nanoseconds.
         pub since_ns: u64,
-        /// The RPC client that sent it; zero as long as that is not seen.
+        /// The RPC client that sent it.
         pub client: u32,
         /// [`Call::SENT`] and [`Call::SERVED`].
         pub seen: u32,
-        /// The server's thread that took it; zero as long as that is not seen.
+    }
+
+    /// A call that the server took before a client was seen to send it.
+    pub struct Taken {
+        /// When, `CLOCK_MONOTONIC` nanoseconds.
+        pub since_ns: u64,
+        /// The server's thread.
         pub tid: u32,
         /// Always zero.
         pub zero: u32,
@@ -300,6 +306,21 @@ plain! {
         pub last_call_ns: u64,
         /// Last call served here, `CLOCK_MONOTONIC` nanoseconds.
         pub last_served_ns: u64,
+        /// Bytes that nfsd wrote for its calls.
+        pub bytes_written: u64,
+    }
+
+    /// The call that a thread of a kernel's server works on, or did last.
+    pub struct Serving {
+        /// The call's transaction id.
+        pub xid: u32,
+        /// The RPC client of this kernel that sent it, if `known`.
+        pub client: u32,
+        /// 1: an RPC client of this kernel was seen to send it; 0: none was, so
+        /// that it came from another host.
+        pub known: u32,
+        /// Always zero.
+        pub zero: u32,
     }
 
     /// What the server writes to for a client: a key.
@@ -348,6 +369,8 @@ plain! {
         pub bytes_written: u64,
         /// Last WRITE operation ended, `CLOCK_MONOTONIC` nanoseconds.
         pub last_done_ns: u64,
+        /// Of `bytes_written`, those written in a call of which nothing was seen.
+        pub bytes_unattributed: u64,
     }
 
     /// A WRITE operation that an nfsd thread is in.

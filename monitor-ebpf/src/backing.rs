@@ -12,9 +12,9 @@ use aya_ebpf::{
 use monitor_common::{BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, Lost};
 
 use crate::{
-    maps::{BACKING, BDI_NAMES, CALLS, SERVING, lost, offsets},
+    maps::{BACKING, BDI_NAMES, lost, offsets},
     memory::{follow, read},
-    task::current_tid,
+    rpc::serving,
     wait::now,
 };
 
@@ -53,20 +53,10 @@ pub fn vfs_iocb_iter_write_kprobe(ctx: ProbeContext) -> u32 {
 /// This task writes to a file; both functions have it first.
 #[inline(always)]
 fn writes(file: *const u8) {
-    // SAFETY: the references are not kept.
-    let client = unsafe {
-        let Some(xid) = SERVING.get(current_tid()) else {
-            return;
-        };
-        match CALLS.get(*xid) {
-            Some(call) => call.client,
-            None => return,
-        }
-    };
-    if client == 0 {
+    let Some(serving) = serving().filter(|serving| serving.known != 0) else {
         return;
-    }
-    let _ = remember(file, client);
+    };
+    let _ = remember(file, serving.client);
 }
 
 #[inline(always)]

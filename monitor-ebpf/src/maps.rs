@@ -12,7 +12,8 @@ use aya_ebpf::{
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, PauseRing, Peer, RpcTotals, Starting, TaskTotals, Wait, WaitKey, WriteCongested,
+    PEER_LEN, PauseRing, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey,
+    WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -96,11 +97,17 @@ pub static NFSD_WRITES: HashMap<u32, NfsdWrite> = HashMap::with_max_entries(4096
 #[map]
 pub static SVC_ALLOC_ARG_RETRIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Calls on their way, by transaction id. Large enough that the kernel's
+/// Calls that clients sent, by transaction id. Large enough that the kernel's
 /// per-CPU free lists (128 entries each) leave something to all on a large
 /// machine.
 #[map]
 pub static CALLS: LruHashMap<u32, Call> = LruHashMap::with_max_entries(16384, 0);
+
+/// Calls that the server took before a client was seen to send them. Apart from
+/// [`CALLS`]: calls of other hosts, of which there may be thousands a second, must
+/// not push out those that this kernel sent and that wait for a stuck server.
+#[map]
+pub static TAKEN: LruHashMap<u32, Taken> = LruHashMap::with_max_entries(4096, 0);
 
 /// What RPC clients sent.
 #[map]
@@ -132,9 +139,9 @@ pub static STARTING: LruHashMap<u32, Starting> = LruHashMap::with_max_entries(40
 #[map]
 pub static CLIENT_DEVICES: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1024, 0);
 
-/// The call that a server thread works on, by thread id: its transaction id.
+/// The call that a server thread works on, by thread id.
 #[map]
-pub static SERVING: LruHashMap<u32, u32> = LruHashMap::with_max_entries(4096, 0);
+pub static SERVING: LruHashMap<u32, Serving> = LruHashMap::with_max_entries(4096, 0);
 
 /// What the server writes to for each client.
 #[map]

@@ -10,6 +10,7 @@ use monitor_common::{Cause, Class, Lost, NfsdTotals, NfsdWrite, ThrottleReason, 
 use crate::{
     dirty::field,
     maps::{NFSD, NFSD_WRITES, SVC_ALLOC_ARG_RETRIES, WAITS, lost, offsets},
+    rpc::{self, serving},
     task::{Task, current_tid},
     wait::{count, keep, now, total},
 };
@@ -45,8 +46,17 @@ pub fn nfsd_write_io_done(ctx: TracePointContext) -> u32 {
     let len: u32 = offsets()
         .and_then(|o| field(&ctx, o.nfsd_write_io_done_len))
         .unwrap_or(0);
-    if let Some(totals) = totals() {
-        totals.bytes_written += u64::from(len);
+    let Some(totals) = totals() else { return 0 };
+    totals.bytes_written += u64::from(len);
+    match serving() {
+        Some(serving) if serving.known != 0 => {
+            if let Some(totals) = rpc::totals(serving.client) {
+                totals.bytes_written += u64::from(len);
+            }
+        }
+        // A call of another host.
+        Some(_) => {}
+        None => totals.bytes_unattributed += u64::from(len),
     }
     0
 }

@@ -12,21 +12,22 @@ use aya_ebpf::{
     EbpfContext, helpers::bpf_probe_read_kernel_str_bytes, macros::tracepoint,
     programs::TracePointContext,
 };
-use monitor_common::{Call, Lost, PEER_LEN, RpcTotals};
+use monitor_common::{Call, Lost, PEER_LEN, RpcTotals, Serving, Taken};
 
 use crate::{
     dirty::field,
     maps::{
-        CALLS, CLIENT_DEVICES, FLAGS, FROM, NO_EXIST, PEER, PEERS, RPC, SERVING, STARTING, lost,
-        offsets,
+        CALLS, CLIENT_DEVICES, FLAGS, FROM, NO_EXIST, PEER, PEERS, RPC, SERVING, STARTING, TAKEN,
+        lost, offsets,
     },
     nfs_client,
     task::current_tid,
     wait::now,
 };
 
-/// Between the two ends of one call. A server that is late by more has a queue:
-/// then the loop was proven before, or its sockets prove it.
+/// Between the two ends of one call that count as a proof. A server that is late by
+/// more has a queue: then the loop was proven before, or its sockets prove it. Whose
+/// call a thread works on is known all the same.
 const TOGETHER_NS: u64 = 1_000_000_000;
 /// The call of a WRITE begins right after the WRITE, in the same task.
 const AT_ONCE_NS: u64 = 10_000_000;
@@ -62,22 +63,29 @@ pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
     if !is_up(SERVES) {
         return 0;
     }
-    if let Some(call) = CALLS.get_ptr_mut(xid) {
-        // SAFETY: the kernel keeps the memory of an entry that is evicted
-        // while a program runs; a race costs a match, no more.
-        let call = unsafe { &mut *call };
-        if call.seen == Call::SERVED && now.saturating_sub(call.since_ns) < TOGETHER_NS {
-            call.client = client;
-            matched(call, xid, totals, now);
-            return 0;
+    // SAFETY: the reference is not kept.
+    let taken = unsafe { TAKEN.get(xid) }.copied();
+    let mut seen = Call::SENT;
+    if let Some(taken) = taken
+        && now.saturating_sub(taken.since_ns) < TOGETHER_NS
+    {
+        let _ = TAKEN.remove(xid);
+        seen |= Call::SERVED;
+        if let Some(serving) = SERVING.get_ptr_mut(taken.tid) {
+            // SAFETY: the kernel keeps the memory of an entry that is evicted
+            // while a program runs. The thread may begin its next call just
+            // now: then that call is not known to be its client's, no more.
+            let serving = unsafe { &mut *serving };
+            if serving.xid == xid {
+                (serving.client, serving.known) = (client, 1);
+            }
         }
+        matched(client, taken.tid, xid, totals, now);
     }
     let call = Call {
         since_ns: now,
         client,
-        seen: Call::SENT,
-        tid: 0,
-        zero: 0,
+        seen,
     };
     let _ = CALLS.insert(xid, call, 0);
     0
@@ -96,60 +104,86 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
     }
     let now = now();
     let tid = current_tid();
-    match SERVING.get_ptr_mut(tid) {
-        // In place: a new entry for each call would cost more than all the rest.
-        // SAFETY: only this task writes its key.
-        Some(serving) => unsafe { *serving = xid },
-        None => {
-            let _ = SERVING.insert(tid, xid, 0);
-        }
-    }
     if is_up(PEER_WANTED) {
         came_from(&ctx, xid, tid);
     }
-    if let Some(call) = CALLS.get_ptr_mut(xid) {
-        // SAFETY: as in `xprt_transmit`.
-        let call = unsafe { &mut *call };
-        if call.seen == Call::SENT && now.saturating_sub(call.since_ns) < TOGETHER_NS {
-            call.tid = tid;
-            if let Some(totals) = totals(call.client) {
-                matched(call, xid, totals, now);
-            }
-            return 0;
+    let client = sent(xid, tid, now);
+    let serving = Serving {
+        xid,
+        client: client.unwrap_or(0),
+        known: u32::from(client.is_some()),
+        zero: 0,
+    };
+    match SERVING.get_ptr_mut(tid) {
+        // In place: a new entry for each call would cost more than all the rest.
+        // SAFETY: only this task begins its calls.
+        Some(known) => unsafe { *known = serving },
+        None => {
+            let _ = SERVING.insert(tid, serving, 0);
         }
     }
-    let call = Call {
+    0
+}
+
+/// Who was seen to send a call that the server takes. Where nobody was, its sender
+/// may be seen in a moment; most likely it is another host.
+#[inline(always)]
+fn sent(xid: u32, tid: u32, now: u64) -> Option<u32> {
+    if let Some(call) = CALLS.get_ptr_mut(xid) {
+        // SAFETY: the kernel keeps the memory of an entry that is evicted
+        // while a program runs; a race costs a match, no more.
+        let call = unsafe { &mut *call };
+        let soon = now.saturating_sub(call.since_ns) < TOGETHER_NS;
+        let first = call.seen == Call::SENT;
+        // One that was not taken yet waits as long as the server lets it; one that
+        // was may be taken up once more (`svc_revisit`), and soon.
+        if first || soon {
+            call.seen = Call::SENT | Call::SERVED;
+            if first
+                && soon
+                && let Some(totals) = totals(call.client)
+            {
+                matched(call.client, tid, xid, totals, now);
+            }
+            return Some(call.client);
+        }
+    }
+    let taken = Taken {
         since_ns: now,
-        client: 0,
-        seen: Call::SERVED,
         tid,
         zero: 0,
     };
-    let _ = CALLS.insert(xid, call, 0);
-    0
+    let _ = TAKEN.insert(xid, taken, 0);
+    None
 }
 
 /// Both ends of a call were seen.
 #[inline(always)]
-fn matched(call: &mut Call, xid: u32, totals: &mut RpcTotals, now: u64) {
-    call.seen = Call::SENT | Call::SERVED;
+fn matched(client: u32, tid: u32, xid: u32, totals: &mut RpcTotals, now: u64) {
     let first = totals.served_here % PEER_EVERY == 0;
     totals.served_here += 1;
     totals.last_served_ns = now;
     // SAFETY: the references are not kept.
     unsafe {
-        if !first && PEERS.get(call.client).is_some() {
+        if !first && PEERS.get(client).is_some() {
             return;
         }
-        match FROM.get(call.tid) {
+        match FROM.get(tid) {
             Some(from) if from.xid == xid => {
-                let _ = PEERS.insert(call.client, &from.text, 0);
+                let _ = PEERS.insert(client, &from.text, 0);
                 let _ = FLAGS.set(PEER_WANTED, 0, 0);
             }
             // From now on the server's threads tell.
             _ => raise(PEER_WANTED),
         }
     }
+}
+
+/// The call that this thread works on or did last; `None`: none was seen.
+#[inline(always)]
+pub fn serving() -> Option<Serving> {
+    // SAFETY: the value is copied.
+    unsafe { SERVING.get(current_tid()) }.copied()
 }
 
 /// Remembers where a call came from: the server's side may be the first to
@@ -201,8 +235,9 @@ pub fn rpc_task_begin(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// What is counted of an RPC client.
 #[inline(always)]
-fn totals(client: u32) -> Option<&'static mut RpcTotals> {
+pub fn totals(client: u32) -> Option<&'static mut RpcTotals> {
     let totals = match RPC.get_ptr_mut(client) {
         Some(totals) => totals,
         None => {

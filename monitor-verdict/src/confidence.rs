@@ -43,6 +43,8 @@ pub enum Gap {
     CommitUnseen,
     /// Retries of `svc_alloc_arg` are not seen.
     AllocUnseen,
+    /// Whose calls nfsd works on is not seen, or not of all threads.
+    CallsUnseen,
     /// A map of the kernel side was full: waits are missing.
     MapFull,
     /// That the node serves the mount is known by its address alone.
@@ -67,6 +69,7 @@ impl Gap {
             | Self::PagesByPauses
             | Self::CommitUnseen
             | Self::AllocUnseen
+            | Self::CallsUnseen
             | Self::MapFull => 0.1,
             Self::DirtyExitUnseen | Self::DiskByWrites | Self::CongestionByRule => 0.05,
         }
@@ -88,6 +91,10 @@ impl Gap {
                  known"
             }
             Self::ServedUnseen => "signal nfsd_writes is missing: what nfsd wrote is not known",
+            Self::CallsUnseen => {
+                "whose calls nfsd's threads work on is not known: their writes and waits count for \
+                 every loop of nfsd's"
+            }
             Self::ServedUnwatched => {
                 "what a server in userspace writes is not seen: progress is what was acknowledged \
                  to the client"

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 use super::dossier::{Evidence, Moment, Recorder};
-use super::judged::Judged;
+use super::judged::{AllLoops, Judged};
 use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS};
 use super::related::{LoopNow, Node, Related, RelatedEvent, RelatedKind, RelatedTally, Watch};
 use super::thresholds::{Thresholds, nanos};
@@ -126,11 +126,10 @@ impl Engine {
             }
         };
         self.find(now);
-        let clients = self.loops.values().map(|one| &one.verdict().client_bdi);
-        let clients: Vec<CompactString> = clients.cloned().collect();
+        let all = AllLoops::of(self.loops.values());
         let mut transitions = Vec::new();
         for one in self.loops.values_mut() {
-            if let Some(from) = one.tick(&self.window, &self.thresholds, dt, &clients) {
+            if let Some(from) = one.tick(&self.window, &self.thresholds, dt, &all) {
                 transitions.push(one.transition(from, observation));
             }
         }

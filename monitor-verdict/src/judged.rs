@@ -13,7 +13,7 @@ use super::text::{rate, seconds};
 use super::thresholds::{Thresholds, nanos};
 use super::types::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict};
 use super::view::View;
-use super::window::{Moved, Window};
+use super::window::{Moved, Own, Window};
 use crate::observation::Observation;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -28,6 +28,7 @@ pub struct Judged {
     counted: [Counted; Signature::ALL.len()],
     localio: bool,
     proof: Proof,
+    rpc_clients: Vec<u32>,
     /// Best bytes a second seen, decayed.
     best: f64,
     /// The last moment with progress or without demand, nanoseconds.
@@ -36,6 +37,35 @@ pub struct Judged {
     seen_ns: u64,
     /// When the livelock that is or was last was confirmed, nanoseconds.
     confirmed_ns: u64,
+}
+
+/// What a loop asks of all loops.
+#[derive(Clone, Debug, Default)]
+pub struct AllLoops {
+    /// Their client devices.
+    client_bdis: Vec<CompactString>,
+    /// The RPC clients of each, by its id.
+    rpc_clients: Vec<(CompactString, Vec<u32>)>,
+}
+
+impl AllLoops {
+    /// These.
+    pub fn of<'a>(loops: impl Iterator<Item = &'a Judged>) -> Self {
+        let mut all = Self::default();
+        for one in loops {
+            let verdict = one.verdict();
+            all.client_bdis.push(verdict.client_bdi.clone());
+            let clients = (verdict.loop_id.clone(), one.rpc_clients.clone());
+            all.rpc_clients.push(clients);
+        }
+        all
+    }
+
+    /// The RPC clients of all loops but this one.
+    fn others(&self, id: &str) -> Vec<&[u32]> {
+        let others = self.rpc_clients.iter().filter(|(other, _)| other != id);
+        others.map(|(_, clients)| clients.as_slice()).collect()
+    }
 }
 
 /// What was counted of a signature.
@@ -78,6 +108,7 @@ impl Judged {
             counted: Default::default(),
             localio: found.localio,
             proof: found.proof,
+            rpc_clients: found.rpc_clients.clone(),
             best: 0.0,
             progress_ns: now,
             seen_ns: now,
@@ -104,6 +135,7 @@ impl Judged {
         self.seen_ns = now;
         self.localio = found.localio;
         self.proof = found.proof;
+        self.rpc_clients.clone_from(&found.rpc_clients);
         if found.server_bdi.is_some() {
             self.verdict.server_bdi.clone_from(&found.server_bdi);
         }
@@ -118,17 +150,24 @@ impl Judged {
         self.choice = Choice::default();
     }
 
-    /// One tick; `loops` are the client devices of all loops. The state that
-    /// was left, if one was.
+    /// One tick; the state that was left, if one was.
     pub fn tick(
         &mut self,
         window: &Window,
         thresholds: &Thresholds,
         dt_ns: u64,
-        loops: &[CompactString],
+        loops: &AllLoops,
     ) -> Option<LivelockState> {
         let now_ns = window.newest()?.ns;
-        let last = LastSecond::of(window, &self.verdict);
+        let (others, clients) = (
+            loops.others(&self.verdict.loop_id),
+            self.rpc_clients.clone(),
+        );
+        let own = Own {
+            clients: &clients,
+            others: &others,
+        };
+        let last = LastSecond::of(window, &self.verdict, own);
         let stall_rate = self.stall_rate(&last, thresholds, dt_ns);
         let progress_now = last.reaches(stall_rate);
         // Who has nothing to write makes no progress, and is not held up.
@@ -143,10 +182,11 @@ impl Judged {
             server_bdi: self.verdict.server_bdi.as_deref(),
             localio: self.localio,
             proof: self.proof,
+            own,
             thresholds,
             stall_rate,
             stalled_ns: now_ns.saturating_sub(self.progress_ns),
-            loops,
+            loops: &loops.client_bdis,
             before: &self.verdict.conditions,
             held: self.choice.held(),
         };
@@ -314,12 +354,11 @@ fn missing(conditions: &Conditions) -> String {
 }
 
 impl LastSecond {
-    fn of(window: &Window, verdict: &Verdict) -> Self {
+    fn of(window: &Window, verdict: &Verdict, own: Own<'_>) -> Self {
         let acked = |sample: &Sample| sample.client(&verdict.client_bdi)?.bytes_acked;
-        let served = |sample: &Sample| sample.server?.bytes_written;
         Self {
             acked: window.moved_last_second(acked),
-            served: window.moved_last_second(served),
+            served: window.served_last_second(own),
             by_nfsd: verdict.server == NFSD,
         }
     }

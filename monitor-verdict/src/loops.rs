@@ -116,6 +116,10 @@ pub struct Loop {
     /// The container whose network namespace the server is in.
     #[serde(default)]
     pub server_container: Option<Container>,
+    /// The mount's RPC clients, by which nfsd's threads and writes are told
+    /// apart.
+    #[serde(skip)]
+    pub rpc_clients: Vec<u32>,
     /// Calls that the mount's RPC clients sent since the daemon started.
     pub calls: u64,
     /// Those of them that this kernel's server took.

@@ -16,7 +16,9 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use serde::{Deserialize, Serialize};
 
 pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid};
-pub use self::nfs::{NfsClient, Nfsd, ServerThread, ThreadState, UserServer};
+pub use self::nfs::{
+    Caller, NfsClient, Nfsd, ServerThread, Serving, ThreadState, UserServer, Waited,
+};
 pub use self::topology::{
     Backing, Connection, Export, FileSystem, LoopDevice, NfsMount, PeerSocket, RpcClient,
     ServerProcess, Topology, Transport,

@@ -2,6 +2,7 @@
 //! instead of the whole node. All lists are sorted: the order of an observation
 //! means nothing.
 
+mod own;
 mod threads;
 mod waits;
 
@@ -16,6 +17,7 @@ use crate::observation::{
     self, CongestionBy, NfsClient, Observation, SignalStatus, State, Waiting,
 };
 
+pub use own::NfsdThread;
 pub use threads::Threads;
 pub use waits::{Finished, Lasting};
 
@@ -36,6 +38,8 @@ pub mod signal {
     pub const NFS_COMMIT: &str = "nfs_commit";
     /// nfsd threads that get no pages for a request.
     pub const SVC_ALLOC_ARG: &str = "svc_alloc_arg";
+    /// Whose calls nfsd works on.
+    pub const RPC_XID: &str = "rpc_xid";
 }
 
 /// Bounds on what one observation may bring; more is left out, in the
@@ -57,6 +61,11 @@ pub struct Sample {
     pub dirty_limit_bytes: Option<u64>,
     /// The kernel's NFS server, where it runs.
     pub server: Option<Server>,
+    /// Its threads one by one, by thread id; `None` where whose calls they work
+    /// on is not seen, or throttling is not.
+    pub nfsd_threads: Option<Vec<NfsdThread>>,
+    /// Bytes that it wrote for the RPC clients of this node, total, by their ids.
+    pub nfsd_wrote: Vec<(u32, u64)>,
     /// Userspace NFS servers by the name of their process, where their threads
     /// were looked at.
     pub user_servers: Vec<(CompactString, Threads)>,
@@ -100,6 +109,8 @@ pub struct Signals {
     pub commit: Option<State>,
     /// [`signal::SVC_ALLOC_ARG`].
     pub alloc: Option<State>,
+    /// [`signal::RPC_XID`].
+    pub calls: Option<State>,
 }
 
 /// The kernel's NFS server at one moment.
@@ -107,6 +118,8 @@ pub struct Signals {
 pub struct Server {
     /// Bytes written to the exported file systems, total.
     pub bytes_written: Option<u64>,
+    /// Those of them that are nobody's in particular, total; `None`: all are.
+    pub bytes_unattributed: Option<u64>,
     /// Its threads by state; `None` where throttling is not seen.
     pub threads: Option<Threads>,
 }
@@ -164,8 +177,12 @@ impl Sample {
         self.map_full = observation.lost.map_full;
         self.server = observation.nfsd.as_ref().map(|nfsd| Server {
             bytes_written: nfsd.bytes_written,
+            bytes_unattributed: nfsd.bytes_unattributed,
             threads: sees_dirty.then(|| Threads::of_nfsd(&nfsd.threads, &observation.waits)),
         });
+        let nfsd = observation.nfsd.as_ref().filter(|_| sees_dirty);
+        self.nfsd_threads = nfsd.and_then(|nfsd| own::threads(nfsd, &observation.waits));
+        own::wrote(&mut self.nfsd_wrote, observation);
         self.user_waits =
             sees_dirty.then(|| Threads::by_waits(&observation.waits, Class::NfsServer, |_| true));
         self.user_servers.clear();
@@ -281,6 +298,7 @@ impl Signals {
             sleeps: sleeps.min(),
             commit: state(signal::NFS_COMMIT),
             alloc: state(signal::SVC_ALLOC_ARG),
+            calls: state(signal::RPC_XID),
         }
     }
 

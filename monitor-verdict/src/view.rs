@@ -12,7 +12,7 @@ use super::loops::{NFSD, Proof};
 use super::reduce::{Sample, Threads};
 use super::thresholds::Thresholds;
 use super::types::{Condition, Conditions, Signature};
-use super::window::{Moved, PauseMeans, ThreadSamples, Window};
+use super::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 use crate::observation::State;
 
 pub use disk::Disk;
@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub localio: bool,
     /// How the loop is known.
     pub proof: Proof,
+    /// Which of nfsd's threads and writes are the loop's.
+    pub own: Own<'a>,
     /// The numbers to compare with.
     pub thresholds: &'a Thresholds,
     /// Bytes a second under which nothing moves, hysteresis included.
@@ -121,12 +123,11 @@ impl View<'_> {
             .moved(|sample| sample.client(self.client)?.bytes_acked)
     }
 
-    /// Bytes that the server wrote over the window; not known of any but nfsd.
+    /// Bytes that the server wrote for the loop over the window; not known of any
+    /// but nfsd.
     #[must_use]
     pub fn served(&self) -> Option<Moved> {
-        let nfsd = self.by_nfsd();
-        self.window
-            .moved(|sample| sample.server.filter(|_| nfsd)?.bytes_written)
+        self.by_nfsd().then(|| self.window.served(self.own))?
     }
 
     /// What those who serve did over the window.
@@ -138,7 +139,10 @@ impl View<'_> {
     /// What those who serve do at one moment.
     fn threads_of(&self, sample: &Sample) -> Option<Threads> {
         let own = if self.by_nfsd() {
-            sample.server?.threads
+            match &sample.nfsd_threads {
+                Some(all) => Some(self.own.threads(all)),
+                None => sample.server?.threads,
+            }
         } else {
             // Where throttling is not seen, neither are its threads.
             let listed = sample.user_servers.iter();
@@ -169,9 +173,17 @@ impl View<'_> {
             if !own || pauses.bdi == self.client || newest.client(&pauses.bdi).is_some() {
                 continue;
             }
-            let Some(means) = self.window.pauses(&pauses.bdi, pauses.class) else {
+            let Some(mut means) = self.window.pauses(&pauses.bdi, pauses.class) else {
                 continue;
             };
+            if pauses.class == Class::Nfsd {
+                // What it says of pages is of the device, whoever asked.
+                let only = |bdi: &str| bdi == pauses.bdi;
+                means.pause_ns = self.window.nfsd_paused_ns(self.own, only);
+                if means.pause_ns == 0 && newest.nfsd_threads.is_some() {
+                    continue;
+                }
+            }
             // They are sorted: of equals the first name.
             if most.is_none_or(|(_, best)| means.pause_ns > best.pause_ns) {
                 most = Some((&pauses.bdi, means));
@@ -183,7 +195,11 @@ impl View<'_> {
     /// Pauses of those who serve over the window, nanoseconds.
     #[must_use]
     pub fn paused_ns(&self) -> u64 {
-        let own = self.window.paused_ns(self.class(), |_| true);
+        let own = if self.by_nfsd() {
+            self.window.nfsd_paused_ns(self.own, |_| true)
+        } else {
+            self.window.paused_ns(self.class(), |_| true)
+        };
         let workers = |bdi: &str| self.serves(Class::Kworker, bdi);
         own.saturating_add(self.window.paused_ns(Class::Kworker, workers))
     }
@@ -191,7 +207,16 @@ impl View<'_> {
     /// Their time in reclaim.
     #[must_use]
     pub fn reclaim_ns(&self) -> u64 {
-        self.window.reclaim_ns(self.class())
+        Window::reclaim_of(|cause| self.time_in(cause, self.class(), |_| true))
+    }
+
+    /// Time that tasks of a class spent in a cause; of nfsd the loop's threads.
+    fn time_in(&self, cause: Cause, class: Class, wanted: impl Fn(&str) -> bool) -> u64 {
+        if class == Class::Nfsd {
+            self.window.nfsd_time_in(self.own, cause, wanted)
+        } else {
+            self.window.time_in(cause, class, wanted)
+        }
     }
 
     /// A class's wait for the COMMIT of pages of the client.
@@ -199,7 +224,7 @@ impl View<'_> {
     pub fn commit_ns(&self, class: Class) -> u64 {
         // Where the BDI could not be read it is empty.
         let own = |bdi: &str| bdi.is_empty() || bdi == self.client;
-        self.window.time_in(Cause::NfsCommit, class, own)
+        self.time_in(Cause::NfsCommit, class, own)
     }
 
     /// nfsd's time without pages for a request.
@@ -211,9 +236,7 @@ impl View<'_> {
         if !self.by_nfsd() {
             return 0;
         }
-        let waited = self
-            .window
-            .time_in(Cause::SvcAllocArg, Class::Nfsd, |_| true);
+        let waited = self.time_in(Cause::SvcAllocArg, Class::Nfsd, |_| true);
         // The first retry of a row is no wait yet, but its sleep is one.
         let retries = self.window.moved(|sample| sample.alloc_retries);
         let slept = retries.map_or(0, |moved| moved.bytes.saturating_mul(RETRY_NS));
@@ -260,6 +283,9 @@ impl View<'_> {
         if self.by_nfsd() {
             if newest.server.is_some_and(|s| s.bytes_written.is_none()) {
                 gaps.push(Gap::ServedUnseen);
+            }
+            if signals.calls == Some(State::Unavailable) || self.own.is_mixed(newest) {
+                gaps.push(Gap::CallsUnseen);
             }
         } else {
             gaps.push(Gap::ServedUnwatched);

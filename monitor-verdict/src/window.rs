@@ -1,6 +1,7 @@
 //! The sliding window that all signatures look through: a bounded ring of
 //! reduced observations, and the questions asked of it.
 
+mod own;
 mod related;
 mod time;
 
@@ -17,6 +18,8 @@ const MAX_SAMPLES: usize = 64;
 /// A tick is never exactly on time; so much late is still the same second.
 pub(super) const TICK_SLACK_NS: u64 = 200_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
+
+pub use own::Own;
 
 /// What became of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,12 +178,17 @@ impl Window {
     /// The same over the last second, or the last tick where that is longer.
     #[must_use]
     pub fn moved_last_second(&self, counter: impl Fn(&Sample) -> Option<u64>) -> Option<Moved> {
+        let moved = sum(self.last_second()?, &counter)?;
+        (moved.ns > 0 && self.newest().and_then(&counter).is_some()).then_some(moved)
+    }
+
+    /// The ticks of the last second, or the last one where that is longer.
+    fn last_second(&self) -> Option<impl Iterator<Item = (&Sample, &Sample)>> {
         let newest = self.newest()?.ns;
         let oldest = newest.saturating_sub(SECOND_NS + TICK_SLACK_NS);
         let ticks = self.ticks().rev().enumerate();
-        let recent = ticks.take_while(|(n, (from, _))| *n == 0 || from.ns >= oldest);
-        let moved = sum(recent.map(|(_, tick)| tick), &counter)?;
-        (moved.ns > 0 && self.newest().and_then(&counter).is_some()).then_some(moved)
+        let recent = ticks.take_while(move |(n, (from, _))| *n == 0 || from.ns >= oldest);
+        Some(recent.map(|(_, tick)| tick))
     }
 
     /// What `balance_dirty_pages` said to a class on a BDI; `None`: nothing.

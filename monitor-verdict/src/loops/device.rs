@@ -162,6 +162,10 @@ impl Device {
         let same_address = self.server_side(&mut one, survey);
         describe_containers(&mut one, survey);
         let totals = survey.rpc.iter().map(|fresh| fresh.client);
+        // Who has not called for long may be missing.
+        if !survey.rpc.is_empty() {
+            one.rpc_clients = totals.clone().map(|client| client.id).collect();
+        }
         one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
         one.danger = danger::danger(&one, survey.observation, same_address);
@@ -269,6 +273,7 @@ fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
         server_netns: None,
         client_containers: Vec::new(),
         server_container: None,
+        rpc_clients: Vec::new(),
         calls: 0,
         calls_served_here: 0,
         danger: Vec::new(),

@@ -1,6 +1,7 @@
 //! NFS: the client's writes, the server and its threads.
 
 use compact_str::CompactString;
+use monitor_common::Cause;
 use serde::{Deserialize, Serialize};
 
 /// The NFS client's writes on one device.
@@ -56,6 +57,48 @@ pub struct Nfsd {
     pub last_done_ns: u64,
     /// Its threads.
     pub threads: Vec<ServerThread>,
+    /// Of `bytes_written`, those written in calls of which nothing was seen:
+    /// whose they are is not known. `None`: no call is seen.
+    pub bytes_unattributed: Option<u64>,
+    /// Whose calls its threads work on; a thread that is not listed is of
+    /// [`Caller::Unknown`]. `None`: no call is seen.
+    pub serving: Option<Vec<Serving>>,
+}
+
+/// Whose call a thread of nfsd works on, or did last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Serving {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Who sent it.
+    pub caller: Caller,
+    /// The thread's finished waits, by cause.
+    pub waited: Vec<Waited>,
+}
+
+/// Who sent a call to the kernel's NFS server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Caller {
+    /// No call was seen.
+    #[default]
+    Unknown,
+    /// No RPC client of this node was seen to send it: another host.
+    Elsewhere,
+    /// The [`RpcClient`](super::RpcClient) of this node with this id.
+    Client(u32),
+}
+
+/// A thread's finished waits in one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// Why.
+    pub cause: Cause,
+    /// The last one's BDI, empty where the cause has none.
+    pub bdi: CompactString,
+    /// All of them together, nanoseconds; announced pauses as they begin.
+    pub sum_ns: u64,
 }
 
 /// A thread of an NFS server.

@@ -30,6 +30,9 @@ pub struct RpcClient {
     pub peer: Option<SocketAddr>,
     /// What the server wrote to for it.
     pub backing: Vec<Backing>,
+    /// Bytes that this kernel's own server wrote for its calls; `None` where
+    /// that is not seen.
+    pub bytes_written: Option<u64>,
 }
 
 /// What a server writes to for a client.

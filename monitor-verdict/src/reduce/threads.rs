@@ -42,12 +42,16 @@ impl Threads {
 
     /// Those of the kernel's nfsd.
     pub(super) fn of_nfsd(all: &[ServerThread], waits: &[Waiting]) -> Self {
-        let mut sum = Self::default();
-        for thread in all {
-            let of = |w: &&Waiting| w.class == Class::Nfsd && w.tid == thread.tid;
-            sum.add(thread, waits.iter().filter(of));
-        }
-        sum
+        let all = all.iter().map(|thread| Self::of_nfsd_thread(thread, waits));
+        all.fold(Self::default(), Self::and)
+    }
+
+    /// One of them.
+    pub(super) fn of_nfsd_thread(thread: &ServerThread, waits: &[Waiting]) -> Self {
+        let mut one = Self::default();
+        let of = |w: &&Waiting| w.class == Class::Nfsd && w.tid == thread.tid;
+        one.add(thread, waits.iter().filter(of));
+        one
     }
 
     /// Those of one process of a userspace server. Its list has no idle ones,

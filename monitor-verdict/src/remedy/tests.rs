@@ -32,6 +32,7 @@ pub(crate) fn the_loop() -> Loop {
         server_container: None,
         client_netns: None,
         server_netns: None,
+        rpc_clients: Vec::new(),
         calls: 0,
         calls_served_here: 0,
         danger: Vec::new(),

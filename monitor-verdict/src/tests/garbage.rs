@@ -6,9 +6,9 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
 use crate::observation::{
-    Bdi, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, Lost, Memory, NfsClient,
-    NfsMount, Nfsd, Observation, RpcClient, ServerThread, SignalStatus, State, ThreadState,
-    Topology, UserServer, Waiting,
+    Bdi, Caller, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, Lost, Memory, NfsClient,
+    NfsMount, Nfsd, Observation, RpcClient, ServerThread, Serving, SignalStatus, State,
+    ThreadState, Topology, UserServer, Waited, Waiting,
 };
 
 /// Numbers from a seed (`splitmix64`).
@@ -70,6 +70,19 @@ impl Random {
             write_since_ns: self.some(),
             blocked_in: None,
             behind_throttled: self.yes(),
+        }
+    }
+
+    fn serving(&mut self) -> Serving {
+        let client = self.small();
+        Serving {
+            tid: self.small(),
+            caller: self.of(&[Caller::Unknown, Caller::Elsewhere, Caller::Client(client)]),
+            waited: self.list(3, |random| Waited {
+                cause: random.of(Cause::ALL),
+                bdi: random.bdi(),
+                sum_ns: random.number(),
+            }),
         }
     }
 
@@ -194,6 +207,8 @@ pub fn garbage(seed: u64) -> Observation {
         nfsd: random.yes().then(|| Nfsd {
             bytes_written: random.some(),
             threads: random.list(10, Random::thread),
+            bytes_unattributed: random.some(),
+            serving: random.yes().then(|| random.list(10, Random::serving)),
             ..Nfsd::default()
         }),
         user_servers: random.list(3, |random| UserServer {
@@ -209,6 +224,7 @@ pub fn garbage(seed: u64) -> Observation {
             served_here: random.number(),
             last_call_ns: random.number(),
             last_served_ns: random.number(),
+            bytes_written: random.some(),
             ..RpcClient::default()
         }),
         topology: Arc::new(random.topology()),

@@ -13,6 +13,7 @@ mod loop_device;
 mod names;
 mod negatives;
 pub(crate) mod node;
+mod own;
 mod phase;
 mod positives;
 mod progress;

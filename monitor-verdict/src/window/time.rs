@@ -13,16 +13,22 @@ impl Window {
     /// [`Window::paused_ns`].
     #[must_use]
     pub fn time_in(&self, cause: Cause, class: Class, wanted: impl Fn(&str) -> bool) -> u64 {
-        let of = |tick| time_of_tick(tick, cause, class, &wanted);
+        let of = |tick| time_of_class(tick, cause, class, &wanted);
         self.ticks().map(of).fold(0, u64::saturating_add)
     }
 
-    /// Time that tasks of a class spent in reclaim and compaction, whatever
-    /// they did in there. The sleeps are within the work, mostly.
+    /// The same in reclaim and compaction.
     #[must_use]
     pub fn reclaim_ns(&self, class: Class) -> u64 {
+        Self::reclaim_of(|cause| self.time_in(cause, class, |_| true))
+    }
+
+    /// Time in reclaim and compaction, whatever was done in there, of those whose
+    /// time in a cause is given. The sleeps are within the work, mostly.
+    #[must_use]
+    pub fn reclaim_of(time_in: impl Fn(Cause) -> u64) -> u64 {
         let sum = |causes: &[Cause]| {
-            let of = |&cause| self.time_in(cause, class, |_| true);
+            let of = |&cause| time_in(cause);
             causes.iter().map(of).fold(0, u64::saturating_add)
         };
         let sleeps = sum(&[
@@ -40,17 +46,12 @@ impl Window {
     }
 }
 
-fn time_of_tick(
+pub(super) fn time_of_class(
     (from, to): (&Sample, &Sample),
     cause: Cause,
     class: Class,
     wanted: &impl Fn(&str) -> bool,
 ) -> u64 {
-    let lasts = |sample: &'_ Sample, one: &Lasting| sample.lasting.binary_search(one).is_ok();
-    let own = |one: &&Lasting| one.cause == cause && one.class == class && wanted(&one.bdi);
-    let in_tick = |one: &Lasting| to.ns.saturating_sub(one.since_ns.max(from.ns));
-    let lasting = to.lasting.iter().filter(own);
-    let lasting = lasting.map(in_tick).fold(0, u64::saturating_add);
     // A counter that ran backwards says nothing; what was not there was zero.
     let moved = |one: &Finished| {
         let before = from.finished_ns(cause, class, &one.bdi).unwrap_or(0);
@@ -60,6 +61,23 @@ fn time_of_tick(
     let finished =
         finished.filter(|one| (one.cause, one.class) == (cause, class) && wanted(&one.bdi));
     let finished = finished.map(moved).fold(0, u64::saturating_add);
+    let own = |one: &Lasting| one.class == class && wanted(&one.bdi);
+    time_of_tick((from, to), cause, finished, own)
+}
+
+/// Time in a cause, of which so much was counted as finished in this tick, with
+/// the waits that last and are `own`.
+pub(super) fn time_of_tick(
+    (from, to): (&Sample, &Sample),
+    cause: Cause,
+    finished: u64,
+    own: impl Fn(&Lasting) -> bool,
+) -> u64 {
+    let lasts = |sample: &'_ Sample, one: &Lasting| sample.lasting.binary_search(one).is_ok();
+    let own = |one: &&Lasting| one.cause == cause && own(one);
+    let in_tick = |one: &Lasting| to.ns.saturating_sub(one.since_ns.max(from.ns));
+    let lasting = to.lasting.iter().filter(own);
+    let lasting = lasting.map(in_tick).fold(0, u64::saturating_add);
     if cause == Cause::SvcAllocArg {
         // A row of retries is counted retry by retry and lasts on as a whole.
         return finished.max(lasting);

@@ -249,6 +249,7 @@ pub(super) fn found_loop() -> Loop {
         server_container: None,
         client_netns: Some(11),
         server_netns: Some(22),
+        rpc_clients: Vec::new(),
         calls: 50,
         calls_served_here: 49,
         danger: vec!["nfsd is not exempt".to_owned(), "no limit".to_owned()],

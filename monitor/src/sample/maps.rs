@@ -16,7 +16,7 @@ use compact_str::CompactString;
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, CongestedBdi, DirtyKey,
     DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite,
-    PEER_LEN, RpcTotals, Stall, TaskTotals, ThrottleReason, Wait, WaitKey, WriteCongested,
+    PEER_LEN, RpcTotals, Serving, Stall, TaskTotals, ThrottleReason, Wait, WaitKey, WriteCongested,
 };
 use thiserror::Error;
 
@@ -48,6 +48,7 @@ pub struct Maps {
     retries: PerCpuArray<MapData, u64>,
     lost: PerCpuArray<MapData, u64>,
     rpc: PerCpuHashMap<MapData, u32, RpcTotals>,
+    serving: HashMap<MapData, u32, Serving>,
     peers: HashMap<MapData, u32, [u8; PEER_LEN]>,
     client_devices: HashMap<MapData, u32, u32>,
     backing: HashMap<MapData, BackingKey, BackingTotals>,
@@ -89,6 +90,7 @@ impl Maps {
             retries: take(ebpf, "SVC_ALLOC_ARG_RETRIES")?,
             lost: take(ebpf, "LOST")?,
             rpc: take(ebpf, "RPC")?,
+            serving: take(ebpf, "SERVING")?,
             peers: take(ebpf, "PEERS")?,
             client_devices: take(ebpf, "CLIENT_DEVICES")?,
             backing: take(ebpf, "BACKING")?,
@@ -321,6 +323,9 @@ impl Maps {
             total.writes_done = total.writes_done.wrapping_add(value.writes_done);
             total.bytes_written = total.bytes_written.wrapping_add(value.bytes_written);
             total.last_done_ns = total.last_done_ns.max(value.last_done_ns);
+            total.bytes_unattributed = total
+                .bytes_unattributed
+                .wrapping_add(value.bytes_unattributed);
         }
         total
     }

@@ -20,10 +20,10 @@ mod user_servers;
 pub use lookup::{Lookup, Wanted};
 pub(crate) use lookup::{MountLine, unescape};
 pub use monitor_verdict::observation::{
-    Backing, Bdi, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses, Export,
-    FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd, Observation,
-    PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, SignalStatus, Stack,
-    StalledTask, State, TaskDelay, ThreadState, Topology, Transport, UserServer, Waiting,
-    is_pod_uid,
+    Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
+    Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd,
+    Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
+    SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState, Topology, Transport,
+    UserServer, Waited, Waiting, is_pod_uid,
 };
 pub use sampler::{Sampler, Tick};

@@ -12,8 +12,8 @@ use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, WaitKey};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    Lookup, Lost, NfsClient, Nfsd, Observation, SignalStatus, StalledTask, State, TaskDelay,
-    Waiting, Wanted,
+    Caller, Lookup, Lost, NfsClient, Nfsd, Observation, ServerThread, Serving, SignalStatus,
+    StalledTask, State, TaskDelay, Waited, Waiting, Wanted,
     bdis::Bdis,
     congestion::{Congestions, Seen},
     maps::Maps,
@@ -62,6 +62,8 @@ pub struct Sampler {
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
     waits_counted: Option<u64>,
+    /// Finished waits of nfsd's threads, by thread id.
+    nfsd_waited: BTreeMap<u32, Vec<Waited>>,
     /// Processes that were delayed most when somebody was delayed last.
     waited_lately: BTreeSet<u32>,
     ticks: u32,
@@ -96,6 +98,7 @@ impl Sampler {
             threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
+            nfsd_waited: BTreeMap::new(),
             waited_lately: BTreeSet::new(),
             ticks: 0,
             evicted: 0,
@@ -133,7 +136,7 @@ impl Sampler {
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
         let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
-        let rpc_clients = self.maps.rpc_clients();
+        let rpc_clients = self.maps.rpc_clients(attached(&signals, "nfsd_writes"));
         let also = clients
             .iter()
             .map(|c| c.bdi.clone())
@@ -159,6 +162,7 @@ impl Sampler {
         self.waits_counted = Some(counted);
         if let Some(tasks) = &tasks {
             self.waited_lately = questions::most_delayed(tasks, self.threshold_ns);
+            self.nfsd_waited = waited(tasks, Class::Nfsd);
         }
         self.lookup.ask(&Wanted {
             processes: questions::stuck(&waits, monotonic_ns),
@@ -306,13 +310,38 @@ impl Sampler {
         if threads.is_empty() && totals.writes_started == 0 {
             return None;
         }
+        let sees_writes = attached(signals, "nfsd_writes");
+        let sees_calls = attached(signals, "rpc_xid");
         Some(Nfsd {
-            bytes_written: attached(signals, "nfsd_writes").then_some(totals.bytes_written),
+            bytes_written: sees_writes.then_some(totals.bytes_written),
             writes_started: totals.writes_started,
             writes_done: totals.writes_done,
             last_done_ns: totals.last_done_ns,
+            bytes_unattributed: (sees_writes && sees_calls).then_some(totals.bytes_unattributed),
+            serving: sees_calls.then(|| self.serving(&threads)),
             threads,
         })
+    }
+
+    /// Whose calls nfsd's threads work on.
+    fn serving(&self, threads: &[ServerThread]) -> Vec<Serving> {
+        let calls = self.maps.serving(threads.iter().map(|thread| thread.tid));
+        let caller = |tid| match calls.get(&tid) {
+            None => Caller::Unknown,
+            Some(call) if call.known == 0 => Caller::Elsewhere,
+            Some(call) => Caller::Client(call.client),
+        };
+        let all = threads.iter().map(|thread| Serving {
+            tid: thread.tid,
+            caller: caller(thread.tid),
+            waited: self
+                .nfsd_waited
+                .get(&thread.tid)
+                .cloned()
+                .unwrap_or_default(),
+        });
+        all.filter(|one| one.caller != Caller::Unknown || !one.waited.is_empty())
+            .collect()
     }
 
     fn tasks(&mut self) -> Vec<TaskDelay> {
@@ -342,6 +371,19 @@ impl Sampler {
             })
             .collect()
     }
+}
+
+/// Finished waits of the threads of a class, by thread id.
+fn waited(tasks: &[TaskDelay], class: Class) -> BTreeMap<u32, Vec<Waited>> {
+    let mut threads: BTreeMap<u32, Vec<Waited>> = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.class == class) {
+        threads.entry(task.tid).or_default().push(Waited {
+            cause: task.cause,
+            bdi: task.bdi.clone(),
+            sum_ns: task.delay_ns,
+        });
+    }
+    threads
 }
 
 fn attached(signals: &[SignalStatus], name: &str) -> bool {

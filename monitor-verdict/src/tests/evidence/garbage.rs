@@ -260,6 +260,7 @@ pub fn found(of: &Verdict, text: &CompactString) -> Loop {
         server_container: None,
         client_netns: None,
         server_netns: None,
+        rpc_clients: Vec::new(),
         calls: 0,
         calls_served_here: 0,
         danger: vec![text.to_string(); 100],

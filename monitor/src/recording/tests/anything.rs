@@ -10,10 +10,10 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use proptest::{collection::vec, prelude::*};
 
 use crate::sample::{
-    Backing, Bdi, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses, Export,
-    FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd, Observation,
-    PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, SignalStatus, Stack, State,
-    ThreadState, Topology, Transport, UserServer, Waiting,
+    Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
+    Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd,
+    Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
+    SignalStatus, Stack, State, ThreadState, Topology, Transport, UserServer, Waited, Waiting,
 };
 
 /// Numbers that decide what an observation holds; over and over again the same
@@ -127,6 +127,8 @@ fn observation(d: &mut Dice) -> Observation {
             writes_done: d.number(),
             last_done_ns: d.number(),
             threads: d.some(thread),
+            bytes_unattributed: d.maybe(Dice::number),
+            serving: d.maybe(|d| d.some(serving)),
         }),
         user_servers: d.some(|d| UserServer {
             name: d.text(),
@@ -239,6 +241,19 @@ fn thread(d: &mut Dice) -> ServerThread {
     }
 }
 
+fn serving(d: &mut Dice) -> Serving {
+    let client = d.small();
+    Serving {
+        tid: d.small(),
+        caller: d.of(&[Caller::Unknown, Caller::Elsewhere, Caller::Client(client)]),
+        waited: d.some(|d| Waited {
+            cause: d.of(Cause::ALL),
+            bdi: d.text(),
+            sum_ns: d.number(),
+        }),
+    }
+}
+
 fn bdi(d: &mut Dice) -> Bdi {
     use CongestionBy::{DirtyThreshold, Flag, FuseRequests, NfsWriteback, WriteCongested};
     Bdi {
@@ -284,6 +299,7 @@ fn rpc_client(d: &mut Dice) -> RpcClient {
             writes: d.number(),
             last_ns: d.number(),
         }),
+        bytes_written: d.maybe(Dice::number),
     }
 }
 

@@ -2,14 +2,21 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use monitor_common::{PEER_LEN, RpcTotals};
+use monitor_common::{PEER_LEN, RpcTotals, Serving};
 
 use super::Maps;
 use crate::sample::{Backing, RpcClient, bdis::device_name};
 
 impl Maps {
-    /// RPC clients that sent calls.
-    pub fn rpc_clients(&mut self) -> Vec<RpcClient> {
+    /// The call that a thread of a server works on or did last, of those given.
+    pub fn serving(&self, tids: impl Iterator<Item = u32>) -> BTreeMap<u32, Serving> {
+        tids.filter_map(|tid| Some((tid, self.serving.get(&tid, 0).ok()?)))
+            .collect()
+    }
+
+    /// RPC clients that sent calls, with what was written for them if that is
+    /// `written`.
+    pub fn rpc_clients(&mut self, written: bool) -> Vec<RpcClient> {
         let all: Vec<_> = self.rpc.iter().filter_map(Result::ok).collect();
         let devices: BTreeMap<_, _> = self.client_devices.iter().filter_map(Result::ok).collect();
         let peers: BTreeMap<_, _> = self.peers.iter().filter_map(Result::ok).collect();
@@ -35,6 +42,7 @@ impl Maps {
                     last_served_ns: last(|v| v.last_served_ns),
                     peer: peers.get(&id).and_then(peer),
                     backing: backing.remove(&id).unwrap_or_default(),
+                    bytes_written: written.then(|| sum(|v| v.bytes_written)),
                 }
             })
             .collect();

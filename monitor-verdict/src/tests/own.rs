@@ -1,0 +1,244 @@
+//! nfsd in two network namespaces: what is a loop's own.
+
+use monitor_common::{Cause, Class};
+
+use super::node::{CLIENT, DISK, Node, Phase, Watched, wait};
+use crate::LivelockState::{self, Livelock, None as Calm, Recovered};
+use crate::observation::{Caller, Nfsd, Observation, ServerThread, Serving, ThreadState, Waited};
+
+const SECOND: &str = "0:31";
+const MB: u64 = 1_000_000;
+/// The RPC clients of the two mounts, as the node numbers them.
+const FIRST_CLIENT: u32 = 7;
+const SECOND_CLIENT: u32 = 8;
+
+/// Another nfsd beside that of the phase.
+#[derive(Clone, Copy)]
+struct Beside {
+    caller: Caller,
+    /// Bytes a second that it writes.
+    served: u64,
+    /// Bytes a second that are acknowledged to the second mount.
+    acked: u64,
+    state: ThreadState,
+    /// Milliseconds a second that each of its threads is paused on its device.
+    paused_ms: u64,
+}
+
+const WORKS: Beside = Beside {
+    caller: Caller::Client(SECOND_CLIENT),
+    served: 5 * MB,
+    acked: 5 * MB,
+    state: ThreadState::Running,
+    paused_ms: 0,
+};
+
+fn watched() -> Watched {
+    let mut node = Node::new(8);
+    node.mount(SECOND);
+    Watched::of(node)
+}
+
+/// What the kernel side tells of whose calls are whose: `n` seconds in all.
+fn attribute(now: &mut Observation, phase: &Phase, beside: Beside, n: u64) {
+    let nfsd = now.nfsd.as_mut().expect("runs");
+    let own = nfsd.bytes_written.expect("seen");
+    nfsd.bytes_written = Some(own + beside.served * n);
+    nfsd.bytes_unattributed = Some(0);
+    let waited = |ms: u64, bdi: &str| Waited {
+        cause: Cause::BalanceDirtyPages,
+        bdi: bdi.into(),
+        sum_ns: ms * n * 1_000_000,
+    };
+    let throttled = u64::try_from(phase.throttled.max(1)).expect("few");
+    let each = phase.pause_ms / throttled;
+    let mut serving: Vec<_> = nfsd
+        .threads
+        .iter()
+        .enumerate()
+        .map(|(at, thread)| Serving {
+            tid: thread.tid,
+            caller: Caller::Client(FIRST_CLIENT),
+            waited: vec![waited(if at < phase.throttled { each } else { 0 }, DISK)],
+        })
+        .collect();
+    for tid in 200..204 {
+        nfsd.threads.push(ServerThread {
+            tid,
+            state: beside.state,
+            write_since_ns: None,
+            blocked_in: None,
+            behind_throttled: false,
+        });
+        serving.push(Serving {
+            tid,
+            caller: beside.caller,
+            waited: vec![waited(beside.paused_ms, "8:0")],
+        });
+    }
+    nfsd.serving = Some(serving);
+    now.clients[1].bytes_acked = beside.acked * n;
+    if beside.acked > 0 {
+        now.clients[1].writes_sent = n + 1;
+        now.clients[1].writes_acked = n;
+    }
+    for rpc in &mut now.rpc_clients {
+        rpc.bytes_written = Some(match rpc.id {
+            FIRST_CLIENT => own,
+            id if beside.caller == Caller::Client(id) => beside.served * n,
+            _ => 0,
+        });
+    }
+}
+
+fn play(watched: &mut Watched, phase: &Phase, seconds: u64, beside: Beside) {
+    let start = watched.node.now.monotonic_ns;
+    watched.play_with(phase, seconds, |_, o| {
+        let n = (o.monotonic_ns - 1_000_000_000_000) / 1_000_000_000;
+        assert!(o.monotonic_ns > start);
+        attribute(o, phase, beside, n);
+    });
+}
+
+fn states(watched: &Watched) -> Vec<LivelockState> {
+    watched
+        .engine
+        .verdicts()
+        .iter()
+        .map(|one| one.state)
+        .collect()
+}
+
+#[test]
+fn a_frozen_loop_is_confirmed_beside_an_nfsd_that_serves_another_client() {
+    for caller in [Caller::Client(SECOND_CLIENT), Caller::Elsewhere] {
+        let mut watched = watched();
+        let beside = Beside {
+            caller,
+            acked: if caller == Caller::Elsewhere {
+                0
+            } else {
+                5 * MB
+            },
+            ..WORKS
+        };
+        play(&mut watched, &Phase::FROZEN_6_12, 10, beside);
+        assert_eq!(
+            states(&watched),
+            [Livelock, Calm],
+            "{caller:?}: {:?}",
+            watched.engine.verdicts()
+        );
+        let blockage = &watched.engine.verdicts()[0].conditions.blockage;
+        assert!(
+            blockage.why.contains("8 busy"),
+            "its own threads alone: {}",
+            blockage.why
+        );
+        assert_eq!(
+            watched.engine.verdicts()[0].confidence.missing,
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn without_whose_calls_they_are_the_other_nfsd_hides_it_and_that_is_said() {
+    let mut watched = watched();
+    watched.node.now.signals[0].state = crate::observation::State::Unavailable;
+    watched
+        .node
+        .look_up(&[(CLIENT, Some("nfsd")), (SECOND, Some("nfsd"))]);
+    let start = watched.node.now.monotonic_ns;
+    watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {
+        let n = (o.monotonic_ns - start) / 1_000_000_000;
+        attribute(o, &Phase::FROZEN_6_12, WORKS, n);
+        let nfsd = o.nfsd.as_mut().expect("runs");
+        (nfsd.serving, nfsd.bytes_unattributed) = (None, None);
+    });
+    assert_ne!(states(&watched)[0], Livelock);
+    let missing = watched.verdict().confidence.missing.join(" ");
+    assert!(missing.contains("whose calls"), "{missing}");
+}
+
+#[test]
+fn pauses_of_another_nfsd_are_not_this_loops() {
+    let mut watched = watched();
+    let beside = Beside {
+        state: ThreadState::Throttled,
+        paused_ms: 900,
+        ..WORKS
+    };
+    // The first waits for its turn, with threads that run.
+    let phase = Phase {
+        throttled: 0,
+        blocked: 0,
+        running: 2,
+        pause_ms: 0,
+        ..Phase::FROZEN_6_12
+    };
+    watched.node.lasting = (200..204)
+        .map(|tid| wait(tid, Class::Nfsd, "8:0"))
+        .collect();
+    play(&mut watched, &phase, 12, beside);
+    let verdicts = watched.engine.verdicts();
+    assert_eq!(
+        verdicts[0].conditions.blockage.value,
+        Some(0.0),
+        "{:?}",
+        verdicts[0].conditions
+    );
+    assert_eq!(
+        verdicts[1].conditions.blockage.value,
+        Some(1.0),
+        "{:?}",
+        verdicts[1].conditions
+    );
+    assert_eq!(states(&watched), [Calm, Calm]);
+}
+
+#[test]
+fn a_loop_whose_threads_were_never_seen_in_a_call_has_those_that_nobody_else_has() {
+    let mut watched = watched();
+    let start = watched.node.now.monotonic_ns;
+    watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {
+        let n = (o.monotonic_ns - start) / 1_000_000_000;
+        attribute(o, &Phase::FROZEN_6_12, WORKS, n);
+        let Some(Nfsd {
+            serving: Some(serving),
+            ..
+        }) = &mut o.nfsd
+        else {
+            unreachable!()
+        };
+        for one in serving.iter_mut().filter(|one| one.tid < 200) {
+            one.caller = Caller::Unknown;
+        }
+    });
+    assert_eq!(states(&watched), [Livelock, Calm]);
+    let missing = watched.verdict().confidence.missing.join(" ");
+    assert!(missing.contains("whose calls"), "{missing}");
+}
+
+#[test]
+fn what_is_written_for_the_loop_ends_its_livelock_and_what_is_for_another_does_not() {
+    let mut watched = watched();
+    play(&mut watched, &Phase::FROZEN_6_12, 10, WORKS);
+    assert_eq!(watched.state(), Livelock);
+    play(
+        &mut watched,
+        &Phase::FROZEN_6_12,
+        10,
+        Beside {
+            served: 50 * MB,
+            ..WORKS
+        },
+    );
+    assert_eq!(watched.state(), Livelock);
+    let own = Phase {
+        served: 20 * MB,
+        ..Phase::FROZEN_6_12
+    };
+    play(&mut watched, &own, 6, WORKS);
+    assert_eq!(watched.state(), Recovered);
+}
