@@ -30,6 +30,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use at::At;
+pub(crate) use hold::PREVENT_RATIO;
 pub use hold::{Hold, Wanted};
 pub use words::{Action, GuardEvent, Mode, Outcome};
 

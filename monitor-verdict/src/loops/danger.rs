@@ -1,6 +1,7 @@
 //! Why a loop is dangerous on this node, and what to do about it.
 
 use super::{Loop, Scope};
+use crate::guard::PREVENT_RATIO;
 use crate::observation::{Bdi, Observation};
 use crate::text::bytes;
 
@@ -53,7 +54,7 @@ pub(super) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
     if has_strict_limit {
         all.push(format!(
             "or hold the client's BDI before the load (both: neither alone prevents it): echo 1 > \
-             /sys/class/bdi/{name}/strict_limit; echo 10 > /sys/class/bdi/{name}/max_ratio"
+             /sys/class/bdi/{name}/strict_limit; echo {PREVENT_RATIO} > /sys/class/bdi/{name}/max_ratio"
         ));
         all.push(format!(
             "once it is stuck: echo 1 > /sys/class/bdi/{name}/strict_limit; echo 1 > \

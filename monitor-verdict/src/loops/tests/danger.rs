@@ -34,7 +34,7 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
             "run nfsd and the pods or programs that mount it on different nodes (in Kubernetes: \
              podAntiAffinity)",
             "or hold the client's BDI before the load (both: neither alone prevents it): echo 1 > \
-             /sys/class/bdi/0:29/strict_limit; echo 10 > /sys/class/bdi/0:29/max_ratio",
+             /sys/class/bdi/0:29/strict_limit; echo 25 > /sys/class/bdi/0:29/max_ratio",
             "once it is stuck: echo 1 > /sys/class/bdi/0:29/strict_limit; echo 1 > \
              /sys/class/bdi/0:29/max_ratio; then raise vm.dirty_bytes",
         ]
