@@ -217,7 +217,7 @@ plain! {
         pub dirty: u64,
         /// Sum of `limit`: the hard dirty limit.
         pub limit: u64,
-        /// Sum of `bdi_dirty` (`wb_dirty` from 7.x on): this BDI's part.
+        /// Sum of `bdi_dirty` (`wb_dirty` in 6.18 and later): this BDI's part.
         pub bdi_dirty: u64,
         /// Sum of `bdi_setpoint` (`wb_setpoint`): where the kernel would
         /// have this BDI's part.

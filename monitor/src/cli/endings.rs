@@ -57,8 +57,9 @@ Files:
   /proc/sys/vm/dirty_bytes, /proc/sys/vm/dirty_ratio  the dirty limit
   /proc/sys/vm/dirty_background_bytes, /proc/sys/vm/dirty_background_ratio  from
       where on the kernel writes
-  /sys/class/bdi/*/strict_limit, /sys/class/bdi/*/max_ratio  limits of a BDI;
-      nothing else is ever written";
+  /sys/class/bdi/*/strict_limit, /sys/class/bdi/*/max_ratio,
+      /sys/class/bdi/*/max_ratio_fine  limits of a BDI; nothing else is ever
+      written";
 
 /// Of `io-flusher`.
 pub const IO_FLUSHER: &str = "\

@@ -43,7 +43,7 @@ pub const WANTED: &[Wanted] = wanted! {
         bdp_paused = ["paused"], 8, true;
         bdp_limit = ["limit"], 8, false;
         bdp_dirty = ["dirty"], 8, false;
-        // Renamed in 7.x, together with the order.
+        // Renamed between 6.12 and 6.18, together with the order.
         bdp_bdi_setpoint = ["bdi_setpoint", "wb_setpoint"], 8, false;
         bdp_bdi_dirty = ["bdi_dirty", "wb_dirty"], 8, false;
         bdp_task_ratelimit = ["task_ratelimit"], 8, false;

@@ -163,8 +163,14 @@ pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
 
 /// Signature, time from the stop to the confirmation, and what still flows then.
 pub fn cell(seen: &Seen<'_>, started: u64) -> String {
-    let (Some(stopped), Some(verdict)) = (seen.stopped(started), seen.confirmed()) else {
+    if !seen.has_daemon() {
         return "no daemon".to_owned();
+    }
+    let Some(verdict) = seen.confirmed() else {
+        return "survived, not confirmed".to_owned();
+    };
+    let Some(stopped) = seen.stopped(started) else {
+        return format!("{}, never stopped", verdict.signature);
     };
     let end = seen.helped_out().unwrap_or(u64::MAX);
     let mut still = seen.samples().filter(|(ms, _)| (stopped..end).contains(ms));

@@ -12,7 +12,7 @@ use crate::kernels::Kernel;
 pub fn netns_livelock() -> Scenario {
     Scenario {
         name: "netns-livelock",
-        about: "the server in its own network namespace: stops within seconds, every time",
+        about: "the server in its own network namespace: stops within seconds",
         plan: netns_plan([Step::Hog { megabytes: 100 }], 300),
         ..netns()
     }

@@ -18,7 +18,7 @@ pub const SECONDS: u64 = 60;
 pub fn loopback_healthy() -> Scenario {
     Scenario {
         name: "loopback-healthy",
-        about: "the same load over 127.0.0.1 goes on at the speed of a disk of 30 MB/s",
+        about: "the same load over 127.0.0.1 goes on, with a disk that does 30 MB/s and more",
         disks: vec![STEADY],
         plan: plan([
             nfs_modules(),

@@ -109,6 +109,20 @@ fn a_livelock_confirmed_later_or_never_is_wrong() {
 }
 
 #[test]
+fn the_table_tells_a_daemon_that_confirmed_nothing_from_none() {
+    let mut facts = facts(14_000);
+    assert_eq!(cell(&Seen(&facts), 10_000), "survived, not confirmed");
+    facts.push(verdict(20_000));
+    let words = cell(&Seen(&facts), 10_000);
+    assert!(words.starts_with("dirty-throttle after 6.0 s"), "{words}");
+    facts.push(Fact {
+        ms: 1,
+        event: Event::NoDaemon,
+    });
+    assert_eq!(cell(&Seen(&facts), 10_000), "no daemon");
+}
+
+#[test]
 fn a_livelock_confirmed_before_the_load_began_is_wrong() {
     assert!(livelock(14_000, Some(9_000)).is_err());
 }
