@@ -224,6 +224,43 @@ mod tests {
     }
 
     #[test]
+    fn docs_metrics_has_every_exit_status_of_every_command() {
+        let docs = include_str!("../../../docs/metrics.md");
+        let (_, section) = docs.split_once("## Exit codes").unwrap();
+        for (command, ending) in [
+            ("run", RUN),
+            ("check", CHECK),
+            ("guard", GUARD),
+            ("io-flusher", IO_FLUSHER),
+            ("top", TOP),
+            ("explain", EXPLAIN),
+            ("record", RECORD),
+            ("replay", REPLAY),
+            ("completions", COMPLETIONS),
+            ("man", MAN),
+        ] {
+            let row = section.lines().find(|line| {
+                let first = line.trim_start_matches('|').split('|').next();
+                first.is_some_and(|cell| cell.contains(&format!("`{command}`")))
+            });
+            let row = row.unwrap_or_else(|| panic!("no row for {command}"));
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            let mut sections = Section::of(ending).into_iter();
+            let status = sections.find(|one| one.heading == "Exit status").unwrap();
+            for item in status.items {
+                let Item::Entry(code, _) = item else { continue };
+                // The cell of a small one; others stand in the text below the table.
+                let told = code.parse::<usize>().ok().and_then(|at| cells.get(at + 2));
+                let is_told = told.map_or_else(
+                    || section.contains(&format!(" {code} ")),
+                    |cell| !cell.is_empty(),
+                );
+                assert!(is_told, "exit status {code} of {command}");
+            }
+        }
+    }
+
+    #[test]
     fn every_ending_has_headings_only_that_say_something_and_fits_a_terminal() {
         for ending in [
             PROGRAM,
