@@ -181,6 +181,17 @@ def guard_mounts(helper, volumes, mounts):
          "the guard gives the daemon something that it may write to")
 
 
+def words():
+    """What comments and README.md say of files that are there, and of what the daemon can do."""
+    texts = {path: path.read_text() for path in [*HERE.glob("*.yaml"), *HERE.glob("*/*.yaml"), HERE / "README.md"]}
+    for path, text in texts.items():
+        want(not re.search(r"\bno TLS\b", text), f"{path.name} says that there is no TLS: docs/web.md")
+        for comment in re.findall(r"# (.*)", text) if path.suffix == ".yaml" else []:
+            for name in re.findall(r"(?<![\w/.-])(?:\.\./)*[\w-]+(?:/[\w-]+)*\.yaml\b", comment):
+                want((path.parent / name).exists() or (HERE / name).exists(),
+                     f"a comment of {path.name} names {name}, which is not there")
+
+
 def guard_files():
     """Every file that the guard's helper may write is below a mount where it may, and named in README.md."""
     program = (ROOT / "monitor/src/guard/knobs.rs").read_text().split("#[cfg(test)]")[0]
@@ -283,6 +294,7 @@ for documents in (full, least):
     paths(documents)
     life(documents)
     names(documents, more)
+words()
 guard_files()
 guarded(with_guard, full)
 guarded(both, least)
