@@ -308,6 +308,11 @@ plain! {
         pub last_served_ns: u64,
         /// Bytes that nfsd wrote for its calls.
         pub bytes_written: u64,
+        /// WRITEs that nfsd served while it was exempt from local dirty
+        /// throttling (`PF_LOCAL_THROTTLE`).
+        pub exempt_writes: u64,
+        /// WRITEs that it served while it was not.
+        pub other_writes: u64,
     }
 
     /// The call that a thread of a kernel's server works on, or did last.

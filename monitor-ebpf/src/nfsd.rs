@@ -11,7 +11,7 @@ use crate::{
     dirty::field,
     maps::{NFSD, NFSD_WRITES, SVC_ALLOC_ARG_RETRIES, WAITS, lost, offsets},
     rpc::{self, serving},
-    task::{Task, current_tid},
+    task::{Task, current_tid, is_exempt},
     wait::{count, keep, now, total},
 };
 
@@ -52,6 +52,12 @@ pub fn nfsd_write_io_done(ctx: TracePointContext) -> u32 {
         Some(serving) if serving.known != 0 => {
             if let Some(totals) = rpc::totals(serving.client) {
                 totals.bytes_written += u64::from(len);
+                // It is taken back only after this (`nfsd_vfs_write`, fs/nfsd/vfs.c).
+                match is_exempt() {
+                    Some(true) => totals.exempt_writes += 1,
+                    Some(false) => totals.other_writes += 1,
+                    None => {}
+                }
             }
         }
         // A call of another host.

@@ -53,13 +53,19 @@ pub fn current_tid() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
 
+/// Whether the task that runs is exempt from local dirty throttling; `None` where
+/// BTF does not tell where its flags are.
 #[inline(always)]
-fn class_of(comm: &[u8; COMM_LEN]) -> Class {
-    let Some(offsets) = offsets() else {
-        return Class::User;
-    };
+pub fn is_exempt() -> Option<bool> {
     // SAFETY: the helper answers the task that runs, which stays while it does.
     let task = unsafe { bpf_get_current_task() } as *const u8;
+    let (known, flags) = flags_of(task, offsets()?);
+    known.then_some(flags & PF_LOCAL_THROTTLE != 0)
+}
+
+/// Whether a task's flags are known, and which they are.
+#[inline(always)]
+fn flags_of(task: *const u8, offsets: &Offsets) -> (bool, u32) {
     // Into zeros: of an `Option` the compiler tests bits before it looks whether
     // there are any, which the verifier refuses.
     let mut bytes = [0; 4];
@@ -70,7 +76,17 @@ fn class_of(comm: &[u8; COMM_LEN]) -> Class {
             bpf_probe_read_kernel_buf(from, &mut bytes)
         }
         .is_ok();
-    let flags = u32::from_ne_bytes(bytes);
+    (known, u32::from_ne_bytes(bytes))
+}
+
+#[inline(always)]
+fn class_of(comm: &[u8; COMM_LEN]) -> Class {
+    let Some(offsets) = offsets() else {
+        return Class::User;
+    };
+    // SAFETY: the helper answers the task that runs, which stays while it does.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    let (known, flags) = flags_of(task, offsets);
     // Where BTF does not tell, the name decides alone, which the daemon reports
     // as a degradation.
     let kernel_thread = known.then_some(flags & PF_KTHREAD != 0);

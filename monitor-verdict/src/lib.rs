@@ -45,7 +45,10 @@ mod view;
 mod window;
 
 pub use engine::{Changes, Engine};
-pub use loops::{Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof, Scope};
+pub use loops::{
+    Exempt, ExemptBasis, Exemption, Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof,
+    Scope,
+};
 pub use reduce::signal;
 pub use thresholds::{
     LoopThresholds, RelatedThresholds, SignatureThresholds, ThresholdError, Thresholds,

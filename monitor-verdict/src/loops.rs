@@ -5,6 +5,7 @@ mod calls;
 mod danger;
 mod device;
 mod evidence;
+mod exempt;
 mod find;
 mod survey;
 mod words;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::observation::Container;
 
+pub use exempt::{Exempt, ExemptBasis, Exemption};
 pub use find::{Loops, MAX_LOOPS};
 
 /// The kernel's server, where the name of a process would stand.
@@ -90,6 +92,9 @@ pub struct Loop {
     pub proof: Proof,
     /// Where client and server are to each other.
     pub scope: Scope,
+    /// Whether its server is exempt from local dirty throttling.
+    #[serde(default)]
+    pub exempt: Exemption,
     /// Since when it is known, `CLOCK_MONOTONIC` milliseconds.
     pub since_ms: u64,
     /// The same, milliseconds since 1970.

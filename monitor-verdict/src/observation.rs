@@ -20,8 +20,8 @@ pub use self::nfs::{
     Caller, NfsClient, Nfsd, ServerThread, Serving, ThreadState, UserServer, Waited,
 };
 pub use self::topology::{
-    Backing, Connection, Export, FileSystem, LoopDevice, NfsMount, PeerSocket, RpcClient,
-    ServerProcess, Topology, Transport,
+    Backing, Connection, ExemptCount, Export, FileSystem, LoopDevice, NfsMount, PeerSocket,
+    RpcClient, ServerProcess, Topology, Transport,
 };
 
 /// One tick's view of the node.

@@ -11,6 +11,7 @@ use crate::{
 
 mod congestion;
 mod counters;
+mod exempt;
 mod faults;
 mod guard;
 mod livelock;
@@ -98,30 +99,38 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     if let Some(words) = Seen(&outcome.peer).failure() {
         return Err(format!("beside it, {words}").into());
     }
+    let words = expected(scenario, outcome, &seen)?;
+    let Some(wanted) = scenario.exempt.filter(|_| seen.has_daemon()) else {
+        return Ok(words);
+    };
+    Ok(format!("{words}; {}", seen.exempt(wanted)?))
+}
+
+fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgement {
     match &scenario.expect {
-        Expect::Livelock(signatures) => livelock::judge(&seen, signatures),
-        Expect::Recovery(signatures) => livelock::recovery(&seen, signatures),
-        Expect::Survival(signatures) => livelock::survival(&seen, signatures),
-        Expect::LivelockAfterTakeover(signatures) => livelock::after_takeover(&seen, signatures),
-        Expect::Nothing(quiet) => nothing::judge(&seen, quiet),
+        Expect::Livelock(signatures) => livelock::judge(seen, signatures),
+        Expect::Recovery(signatures) => livelock::recovery(seen, signatures),
+        Expect::Survival(signatures) => livelock::survival(seen, signatures),
+        Expect::LivelockAfterTakeover(signatures) => livelock::after_takeover(seen, signatures),
+        Expect::Nothing(quiet) => nothing::judge(seen, quiet),
         Expect::Metric => seen.metric(),
         Expect::LateModules => seen.late_modules(),
         Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
-        Expect::NoLoop { at_least } => pairs::no_loop(&seen, &Seen(&outcome.peer), *at_least),
-        Expect::Failover => pairs::failover(&seen),
-        Expect::HungServer => operations::hung_server(&seen),
-        Expect::Outlived => faults::outlived(&seen),
-        Expect::Congestion => congestion::judge(&seen),
-        Expect::NoCongestion => congestion::none(&seen),
-        Expect::ModulesReload => modules::reload(&seen),
+        Expect::NoLoop { at_least } => pairs::no_loop(seen, &Seen(&outcome.peer), *at_least),
+        Expect::Failover => pairs::failover(seen),
+        Expect::HungServer => operations::hung_server(seen),
+        Expect::Outlived => faults::outlived(seen),
+        Expect::Congestion => congestion::judge(seen),
+        Expect::NoCongestion => congestion::none(seen),
+        Expect::ModulesReload => modules::reload(seen),
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
-        Expect::Measured => ways_out::measured(&seen),
-        Expect::Prevented => guard::prevented(&seen),
-        Expect::Broken => guard::broken(&seen),
-        Expect::Undone => guard::undone(&seen),
-        Expect::Untouched { advised } => guard::untouched(&seen, *advised),
-        Expect::NoAction(quiet) => guard::no_action(&seen, quiet),
+        Expect::Measured => ways_out::measured(seen),
+        Expect::Prevented => guard::prevented(seen),
+        Expect::Broken => guard::broken(seen),
+        Expect::Undone => guard::undone(seen),
+        Expect::Untouched { advised } => guard::untouched(seen, *advised),
+        Expect::NoAction(quiet) => guard::no_action(seen, quiet),
         Expect::Told => Err(void("it is judged by what was told while it was played")),
     }
 }

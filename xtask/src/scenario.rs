@@ -51,6 +51,9 @@ pub struct Scenario {
     pub peer: Option<Peer>,
     /// What is right.
     pub expect: Expect,
+    /// Whether the servers of all its loops are exempt from local dirty throttling,
+    /// as the daemon must observe: `yes`, `no` or `partly`.
+    pub exempt: Option<&'static str>,
     /// On which of its kernels `./dev test` plays it: all that only this one
     /// shows there is seen on each, the rest once.
     pub core: &'static [Kernel],
@@ -75,6 +78,7 @@ impl Default for Scenario {
             cmdline: "",
             plan: Plan::default(),
             peer: None,
+            exempt: None,
             expect: Expect::Measured,
             core: &[],
             seconds: 150,
@@ -321,6 +325,8 @@ pub struct LoopExpected {
     pub proof: &'static str,
     /// Whether client and server share a network namespace.
     pub scope: &'static str,
+    /// Whether the server is exempt from local dirty throttling, as observed.
+    pub exempt: &'static str,
 }
 
 const FAST: Disk = Disk {
@@ -364,6 +370,7 @@ pub fn all() -> Vec<Scenario> {
         reclaim::congestion(),
         reclaim::storm_works(),
         negatives::loopback_healthy(),
+        negatives::service_address(),
         negatives::loopback_slow_disk(),
         negatives::loopback_light(),
         negatives::local_slow_disk(),

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 
 use super::hold::{Hold, PREVENT_RATIO, Wanted};
 use super::{Action, Mode, Standing};
-use crate::loops::{Loop, NFSD, Proof, Scope};
+use crate::loops::{Loop, Proof};
 use crate::observation::{Bdi, Observation};
 use crate::remedy::Place;
 use crate::types::Verdict;
@@ -46,10 +46,9 @@ impl At<'_> {
         self.bdi().is_some_and(held)
     }
 
-    /// nfsd goes on beyond the limit for a client that has its own address, which in
-    /// one network namespace it has.
+    /// A server that is exempt goes on beyond the limit.
     pub(super) fn is_in_danger(&self) -> bool {
-        self.found.server != NFSD || self.found.scope != Scope::SameNetns
+        !self.found.exempt.is_exempt()
     }
 
     pub(super) fn want(&self, standing: &Standing, mode: Mode, wanted: &mut Wanted) {

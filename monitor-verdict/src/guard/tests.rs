@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use proptest::prelude::*;
 
 use super::{Action, CALM_NS, Decision, Guard, GuardEvent, Mode, Outcome, Policy};
-use crate::loops::{Loop, Proof, Scope};
+use crate::loops::{Exempt, Loop, Proof};
 use crate::observation::{Bdi, Observation};
 use crate::remedy::tests::the_loop;
 use crate::types::{Condition, LivelockState, Signature, Verdict};
@@ -182,21 +182,37 @@ fn prevent_wants_a_proof_and_leaves_alone_who_is_in_no_danger_or_is_held_by_some
         assert_eq!(scene.tick(), Decision::default());
     };
     quiet(&|scene| scene.loops[0].proof = Proof::Address);
-    // nfsd is exempt for a client with its own address.
-    quiet(&|scene| scene.loops[0].scope = Scope::SameNetns);
+    quiet(&|scene| scene.loops[0].exempt.state = Exempt::Yes);
+    quiet(&|scene| {
+        scene.loops[0].server = "ganesha.nfsd".into();
+        scene.loops[0].exempt.state = Exempt::Yes;
+    });
     quiet(&|scene| scene.node.bdis.clear());
     quiet(&|scene| {
         scene.node.bdis[0].strict_limit = Some(true);
         scene.node.bdis[0].max_ratio = Some(5);
     });
-    let mut scene = Scene::new(Mode::Prevent, "6.12.9");
-    scene.loops[0].scope = Scope::SameNetns;
-    scene.loops[0].server = "ganesha.nfsd".into();
-    assert_eq!(
-        scene.tick().events.len(),
-        1,
-        "a userspace server is never exempt"
-    );
+    for state in [Exempt::No, Exempt::Partly, Exempt::Unknown] {
+        for server in ["nfsd", "ganesha.nfsd"] {
+            let mut scene = Scene::new(Mode::Prevent, "6.12.9");
+            scene.loops[0].server = server.into();
+            scene.loops[0].exempt.state = state;
+            assert_eq!(scene.tick().events.len(), 1, "{server}: {state:?}");
+        }
+    }
+}
+
+#[test]
+fn a_loop_whose_server_is_exempt_is_broken_like_any_once_it_stalls() {
+    for mode in [Mode::Prevent, Mode::Break] {
+        let mut scene = Scene::new(mode, "6.12.9");
+        scene.loops[0].exempt.state = Exempt::Yes;
+        scene.stuck();
+        assert_eq!(
+            what(&scene.tick().events),
+            [(Action::Break, Outcome::Decided)]
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use crate::observation::{Observation, RpcClient};
+use crate::observation::{ExemptCount, Observation, RpcClient};
 
 /// RPC clients remembered at most; the kernel side keeps fewer.
 pub(super) const MAX_CLIENTS: usize = 4096;
@@ -45,6 +45,8 @@ pub(super) struct Fresh<'a> {
     pub(super) recent: Tally,
     /// New writes to each of the client's `backing`, in its order.
     pub(super) writes: Vec<f64>,
+    /// Its WRITEs that nfsd served since then.
+    pub(super) exempt: ExemptCount,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +56,7 @@ struct Seen {
     calls: u64,
     served: u64,
     writes: Vec<(CompactString, u64)>,
+    exempt: ExemptCount,
 }
 
 /// The totals as of the last observation.
@@ -95,6 +98,7 @@ impl Seen {
             calls: client.calls,
             served: client.served_here,
             writes: writes.map(|b| (b.device.clone(), b.writes)).collect(),
+            exempt: client.exempt_writes.unwrap_or_default(),
         }
     }
 }
@@ -121,8 +125,16 @@ fn fresh<'a>(client: &'a RpcClient, seen: Option<&Seen>, now: u64, half_life_ns:
         writes.find(|(name, _)| name == device).map(|(_, n)| *n)
     };
     let backing = client.backing.iter();
+    let (exempt, old) = (
+        client.exempt_writes.unwrap_or_default(),
+        seen.map_or_else(ExemptCount::default, |seen| seen.exempt),
+    );
     Fresh {
         client,
+        exempt: ExemptCount {
+            with: exempt.with.saturating_sub(old.with),
+            without: exempt.without.saturating_sub(old.without),
+        },
         tally,
         recent,
         writes: backing

@@ -1,20 +1,15 @@
 //! Why a loop is dangerous on this node, and what to do about it.
 
-use super::{Loop, Scope};
+use super::{Exempt, Loop};
 use crate::guard::PREVENT_RATIO;
 use crate::observation::{Bdi, Observation};
 use crate::text::bytes;
 
 /// Why it is dangerous here, a sentence each, the worst first.
-/// `same_address`: whether both ends of the connection have one address, where
-/// that was seen.
-pub(super) fn danger(
-    one: &Loop,
-    observation: &Observation,
-    same_address: Option<bool>,
-) -> Vec<String> {
+pub(super) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
     let mut all = Vec::new();
-    let held = bdi(one, observation).filter(|bdi| is_held(bdi));
+    let throttled = !one.exempt.is_exempt();
+    let held = bdi(one, observation).filter(|bdi| throttled && is_held(bdi));
     if let Some(held) = held {
         all.push(format!(
             "less dangerous: {} is held at {} % of the dirty limit by strict_limit and max_ratio",
@@ -23,8 +18,10 @@ pub(super) fn danger(
         ));
     }
     all.extend(chain(one, observation));
-    all.push(throttling(one, observation, same_address));
-    if held.is_none() {
+    if throttled {
+        all.push(throttling(one));
+    }
+    if throttled && held.is_none() {
         all.push(room(one, observation));
     }
     all.extend(reclaim(one, observation));
@@ -38,14 +35,18 @@ pub(super) fn danger(
     all
 }
 
-/// What to do about it, a sentence each.
+/// What to do about it, a sentence each. To be asked once its danger is known:
+/// where there is none, there is nothing to do.
 pub(super) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
+    if one.danger.is_empty() {
+        return Vec::new();
+    }
     let bdi = bdi(one, observation);
-    if bdi.is_some_and(is_held) {
+    if one.exempt.is_exempt() || bdi.is_some_and(is_held) {
         return vec![apart(one)];
     }
     let name = &one.client_bdi;
-    let mut all = vec![apart(one)];
+    let mut all: Vec<_> = exempt(one).into_iter().chain([apart(one)]).collect();
     let has_strict_limit = bdi.map_or_else(
         // Since 6.2 (mm/backing-dev.c).
         || version(&observation.kernel).is_some_and(|version| version >= (6, 2)),
@@ -70,6 +71,19 @@ pub(super) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
     all
 }
 
+/// Measured on 6.12: the load that freezes nfs-ganesha without the exemption goes
+/// on at 50 MB/s with it.
+fn exempt(one: &Loop) -> Option<String> {
+    let server = &one.server;
+    (!one.is_nfsd() && one.exempt.state != Exempt::Unknown).then(|| {
+        format!(
+            "exempt {server} from local dirty throttling: give its container CAP_SYS_RESOURCE \
+             (nfs-ganesha asks for the exemption from version 6 on), or start it by \
+             throttle-monitor io-flusher -- COMMAND"
+        )
+    })
+}
+
 fn apart(one: &Loop) -> String {
     format!(
         "run {} and the pods or programs that mount it on different nodes (in Kubernetes: \
@@ -89,14 +103,19 @@ fn is_held(bdi: &Bdi) -> bool {
     bdi.strict_limit == Some(true) && bdi.max_ratio.is_some_and(|ratio| ratio < 100)
 }
 
-/// The server writes to an NFS mount in turn.
+/// Whether the server writes to an NFS mount in turn.
+pub(super) fn exports_nfs(one: &Loop, observation: &Observation) -> bool {
+    let Some(server_bdi) = &one.server_bdi else {
+        return false;
+    };
+    let mut mounts = observation.topology.mounts.iter().map(|mount| &mount.bdi);
+    let mut clients = observation.clients.iter().map(|client| &client.bdi);
+    mounts.any(|bdi| bdi == server_bdi) || clients.any(|bdi| bdi == server_bdi)
+}
+
 fn chain(one: &Loop, observation: &Observation) -> Option<String> {
     let server_bdi = one.server_bdi.as_ref()?;
-    let mounts = observation.topology.mounts.iter().map(|mount| &mount.bdi);
-    let mut clients = observation.clients.iter().map(|client| &client.bdi);
-    let is_nfs =
-        mounts.into_iter().any(|bdi| bdi == server_bdi) || clients.any(|bdi| bdi == server_bdi);
-    is_nfs.then(|| {
+    exports_nfs(one, observation).then(|| {
         format!(
             "{} exports {server_bdi}, which is an NFS mount itself (re-export): a chain, in which \
              it also waits for that mount's server",
@@ -105,46 +124,22 @@ fn chain(one: &Loop, observation: &Observation) -> Option<String> {
     })
 }
 
-/// Whether the kernel lets the server go on where others must wait
-/// (`mm/page-writeback.c`, `nfsd_vfs_write` in `fs/nfsd/vfs.c`).
-fn throttling(one: &Loop, observation: &Observation, same_address: Option<bool>) -> String {
-    let server = &one.server;
-    if !one.is_nfsd() {
-        return format!(
-            "{server} is a userspace server: the kernel throttles it like any writer, without any \
-             exemption, for pages that only it can clean"
-        );
-    }
-    let old = version(&observation.kernel).is_some_and(|version| version < (5, 8));
-    let flag = if old {
-        "PF_LESS_THROTTLE"
-    } else {
-        "PF_LOCAL_THROTTLE"
-    };
-    let same_address = same_address.or(match one.scope {
-        Scope::SameNetns => Some(true),
-        Scope::CrossNetns => Some(false),
-        Scope::Unknown => None,
-    });
-    let applies = "nfsd's exemption from dirty throttling";
-    let only = "applies only where both ends of the connection have the same address";
-    match same_address {
-        Some(false) => format!(
-            "{applies} ({flag}) {only}, and here they do not: nfsd is made to wait for pages that \
-             only it can clean"
+/// What the server waits for unless the kernel lets it go on where others must
+/// wait (`mm/page-writeback.c`).
+fn throttling(one: &Loop) -> String {
+    let (server, why) = (&one.server, one.exempt.why());
+    let from = "from local dirty throttling";
+    let waits = "waits for pages that only it can clean";
+    match one.exempt.state {
+        Exempt::Unknown => format!(
+            "whether {server} is exempt {from} is not known ({why}): without the exemption, it {waits}"
         ),
-        Some(true) if old => format!(
-            "{applies} ({flag}) reaches a quarter above the limit only: beyond, nfsd is made to \
-             wait for pages that only it can clean"
-        ),
-        Some(true) => format!(
-            "{applies} ({flag}) reaches only as far as the share of the BDI that it writes to: \
-             beyond, nfsd is made to wait for pages that only it can clean"
-        ),
-        None => format!(
-            "{applies} ({flag}) {only}, which is not known here: without it, nfsd is made to wait \
-             for pages that only it can clean"
-        ),
+        Exempt::Partly => {
+            format!(
+                "{server} is only partly exempt {from} ({why}): without the exemption, it {waits}"
+            )
+        }
+        Exempt::Yes | Exempt::No => format!("{server} is not exempt {from} ({why}): it {waits}"),
     }
 }
 
@@ -194,8 +189,13 @@ fn reclaim(one: &Loop, observation: &Observation) -> Option<String> {
     })
 }
 
+/// Whether this kernel is known to be older than that.
+pub(super) fn is_before(observation: &Observation, release: (u32, u32)) -> bool {
+    version(&observation.kernel).is_some_and(|version| version < release)
+}
+
 /// Major and minor of `uname -r`.
-fn version(release: &str) -> Option<(u32, u32)> {
+pub(super) fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

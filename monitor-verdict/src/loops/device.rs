@@ -6,7 +6,7 @@ use compact_str::{CompactString, format_compact};
 
 use super::evidence::Evidence;
 use super::survey::{Claim, Survey};
-use super::{Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, words};
+use super::{Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, exempt, words};
 use crate::observation::Container;
 use crate::thresholds::{LoopThresholds, nanos};
 
@@ -159,7 +159,7 @@ impl Device {
             proven && claim.proof == Proof::Xid && self.evidence.was_elsewhere();
         one.localio = self.evidence.localio();
         describe_mount(&mut one, survey);
-        let same_address = self.server_side(&mut one, survey);
+        self.server_side(&mut one, survey);
         describe_containers(&mut one, survey);
         let totals = survey.rpc.iter().map(|fresh| fresh.client);
         // Who has not called for long may be missing.
@@ -168,7 +168,7 @@ impl Device {
         }
         one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
-        one.danger = danger::danger(&one, survey.observation, same_address);
+        one.danger = danger::danger(&one, survey.observation);
         one.advice = danger::advice(&one, survey.observation);
         if old_proof.is_none() {
             self.untold_since = Some(now);
@@ -193,9 +193,8 @@ impl Device {
         event
     }
 
-    /// Fills in where the server is and what it writes to; whether both ends
-    /// have one address.
-    fn server_side(&self, one: &mut Loop, survey: &Survey<'_>) -> Option<bool> {
+    /// Fills in where the server is, what it writes to, and whether it is exempt.
+    fn server_side(&self, one: &mut Loop, survey: &Survey<'_>) {
         let end = survey.server_end();
         one.server_netns = end.netns.or(one.server_netns);
         one.scope = match (one.client_netns, one.server_netns) {
@@ -210,7 +209,7 @@ impl Device {
         let file_system = bdi.as_deref().map(|bdi| survey.file_system(bdi, device));
         (one.server_fstype, one.server_device) = file_system.unwrap_or_default();
         one.server_bdi = bdi;
-        end.same_address
+        one.exempt = exempt::judge(one, survey, &end, self.evidence.exempt());
     }
 }
 
@@ -262,6 +261,7 @@ fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
         server_device: CompactString::default(),
         proof: claim.proof,
         scope: Scope::Unknown,
+        exempt: Exemption::default(),
         since_ms: survey.observation.monotonic_ns / NS_PER_MS,
         since_unix_ms: survey.observation.unix_ms,
         became_own_client: false,

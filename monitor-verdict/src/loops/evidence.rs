@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::calls::Tally;
+use super::exempt;
 use super::survey::{Claim, Survey, sees_xids};
 use super::{NFSD, Proof};
 use crate::observation::Backing;
@@ -34,6 +35,7 @@ pub(super) struct Evidence {
     read_ns: u64,
     backing: Vec<Written>,
     writes: Writes,
+    exempt: exempt::Writes,
 }
 
 /// What was looked up, as long as it stands.
@@ -94,6 +96,7 @@ impl Evidence {
             for (backing, &writes) in fresh.client.backing.iter().zip(&fresh.writes) {
                 self.written(backing, writes);
             }
+            self.exempt.learn(fresh.exempt);
         }
         let Tally { calls, served } = self.recent;
         // A call that nobody answered yet may still be taken here: a loop that
@@ -227,6 +230,11 @@ impl Evidence {
     /// Whether the client writes without the server's threads.
     pub(super) const fn localio(&self) -> bool {
         self.writes.localio
+    }
+
+    /// With which flag nfsd served its last WRITEs.
+    pub(super) const fn exempt(&self) -> exempt::Writes {
+        self.exempt
     }
 
     /// What the server writes to most for it.

@@ -81,8 +81,8 @@ impl<'a> Survey<'a> {
             || self.rpc.iter().any(|fresh| fresh.client.last_call_ns > ns)
     }
 
-    /// Both ends of the connection as the server has them: by the peer that it
-    /// sees, else by the client's own view. With the server's namespace.
+    /// The server's end of the connection: by the peer that the server sees, else
+    /// by the client's own view.
     pub(super) fn server_end(&self) -> ServerEnd {
         let mut clients = self.rpc.clone();
         clients.sort_by_key(|fresh| std::cmp::Reverse(fresh.client.last_served_ns));
@@ -94,20 +94,24 @@ impl<'a> Survey<'a> {
         if let Some(socket) = peers.find_map(socket) {
             return ServerEnd {
                 netns: Some(socket.netns),
-                same_address: Some(ip(socket.peer) == ip(socket.server)),
+                client_is_local: local(socket.peer_is_local, socket.peer, socket.server),
             };
         }
         if let Some(connection) = self.connection {
             return ServerEnd {
                 netns: Some(connection.server_netns),
-                same_address: Some(ip(connection.client) == ip(connection.server)),
+                client_is_local: local(
+                    connection.client_is_local,
+                    connection.client,
+                    connection.server,
+                ),
             };
         }
         // Who listens at an address of the client's own namespace is in it.
         let listens = self.mount.filter(|mount| mount.listener.is_some());
         ServerEnd {
             netns: listens.and_then(|mount| mount.netns),
-            same_address: None,
+            client_is_local: None,
         }
     }
 
@@ -155,9 +159,9 @@ impl<'a> Survey<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerEnd {
     pub(super) netns: Option<u64>,
-    /// Whether both ends have one address: what nfsd asks (`RQ_LOCAL`) before
-    /// it exempts itself from throttling.
-    pub(super) same_address: Option<bool>,
+    /// Whether the client's address is local to that namespace: what nfsd asks
+    /// of a new connection before it exempts itself from throttling.
+    pub(super) client_is_local: Option<bool>,
 }
 
 /// Whether transaction ids are matched at all.
@@ -213,6 +217,11 @@ fn connection<'a>(topology: &'a Topology, mount: &NfsMount) -> Option<&'a Connec
     let (server, netns) = (mount.server?, mount.netns?);
     let here = |c: &&Connection| c.client_netns == netns && same(c.server, server);
     topology.connections.iter().find(here)
+}
+
+/// Where no look-up told: the server's own address is local to it.
+fn local(told: Option<bool>, client: SocketAddr, server: SocketAddr) -> Option<bool> {
+    told.or((ip(client) == ip(server)).then_some(true))
 }
 
 /// A dual-stack socket shows IPv4 addresses mapped into IPv6.

@@ -3,6 +3,7 @@
 mod calls;
 mod containers;
 mod danger;
+mod exempt;
 mod host;
 mod life;
 mod proof;

@@ -4,6 +4,8 @@ use compact_str::CompactString;
 use monitor_common::Cause;
 use serde::{Deserialize, Serialize};
 
+use super::topology::ExemptCount;
+
 /// The NFS client's writes on one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -132,6 +134,9 @@ pub struct UserServer {
     /// that sleeps interruptibly counts as idle: what it waits for cannot be
     /// told from outside.
     pub threads: Vec<ServerThread>,
+    /// Its threads, idle ones too, by whether they are exempt from local dirty
+    /// throttling; `None`: none was looked at yet.
+    pub exempt_threads: Option<ExemptCount>,
 }
 
 /// What a server thread does. Accumulate it over a window: one sample

@@ -33,6 +33,20 @@ pub struct RpcClient {
     /// Bytes that this kernel's own server wrote for its calls; `None` where
     /// that is not seen.
     pub bytes_written: Option<u64>,
+    /// Its WRITEs that nfsd served, by whether the thread was exempt from local
+    /// dirty throttling meanwhile; `None`: none was seen.
+    pub exempt_writes: Option<ExemptCount>,
+}
+
+/// How many have the kernel's exemption from local dirty throttling
+/// (`PF_LOCAL_THROTTLE`, `PF_LESS_THROTTLE` before 5.8), and how many have not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExemptCount {
+    /// Those with the flag.
+    pub with: u64,
+    /// Those without it.
+    pub without: u64,
 }
 
 /// What a server writes to for a client.
@@ -146,6 +160,9 @@ pub struct ServerProcess {
     pub tgid: u32,
     /// Its name, one of `--nfs-server.names`.
     pub name: CompactString,
+    /// Its network namespace.
+    #[serde(default)]
+    pub netns: Option<u64>,
 }
 
 /// Where an RPC client sends its calls.
@@ -171,6 +188,10 @@ pub struct Connection {
     /// Who has the server's end: `nfsd` for the kernel, else the name of the
     /// process, one of `--nfs-server.names`.
     pub owner: CompactString,
+    /// Whether the client's address is local to the server's network namespace;
+    /// `None`: not known.
+    #[serde(default)]
+    pub client_is_local: Option<bool>,
 }
 
 /// The server's end of a connection whose client is known by the address that
@@ -183,6 +204,9 @@ pub struct PeerSocket {
     pub server: SocketAddr,
     /// The server's network namespace.
     pub netns: u64,
+    /// Whether the peer's address is local to it; `None`: not known.
+    #[serde(default)]
+    pub peer_is_local: Option<bool>,
 }
 
 /// A directory that a server exports.

@@ -255,6 +255,7 @@ mod tests {
             name: name.into(),
             tgid,
             threads: (0..stuck).map(thread).collect(),
+            ..UserServer::default()
         }
     }
 

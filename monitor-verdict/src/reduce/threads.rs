@@ -160,6 +160,7 @@ mod tests {
                 thread(9, ThreadState::Blocked),
                 thread(10, ThreadState::Throttled),
             ],
+            ..UserServer::default()
         };
         let of = |tid, tgid| {
             let mut wait = wait(tid, Class::NfsServer, "254:0");

@@ -8,7 +8,7 @@ use super::command::{
     raise, same_address, stop, stop_and_hold, with_cap,
 };
 use super::place::Place;
-use crate::loops::Scope;
+use crate::loops::Exempt;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Action {
             // The exemption is nfsd's, and IPv4 is what was measured.
             Self::SameAddress => {
                 place.is_nfsd()
-                    && place.scope != Scope::SameNetns
+                    && place.exempt != Exempt::Yes
                     && !matches!(place.server_address, Some(IpAddr::V6(_)))
             }
             // Since 6.18 (fs/nfsd/debugfs.c).

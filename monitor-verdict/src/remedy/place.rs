@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use compact_str::CompactString;
 
 use super::seen::Kernel;
-use crate::loops::{Loop, Scope};
+use crate::loops::{Exempt, Loop};
 use crate::observation::{Memory, Observation};
 use monitor_common::{Cause, Class};
 
@@ -44,8 +44,8 @@ pub struct Place {
     pub server: String,
     /// The server's address, as the client sees it.
     pub server_address: Option<IpAddr>,
-    /// Where client and server are to each other.
-    pub scope: Scope,
+    /// Whether the server is exempt from local dirty throttling.
+    pub exempt: Exempt,
     /// Major and minor version of the kernel.
     pub release: Option<(u32, u32)>,
     /// Whether the BDI has the file `strict_limit`.
@@ -75,7 +75,7 @@ impl Place {
             mount_point: mount.and_then(|mount| plain_path(&mount.mount_point)),
             server: found.server.to_string(),
             server_address: found.server_address.as_deref().and_then(address),
-            scope: found.scope,
+            exempt: found.exempt.state,
             has_strict_limit,
             max_ratio: bdi.and_then(|bdi| bdi.max_ratio),
             strict_limit: bdi.and_then(|bdi| bdi.strict_limit),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Measure, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at};
 use crate::Signature;
-use crate::loops::{Loop, Proof, Scope};
+use crate::loops::{Exempt, Exemption, Loop, Proof, Scope};
 use crate::observation::{Bdi, DirtyPauses, Memory, Observation, Waiting};
 
 const MB: u64 = 1 << 20;
@@ -21,6 +21,7 @@ pub(crate) fn the_loop() -> Loop {
         server_device: "/dev/vda".into(),
         proof: Proof::Xid,
         scope: Scope::CrossNetns,
+        exempt: Exemption::default(),
         since_ms: 0,
         since_unix_ms: 0,
         became_own_client: false,
@@ -341,14 +342,17 @@ fn the_servers_own_address_is_for_nfsd_across_namespaces_and_dirty_throttling_on
         "measured with IPv4 only"
     );
     found.server_address = Some("10.9.0.2:2049".into());
-    found.scope = Scope::SameNetns;
+    found.exempt.state = Exempt::Yes;
     assert!(
         !has(&found, Signature::DirtyThrottle),
-        "it has that address already"
+        "nfsd is exempt already"
     );
-    found.scope = Scope::CrossNetns;
+    found.exempt.state = Exempt::No;
     found.server = "ganesha.nfsd".into();
-    assert!(!has(&found, Signature::DirtyThrottle), "it is never exempt");
+    assert!(
+        !has(&found, Signature::DirtyThrottle),
+        "no process asks for the address"
+    );
 }
 
 #[test]

@@ -215,6 +215,7 @@ pub fn garbage(seed: u64) -> Observation {
             name: CompactString::const_new(random.of(&["ganesha.nfsd", "unfsd"])),
             tgid: random.small(),
             threads: random.list(5, Random::thread),
+            ..UserServer::default()
         }),
         bdis: random.list(8, Random::device),
         rpc_clients: random.list(5, |random| RpcClient {

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::node::{Phase, Watched};
 use crate::observation::{CongestionBy, State, ThreadState};
 use crate::related::RelatedKind;
-use crate::{LivelockState, LoopChange, Proof, Scope, Signature};
+use crate::{Exempt, ExemptBasis, LivelockState, LoopChange, Proof, Scope, Signature};
 
 /// Each is its word, in labels and in JSON alike.
 fn known<T>(words: &[(T, &str)], as_str: impl Fn(T) -> &'static str)
@@ -40,6 +40,22 @@ fn names_of_loops_and_verdicts_are_the_contract_s() {
             (Scope::Unknown, "unknown"),
         ],
         Scope::as_str,
+    );
+    known(
+        &[
+            (Exempt::Yes, "yes"),
+            (Exempt::No, "no"),
+            (Exempt::Partly, "partly"),
+            (Exempt::Unknown, "unknown"),
+        ],
+        Exempt::as_str,
+    );
+    known(
+        &[
+            (ExemptBasis::Observed, "observed"),
+            (ExemptBasis::Predicted, "predicted"),
+        ],
+        ExemptBasis::as_str,
     );
     known(
         &[

@@ -153,6 +153,7 @@ impl Node {
             name: name.into(),
             tgid: 90,
             threads: threads.unwrap_or_default(),
+            ..UserServer::default()
         }];
         node.paused = (Class::NfsServer, DISK);
         node.look_up(&[(CLIENT, Some(name))]);

@@ -119,6 +119,7 @@ fn another_server_beside_it_is_told_apart_by_its_threads() {
         name: "unfsd".into(),
         tgid: 91,
         threads: Node::new(4).now.nfsd.expect("runs").threads,
+        ..UserServer::default()
     });
     watched.play(&Phase::FROZEN_6_12, 12);
     assert_eq!(watched.state(), Livelock);

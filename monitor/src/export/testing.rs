@@ -19,8 +19,8 @@ use crate::sample::{
 };
 use crate::verdict::related::{Related, RelatedEvent, RelatedKind, RelatedTally};
 use crate::verdict::{
-    Condition, Conditions, Confidence, LivelockState, Loop, LoopChange, LoopEvent, Mount, Proof,
-    Scope, Signature, Tally, Transition, Verdict,
+    Condition, Conditions, Confidence, Exempt, ExemptBasis, Exemption, LivelockState, Loop,
+    LoopChange, LoopEvent, Mount, Proof, Scope, Signature, Tally, Transition, Verdict,
 };
 
 pub(super) use evidence::evidence;
@@ -235,6 +235,11 @@ pub(super) fn found_loop() -> Loop {
         server_device: "/dev/vda".into(),
         proof: Proof::Xid,
         scope: Scope::CrossNetns,
+        exempt: Exemption {
+            state: Exempt::No,
+            basis: Some(ExemptBasis::Observed),
+            reason: "nfsd served its last WRITEs without PF_LOCAL_THROTTLE".to_owned(),
+        },
         since_ms: 90_000,
         since_unix_ms: 1_700_000_000_000,
         became_own_client: false,

@@ -21,8 +21,8 @@ pub use lookup::{Lookup, Wanted};
 pub(crate) use lookup::{MountLine, unescape};
 pub use monitor_verdict::observation::{
     Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
-    Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd,
-    Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
+    ExemptCount, Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount,
+    Nfsd, Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
     SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState, Topology, Transport,
     UserServer, Waited, Waiting, is_pod_uid,
 };

@@ -187,6 +187,7 @@ mod tests {
             name: "ganesha".into(),
             tgid: 30,
             threads: vec![thread(31, ThreadState::Throttled)],
+            ..UserServer::default()
         }];
         let waits = [
             wait(10, Class::Nfsd, Cause::DirectReclaim, 1),
@@ -219,6 +220,7 @@ mod tests {
             name: "unfsd".into(),
             tgid: 4,
             threads: vec![thread(4, ThreadState::Blocked)],
+            ..UserServer::default()
         }];
         let stacks = closely(&procfs).read(7, None, &alone, &waits);
         assert_eq!(stacks.iter().map(|s| s.tid).collect::<Vec<_>>(), [3]);

@@ -83,15 +83,44 @@ pub fn frames(stack: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// `PF_LOCAL_THROTTLE`, include/linux/sched.h; `PF_LESS_THROTTLE` before 5.8.
+const PF_LOCAL_THROTTLE: u32 = 0x0010_0000;
+
+/// What the kernel tells of a thread in its stat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadStat {
+    /// The state letter.
+    pub state: char,
+    /// Whether it is exempt from local dirty throttling; `None`: not known.
+    pub exempt: Option<bool>,
+}
+
 /// The state letter; `None`: it has ended. `dir` is `/proc/PID/task/TID`: the
 /// stat of a process adds up the times of all its threads.
 pub fn read_state(dir: &Path) -> Option<char> {
-    // The state stands behind the name, which has 16 bytes.
+    read_stat(dir).map(|stat| stat.state)
+}
+
+/// The same with the thread's flags.
+pub fn read_stat(dir: &Path) -> Option<ThreadStat> {
+    // Both stand behind the name, which has 16 bytes, and the flags behind six
+    // numbers of at most 11 characters.
     let mut text = [0; 128];
     let length = fs::File::open(dir.join("stat"))
         .and_then(|mut stat| stat.read(&mut text))
         .ok()?;
-    state(&String::from_utf8_lossy(text.get(..length)?))
+    let text = String::from_utf8_lossy(text.get(..length)?);
+    Some(ThreadStat {
+        state: state(&text)?,
+        exempt: flags(&text).map(|flags| flags & PF_LOCAL_THROTTLE != 0),
+    })
+}
+
+/// Field 9 of /proc/PID/stat, if it was read to its end.
+fn flags(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let (flags, _) = rest.splitn(7, ' ').nth(6)?.split_once(' ')?;
+    flags.parse().ok()
 }
 
 /// The state letter of /proc/PID/stat: behind the last parenthesis, since a
@@ -104,7 +133,36 @@ pub fn state(stat: &str) -> Option<char> {
 mod tests {
     use std::fs;
 
-    use super::{frames, is_lock, sleeps_in, state};
+    use super::{ThreadStat, flags, frames, is_lock, read_stat, sleeps_in, state};
+
+    #[test]
+    fn the_flags_are_field_nine_and_a_number_that_was_cut_is_none() {
+        let stat = |flags: &str| format!("201 (a) b) S 1 201 201 0 -1 {flags}");
+        let ganesha = stat("1077936384 7 0 0");
+        assert_eq!(flags(&ganesha), Some(0x4040_0100));
+        assert_eq!(flags(&stat("1077936384")), None, "the rest may be missing");
+        assert_eq!(flags(&stat("x 1")), None);
+        assert_eq!(flags("201 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn a_thread_is_exempt_by_its_flag() {
+        let root = tempfile::tempdir().unwrap();
+        let told = |flags: u32| {
+            let stat = format!(
+                "4194304 (sixteen-bytes-xy) D 4194303 4194303 4194303 34816 -1 {flags} 1 0"
+            );
+            fs::write(root.path().join("stat"), stat).unwrap();
+            read_stat(root.path())
+        };
+        let of = |exempt| Some(ThreadStat { state: 'D', exempt });
+        assert_eq!(told(0x4000_0140), of(Some(false)));
+        assert_eq!(told(0x4018_0140), of(Some(true)));
+        fs::write(root.path().join("stat"), "1 (a) D").unwrap();
+        assert_eq!(read_stat(root.path()), of(None));
+        fs::remove_file(root.path().join("stat")).unwrap();
+        assert_eq!(read_stat(root.path()), None);
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_hide_the_state() {

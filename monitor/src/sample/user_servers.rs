@@ -13,7 +13,7 @@ use std::{
 use compact_str::{CompactString, ToCompactString as _};
 use monitor_common::Class;
 
-use super::{ServerProcess, ServerThread, ThreadState, UserServer, Waiting, threads};
+use super::{ExemptCount, ServerProcess, ServerThread, ThreadState, UserServer, Waiting, threads};
 
 /// Processes that are looked at.
 const MAX_SERVERS: usize = 16;
@@ -38,6 +38,9 @@ struct Server {
     tids: Vec<u32>,
     /// Those that were not idle at the last look.
     busy: BTreeSet<u32>,
+    /// Those that were looked at, and whether they were exempt from local dirty
+    /// throttling.
+    exempt: BTreeMap<u32, bool>,
     /// Where the round over the others goes on.
     next: usize,
     ticks: u32,
@@ -76,6 +79,7 @@ impl UserServers {
                 name: server.name.clone(),
                 tgid,
                 threads,
+                exempt_threads: server.exempt_threads(),
             });
             true
         });
@@ -116,11 +120,15 @@ impl Server {
         let tasks = process.join("task");
         let mut threads = Vec::new();
         for tid in self.due(throttled) {
-            let state = if throttled.contains(&tid) {
-                Some(ThreadState::Throttled)
-            } else {
-                state(&tasks.join(tid.to_string()))
-            };
+            let is_throttled = throttled.contains(&tid);
+            let mut state = is_throttled.then_some(ThreadState::Throttled);
+            if !is_throttled || !self.exempt.contains_key(&tid) {
+                let stat = threads::read_stat(&tasks.join(tid.to_string()));
+                if let Some(exempt) = stat.and_then(|stat| stat.exempt) {
+                    self.exempt.insert(tid, exempt);
+                }
+                state = state.or_else(|| state_of(stat?.state));
+            }
             let Some(state) = state.filter(|state| *state != ThreadState::Idle) else {
                 self.busy.remove(&tid);
                 continue;
@@ -156,6 +164,17 @@ impl Server {
         self.tids.sort_unstable();
         let tids = &self.tids;
         self.busy.retain(|tid| tids.binary_search(tid).is_ok());
+        self.exempt.retain(|tid, _| tids.binary_search(tid).is_ok());
+    }
+
+    /// `None`: none was looked at yet.
+    fn exempt_threads(&self) -> Option<ExemptCount> {
+        let all = self.exempt.len() as u64;
+        let with = self.exempt.values().filter(|exempt| **exempt).count() as u64;
+        (all > 0).then_some(ExemptCount {
+            with,
+            without: all - with,
+        })
     }
 
     /// The threads that are looked at now, in order.
@@ -181,8 +200,8 @@ fn comm(process: &Path) -> Option<CompactString> {
 }
 
 /// `None`: it has ended.
-fn state(thread: &Path) -> Option<ThreadState> {
-    Some(match threads::read_state(thread)? {
+const fn state_of(letter: char) -> Option<ThreadState> {
+    Some(match letter {
         'D' => ThreadState::Blocked,
         'R' => ThreadState::Running,
         'X' | 'Z' => return None,

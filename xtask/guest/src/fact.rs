@@ -261,10 +261,25 @@ pub struct Loop {
     pub proof: String,
     /// Whether client and server share a network namespace.
     pub scope: String,
+    /// Whether the server is exempt from local dirty throttling.
+    pub exempt: Exempt,
+    /// Whether local dirty throttling is among its dangers.
+    pub throttled: bool,
     /// Whether the node became its own server while it was a client.
     pub became_own_client: bool,
     /// Where the NFS mount is seen.
     pub mounts: Vec<LoopMount>,
+}
+
+/// Whether the server of a [`Loop`] is exempt from local dirty throttling. Why is
+/// left out: a reason may change without a new fact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exempt {
+    /// `yes`, `no`, `partly` or `unknown`.
+    pub state: String,
+    /// `observed`, `predicted`, or nothing.
+    pub basis: Option<String>,
 }
 
 /// A mount of a [`Loop`].

@@ -6,7 +6,9 @@
 mod fact;
 mod plan;
 
-pub use fact::{Counts, Event, Fact, Loop, LoopMount, Mounted, Related, Sample, Transition};
+pub use fact::{
+    Counts, Event, Exempt, Fact, Loop, LoopMount, Mounted, Related, Sample, Transition,
+};
 pub use plan::{Export, Filesystem, Load, Plan, Step, Until, Way};
 
 /// Where the plan lies in the initramfs.

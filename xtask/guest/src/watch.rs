@@ -13,6 +13,7 @@ use std::{
 use guest::{Event, Loop, Related, Transition};
 use rustix::process::configure_io_flusher_behavior;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{counters, http, tell};
 
@@ -36,7 +37,30 @@ struct Verdicts {
 
 #[derive(Deserialize)]
 struct Loops {
-    loops: Vec<Loop>,
+    loops: Vec<Reported>,
+}
+
+/// A loop, and what is said of its dangers: only of which kind they are is a fact,
+/// for the words may change with each tick.
+#[derive(Deserialize)]
+struct Reported {
+    #[serde(flatten)]
+    found: Loop,
+    #[serde(default)]
+    danger: Vec<Value>,
+}
+
+impl Reported {
+    fn fact(self) -> Loop {
+        let throttled = |danger: &Value| {
+            let words = danger.as_str().unwrap_or_default();
+            words.contains("local dirty throttling")
+        };
+        Loop {
+            throttled: self.danger.iter().any(throttled),
+            ..self.found
+        }
+    }
 }
 
 /// Start watching. Two threads: an answer of the daemon that is late must not
@@ -124,6 +148,7 @@ fn loops(shared: &Shared, known: &mut BTreeMap<String, Loop>) {
     let Some(Loops { loops }) = ask(shared, "/api/v1/loops") else {
         return;
     };
+    let loops: Vec<_> = loops.into_iter().map(Reported::fact).collect();
     known.retain(|name, _| {
         let stays = loops.iter().any(|entry| entry.name == *name);
         if !stays {
@@ -149,12 +174,17 @@ mod tests {
             {"loop": "0:29-nfsd", "client_bdi": "0:29", "server": "nfsd", "server_bdi": null,
              "proof": "xid", "scope": "cross-netns", "since_unix_ms": 7, "localio": false,
              "mounts": [{"mount_point": "/mnt", "source": "10.9.0.2:/", "pod": "a"}],
-             "server_address": "10.9.0.2:2049", "danger": [{}], "advice": ["words"]},
+             "server_address": "10.9.0.2:2049", "danger": [{}, "nfsd is not exempt from local dirty throttling"],
+             "exempt": {"state": "no", "basis": "observed", "reason": "words"}, "advice": ["words"]},
             {"loop": "0:30-nfsd"}]}"#;
         let loops = serde_json::from_str::<Loops>(body).unwrap().loops;
+        let loops: Vec<_> = loops.into_iter().map(Reported::fact).collect();
         assert_eq!(loops[0].client_bdi, "0:29");
         assert_eq!(loops[0].server_bdi, None);
         assert_eq!(loops[0].mounts[0].source, "10.9.0.2:/");
+        assert_eq!(loops[0].exempt.state, "no");
+        assert_eq!(loops[0].exempt.basis.as_deref(), Some("observed"));
+        assert!(loops[0].throttled && !loops[1].throttled);
         assert_eq!(loops[1].name, "0:30-nfsd");
     }
 }

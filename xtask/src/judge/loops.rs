@@ -2,7 +2,7 @@
 
 use guest::{Counts, Event, Loop, Mounted};
 
-use super::{Fault, Judgement, Seen, seconds, void};
+use super::{Fault, Judgement, Seen, exempt, seconds, void};
 use crate::scenario::LoopExpected;
 
 /// Milliseconds after the first write in which a loop must be reported.
@@ -94,6 +94,10 @@ impl Seen<'_> {
             (entry.server == expected.server, expected.server.to_owned()),
             (entry.proof == expected.proof, expected.proof.to_owned()),
             (entry.scope == expected.scope, expected.scope.to_owned()),
+            (
+                exempt::is(entry, expected.exempt),
+                format!("observed to be exempt: {}", expected.exempt),
+            ),
             (mounts, format!("{} on {}", client.source, client.at)),
             (
                 backed,

@@ -2,7 +2,7 @@
 
 use guest::{Event, Fact, Loop, Sample};
 
-use super::{Judgement, Seen, seconds, void};
+use super::{Judgement, Seen, exempt, seconds, void};
 
 /// Milliseconds from the first write through a loop to the report of it.
 const SOON: u64 = 5_000;
@@ -86,6 +86,7 @@ pub fn failover(seen: &Seen<'_>) -> Judgement {
 fn is_whole(found: &Loop, disk: &str) -> bool {
     found.proof == "xid"
         && found.scope == "same-netns"
+        && exempt::is(found, "yes")
         && found.server_bdi.as_deref() == Some(disk)
         && found.became_own_client
 }
@@ -129,9 +130,14 @@ mod tests {
             name: "0:29-nfsd".to_owned(),
             client_bdi: "0:29".to_owned(),
             server: "nfsd".to_owned(),
+            throttled: false,
             server_bdi: Some("254:0".to_owned()),
             proof: "xid".to_owned(),
             scope: "same-netns".to_owned(),
+            exempt: guest::Exempt {
+                state: "yes".to_owned(),
+                basis: Some("observed".to_owned()),
+            },
             became_own_client: true,
             mounts: Vec::new(),
         }
@@ -207,6 +213,7 @@ mod tests {
         assert!(half(|found| found.server_bdi = None).is_err());
         assert!(half(|found| found.proof = "address".to_owned()).is_err());
         assert!(half(|found| found.scope = "unknown".to_owned()).is_err());
+        assert!(half(|found| found.exempt.state = "no".to_owned()).is_err());
     }
 
     #[test]

@@ -36,6 +36,37 @@ pub fn loopback_healthy() -> Scenario {
     }
 }
 
+/// As HA agents add it: a second address in the node's own subnet. What the kernel
+/// then takes as the client's address is the first.
+pub fn service_address() -> Scenario {
+    Scenario {
+        name: "service-address",
+        about: "the load of netns-livelock on a mount of a service address of the node's own: it goes on, nfsd is exempt",
+        disks: vec![STEADY],
+        plan: plan([
+            nfs_modules(),
+            disk(),
+            run(&[
+                "ip link add v0 type veth peer name v1",
+                "ip addr add 192.168.50.11/24 dev v0",
+                "ip addr add 192.168.50.100/24 dev v0",
+                "ip link set v0 up",
+                "ip link set v1 up",
+            ]),
+            serve(8),
+            mount("192.168.50.100"),
+            Step::Hog { megabytes: 100 },
+            daemon(),
+            load("/mnt", 300),
+            watch(30, Until::Over),
+        ]),
+        exempt: Some("yes"),
+        core: &[],
+        load: 70,
+        ..writes(2_000_000)
+    }
+}
+
 pub fn loopback_slow_disk() -> Scenario {
     Scenario {
         name: "loopback-slow-disk",

@@ -262,6 +262,7 @@ fn a_userspace_server_is_called_by_its_name_and_its_other_processes_are_not_it()
         name: name.into(),
         tgid,
         threads: vec![thread(tgid), thread(tgid + 1)],
+        ..UserServer::default()
     };
     stage.observation.user_servers = vec![server("ganesha.nfsd", 900), server("unfsd", 800)];
     stage.wait(

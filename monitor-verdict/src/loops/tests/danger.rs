@@ -2,9 +2,10 @@
 
 use monitor_common::Class;
 
-use super::host::{BDI, DISK, Host, backing, connection, mount, peer};
+use super::exempt::{count, server};
+use super::host::{BDI, DISK, Host, backing, connection, mount};
 use super::server::pauses;
-use crate::loops::Loop;
+use crate::loops::{Exempt, Loop};
 use crate::observation::{DirtyPauses, NfsClient};
 
 fn cross_netns(change: impl FnOnce(&mut Host)) -> Loop {
@@ -22,9 +23,8 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
     assert_eq!(
         one.danger,
         [
-            "nfsd's exemption from dirty throttling (PF_LOCAL_THROTTLE) applies only where both ends \
-             of the connection have the same address, and here they do not: nfsd is made to wait for \
-             pages that only it can clean",
+            "nfsd is not exempt from local dirty throttling (predicted: the client's address is not \
+             one of the server's own network namespace): it waits for pages that only it can clean",
             "0:29 may fill the node's whole dirty limit of 98.0 MB alone",
         ]
     );
@@ -42,23 +42,47 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
 }
 
 #[test]
-fn what_the_server_saw_decides_on_the_exemption_and_not_the_namespaces() {
+fn of_a_server_that_is_exempt_no_throttling_is_told_and_nothing_advised() {
     let one = cross_netns(|host| {
-        host.now.rpc_clients[0].peer = Some(([10, 9, 0, 2], 801).into());
-        let peers = vec![peer("10.9.0.2:801", "10.9.0.2:2049", 22)];
-        host.look_up(|t| t.peers = peers);
+        host.now.rpc_clients[0].exempt_writes = Some(count(9, 0));
+        host.now.bdis[0].strict_limit = Some(true);
+        host.now.bdis[0].max_ratio = Some(10);
     });
+    assert_eq!(one.exempt.state, Exempt::Yes);
+    assert!(one.danger.is_empty(), "{one:?}");
+    assert!(one.advice.is_empty(), "{one:?}");
+    // What the exemption does not help against is told all the same.
+    let one = cross_netns(|host| {
+        host.now.kernel = "5.10.0-36-amd64".into();
+        host.now.rpc_clients[0].exempt_writes = Some(count(9, 0));
+    });
+    assert_eq!(one.danger.len(), 1, "{one:?}");
+    assert!(one.danger[0].contains("wait_iff_congested"), "{one:?}");
+    assert_eq!(one.advice.len(), 1, "{one:?}");
+    assert!(one.advice[0].contains("on different nodes"), "{one:?}");
+}
+
+#[test]
+fn of_a_server_that_is_partly_exempt_the_rest_is_told() {
+    let one = cross_netns(|host| host.now.rpc_clients[0].exempt_writes = Some(count(5, 5)));
     assert!(
-        one.danger[0].contains("reaches only as far"),
-        "{:?}",
-        one.danger
+        one.danger[0]
+            .starts_with("nfsd is only partly exempt from local dirty throttling (observed: "),
+        "{one:?}"
     );
+    assert_eq!((one.danger.len(), one.advice.len()), (2, 3));
 }
 
 #[test]
 fn old_kernels_have_their_own_words() {
-    let one = cross_netns(|host| host.now.kernel = "5.4.0".into());
-    assert!(one.danger[0].contains("(PF_LESS_THROTTLE)"), "{one:?}");
+    let one = cross_netns(|host| {
+        host.now.kernel = "5.4.0".into();
+        host.now.rpc_clients[0].exempt_writes = Some(count(0, 5));
+    });
+    assert!(
+        one.danger[0].contains("without PF_LESS_THROTTLE"),
+        "{one:?}"
+    );
     let one = cross_netns(|host| {
         host.now.kernel = "5.10.0-36-amd64".into();
         host.now.bdis[0].strict_limit = None;
@@ -90,7 +114,7 @@ fn a_client_that_is_held_is_less_dangerous_and_one_that_is_half_held_is_not() {
     assert_eq!(one.advice.len(), 1);
     for (strict, ratio) in [(false, 10), (true, 100)] {
         let one = held(strict, ratio);
-        assert!(one.danger[0].starts_with("nfsd's exemption"), "{one:?}");
+        assert!(one.danger[0].starts_with("nfsd is not exempt"), "{one:?}");
         assert_eq!(one.advice.len(), 3);
     }
 }
@@ -101,6 +125,7 @@ fn each_kernel_is_told_by_its_version() {
         cross_netns(|host| {
             host.now.kernel = kernel.into();
             host.now.bdis.clear();
+            host.now.rpc_clients[0].exempt_writes = Some(count(0, 5));
         })
     };
     for (kernel, flag) in [
@@ -116,20 +141,6 @@ fn each_kernel_is_told_by_its_version() {
     for (kernel, advice) in [("6.1.9", 2), ("6.2.0", 3)] {
         assert_eq!(of(kernel).advice.len(), advice, "{kernel}");
     }
-}
-
-#[test]
-fn within_one_namespace_the_exemption_has_an_end() {
-    let of = |kernel: &str| {
-        cross_netns(|host| {
-            host.now.kernel = kernel.into();
-            host.now.rpc_clients[0].peer = Some(([10, 9, 0, 2], 801).into());
-            let peers = vec![peer("10.9.0.2:801", "10.9.0.2:2049", 22)];
-            host.look_up(|t| t.peers = peers);
-        })
-    };
-    assert!(of("5.4.0").danger[0].contains("a quarter above the limit only"));
-    assert!(of("5.10.0").danger[0].contains("the share of the BDI"));
 }
 
 #[test]
@@ -167,16 +178,37 @@ fn a_share_without_strict_limit_is_said_not_to_hold() {
 }
 
 #[test]
-fn a_userspace_server_has_no_exemption_at_all() {
-    let mut host = Host::new();
-    host.look_up(|t| t.connections = vec![connection("ganesha.nfsd")]);
-    host.second(0, 0);
-    let one = host.found().expect("a loop");
-    assert!(
-        one.danger[0].starts_with("ganesha.nfsd is a userspace server"),
-        "{one:?}"
+fn a_userspace_server_that_is_not_exempt_is_to_ask_for_it() {
+    let of = |threads| {
+        let mut host = Host::new();
+        host.look_up(|t| t.connections = vec![connection("ganesha.nfsd")]);
+        host.now.user_servers = vec![server(7, threads)];
+        host.second(0, 0);
+        host.found().expect("a loop").clone()
+    };
+    let one = of(Some(count(0, 40)));
+    assert_eq!(
+        one.danger[0],
+        "ganesha.nfsd is not exempt from local dirty throttling (observed: the threads of ganesha.nfsd do not \
+         have PF_LOCAL_THROTTLE): it waits for pages that only it can clean"
     );
     assert!(one.danger[2].contains("reclaim_throttle"), "{one:?}");
+    assert_eq!(
+        one.advice[0],
+        "exempt ganesha.nfsd from local dirty throttling: give its container CAP_SYS_RESOURCE \
+         (nfs-ganesha asks for the exemption from version 6 on), or start it by \
+         throttle-monitor io-flusher -- COMMAND"
+    );
+    let one = of(Some(count(40, 0)));
+    assert!(one.danger[0].contains("reclaim_throttle"), "{one:?}");
+    assert_eq!(one.advice.len(), 1, "{one:?}");
+    let one = of(None);
+    assert!(
+        one.danger[0]
+            .starts_with("whether ganesha.nfsd is exempt from local dirty throttling is not known"),
+        "{one:?}"
+    );
+    assert!(one.advice[0].contains("on different nodes"), "{one:?}");
 }
 
 #[test]
@@ -204,7 +236,7 @@ fn a_server_that_writes_to_a_disk_is_none() {
         host.look_up(|t| t.mounts = vec![mount(BDI), mount("0:40")]);
     });
     assert_eq!(one.server_bdi.as_deref(), Some(DISK));
-    assert!(one.danger[0].starts_with("nfsd's exemption"), "{one:?}");
+    assert!(!one.danger.join(" ").contains("a chain"), "{one:?}");
 }
 
 #[test]
@@ -213,5 +245,10 @@ fn where_nothing_was_looked_up_nothing_is_claimed_of_the_addresses() {
     host.now.kernel = "".into();
     host.second(5, 5);
     let one = host.found().expect("a loop");
-    assert!(one.danger[0].contains("which is not known here"), "{one:?}");
+    assert!(
+        one.danger[0].starts_with(
+            "whether nfsd is exempt from local dirty throttling is not known (no WRITE was seen"
+        ),
+        "{one:?}"
+    );
 }

@@ -148,6 +148,7 @@ pub fn connection(owner: &str) -> Connection {
         client_netns: CLIENT_NS,
         server_netns: SERVER_NS,
         owner: owner.into(),
+        client_is_local: None,
     }
 }
 
@@ -156,6 +157,7 @@ pub fn peer(peer: &str, server: &str, netns: u64) -> PeerSocket {
         peer: peer.parse().expect("an address"),
         server: server.parse().expect("an address"),
         netns,
+        peer_is_local: None,
     }
 }
 

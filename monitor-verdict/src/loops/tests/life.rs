@@ -15,7 +15,7 @@ fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
     let message = &host.events[0].message;
     let words = "this node has become its own NFS client: 0:29 (10.9.0.2:/ at /mnt) was served by \
                  another host and is served by this node's nfsd now (its calls are seen to be \
-                 served here): nfsd's exemption";
+                 served here): whether nfsd is exempt";
     assert!(message.starts_with(words), "{message}");
 }
 

@@ -319,7 +319,7 @@ fn a_userspace_server_is_free_when_none_of_its_threads_waits() {
         let mut server = UserServer {
             name: "ganesha.nfsd".into(),
             tgid: 7,
-            threads: Vec::new(),
+            ..UserServer::default()
         };
         if let Some(state) = stuck {
             let mut thread = scene.now.nfsd.as_ref().expect("runs").threads[0].clone();

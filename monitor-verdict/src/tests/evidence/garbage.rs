@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
 use proptest::prelude::*;
 
-use crate::loops::{Loop, Mount, Proof, Scope};
+use crate::loops::{Exemption, Loop, Mount, Proof, Scope};
 use crate::observation::{
     Bdi, DirtyPauses, LoopDevice, NfsClient, Nfsd, Observation, ServerThread, SignalStatus, Stack,
     State, ThreadState, Topology, UserServer, Waiting,
@@ -120,6 +120,7 @@ pub fn observation() -> impl Strategy<Value = Observation> {
         name,
         tgid,
         threads,
+        ..UserServer::default()
     });
     (
         (any::<u64>(), any::<u64>(), name()),
@@ -249,6 +250,7 @@ pub fn found(of: &Verdict, text: &CompactString) -> Loop {
         server_device: text.clone(),
         proof: Proof::Xid,
         scope: Scope::Unknown,
+        exempt: Exemption::default(),
         since_ms: 0,
         since_unix_ms: 0,
         became_own_client: false,

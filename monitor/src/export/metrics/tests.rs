@@ -10,7 +10,7 @@ use crate::export::process::ProcessStats;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, Exposition, NOW_NS};
 use crate::verdict::related::RelatedKind;
-use crate::verdict::{LivelockState, Proof, Scope, Signature};
+use crate::verdict::{Exemption, LivelockState, Proof, Scope, Signature};
 
 fn page(snapshot: &Snapshot) -> Exposition {
     Exposition::parse(&render(snapshot).unwrap())
@@ -349,7 +349,7 @@ fn a_bdi_that_is_listed_twice_is_one_series() {
 #[test]
 fn a_loop_says_who_it_is_and_how_that_is_known() {
     let mut snapshot = testing::snapshot();
-    let labels = |server_bdi, proof, scope, localio| {
+    let labels = |server_bdi, proof, scope, exempt, localio| {
         [
             ("loop", "0:29-nfsd"),
             ("client_bdi", "0:29"),
@@ -357,16 +357,18 @@ fn a_loop_says_who_it_is_and_how_that_is_known() {
             ("server_bdi", server_bdi),
             ("proof", proof),
             ("scope", scope),
+            ("exempt", exempt),
             ("localio", localio),
         ]
     };
-    let known = labels("254:0", "xid", "cross-netns", "false");
+    let known = labels("254:0", "xid", "cross-netns", "no", "false");
     assert_eq!(page(&snapshot).get("throttle_loop_info", &known), Some(1.0));
     snapshot.loops[0].server_bdi = None;
     snapshot.loops[0].proof = Proof::Socket;
     snapshot.loops[0].scope = Scope::Unknown;
+    snapshot.loops[0].exempt = Exemption::default();
     snapshot.loops[0].localio = true;
-    let vague = labels("", "socket", "unknown", "true");
+    let vague = labels("", "socket", "unknown", "unknown", "true");
     assert_eq!(page(&snapshot).get("throttle_loop_info", &vague), Some(1.0));
     assert_eq!(page(&snapshot).count("throttle_loop_info"), 1);
 }

@@ -24,6 +24,7 @@ fn info(found: &[Loop], page: &mut Page) -> Result<()> {
             ("server_bdi", one.server_bdi.as_deref().unwrap_or_default()),
             ("proof", one.proof.as_str()),
             ("scope", one.scope.as_str()),
+            ("exempt", one.exempt.state.as_str()),
             ("localio", if one.localio { "true" } else { "false" }),
         ];
         family.add(&labels, 1.0);

@@ -11,8 +11,8 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::sample::{
     Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
-    Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount, Nfsd,
-    Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
+    ExemptCount, Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount,
+    Nfsd, Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
     SignalStatus, Stack, State, ThreadState, Topology, Transport, UserServer, Waited, Waiting,
 };
 
@@ -134,6 +134,7 @@ fn observation(d: &mut Dice) -> Observation {
             name: d.text(),
             tgid: d.small(),
             threads: d.some(thread),
+            exempt_threads: d.maybe(exempt),
         }),
         bdis: d.some(bdi),
         rpc_clients: d.some(rpc_client),
@@ -300,6 +301,14 @@ fn rpc_client(d: &mut Dice) -> RpcClient {
             last_ns: d.number(),
         }),
         bytes_written: d.maybe(Dice::number),
+        exempt_writes: d.maybe(exempt),
+    }
+}
+
+fn exempt(d: &mut Dice) -> ExemptCount {
+    ExemptCount {
+        with: d.number(),
+        without: d.number(),
     }
 }
 
@@ -333,11 +342,13 @@ fn topology(d: &mut Dice) -> Topology {
             client_netns: d.number(),
             server_netns: d.number(),
             owner: d.text(),
+            client_is_local: d.maybe(Dice::flag),
         }),
         peers: d.some(|d| PeerSocket {
             peer: d.address(),
             server: d.address(),
             netns: d.number(),
+            peer_is_local: d.maybe(Dice::flag),
         }),
         exports: d.some(|d| Export {
             netns: d.number(),
@@ -352,6 +363,7 @@ fn topology(d: &mut Dice) -> Topology {
         server_processes: d.some(|d| ServerProcess {
             tgid: d.small(),
             name: d.text(),
+            netns: d.maybe(Dice::number),
         }),
         net_namespaces: d.some(|d| NetNamespace {
             netns: d.number(),

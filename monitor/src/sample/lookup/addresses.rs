@@ -40,6 +40,12 @@ impl Addresses {
         }
     }
 
+    /// Whether what is sent to it stays here; `None`: no address could be read.
+    pub fn is_local(&self, address: IpAddr) -> Option<bool> {
+        let known = !self.v4.is_empty() || !self.v6.is_empty();
+        known.then(|| self.contains(address))
+    }
+
     /// Whether what is sent to it stays here.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {

@@ -187,14 +187,19 @@ impl Connections {
                     found.push(socket);
                 }
             });
+            if found.is_empty() {
+                continue;
+            }
             let inodes = found.iter().map(|socket| socket.inode).collect();
             let owners = self.owners.find(round.spaces, net, &inodes);
+            let local = addresses(round, net);
             for socket in found {
                 let owner = owners.get(&socket.inode);
+                let is_local = local.is_local(socket.remote.ip());
                 if let Some(end) = mirrors.get(&(socket.local, socket.remote))
                     && let Some(owner) = owner
                 {
-                    self.met(*end, net, server_name(owner, round.nfsd));
+                    self.met(*end, net, is_local, server_name(owner, round.nfsd));
                 }
                 // The kernel's server saw this peer, so a socket whose owner
                 // cannot be told is rather its.
@@ -207,6 +212,7 @@ impl Connections {
                         peer,
                         server: socket.local,
                         netns: net,
+                        peer_is_local: is_local,
                     });
                 }
             }
@@ -214,7 +220,13 @@ impl Connections {
     }
 
     /// The other end of a client's was found; without a name it is a tunnel's.
-    fn met(&mut self, end: End, net: u64, name: Option<CompactString>) {
+    fn met(
+        &mut self,
+        end: End,
+        net: u64,
+        client_is_local: Option<bool>,
+        name: Option<CompactString>,
+    ) {
         let Some(sight) = self.ends.get_mut(&end) else {
             return;
         };
@@ -225,6 +237,7 @@ impl Connections {
             client_netns: end.net,
             server_netns: net,
             owner,
+            client_is_local,
         });
     }
 }

@@ -78,9 +78,16 @@ impl Owners {
         let mut processes = std::mem::take(&mut self.processes);
         processes.retain(|pid, name| comm(&spaces.process(*pid)).as_ref() == Some(name));
         self.processes = processes;
-        let told = self.processes.iter().map(|(&tgid, name)| ServerProcess {
-            tgid,
+        // In each namespace the lowest process id comes first.
+        let netns = |tgid: &u32| {
+            let mut nets = spaces.nets.iter();
+            let found = nets.find(|(_, pids)| pids.binary_search(tgid).is_ok());
+            found.map(|(&net, _)| net)
+        };
+        let told = self.processes.iter().map(|(tgid, name)| ServerProcess {
+            tgid: *tgid,
             name: name.clone(),
+            netns: netns(tgid),
         });
         told.collect()
     }

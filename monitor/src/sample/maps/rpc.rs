@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use monitor_common::{PEER_LEN, RpcTotals, Serving};
 
 use super::Maps;
-use crate::sample::{Backing, RpcClient, bdis::device_name};
+use crate::sample::{Backing, ExemptCount, RpcClient, bdis::device_name};
 
 impl Maps {
     /// The call that a thread of a server works on or did last, of those given.
@@ -43,6 +43,10 @@ impl Maps {
                     peer: peers.get(&id).and_then(peer),
                     backing: backing.remove(&id).unwrap_or_default(),
                     bytes_written: written.then(|| sum(|v| v.bytes_written)),
+                    exempt_writes: seen(ExemptCount {
+                        with: sum(|v| v.exempt_writes),
+                        without: sum(|v| v.other_writes),
+                    }),
                 }
             })
             .collect();
@@ -70,6 +74,11 @@ impl Maps {
         }
         clients
     }
+}
+
+/// Where nothing was counted, nothing was seen.
+fn seen(count: ExemptCount) -> Option<ExemptCount> {
+    (count != ExemptCount::default()).then_some(count)
 }
 
 /// An address as the server prints it: `10.9.0.1:832`, `[fe80::1%2]:832`.

@@ -4,7 +4,7 @@ use monitor_common::{Cause, Class, ThrottleReason};
 use tempfile::TempDir;
 
 use super::{QUIET_THREADS, SEARCH_TICKS, UserServers};
-use crate::sample::{ServerProcess, ThreadState, UserServer, Waiting};
+use crate::sample::{ExemptCount, ServerProcess, ThreadState, UserServer, Waiting};
 
 /// A procfs with one server, process 100.
 struct Node(TempDir);
@@ -22,9 +22,13 @@ impl Node {
     }
 
     fn thread(&self, tid: u32, state: char, wchan: &str) {
+        self.thread_with(tid, state, wchan, 0x4040_0040);
+    }
+
+    fn thread_with(&self, tid: u32, state: char, wchan: &str, flags: u32) {
         let dir = self.path(&format!("100/task/{tid}"));
         fs::create_dir_all(&dir).unwrap();
-        let stat = format!("{tid} (work) S) {state} 1 100 100 0 -1 4194368 0 0");
+        let stat = format!("{tid} (work) S) {state} 1 100 100 0 -1 {flags} 0 0");
         fs::write(dir.join("stat"), stat).unwrap();
         fs::write(dir.join("wchan"), wchan).unwrap();
     }
@@ -38,6 +42,7 @@ fn found() -> [ServerProcess; 1] {
     [ServerProcess {
         tgid: 100,
         name: "ganesha.nfsd".into(),
+        ..ServerProcess::default()
     }]
 }
 
@@ -57,6 +62,44 @@ fn wait(tid: u32, class: Class) -> Waiting {
 fn states(servers: &[UserServer]) -> Vec<(u32, ThreadState)> {
     let threads = servers.iter().flat_map(|server| &server.threads);
     threads.map(|thread| (thread.tid, thread.state)).collect()
+}
+
+#[test]
+fn threads_are_counted_by_whether_they_are_exempt_idle_ones_too() {
+    let node = Node::new();
+    let exempt = 0x4058_0040;
+    for (tid, state) in [(100, 'S'), (101, 'D'), (102, 'R')] {
+        node.thread_with(tid, state, "", exempt);
+    }
+    let mut servers = node.servers();
+    let mut told = |waits: &[Waiting]| servers.read(&found(), waits)[0].exempt_threads;
+    let count = |with, without| Some(ExemptCount { with, without });
+    assert_eq!(told(&[]), count(3, 0));
+    // Of one that is throttled all the time the flags are read, too.
+    node.thread(103, 'D', "");
+    assert_eq!(told(&[wait(103, Class::NfsServer)]), count(3, 1));
+    // Who ended does not count any more.
+    fs::remove_dir_all(node.path("100/task/103")).unwrap();
+    for _ in 0..=SEARCH_TICKS {
+        told(&[]);
+    }
+    assert_eq!(told(&[]), count(3, 0));
+}
+
+#[test]
+fn of_many_threads_all_are_counted_after_a_while() {
+    let node = Node::new();
+    let all = 3 * u32::try_from(QUIET_THREADS).unwrap();
+    (100..100 + all).for_each(|tid| node.thread(tid, 'S', ""));
+    let mut servers = node.servers();
+    let mut without = || {
+        let told = servers.read(&found(), &[]);
+        told[0].exempt_threads.unwrap().without
+    };
+    assert_eq!(
+        [without(), without(), without()].last(),
+        Some(&u64::from(all))
+    );
 }
 
 #[test]

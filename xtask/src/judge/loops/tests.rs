@@ -8,6 +8,7 @@ const WANTED: LoopExpected = LoopExpected {
     backing: "/export",
     proof: "xid",
     scope: "cross-netns",
+    exempt: "no",
 };
 
 /// Mounted, written to at 10 s, counted; without a report.
@@ -48,6 +49,11 @@ fn right() -> Loop {
         server_bdi: Some("btrfs-1".to_owned()),
         proof: "xid".to_owned(),
         scope: "cross-netns".to_owned(),
+        exempt: guest::Exempt {
+            state: "no".to_owned(),
+            basis: Some("observed".to_owned()),
+        },
+        throttled: true,
         became_own_client: false,
         mounts: vec![LoopMount {
             mount_point: "/mnt".to_owned(),
@@ -113,10 +119,12 @@ fn a_loop_must_not_be_taken_back() {
 
 #[test]
 fn every_part_of_a_report_counts() {
-    let changes: [fn(&mut Loop); 7] = [
+    let changes: [fn(&mut Loop); 9] = [
         |entry| "ganesha.nfsd".clone_into(&mut entry.server),
         |entry| "socket".clone_into(&mut entry.proof),
         |entry| "same-netns".clone_into(&mut entry.scope),
+        |entry| "yes".clone_into(&mut entry.exempt.state),
+        |entry| entry.exempt.basis = Some("predicted".to_owned()),
         |entry| entry.server_bdi = None,
         |entry| entry.server_bdi = Some("254:0".to_owned()),
         |entry| entry.mounts.clear(),

@@ -160,6 +160,12 @@ fn loops_and_their_events_read_back_as_what_they_were() {
     assert_eq!(one["loop"], "0:29-nfsd");
     assert_eq!(one["proof"], "xid");
     assert_eq!(one["scope"], "cross-netns");
+    assert_eq!(one["exempt"]["state"], "no");
+    assert_eq!(one["exempt"]["basis"], "observed");
+    assert_eq!(
+        one["exempt"]["reason"],
+        "nfsd served its last WRITEs without PF_LOCAL_THROTTLE"
+    );
     assert_eq!(one["since"], "2023-11-14T22:13:20.000Z");
     assert_eq!(answer["events"][0]["change"], "appeared");
     assert_eq!(answer["events"][0]["at"], "2023-11-14T22:13:20.000Z");

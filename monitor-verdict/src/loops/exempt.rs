@@ -1,0 +1,255 @@
+//! Whether the kernel exempts a loop's server from local dirty throttling: seen,
+//! or predicted from the kernel's rule as long as nothing was seen.
+//!
+//! nfsd sets `PF_LOCAL_THROTTLE` while it writes for a connection that was local
+//! when it accepted it (`sock_is_loopback`, net/sunrpc/svcsock.c): the route back
+//! to the client leaves by a loopback device, that is, the client's address is
+//! one of the server's own network namespace. Since 5.11 it does not do so where
+//! the exported file system is itself a remote one (`EXPORT_OP_REMOTE_FS`). A
+//! process sets the flag for itself (`prctl(PR_SET_IO_FLUSHER)`).
+
+use serde::{Deserialize, Serialize};
+
+use super::survey::{ServerEnd, Survey};
+use super::{Loop, Scope, danger};
+use crate::observation::{ExemptCount, Observation};
+
+/// Whether the server is exempt from local dirty throttling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exempt {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Some of its threads are, or it is for some of the WRITEs.
+    Partly,
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+impl Exempt {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Yes, Self::No, Self::Partly, Self::Unknown];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Partly => "partly",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExemptBasis {
+    /// The flag was seen, or was seen not to be there.
+    Observed,
+    /// The kernel's rule says so; no write was seen yet.
+    Predicted,
+}
+
+impl ExemptBasis {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Predicted => "predicted",
+        }
+    }
+}
+
+/// Whether a loop's server is exempt from local dirty throttling, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exemption {
+    /// Whether it is.
+    pub state: Exempt,
+    /// How it is known; `None`: it is not.
+    pub basis: Option<ExemptBasis>,
+    /// Why, half a sentence.
+    pub reason: String,
+}
+
+impl Exemption {
+    fn new(state: Exempt, basis: ExemptBasis, reason: impl Into<String>) -> Self {
+        Self {
+            state,
+            basis: Some(basis),
+            reason: reason.into(),
+        }
+    }
+
+    fn unknown(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the server goes on where others are throttled.
+    #[must_use]
+    pub fn is_exempt(&self) -> bool {
+        self.state == Exempt::Yes
+    }
+
+    /// How it is known and why: `observed: nfsd served ...`.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self.basis {
+            Some(basis) => format!("{}: {}", basis.as_str(), self.reason),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// One line for people: `no (observed: nfsd served ...)`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let state = self.state.as_str();
+        if self.reason.is_empty() {
+            return state.to_owned();
+        }
+        format!("{state} ({})", self.why())
+    }
+}
+
+/// The WRITEs that nfsd served for a device of late.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Writes {
+    with: f64,
+    without: f64,
+}
+
+impl Writes {
+    /// What counts of before, once there are new ones: after a reconnection the
+    /// answer may be another.
+    const KEPT: f64 = 0.5;
+    /// A share this small is none: writes of before a reconnection.
+    const FEW: f64 = 0.05;
+
+    /// Takes in the WRITEs since the observation before.
+    pub(super) fn learn(&mut self, new: ExemptCount) {
+        if new == ExemptCount::default() {
+            return;
+        }
+        self.with = self.with * Self::KEPT + new.with as f64;
+        self.without = self.without * Self::KEPT + new.without as f64;
+    }
+
+    fn state(self) -> Option<Exempt> {
+        let all = self.with + self.without;
+        if all <= 0.0 {
+            return None;
+        }
+        Some(if self.without <= all * Self::FEW {
+            Exempt::Yes
+        } else if self.with <= all * Self::FEW {
+            Exempt::No
+        } else {
+            Exempt::Partly
+        })
+    }
+}
+
+/// Judges a loop.
+pub(super) fn judge(one: &Loop, survey: &Survey<'_>, end: &ServerEnd, writes: Writes) -> Exemption {
+    let flag = flag(survey.observation);
+    if !one.is_nfsd() {
+        return by_threads(one, survey, flag);
+    }
+    let seen = |words| format!("nfsd served {words}");
+    let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, seen(words));
+    match writes.state() {
+        Some(Exempt::Yes) => observed(Exempt::Yes, format!("its last WRITEs with {flag}")),
+        Some(Exempt::No) => observed(Exempt::No, format!("its last WRITEs without {flag}")),
+        Some(state) => observed(
+            state,
+            format!("some of its last WRITEs with {flag} and others without"),
+        ),
+        None => predict(one, survey, end),
+    }
+}
+
+/// By the kernel's rule.
+fn predict(one: &Loop, survey: &Survey<'_>, end: &ServerEnd) -> Exemption {
+    let predicted = |state, words: &str| Exemption::new(state, ExemptBasis::Predicted, words);
+    let remote = danger::exports_nfs(one, survey.observation);
+    if remote && danger::version(&survey.observation.kernel).is_some_and(|v| v >= (5, 11)) {
+        return predicted(
+            Exempt::No,
+            "it exports an NFS mount, for which nfsd has no exemption since Linux 5.11",
+        );
+    }
+    let by_scope = match one.scope {
+        Scope::SameNetns => Some(true),
+        Scope::CrossNetns => Some(false),
+        Scope::Unknown => None,
+    };
+    match end.client_is_local.or(by_scope) {
+        Some(true) => predicted(
+            Exempt::Yes,
+            "the client's address is one of the server's own network namespace",
+        ),
+        Some(false) => predicted(
+            Exempt::No,
+            "the client's address is not one of the server's own network namespace",
+        ),
+        None => Exemption::unknown(
+            "no WRITE was seen, and the client's address is not known as the server sees it",
+        ),
+    }
+}
+
+/// A process has the flag or has not, each thread for itself.
+fn by_threads(one: &Loop, survey: &Survey<'_>, flag: &str) -> Exemption {
+    let ExemptCount { with, without } = threads(one, survey.observation);
+    let (server, all) = (&one.server, with.saturating_add(without));
+    let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, words);
+    match (with, without) {
+        (0, 0) => Exemption::unknown(format!("the threads of {server} were not seen")),
+        (_, 0) => observed(Exempt::Yes, format!("the threads of {server} have {flag}")),
+        (0, _) => observed(
+            Exempt::No,
+            format!("the threads of {server} do not have {flag}"),
+        ),
+        _ => observed(
+            Exempt::Partly,
+            format!("{without} of {all} threads of {server} do not have {flag}"),
+        ),
+    }
+}
+
+/// The threads of the loop's server: of all processes of its name in its network
+/// namespace, as far as that is known.
+fn threads(one: &Loop, observation: &Observation) -> ExemptCount {
+    let netns = |tgid| {
+        let mut processes = observation.topology.server_processes.iter();
+        processes.find(|process| process.tgid == tgid)?.netns
+    };
+    let is_ours = |tgid| match (one.server_netns, netns(tgid)) {
+        (Some(ours), Some(netns)) => ours == netns,
+        _ => true,
+    };
+    let servers = observation.user_servers.iter();
+    let ours = servers.filter(|server| server.name == one.server && is_ours(server.tgid));
+    ours.filter_map(|server| server.exempt_threads)
+        .fold(ExemptCount::default(), |sum, one| ExemptCount {
+            with: sum.with.saturating_add(one.with),
+            without: sum.without.saturating_add(one.without),
+        })
+}
+
+/// What this kernel calls the flag.
+pub(super) fn flag(observation: &Observation) -> &'static str {
+    if danger::is_before(observation, (5, 8)) {
+        "PF_LESS_THROTTLE"
+    } else {
+        "PF_LOCAL_THROTTLE"
+    }
+}
