@@ -84,7 +84,7 @@ function reasons(loop) {
 function loopCard(loop, node, at, seen, headed) {
   const is = stuck(loop.state);
   const id = `loop-${at}`;
-  const hint = is ? `As root${node.daemon.node ? ` on ${clip(node.daemon.node, 60)}` : ""}. The best comes first, as seen on real kernels.` : null;
+  const hint = is ? `As root${node.daemon.node ? ` on ${clip(node.daemon.node, 60)}` : ""}. The best comes first, as measured in guests.` : null;
   const best = measures(loop.measures, is ? "What to type" : "What prevents it", hint, is ? "out" : "before", { id: `${id}-todo` });
   return h("details", { class: "card loop", "data-state": loop.state, "data-key": loop.loop, "data-loop": loop.loop, open: opens(loop, node) },
     h("summary", {},
