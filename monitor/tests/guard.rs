@@ -17,7 +17,7 @@ use std::{
 
 use tempfile::TempDir;
 use throttle_monitor::{
-    guard::{Link, Report},
+    guard::{Link, Report, Settings},
     verdict::guard::{Action, Hold, Outcome, Wanted},
 };
 
@@ -84,6 +84,30 @@ impl Node {
         let mut command = self.command(&["--listen", socket.to_str().unwrap()]);
         self.helper = Some(command.stderr(Stdio::inherit()).spawn().unwrap());
         Link::to(socket)
+    }
+
+    /// As the daemon does that has no helper yet.
+    fn spawn(&self) -> Link {
+        let settings = Settings {
+            procfs: self.path("proc"),
+            sysfs: self.path("sys"),
+            ledger: self.path("run/guard.json"),
+            share: 60,
+        };
+        fs::create_dir_all(self.path("run")).unwrap();
+        Link::spawn_program(Path::new(PROGRAM), &settings).unwrap()
+    }
+
+    /// Waits until this is the value, for so long.
+    fn is_soon(&self, path: &str, value: &str, time: Duration) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            if self.get(path) == value {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
     }
 
     fn undo(&self) -> Output {
@@ -240,4 +264,92 @@ fn what_cannot_be_put_back_is_said_and_can_be_tried_again() {
         (node.get(STRICT), node.get(RATIO)),
         ("0".into(), "100".into())
     );
+}
+
+/// A daemon that hangs or is stopped (SIGSTOP, a debugger, a frozen cgroup) holds its end of
+/// the socket open and says nothing.
+#[test]
+fn a_daemon_that_falls_silent_has_its_limits_put_back_and_is_served_again_when_it_speaks() {
+    const SILENCE: Duration = Duration::from_millis(600);
+    let mut node = Node::new();
+    let mut link = node.listen().with_silence(SILENCE);
+    until(&mut link, &held(), is_held);
+    thread::sleep(SILENCE / 3);
+    assert_eq!(node.get(RATIO), "25", "not before its time");
+    assert!(node.is_soon(RATIO, "100", SILENCE * 5));
+    assert!(node.is_soon(STRICT, "0", SILENCE));
+    let begin = Instant::now();
+    let mut undone = None;
+    while undone.is_none() && begin.elapsed() < Duration::from_secs(5) {
+        let mut made = link.reports().into_iter().flat_map(|report| report.made);
+        undone = made.find(|made| made.action == Action::Undo);
+        thread::sleep(Duration::from_millis(5));
+    }
+    let words = &undone.expect("it says so").words;
+    assert!(
+        words.starts_with("nothing was heard of the daemon for "),
+        "{words}"
+    );
+    assert!(link.is_up(), "the connection stays");
+    until(&mut link, &held(), is_held);
+    assert_eq!(node.get(RATIO), "25");
+    // One that speaks often enough is left alone.
+    let begin = Instant::now();
+    while begin.elapsed() < SILENCE * 3 {
+        link.want(&held());
+        link.reports();
+        assert_eq!(node.get(RATIO), "25");
+        thread::sleep(SILENCE / 6);
+    }
+}
+
+/// The same with easing, whose steps take the helper's time.
+#[test]
+fn a_limit_that_follows_does_not_follow_for_a_daemon_that_has_fallen_silent() {
+    const SILENCE: Duration = Duration::from_millis(600);
+    let mut node = Node::new();
+    fs::write(
+        node.path("proc/vmstat"),
+        "nr_free_pages 900000\nnr_dirty 10000\nnr_dirty_threshold 5000\n",
+    )
+    .unwrap();
+    let eased = Wanted {
+        ease: vec![("0:29-nfsd".into(), Action::Break)],
+        ..held()
+    };
+    let mut link = node.listen().with_silence(SILENCE);
+    until(&mut link, &eased, |report| report.active.len() == 3);
+    assert_ne!(node.get("proc/sys/vm/dirty_bytes"), "0");
+    // As the kernel does.
+    fs::write(node.path("proc/sys/vm/dirty_ratio"), "0\n").unwrap();
+    assert!(node.is_soon("proc/sys/vm/dirty_ratio", "20", SILENCE * 5));
+    assert!(node.is_soon(RATIO, "100", SILENCE));
+}
+
+#[test]
+fn a_helper_of_the_daemon_s_own_that_is_killed_is_started_again_and_first_puts_everything_back() {
+    let node = Node::new();
+    let mut link = node.spawn();
+    until(&mut link, &held(), is_held);
+    assert_eq!(link.restarts(), Some(0));
+    let first = link.helper_pid().unwrap();
+    // SAFETY: a number goes to the kernel; the process is ours, and not yet reaped.
+    let killed = unsafe { libc::kill(first.try_into().unwrap(), libc::SIGKILL) };
+    assert_eq!(killed, 0);
+    // The file that was killed over says what was before.
+    assert_eq!(node.get(RATIO), "25");
+    let put_back = |report: &Report| report.made.iter().any(|made| made.action == Action::Undo);
+    until(&mut link, &Wanted::default(), put_back);
+    assert_eq!(
+        (node.get(STRICT), node.get(RATIO)),
+        ("0".into(), "100".into())
+    );
+    assert_eq!(link.restarts(), Some(1));
+    assert!(link.helper_pid().is_some_and(|pid| pid != first));
+    assert!(link.is_up() && !link.has_given_up());
+    until(&mut link, &held(), is_held);
+    assert_eq!(node.get(RATIO), "25");
+    // All is put back at the end, as ever.
+    let _ = link.finish();
+    assert_eq!(node.get(RATIO), "100");
 }

@@ -16,7 +16,7 @@ use super::{
     config::Invalid,
 };
 use crate::{
-    guard::{self, Hand, LEDGER, Link, Made, Report, Settings},
+    guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence},
     placement::refuse_nfs,
     verdict::guard::{Mode, Outcome, Policy},
 };
@@ -166,12 +166,12 @@ impl GuardArgs {
     /// # Errors
     ///
     /// Nothing can be done here.
-    pub fn link(&self, kernel: &KernelArgs) -> anyhow::Result<Option<Link>> {
+    pub fn link(&self, kernel: &KernelArgs, interval: Duration) -> anyhow::Result<Option<Link>> {
         if !self.guard.0.acts() {
             return Ok(None);
         }
         if let Some(path) = &self.socket {
-            return Ok(Some(Link::to(path)));
+            return Ok(Some(Link::to(path).with_silence(silence(interval))));
         }
         let settings = Settings {
             procfs: kernel.procfs.clone(),
@@ -182,7 +182,7 @@ impl GuardArgs {
         let mode = self.guard.0.as_str();
         let link =
             Link::spawn(&settings).with_context(|| format!("cannot guard (--guard {mode})"))?;
-        Ok(Some(link))
+        Ok(Some(link.with_silence(silence(interval))))
     }
 }
 

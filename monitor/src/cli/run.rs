@@ -48,7 +48,7 @@ const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
 /// What keeps it from starting.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // While there is root left to be had.
-    let link = args.guard.link(&args.kernel)?;
+    let link = args.guard.link(&args.kernel, args.interval)?;
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
     let keeps = args.evidence.dir.is_some() || args.rolling.record.is_some();
     privileges::keep(&privileges::also(ports, keeps))

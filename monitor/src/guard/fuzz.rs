@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use super::{ledger, link::MAX_MESSAGE, wishes};
-use crate::verdict::guard::Wanted;
+use super::{
+    ledger,
+    link::{MAX_MESSAGE, Message},
+    wishes,
+};
 
 /// The state file: what is read and written again is read as the same, and no BDI in it
 /// leads anywhere else.
@@ -23,7 +26,7 @@ pub fn state(data: &[u8]) {
 /// What shall hold: each setting at most once, within what the kernel takes.
 pub fn wanted(data: &[u8]) {
     let data = data.get(..MAX_MESSAGE).unwrap_or(data);
-    if let Ok(wanted) = serde_json::from_slice::<Wanted>(data) {
+    if let Ok(Message { wanted, .. }) = serde_json::from_slice(data) {
         wishes::check(&wanted);
     }
 }

@@ -180,6 +180,23 @@ impl Hand {
         self.undo(&all);
     }
 
+    /// Whether something is not as it was, or would not stay as it is.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.is_easing() || !self.ledger.entries().is_empty()
+    }
+
+    /// [`Self::undo_all`], and each thing that is put back is told with the reason.
+    pub fn undo_all_because(&mut self, why: Option<&str>) {
+        let before = self.made.len();
+        self.undo_all();
+        if let Some(why) = why {
+            for made in self.made.iter_mut().skip(before) {
+                made.words = format!("{why}: {}", made.words);
+            }
+        }
+    }
+
     /// Settings that have another value than they were given are somebody else's.
     pub fn look_after(&mut self) {
         let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);

@@ -55,6 +55,8 @@ pub struct GuardNow {
     pub active: Vec<(String, String)>,
     /// Whether there is somebody who does it; `None`: nobody is wanted.
     pub helper_up: Option<bool>,
+    /// How often the daemon has started its own helper again; `None`: it has none.
+    pub helper_restarts: Option<u64>,
 }
 
 /// Owned by the tick.
@@ -123,6 +125,7 @@ impl Keeper {
             link.want(&wanted);
             let reports = link.reports();
             let is_up = link.is_up();
+            self.now.helper_restarts = link.restarts();
             let mut said = self.say(reports);
             said.extend(self.alone(is_up, &events));
             said.iter().for_each(&tell);
@@ -204,13 +207,20 @@ impl Keeper {
     }
 
     fn nobody(&self, loop_id: &str, action: Action) -> GuardEvent {
+        let given_up = self.link.as_ref().is_some_and(Link::has_given_up);
+        let words = if given_up {
+            "the guard's helper ended again and again and is not started any more: nothing is \
+             changed; restart the daemon, or put back what was changed with: throttle-monitor \
+             guard --undo (see docs/guard.md)"
+        } else {
+            "the guard's helper does not answer: nothing is changed, and what was changed it has \
+             put back, or does when it starts (see docs/guard.md)"
+        };
         self.event(Made {
             loop_id: loop_id.to_owned(),
             action,
             result: Outcome::Failed,
-            words: "the guard's helper does not answer: nothing is changed, and what was changed \
-                    it has put back, or does when it starts (see docs/guard.md)"
-                .to_owned(),
+            words: words.to_owned(),
         })
     }
 }

@@ -4,8 +4,9 @@
 //! The verdict's guard ([`crate::verdict::guard`]) says what shall hold; the daemon
 //! hands that on ([`link`]) to a helper process ([`serve`]) whose [`hand`] makes it
 //! hold: it writes the [`knobs`] and no other file, keeps what they were in a
-//! [`ledger`], and puts them back when they are no longer wanted, when nobody tells
-//! it any more, or when the next one finds the ledger.
+//! [`ledger`], and puts them back when they are no longer wanted, when it hears nothing
+//! for a while ([`silence`]) or loses the connection, or when the next one finds the
+//! ledger. One that the daemon started and that ends is started again ([`restart`]).
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -14,6 +15,7 @@ mod keeper;
 mod knobs;
 mod ledger;
 mod link;
+mod restart;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,7 @@ use crate::verdict::guard::{Action, Outcome};
 
 pub use hand::{Hand, HandError};
 pub use keeper::{GuardNow, Keeper, Tallies};
-pub use link::{Link, LinkError};
+pub use link::{Link, LinkError, silence};
 pub use serve::{ease, listen, serve};
 
 /// Where the ledger is unless something else is said: in memory, as what it tells of

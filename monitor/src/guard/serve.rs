@@ -1,5 +1,6 @@
-//! The helper process: told what shall hold, it makes it hold; told nothing more, it
-//! puts everything back and ends. It serves nobody else, reads nothing but the
+//! The helper process: told what shall hold, it makes it hold. When it hears nothing for a
+//! while, it puts everything back and waits; when the connection closes, it puts everything
+//! back and ends, or serves the next one. It serves nobody else, reads nothing but the
 //! settings and `/proc/vmstat`, and has no capabilities.
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
         unix::fs::PermissionsExt as _,
     },
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -23,7 +24,11 @@ use rustix::{
     },
 };
 
-use super::{Hand, Report, Settings, knobs::Bdi, link::MAX_MESSAGE};
+use super::{
+    Hand, Report, Settings,
+    knobs::Bdi,
+    link::{MAX_MESSAGE, Message, SILENCE},
+};
 use crate::{
     privileges, survive,
     verdict::guard::{Action, Hold, Wanted},
@@ -31,6 +36,9 @@ use crate::{
 
 /// Between two steps of a limit that follows: the longest pause of a writer, halved.
 const STEP: Duration = Duration::from_millis(100);
+
+/// Whatever a daemon says, it is not waited for longer than this.
+const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 
 /// Between two looks at whether settings are still as they were set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -150,28 +158,58 @@ fn confine() -> anyhow::Result<()> {
 fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand) {
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut told = Report::default();
+    let mut silence = Silence::new();
+    // When the next step or look is.
+    let mut due = Instant::now();
     loop {
-        let wait = if hand.is_easing() { STEP } else { LOOK };
+        let wait = due.saturating_duration_since(Instant::now());
         let mut asked = false;
-        match ready(socket, stop, Some(wait)) {
+        match ready(
+            socket,
+            stop,
+            Some(silence.left().map_or(wait, |left| wait.min(left))),
+        ) {
             Ok(Ready::Read) => match recv(socket, &mut buffer[..], RecvFlags::empty()) {
                 Ok((0, _)) => break,
                 Ok((length, _)) => {
                     asked = true;
-                    // What it does not understand it does not do.
-                    if let Some(wanted) = buffer
+                    // What it does not understand it does not do, and is no sign of life.
+                    if let Some(message) = buffer
                         .get(..length)
                         .and_then(|text| serde_json::from_slice(text).ok())
                     {
+                        let Message { wanted, silence_ms } = message;
+                        silence.end(Duration::from_millis(silence_ms));
                         hand.want(wanted);
                     }
                 }
                 Err(Errno::INTR) => {}
                 Err(_) => break,
             },
-            Ok(Ready::Time) if hand.is_easing() => hand.ease(),
-            Ok(Ready::Time) => hand.look_after(),
+            Ok(Ready::Time) => {}
             Ok(Ready::Stop) | Err(_) => break,
+        }
+        let rest = if hand.is_easing() { STEP } else { LOOK };
+        let now = Instant::now();
+        // It just began to ease.
+        due = due.min(now + rest);
+        // However often the daemon speaks.
+        if now >= due {
+            if hand.is_easing() {
+                hand.ease();
+            } else {
+                hand.look_after();
+            }
+            due = now + rest;
+        }
+        // A daemon that hangs, is stopped or is in a debugger cannot take back what it
+        // wanted. It is told when it reads again.
+        if silence.is_too_long() {
+            let why = hand.has_changed().then(|| silence.begin()).flatten();
+            hand.undo_all_because(why.as_deref());
+            if let Some(why) = &why {
+                say(why);
+            }
         }
         let report = hand.report();
         // Whoever asks is answered: so the daemon knows that somebody is there.
@@ -182,6 +220,67 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand)
     }
     hand.undo_all();
     answer(socket, &hand.report());
+}
+
+/// On stderr, unless that would have to be waited for.
+fn say(words: &str) {
+    let stderr = std::io::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    let at_once = Timespec::default();
+    if matches!(poll(&mut fds, Some(&at_once)), Ok(1)) {
+        let line = format!("throttle-monitor: {words}\n");
+        let _ = rustix::io::write(&stderr, line.as_bytes());
+    }
+}
+
+/// How long the daemon has said nothing.
+struct Silence {
+    heard: Instant,
+    longest: Duration,
+    /// It was too long, and that was said.
+    said: bool,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self {
+            heard: Instant::now(),
+            longest: SILENCE,
+            said: false,
+        }
+    }
+
+    /// The daemon speaks, and says how long it may be silent.
+    fn end(&mut self, longest: Duration) {
+        if self.said {
+            say("the daemon is heard again");
+        }
+        *self = Self {
+            heard: Instant::now(),
+            longest: longest.min(LONGEST_SILENCE),
+            said: false,
+        };
+    }
+
+    /// Until it is too long; `None`: it is.
+    fn left(&self) -> Option<Duration> {
+        self.longest.checked_sub(self.heard.elapsed())
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.left().is_none_or(|left| left.is_zero())
+    }
+
+    /// What is to be said of it, once.
+    fn begin(&mut self) -> Option<String> {
+        let is_new = !std::mem::replace(&mut self.said, true);
+        is_new.then(|| {
+            format!(
+                "nothing was heard of the daemon for {:.1} s, so everything is put back",
+                self.heard.elapsed().as_secs_f64()
+            )
+        })
+    }
 }
 
 /// One that is not read is not waited for.

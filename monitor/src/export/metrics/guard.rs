@@ -24,6 +24,14 @@ pub(super) fn write(guard: &GuardNow, page: &mut Page) -> Result<()> {
         helper.add(&[], f64::from(u8::from(up)));
         page.put(helper)?;
     }
+    if let Some(count) = guard.helper_restarts {
+        let mut restarts = Family::counter(
+            "throttle_guard_helper_restarts_total",
+            "How often the daemon has started its own helper again after it ended. Source: the daemon.",
+        );
+        restarts.add(&[], count as f64);
+        page.put(restarts)?;
+    }
     let mut actions = Family::counter(
         "throttle_guard_actions_total",
         "Actions of the guard (prevent, break, undo) by what came of them (advised, done, failed, left_alone, refused), since the daemon started. Source: the guard.",

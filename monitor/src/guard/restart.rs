@@ -1,0 +1,166 @@
+//! When a helper that ended is started again: in a thread of its own, later and later,
+//! and not without end.
+
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::link::{LinkError, Started};
+
+/// Before the first restart; twice as long before each further one.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Never longer than this.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// So many ends within [`SPAN`] are too many.
+const LIMIT: usize = 10;
+
+/// For how long an end counts.
+const SPAN: Duration = Duration::from_hours(1);
+
+/// The thread that starts it does little.
+const STACK: usize = 256 * 1024;
+
+/// Until it is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    For(Duration),
+    /// It ended too often.
+    Forever,
+}
+
+type Answer = Result<Started, LinkError>;
+
+#[derive(Debug, Default)]
+pub(super) struct Restarts {
+    /// When it ended, or could not be started; within [`SPAN`].
+    ends: VecDeque<Instant>,
+    /// Not before.
+    next: Option<Instant>,
+    given_up: bool,
+    starting: Option<Receiver<Answer>>,
+    count: u64,
+}
+
+impl Restarts {
+    /// How often it was started again.
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) const fn has_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// It has ended, or could not be started.
+    pub(super) fn ended(&mut self, now: Instant) -> Wait {
+        let is_old = |end: &Instant| now.saturating_duration_since(*end) >= SPAN;
+        while self.ends.front().is_some_and(is_old) {
+            self.ends.pop_front();
+        }
+        self.ends.push_back(now);
+        if self.ends.len() >= LIMIT {
+            self.given_up = true;
+            return Wait::Forever;
+        }
+        let doublings = u32::try_from(self.ends.len() - 1).unwrap_or(u32::MAX);
+        let factor = 2_u32.saturating_pow(doublings);
+        let wait = FIRST.saturating_mul(factor).min(LONGEST);
+        self.next = now.checked_add(wait);
+        Wait::For(wait)
+    }
+
+    /// What came of it, once that is known; begins it when it is time.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        start: impl FnOnce() -> Answer + Send + 'static,
+    ) -> Option<Answer> {
+        if let Some(starting) = &self.starting {
+            let answer = match starting.try_recv() {
+                Err(TryRecvError::Empty) => return None,
+                Ok(answer) => answer,
+                Err(TryRecvError::Disconnected) => Err(LinkError::Ended),
+            };
+            self.starting = None;
+            self.count += u64::from(answer.is_ok());
+            return Some(answer);
+        }
+        let is_due = self.next.is_some_and(|next| now >= next);
+        if self.given_up || !is_due {
+            return None;
+        }
+        self.next = None;
+        let (send, receive) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("guard-start".into())
+            .stack_size(STACK)
+            .spawn(move || {
+                // Where nobody waits for it any more, its end of the socket closes.
+                let _ = send.send(start());
+            });
+        match thread {
+            Ok(_) => {
+                self.starting = Some(receive);
+                None
+            }
+            Err(error) => Some(Err(LinkError::Start(error))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn it_is_started_later_and_later_and_not_without_end() {
+        let mut restarts = Restarts::default();
+        let begin = Instant::now();
+        let waits: Vec<Wait> = (0..10).map(|_| restarts.ended(begin)).collect();
+        let seconds = [1, 2, 4, 8, 16, 32, 60, 60, 60].map(|s| Wait::For(Duration::from_secs(s)));
+        assert_eq!(waits[..9], seconds);
+        assert_eq!(waits[9], Wait::Forever);
+        assert!(restarts.has_given_up());
+        let never = || panic!("it is not started any more");
+        assert!(restarts.poll(at(7200), never).is_none());
+        thread::sleep(Duration::from_millis(20));
+        assert!(restarts.starting.is_none());
+    }
+
+    #[test]
+    fn one_that_ends_now_and_then_is_started_soon_each_time() {
+        let mut restarts = Restarts::default();
+        let begin = Instant::now();
+        for hours in 0..100 {
+            let wait = restarts.ended(begin + Duration::from_hours(hours));
+            assert_eq!(wait, Wait::For(FIRST));
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_started_is_told_once_for_each_time() {
+        let mut restarts = Restarts::default();
+        let begin = Instant::now();
+        restarts.ended(begin);
+        assert!(restarts.poll(begin, || Err(LinkError::Ended)).is_none());
+        assert!(restarts.starting.is_none(), "not before its time");
+        let later = begin + FIRST;
+        assert!(restarts.poll(later, || Err(LinkError::Ended)).is_none());
+        let mut answer = None;
+        while answer.is_none() {
+            answer = restarts.poll(later, || panic!("twice"));
+        }
+        assert!(matches!(answer, Some(Err(LinkError::Ended))));
+        assert!(restarts.poll(later, || panic!("again")).is_none());
+        assert_eq!(restarts.count(), 0);
+    }
+}
