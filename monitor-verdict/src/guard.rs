@@ -30,7 +30,6 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use at::At;
-pub(crate) use hold::PREVENT_RATIO;
 pub use hold::{Hold, Wanted};
 pub use words::{Action, GuardEvent, Mode, Outcome};
 
@@ -272,12 +271,12 @@ impl Guard {
         let server = at.strict_server(verdict);
         standing.broken = Some(Broken {
             action,
-            server: server.cloned(),
+            server: server.clone(),
             calm_since_ns: None,
         });
         standing.acted_ns = Some(at.now);
         self.broke_ns.push_back(at.now);
-        let measure = guard_breaks(&at.place().with_strict_server(server));
+        let measure = guard_breaks(&at.place().with_strict_server(server.as_ref()));
         decision.events.push(GuardEvent {
             commands: measure.commands,
             undo: measure.undo,

@@ -1,5 +1,8 @@
-//! What gets a node out of a livelock and what prevents it: only what was seen
-//! to work on the kernel at hand, with the loop's own BDI filled in.
+//! What gets a node out of a livelock and what prevents it: only what was seen to
+//! work in this very livelock, with the loop's own BDI filled in. What ended in
+//! processes killed for memory, on any kernel, is no way out on any. This is the
+//! only place that decides it: the risk's advice, the guard, the evidence and the
+//! runbooks take it from here.
 //!
 //! What was seen is one table, [`seen`]; what can be done is [`action`], what to
 //! type for it [`command`]; the numbers of this node are in [`Place`].
@@ -14,12 +17,26 @@ pub(crate) mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::loops::Loop;
-use crate::observation::Observation;
+use crate::observation::{Bdi, Observation};
 use crate::types::Signature;
 use action::{Action, PREVENTIONS, WAYS_OUT, WAYS_OUT_OF_MEMORY};
 use seen::{Help, Kernel, Outcome, Stuck, When};
 
 pub use place::Place;
+pub(crate) use place::strict_server;
+
+/// The client's largest share of the dirty limit, percent, before a load. With
+/// `strict_limit` it never froze; with 10 % it was measured to be slower than the same
+/// load over 127.0.0.1, with 25 % and 50 % it was not.
+pub const PREVENT_RATIO: u32 = 25;
+
+/// Whether this client cannot fill the dirty limit. Both settings are needed: neither
+/// alone prevents a livelock.
+#[must_use]
+pub fn is_held(client: &Bdi) -> bool {
+    client.strict_limit == Some(true)
+        && client.max_ratio.is_some_and(|ratio| ratio <= PREVENT_RATIO)
+}
 
 /// One thing to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +61,7 @@ pub struct InVain {
     pub seen: String,
 }
 
-/// What gets this node out of it, the best first.
+/// What gets this node out of it, the best first; none: nothing was measured that does.
 #[must_use]
 pub fn ways_out(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
     ways_out_at(signature, &Place::of(found, node))
@@ -72,7 +89,7 @@ pub fn preventions_at(signature: Signature, place: &Place) -> Vec<Measure> {
 
 /// What the guard does to a loop before it can stand still.
 pub(crate) fn guard_prevents(place: &Place) -> Measure {
-    Action::HoldQuarter.measure(place, String::new())
+    Action::HoldClient.measure(place, String::new())
 }
 
 /// What the guard does to one that stands still.
@@ -110,42 +127,20 @@ const fn is_dirty(signature: Signature) -> bool {
     matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice)
 }
 
-/// Runs, and whether they are of this very livelock.
-#[derive(Clone, Copy)]
-struct Runs {
-    of: Stuck,
-    own: bool,
-}
-
-impl Runs {
-    /// Its own, if somebody tried that; else those of the livelock that is known
-    /// best. Nothing that takes room in the dirty limit speaks for what gets out
-    /// of a want of memory.
-    fn of(signature: Signature, when: When, action: Action, place: &Place) -> Option<Self> {
-        let own = Stuck::of(signature, place).map(|of| Self { of, own: true });
-        let other = match (when, signature) {
-            (When::During, Signature::ReclaimCongestion) => None,
-            (When::During, Signature::CommitWait | Signature::RequestStarvation) => {
-                Some(Stuck::Reclaim)
-            }
-            _ => Some(Stuck::Nfsd),
-        };
-        let other = other.map(|of| Self { of, own: false });
-        let mut both = own.into_iter().chain(other);
-        both.find(|runs| seen::is_known(runs.of, when, action))
-    }
-}
-
 fn measures(signature: Signature, when: When, place: &Place) -> Vec<Measure> {
+    let Some(of) = Stuck::of(signature, place) else {
+        return Vec::new();
+    };
     let ranked = actions(signature, when, place).filter_map(|action| {
-        let runs = Runs::of(signature, when, action, place)?;
-        let rank = rank(runs.of, when, action, place.kernel())?;
-        let seen = told(runs, signature, when, action, place, helps);
-        Some(((!runs.own, rank), action.measure(place, seen)))
+        if seen::kills(of, when, action) {
+            return None;
+        }
+        let rank = rank(of, when, action, place.kernel())?;
+        let seen = told(of, when, action, place, helps);
+        Some((rank, action.measure(place, seen)))
     });
-    let mut ranked: Vec<((bool, u8), Measure)> = ranked.collect();
-    // What was seen in this very livelock goes first. Stable: among equals their
-    // own order.
+    let mut ranked: Vec<(u8, Measure)> = ranked.collect();
+    // Stable: among equals their own order.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, measure)| measure).collect()
 }
@@ -172,10 +167,18 @@ fn rank(of: Stuck, when: When, action: Action, kernel: Option<Kernel>) -> Option
 }
 
 fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
+    let Some(of) = Stuck::of(signature, place) else {
+        return Vec::new();
+    };
     let failed = |action: Action| {
-        let runs = Runs::of(signature, when, action, place)?;
+        let what = action.words().to_owned();
+        // Wherever it was: it is told everywhere.
+        if seen::kills(of, when, action) {
+            let seen = told_all(of, when, action, place, |_| true);
+            return Some(InVain { what, seen });
+        }
         let no = |kernel| {
-            let outcome = seen::outcome(runs.of, when, action, kernel);
+            let outcome = seen::outcome(of, when, action, kernel);
             outcome.is_some_and(|outcome| outcome.help == Help::No)
         };
         let failed = match place.kernel() {
@@ -183,8 +186,8 @@ fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
             None => Kernel::ALL.into_iter().any(no),
         };
         failed.then(|| InVain {
-            what: action.words().to_owned(),
-            seen: told(runs, signature, when, action, place, fails),
+            what,
+            seen: told(of, when, action, place, fails),
         })
     };
     actions(signature, when, place).filter_map(failed).collect()
@@ -192,34 +195,34 @@ fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
 
 /// What came of it: on the place's own kernel, else on those where it came to
 /// `kept`.
-fn told(
-    runs: Runs,
-    signature: Signature,
+fn told(of: Stuck, when: When, action: Action, place: &Place, kept: fn(Help) -> bool) -> String {
+    let Some(kernel) = place.kernel() else {
+        return told_all(of, when, action, place, kept) + &elsewhere(of, when, action, kept);
+    };
+    match seen::outcome(of, when, action, kernel) {
+        Some(Outcome { words, .. }) => format!("{}: {words}", place.named(kernel)),
+        None => format!(
+            "not measured on {}; {}",
+            place.named(kernel),
+            told_all(of, when, action, place, kept)
+        ),
+    }
+}
+
+/// Kernel by kernel, those where it came to `kept`.
+fn told_all(
+    of: Stuck,
     when: When,
     action: Action,
     place: &Place,
     kept: fn(Help) -> bool,
 ) -> String {
-    let outcome = |kernel| seen::outcome(runs.of, when, action, kernel);
     let known = |kernel: Kernel| {
-        let Outcome { words, .. } = outcome(kernel)?;
-        Some(format!("{}: {words}", place.named(kernel)))
+        let Outcome { help, words } = seen::outcome(of, when, action, kernel)?;
+        kept(help).then(|| format!("{}: {words}", place.named(kernel)))
     };
-    let is_kept = |kernel: &Kernel| outcome(*kernel).is_some_and(|one| kept(one.help));
-    let all = || {
-        let all = Kernel::ALL.into_iter().filter(is_kept).filter_map(known);
-        all.collect::<Vec<_>>().join("; ")
-    };
-    let words = match place.kernel().map(|kernel| (kernel, known(kernel))) {
-        Some((_, Some(words))) => words,
-        Some((kernel, None)) => format!("not measured on {}; {}", place.named(kernel), all()),
-        None => all() + &elsewhere(runs.of, when, action, kept),
-    };
-    if runs.own {
-        return words;
-    }
-    let (name, other) = (signature.as_str(), runs.of.as_str());
-    format!("Not measured for {name}; for {other}: {words}")
+    let all = Kernel::ALL.into_iter().filter_map(known);
+    all.collect::<Vec<_>>().join("; ")
 }
 
 /// The kernels where it came to something else.

@@ -2,11 +2,11 @@
 
 use compact_str::CompactString;
 
-use super::hold::{Hold, PREVENT_RATIO, Wanted};
+use super::hold::{Hold, Wanted};
 use super::{Action, Mode, Standing};
 use crate::loops::{Loop, Proof};
 use crate::observation::{Bdi, Observation};
-use crate::remedy::Place;
+use crate::remedy::{PREVENT_RATIO, Place, is_held, strict_server};
 use crate::types::Verdict;
 
 /// A loop on its node.
@@ -39,11 +39,7 @@ impl At<'_> {
 
     /// Whether somebody, maybe this guard, holds it already.
     pub(super) fn is_held(&self) -> bool {
-        let held = |bdi: &Bdi| {
-            bdi.strict_limit == Some(true)
-                && bdi.max_ratio.is_some_and(|ratio| ratio <= PREVENT_RATIO)
-        };
-        self.bdi().is_some_and(held)
+        self.bdi().is_some_and(is_held)
     }
 
     /// A server that is exempt goes on beyond the limit.
@@ -77,13 +73,9 @@ impl At<'_> {
         });
     }
 
-    /// What the server writes to, if the kernel can hold that strictly. A mount of NFS
-    /// that is exported again is a client's itself.
-    pub(super) fn strict_server<'a>(&'a self, verdict: &'a Verdict) -> Option<&'a CompactString> {
+    /// What the server writes to, if the kernel can hold that strictly.
+    pub(super) fn strict_server(&self, verdict: &Verdict) -> Option<CompactString> {
         let name = self.found.server_bdi.as_ref();
-        let name = name.or(verdict.server_bdi.as_ref())?;
-        let bdi = self.node.bdis.iter().find(|bdi| bdi.bdi == *name)?;
-        let is_nfs = bdi.fstype.starts_with("nfs");
-        (bdi.strict_limit.is_some() && !is_nfs).then_some(name)
+        strict_server(name.or(verdict.server_bdi.as_ref()), self.node).map(Into::into)
     }
 }

@@ -5,11 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Action;
 
-/// The client's largest share of the dirty limit, percent, before a load. With
-/// `strict_limit` it never froze; with 10 % it was measured to be slower than the same
-/// load over 127.0.0.1, with 25 % and 50 % it was not.
-pub(crate) const PREVENT_RATIO: u32 = 25;
-
 /// The share of the dirty limit that all clients of loops together may have, percent:
 /// the rest is the servers'.
 const ALL_RATIO: u32 = 50;

@@ -1,8 +1,8 @@
 //! Why a loop is dangerous on this node, and what to do about it.
 
 use super::{Exempt, Loop};
-use crate::guard::PREVENT_RATIO;
 use crate::observation::{Bdi, Observation};
+use crate::remedy::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 
 /// Why it is dangerous here, a sentence each, the worst first.
@@ -55,19 +55,17 @@ pub(super) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
     if has_strict_limit {
         all.push(format!(
             "or hold the client's BDI before the load (both: neither alone prevents it): echo 1 > \
-             /sys/class/bdi/{name}/strict_limit; echo {PREVENT_RATIO} > /sys/class/bdi/{name}/max_ratio"
-        ));
-        all.push(format!(
-            "once it is stuck: echo 1 > /sys/class/bdi/{name}/strict_limit; echo 1 > \
-             /sys/class/bdi/{name}/max_ratio; then raise vm.dirty_bytes"
+             /sys/class/bdi/{name}/strict_limit; echo {PREVENT_RATIO} > \
+             /sys/class/bdi/{name}/max_ratio"
         ));
     } else {
-        // Measured on 5.10: max_ratio, then dirty_bytes may stop again for 34 s.
-        let words = "this kernel has no strict_limit, and max_ratio alone does not prevent it; once it is \
-                     stuck: kill -STOP the writers, then raise vm.dirty_bytes: it drains within half a \
-                     minute (throttle-monitor explain dirty-throttle)";
+        let words = "this kernel has no strict_limit, and max_ratio alone does not prevent it";
         all.push(words.to_owned());
     }
+    // What gets out of it is decided in one place.
+    all.push(format!(
+        "once it is stuck: throttle-monitor explain dirty-throttle --bdi {name}"
+    ));
     all
 }
 
@@ -97,12 +95,6 @@ fn bdi<'a>(one: &Loop, observation: &'a Observation) -> Option<&'a Bdi> {
     bdis.find(|bdi| bdi.bdi == one.client_bdi)
 }
 
-/// Measured on 6.12 and 7.2: both together prevent it, at full speed; neither
-/// does alone.
-fn is_held(bdi: &Bdi) -> bool {
-    bdi.strict_limit == Some(true) && bdi.max_ratio.is_some_and(|ratio| ratio < 100)
-}
-
 /// Whether the server writes to an NFS mount in turn.
 pub(super) fn exports_nfs(one: &Loop, observation: &Observation) -> bool {
     let Some(server_bdi) = &one.server_bdi else {
@@ -113,6 +105,7 @@ pub(super) fn exports_nfs(one: &Loop, observation: &Observation) -> bool {
     mounts.any(|bdi| bdi == server_bdi) || clients.any(|bdi| bdi == server_bdi)
 }
 
+/// The server writes to an NFS mount in turn.
 fn chain(one: &Loop, observation: &Observation) -> Option<String> {
     let server_bdi = one.server_bdi.as_ref()?;
     exports_nfs(one, observation).then(|| {
@@ -150,7 +143,13 @@ fn room(one: &Loop, observation: &Observation) -> String {
         || "the node's whole dirty limit".to_owned(),
         |limit| format!("the node's whole dirty limit of {}", bytes(limit as f64)),
     );
-    match bdi(one, observation).and_then(|bdi| bdi.max_ratio) {
+    let bdi = bdi(one, observation);
+    match bdi.and_then(|bdi| bdi.max_ratio) {
+        Some(ratio) if ratio < 100 && bdi.is_some_and(|bdi| bdi.strict_limit == Some(true)) => {
+            format!(
+                "{name} may fill {ratio} % of {limit}: up to {PREVENT_RATIO} % never stopped a loop"
+            )
+        }
         Some(ratio) if ratio < 100 => {
             format!(
                 "{name} may fill {limit}: max_ratio ({ratio} %) without strict_limit does not hold it"

@@ -15,7 +15,8 @@ use crate::loops::Exempt;
 pub(super) enum Action {
     /// `strict_limit=1`, `max_ratio=1`, then a higher `vm.dirty_bytes`.
     StrictDirtyBytes,
-    /// `max_ratio=1`, and a `vm.dirty_bytes` that follows what is dirty.
+    /// `max_ratio=1` of the client's BDI, or `strict_limit=1` of the server's, and a
+    /// `vm.dirty_bytes` that follows what is dirty.
     Ease,
     /// `max_ratio=1`, then a higher `vm.dirty_bytes`.
     MaxRatioDirtyBytes,
@@ -43,10 +44,8 @@ pub(super) enum Action {
     Sync,
     /// Writers killed.
     KillWriters,
-    /// `strict_limit=1` and `max_ratio=25`.
-    HoldQuarter,
-    /// `strict_limit=1` and `max_ratio=10`.
-    HoldTenth,
+    /// `strict_limit=1` and `max_ratio=25` ([`PREVENT_RATIO`]).
+    HoldClient,
     /// `strict_limit=1` and `max_bytes=4M`.
     StrictMaxBytes,
     /// Writers stopped, the client held, a higher `vm.dirty_bytes`, writers go
@@ -108,8 +107,7 @@ pub(super) const WAYS_OUT_OF_MEMORY: &[Action] = &[
 
 /// What is done before the load.
 pub(super) const PREVENTIONS: &[Action] = &[
-    Action::HoldQuarter,
-    Action::HoldTenth,
+    Action::HoldClient,
     Action::StrictMaxBytes,
     Action::SameAddress,
     Action::ServerDirect,
@@ -141,6 +139,10 @@ impl Action {
                 place.is_nfsd() && place.release.is_none_or(|release| release >= (6, 18))
             }
             Self::RealTime | Self::MoreThreads | Self::StopServer => place.is_nfsd(),
+            // Since 6.2 it frees the server, which was measured; the client was held before.
+            Self::Ease => {
+                place.strict_server.is_some() || place.offers_strict_limit() != Some(true)
+            }
             _ => !self.wants_strict_limit() || place.offers_strict_limit() != Some(false),
         }
     }
@@ -171,8 +173,7 @@ impl Action {
                 | Self::StrictLimit
                 | Self::Strict
                 | Self::MaxBytes
-                | Self::HoldQuarter
-                | Self::HoldTenth
+                | Self::HoldClient
                 | Self::StrictMaxBytes
         )
     }
@@ -199,8 +200,7 @@ impl Action {
             Self::MaxBytes => "max_bytes=4M of the client's BDI alone",
             Self::Sync => "sync",
             Self::KillWriters => "kill -9 of the writers",
-            Self::HoldQuarter => "strict_limit=1 and max_ratio=25 of the client's BDI",
-            Self::HoldTenth => "strict_limit=1 and max_ratio=10 of the client's BDI",
+            Self::HoldClient => "strict_limit=1 and max_ratio=25 of the client's BDI",
             Self::StrictMaxBytes => "strict_limit=1 and max_bytes=4M of the client's BDI",
             Self::StopHeld => {
                 "SIGSTOP to the writers, limits of the client's BDI, a higher vm.dirty_bytes, SIGCONT"
@@ -262,8 +262,7 @@ impl Action {
                 commands.push(BIGGEST.to_owned());
                 (what.to_owned(), commands, go_on(place))
             }
-            Self::HoldQuarter => held_before(place, "a quarter", 25),
-            Self::HoldTenth => held_before(place, "a tenth", 10),
+            Self::HoldClient => held_before(place),
             Self::Strict => (sentence(self), hold(place, true, 1), let_go(place, true)),
             Self::MaxRatio => (sentence(self), hold(place, false, 1), let_go(place, false)),
             Self::StrictLimit => {

@@ -1,7 +1,8 @@
 //! What to type.
 
 use super::Measure;
-use super::place::{HALVES, Place};
+use super::PREVENT_RATIO;
+use super::place::{HALVES, MEMORY_SHARE, Place};
 
 /// The one measure that needs no command.
 pub(super) fn apart(server: &str) -> Measure {
@@ -15,8 +16,8 @@ pub(super) fn apart(server: &str) -> Measure {
             "Run {server} and the pods or programs that mount it on different nodes (in \
              Kubernetes: podAntiAffinity)."
         ),
-        seen: "Without a loop there is no livelock: a server on another node was never seen in \
-               one."
+        seen: "A server on another node was not seen in one, unless that node is a client of this \
+               one, too: two nodes that serve each other can stop each other."
             .to_owned(),
         ..Measure::default()
     }
@@ -111,13 +112,18 @@ pub(super) fn class(place: &Place, file: &str) -> String {
 
 /// What no shell does well: ten times a second, and never beyond a share of the memory.
 pub(super) fn ease(place: &Place) -> Words {
-    let what = "Let the dirty limit follow what is dirty, a little above it, ten times a second, \
-                hold the client, and have what is dirty written at once; since Linux 6.2, where it is known what the server writes to, \
-                free the server instead: strict_limit of that BDI makes it answer for its own \
-                pages only. The program does it until it is stopped (Ctrl-C), and then puts all \
-                back: leave it until the load is gone.";
-    let server = place.strict_server.as_ref();
-    let server = server.map_or_else(String::new, |bdi| format!(" --server-bdi {bdi}"));
+    let what = "Let the dirty limit follow what is dirty, and give the server room: before Linux \
+                6.2 by holding the client, since then by strict_limit of the BDI that the server \
+                writes to. The program does it until Ctrl-C, and then puts everything back: leave \
+                it until the load is gone.";
+    let server = match (&place.strict_server, place.offers_strict_limit()) {
+        (Some(bdi), _) => format!(" --server-bdi {bdi}"),
+        (None, Some(_)) => String::new(),
+        // On any kernel.
+        (None, None) => {
+            "  # Linux 6.2 and later: with --server-bdi, the BDI of the server's disk".to_owned()
+        }
+    };
     let commands = vec![format!(
         "throttle-monitor guard --ease {}{server}",
         place.bdi()
@@ -127,7 +133,7 @@ pub(super) fn ease(place: &Place) -> Words {
 }
 
 /// Limits of the client's BDI.
-pub(super) fn hold(place: &Place, strict: bool, ratio: u8) -> Vec<String> {
+pub(super) fn hold(place: &Place, strict: bool, ratio: u32) -> Vec<String> {
     let mut commands = Vec::new();
     if strict {
         commands.push(format!("echo 1 > {}", class(place, "strict_limit")));
@@ -137,12 +143,12 @@ pub(super) fn hold(place: &Place, strict: bool, ratio: u8) -> Vec<String> {
 }
 
 /// The client's BDI, before a load.
-pub(super) fn held_before(place: &Place, share: &str, ratio: u8) -> Words {
+pub(super) fn held_before(place: &Place) -> Words {
     let what = format!(
-        "Before the load, hold the client's BDI to {share} of the dirty limit; both are needed, \
-         and they are gone with the mount."
+        "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are \
+         needed, and they are gone with the mount."
     );
-    (what, hold(place, true, ratio), let_go(place, true))
+    (what, hold(place, true, PREVENT_RATIO), let_go(place, true))
 }
 
 pub(super) fn let_go(place: &Place, strict: bool) -> Vec<String> {
@@ -161,11 +167,19 @@ pub(super) fn raise(place: &Place) -> Vec<String> {
     if let Some(bytes) = place.dirty_bytes() {
         commands.push(format!("sysctl vm.dirty_bytes={bytes}"));
     } else {
+        // As `Place::dirty_bytes`, with the same cap. %.0f: some awks have 32 bits for %d.
         commands.push(
-            "held=$(awk '/^nr_(dirty|writeback) /{n += $2} END {print n}' /proc/vmstat)".to_owned(),
+            "held=$(awk '/^nr_(dirty|writeback) /{n += $2} /^nr_dirty_threshold /{t = $2} END \
+             {printf \"%.0f\", (n > t ? n : t)}' /proc/vmstat)"
+                .to_owned(),
         );
         commands.push(format!(
-            "sysctl vm.dirty_bytes=$((held * {HALVES} / 2 * $(getconf PAGESIZE)))"
+            "most=$(awk '/^MemTotal:/{{printf \"%.0f\", $2 * 1024 / {MEMORY_SHARE}}}' \
+             /proc/meminfo)  # never more than half of the memory"
+        ));
+        commands.push(format!(
+            "limit=$((held * {HALVES} / 2 * $(getconf PAGESIZE))); sysctl vm.dirty_bytes=$((limit < most ? \
+             limit : most))"
         ));
     }
     commands

@@ -14,7 +14,7 @@ pub(super) const BDI: &str = "$bdi";
 
 /// `vm.dirty_bytes` is never set to more than this share of the memory: what is
 /// dirty cannot be given to anybody else.
-const MEMORY_SHARE: u64 = 2;
+pub(super) const MEMORY_SHARE: u64 = 2;
 
 /// The dirty limit that lets the server go on, in halves of what is dirty now.
 /// Below the middle of background limit and limit nobody is paused
@@ -82,6 +82,7 @@ impl Place {
             held_bytes: held(node),
             memory_bytes: node.memory.total_bytes,
             writers: writers(&found.client_bdi, node),
+            strict_server: strict_server(found.server_bdi.as_ref(), node),
             release,
             ..Self::default()
         }
@@ -98,9 +99,9 @@ impl Place {
         self
     }
 
-    /// The same of the BDI that the server writes to.
+    /// With the BDI that the server writes to, if the kernel can hold that strictly.
     #[must_use]
-    pub(crate) fn with_strict_server(mut self, bdi: Option<&CompactString>) -> Self {
+    pub fn with_strict_server(mut self, bdi: Option<&CompactString>) -> Self {
         self.strict_server = bdi.filter(|bdi| is_bdi(bdi)).map(ToString::to_string);
         self
     }
@@ -149,7 +150,8 @@ impl Place {
     /// What `vm.dirty_bytes` is to be; `None`: a command has to find out.
     pub(super) fn dirty_bytes(&self) -> Option<u64> {
         let wanted = self.held_bytes?.saturating_mul(HALVES) / 2;
-        let most = self.memory_bytes.map_or(u64::MAX, |all| all / MEMORY_SHARE);
+        // Without a cap nothing is recommended.
+        let most = self.memory_bytes? / MEMORY_SHARE;
         // Whole megabytes are easier to type; never beyond the share.
         let bytes = wanted.min(most);
         Some((bytes / MIB * MIB).max(MIB))
@@ -160,6 +162,15 @@ impl Place {
         let wanted = self.held_bytes.map(|held| held.saturating_mul(HALVES) / 2);
         matches!((wanted, self.memory_bytes), (Some(wanted), Some(all)) if wanted > all / MEMORY_SHARE)
     }
+}
+
+/// What the server writes to, if the kernel can hold that strictly. A mount of NFS that is
+/// exported again is a client's itself.
+pub(crate) fn strict_server(name: Option<&CompactString>, node: &Observation) -> Option<String> {
+    let name = name?;
+    let bdi = node.bdis.iter().find(|bdi| bdi.bdi == *name)?;
+    let is_nfs = bdi.fstype.starts_with("nfs");
+    (bdi.strict_limit.is_some() && !is_nfs && is_bdi(name)).then(|| name.to_string())
 }
 
 /// Whether it is a name that a kernel gives.

@@ -84,16 +84,6 @@ impl Stuck {
             Signature::CommitWait | Signature::RequestStarvation => return None,
         })
     }
-
-    /// What its runs are called where they stand for another's.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nfsd => "dirty-throttle of nfsd",
-            Self::Ganesha => "dirty-throttle of nfs-ganesha",
-            Self::LoopDevice => "loop-device",
-            Self::Reclaim => "reclaim-congestion",
-        }
-    }
 }
 
 /// When something is done.
@@ -149,9 +139,9 @@ enum Came {
 /// Whether it helped, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Help {
-    /// It stood still, or did again.
+    /// It stood still, or did again; or processes were killed for memory.
     No,
-    /// It went on, with stops or at a price.
+    /// It went on, with stops.
     Partly,
     /// It went on and stayed so; or it never stopped.
     Yes,
@@ -166,10 +156,11 @@ pub(super) struct Outcome {
     pub words: String,
 }
 
-/// Whether anybody tried this, on any kernel.
-pub(super) fn is_known(of: Stuck, when: When, action: Action) -> bool {
+/// Whether processes were killed for memory in any run of it, on any kernel: memory that
+/// is short is not what a kernel's version decides.
+pub(super) fn kills(of: Stuck, when: When, action: Action) -> bool {
     let mut runs = runs::RUNS.iter();
-    runs.any(|run| (run.of, run.when, run.action) == (of, when, action))
+    runs.any(|run| (run.of, run.when, run.action) == (of, when, action) && run.kills())
 }
 
 /// What came of this on this kernel; `None`: nobody tried.
@@ -194,17 +185,23 @@ impl Run {
         }
     }
 
+    const fn kills(&self) -> bool {
+        matches!(
+            self.came,
+            Came::Out { oom: 1.., .. } | Came::Load { oom: 1.., .. }
+        )
+    }
+
     fn help(&self) -> Help {
         match self.came {
-            Came::Out { oom: 0, .. } if self.drained().is_some() => Help::Yes,
+            _ if self.kills() => Help::No,
+            Came::Out { .. } if self.drained().is_some() => Help::Yes,
             Came::Out { moved, .. } if moved.is_nan() => Help::No,
             Came::Out { stop, last, .. } if stop >= STUCK && last < CRAWL => Help::No,
             Came::Out { rate, last, .. } if rate < DEAD && last < DEAD => Help::No,
-            Came::Out {
-                stop, last, oom, ..
-            } if stop >= STOP || last < CRAWL || oom > 0 => Help::Partly,
+            Came::Out { stop, last, .. } if stop >= STOP || last < CRAWL => Help::Partly,
             Came::Load { froze, .. } if !froze.is_nan() => Help::No,
-            Came::Load { rate, oom, .. } if rate < CRAWL || oom > 0 => Help::Partly,
+            Came::Load { rate, .. } if rate < CRAWL => Help::Partly,
             Came::Out { .. } | Came::Load { .. } => Help::Yes,
             Came::Told(help, _) => help,
         }
@@ -231,7 +228,7 @@ impl Run {
                     format!("all was written after {seconds:.1} s{}", killed(oom))
                 } else if moved.is_nan() {
                     "nothing moved for a minute".to_owned()
-                } else if self.help() == Help::No {
+                } else if oom == 0 && self.help() == Help::No {
                     format!("moved after {moved:.1} s, then stood still for {stop:.0} s")
                 } else {
                     format!(

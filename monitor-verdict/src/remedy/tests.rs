@@ -3,7 +3,9 @@ mod writers;
 use monitor_common::{Cause, Class, ThrottleReason};
 use proptest::prelude::*;
 
-use super::{Measure, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at};
+use super::{
+    Measure, PREVENT_RATIO, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at,
+};
 use crate::Signature;
 use crate::loops::{Exempt, Exemption, Loop, Proof, Scope};
 use crate::observation::{Bdi, DirtyPauses, Memory, Observation, Waiting};
@@ -96,16 +98,30 @@ fn commands(measures: &[Measure]) -> String {
 const KERNELS: [&str; 4] = ["5.10.0-32", "6.1.0-28", "6.12.9", "7.2.1"];
 
 #[test]
-fn every_signature_has_a_way_out_and_a_prevention_on_every_kernel_and_says_what_was_seen() {
+fn what_is_offered_was_measured_for_that_very_signature_and_says_what_was_seen() {
+    let measured = |signature| {
+        !matches!(
+            signature,
+            Signature::CommitWait | Signature::RequestStarvation
+        )
+    };
     for kernel in KERNELS {
         for signature in Signature::ALL {
             let out = ways_out(signature, &the_loop(), &node(kernel));
             let before = preventions(signature, &the_loop(), &node(kernel));
-            assert!(
-                !out.is_empty() && !before.is_empty(),
-                "{kernel} {signature:?}"
+            assert_eq!(
+                !out.is_empty(),
+                measured(signature),
+                "{kernel} {signature:?}: {out:?}"
             );
+            assert!(before[0].what.contains("different nodes"), "{before:?}");
+            let own = signature == Signature::DirtyThrottle;
+            assert_eq!(before.len() > 1, own, "{kernel} {signature:?}: {before:?}");
             for measure in out.iter().chain(&before) {
+                assert!(
+                    !measure.seen.contains("Not measured for"),
+                    "{kernel} {signature:?} {measure:?}"
+                );
                 assert!(
                     measure.seen.len() > 10,
                     "{kernel} {signature:?} {measure:?}"
@@ -208,7 +224,10 @@ fn where_half_of_the_memory_is_too_little_that_is_said() {
 fn any_place_has_variables_for_what_is_not_known() {
     let out = commands(&ways_out_at(Signature::DirtyThrottle, &Place::default()));
     assert!(out.contains("/sys/class/bdi/$bdi/max_ratio"), "{out}");
-    assert!(out.contains("held * 5 / 2"), "{out}");
+    assert!(
+        out.contains("held * 5 / 2") && out.contains("limit < most"),
+        "{out}"
+    );
     assert!(out.contains("kill -STOP $writers"), "{out}");
     let before = preventions_at(Signature::DirtyThrottle, &Place::default());
     assert!(before[0].what.contains("different nodes"), "{before:?}");
@@ -274,37 +293,186 @@ fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
         "{vain:?}"
     );
     assert!(
-        vain.iter().all(|one| one.seen.starts_with("6.12: ")),
+        vain.iter()
+            .all(|one| one.seen.starts_with("6.12: ") || one.seen.contains("killed for memory")),
         "{vain:?}"
     );
 }
 
 #[test]
-fn where_nothing_was_measured_that_is_said() {
+fn where_nothing_was_measured_that_is_said_or_nothing_is_offered() {
     let seen = |signature, kernel| -> Vec<String> {
         let all = ways_out(signature, &the_loop(), &node(kernel)).into_iter();
         all.map(|one| one.seen).collect()
     };
     let begin = |all: &[String], words: &str| all.iter().any(|one| one.starts_with(words));
-    let all = seen(Signature::CommitWait, "6.12.9");
-    assert!(
-        all.iter()
-            .all(|one| one.starts_with("Not measured for commit-wait; for reclaim-congestion: ")),
-        "{all:?}"
-    );
+    assert!(seen(Signature::CommitWait, "6.12.9").is_empty());
     let all = seen(Signature::LoopDevice, "6.12.9");
     assert!(
-        all[0].starts_with("6.12: all was written"),
-        "its own runs go first: {all:?}"
+        all.iter()
+            .all(|one| one.starts_with("6.12: all was written")),
+        "its own runs, and no others: {all:?}"
     );
-    let other = "Not measured for loop-device; for dirty-throttle of nfsd: ";
-    assert!(begin(&all, other), "{all:?}");
+    let all = seen(Signature::ReclaimCongestion, "6.12.9");
+    assert!(
+        all.iter()
+            .all(|one| one.starts_with("not measured on 6.12; 5.10: ")),
+        "{all:?}"
+    );
     let near = &seen(Signature::DirtyThrottle, "6.8.0-41-generic")[0];
     assert!(near.starts_with("6.12, the nearest to 6.8: "), "{near}");
     assert!(!begin(
         &seen(Signature::DirtyThrottle, "6.12.9"),
         "6.12, the nearest"
     ));
+}
+
+#[test]
+fn what_ended_in_processes_killed_for_memory_is_no_way_out_on_any_kernel_and_is_named() {
+    for kernel in ["5.10.0-32", "6.1.0-28", "6.12.9", "7.2.1", ""] {
+        for server in ["nfsd", "ganesha.nfsd"] {
+            let mut found = the_loop();
+            found.server = server.into();
+            let place = Place::of(&found, &node(kernel));
+            let mut all = ways_out_at(Signature::DirtyThrottle, &place);
+            all.extend(preventions_at(Signature::DirtyThrottle, &place));
+            for one in &all {
+                assert!(!one.seen.contains("killed for memory"), "{kernel} {one:?}");
+            }
+            let vain = in_vain(Signature::DirtyThrottle, &place);
+            let vain: Vec<_> = vain
+                .iter()
+                .filter(|one| one.seen.contains("killed for memory"))
+                .map(|one| one.what.as_str())
+                .collect();
+            assert!(vain.contains(&"a higher vm.dirty_bytes alone"), "{vain:?}");
+            let raises_alone = |one: &Measure| {
+                let sets = one.commands.iter().filter(|line| line.contains("echo "));
+                let held = sets.clone().any(|line| line.contains("strict_limit"));
+                let stops = one.commands.iter().any(|line| line.contains("kill -"));
+                let raises = one
+                    .commands
+                    .iter()
+                    .any(|line| line.contains("dirty_bytes="));
+                raises && !held && !stops
+            };
+            assert!(!all.iter().any(raises_alone), "{kernel} {server} {all:?}");
+        }
+    }
+}
+
+#[test]
+fn since_6_2_the_server_is_freed_and_before_the_client_is_held() {
+    let ease = |node: &Observation| {
+        let all = ways_out(Signature::DirtyThrottle, &the_loop(), node);
+        let all = all.into_iter().flat_map(|one| one.commands);
+        let mut all = all.filter(|line| line.contains("guard --ease"));
+        all.next()
+    };
+    let mut node = node("6.12.9");
+    assert_eq!(ease(&node), None, "what it writes to is not known");
+    let mut disk = Bdi {
+        bdi: "254:0".into(),
+        fstype: "ext4".into(),
+        strict_limit: Some(false),
+        ..Bdi::default()
+    };
+    node.bdis.push(disk.clone());
+    let command = "throttle-monitor guard --ease 0:29 --server-bdi 254:0";
+    assert_eq!(ease(&node).as_deref(), Some(command));
+    disk.fstype = "nfs4".into();
+    node.bdis[1] = disk;
+    assert_eq!(ease(&node), None, "a client's itself");
+    let old = ease(&self::node("6.1.0-28"));
+    assert_eq!(old.as_deref(), Some("throttle-monitor guard --ease 0:29"));
+}
+
+#[test]
+fn one_number_holds_a_client_before_the_load() {
+    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let held = format!("echo {PREVENT_RATIO} > /sys/class/bdi/0:29/max_ratio");
+    let all = preventions_at(Signature::DirtyThrottle, &place);
+    let ratios: Vec<_> = all
+        .iter()
+        .flat_map(|one| &one.commands)
+        .filter(|line| line.contains("max_ratio"))
+        .collect();
+    assert_eq!(ratios, [&held]);
+    assert!(super::guard_prevents(&place).commands.contains(&held));
+    let words = super::action::Action::HoldClient.words();
+    assert!(words.contains(&format!("max_ratio={PREVENT_RATIO} ")));
+    let client = |ratio| Bdi {
+        strict_limit: Some(true),
+        max_ratio: Some(ratio),
+        ..Bdi::default()
+    };
+    assert!(super::is_held(&client(PREVENT_RATIO)));
+    assert!(!super::is_held(&client(PREVENT_RATIO + 1)));
+}
+
+/// What a shell makes of the lines that raise the limit, on a node with these files.
+fn raised(place: &Place, vmstat: &str, meminfo: &str) -> u64 {
+    let proc = tempfile::tempdir().unwrap();
+    std::fs::write(proc.path().join("vmstat"), vmstat).unwrap();
+    std::fs::write(proc.path().join("meminfo"), meminfo).unwrap();
+    let lines = super::command::raise(place).join("\n");
+    let lines = lines.replace("/proc/", &format!("{}/", proc.path().display()));
+    let script = format!("sysctl() {{ echo \"$1\"; }}\n{lines}\n");
+    let out = std::process::Command::new("sh")
+        .args(["-euc", &script])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let set = text
+        .lines()
+        .find_map(|line| line.strip_prefix("vm.dirty_bytes="));
+    let set = set.unwrap_or_else(|| panic!("{script}\n{text}"));
+    set.parse().unwrap()
+}
+
+#[test]
+fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
+    let pages = |dirty: u64, limit: u64| {
+        format!("nr_free_pages 7\nnr_dirty {dirty}\nnr_writeback 2\nnr_dirty_threshold {limit}\n")
+    };
+    let memory = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
+    let page = page_size();
+    let any = Place::default();
+    // What is dirty, or the limit if that is more, two and a half times.
+    assert_eq!(
+        raised(&any, &pages(998, 500), &memory(1 << 20)),
+        2500 * page
+    );
+    assert_eq!(
+        raised(&any, &pages(98, 1000), &memory(1 << 20)),
+        2500 * page
+    );
+    // Most of 16 TiB: the cap counts, and no awk writes 1e+13.
+    let (all, huge) = ((1 << 44) / page, memory(1 << 34));
+    assert_eq!(raised(&any, &pages(all - 2, 9), &huge), 1 << 43);
+    // The daemon's own number, whatever it is, is below the same cap.
+    let mut node = node("6.12.9");
+    node.memory.dirty_bytes = Some(1 << 44);
+    node.memory.total_bytes = Some(1 << 44);
+    let place = Place::of(&the_loop(), &node);
+    assert_eq!(raised(&place, "", ""), 1 << 43);
+    // Without the size of the memory the shell finds out.
+    node.memory.total_bytes = None;
+    let place = Place::of(&the_loop(), &node);
+    assert_eq!(raised(&place, &pages(all - 2, 9), &huge), 1 << 43);
+}
+
+/// What `getconf PAGESIZE` says.
+fn page_size() -> u64 {
+    let out = std::process::Command::new("getconf")
+        .arg("PAGESIZE")
+        .output()
+        .unwrap();
+    String::from_utf8(out.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -360,7 +528,7 @@ fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
     let any = Place::default();
     let out = ways_out_at(Signature::DirtyThrottle, &any);
     let both = out.iter().find(|one| one.seen.contains("in vain on"));
-    let both = both.expect("max_ratio and dirty_bytes");
+    let both = both.expect("writers stopped and held");
     assert!(!both.seen.contains("stood still for"), "{both:?}");
     let vain = in_vain(Signature::DirtyThrottle, &any);
     let vain = vain
@@ -372,19 +540,17 @@ fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
 
 #[test]
 fn of_two_runs_the_worse_one_counts_and_both_are_told() {
-    let out = ways_out(Signature::DirtyThrottle, &the_loop(), &node("5.10.0-32"));
+    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let out = ways_out_at(Signature::DirtyThrottle, &place);
     let both = out.iter().find(|one| one.seen.contains("in another run:"));
-    let both = both.expect("max_ratio and dirty_bytes, twice");
-    assert!(both.seen.contains("with stops of up to 34 s"), "{both:?}");
-    let vain = in_vain(
-        Signature::DirtyThrottle,
-        &Place::of(&the_loop(), &node("5.10.0-32")),
-    );
-    assert!(
-        vain.iter()
-            .any(|one| one.what.contains("vm.dirty_bytes alone")),
-        "{vain:?}"
-    );
+    assert!(both.is_some(), "writers stopped, twice: {out:?}");
+    let place = Place::of(&the_loop(), &node("5.10.0-32"));
+    let vain = in_vain(Signature::DirtyThrottle, &place);
+    let alone = vain
+        .iter()
+        .find(|one| one.what.contains("vm.dirty_bytes alone"));
+    let alone = alone.expect("it went on once, and did not another time");
+    assert!(alone.seen.contains("in another run: went on"), "{alone:?}");
 }
 
 #[test]

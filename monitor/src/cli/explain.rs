@@ -149,7 +149,11 @@ fn explained(one: &Explanation, place: &Place) -> String {
     heading(&mut out, "It is not");
     wrap(&mut out, one.unlike, "  ", WIDTH);
     heading(&mut out, "Get out of it now");
-    measures(&mut out, &remedy::ways_out_at(signature, place));
+    let ways_out = remedy::ways_out_at(signature, place);
+    if ways_out.is_empty() {
+        wrap(&mut out, NOT_MEASURED, "  ", WIDTH);
+    }
+    measures(&mut out, &ways_out);
     vain(
         &mut out,
         "Does not help:",
@@ -165,6 +169,10 @@ fn explained(one: &Explanation, place: &Place) -> String {
     let _ = writeln!(out, "\nRunbook: docs/runbooks/{}.md", signature.as_str());
     out
 }
+
+/// What is said where there is nothing to recommend.
+const NOT_MEASURED: &str = "No way out of this one was measured, so none is offered. Keep the evidence \
+                            (/api/v1/evidence), and please report it.";
 
 /// What makes it worse for whoever looks.
 const DO_NOT_TOUCH: &str = "Do not touch the mount: no ls, df, stat, sync or umount. They hang. /proc, /sys and the \

@@ -23,6 +23,8 @@ pub(super) struct Bdis {
 #[derive(Deserialize)]
 struct Limits {
     bdi: String,
+    #[serde(default)]
+    fstype: String,
     max_ratio: Option<u32>,
     strict_limit: Option<bool>,
 }
@@ -67,6 +69,7 @@ pub(super) fn placed(
     let limits = bdis.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
         bdi: one.bdi.into(),
+        fstype: one.fstype.into(),
         max_ratio: one.max_ratio,
         strict_limit: one.strict_limit,
         ..Bdi::default()

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    EXPLANATIONS, FIND_BDI,
+    EXPLANATIONS, FIND_BDI, NOT_MEASURED,
     texts::{Chain, Explanation},
 };
 use crate::{
@@ -72,6 +72,9 @@ fn confirm(one: &Explanation) -> String {
 }
 
 fn measures(all: &[Measure]) -> String {
+    if all.is_empty() {
+        return prose(NOT_MEASURED);
+    }
     let mut text = String::new();
     for (number, one) in all.iter().enumerate() {
         let line = format!("{}. **{}** {}", number + 1, one.what, sentence(&one.seen));
@@ -110,7 +113,7 @@ fn block(text: &mut String, title: &str, commands: &[String]) {
 
 fn vain(all: &[InVain]) -> String {
     if all.is_empty() {
-        return "Nothing was tried and found useless.".to_owned();
+        return "Nothing was tried in vain.".to_owned();
     }
     let mut text = String::from("| what | what came of it |\n|---|---|\n");
     for one in all {

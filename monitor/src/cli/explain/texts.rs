@@ -199,9 +199,9 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 waits_for: "memory, or a lock of the first",
             },
         ],
-        kernels: "Where nfs_release_folio waits: not 5.10 (nfs_release_page gives up on such a page), but 6.1 and 6.12. \
-                  Mainline lets kcompactd go since 6.14 (ce6d9c1c2b5c, in later 6.12 too) and does not wait there at \
-                  all since cce0be6eb497 of December 2025; 7.2 has both. Not seen in a guest yet.",
+        kernels: "6.3 to 6.18, where nfs_release_folio waits until a page is written and committed. Not 5.10 and 6.1 \
+                  (they give up on such a page), and not from 6.19 on (cce0be6eb497, also in later 6.12: Debian's \
+                  6.12.107). Not reproduced on any kernel.",
         confirm: [
             STANDS_STILL,
             Confirm {
@@ -239,8 +239,8 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 waits_for: "up to 500 ms (one tick from Linux 5.17 on), then it tries again",
             },
         ],
-        kernels: "All. Hard to reach: an allocation of single pages rarely fails before the OOM killer comes. Not seen \
-                  in a guest yet.",
+        kernels: "All. Hard to reach: an allocation of single pages rarely fails before the OOM killer comes. Not \
+                  reproduced on any kernel.",
         confirm: [
             STANDS_STILL,
             Confirm {

@@ -156,7 +156,11 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
         typed(lines, measure);
     }
     if one.measures.is_empty() {
-        lines.put(Tone::Plain, 1, "None is known.");
+        lines.put(
+            Tone::Plain,
+            1,
+            "None was measured for this signature, so none is offered.",
+        );
     }
     let signature = one.verdict.signature.as_str();
     let words = "Lines too long for this screen are easier to copy from";

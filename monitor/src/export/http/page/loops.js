@@ -16,9 +16,13 @@ const measure = (one, at, mark) =>
       h("summary", {}, "To take it back, once the load is gone"),
       commands(one.undo, `to take back: ${one.what}`)));
 
+const NOT_MEASURED = "No way out of this signature was measured, so none is offered.";
+
 // The best first; the others are a step away.
-function measures(all, heading, hint, mark, { level = "h4", id = null } = {}) {
-  if (all.length === 0) return null;
+function measures(all, heading, hint, mark, { level = "h4", id = null, none = null } = {}) {
+  if (all.length === 0) {
+    return none && h("section", { class: "todo", "data-key": mark, id }, h(level, {}, heading), h("p", {}, none));
+  }
   const rest = all.slice(1).map((one, at) => measure(one, at + 1, mark));
   return h("section", { class: "todo", "data-key": mark, id },
     h(level, {}, heading), hint && h("p", { class: "hint" }, hint),
@@ -85,7 +89,7 @@ function loopCard(loop, node, at, seen, headed) {
   const is = stuck(loop.state);
   const id = `loop-${at}`;
   const hint = is ? `As root${node.daemon.node ? ` on ${clip(node.daemon.node, 60)}` : ""}. The best comes first, as measured in guests.` : null;
-  const best = measures(loop.measures, is ? "What to type" : "What prevents it", hint, is ? "out" : "before", { id: `${id}-todo` });
+  const best = measures(loop.measures, is ? "What to type" : "What prevents it", hint, is ? "out" : "before", { id: `${id}-todo`, none: is && NOT_MEASURED });
   return h("details", { class: "card loop", "data-state": loop.state, "data-key": loop.loop, "data-loop": loop.loop, open: opens(loop, node) },
     h("summary", {},
       h("h3", { id }, badge(loop.state), " ", name(loop.loop, 60)),

@@ -68,7 +68,7 @@ function evidencePage(evidence, path, recording) {
     section("cycle", "Who waits for whom", [place(loop), picture(loop, node, "loop-0"),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The cycle as text" }, h("pre", {}, evidence.cycle.map((line) => `${clip(line, 400)}\n`)))], { class: "card" }),
     section("todo", "Ways out, and the conditions", h("div", { class: "halves" },
-      h("div", {}, measures(evidence.ways_out, "What gets a node out of it", null, "out", { level: "h3" }), measures(evidence.preventions, "What prevents it", null, "before", { level: "h3" }), reasons(loop)),
+      h("div", {}, measures(evidence.ways_out, "What gets a node out of it", null, "out", { level: "h3", none: NOT_MEASURED }), measures(evidence.preventions, "What prevents it", null, "before", { level: "h3" }), reasons(loop)),
       h("div", {}, conditions(evidence.verdict.conditions, points.length > 0 ? seen : null, ["h3", "h4"]))), { class: "card", "data-state": evidence.verdict.state }),
     section("threads", "The server’s threads", [threads(evidence.threads, "Threads of the server that are not idle", "All were idle."),
       evidence.idle_threads != null && h("p", { class: "soft" }, `Idle: ${evidence.idle_threads}.`)], { class: "card" }),
