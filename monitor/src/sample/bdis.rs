@@ -111,20 +111,58 @@ impl Bdis {
         {
             parse_stats(&text, &mut bdi);
         }
-        if let Ok(text) = fs::read_to_string(
-            self.sysfs
-                .join("dev/block")
-                .join(bdi.bdi.as_str())
-                .join("stat"),
-        ) {
-            // Documentation/block/stat.rst: 7 is sectors written, 10 is
-            // io_ticks in milliseconds, counted from one.
-            let mut fields = text.split_whitespace().map(|field| field.parse().ok());
-            bdi.disk_sectors_written = fields.nth(6).flatten();
-            bdi.disk_busy_ms = fields.nth(2).flatten();
-        }
+        self.disk(&mut bdi);
         bdi
     }
+
+    /// What the disk did, unless its counters are off: then they stand still, which is
+    /// not the same as an idle disk.
+    fn disk(&self, bdi: &mut Bdi) {
+        let disk = self.sysfs.join("dev/block").join(bdi.bdi.as_str());
+        let Ok(text) = fs::read_to_string(disk.join("stat")) else {
+            return;
+        };
+        // A partition has the queue of its disk.
+        let off = ["queue/iostats", "../queue/iostats"]
+            .into_iter()
+            .find_map(|file| {
+                let setting = fs::read_to_string(disk.join(file)).ok()?;
+                Some(setting.trim() == "0")
+            });
+        if off != Some(true) {
+            parse_stat(&text, bdi);
+        }
+    }
+}
+
+/// Documentation/block/stat.rst, after the BDI's own numbers are read.
+fn parse_stat(text: &str, bdi: &mut Bdi) {
+    let fields: Vec<u64> = text
+        .split_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let [
+        reads,
+        _,
+        _,
+        _,
+        writes,
+        _,
+        sectors_written,
+        _,
+        _,
+        busy_ms,
+        ..,
+    ] = fields[..]
+    else {
+        return;
+    };
+    // Pages were written, and the disk knows nothing of it: it does not count at all.
+    let counts = reads > 0 || writes > 0 || bdi.written_bytes.is_none_or(|bytes| bytes == 0);
+    // One request alone is a millisecond. md before 5.14 counts requests and no time.
+    let times = busy_ms > 0 || reads.saturating_add(writes) == 0;
+    bdi.disk_sectors_written = Some(sectors_written).filter(|_| counts);
+    bdi.disk_busy_ms = Some(busy_ms).filter(|_| counts && times);
 }
 
 /// `bdi_debug_stats_show`, mm/backing-dev.c.
@@ -155,8 +193,73 @@ pub fn device_name(dev: u32) -> CompactString {
 
 #[cfg(test)]
 mod tests {
-    use super::{device_name, parse_stats};
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use super::{Bdis, device_name, parse_stats};
     use crate::sample::Bdi;
+
+    /// A made-up /sys with one device; of a partition, `dir` is below its disk.
+    fn disk(sysfs: &Path, name: &str, dir: &str, stat: &str) {
+        let dir = sysfs.join("devices").join(dir);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("stat"), stat).unwrap();
+        fs::create_dir_all(sysfs.join("dev/block")).unwrap();
+        symlink(dir, sysfs.join("dev/block").join(name)).unwrap();
+    }
+
+    fn iostats(sysfs: &Path, dir: &str, setting: &str) {
+        let queue = sysfs.join("devices").join(dir).join("queue");
+        fs::create_dir_all(&queue).unwrap();
+        fs::write(queue.join("iostats"), format!("{setting}\n")).unwrap();
+    }
+
+    fn read(sysfs: &Path, name: &str) -> (Option<u64>, Option<u64>) {
+        let bdi = &Bdis::new(sysfs).read([name.into()].into_iter())[0];
+        (bdi.disk_busy_ms, bdi.disk_sectors_written)
+    }
+
+    #[test]
+    fn a_disk_whose_counters_are_off_is_unknown_and_not_idle() {
+        let root = tempfile::tempdir().unwrap();
+        let sysfs = root.path();
+        let works = "  21 0 900 4   5 0 72  3 0 11 7 0 0 0 0\n";
+        disk(sysfs, "8:0", "sda", works);
+        disk(sysfs, "8:1", "sda/sda1", works);
+        assert_eq!(read(sysfs, "8:0"), (Some(11), Some(72)), "no such file");
+        for (setting, seen) in [("1", (Some(11), Some(72))), ("0", (None, None))] {
+            iostats(sysfs, "sda", setting);
+            assert_eq!(read(sysfs, "8:0"), seen);
+            assert_eq!(
+                read(sysfs, "8:1"),
+                seen,
+                "a partition's queue is the disk's"
+            );
+        }
+        assert_eq!(read(sysfs, "8:2"), (None, None), "no disk");
+    }
+
+    #[test]
+    fn a_device_that_counts_requests_and_no_time_is_busy_for_an_unknown_time() {
+        let root = tempfile::tempdir().unwrap();
+        let sysfs = root.path();
+        disk(sysfs, "9:0", "md0", "21 0 900 0 5 0 72 0 0 0 0 0 0 0 0\n");
+        assert_eq!(read(sysfs, "9:0"), (None, Some(72)));
+        // One that nobody used yet is idle.
+        disk(sysfs, "9:1", "md1", "0 0 0 0 0 0 0 0 0 0 0\n");
+        assert_eq!(read(sysfs, "9:1"), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn a_device_that_was_written_to_and_counts_nothing_is_unknown() {
+        let mut bdi = Bdi {
+            written_bytes: Some(4096),
+            ..Bdi::default()
+        };
+        super::parse_stat("0 0 0 0 0 0 0 0 0 0 0", &mut bdi);
+        assert_eq!((bdi.disk_busy_ms, bdi.disk_sectors_written), (None, None));
+        super::parse_stat("1 2 3", &mut bdi);
+        assert_eq!(bdi.disk_busy_ms, None);
+    }
 
     #[test]
     fn the_stats_of_a_bdi_are_read_in_bytes() {
