@@ -93,6 +93,10 @@ pub static NFSD: PerCpuArray<NfsdTotals> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static NFSD_WRITES: HashMap<u32, NfsdWrite> = HashMap::with_max_entries(4096, 0);
 
+/// When nfsd's threads last got no pages for a request, by thread id.
+#[map]
+pub static ALLOC_RETRIES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+
 /// Retries of `svc_alloc_arg`.
 #[map]
 pub static SVC_ALLOC_ARG_RETRIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

@@ -5,21 +5,24 @@ use aya_ebpf::{
     macros::{kprobe, tracepoint},
     programs::{ProbeContext, TracePointContext},
 };
-use monitor_common::{Cause, Class, Lost, NfsdTotals, NfsdWrite, ThrottleReason, WaitKey};
+use monitor_common::{Cause, Class, Lost, NfsdTotals, NfsdWrite, Wait, WaitKey};
 
 use crate::{
     dirty::field,
-    maps::{NFSD, NFSD_WRITES, SVC_ALLOC_ARG_RETRIES, WAITS, lost, offsets},
+    maps::{ALLOC_RETRIES, NFSD, NFSD_WRITES, SVC_ALLOC_ARG_RETRIES, WAITS, lost, offsets},
     rpc::{self, serving},
     task::{Task, current_tid, is_exempt},
-    wait::{count, keep, now, total},
+    wait::{count, drop_wait, now, total},
 };
 
-/// A retry sooner than this after the one before belongs to the same wait. The
-/// sleep between them is one jiffy from 5.17 on, 500 ms before.
+/// A retry later than this after the one before belongs to another wait. The sleep
+/// between them is one jiffy from 5.17 on, 500 ms before.
 const SAME_WAIT_NS: u64 = 700_000_000;
-/// How long a retry is taken to last, for want of an end to see.
-const RETRY_NS: u64 = 250_000_000;
+/// How long a sleep is expected to last whose length is not known yet: one jiffy, the
+/// longest that any kernel has.
+const JIFFY_NS: u64 = 10_000_000;
+/// What [`svc_alloc_arg_sleep`] looks for.
+const HALF_SECOND_NS: u64 = 500_000_000;
 
 /// A thread begins a WRITE.
 #[tracepoint]
@@ -78,11 +81,36 @@ pub fn nfsd_write_done(_ctx: TracePointContext) -> u32 {
     0
 }
 
+/// A thread takes its next call, so what it was in before is over. A WRITE that fails on
+/// its stateid ends without [`nfsd_write_done`] (`nfsd4_write`), and nothing else reports
+/// that a wait for pages has ended.
+#[inline(always)]
+pub fn takes_call(tid: u32) {
+    // SAFETY: the references are not kept.
+    let (in_write, retried) = unsafe {
+        (
+            NFSD_WRITES.get(tid).is_some(),
+            ALLOC_RETRIES.get(tid).is_some(),
+        )
+    };
+    if in_write {
+        let _ = NFSD_WRITES.remove(tid);
+    }
+    if retried {
+        let _ = ALLOC_RETRIES.remove(tid);
+        drop_wait(Cause::SvcAllocArg);
+    }
+}
+
 /// A thread got no pages for its next request and sleeps before it tries again,
-/// 5.14 and later.
+/// 5.14 and later. How long, the kernel does not say here.
 #[tracepoint]
 pub fn svc_alloc_arg_err(_ctx: TracePointContext) -> u32 {
-    retry(&Task::current());
+    let task = Task::current();
+    // lockd and the NFSv4 callback service have threads that come here, too.
+    if matches!(task.class, Class::Nfsd) {
+        retry(&task, None);
+    }
     0
 }
 
@@ -101,46 +129,65 @@ pub fn svc_alloc_arg_sleep(ctx: ProbeContext) -> u32 {
     }
     let task = Task::current();
     if matches!(task.class, Class::Nfsd) {
-        retry(&task);
+        retry(&task, Some(HALF_SECOND_NS));
     }
     0
 }
 
-/// Counts a retry.
+/// Counts a retry of an nfsd thread and the time that it sleeps.
 ///
-/// The end of the wait is not traced. A retry soon after another is the same
-/// wait going on, and what lies between them is counted; the first of a row
-/// counts nothing.
+/// Where the kernel announces how long it is about to sleep (`sleeps_ns`), that is
+/// counted. Elsewhere only the time between two retries is known: it is counted at the
+/// second one, and the last sleep of a row is not.
 #[inline(always)]
-fn retry(task: &Task) {
+fn retry(task: &Task, sleeps_ns: Option<u64>) {
     if let Some(retries) = SVC_ALLOC_ARG_RETRIES.get_ptr_mut(0) {
         // SAFETY: the value of a per-CPU array, only written on this CPU.
         unsafe { *retries += 1 };
     }
     let now = now();
+    // SAFETY: only this task writes its key, and the reference is not kept.
+    let before = match unsafe { ALLOC_RETRIES.get(task.tid) } {
+        Some(&before) if now.saturating_sub(before) < SAME_WAIT_NS => before,
+        _ => 0,
+    };
+    let _ = ALLOC_RETRIES.insert(task.tid, now, 0);
     let key = WaitKey {
         tid: task.tid,
         cause: Cause::SvcAllocArg as u32,
     };
-    let mut since_ns = now;
-    // SAFETY: only this task writes its key.
-    if let Some(&wait) = unsafe { WAITS.get(key) } {
-        let before = wait.until_ns.saturating_sub(RETRY_NS);
-        if now.saturating_sub(before) < SAME_WAIT_NS {
+    let (mut since_ns, mut between_ns) = (now, 0);
+    if before != 0 {
+        between_ns = now.saturating_sub(before);
+        since_ns = before;
+        // SAFETY: as above.
+        if let Some(&wait) = unsafe { WAITS.get(key) } {
             since_ns = wait.since_ns;
-            let delay_ns = now.saturating_sub(before);
-            count(Cause::SvcAllocArg, wait.class, 0, 0, delay_ns);
-            total(task.tid, Cause::SvcAllocArg, &wait, delay_ns);
         }
     }
-    keep(
-        task,
-        Cause::SvcAllocArg,
-        ThrottleReason::None,
-        0,
+    let (slept_ns, expected_ns) = match sleeps_ns {
+        Some(sleeps_ns) => (sleeps_ns, sleeps_ns),
+        None if between_ns > JIFFY_NS => (between_ns, between_ns),
+        None => (between_ns, JIFFY_NS),
+    };
+    let wait = Wait {
         since_ns,
-        now + RETRY_NS,
-    );
+        until_ns: now + expected_ns,
+        bdi: 0,
+        tgid: task.tgid,
+        class: task.class as u8,
+        reason: 0,
+        level: 0,
+        zero: 0,
+        comm: task.comm,
+    };
+    if slept_ns > 0 {
+        count(Cause::SvcAllocArg, wait.class, 0, 0, slept_ns);
+        total(task.tid, Cause::SvcAllocArg, &wait, slept_ns);
+    }
+    if WAITS.insert(key, wait, 0).is_err() {
+        lost(Lost::MapFull);
+    }
 }
 
 #[inline(always)]

@@ -21,6 +21,7 @@ use crate::{
         lost, offsets,
     },
     nfs_client,
+    nfsd::takes_call,
     task::current_tid,
     wait::now,
 };
@@ -98,12 +99,13 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
     let Some(xid) = field::<u32>(&ctx, offsets.process_xid) else {
         return 0;
     };
+    let tid = current_tid();
+    takes_call(tid);
     raise(SERVES);
     if !is_up(SENDS) {
         return 0;
     }
     let now = now();
-    let tid = current_tid();
     if is_up(PEER_WANTED) {
         came_from(&ctx, xid, tid);
     }

@@ -227,20 +227,15 @@ impl View<'_> {
         self.time_in(Cause::NfsCommit, class, own)
     }
 
-    /// nfsd's time without pages for a request.
+    /// nfsd's time without pages for a request, as far as it was measured: how
+    /// long a retry sleeps differs from kernel to kernel, so their number says
+    /// nothing.
     #[must_use]
     pub fn alloc_ns(&self) -> u64 {
-        /// What a thread sleeps for before it tries again, `svc_alloc_arg`,
-        /// `net/sunrpc/svc_xprt.c`.
-        const RETRY_NS: u64 = 500_000_000;
         if !self.by_nfsd() {
             return 0;
         }
-        let waited = self.time_in(Cause::SvcAllocArg, Class::Nfsd, |_| true);
-        // The first retry of a row is no wait yet, but its sleep is one.
-        let retries = self.window.moved(|sample| sample.alloc_retries);
-        let slept = retries.map_or(0, |moved| moved.bytes.saturating_mul(RETRY_NS));
-        waited.max(slept)
+        self.time_in(Cause::SvcAllocArg, Class::Nfsd, |_| true)
     }
 
     /// All the time in causes: reclaim, COMMIT and request pages nest.

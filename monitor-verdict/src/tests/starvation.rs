@@ -42,26 +42,30 @@ fn nfsd_without_pages_over_a_congested_client_is_a_livelock() {
     );
 }
 
+/// As on 6.12 with HZ=250, where each retry sleeps one jiffy.
 #[test]
-fn retries_alone_tell_it_each_for_half_a_second() {
-    for (retries, livelock) in [(1, true), (0, false)] {
+fn retries_that_sleep_a_jiffy_each_are_no_starvation() {
+    for retries in [1, 5] {
         let mut watched = calm();
+        watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 4 * retries)];
         let retried = |n: u64, o: &mut crate::observation::Observation| {
             o.svc_alloc_arg_retries = Some(retries * (n + 1));
         };
-        watched.play_with(&STARVED, 12, retried);
-        assert_eq!(watched.state() == Livelock, livelock, "{retries} a second");
+        watched.play_with(&STARVED, 60, retried);
+        assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
     }
 }
 
+/// As on 5.10, where each retry sleeps for 500 ms, which the kernel announces.
 #[test]
-fn one_retry_now_and_then_is_no_closed_edge() {
+fn retries_that_sleep_for_half_a_second_each_are_starvation() {
     let mut watched = calm();
+    watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 1000)];
     let retried = |n: u64, o: &mut crate::observation::Observation| {
-        o.svc_alloc_arg_retries = Some(n / 3);
+        o.svc_alloc_arg_retries = Some(2 * (n + 1));
     };
-    watched.play_with(&STARVED, 60, retried);
-    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+    watched.play_with(&STARVED, 12, retried);
+    assert_eq!(watched.state(), Livelock);
 }
 
 #[test]

@@ -69,7 +69,9 @@ impl NfsdThreads {
 
     fn thread(&self, tid: u32, write: Option<&NfsdWrite>, throttled: bool) -> Option<ServerThread> {
         let stat = fs::read_to_string(self.procfs.join(tid.to_string()).join("stat")).ok()?;
-        let state = match (throttled, threads::state(&stat)?) {
+        let letter = threads::state(&stat)?;
+        let write = write.filter(|_| throttled || letter != 'S' || !self.waits_for_a_call(tid));
+        let state = match (throttled, letter) {
             (true, _) => ThreadState::Throttled,
             (false, 'D') => ThreadState::Blocked,
             (false, 'R') => ThreadState::Running,
@@ -87,6 +89,14 @@ impl NfsdThreads {
             blocked_in: None,
             behind_throttled: false,
         })
+    }
+
+    /// Whether a thread sleeps in `svc_recv` or below. Then the WRITE that it was in ended
+    /// without saying so, as `nfsd4_write` does on a bad stateid; up to 6.5 the state is
+    /// that of any sleep.
+    fn waits_for_a_call(&self, tid: u32) -> bool {
+        let dir = self.procfs.join(tid.to_string());
+        threads::sleeps_in(&dir).is_some_and(|function| function.starts_with("svc_"))
     }
 
     /// All kernel threads are children of kthreadd, process 2.
@@ -131,6 +141,49 @@ mod tests {
 
     use super::NfsdThreads;
     use crate::sample::ThreadState;
+
+    /// 5.10 to 6.5: `svc_recv` sleeps interruptibly.
+    #[test]
+    fn a_thread_that_waits_for_a_call_is_idle_though_its_write_was_never_said_to_end() {
+        let root = tempfile::tempdir().unwrap();
+        let (procfs, sysfs) = (root.path().join("proc"), root.path().join("sys"));
+        fs::create_dir_all(sysfs.join("module/nfsd")).unwrap();
+        fs::create_dir_all(procfs.join("2/task/2")).unwrap();
+        fs::write(procfs.join("2/task/2/children"), "10 11 12 ").unwrap();
+        let stack =
+            "[<0>] svc_get_next_xprt+0x12/0x170 [sunrpc]\n[<0>] svc_recv+0x5/0x10 [sunrpc]\n";
+        for (pid, wchan, stack) in [
+            (10, "svc_recv", ""),
+            (11, "0", stack),
+            (12, "sk_stream_wait_memory", ""),
+        ] {
+            let dir = procfs.join(pid.to_string());
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("comm"), "nfsd\n").unwrap();
+            fs::write(dir.join("cmdline"), "").unwrap();
+            fs::write(dir.join("stat"), format!("{pid} (nfsd) S 2 0")).unwrap();
+            fs::write(dir.join("wchan"), wchan).unwrap();
+            fs::write(dir.join("stack"), stack).unwrap();
+        }
+        let write = NfsdWrite {
+            since_ns: 5,
+            len: 1,
+        };
+        let writes = [10, 11, 12].map(|tid| (tid, write)).into();
+        let threads = NfsdThreads::new(&procfs, &sysfs).read(&writes, &BTreeSet::new());
+        let seen: Vec<_> = threads
+            .iter()
+            .map(|t| (t.state, t.write_since_ns))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (ThreadState::Idle, None),
+                (ThreadState::Idle, None),
+                (ThreadState::Running, Some(5)),
+            ]
+        );
+    }
 
     #[test]
     fn threads_are_told_apart_by_their_waits_and_their_state() {

@@ -14,9 +14,10 @@ pub fn asks_what_it_sleeps_in(thread: &mut ServerThread, dir: &Path) {
     thread.behind_throttled = thread.blocked_in.as_deref().is_some_and(is_lock);
 }
 
-/// From wchan; up to 5.15 that is empty on most kernels (x86 with the ORC
-/// unwinder), and the stack's uppermost function, which is the same, is taken.
-fn sleeps_in(dir: &Path) -> Option<CompactString> {
+/// The function that a thread sleeps in. From wchan; up to 5.15 that is empty on most
+/// kernels (x86 with the ORC unwinder), and the stack's uppermost function, which is the
+/// same, is taken.
+pub fn sleeps_in(dir: &Path) -> Option<CompactString> {
     let wchan = fs::read_to_string(dir.join("wchan")).unwrap_or_default();
     if !matches!(wchan.as_str(), "" | "0") {
         return Some(wchan.into());
