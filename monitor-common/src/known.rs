@@ -39,6 +39,8 @@ pub enum Known {
     PausePaused,
     /// `balance_dirty_pages`: `pause`.
     PausePause,
+    /// `balance_dirty_pages`: `cgroup_ino`.
+    PauseCgroup,
     /// A number, not an offset: 1 where the helper `bpf_get_current_task_btf` is there
     /// (5.11), else 0.
     TaskByBtf,
@@ -48,7 +50,7 @@ pub enum Known {
 
 impl Known {
     /// Every one of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TaskFlags,
         Self::TaskPid,
         Self::TaskTgid,
@@ -61,6 +63,7 @@ impl Known {
         Self::PauseTaskRatelimit,
         Self::PausePaused,
         Self::PausePause,
+        Self::PauseCgroup,
         Self::TaskByBtf,
         Self::RingMask,
     ];

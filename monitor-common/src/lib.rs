@@ -18,6 +18,6 @@ pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
     HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,
     PAUSES_OF_RING, PEER_LEN, Pause, PauseRing, Peer, RpcTotals, SAME_CALL_NS, Serving, Stall,
-    Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested,
+    Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested, is_of_node,
 };
 pub use offsets::Offsets;

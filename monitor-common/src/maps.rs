@@ -17,6 +17,18 @@ pub const LEAST_CALL_NS: u64 = 1_000_000;
 /// that began this much later than the one kept is another call.
 pub const SAME_CALL_NS: u64 = 30_000_000;
 
+/// Whether `dirty` and `limit` of an event of `balance_dirty_pages` are the node's.
+///
+/// The kernel holds a writer to the limit of its memory cgroup or to the node's, whichever
+/// brakes harder (`balance_dirty_pages`, mm/page-writeback.c), and reports the one that
+/// it took: `dirty` always, `limit` from 7.x on. Only for the part of a BDI that belongs to
+/// the root cgroup is there nothing but the node's. Its inode number is 1; all bits are
+/// set, in 32 or 64 of them, or it is zero, where the kernel has no such cgroups.
+#[must_use]
+pub const fn is_of_node(cgroup_ino: u64) -> bool {
+    matches!(cgroup_ino, 0 | 1 | 0xffff_ffff | u64::MAX)
+}
+
 /// Pauses that a ring has room for: with its head they are a page of memory.
 pub const PAUSES_OF_RING: usize = 31;
 
@@ -150,8 +162,9 @@ plain! {
         pub paused_ms: u64,
         /// How long it is about to sleep, milliseconds, signed.
         pub pause_ms: u64,
-        /// Always zero: no pause lies in three cache lines.
-        pub zero: u64,
+        /// The cgroup whose part of the BDI it is. (And the last word of a cache line:
+        /// no pause lies in three.)
+        pub cgroup: u64,
     }
 
     /// A ring of them. Pauses are counted on and on; the ring has the last ones.
@@ -211,11 +224,14 @@ plain! {
     pub struct DirtyTotals {
         /// Pauses announced.
         pub events: u64,
+        /// Those of them whose `dirty` and `limit` are the node's: [`is_of_node`].
+        pub node_events: u64,
         /// Pauses announced, all together, nanoseconds.
         pub pause_ns: u64,
-        /// Sum of `dirty`: dirty and writeback pages of the whole domain.
+        /// Sum of `dirty`, of the events that are the node's: its dirty and writeback
+        /// pages.
         pub dirty: u64,
-        /// Sum of `limit`: the hard dirty limit.
+        /// Sum of `limit`, of the same events: the hard dirty limit.
         pub limit: u64,
         /// Sum of `bdi_dirty` (`wb_dirty` in 6.18 and later): this BDI's part.
         pub bdi_dirty: u64,
@@ -226,9 +242,9 @@ plain! {
         pub task_ratelimit: u64,
         /// The last event, `CLOCK_MONOTONIC` nanoseconds.
         pub last_ns: u64,
-        /// `dirty` of the last event, pages.
+        /// `dirty` of the last event that is the node's, pages.
         pub last_dirty: u64,
-        /// `limit` of the last event, pages.
+        /// `limit` of the same event, pages.
         pub last_limit: u64,
     }
 

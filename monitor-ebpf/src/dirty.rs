@@ -14,12 +14,12 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use monitor_common::{
     BDI_NAME_LEN, BdiId, Cause, DirtyKey, DirtyTotals, Lost, SAME_CALL_NS, ThrottleReason, Wait,
-    WaitKey,
+    WaitKey, is_of_node,
 };
 
 use crate::{
     maps::{BDI_NAMES, DIRTY, LOOK, NO_EXIST, WAITS, lost, offsets},
-    pauses::note,
+    pauses::{is_pause, note},
     task::{Task, current_tid},
     wait::{count, drop_wait, keep, now, report, total},
 };
@@ -41,6 +41,9 @@ pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {
 /// 1,100 ns instead of 700.
 #[tracepoint]
 pub fn balance_dirty_pages_pause(ctx: TracePointContext) -> u32 {
+    if !is_pause(&ctx) {
+        return 0;
+    }
     if note(&ctx).is_none() {
         // SAFETY: the helper takes the context of this program and does not return.
         unsafe { LOOK.tail_call(&ctx, 0) };
@@ -65,11 +68,10 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
     let pause_ms: i64 = field(ctx, offsets.bdp_pause)?;
     let paused_ms: u64 = field(ctx, offsets.bdp_paused)?;
     // The kernel announces a pause of zero or less when it lets the task go.
-    let pause_ns = if pause_ms > 0 {
-        pause_ms as u64 * NS_PER_MS
-    } else {
-        0
-    };
+    if pause_ms <= 0 {
+        return Some(());
+    }
+    let pause_ns = pause_ms as u64 * NS_PER_MS;
 
     let task = Task::current();
     let now = now();
@@ -89,16 +91,14 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
     total(task.tid, Cause::BalanceDirtyPages, &wait, pause_ns);
     remember(ctx, &name, wait.class, now, pause_ns);
     end_of_earlier_call(since_ns);
-    if pause_ns > 0 {
-        keep(
-            &task,
-            Cause::BalanceDirtyPages,
-            ThrottleReason::None,
-            bdi,
-            since_ns,
-            now + pause_ns,
-        );
-    }
+    keep(
+        &task,
+        Cause::BalanceDirtyPages,
+        ThrottleReason::None,
+        bdi,
+        since_ns,
+        now + pause_ns,
+    );
     Some(())
 }
 
@@ -167,14 +167,17 @@ fn remember(
     let totals = unsafe { &mut *totals };
     totals.events += 1;
     totals.pause_ns += pause_ns;
-    totals.dirty += dirty;
-    totals.limit += limit;
     totals.bdi_dirty += bdi_dirty;
     totals.bdi_setpoint += bdi_setpoint;
     totals.task_ratelimit += task_ratelimit;
     totals.last_ns = now;
-    totals.last_dirty = dirty;
-    totals.last_limit = limit;
+    if is_of_node(field::<u64>(ctx, offsets.bdp_cgroup).unwrap_or(0)) {
+        totals.node_events += 1;
+        totals.dirty += dirty;
+        totals.limit += limit;
+        totals.last_dirty = dirty;
+        totals.last_limit = limit;
+    }
 }
 
 /// The call is over, by `fexit`.

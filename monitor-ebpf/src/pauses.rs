@@ -25,6 +25,14 @@ use crate::{maps::PAUSES, memory::read, task::PF_KTHREAD, wait::now};
 /// Each that is full costs a page of memory that is looked at for nothing.
 const RINGS_TRIED: u32 = 4;
 
+/// Whether the kernel announces a sleep. With zero or less it lets the task go.
+#[inline(always)]
+pub fn is_pause(ctx: &TracePointContext) -> bool {
+    let record = ctx.as_ptr().cast::<u8>();
+    // SAFETY: the daemon loads this program with the offsets of this kernel's record.
+    unsafe { known::<i64>(record, Known::PausePause, 0) > 0 }
+}
+
 /// `None`: not noted.
 #[inline(always)]
 #[expect(
@@ -69,6 +77,7 @@ pub fn note(ctx: &TracePointContext) -> Option<()> {
         pause.task_ratelimit = known(record, Known::PauseTaskRatelimit, 0);
         pause.paused_ms = known(record, Known::PausePaused, 0);
         pause.pause_ms = known(record, Known::PausePause, 0);
+        pause.cgroup = known(record, Known::PauseCgroup, 0);
     }
     let next = place + 1;
     ring.place = if next == PAUSES_OF_RING {

@@ -170,11 +170,16 @@ pub struct DirtyPauses {
     pub class: Class,
     /// Pauses.
     pub events: u64,
+    /// Those of them that say something of the node: not of the part of the BDI that
+    /// belongs to a memory cgroup, which may be held to that cgroup's own limit. Absent:
+    /// all of them, in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_events: Option<u64>,
     /// Pauses together, nanoseconds.
     pub pause_ns: u64,
-    /// Sum of dirty and writeback pages of the whole node.
+    /// Sum of dirty and writeback pages of the whole node, over `node_events`.
     pub dirty_pages: u64,
-    /// Sum of the hard dirty limit, pages.
+    /// Sum of the hard dirty limit, pages, over `node_events`.
     pub limit_pages: u64,
     /// Sum of this BDI's dirty and writeback pages.
     pub bdi_dirty_pages: u64,
@@ -184,10 +189,18 @@ pub struct DirtyPauses {
     pub task_ratelimit: u64,
     /// The last event, `CLOCK_MONOTONIC` nanoseconds.
     pub last_ns: u64,
-    /// Whole node's dirty and writeback pages at the last event.
+    /// Whole node's dirty and writeback pages at the last of `node_events`.
     pub last_dirty_pages: u64,
-    /// The hard limit at the last event, pages.
+    /// The hard limit at the last of `node_events`, pages.
     pub last_limit_pages: u64,
+}
+
+impl DirtyPauses {
+    /// Pauses that say something of the node.
+    #[must_use]
+    pub fn node_events(&self) -> u64 {
+        self.node_events.unwrap_or(self.events)
+    }
 }
 
 /// A backing device.

@@ -59,6 +59,8 @@ pub struct Sample {
     pub page_size: Option<u64>,
     /// The node's dirty limit, as /proc/vmstat has it.
     pub dirty_limit_bytes: Option<u64>,
+    /// The node's dirty and writeback bytes, as /proc/vmstat has them.
+    pub dirty_bytes: Option<u64>,
     /// The kernel's NFS server, where it runs.
     pub server: Option<Server>,
     /// Its threads one by one, by thread id; `None` where whose calls they work
@@ -84,8 +86,6 @@ pub struct Sample {
     pub finished: Vec<Finished>,
     /// Waits that last.
     pub lasting: Vec<Lasting>,
-    /// Retries of `svc_alloc_arg`, total.
-    pub alloc_retries: Option<u64>,
     /// Keys that found a map full, total.
     pub map_full: u64,
     /// Which signals come in.
@@ -173,7 +173,9 @@ impl Sample {
         self.ns = observation.monotonic_ns;
         self.page_size = Some(observation.memory.page_size).filter(|&size| size > 0);
         self.dirty_limit_bytes = observation.memory.dirty_limit_bytes;
-        self.alloc_retries = observation.svc_alloc_arg_retries;
+        let memory = &observation.memory;
+        let dirty = memory.dirty_bytes.zip(memory.writeback_bytes);
+        self.dirty_bytes = dirty.map(|(dirty, writeback)| dirty.saturating_add(writeback));
         self.map_full = observation.lost.map_full;
         self.server = observation.nfsd.as_ref().map(|nfsd| Server {
             bytes_written: nfsd.bytes_written,
@@ -246,6 +248,14 @@ impl Sample {
         let mut sample = mem::take(old);
         sample.refill(observation);
         sample
+    }
+
+    /// The node's dirty pages and their limit, as /proc/vmstat has them.
+    #[must_use]
+    pub fn dirty_pages(&self) -> Option<(f64, f64)> {
+        let page = self.page_size? as f64;
+        let (dirty, limit) = self.dirty_bytes.zip(self.dirty_limit_bytes)?;
+        Some((dirty as f64 / page, limit as f64 / page))
     }
 
     /// The NFS client device of this name.

@@ -11,7 +11,7 @@ use monitor_common::Class;
 
 use super::reduce::{Sample, Threads};
 use super::thresholds::{Thresholds, nanos};
-use crate::observation::Observation;
+use crate::observation::{DirtyPauses, Observation};
 
 /// Samples kept at most, whatever the tick: at 100 ms these are 6.4 s.
 const MAX_SAMPLES: usize = 64;
@@ -333,8 +333,10 @@ fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option
     let mean = |after: u64, before: Option<u64>| {
         Some(after.checked_sub(before.unwrap_or(0))? as f64 / events as f64)
     };
-    let dirty = mean(after.dirty_pages, before.map(|p| p.dirty_pages))?;
-    let limit = mean(after.limit_pages, before.map(|p| p.limit_pages))?;
+    // The node's numbers are the same whoever hears them.
+    let own = node_pages(from, to, |one| one.bdi == bdi && one.class == class);
+    let node = own.or_else(|| node_pages(from, to, |_| true));
+    let (dirty, limit) = node.or_else(|| to.dirty_pages()).unwrap_or_default();
     Some(PauseMeans {
         events,
         pause_ns: after
@@ -349,4 +351,31 @@ fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option
             before.map(|p| p.bdi_setpoint_pages),
         )?,
     })
+}
+
+/// The node's dirty pages and their limit as `balance_dirty_pages` told them in one tick
+/// to those that `wanted` names: a mean. `None`: it said nothing of the node.
+fn node_pages(
+    from: &Sample,
+    to: &Sample,
+    wanted: impl Fn(&DirtyPauses) -> bool,
+) -> Option<(f64, f64)> {
+    let (mut events, mut dirty, mut limit) = (0, 0, 0);
+    for after in to.pauses.iter().filter(|one| wanted(one)) {
+        let before = from.pauses(&after.bdi, after.class);
+        let moved =
+            |number: fn(&DirtyPauses) -> u64| number(after).checked_sub(before.map_or(0, number));
+        let told = (
+            moved(DirtyPauses::node_events),
+            moved(|one| one.dirty_pages),
+            moved(|one| one.limit_pages),
+        );
+        if let (Some(n), Some(pages), Some(most)) = told {
+            events = n.saturating_add(events);
+            dirty = pages.saturating_add(dirty);
+            limit = most.saturating_add(limit);
+        }
+    }
+    let mean = |sum: u64| sum as f64 / events as f64;
+    (events > 0).then(|| (mean(dirty), mean(limit)))
 }

@@ -200,7 +200,7 @@ fn held(node: &Observation) -> Option<u64> {
     } = node.memory;
     let since = node.monotonic_ns.saturating_sub(RECENT_NS);
     let pauses = node.dirty_pauses.iter();
-    let pauses = pauses.filter(|p| p.events > 0 && p.last_ns >= since);
+    let pauses = pauses.filter(|p| p.node_events() > 0 && p.last_ns >= since);
     let last = pauses.max_by_key(|p| p.last_ns);
     // The event's own numbers: /proc/vmstat lags them by up to 2x.
     let event = last.map(|p| p.last_limit_pages.max(p.last_dirty_pages));

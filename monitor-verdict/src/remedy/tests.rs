@@ -186,6 +186,7 @@ fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one
         bdi: "254:0".into(),
         class: Class::Nfsd,
         events: 5,
+        node_events: None,
         pause_ns: 0,
         dirty_pages: 0,
         limit_pages: 0,

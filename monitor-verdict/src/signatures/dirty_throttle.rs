@@ -27,7 +27,7 @@ pub fn edge(view: &View<'_>) -> Edge {
     let slack = view.edge_slack(SIGNATURE);
     let works = throttle.disk.works.unwrap_or(false);
     let holds = all_of(&[
-        Some(throttle.over_limit(view, slack)),
+        throttle.over_limit(view, slack),
         Some(throttle.server_clean(view, slack)),
         Some(!works),
         throttle.clients_hold(view, slack),
@@ -99,11 +99,11 @@ impl<'a> Throttle<'a> {
         })
     }
 
-    /// The node is over its hard limit, or as good as.
-    pub fn over_limit(&self, view: &View<'_>, slack: f64) -> bool {
+    /// The node is over its hard limit, or as good as; `None`: neither is known.
+    pub fn over_limit(&self, view: &View<'_>, slack: f64) -> Option<bool> {
         let share = 1.0 - (1.0 - view.thresholds.over_limit_share) * slack;
         let mean = self.pauses.dirty / self.pauses.limit.max(1.0);
-        self.pauses.limit > 0.0 && mean.max(self.pauses.newest_share) >= share
+        (self.pauses.limit > 0.0).then(|| mean.max(self.pauses.newest_share) >= share)
     }
 
     fn server_clean(&self, view: &View<'_>, slack: f64) -> bool {

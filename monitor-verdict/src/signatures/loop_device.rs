@@ -111,7 +111,7 @@ fn under_server(view: &View<'_>, slack: f64) -> Option<String> {
     let theirs = (pages? / throttle.pauses.dirty.max(1.0)).min(1.0);
     let floor = view.thresholds.stall_floor_bytes_per_second as f64;
     let still = throttle.disk.writes? < floor * slack;
-    let closed = throttle.over_limit(view, slack)
+    let closed = throttle.over_limit(view, slack)?
         && theirs >= view.thresholds.clients_share / slack
         && still;
     closed.then(|| {

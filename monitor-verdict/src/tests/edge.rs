@@ -29,12 +29,12 @@ fn where_every_dirty_page_is_the_server_s_no_client_holds_any() {
 }
 
 #[test]
-fn without_a_limit_nothing_is_over_it() {
+fn without_a_limit_it_is_unknown_whether_the_node_is_over_it() {
     let edge = edge(&Phase {
         limit: 0,
         ..Phase::FROZEN_6_12
     });
-    assert_eq!(edge.holds, Some(false), "{}", edge.why);
+    assert_eq!(edge.holds, None, "{}", edge.why);
 }
 
 #[test]

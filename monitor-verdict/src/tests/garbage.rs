@@ -115,6 +115,7 @@ impl Random {
             bdi: self.bdi(),
             class: self.of(Class::ALL),
             events: self.number(),
+            node_events: self.some(),
             pause_ns: self.number(),
             dirty_pages: self.number(),
             limit_pages: self.number(),

@@ -1,5 +1,6 @@
 //! The engine as a whole, played second by second.
 
+mod cgroup;
 mod choice;
 mod commit;
 mod confidence;

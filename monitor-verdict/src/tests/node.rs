@@ -299,6 +299,7 @@ impl Node {
                 bdi: on.into(),
                 class,
                 events: 0,
+                node_events: None,
                 pause_ns: 0,
                 dirty_pages: 0,
                 limit_pages: 0,

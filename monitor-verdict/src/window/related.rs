@@ -43,8 +43,8 @@ impl Window {
     }
 
     /// How many tasks, on average, waited: by the pauses that the kernel
-    /// counted, or by those caught waiting, whichever is more. A pause is
-    /// announced before it is slept, and a call that lasts has many.
+    /// counted, which is exact. Where it counts none, by those caught waiting:
+    /// a few samples of short pauses may catch one each by chance.
     #[must_use]
     pub fn waited(
         &self,
@@ -53,8 +53,10 @@ impl Window {
         waiting: impl Fn(&Device) -> u32,
     ) -> f64 {
         let slept = self.device_moved(bdi, |device| Some(pauses(device)));
-        let slept = slept.map_or(0.0, |slept| slept.bytes as f64 / slept.ns as f64);
-        slept.max(self.mean(|signs| signs.device(bdi).map_or(0, &waiting)))
+        match slept {
+            Some(slept) if slept.bytes > 0 => slept.bytes as f64 / slept.ns as f64,
+            _ => self.mean(|signs| signs.device(bdi).map_or(0, &waiting)),
+        }
     }
 
     /// Mean over the samples.

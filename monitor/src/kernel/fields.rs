@@ -47,6 +47,7 @@ pub const WANTED: &[Wanted] = wanted! {
         bdp_bdi_setpoint = ["bdi_setpoint", "wb_setpoint"], 8, false;
         bdp_bdi_dirty = ["bdi_dirty", "wb_dirty"], 8, false;
         bdp_task_ratelimit = ["task_ratelimit"], 8, false;
+        bdp_cgroup = ["cgroup_ino"], 8, false;
     "writeback/writeback_congestion_wait":
         congestion_delayed = ["usec_delayed"], 4, true;
     "writeback/writeback_wait_iff_congested":

@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use monitor_common::{Known, Offsets};
 
 use super::{
-    btf::{
-        FILE_TO_BDI, NFS_WRITE_CONGESTED, TASK_BY_BTF, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER,
-        TASK_PID, TASK_TGID, WORKQUEUE,
-    },
+    btf::{MEMBERS, TASK_BY_BTF},
     facts::Facts,
     fields, format,
     known::Value,
@@ -45,45 +42,12 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
     if let Some(hz) = facts.hz {
         offsets.half_second_jiffies = i32::try_from(hz / 2).unwrap_or(-1);
     }
-    let btf = |path: &str| {
-        let offset = facts.btf.as_ref().ok()?.offsets.get(path)?;
-        i32::try_from(*offset).ok()
-    };
-    offsets.task_flags = btf(TASK_FLAGS).unwrap_or(-1);
-    offsets.task_group_leader = btf(TASK_GROUP_LEADER).unwrap_or(-1);
-    offsets.task_comm = btf(TASK_COMM).unwrap_or(-1);
-    offsets.task_pid = btf(TASK_PID).unwrap_or(-1);
-    offsets.task_tgid = btf(TASK_TGID).unwrap_or(-1);
-    let to_bdi = [
-        &mut offsets.file_inode,
-        &mut offsets.inode_sb,
-        &mut offsets.sb_bdi,
-        &mut offsets.sb_dev,
-        &mut offsets.bdi_name,
-    ];
-    for (slot, path) in to_bdi.into_iter().zip(FILE_TO_BDI) {
-        *slot = btf(path).unwrap_or(-1);
-    }
-    let to_flag = [
-        &mut offsets.mapping_host,
-        &mut offsets.inode_sb,
-        &mut offsets.sb_dev,
-        &mut offsets.sb_fs_info,
-        &mut offsets.nfs_server_dev,
-        &mut offsets.nfs_write_congested,
-    ];
-    for (slot, path) in to_flag.into_iter().zip(NFS_WRITE_CONGESTED) {
-        *slot = btf(path).unwrap_or(-1);
-    }
-    let to_workqueue = [
-        &mut offsets.task_kthread,
-        &mut offsets.kthread_data,
-        &mut offsets.worker_pwq,
-        &mut offsets.pwq_wq,
-        &mut offsets.wq_name,
-    ];
-    for (slot, path) in to_workqueue.into_iter().zip(WORKQUEUE) {
-        *slot = btf(path).unwrap_or(-1);
+    if let Ok(btf) = &facts.btf {
+        for member in MEMBERS {
+            let offset = btf.offsets.get(member.path).copied();
+            let offset = offset.and_then(|offset| i32::try_from(offset).ok());
+            *(member.slot)(&mut offsets) = offset.unwrap_or(-1);
+        }
     }
     (offsets, bad)
 }
@@ -117,6 +81,7 @@ pub fn known(facts: &Facts, rings: u32) -> impl Fn(Known) -> Value {
             Known::PauseTaskRatelimit => offsets.bdp_task_ratelimit,
             Known::PausePaused => offsets.bdp_paused,
             Known::PausePause => offsets.bdp_pause,
+            Known::PauseCgroup => offsets.bdp_cgroup,
             Known::TaskByBtf => return Value::Number(i32::from(by_btf)),
             Known::RingMask => {
                 return Value::Number(i32::try_from(rings).map_or(0, |rings| rings - 1));

@@ -152,8 +152,9 @@ impl Privileges {
     }
 }
 
-/// In the initial pid namespace, process 2 is `kthreadd`.
-fn host_pids(procfs: &Path) -> Option<bool> {
+/// Whether `/proc` is of the initial pid namespace, where process 2 is `kthreadd`.
+#[must_use]
+pub fn host_pids(procfs: &Path) -> Option<bool> {
     match fs::read_to_string(procfs.join("2/comm")) {
         Ok(comm) => Some(comm.trim_end() == "kthreadd"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(false),

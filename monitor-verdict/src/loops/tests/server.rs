@@ -23,6 +23,7 @@ pub fn pauses(class: Class, bdi: &str) -> DirtyPauses {
         bdi: bdi.into(),
         class,
         events: 1,
+        node_events: None,
         pause_ns: 1,
         dirty_pages: 1,
         limit_pages: 1,

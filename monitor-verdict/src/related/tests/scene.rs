@@ -153,6 +153,7 @@ pub fn pause(now: &mut Observation, class: Class, bdi: &str, ms: u64) {
             bdi: bdi.into(),
             class,
             events: 0,
+            node_events: None,
             pause_ns: 0,
             dirty_pages: 0,
             limit_pages: 0,

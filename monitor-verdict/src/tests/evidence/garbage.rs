@@ -84,6 +84,7 @@ fn pauses() -> impl Strategy<Value = DirtyPauses> {
         bdi,
         class,
         events: n[0],
+        node_events: None,
         pause_ns: n[1],
         dirty_pages: n[2],
         limit_pages: n[3],

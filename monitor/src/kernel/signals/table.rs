@@ -134,7 +134,9 @@ pub const SIGNALS: &[Signal] = &[
     Signal {
         name: "balance_dirty_pages",
         about: About::Waits,
-        shows: "tasks made to pause because too many pages are dirty",
+        // Not lost by one way more than by another: an ordinary task's pauses are only noted.
+        shows: "tasks made to pause because too many pages are dirty; a program's wait is taken to end with the \
+                last pause that the kernel announced",
         module: None,
         ways: &[
             Way {
@@ -165,8 +167,8 @@ pub const SIGNALS: &[Signal] = &[
                 strategy: "tracepoint",
                 btf_offsets: &[],
                 probes: &[PAUSE],
-                loses: "the moment a task is let go: a wait is taken to end when the last pause that the kernel \
-                        announced does",
+                loses: "the moment a kernel thread is let go: its wait, too, is taken to end when the last pause that \
+                        the kernel announced does",
             },
             // Where the kernel refuses the program that only notes a pause.
             Way {

@@ -204,6 +204,7 @@ fn pauses(d: &mut Dice) -> DirtyPauses {
         bdi: d.text(),
         class: d.of(Class::ALL),
         events: d.number(),
+        node_events: d.maybe(Dice::number),
         pause_ns: d.number(),
         dirty_pages: d.number(),
         limit_pages: d.number(),

@@ -134,6 +134,7 @@ fn pause(now: &mut Observation) {
             bdi: DISK.into(),
             class: Class::Nfsd,
             events: 0,
+            node_events: None,
             pause_ns: 0,
             dirty_pages: 0,
             limit_pages: 0,

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use monitor_common::{
     BDI_NAME_LEN, BdiId, COMM_LEN, Cause, Class, DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey,
-    HistValue, Offsets, Pause, SAME_CALL_NS, TaskTotals, ThrottleReason, Wait, WaitKey,
+    HistValue, Offsets, Pause, SAME_CALL_NS, TaskTotals, ThrottleReason, Wait, WaitKey, is_of_node,
 };
 
 use self::processes::{BELIEVED_NS, Processes};
@@ -197,9 +197,7 @@ impl Counts {
 
     fn add(&mut self, pause: &Pause, class: Class) {
         let bdi = BdiId::from_words(pause.bdi).0;
-        // The kernel announces a pause of zero or less when it lets the task go.
-        let pause_ns = u64::try_from(pause.pause_ms.cast_signed()).unwrap_or(0);
-        let pause_ns = pause_ns.saturating_mul(NS_PER_MS);
+        let pause_ns = pause.pause_ms.saturating_mul(NS_PER_MS);
         let before_ns = pause.paused_ms.saturating_mul(NS_PER_MS);
         let wait = Wait {
             since_ns: pause.now_ns.saturating_sub(before_ns),
@@ -214,7 +212,7 @@ impl Counts {
         };
         self.device(pause, &wait, pause_ns);
         self.task(pause, &wait, pause_ns);
-        self.call(pause.tid, wait, pause_ns);
+        self.call(pause.tid, wait);
     }
 
     fn device(&mut self, pause: &Pause, wait: &Wait, pause_ns: u64) {
@@ -236,18 +234,26 @@ impl Counts {
         let totals = &mut device.dirty;
         totals.events += 1;
         totals.pause_ns += pause_ns;
-        for (sum, addend) in [
-            (&mut totals.dirty, pause.dirty),
-            (&mut totals.limit, pause.limit),
+        totals.last_ns = pause.now_ns;
+        let add = |sums: &mut [(&mut u64, u64)]| {
+            for (sum, addend) in sums {
+                **sum = sum.wrapping_add(*addend);
+            }
+        };
+        add(&mut [
             (&mut totals.bdi_dirty, pause.bdi_dirty),
             (&mut totals.bdi_setpoint, pause.bdi_setpoint),
             (&mut totals.task_ratelimit, pause.task_ratelimit),
-        ] {
-            *sum = sum.wrapping_add(addend);
+        ]);
+        if is_of_node(pause.cgroup) {
+            add(&mut [
+                (&mut totals.node_events, 1),
+                (&mut totals.dirty, pause.dirty),
+                (&mut totals.limit, pause.limit),
+            ]);
+            totals.last_dirty = pause.dirty;
+            totals.last_limit = pause.limit;
         }
-        totals.last_ns = pause.now_ns;
-        totals.last_dirty = pause.dirty;
-        totals.last_limit = pause.limit;
     }
 
     fn task(&mut self, pause: &Pause, wait: &Wait, pause_ns: u64) {
@@ -290,12 +296,10 @@ impl Counts {
     }
 
     /// Keeps the wait, or brings the kept one of the same call up to date.
-    fn call(&mut self, tid: u32, wait: Wait, pause_ns: u64) {
+    fn call(&mut self, tid: u32, wait: Wait) {
         if let Some(kept) = self.waits.get_mut(&tid) {
             if kept.since_ns + SAME_CALL_NS >= wait.since_ns {
-                if pause_ns > 0 {
-                    (kept.until_ns, kept.bdi) = (wait.until_ns, wait.bdi);
-                }
+                (kept.until_ns, kept.bdi) = (wait.until_ns, wait.bdi);
                 // What it is may be known only now.
                 (kept.class, kept.comm) = (wait.class, wait.comm);
                 return;
@@ -303,9 +307,6 @@ impl Counts {
             let kept = *kept;
             self.waits.remove(&tid);
             self.is_over(tid, kept);
-        }
-        if pause_ns == 0 {
-            return;
         }
         if self.waits.len() < MAX_WAITS {
             self.waits.insert(tid, wait);

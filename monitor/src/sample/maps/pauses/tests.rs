@@ -32,7 +32,7 @@ fn counts() -> Counts {
 }
 
 /// Of one task, in milliseconds.
-fn pause(tid: u32, at_ms: u64, before_ms: u64, pause_ms: i64) -> Pause {
+fn pause(tid: u32, at_ms: u64, before_ms: u64, pause_ms: u64) -> Pause {
     Pause {
         now_ns: at_ms * MS,
         tid,
@@ -45,8 +45,8 @@ fn pause(tid: u32, at_ms: u64, before_ms: u64, pause_ms: i64) -> Pause {
         bdi_dirty: 48,
         task_ratelimit: 7,
         paused_ms: before_ms,
-        pause_ms: pause_ms.cast_unsigned(),
-        zero: 0,
+        pause_ms,
+        cgroup: 1,
     }
 }
 
@@ -63,24 +63,45 @@ fn bdi(name: &str) -> [u64; BDI_NAME_LEN / 8] {
 #[test]
 fn a_pause_counts_for_its_device_and_its_task() {
     let mut counts = counts();
-    for (at_ms, before_ms, pause_ms) in [(1000, 0, 10), (1010, 10, 200), (1210, 210, -1)] {
+    for (at_ms, before_ms, pause_ms) in [(1000, 0, 10), (1010, 10, 200)] {
         counts.add(&pause(7, at_ms, before_ms, pause_ms), Class::User);
     }
     let (key, delay) = counts.delays().next().unwrap();
     assert_eq!(key.bdi, BdiId::from_name(BDI).0);
     assert_eq!(
         (delay.sum_ns, &delay.buckets[..3]),
-        (210 * MS, &[2, 0, 1][..])
+        (210 * MS, &[1, 0, 1][..])
     );
     let (_, dirty) = counts.dirty().next().unwrap();
-    assert_eq!((dirty.events, dirty.pause_ns), (3, 210 * MS));
-    assert_eq!((dirty.dirty, dirty.bdi_dirty), (2700, 144));
-    assert_eq!((dirty.last_ns, dirty.last_limit), (1210 * MS, 1000));
+    assert_eq!((dirty.events, dirty.pause_ns), (2, 210 * MS));
+    assert_eq!((dirty.dirty, dirty.bdi_dirty), (1800, 96));
+    assert_eq!((dirty.last_ns, dirty.last_limit), (1010 * MS, 1000));
     let (_, task) = counts.tasks().next().unwrap();
-    assert_eq!((task.waits, task.delay_ns), (3, 210 * MS));
+    assert_eq!((task.waits, task.delay_ns), (2, 210 * MS));
     let name = counts.name(key.bdi).unwrap();
     assert_eq!(BdiId::from_words(name).0, key.bdi);
     assert!(counts.bdis().eq([key.bdi]));
+}
+
+/// 7.x reports the limit of a memory cgroup, too; `dirty` may be below zero there.
+#[test]
+fn what_is_said_of_a_memory_cgroup_is_not_the_nodes() {
+    let mut counts = counts();
+    counts.add(&pause(7, 1000, 0, 10), Class::User);
+    let of_cgroup = Pause {
+        cgroup: 4711,
+        limit: 20,
+        dirty: (-3_i64).cast_unsigned(),
+        bdi_dirty: 2,
+        ..pause(7, 1020, 0, 10)
+    };
+    counts.add(&of_cgroup, Class::User);
+    let (_, dirty) = counts.dirty().next().unwrap();
+    assert_eq!((dirty.events, dirty.node_events), (2, 1));
+    assert_eq!((dirty.dirty, dirty.limit), (900, 1000));
+    assert_eq!((dirty.last_dirty, dirty.last_limit), (900, 1000));
+    assert_eq!((dirty.last_ns, dirty.bdi_dirty), (1020 * MS, 50));
+    assert_eq!(counts.delays().next().unwrap().1.sum_ns, 20 * MS);
 }
 
 #[test]

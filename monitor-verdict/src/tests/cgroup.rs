@@ -1,0 +1,89 @@
+//! A server in a memory cgroup: what `balance_dirty_pages` says to it may be of the
+//! cgroup, and is not taken for the node's.
+
+use monitor_common::Class;
+
+use super::node::{CLIENT, Phase, Watched};
+use crate::LivelockState::Livelock;
+use crate::observation::{DirtyPauses, Observation};
+
+const PAGE: u64 = 4096;
+
+/// What the programs count of a server whose part of the BDI belongs to a cgroup.
+fn in_cgroup(now: &mut Observation) {
+    for pauses in &mut now.dirty_pauses {
+        pauses.node_events = Some(0);
+        pauses.dirty_pages = 0;
+        pauses.limit_pages = 0;
+    }
+}
+
+/// The node's own pages, as /proc/vmstat has them.
+fn vmstat(now: &mut Observation, dirty: u64, limit: u64) {
+    now.memory.dirty_bytes = Some(dirty * PAGE);
+    now.memory.writeback_bytes = Some(0);
+    now.memory.dirty_limit_bytes = Some(limit * PAGE);
+}
+
+/// Writers to the NFS mount, whose pages are never a cgroup's part of it.
+fn writers_hear(second: u64, now: &mut Observation, dirty: u64, limit: u64) {
+    let events = 5 * (second + 1);
+    now.dirty_pauses.push(DirtyPauses {
+        bdi: CLIENT.into(),
+        class: Class::User,
+        events,
+        node_events: Some(events),
+        pause_ns: events * 200_000_000,
+        dirty_pages: events * dirty,
+        limit_pages: events * limit,
+        bdi_dirty_pages: events * dirty,
+        bdi_setpoint_pages: events * limit / 2,
+        task_ratelimit: 0,
+        last_ns: now.monotonic_ns,
+        last_dirty_pages: dirty,
+        last_limit_pages: limit,
+    });
+}
+
+#[test]
+fn a_server_in_a_cgroup_over_the_nodes_limit_is_a_livelock_by_what_others_hear() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::HEALTHY, 5);
+    let state = watched.play_with(&Phase::FROZEN_6_12, 15, |second, now| {
+        in_cgroup(now);
+        writers_hear(second, now, 20_031, 19_529);
+    });
+    assert_eq!(state, Livelock);
+}
+
+#[test]
+fn where_nobody_hears_of_the_node_vmstat_has_its_pages() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::HEALTHY, 5);
+    let state = watched.play_with(&Phase::FROZEN_6_12, 15, |_, now| {
+        in_cgroup(now);
+        vmstat(now, 20_031, 19_529);
+    });
+    assert_eq!(state, Livelock);
+}
+
+/// The cgroup is over its own limit; the node is far from its.
+#[test]
+fn a_server_that_its_cgroup_holds_back_is_no_livelock_of_the_node() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::HEALTHY, 5);
+    watched.play_with(&Phase::FROZEN_6_12, 60, |second, now| {
+        in_cgroup(now);
+        writers_hear(second, now, 20_031, 200_000);
+        vmstat(now, 20_031, 200_000);
+    });
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}
+
+#[test]
+fn where_the_nodes_pages_are_not_known_nothing_is_confirmed() {
+    let mut watched = Watched::new(8);
+    watched.play(&Phase::HEALTHY, 5);
+    watched.play_with(&Phase::FROZEN_6_12, 60, |_, now| in_cgroup(now));
+    assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
+}
