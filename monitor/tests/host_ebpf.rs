@@ -103,6 +103,66 @@ fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+/// Writers whose pauses are short: what is shown as waiting is what sleeps.
+#[test]
+#[ignore = "needs root and a loop device"]
+fn a_task_is_shown_as_waiting_for_as_long_as_its_pause_and_no_longer() {
+    let disk = LoopDisk::new(700);
+    let _limit = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "8000000",
+        "/proc/sys/vm/dirty_ratio",
+    );
+    let daemon = Daemon::start(&["--interval", "100ms"]);
+    let script = "end=$(($(date +%s) + 40)); while [ $(date +%s) -lt $end ]; do dd if=/dev/zero of=$0 bs=64k \
+                  count=320 conv=notrunc; done";
+    let writers = (0..24).map(|number| {
+        let mut shell = Command::new("sh");
+        let to = disk.path().join(number.to_string());
+        shell.arg("-c").arg(script).arg(to);
+        shell.stderr(std::process::Stdio::null()).spawn().unwrap()
+    });
+    let mut writers: Vec<_> = writers.collect();
+    thread::sleep(Duration::from_secs(3));
+    let labels = ["cause=\"balance_dirty_pages\"", "class=\"user\""];
+    let trace = Trace::balance_dirty_pages(&disk.bdi);
+    let start = Instant::now();
+    let (mut shown, mut oldest) = (Vec::new(), Vec::new());
+    while start.elapsed() < Duration::from_secs(34) {
+        shown.push(daemon.metric("throttle_waiting_tasks", &labels));
+        oldest.push(daemon.metric("throttle_oldest_wait_seconds", &labels));
+        thread::sleep(Duration::from_millis(70));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let pauses = trace.pauses();
+    drop(trace);
+    for writer in &mut writers {
+        writer.wait().unwrap();
+    }
+    let of_user = pauses.iter().map(Duration::as_secs_f64).sum::<f64>() / seconds;
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / f64::from(u32::try_from(all.len()).unwrap());
+    let longest = pauses.iter().max().unwrap();
+    oldest.sort_by(f64::total_cmp);
+    let median = oldest[oldest.len() / 2];
+    println!(
+        "{} pauses, the longest {longest:?}: {of_user:.2} tasks sleep, {:.2} are shown, the oldest for {median:.3} s, \
+         at most {:.3} s",
+        pauses.len(),
+        mean(&shown),
+        oldest[oldest.len() - 1],
+    );
+    assert!(pauses.len() > 500, "{} pauses are too few", pauses.len());
+    assert!(
+        (mean(&shown) / of_user - 1.0).abs() < 0.2,
+        "{} are shown, {of_user} sleep",
+        mean(&shown)
+    );
+    if *longest < Duration::from_millis(40) {
+        assert!(oldest[oldest.len() - 1] < 0.05, "{oldest:?}");
+    }
+    assert!(daemon.metric("throttle_waiting_tasks", &labels) < 0.5);
+}
+
 #[test]
 #[ignore = "needs root and a loop device"]
 fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhile() {

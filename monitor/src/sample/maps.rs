@@ -5,6 +5,7 @@ mod pauses;
 mod prune;
 mod ring;
 mod rpc;
+mod walk;
 
 use std::{borrow::BorrowMut, collections::BTreeMap, time::Duration};
 
@@ -20,9 +21,11 @@ use monitor_common::{
 };
 use thiserror::Error;
 
+pub use self::ring::SETTLED_NS;
 use self::{
     pauses::{Pauses, Settings},
     ring::Rings,
+    walk::Entries as _,
 };
 use super::{Delay, DirtyPauses, StalledTask, Waiting};
 use crate::kernel::attach::Attached;
@@ -124,7 +127,7 @@ impl Maps {
     /// Histograms.
     pub fn delays(&mut self) -> Vec<Delay> {
         let mut sums: BTreeMap<HistKey, HistValue> = self.pauses.counts().delays().collect();
-        for (key, values) in self.delays.iter().filter_map(Result::ok) {
+        for (key, values) in self.delays.entries() {
             let sum = sums.entry(key).or_default();
             for value in values.iter() {
                 sum.sum_ns = sum.sum_ns.wrapping_add(value.sum_ns);
@@ -155,7 +158,7 @@ impl Maps {
     /// Waits kept, each with when the announced pause is over (zero: its end
     /// is seen).
     pub fn waits(&mut self) -> Vec<(Waiting, u64)> {
-        let all: Vec<_> = self.waits.iter().filter_map(Result::ok).collect();
+        let all = self.waits.entries();
         let mut waits: Vec<_> = all
             .into_iter()
             .filter_map(|(key, wait)| {
@@ -166,11 +169,14 @@ impl Maps {
         waits
     }
 
-    /// Waits that were only noted, of which more may be heard.
-    pub fn noted_waits(&mut self) -> Vec<Waiting> {
+    /// Waits that were only noted, of which more may be heard, each with when the
+    /// announced pause is over.
+    pub fn noted_waits(&mut self) -> Vec<(Waiting, u64)> {
         let all: Vec<_> = self.pauses.counts().waits().collect();
         all.into_iter()
-            .filter_map(|(key, wait)| self.waiting(key.tid, key.cause, &wait))
+            .filter_map(|(key, wait)| {
+                Some((self.waiting(key.tid, key.cause, &wait)?, wait.until_ns))
+            })
             .collect()
     }
 
@@ -231,7 +237,7 @@ impl Maps {
     /// Totals of tasks.
     pub fn tasks(&mut self) -> Vec<(WaitKey, TaskTotals, CompactString)> {
         let mut sums: BTreeMap<WaitKey, TaskTotals> = self.pauses.counts().tasks().collect();
-        for (key, totals) in self.tasks.iter().filter_map(Result::ok) {
+        for (key, totals) in self.tasks.entries() {
             sums.entry(key)
                 .and_modify(|noted| *noted = both(noted, &totals))
                 .or_insert(totals);
@@ -277,7 +283,7 @@ impl Maps {
     /// What `balance_dirty_pages` said.
     pub fn dirty_pauses(&mut self) -> Vec<DirtyPauses> {
         let mut sums: BTreeMap<DirtyKey, DirtyTotals> = self.pauses.counts().dirty().collect();
-        for (key, values) in self.dirty.iter().filter_map(Result::ok) {
+        for (key, values) in self.dirty.entries() {
             let sum = sums.entry(key).or_default();
             for value in values.iter() {
                 add(sum, value);
@@ -290,6 +296,7 @@ impl Maps {
                     bdi: self.bdi_name(key.bdi),
                     class: Class::from_u8(key.class)?,
                     events: sum.events,
+                    node_events: Some(sum.node_events),
                     pause_ns: sum.pause_ns,
                     dirty_pages: sum.dirty,
                     limit_pages: sum.limit,
@@ -308,7 +315,7 @@ impl Maps {
 
     /// What the kernel's flag says of each BDI of which it was seen to change.
     pub fn congested(&mut self) -> BTreeMap<CompactString, CongestedBdi> {
-        let all: Vec<_> = self.congested.iter().filter_map(Result::ok).collect();
+        let all = self.congested.entries();
         all.into_iter()
             .map(|(id, state)| (self.bdi_name(id), state))
             .collect()
@@ -332,7 +339,7 @@ impl Maps {
 
     /// WRITE operations that an nfsd thread is in, by thread id.
     pub fn nfsd_writes(&self) -> BTreeMap<u32, NfsdWrite> {
-        self.nfsd_writes.iter().filter_map(Result::ok).collect()
+        self.nfsd_writes.entries().into_iter().collect()
     }
 
     /// Forgets the WRITE of a thread that is gone.
@@ -395,6 +402,7 @@ fn both(noted: &TaskTotals, seen: &TaskTotals) -> TaskTotals {
 fn add(sum: &mut DirtyTotals, value: &DirtyTotals) {
     for (to, from) in [
         (&mut sum.events, value.events),
+        (&mut sum.node_events, value.node_events),
         (&mut sum.pause_ns, value.pause_ns),
         (&mut sum.dirty, value.dirty),
         (&mut sum.limit, value.limit),
@@ -404,10 +412,12 @@ fn add(sum: &mut DirtyTotals, value: &DirtyTotals) {
     ] {
         *to = to.wrapping_add(from);
     }
-    if value.last_ns > sum.last_ns {
-        (sum.last_ns, sum.last_dirty, sum.last_limit) =
-            (value.last_ns, value.last_dirty, value.last_limit);
+    let later = value.last_ns > sum.last_ns;
+    // Where no event was the node's, the last of the others says nothing of it.
+    if value.node_events > 0 && (later || sum.last_limit == 0) {
+        (sum.last_dirty, sum.last_limit) = (value.last_dirty, value.last_limit);
     }
+    sum.last_ns = sum.last_ns.max(value.last_ns);
 }
 
 fn sum(array: &PerCpuArray<impl BorrowMut<MapData>, u64>, index: u32) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,7 +16,7 @@ use super::{
     StalledTask, State, TaskDelay, Waited, Waiting, Wanted,
     bdis::Bdis,
     congestion::{Congestions, Seen},
-    maps::Maps,
+    maps::{Maps, SETTLED_NS},
     memory,
     nfsd::NfsdThreads,
     questions,
@@ -24,11 +24,14 @@ use super::{
     threads,
     user_servers::UserServers,
 };
-use crate::kernel::attach::Attached;
+use crate::kernel::{attach::Attached, preflight};
 
-/// A wait whose end is not seen counts as over this long after the pause that
-/// was announced: the next one follows at once if the task is still in.
+/// A wait whose end is not seen is kept this long after the pause that was announced: a
+/// pause that follows continues it. It is not shown meanwhile.
 const GRACE_NS: u64 = 300_000_000;
+/// The same of `svc_alloc_arg`, of which only the next retry is seen: as long as that may
+/// belong to the same wait.
+const ROW_NS: u64 = 700_000_000;
 /// The same where the end is seen, but may have been missed.
 const MISSED_NS: u64 = 2_000_000_000;
 /// Ticks between two looks for devices that are gone.
@@ -55,6 +58,7 @@ pub struct Sampler {
     nfsd: NfsdThreads,
     user_servers: UserServers,
     stacks: Stacks,
+    host: Host,
     procfs: PathBuf,
     sysfs: PathBuf,
     kernel: CompactString,
@@ -92,6 +96,7 @@ impl Sampler {
             nfsd: NfsdThreads::new(procfs, sysfs),
             user_servers: UserServers::new(procfs),
             stacks: Stacks::new(procfs),
+            host: Host::new(procfs),
             procfs: procfs.clone(),
             sysfs: sysfs.clone(),
             kernel: attached.facts.release.as_str().into(),
@@ -220,7 +225,7 @@ impl Sampler {
         let mut lasting = Vec::new();
         let key = |wait: &Waiting| (wait.tid, wait.cause);
         let noted = self.maps.noted_waits().into_iter();
-        let mut noted: BTreeMap<_, _> = noted.map(|wait| (key(&wait), wait)).collect();
+        let mut noted: BTreeMap<_, _> = noted.map(|wait| (key(&wait.0), wait)).collect();
         for (wait, until_ns) in self.maps.waits() {
             if noted.contains_key(&key(&wait)) {
                 if until_ns < now_ns {
@@ -236,47 +241,32 @@ impl Sampler {
             {
                 continue;
             }
-            let patience = match wait.cause {
-                Cause::SvcAllocArg => Some(GRACE_NS),
-                Cause::BalanceDirtyPages if exit_unseen => Some(GRACE_NS),
+            let (patience, end_seen) = match wait.cause {
+                Cause::SvcAllocArg => (Some(ROW_NS), false),
+                Cause::BalanceDirtyPages if exit_unseen => (Some(GRACE_NS), false),
                 // A kretprobe misses returns when many sleep at once.
-                Cause::BalanceDirtyPages => Some(MISSED_NS),
-                _ => None,
+                Cause::BalanceDirtyPages => (Some(MISSED_NS), true),
+                _ => (None, true),
             };
             if patience.is_some_and(|patience| now_ns > until_ns.saturating_add(patience)) {
                 self.maps.forget(&wait);
-                self.evicted += u64::from(patience == Some(MISSED_NS));
+                self.evicted += u64::from(end_seen);
                 let delay_ns = until_ns.saturating_sub(wait.since_ns);
                 if delay_ns >= self.threshold_ns {
                     ended.push(StalledTask { wait, delay_ns });
                 }
-            } else if lasts_ns > OLD_NS && !self.exists(wait.tid)
-                || lasts_ns > MISSED_NS && self.has_left(&wait)
-            {
+            } else if self.host.has_left(&wait, lasts_ns) {
                 self.maps.forget(&wait);
                 self.evicted += 1;
-            } else {
+            } else if end_seen || lasts(until_ns, now_ns) {
                 lasting.push(wait);
             }
         }
-        lasting.extend(noted.into_values());
+        let noted = noted.into_values();
+        let noted = noted.filter(|(_, until_ns)| lasts(*until_ns, now_ns));
+        lasting.extend(noted.map(|(wait, _)| wait));
         lasting.sort_by_key(key);
         lasting
-    }
-
-    /// Whether the return of a call was missed, as of more tasks that wait at once
-    /// than the kernel keeps return probes for: who waits for pages of an NFS
-    /// file sleeps uninterruptibly.
-    fn has_left(&self, wait: &Waiting) -> bool {
-        if wait.cause != Cause::NfsCommit {
-            return false;
-        }
-        let thread = format!("{}/task/{}", wait.tgid, wait.tid);
-        matches!(threads::read_state(&self.procfs.join(thread)), Some(state) if !matches!(state, 'D' | 'R'))
-    }
-
-    fn exists(&self, tid: u32) -> bool {
-        self.procfs.join(tid.to_string()).exists()
     }
 
     /// Devices that wrote, and those that are mounted.
@@ -303,7 +293,7 @@ impl Sampler {
             .collect();
         let threads = self.nfsd.read(&writes, &throttled);
         for &tid in writes.keys() {
-            if !threads.iter().any(|t| t.tid == tid) && !self.exists(tid) {
+            if !threads.iter().any(|t| t.tid == tid) && self.host.is_gone(tid) {
                 self.maps.forget_write(tid);
             }
         }
@@ -386,6 +376,49 @@ fn waited(tasks: &[TaskDelay], class: Class) -> BTreeMap<u32, Vec<Waited>> {
     threads
 }
 
+/// Whether a wait whose end is not seen still lasts: the pause that was announced is not
+/// over. Pauses are counted when they have settled, so the answer is of that moment.
+const fn lasts(until_ns: u64, now_ns: u64) -> bool {
+    until_ns.saturating_add(SETTLED_NS) >= now_ns
+}
+
+/// Asks `/proc` about threads by the numbers that the kernel gives them, which are those
+/// of the initial pid namespace.
+struct Host {
+    procfs: PathBuf,
+    /// Whether `/proc` has these numbers. Where it has others, no thread can be asked for.
+    same_numbers: bool,
+}
+
+impl Host {
+    fn new(procfs: &Path) -> Self {
+        Self {
+            procfs: procfs.into(),
+            same_numbers: preflight::host_pids(procfs) == Some(true),
+        }
+    }
+
+    /// Whether the thread has ended.
+    fn is_gone(&self, tid: u32) -> bool {
+        self.same_numbers && !self.procfs.join(tid.to_string()).exists()
+    }
+
+    /// Whether a wait is over without its end having been seen: the thread is gone, or
+    /// the return of a call was missed, as of more tasks that wait at once than the
+    /// kernel keeps return probes for. A thread that waits for pages of an NFS file
+    /// sleeps uninterruptibly.
+    fn has_left(&self, wait: &Waiting, lasts_ns: u64) -> bool {
+        if lasts_ns > OLD_NS && self.is_gone(wait.tid) {
+            return true;
+        }
+        if wait.cause != Cause::NfsCommit || lasts_ns <= MISSED_NS || !self.same_numbers {
+            return false;
+        }
+        let thread = format!("{}/task/{}", wait.tgid, wait.tid);
+        matches!(threads::read_state(&self.procfs.join(thread)), Some(state) if !matches!(state, 'D' | 'R'))
+    }
+}
+
 fn attached(signals: &[SignalStatus], name: &str) -> bool {
     signals
         .iter()
@@ -404,4 +437,61 @@ fn unix_ms() -> u64 {
         .ok()
         .and_then(|since| u64::try_from(since.as_millis()).ok())
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn wait(cause: Cause) -> Waiting {
+        Waiting {
+            tid: 4242,
+            tgid: 4242,
+            comm: "dd".into(),
+            cause,
+            class: Class::User,
+            reason: monitor_common::ThrottleReason::None,
+            bdi: "0:29".into(),
+            since_ns: 0,
+        }
+    }
+
+    #[test]
+    fn a_wait_whose_end_is_not_seen_is_shown_until_its_announced_pause_is_over() {
+        let ms = |ms: u64| ms * 1_000_000;
+        assert!(lasts(ms(100), ms(90)));
+        assert!(lasts(ms(100), ms(110)), "what is settled is a jiffy old");
+        assert!(!lasts(ms(100), ms(120)), "and not for 300 ms more");
+    }
+
+    #[test]
+    fn an_old_wait_is_thrown_out_only_where_the_numbers_of_threads_are_the_kernels() {
+        let procfs = tempfile::tempdir().unwrap();
+        let process = |number: u32, comm: &str| {
+            let dir = procfs.path().join(number.to_string());
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("comm"), format!("{comm}\n")).unwrap();
+        };
+        process(2, "kthreadd");
+        let old = OLD_NS + 1;
+        let here = Host::new(procfs.path());
+        assert!(here.has_left(&wait(Cause::DirectReclaim), old));
+        assert!(!here.has_left(&wait(Cause::DirectReclaim), OLD_NS));
+        assert!(here.is_gone(4242));
+        // A container: 2 is something else, and 4242 another process or none.
+        process(2, "sleep");
+        let inside = Host::new(procfs.path());
+        for cause in [Cause::DirectReclaim, Cause::NfsCommit] {
+            assert!(!inside.has_left(&wait(cause), old));
+        }
+        assert!(!inside.is_gone(4242), "nor is its WRITE forgotten");
+        let stat = procfs.path().join("4242/task/4242");
+        fs::create_dir_all(&stat).unwrap();
+        fs::write(stat.join("stat"), "4242 (other) S 1").unwrap();
+        assert!(!inside.has_left(&wait(Cause::NfsCommit), old));
+        process(2, "kthreadd");
+        assert!(Host::new(procfs.path()).has_left(&wait(Cause::NfsCommit), old));
+    }
 }

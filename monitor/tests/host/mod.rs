@@ -211,7 +211,7 @@ impl Drop for Sysctl {
     }
 }
 
-/// The kernel's own count of a tracepoint for one BDI: an instance of tracefs.
+/// The kernel's own count of the pauses on one BDI: an instance of tracefs.
 pub struct Trace {
     mount: tempfile::TempDir,
     instance: PathBuf,
@@ -230,7 +230,10 @@ impl Trace {
             .join(format!("instances/throttle-monitor-{}", std::process::id()));
         fs::create_dir(&instance).unwrap();
         let event = instance.join("events/writeback/balance_dirty_pages");
-        fs::write(event.join("filter"), format!("bdi == \"{bdi}\"")).unwrap();
+        // With no pause, the kernel lets the task go.
+        let filter = format!("bdi == \"{bdi}\" && pause > 0");
+        fs::write(event.join("filter"), filter).unwrap();
+        fs::write(instance.join("buffer_size_kb"), "8192").unwrap();
         fs::write(event.join("enable"), "1").unwrap();
         Self { mount, instance }
     }
@@ -239,6 +242,17 @@ impl Trace {
     pub fn events(&self) -> u64 {
         let cpus = fs::read_dir(self.instance.join("per_cpu")).unwrap();
         cpus.map(|cpu| Self::of_cpu(&cpu.unwrap().path())).sum()
+    }
+
+    /// The pauses that the trace buffer holds, as the kernel announced them.
+    #[allow(dead_code, reason = "not every test binary asks")]
+    pub fn pauses(&self) -> Vec<Duration> {
+        let text = fs::read_to_string(self.instance.join("trace")).unwrap();
+        let pauses = text.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(" pause=")?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        pauses.map(Duration::from_millis).collect()
     }
 
     fn of_cpu(cpu: &Path) -> u64 {

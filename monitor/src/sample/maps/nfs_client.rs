@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use monitor_common::{CongestedBdi, NfsClientTotals};
 
-use super::Maps;
+use super::{Maps, walk::Entries as _};
 use crate::sample::{NfsClient, bdis::device_name};
 
 impl Maps {
     /// The NFS client's writes by device.
     pub fn nfs_clients(&self) -> Vec<NfsClient> {
-        let all = self.nfs_client.iter().filter_map(Result::ok);
+        let all = self.nfs_client.entries().into_iter();
         let mut clients: Vec<_> = all
             .map(|(dev, values)| {
                 let sum = |field: fn(&NfsClientTotals) -> u64| {
@@ -41,7 +41,7 @@ impl Maps {
 
     /// What the client's flag says of each mount of which it was read.
     pub fn write_congested(&self) -> BTreeMap<CompactString, CongestedBdi> {
-        let all = self.write_congested.iter().filter_map(Result::ok);
+        let all = self.write_congested.entries().into_iter();
         all.map(|(dev, state)| {
             let congested = CongestedBdi {
                 since_ns: state.since_ns,

@@ -12,6 +12,7 @@ use monitor_common::{
 
 use self::processes::{BELIEVED_NS, Processes};
 use super::ring::Rings;
+use crate::kernel::preflight;
 
 /// The rings are not read more often than this.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -62,7 +63,9 @@ impl Pauses {
         let processes = Processes::new(&settings.procfs, &settings.nfs_servers);
         let known = settings.offsets.task_flags >= 0;
         // Where other processes cannot be looked at, only the programs can tell a server.
-        let can = known && processes.can_be_told();
+        // Of other numbers than the host's, /proc would name the wrong processes.
+        let host = preflight::host_pids(&settings.procfs) == Some(true);
+        let can = known && host && processes.can_be_told();
         Self {
             rings: if can { rings() } else { None },
             counts: Counts::new(settings),

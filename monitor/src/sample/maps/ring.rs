@@ -15,7 +15,7 @@ use std::os::fd::AsFd as _;
 /// What was written a moment ago is left for the next time: another CPU's stores need
 /// not be seen in their order, but they are seen within a millisecond. A pause has the
 /// time of the first one of its tick, and a tick is ten milliseconds at most.
-const SETTLED_NS: u64 = 11_000_000;
+pub const SETTLED_NS: u64 = 11_000_000;
 
 /// All rings: some for each CPU, one CPU after the other.
 pub struct Rings {

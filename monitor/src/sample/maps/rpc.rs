@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use monitor_common::{PEER_LEN, RpcTotals, Serving};
 
-use super::Maps;
+use super::{Maps, walk::Entries as _};
 use crate::sample::{Backing, ExemptCount, RpcClient, bdis::device_name};
 
 impl Maps {
@@ -17,9 +17,9 @@ impl Maps {
     /// RPC clients that sent calls, with what was written for them if that is
     /// `written`.
     pub fn rpc_clients(&mut self, written: bool) -> Vec<RpcClient> {
-        let all: Vec<_> = self.rpc.iter().filter_map(Result::ok).collect();
-        let devices: BTreeMap<_, _> = self.client_devices.iter().filter_map(Result::ok).collect();
-        let peers: BTreeMap<_, _> = self.peers.iter().filter_map(Result::ok).collect();
+        let all = self.rpc.entries();
+        let devices: BTreeMap<_, _> = self.client_devices.entries().into_iter().collect();
+        let peers: BTreeMap<_, _> = self.peers.entries().into_iter().collect();
         let mut backing = self.backing();
         let mut clients: Vec<_> = all
             .into_iter()
@@ -56,7 +56,7 @@ impl Maps {
 
     /// What the server writes to, by RPC client.
     fn backing(&mut self) -> BTreeMap<u32, Vec<Backing>> {
-        let all: Vec<_> = self.backing.iter().filter_map(Result::ok).collect();
+        let all = self.backing.entries();
         let mut clients: BTreeMap<u32, Vec<Backing>> = BTreeMap::new();
         for (key, totals) in all {
             let device = device_name(key.dev);
