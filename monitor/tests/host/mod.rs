@@ -244,15 +244,23 @@ impl Trace {
         cpus.map(|cpu| Self::of_cpu(&cpu.unwrap().path())).sum()
     }
 
-    /// The pauses that the trace buffer holds, as the kernel announced them.
+    /// The pauses that the trace buffer holds, as the kernel announced them, each with the
+    /// time that its call had lasted until then.
     #[allow(dead_code, reason = "not every test binary asks")]
-    pub fn pauses(&self) -> Vec<Duration> {
+    pub fn pauses(&self) -> Vec<(Duration, Duration)> {
         let text = fs::read_to_string(self.instance.join("trace")).unwrap();
         let pauses = text.lines().filter_map(|line| {
-            let (_, rest) = line.split_once(" pause=")?;
-            rest.split(' ').next()?.parse().ok()
+            let field = |name: &str| {
+                let (_, rest) = line.split_once(name)?;
+                rest.split(' ')
+                    .next()?
+                    .parse()
+                    .ok()
+                    .map(Duration::from_millis)
+            };
+            Some((field(" pause=")?, field(" paused=")?))
         });
-        pauses.map(Duration::from_millis).collect()
+        pauses.collect()
     }
 
     fn of_cpu(cpu: &Path) -> u64 {
