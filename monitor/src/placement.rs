@@ -59,6 +59,14 @@ pub enum PlacementError {
     },
 }
 
+impl PlacementError {
+    /// Whether another path is to be given; else it could not be told.
+    #[must_use]
+    pub const fn is_of_the_configuration(&self) -> bool {
+        !matches!(self, Self::Mounts { .. })
+    }
+}
+
 /// Refuses a path on NFS, also through bind mounts and symbolic links; one that
 /// does not exist yet counts as what it would be made in.
 ///

@@ -197,7 +197,7 @@ fn flags_of_serving_need_serving() {
     ] {
         let output = replay(&args).arg(corpus(LIVELOCK)).output().unwrap();
         let words = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert_eq!(output.status.code(), Some(78), "{words}");
         assert!(words.contains("--serve"), "{words}");
     }
 }

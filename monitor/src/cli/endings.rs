@@ -9,8 +9,10 @@
 pub const PROGRAM: &str = "\
 Exit status:
   0  done
-  2  a wrong command line, or the command could not do what it is for
-  1, 3  have a meaning of their own in some commands: see their pages
+  1  done, but degraded or not in full
+  2  could not be done: the last line on stderr says why
+  3  a livelock was found (top --once, replay)
+  78  the command line or the configuration is wrong (EX_CONFIG)
 
 Files:
   /etc/throttle-monitor/config.toml  configuration of the service: every key,
@@ -25,6 +27,7 @@ pub const RUN: &str = "\
 Exit status:
   0  stopped by SIGTERM or SIGINT
   2  cannot start: the last line on stderr says why and what to do
+  78  the command line or the configuration is wrong
 
 Files:
   /etc/throttle-monitor/config.toml  what the service gives to --config
@@ -42,7 +45,8 @@ Exit status:
   0  everything that this kernel has is attached
   1  degraded: a signal or a privilege is missing, or not everything could be
       looked into; what that loses is printed
-  2  cannot monitor";
+  2  cannot monitor
+  78  the command line or the configuration is wrong";
 
 /// Of `guard`.
 pub const GUARD: &str = "\
@@ -51,6 +55,7 @@ Exit status:
   1  with --undo: somebody else has set something since, and it stays so; what
       it is, is printed
   2  cannot: the last line on stderr says why
+  78  the command line or the configuration is wrong
 
 Files:
   /run/throttle-monitor/guard.json  what was changed, and what it was before
@@ -65,6 +70,7 @@ Files:
 pub const IO_FLUSHER: &str = "\
 Exit status:
   1  the kernel refused the exemption, without --try: COMMAND was not started
+  78  the command line or the configuration is wrong
   126  COMMAND cannot be executed
   127  there is no COMMAND
   otherwise  that of COMMAND, which has taken the place of this process
@@ -88,6 +94,7 @@ Exit status:
   2  cannot: no daemon answers and it may not look on its own; with --once, too,
       if the daemon is not ready, so that nobody can tell
   3  with --once: a livelock or a deadlock at this moment
+  78  the command line or the configuration is wrong
 
 Keys:
   ?  shows all of them
@@ -116,26 +123,29 @@ Environment:
 pub const EXPLAIN: &str = "\
 Exit status:
   0  told
-  2  no such word, or the daemon at --url does not answer";
+  2  the daemon at --url does not answer, or does not know the loop
+  78  the command line is wrong: no such word";
 
 /// Of `record`.
 pub const RECORD: &str = "\
 Exit status:
   0  recorded
-  2  cannot record";
+  2  cannot record
+  78  the command line or the configuration is wrong";
 
 /// Of `replay`.
 pub const REPLAY: &str = "\
 Exit status:
   0  read whole; no livelock; or, with --serve, ended before its end
   3  read whole; livelock found
-  2  unreadable; what could be read was printed first";
+  2  unreadable; what could be read was printed first
+  78  the command line or the configuration is wrong";
 
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\
 Exit status:
   0  printed
-  2  no such shell
+  78  the command line is wrong: no such shell
 
 Files:
   /usr/share/bash-completion/completions/throttle-monitor  for bash
@@ -148,6 +158,7 @@ pub const MAN: &str = "\
 Exit status:
   0  written
   2  cannot write
+  78  the command line or the configuration is wrong
 
 Files:
   /usr/share/man/man1  where the packages have the pages";

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::size::at_least;
@@ -40,9 +41,7 @@ impl EvidenceArgs {
         };
         let dir = self.dir.as_deref();
         let directory = dir.map(|dir| Directory::new(procfs, dir, limits));
-        directory
-            .transpose()
-            .map_err(|error| anyhow::anyhow!("--evidence-dir: {error}"))
+        directory.transpose().context("--evidence-dir")
     }
 }
 

@@ -54,7 +54,7 @@ fn words() -> PossibleValuesParser {
     PossibleValuesParser::new(signatures.chain(related))
 }
 
-fn bdi(text: &str) -> Result<String, String> {
+pub(super) fn bdi(text: &str) -> Result<String, String> {
     let place = Place::default().with_bdi(text);
     place
         .bdi

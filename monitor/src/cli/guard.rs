@@ -14,6 +14,7 @@ use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
 use super::{
     args::{KernelArgs, duration},
     config::Invalid,
+    explain::bdi,
 };
 use crate::{
     guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence},
@@ -96,11 +97,11 @@ pub struct GuardCommand {
     pub undo: bool,
     /// Hold the client's BDI (`major:minor`), and let the dirty limit follow what is dirty, until
     /// SIGINT or SIGTERM; then put both back.
-    #[arg(long, value_name = "BDI", group = "what")]
+    #[arg(long, value_name = "BDI", group = "what", value_parser = bdi)]
     pub ease: Option<String>,
     /// BDI that the server writes to: it is made to answer for its own pages only
     /// (`strict_limit`, Linux 6.2), and the client is not held.
-    #[arg(long, value_name = "BDI", requires = "ease")]
+    #[arg(long, value_name = "BDI", requires = "ease", value_parser = bdi)]
     pub server_bdi: Option<String>,
     /// Be the helper of a daemon that runs as another user (`run --guard-socket`): listen on this
     /// path until SIGTERM or SIGINT; then put everything back.

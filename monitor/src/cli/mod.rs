@@ -9,6 +9,7 @@ mod daemon;
 mod documented;
 mod endings;
 mod evidence;
+mod exit;
 mod explain;
 mod facts;
 #[cfg(any(test, fuzzing))]
@@ -41,10 +42,20 @@ pub fn main() -> ExitCode {
             print!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(config::Refused::CommandLine(error)) => error.exit(),
+        Err(config::Refused::CommandLine(error)) => {
+            // A pipe that nobody reads is no reason for another code.
+            let _ = error.print();
+            // --help and --version come as errors, too.
+            let code = if error.use_stderr() {
+                exit::BAD_CONFIGURATION
+            } else {
+                0
+            };
+            return ExitCode::from(code);
+        }
         Err(refused) => {
             eprintln!("throttle-monitor: {refused}");
-            return ExitCode::from(2);
+            return ExitCode::from(exit::BAD_CONFIGURATION);
         }
     };
     let result = match cli.command {
@@ -62,6 +73,6 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("throttle-monitor: {error:#}");
-        ExitCode::from(2)
+        exit::code(&error)
     })
 }

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 use tokio::net::TcpListener;
 
-use super::args::address;
+use super::{args::address, exit::BadConfiguration};
 use crate::export::{
     http::{self, PathError},
     web::Web,
@@ -66,8 +66,9 @@ impl WebArgs {
         let Some(path) = &self.config_file else {
             return Ok(Arc::default());
         };
-        Web::of_file(procfs, path)
-            .map_err(|error| anyhow::anyhow!("cannot use --web.config.file: {error}"))
+        Web::of_file(procfs, path).map_err(|error| {
+            BadConfiguration(format!("cannot use --web.config.file: {error}")).into()
+        })
     }
 
     /// Where: all of them, bound.

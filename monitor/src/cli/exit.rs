@@ -1,0 +1,62 @@
+//! Exit codes: one table for all commands (docs/metrics.md).
+
+use std::process::ExitCode;
+
+use crate::{placement::PlacementError, verdict::ThresholdError};
+
+/// What was asked for could not be done.
+pub const FAILED: u8 = 2;
+
+/// The command line or the configuration is wrong: `EX_CONFIG` of sysexits.h. To start again
+/// is of no use: the systemd units do not (`RestartPreventExitStatus=`).
+pub const BAD_CONFIGURATION: u8 = 78;
+
+/// An error whose cause is in the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadConfiguration(pub String);
+
+/// Of a command that ended with this error.
+pub fn code(error: &anyhow::Error) -> ExitCode {
+    if is_of_the_configuration(error) {
+        ExitCode::from(BAD_CONFIGURATION)
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
+fn is_of_the_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let placed = cause.downcast_ref::<PlacementError>();
+        placed.is_some_and(PlacementError::is_of_the_configuration)
+            || cause.is::<BadConfiguration>()
+            || cause.is::<ThresholdError>()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_path_on_nfs_and_a_bad_file_are_of_the_configuration_and_a_port_in_use_is_not() {
+        let nfs = PlacementError::Nfs {
+            path: "/x".into(),
+            fstype: "nfs4".into(),
+            mount_point: "/".into(),
+        };
+        assert!(is_of_the_configuration(&nfs.into()));
+        let bad = Err::<(), _>(BadConfiguration("--web.config.file: x".into())).context("more");
+        assert!(is_of_the_configuration(&bad.unwrap_err()));
+        let unknown = PlacementError::Mounts {
+            path: "/x".into(),
+            mountinfo: "/proc/self/mountinfo".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        assert!(!is_of_the_configuration(&unknown.into()));
+        let used = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+        assert!(!is_of_the_configuration(&used.into()));
+    }
+}
