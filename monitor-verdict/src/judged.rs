@@ -209,7 +209,11 @@ impl Judged {
             conditions: &conditions,
             progress_now,
             nothing_moved: last.nothing(),
+            waits: view.waits(),
         };
+        let open = speaker.is_none_or(|edge| edge.holds != Some(true))
+            || conditions.blockage.holds != Some(true);
+        let now_waits = (open && was.is_livelock()).then(|| waits_for(&view, &conditions));
         let left = self.machine.step(&tick, thresholds);
         let nearest = speaker.map(|edge| edge.signature);
         self.name(fixed, nearest);
@@ -218,7 +222,8 @@ impl Judged {
         self.verdict.confidence = confidence;
         // Where no write of the server was seen, what it waits for tells.
         self.verdict.server_bdi = self.verdict.server_bdi.take().or(server_bdi);
-        self.say(reason, now_ns);
+        let stays = self.verdict.state.is_livelock() && self.machine.state().is_livelock();
+        self.say(now_waits.filter(|_| stays).unwrap_or(reason), now_ns);
         left
     }
 
@@ -336,6 +341,35 @@ fn reason(view: &View<'_>, conditions: &Conditions, speaker: Option<&Edge>) -> S
         edge.words,
         acked.map_or_else(|| "unknown bytes".to_owned(), |acked| rate(acked.rate())),
         seconds(view.stalled_ns),
+    )
+}
+
+/// What a livelock whose cycle is open now waits for, as far as that is seen:
+/// nothing of it is known to be over.
+fn waits_for(view: &View<'_>, conditions: &Conditions) -> String {
+    let client = view.newest().and_then(|sample| sample.client(view.client));
+    let calls = client.and_then(|client| client.pending_writes);
+    let calls = match calls {
+        Some(0) => format!("no WRITE call of {} is on its way", view.client),
+        Some(calls) => format!("{calls} WRITE calls of {} are unanswered", view.client),
+        None => format!("the WRITE calls of {} are not seen", view.client),
+    };
+    let busy = view.threads().map(|threads| threads.busy);
+    let now = match (conditions.blockage.holds, busy) {
+        (Some(false), Some(0)) => format!(
+            "{calls}, and no {} thread works on a call of it: the calls or their answers are on \
+             their way, or the client holds them back",
+            view.server
+        ),
+        (Some(true), _) => format!("{calls}; {}", conditions.closing_edge.why),
+        _ => format!("{calls}; {}", conditions.blockage.why),
+    };
+    let acked = view.acked();
+    format!(
+        "not over: {} acknowledged, no progress for {}; {}; now {now}",
+        acked.map_or_else(|| "unknown bytes".to_owned(), |acked| rate(acked.rate())),
+        seconds(view.stalled_ns),
+        conditions.demand.why,
     )
 }
 

@@ -22,6 +22,9 @@ pub struct Tick<'a> {
     pub progress_now: Option<bool>,
     /// Whether no byte at all moved since the tick before.
     pub nothing_moved: Option<bool>,
+    /// Whether somebody waits for the loop and gets no answer: writers on the
+    /// client, or more WRITE calls than were answered over the window.
+    pub waits: Option<bool>,
 }
 
 /// A state and the clocks that lead out of it. A clock is the moment since
@@ -106,13 +109,11 @@ impl Machine {
         run(&mut self.fewer, count < 3);
         run(&mut self.still, tick.nothing_moved == Some(true));
         // What is unknown is not gone. Progress is judged by the last second:
-        // over the window one good second would count as three.
-        let open = [
-            &conditions.demand,
-            &conditions.blockage,
-            &conditions.closing_edge,
-        ];
-        let gone = open.iter().any(|condition| condition.holds == Some(false));
+        // over the window one good second would count as three. That the cycle is
+        // open is no end as long as somebody waits: bytes must move.
+        let open = [&conditions.blockage, &conditions.closing_edge];
+        let open = open.iter().any(|condition| condition.holds == Some(false));
+        let gone = conditions.demand.holds == Some(false) || open && tick.waits == Some(false);
         run(&mut self.gone, gone || tick.progress_now == Some(true));
     }
 
@@ -192,6 +193,7 @@ mod tests {
                 conditions: &conditions,
                 progress_now: progress,
                 nothing_moved: progress.map(|progress| !progress),
+                waits: progress.map(|progress| !progress),
             };
             if machine.step(&tick, &Thresholds::default()).is_some() {
                 entered.push((second, machine.state()));
@@ -225,6 +227,50 @@ mod tests {
             play(&mut machine, 11, 100, holds, None);
             assert_eq!(machine.state(), Livelock, "condition {unknown}");
         }
+    }
+
+    /// One livelock, then so many seconds with an open cycle.
+    fn opened(waits: Option<bool>, demand: Option<bool>, progress: Option<bool>) -> Machine {
+        let mut machine = Machine::new(0);
+        play(&mut machine, 1, 10, ALL, Some(false));
+        let conditions = conditions([demand, Some(true), Some(false), Some(false)]);
+        for second in 11..60 {
+            let tick = Tick {
+                now_ns: second * SECOND,
+                conditions: &conditions,
+                progress_now: progress,
+                nothing_moved: progress.map(|progress| !progress),
+                waits,
+            };
+            machine.step(&tick, &Thresholds::default());
+        }
+        machine
+    }
+
+    #[test]
+    fn an_open_cycle_is_no_recovery_while_somebody_waits_and_nothing_moves() {
+        let state = |waits, demand, progress| opened(waits, demand, progress).state();
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(state(yes, yes, no), Livelock);
+        assert_eq!(state(None, yes, no), Livelock, "unknown is not gone");
+        assert_eq!(state(None, None, None), Livelock);
+        // Nobody waits, nothing is wanted, or bytes move.
+        assert_eq!(state(no, yes, no), LivelockState::None);
+        assert_eq!(state(yes, no, no), LivelockState::None);
+        assert_eq!(state(yes, yes, yes), LivelockState::None);
+    }
+
+    #[test]
+    fn a_moment_of_progress_is_no_recovery() {
+        let mut machine = Machine::new(0);
+        play(&mut machine, 1, 10, ALL, Some(false));
+        let open = [Some(true), Some(true), Some(false), Some(false)];
+        for second in (11..60).step_by(4) {
+            assert_eq!(play(&mut machine, second, 2, open, Some(true)), []);
+            assert_eq!(play(&mut machine, second + 2, 2, open, Some(false)), []);
+        }
+        let entered = play(&mut machine, 60, 5, open, Some(true));
+        assert_eq!(entered, [(63, Recovered)]);
     }
 
     #[test]

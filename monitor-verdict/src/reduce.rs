@@ -133,6 +133,8 @@ pub struct Client {
     pub bytes_acked: Option<u64>,
     /// WRITE calls sent, neither answered nor failed.
     pub pending_writes: Option<u64>,
+    /// WRITE calls answered or failed, total.
+    pub answered_writes: Option<u64>,
     /// Writers in `balance_dirty_pages` on it; `None` where that is not seen.
     pub waiting_writers: Option<u32>,
     /// Dirty and writeback bytes.
@@ -348,6 +350,7 @@ fn client(from: &NfsClient, waits: &[Waiting], sees_client: bool, sees_dirty: bo
         bdi: from.bdi.clone(),
         bytes_acked: sees_client.then_some(from.bytes_acked),
         pending_writes: sees_client.then(|| from.pending_writes()),
+        answered_writes: sees_client.then(|| from.writes_acked.saturating_add(from.writes_failed)),
         waiting_writers: sees_dirty.then(writers),
         held_bytes: None,
     }

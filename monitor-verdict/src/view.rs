@@ -123,6 +123,25 @@ impl View<'_> {
             .moved(|sample| sample.client(self.client)?.bytes_acked)
     }
 
+    /// Whether somebody waits for the loop and gets no answer: writers on the
+    /// client's BDI, or more WRITE calls than were answered over the window. Pages
+    /// that only lie dirty wait for nobody.
+    #[must_use]
+    pub fn waits(&self) -> Option<bool> {
+        let Some(client) = self.newest()?.client(self.client) else {
+            return Some(false);
+        };
+        let answered = self
+            .window
+            .moved(|sample| sample.client(self.client)?.answered_writes);
+        let calls = match client.pending_writes? {
+            0 => Some(false),
+            pending => answered.map(|answered| answered.bytes < pending),
+        };
+        let writers = client.waiting_writers.map(|writers| writers > 0);
+        any_of(&[writers, calls])
+    }
+
     /// Bytes that the server wrote for the loop over the window; not known of any
     /// but nfsd.
     #[must_use]
@@ -306,6 +325,16 @@ impl View<'_> {
             gaps.push(Gap::AddressOnly);
         }
     }
+}
+
+/// Any of these, where some may be unknown: one true is true.
+#[must_use]
+pub fn any_of(parts: &[Option<bool>]) -> Option<bool> {
+    if parts.contains(&Some(true)) {
+        return Some(true);
+    }
+    let known = parts.iter().all(Option::is_some);
+    known.then_some(false)
 }
 
 /// All of these, where some may be unknown: one false is false.

@@ -110,6 +110,11 @@ fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgemen
     match &scenario.expect {
         Expect::Livelock(signatures) => livelock::judge(seen, signatures),
         Expect::Recovery(signatures) => livelock::recovery(seen, signatures),
+        Expect::LivelockBeside {
+            signatures,
+            beside,
+            at_least,
+        } => livelock::beside(seen, signatures, beside, *at_least),
         Expect::Survival(signatures) => livelock::survival(seen, signatures),
         Expect::LivelockAfterTakeover(signatures) => livelock::after_takeover(seen, signatures),
         Expect::Nothing(quiet) => nothing::judge(seen, quiet),
@@ -142,7 +147,10 @@ pub fn cell(scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) -> St
         Err(Fault::Wrong(_)) => "**wrong**".to_owned(),
         Err(Fault::Void(_)) => "void".to_owned(),
         Ok(_) => match &scenario.expect {
-            Expect::Livelock(_) | Expect::Survival(_) | Expect::Recovery(_) => {
+            Expect::Livelock(_)
+            | Expect::Survival(_)
+            | Expect::Recovery(_)
+            | Expect::LivelockBeside { .. } => {
                 livelock::cell(&seen, seen.writers_started().unwrap_or(0))
             }
             Expect::LivelockAfterTakeover(_) => {
@@ -170,9 +178,10 @@ pub struct Times {
 pub fn times(scenario: &Scenario, outcome: &Outcome) -> Times {
     let seen = Seen(&outcome.facts);
     let started = match &scenario.expect {
-        Expect::Livelock(_) | Expect::Recovery(_) | Expect::Survival(_) => {
-            seen.writers_started().ok()
-        }
+        Expect::Livelock(_)
+        | Expect::Recovery(_)
+        | Expect::Survival(_)
+        | Expect::LivelockBeside { .. } => seen.writers_started().ok(),
         Expect::LivelockAfterTakeover(_) => seen.took_over(),
         _ => None,
     };

@@ -236,6 +236,17 @@ pub enum Expect {
     Livelock(Signatures),
     /// The same, and after the node is helped out the daemon says so in time.
     Recovery(Signatures),
+    /// The loop of the mount at `/mnt` is a [`Expect::Livelock`], while another
+    /// one, of the mount at `beside`, moves bytes and has no verdict.
+    LivelockBeside {
+        /// As of [`Expect::Livelock`].
+        signatures: Signatures,
+        /// Where the other one's client is mounted.
+        beside: &'static str,
+        /// What must be written there from one [`guest::Step::Count`] to the next;
+        /// less, and it proves nothing.
+        at_least: u64,
+    },
     /// The kernel kills processes for want of memory. The daemon survives, ticks
     /// whenever user space moves at all, and holds its verdict; which it need
     /// not reach if no signature is named.
@@ -358,6 +369,8 @@ pub fn all() -> Vec<Scenario> {
     let mut all = vec![
         livelocks::netns_livelock(),
         livelocks::netns_no_hog(),
+        livelocks::two_servers(),
+        livelocks::idle_server(),
         livelocks::netns_recovery(),
         alerts::scenario(),
         livelocks::netns_drained(),

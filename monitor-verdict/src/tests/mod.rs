@@ -20,6 +20,7 @@ mod positives;
 mod progress;
 mod properties;
 mod reclaim;
+mod recovery;
 mod robustness;
 mod several;
 mod shared;

@@ -142,10 +142,14 @@ fn a_loop_whose_mount_is_gone_recovers_and_is_forgotten() {
 }
 
 #[test]
-fn a_server_that_is_shut_down_ends_the_livelock() {
+fn a_server_that_is_shut_down_helps_nobody_who_waits_and_that_is_said() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::FROZEN_6_12, 12);
     watched.play_with(&Phase::SERVER_GONE, 10, |_, o| o.nfsd = None);
+    assert_eq!(watched.state(), Livelock, "{:?}", watched.timeline);
+    let reason = watched.verdict().reason;
+    assert!(reason.ends_with("no nfsd runs"), "{reason}");
+    watched.play_with(&Phase::IDLE, 5, |_, o| o.nfsd = None);
     assert_eq!(watched.state(), Recovered, "{:?}", watched.timeline);
 }
 

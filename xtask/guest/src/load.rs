@@ -58,7 +58,30 @@ fn write_buffered(path: &str, megabytes: u64, way: Way) -> Result<()> {
 }
 
 fn write_direct(path: &str, megabytes: u64) -> Result<()> {
-    const CHUNK: usize = 1 << 20;
+    let (file, mut chunk) = direct(path)?;
+    for number in 0..megabytes {
+        file.write_all_at(chunk.bytes(), number << 20)?;
+    }
+    Ok(())
+}
+
+/// Write a megabyte at a time past the page cache, over the first eight again and
+/// again, no faster than so many a second.
+pub fn write_direct_forever(path: &str, megabytes_per_second: u64) -> Result<()> {
+    let _ = rustix::thread::set_name(c"writer");
+    let (file, mut chunk) = direct(path)?;
+    let pause = Duration::from_secs(1) / u32::try_from(megabytes_per_second.max(1)).unwrap_or(1);
+    let mut number = 0;
+    loop {
+        let start = Instant::now();
+        file.write_all_at(chunk.bytes(), (number % 8) << 20)?;
+        number += 1;
+        thread::sleep(pause.saturating_sub(start.elapsed()));
+    }
+}
+
+/// A new file to be written past the page cache, and a megabyte for it.
+fn direct(path: &str) -> Result<(File, Mapping)> {
     let file = File::options()
         .write(true)
         .create(true)
@@ -66,12 +89,9 @@ fn write_direct(path: &str, megabytes: u64) -> Result<()> {
         .custom_flags(libc::O_DIRECT)
         .open(path)?;
     // Whatever is aligned to a page serves for direct I/O.
-    let mut chunk = Mapping::new(None, CHUNK)?;
+    let mut chunk = Mapping::new(None, 1 << 20)?;
     chunk.bytes().fill(b'x');
-    for number in 0..megabytes {
-        file.write_all_at(chunk.bytes(), number * CHUNK as u64)?;
-    }
-    Ok(())
+    Ok((file, chunk))
 }
 
 fn write_mapped(path: &str, megabytes: u64) -> Result<()> {

@@ -24,6 +24,9 @@ fn main() {
         ["writer", path, megabytes, way] => {
             load::write_forever(path, megabytes.parse().unwrap_or(1), way);
         }
+        ["write-direct", path, rate] => {
+            load::write_direct_forever(path, rate.parse().unwrap_or(1)).map_err(Into::into)
+        }
         ["write-at-leisure", directory, seconds] => {
             load::write_at_leisure(directory, seconds.parse().unwrap_or(1)).map_err(Into::into)
         }

@@ -278,6 +278,16 @@ pub enum Load {
         /// In which way they write.
         way: Way,
     },
+    /// Start a writer that writes a megabyte at a time past the page cache, over the
+    /// first eight of one file again and again.
+    Direct {
+        /// The pod that it lives in; none for the root namespaces.
+        pod: Option<String>,
+        /// The directory written to.
+        dir: String,
+        /// What it writes in a second at most.
+        megabytes_per_second: u64,
+    },
     /// Start processes that read one file each, from the start again and again.
     Read {
         /// Where the files are made, sparse.

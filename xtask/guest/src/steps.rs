@@ -173,6 +173,13 @@ impl Player {
                 megabytes,
                 way,
             } => writers::start_endless(dir, *writers, *megabytes, *way),
+            Load::Direct {
+                pod,
+                dir,
+                megabytes_per_second,
+            } => self.pods.inside(pod.as_deref(), || {
+                writers::start_direct(dir, *megabytes_per_second)
+            }),
             Load::Read {
                 dir,
                 readers,

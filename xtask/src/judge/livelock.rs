@@ -1,6 +1,6 @@
 //! Livelocks: told in time, by the right signature, held, and over when over.
 
-use guest::{Event, Transition};
+use guest::{Event, Related, Transition};
 
 use super::{CRAWL, Fault, HELD, Judgement, STARVED, STOPPED, Seen, seconds, void};
 use crate::scenario::Signatures;
@@ -35,12 +35,56 @@ pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
         )
         .into());
     }
+    if let Some(other) = seen.second_story() {
+        return Err(format!(
+            "{words}; beside the open verdict {} of {}: {}",
+            other.kind, other.bdi, other.reason
+        )
+        .into());
+    }
     if let Some(instead) = seen.hidden_from_metrics() {
         return Err(format!("{words}, but /metrics {instead}").into());
     }
     match evidence::judge(seen) {
         Ok(()) => Ok(words),
         Err(why) => Err(format!("{words}; the evidence: {why}").into()),
+    }
+}
+
+/// The loop at `/mnt` stops and that is said, while another one moves.
+pub fn beside(seen: &Seen<'_>, signatures: Signatures, beside: &str, at_least: u64) -> Judgement {
+    let words = judge(seen, signatures)?;
+    let device = seen.mounted(beside)?.device.as_str();
+    let mut counts = seen.0.iter().filter_map(|fact| match &fact.event {
+        Event::Counted(counts) => counts.clients.get(device).copied(),
+        _ => None,
+    });
+    let first = counts.next().unwrap_or(0);
+    let written = counts.last().unwrap_or(first).saturating_sub(first);
+    let words = format!(
+        "{words}; beside it {:.1} MB were written",
+        written as f64 / 1e6
+    );
+    if written < at_least {
+        return Err(void(format!("{words}, too little")));
+    }
+    if !seen.has_daemon() {
+        return Ok(words);
+    }
+    let of = |entry: &Transition, device: &str| entry.of.starts_with(&format!("{device}-"));
+    let frozen = seen.mounted("/mnt")?.device.as_str();
+    if let Some(entry) = seen.confirmed().filter(|entry| !of(entry, frozen)) {
+        return Err(format!("{words}, but the verdict is of {}", entry.of).into());
+    }
+    let other = seen.0.iter().find_map(|fact| match &fact.event {
+        Event::Verdict(entry) if entry.confirms() && of(entry, device) => Some(entry),
+        _ => None,
+    });
+    match other {
+        Some(entry) => {
+            Err(format!("{words}; {} of {}: {}", entry.to, entry.of, entry.reason).into())
+        }
+        None => Ok(words),
     }
 }
 
@@ -359,6 +403,25 @@ impl Seen<'_> {
             }
             _ => None,
         })
+    }
+
+    /// A silent server that is told of while the verdict of its own loop is open.
+    fn second_story(&self) -> Option<&Related> {
+        let (mut open, mut told) = (None, None);
+        for fact in self.0 {
+            match &fact.event {
+                Event::Verdict(entry) => open = entry.confirms().then_some(&entry.of),
+                Event::Related(entry) if entry.began => {
+                    let client = open.and_then(|of: &String| of.split_once('-'));
+                    let own = client.is_some_and(|(client, _)| client == entry.bdi);
+                    if own && entry.kind == "nfs-server-not-responding" {
+                        told = told.or(Some(entry));
+                    }
+                }
+                _ => {}
+            }
+        }
+        told
     }
 
     /// What /metrics said instead of what the daemon's last verdict was then.

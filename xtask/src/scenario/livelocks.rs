@@ -1,10 +1,10 @@
 //! Positives: what the daemon must say.
 
-use guest::{Load, Plan, Step, Until};
+use guest::{Filesystem, Load, Plan, Step, Until, Way};
 
 use super::steps::{
-    client, daemon, dirty_bytes, disk, fetch, load, modprobe, mount, nfs_modules, plan,
-    serve_in_pod, watch,
+    client, daemon, dirty_bytes, disk, export, fetch, filesystem, load, modprobe, mount,
+    nfs_modules, plan, run, serve_in_pod, watch,
 };
 use super::{Expect, Scenario};
 use crate::kernels::Kernel;
@@ -29,6 +29,87 @@ pub fn netns_no_hog() -> Scenario {
         kernels: &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest],
         core: &[Kernel::V5_10, Kernel::V6_12],
         seconds: 180,
+        ..netns()
+    }
+}
+
+pub fn two_servers() -> Scenario {
+    let mut steps = vec![
+        nfs_modules(),
+        disk(),
+        filesystem(Filesystem::Tmpfs, "memory", "/memory"),
+    ];
+    steps.extend(serve_in_pod(8));
+    steps.extend([
+        Step::Pod("other".to_owned()),
+        run(&["ip -n other link set lo up"]),
+        Step::Serve {
+            pod: Some("other".to_owned()),
+            threads: 4,
+            exports: vec![export("/memory")],
+            v3: false,
+        },
+        mount("10.9.0.2"),
+        Step::Mount {
+            pod: Some("other".to_owned()),
+            server: "127.0.0.1".to_owned(),
+            path: "/".to_owned(),
+            at: "/beside".to_owned(),
+            version: "4.2".to_owned(),
+            options: String::new(),
+        },
+        Step::Hog { megabytes: 80 },
+        daemon(),
+        Step::Start(Load::Direct {
+            pod: Some("other".to_owned()),
+            dir: "/beside".to_owned(),
+            megabytes_per_second: 5,
+        }),
+        watch(4, Until::Over),
+        Step::Count,
+        load("/mnt", 300),
+    ]);
+    steps.extend(until_confirmed());
+    steps.push(Step::Count);
+    Scenario {
+        name: "two-servers",
+        about: "the livelock, beside an nfsd in another network namespace that serves 5 MB a second to another client",
+        plan: plan(steps),
+        expect: Expect::LivelockBeside {
+            signatures: DIRTY,
+            beside: "/beside",
+            at_least: 20_000_000,
+        },
+        core: &[Kernel::V5_10, Kernel::Newest],
+        load: 40,
+        ..netns()
+    }
+}
+
+pub fn idle_server() -> Scenario {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(serve_in_pod(16));
+    steps.extend([
+        mount("10.9.0.2"),
+        daemon(),
+        watch(3, Until::Over),
+        Step::Start(Load::Endless {
+            dir: "/mnt".to_owned(),
+            writers: 8,
+            // Together they fit on the disk, and are more than the dirty limit.
+            megabytes: 450,
+            way: Way::Buffered,
+        }),
+    ]);
+    steps.extend(until_confirmed());
+    steps.push(watch(100, Until::Over));
+    Scenario {
+        name: "netns-idle-server",
+        about: "the livelock on a large node, where the server's threads fall idle in between: one incident",
+        megabytes: 8192,
+        plan: plan(steps),
+        core: &[],
+        seconds: 260,
         ..netns()
     }
 }

@@ -29,6 +29,16 @@ pub fn start_endless(dir: &str, writers: u32, megabytes: u64, way: Way) -> Resul
     Ok(())
 }
 
+/// Start a writer that goes past the page cache, in the namespaces of this thread.
+pub fn start_direct(dir: &str, rate: u64) -> Result<()> {
+    Command::new("/proc/self/exe")
+        .args(["write-direct", &format!("{dir}/direct"), &rate.to_string()])
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting a writer")?;
+    Ok(())
+}
+
 /// Start readers that never end.
 pub fn start_readers(dir: &str, readers: u32, megabytes: u64, rate: u64) -> Result<()> {
     for number in 0..readers {
