@@ -60,7 +60,7 @@ pub fn beside(seen: &Seen<'_>, signatures: Signatures, beside: &str, at_least: u
         _ => None,
     });
     let first = counts.next().unwrap_or(0);
-    let written = counts.last().unwrap_or(first).saturating_sub(first);
+    let written = counts.next_back().unwrap_or(first).saturating_sub(first);
     let words = format!(
         "{words}; beside it {:.1} MB were written",
         written as f64 / 1e6

@@ -1,4 +1,4 @@
-use guest::{Fact, Loop, Sample, Transition};
+use guest::{Counts, Fact, Loop, Mounted, Related, Sample, Transition};
 
 use super::*;
 
@@ -84,6 +84,72 @@ fn a_verdict_may_be_taken_back_when_the_loop_moves_again_and_only_then() {
     };
     assert!(judged(true).is_ok());
     assert!(matches!(judged(false), Err(Fault::Wrong(why)) if why.contains("nothing moved")));
+}
+
+#[test]
+fn a_silent_server_beside_the_open_verdict_of_its_own_loop_is_wrong() {
+    let judged = |bdi: &str, kind: &str| {
+        let mut facts = facts(14_000);
+        let related = Event::Related(Related {
+            monotonic_ms: 30_000,
+            kind: kind.to_owned(),
+            bdi: bdi.to_owned(),
+            began: true,
+            reason: String::new(),
+        });
+        facts.extend([
+            verdict(20_000),
+            Fact {
+                ms: 30_000,
+                event: related,
+            },
+            metrics(2),
+        ]);
+        Seen(&facts).second_story().is_some()
+    };
+    assert!(judged("0:29", "nfs-server-not-responding"));
+    assert!(!judged("0:30", "nfs-server-not-responding"));
+    assert!(!judged("0:29", "dirty-throttling"));
+}
+
+#[test]
+fn beside_a_livelock_the_other_loop_must_move_and_have_no_verdict() {
+    let judged = |bytes: u64, of: &str| {
+        let mount = |at: &str, device: &str| Fact {
+            ms: 1,
+            event: Event::Mounted(Mounted {
+                at: at.to_owned(),
+                source: String::new(),
+                device: device.to_owned(),
+                bdis: Vec::new(),
+            }),
+        };
+        let count = |ms, bytes| Fact {
+            ms,
+            event: Event::Counted(Counts {
+                clients: [("0:30".to_owned(), bytes)].into(),
+                nfsd: 0,
+            }),
+        };
+        let mut facts = facts(14_000);
+        let mut verdict = verdict(20_000);
+        if let Event::Verdict(entry) = &mut verdict.event {
+            of.clone_into(&mut entry.of);
+        }
+        facts.extend([
+            mount("/mnt", "0:29"),
+            mount("/beside", "0:30"),
+            count(9_000, 0),
+        ]);
+        facts.extend([verdict, count(40_000, bytes), metrics(2)]);
+        beside(&Seen(&facts), &["dirty-throttle"], "/beside", 20_000_000)
+    };
+    let wrong = |judgement| matches!(judgement, Err(Fault::Wrong(_)));
+    assert!(
+        matches!(judged(1_000, "0:29-nfsd"), Err(Fault::Void(_)))
+            || wrong(judged(1_000, "0:29-nfsd"))
+    );
+    assert!(wrong(judged(30_000_000, "0:30-nfsd")));
 }
 
 #[test]
