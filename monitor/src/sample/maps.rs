@@ -129,7 +129,7 @@ impl Maps {
         let mut sums: BTreeMap<HistKey, HistValue> = self.pauses.counts().delays().collect();
         for (key, values) in self.delays.entries() {
             let sum = sums.entry(key).or_default();
-            for value in values.iter() {
+            for value in &values {
                 sum.sum_ns = sum.sum_ns.wrapping_add(value.sum_ns);
                 for (to, from) in sum.buckets.iter_mut().zip(value.buckets) {
                     *to = to.wrapping_add(from);
@@ -285,7 +285,7 @@ impl Maps {
         let mut sums: BTreeMap<DirtyKey, DirtyTotals> = self.pauses.counts().dirty().collect();
         for (key, values) in self.dirty.entries() {
             let sum = sums.entry(key).or_default();
-            for value in values.iter() {
+            for value in &values {
                 add(sum, value);
             }
         }
