@@ -14,6 +14,8 @@ pub struct Parts {
     pub modules: BTreeSet<String>,
     /// Programs.
     pub programs: BTreeSet<String>,
+    /// Whether nfs-ganesha is Debian 13's. All programs then link to its libraries.
+    pub ganesha_six: bool,
 }
 
 impl Parts {
@@ -29,7 +31,10 @@ impl Parts {
                 Step::Disk { kind, .. } => self.filesystem(*kind),
                 Step::Serve { v3: true, .. } => self.program("rpcbind"),
                 Step::LoopDevice { .. } => self.program("losetup"),
-                Step::Ganesha { .. } => self.program(GANESHA),
+                Step::Ganesha { kind, .. } => {
+                    self.program(GANESHA);
+                    self.ganesha_six |= kind.is_six();
+                }
                 _ => {}
             }
         }

@@ -80,6 +80,11 @@ fn live(is_peer: bool, fact: &Fact) {
             } = mounted;
             println!("{at}  {source} on {point} is {device}, new BDIs: {bdis:?}");
         }
+        Event::Server {
+            name,
+            threads,
+            exempt,
+        } => println!("{at}  {name} listens, {exempt} of {threads} threads exempt"),
         Event::FirstWrite { dir } => println!("{at}  the first write in {dir}"),
         Event::Written => println!("{at}  all is written"),
         Event::Counted(counts) => println!("{at}  {counts:?}"),

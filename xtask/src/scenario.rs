@@ -2,6 +2,7 @@
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
 mod alerts;
+mod exempt;
 mod faults;
 mod guard;
 mod livelocks;
@@ -432,6 +433,7 @@ pub fn all() -> Vec<Scenario> {
         faults::no_btf(),
     ];
     all.extend(varieties::all());
+    all.extend(exempt::all());
     all.extend(guard::all());
     all.extend(ways_out::all());
     all

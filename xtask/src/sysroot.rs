@@ -38,11 +38,14 @@ const GANESHA_VFS: &str = "usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so";
 
 /// All programs and libraries.
 pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
-    let top = cache.join("userland");
+    // What is newer comes first. Libraries of one name are compatible with older
+    // programs, and two of each would cost the guest's memory.
+    let newer = parts.ganesha_six.then(|| cache.join("ganesha"));
+    let tops: Vec<_> = newer.into_iter().chain([cache.join("userland")]).collect();
     let mut files = Vec::new();
     let mut wanted = Vec::new();
     if parts.programs.contains(GANESHA) {
-        let from = top.join(GANESHA_VFS);
+        let from = find(&tops, &[""], GANESHA_VFS)?;
         wanted.push(from.clone());
         files.push(File {
             at: format!("/{GANESHA_VFS}"),
@@ -51,11 +54,7 @@ pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
     }
     let more = parts.programs.iter().map(String::as_str);
     for name in PROGRAMS.iter().copied().chain(more) {
-        let from = ["usr/sbin", "sbin", "usr/bin", "bin"]
-            .iter()
-            .map(|directory| top.join(directory).join(name))
-            .find(|path| path.exists())
-            .with_context(|| format!("{name} is not in {}", top.display()))?;
+        let from = find(&tops, &["usr/sbin", "sbin", "usr/bin", "bin"], name)?;
         wanted.push(from.clone());
         files.push(File {
             at: format!("/usr/sbin/{name}"),
@@ -67,7 +66,7 @@ pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
         let needs = elf::needs(&crate::read(&path)?).with_context(|| path.display().to_string())?;
         for name in needs.libraries {
             if seen.insert(name.clone()) {
-                let from = library(&top, &name)?;
+                let from = library(&tops, &name)?;
                 wanted.push(from.clone());
                 files.push(File {
                     at: format!("/usr/lib/x86_64-linux-gnu/{name}"),
@@ -81,28 +80,33 @@ pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
             let name = interpreter.rsplit('/').next().unwrap_or_default();
             files.push(File {
                 at: format!("/usr{interpreter}"),
-                from: library(&top, name)?,
+                from: library(&tops, name)?,
             });
         }
     }
     Ok(files)
 }
 
-fn library(top: &Path, name: &str) -> Result<PathBuf> {
+fn library(tops: &[PathBuf], name: &str) -> Result<PathBuf> {
     let directories = [
         "usr/lib/x86_64-linux-gnu",
         "lib/x86_64-linux-gnu",
         "usr/lib/ganesha",
     ];
-    directories
+    find(tops, &directories, name)
+}
+
+fn find(tops: &[PathBuf], directories: &[&str], name: &str) -> Result<PathBuf> {
+    let places = tops
         .iter()
-        .map(|directory| top.join(directory).join(name))
+        .flat_map(|top| directories.iter().map(move |at| top.join(at).join(name)));
+    places
+        .into_iter()
         .find(|path| path.exists())
         .with_context(|| {
             format!(
-                "the library {name} is not in {}: a package of the guest's programs is missing; \
-                 see fetch_userland in ./dev",
-                top.display()
+                "{name} is not in {tops:?}: a package of the guest's programs is missing; see \
+             fetch_userland and fetch_ganesha in ./dev"
             )
         })
 }

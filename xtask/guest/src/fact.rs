@@ -29,6 +29,15 @@ pub enum Event {
     Ready,
     /// A file system was mounted.
     Mounted(Mounted),
+    /// A userspace server listens.
+    Server {
+        /// The name of its process.
+        name: String,
+        /// Its threads.
+        threads: usize,
+        /// Those of them that are exempt from local throttling, by the kernel.
+        exempt: usize,
+    },
     /// A writer that takes its time is about to send its first bytes.
     FirstWrite {
         /// The directory written to.

@@ -9,7 +9,7 @@ mod plan;
 pub use fact::{
     Counts, Event, Exempt, Fact, Loop, LoopMount, Mounted, Related, Sample, Transition,
 };
-pub use plan::{Export, Filesystem, Load, Plan, Step, Until, Way};
+pub use plan::{Export, Filesystem, Ganesha, Load, Plan, Step, Until, Way};
 
 /// Where the plan lies in the initramfs.
 pub const PLAN: &str = "/plan.json";

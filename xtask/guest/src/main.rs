@@ -40,6 +40,7 @@ fn main() {
         ["filler", path] => load::fill(path).map_err(Into::into),
         ["gobbler", megabytes] => load::gobble(megabytes.parse().unwrap_or(1)).map_err(Into::into),
         ["pod", name] => steps::be_pod(name),
+        ["exempt"] => steps::say_whether_exempt(),
         // What a plan begins and does not wait for.
         ["sync"] => {
             rustix::fs::sync();

@@ -65,6 +65,8 @@ pub enum Step {
         pod: Option<String>,
         /// The directory, on a local file system.
         path: String,
+        /// Which one, and how.
+        kind: Ganesha,
     },
     /// Make a file, a loop device of it, and on that an ext4, mounted.
     LoopDevice {
@@ -249,6 +251,27 @@ pub enum Step {
     /// Look at the daemon's threads for three seconds, and report those that
     /// were blocked in NFS.
     Blocked,
+}
+
+/// Which nfs-ganesha, and what it asks the kernel for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ganesha {
+    /// Version 4, which does not ask to be exempt from local throttling.
+    Four,
+    /// The same, started through `throttle-monitor io-flusher`.
+    FourExempt,
+    /// Version 6, which asks for it at its start.
+    Six,
+    /// The same without `CAP_SYS_RESOURCE`: the kernel refuses, and it goes on.
+    SixRefused,
+}
+
+impl Ganesha {
+    /// Whether it is Debian 13's.
+    #[must_use]
+    pub fn is_six(self) -> bool {
+        matches!(self, Self::Six | Self::SixRefused)
+    }
 }
 
 /// A file system of a [`Step::Disk`].

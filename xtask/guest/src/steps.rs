@@ -35,6 +35,7 @@ mod wait;
 mod ways;
 mod writers;
 
+pub use ganesha::say_whether_exempt;
 use pod::Pods;
 pub use pod::be_pod;
 use writers::Writers;
@@ -94,9 +95,9 @@ impl Player {
             } => self
                 .pods
                 .inside(pod.as_deref(), || server::start(*threads, exports, *v3)),
-            Step::Ganesha { pod, path } => {
-                self.pods.inside(pod.as_deref(), || ganesha::start(path))
-            }
+            Step::Ganesha { pod, path, kind } => self
+                .pods
+                .inside(pod.as_deref(), || ganesha::start(path, *kind)),
             Step::LoopDevice {
                 file,
                 megabytes,

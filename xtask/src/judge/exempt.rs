@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use guest::Loop;
+use guest::{Event, Loop};
 
-use super::{Judgement, Seen};
+use super::{Judgement, Seen, void};
 
 /// Whether the daemon saw this, and did not only predict it.
 pub fn is(entry: &Loop, expected: &str) -> bool {
@@ -14,6 +14,10 @@ pub fn is(entry: &Loop, expected: &str) -> bool {
 
 impl Seen<'_> {
     pub fn exempt(&self, expected: &str) -> Judgement {
+        if let Some(other) = self.servers().find(|state| *state != expected) {
+            let words = format!("by the kernel, a server is exempt: {other}");
+            return Err(void(words));
+        }
         let opposed = |entry: &Loop| ![expected, "unknown", ""].contains(&&*entry.exempt.state);
         if let Some((_, entry)) = self.reports().find(|(_, entry)| opposed(entry)) {
             return Err(format!("exempt is {expected}, not as in {entry:?}").into());
@@ -32,13 +36,26 @@ impl Seen<'_> {
         }
         Ok(format!("exempt: {expected}, as observed"))
     }
+
+    /// What the kernel says of the threads of userspace servers.
+    fn servers(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter_map(|fact| match fact.event {
+            Event::Server { exempt: 0, .. } => Some("no"),
+            Event::Server {
+                exempt, threads, ..
+            } if exempt == threads => Some("yes"),
+            Event::Server { .. } => Some("partly"),
+            _ => None,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use guest::{Event, Exempt, Fact};
+    use guest::{Exempt, Fact};
 
     use super::*;
+    use crate::judge::Fault;
 
     fn report(state: &str, basis: &str, throttled: bool) -> Fact {
         let entry = Loop {
@@ -53,6 +70,23 @@ mod tests {
         Fact {
             ms: 1,
             event: Event::Loop(entry),
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_what_the_scenario_wants_proves_nothing() {
+        let judged = |exempt| {
+            let event = Event::Server {
+                name: "ganesha.nfsd".to_owned(),
+                threads: 9,
+                exempt,
+            };
+            let server = Fact { ms: 1, event };
+            Seen(&[server, report("yes", "observed", false)]).exempt("yes")
+        };
+        assert!(judged(9).is_ok());
+        for other in [0, 4] {
+            assert!(matches!(judged(other), Err(Fault::Void(_))));
         }
     }
 

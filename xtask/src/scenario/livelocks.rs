@@ -1,6 +1,6 @@
 //! Positives: what the daemon must say.
 
-use guest::{Filesystem, Load, Plan, Step, Until, Way};
+use guest::{Filesystem, Ganesha, Load, Plan, Step, Until, Way};
 
 use super::steps::{
     client, daemon, dirty_bytes, disk, export, fetch, filesystem, load, modprobe, mount,
@@ -258,6 +258,7 @@ pub fn ganesha() -> Scenario {
         Step::Ganesha {
             pod: None,
             path: "/export".to_owned(),
+            kind: Ganesha::Four,
         },
         mount("127.0.0.1"),
         Step::Hog { megabytes: 200 },

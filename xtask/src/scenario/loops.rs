@@ -1,7 +1,7 @@
 //! Loops: what the daemon must say of who serves whom on this kernel, and when.
 //! The writers take their time: nothing here is meant to stop.
 
-use guest::{Export, Filesystem, Load, Step, Until};
+use guest::{Export, Filesystem, Ganesha, Load, Step, Until};
 
 use super::steps::{daemon, fetch, filesystem, modprobe, nfs_modules, plan, run, watch};
 use super::{Expect, FAST, LoopExpected, Scenario};
@@ -174,6 +174,7 @@ pub fn ganesha() -> Scenario {
         Step::Ganesha {
             pod: None,
             path: "/export".to_owned(),
+            kind: Ganesha::Four,
         },
         mount(None, "127.0.0.1:/", "/mnt/local", "4.2"),
         mount(Some("cli"), "10.9.1.1:/", "/mnt/pod", "4.1"),
