@@ -174,6 +174,19 @@ impl Guard {
 
     /// Before any stall: where the kernel can hold a client's BDI strictly.
     fn prevent(&self, at: &At<'_>, standing: &mut Standing, decision: &mut Decision) {
+        if standing.prevented && !at.is_in_danger() {
+            standing.prevented = false;
+            if self.policy.mode.acts() {
+                let reason = format!(
+                    "the server of {} is exempt from local dirty throttling ({}): its limits are put back",
+                    at.found.id,
+                    at.found.exempt.why()
+                );
+                let (node, id) = (at.node, &at.found.id);
+                let undone = GuardEvent::new(node, id, Action::Undo, Outcome::Decided, reason);
+                decision.events.push(undone);
+            }
+        }
         let may = matches!(self.policy.mode, Mode::Advise | Mode::Prevent);
         if !may || standing.prevented || !at.is_in_danger() || !at.is_proven() {
             return;

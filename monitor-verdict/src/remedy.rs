@@ -16,7 +16,7 @@ pub(crate) mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::loops::Loop;
+use crate::loops::{Exempt, Loop};
 use crate::observation::{Bdi, Observation};
 use crate::types::Signature;
 use action::{Action, PREVENTIONS, WAYS_OUT, WAYS_OUT_OF_MEMORY};
@@ -82,7 +82,12 @@ pub fn ways_out_at(signature: Signature, place: &Place) -> Vec<Measure> {
 /// [`preventions`] of a place, which may be any.
 #[must_use]
 pub fn preventions_at(signature: Signature, place: &Place) -> Vec<Measure> {
+    let dirty = signature == Signature::DirtyThrottle;
+    if dirty && place.exempt == Exempt::Yes {
+        return Vec::new();
+    }
     let mut all = vec![command::apart(&place.server)];
+    all.extend(command::exempt(place).filter(|_| dirty));
     all.extend(measures(signature, When::Before, place));
     all
 }

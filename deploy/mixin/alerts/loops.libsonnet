@@ -63,7 +63,7 @@ function(config, lib)
   local loop = [lib.with(
     lib.query('throttle_loop_info', ['loop']),
     '\nThe mount with BDI {{ .Labels.client_bdi }}\n' + source
-    + ' is served on this node by {{ .Labels.server }} ({{ .Labels.scope }}, known by {{ .Labels.proof }}),'
+    + ' is served on this node by {{ .Labels.server }} ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}),'
     + '\nwhich writes to BDI {{ or .Labels.server_bdi "(not known yet)" }}.',
     '\nThe node says no more of it: what is told here is the last that it said.'
   )];
@@ -161,25 +161,26 @@ function(config, lib)
       name: 'NfsLoopCrossNamespace',
       severity: 'ticket',
       duration: config.durations.loop,
-      expr: present('scope="cross-netns"'),
+      expr: present('scope="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
       summary: '%s mounts NFS from its own server in another network namespace: loop {{ $labels.loop }}' % node,
       description: [
-        'Nothing stalls yet. But nfsd is exempt from dirty throttling only where both ends of the',
-        'connection have the same address, and here they do not: under a heavy load of buffered',
-        'writes such a loop stops within seconds.',
+        'Nothing stalls yet. But the server is not exempt from local dirty throttling, or not known to be:',
+        'under a heavy load of buffered writes such a loop stops within seconds.',
       ] + loop + prevent,
     },
     {
       name: 'NfsLoopUserspaceServer',
       severity: 'ticket',
       duration: config.durations.loop,
-      expr: present('server!="nfsd",scope!="cross-netns"'),
+      expr: present('server!="nfsd",scope!="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
       summary: '%s mounts NFS from its own {{ $labels.server }}: loop {{ $labels.loop }}' % node,
       description: [
-        'Nothing stalls yet. But a server in userspace is never exempt from dirty throttling: under',
-        'a heavy load of buffered writes such a loop may stop within seconds.',
+        'Nothing stalls yet. But the server is not exempt from local dirty throttling, or not known to be:',
+        'under a heavy load of buffered writes such a loop may stop within seconds. A server in userspace',
+        'is exempt if it asks for it: give its container CAP_SYS_RESOURCE (nfs-ganesha asks from version 6',
+        'on), or start it by throttle-monitor io-flusher -- COMMAND.',
       ] + loop + prevent,
     },
     {

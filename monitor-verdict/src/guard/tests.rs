@@ -203,6 +203,17 @@ fn prevent_wants_a_proof_and_leaves_alone_who_is_in_no_danger_or_is_held_by_some
 }
 
 #[test]
+fn what_limited_a_loop_is_put_back_once_its_server_is_seen_to_be_exempt() {
+    let mut scene = Scene::new(Mode::Prevent, "6.12.9");
+    assert_eq!(scene.tick().wanted.holds.len(), 1);
+    scene.loops[0].exempt.state = Exempt::Yes;
+    let Decision { wanted, events } = scene.tick();
+    assert_eq!(what(&events), [(Action::Undo, Outcome::Decided)]);
+    assert!(wanted.holds.is_empty());
+    assert_eq!(scene.tick(), Decision::default(), "once");
+}
+
+#[test]
 fn a_loop_whose_server_is_exempt_is_broken_like_any_once_it_stalls() {
     for mode in [Mode::Prevent, Mode::Break] {
         let mut scene = Scene::new(mode, "6.12.9");

@@ -43,6 +43,17 @@ impl Exempt {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Of a server, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Yes => "exempt",
+            Self::No => "not exempt",
+            Self::Partly => "partly exempt",
+            Self::Unknown => "not known to be exempt",
+        }
+    }
 }
 
 /// How it is known.

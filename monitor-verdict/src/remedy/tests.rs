@@ -597,3 +597,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_prevents_it_follows_whether_the_server_is_exempt() {
+    let of = |server: &str, state, signature| {
+        let mut found = the_loop();
+        found.server = server.into();
+        found.exempt.state = state;
+        preventions(signature, &found, &node("6.12.9"))
+    };
+    let dirty = Signature::DirtyThrottle;
+    for server in ["nfsd", "ganesha.nfsd"] {
+        assert!(of(server, Exempt::Yes, dirty).is_empty(), "{server}");
+        let reclaim = of(server, Exempt::Yes, Signature::ReclaimCongestion);
+        assert!(!reclaim.is_empty(), "another edge than the exemption's");
+    }
+    let asks = |all: &[Measure]| all.iter().any(|one| one.what.contains("CAP_SYS_RESOURCE"));
+    for state in [Exempt::No, Exempt::Partly] {
+        assert!(asks(&of("ganesha.nfsd", state, dirty)));
+        assert!(!asks(&of("nfsd", state, dirty)));
+    }
+    assert!(!asks(&of("ganesha.nfsd", Exempt::Unknown, dirty)));
+    assert!(!asks(&preventions_at(dirty, &Place::default())));
+}

@@ -153,9 +153,10 @@ pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
     let change = event.change.as_str();
     let words = |words: fn(&Loop) -> &[String]| found.map(|one| words(one).join("; "));
     let (danger, advice) = (words(|one| &one.danger), words(|one| &one.advice));
+    let threatens = found.is_none_or(|one| !one.danger.is_empty());
     let own_client = found.is_some_and(|one| one.became_own_client);
     match event.change {
-        LoopChange::Appeared => {
+        LoopChange::Appeared if threatens => {
             tracing::warn!(
                 "loop" = loop_id,
                 change,
@@ -175,7 +176,7 @@ pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
                 "loop"
             );
         }
-        LoopChange::Proven | LoopChange::Ended => {
+        LoopChange::Appeared | LoopChange::Proven | LoopChange::Ended => {
             tracing::info!("loop" = loop_id, change, reason = message, "loop");
         }
     }

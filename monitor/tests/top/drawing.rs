@@ -71,7 +71,7 @@ fn the_cycle_has_the_numbers_of_the_tick() {
     let screen = text(&view);
     for words in [
         "LIVELOCK  this node: dirty-throttle on 0:28-nfsd for 11 s",
-        "LOOP 0:28-nfsd: 10.9.0.2:/ at /mnt, across network namespaces, proof xid",
+        "LOOP 0:28-nfsd: 10.9.0.2:/ at /mnt, cross-netns, not exempt, proof xid",
         " 4 tasks waiting  --> 42.5 MB held     --> 1 throttled      --> 197 kB held",
         "^-- closed: nfsd waits for 0:28, which it alone writes ",
         " TYPE    throttle-monitor guard --ease 0:28 --server-bdi 254:0",

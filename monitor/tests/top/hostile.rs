@@ -26,6 +26,7 @@ fn poison(value: &mut Value, with: &str) {
         "signature",
         "proof",
         "scope",
+        "basis",
         "cause",
         "class",
         "reason",

@@ -55,9 +55,9 @@ function(config, q)
       words.none('yellow') { unit: 'short', noValue: 'no data' },
     ) + panel.quiet + panel.size(3, 4),
     panel.stat(
-      'Loops across namespaces',
-      'Loops between network namespaces, as of a server pod and a client pod on one node. nfsd has no exemption there: these are the ones that stop dead under load.',
-      count('group by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_info', 'scope="cross-netns"')]),
+      'Loops not exempt',
+      'Loops whose server is not exempt from local dirty throttling, or not known to be, as between a server pod and a client pod on one node: these are the ones that stop dead under load.',
+      count('group by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_info', 'exempt!="yes"')]),
       words.none('orange') { unit: 'short', noValue: 'no data' },
     ) + panel.quiet + panel.size(3, 4),
     panel.stat(
@@ -75,11 +75,11 @@ function(config, q)
 
     panel.table(
       'Nodes in a loop, the worst first',
-      'One row a loop. Red and purple rows are emergencies: click the node to see why, the signature to get out. Green rows can become red under load, those across namespaces first. "Told" is the age of what is shown: red, the node no longer answers, and this is the last that it said.',
+      'One row a loop. Red and purple rows are emergencies: click the node to see why, the signature to get out. Green rows can become red under load, those that are not exempt first. "Told" is the age of what is shown: red, the node no longer answers, and this is the last that it said.',
       [
         q.inCluster('(\n  max by (%s, loop, signature) (%s > 0)\n  or on (%s, loop) max by (%s, loop) (%s)\n)' % [nodes, last, nodes, nodes, last]),
         q.held('max by (%s, loop) (%s%%s)' % [nodes, state]),
-        'max by (%s, loop, server, proof, scope) (%s)' % [nodes, q.of('throttle_loop_info')],
+        'max by (%s, loop, server, proof, scope, exempt) (%s)' % [nodes, q.of('throttle_loop_info')],
         'max by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_demand_bytes')],
         'max by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_progress_bytes_per_second')],
         'max by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_blockage_ratio')],
@@ -99,6 +99,7 @@ function(config, q)
         ['signature', 'Signature', runbook + panel.width(160)],
         ['Value #B', 'For', { unit: 'dtdurations', decimals: 0 } + panel.width(180)],
         ['scope', 'Scope', panel.colored({ mappings: words.scope }) + panel.width(110)],
+        ['exempt', 'Exempt', panel.colored({ mappings: words.exempt }) + panel.width(90)],
         ['proof', 'Proof', panel.width(80)],
         ['server', 'Server', panel.width(130)],
         ['Value #D', 'Demand', { unit: 'bytes', decimals: 1 }],
@@ -142,12 +143,12 @@ function(config, q)
     ) + panel.size(5, 8),
 
     panel.table(
-      'Loops across network namespaces',
+      'Loops whose server is not exempt',
       'Worth a change before anything stalls: run server and clients on different nodes, or hold the mount\'s BDI. "May fill" is the mount\'s share of the node\'s dirty limit now; near 100 % it can stop the node alone.',
       [
         q.inCluster('group by (%s, loop, server, device) (\n  %s\n  * on (%s, bdi) group_left (device) %s\n)' % [
           nodes,
-          'label_replace(%s, "bdi", "$1", "client_bdi", "(.+)")' % q.of('throttle_loop_info', 'scope="cross-netns"'),
+          'label_replace(%s, "bdi", "$1", "client_bdi", "(.+)")' % q.of('throttle_loop_info', 'exempt!="yes"'),
           nodes,
           'max by (%s, bdi, device) (%s)' % [nodes, q.of('throttle_bdi_info')],
         ]),
@@ -158,7 +159,7 @@ function(config, q)
           nodes,
           q.of('throttle_dirty_limit_bytes'),
           nodes,
-          loops('scope="cross-netns"'),
+          loops('exempt!="yes"'),
         ],
       ],
       [

@@ -42,7 +42,8 @@ local texts(list) = [{
   },
 
   probe: texts([['attached', 'green'], ['degraded', 'yellow'], ['unavailable', 'red']]),
-  scope: texts([['same-netns', 'green'], ['cross-netns', 'orange'], ['unknown', 'text']]),
+  scope: texts([['same-netns', 'text'], ['cross-netns', 'text'], ['unknown', 'text']]),
+  exempt: texts([['yes', 'green'], ['no', 'orange'], ['partly', 'orange'], ['unknown', 'text']]),
 
   // throttle_guard_mode, and throttle_guard_active, which is 1 or absent.
   guard: {

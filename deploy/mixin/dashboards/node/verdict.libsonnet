@@ -11,7 +11,7 @@ function(config, q)
   local blind = q.of('throttle_probe_state', 'signal="balance_dirty_pages", state="unavailable"');
   local runbook = config.runbookURL % '${__value.text}';
 
-  local named = 'max by (loop, client_bdi, server, server_bdi, proof, scope, localio%s) (%s)';
+  local named = 'max by (loop, client_bdi, server, server_bdi, proof, scope, exempt, localio%s) (%s)';
   local mounted = |||
     %s
     or on (loop) %s
@@ -89,7 +89,7 @@ function(config, q)
 
     panel.table(
       'Loops',
-      'The NFS mounts that this node serves to itself. Each can livelock; cross-netns is the dangerous scope, for there nfsd has no exemption from throttling. A state of livelock or deadlock is an emergency: follow the signature to its runbook.',
+      'The NFS mounts that this node serves to itself. Each can livelock; those whose server is not exempt from local dirty throttling do so within seconds of a heavy load, as between two network namespaces. A state of livelock or deadlock is an emergency: follow the signature to its runbook.',
       [
         mounted,
         // The signature of whatever is not well, and each loop that is.
@@ -109,6 +109,7 @@ function(config, q)
         ['server', 'Server', panel.width(120)],
         ['server_bdi', 'Server BDI', panel.width(95)],
         ['scope', 'Scope', panel.colored({ mappings: words.scope }) + panel.width(110)],
+        ['exempt', 'Exempt', panel.colored({ mappings: words.exempt }) + panel.width(90)],
         ['proof', 'Proof', panel.width(80)],
         ['localio', 'LOCALIO', panel.width(85)],
         ['Value #D', 'Demand', { unit: 'bytes', decimals: 1 }],

@@ -92,6 +92,8 @@ fn told(paper: &mut Paper, one: &LoopFound) {
     paper.more(&format!("served by {}{}", found.server, place(found)));
     paper.more(&format!("proof: {}", proof(found)));
     paper.more(&format!("the server writes to {}", backing(found)));
+    let exempt = found.exempt.words();
+    paper.more(&format!("exempt from local dirty throttling: {exempt}"));
     if found.became_own_client {
         paper.more("another host served it before: this node has become its own client");
     }
@@ -104,6 +106,11 @@ fn told(paper: &mut Paper, one: &LoopFound) {
         paper.row(Tone::Plain, "to do", &measure.what);
         for command in &measure.commands {
             paper.command(command);
+        }
+    }
+    if preventions.is_empty() {
+        for advice in &found.advice {
+            paper.row(Tone::Plain, "to do", advice);
         }
     }
 }
@@ -157,7 +164,7 @@ mod tests {
     use crate::{
         sample::Observation,
         verdict::{
-            Loop, Proof, Scope, Signature,
+            Exempt, Loop, Proof, Scope, Signature,
             remedy::{self, Place},
         },
     };
@@ -166,7 +173,8 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "loop": "0:29-nfsd", "client_bdi": "0:29", "server": "nfsd", "server_bdi": "254:0",
             "server_fstype": "ext4", "server_device": "/dev/vda", "proof": "xid",
-            "scope": "cross-netns", "since_ms": 0, "since_unix_ms": 0,
+            "scope": "cross-netns", "exempt": {"state": "no", "basis": "observed", "reason": "it has no flag"},
+            "since_ms": 0, "since_unix_ms": 0,
             "became_own_client": false, "localio": false,
             "mounts": [
                 {"mount_point": "/mnt", "source": "10.9.0.2:/"},
@@ -199,22 +207,33 @@ mod tests {
         let text = section(vec![one()], &[]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
-            lines[..7],
+            lines[..8],
             [
                 "Loops              1 NFS mount that this node serves to itself",
                 "  0:29             10.9.0.2:/ at /mnt, /data",
                 "                   served by nfsd, in another network namespace",
                 "                   proof: xid (49 of 50 calls seen to be served here)",
                 "                   the server writes to 254:0 (ext4 on /dev/vda)",
+                "                   exempt from local dirty throttling: no (observed: it has no flag)",
                 "  danger           nfsd is not exempt",
                 "  danger           no limit",
             ],
             "{text}"
         );
-        assert!(lines[7].starts_with("  to do            "), "{text}");
+        assert!(lines[8].starts_with("  to do            "), "{text}");
         let mut safe = one();
         safe.danger.clear();
-        assert!(!section(vec![safe], &[]).contains("to do"));
+        safe.advice.clear();
+        assert!(!section(vec![safe.clone()], &[]).contains("to do"));
+        // Exempt, and in danger for another reason.
+        safe.exempt.state = Exempt::Yes;
+        safe.danger = vec!["it reclaims".to_owned()];
+        safe.advice = vec!["run them apart".to_owned()];
+        let text = section(vec![safe], &[]);
+        assert!(
+            text.ends_with("to do            run them apart\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -100,9 +100,11 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 waits_for: "the inode's lock, held by a thread of the first kind",
             },
         ],
-        kernels: "All. nfsd is exempt (PF_LOCAL_THROTTLE, up to a margin) only where both ends of the connection have \
-                  the same address: not between two network namespaces of a host. A userspace server is never exempt. \
-                  Seen on 5.10, 6.1, 6.12 and 7.2, within 1 to 10 s after the load began.",
+        kernels: "All. A server that is exempt (PF_LOCAL_THROTTLE) goes on, up to a margin. nfsd is exempt where the \
+                  client's address is one of the server's own network namespace (127.0.0.1, or a service address of \
+                  the node's), not between two network namespaces of a host, and since 5.11 not where it exports an \
+                  NFS mount. A userspace server is exempt if it asked (PR_SET_IO_FLUSHER, as nfs-ganesha does from \
+                  version 6 on, with CAP_SYS_RESOURCE). throttle_loop_info has what was seen (exempt). Seen on 5.10, 6.1, 6.12 and 7.2, within 1 to 10 s after the load began.",
         confirm: [
             STANDS_STILL,
             Confirm {

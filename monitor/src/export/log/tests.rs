@@ -92,6 +92,16 @@ fn a_loop_that_appears_is_a_warning_with_its_danger_and_what_to_do() {
 }
 
 #[test]
+fn a_loop_in_no_danger_is_no_warning() {
+    let mut found = testing::found_loop();
+    found.danger.clear();
+    let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
+        loop_event(&testing::loop_event(), Some(&found));
+    });
+    assert!(text.contains("level=info"), "{text}");
+}
+
+#[test]
 fn a_better_proof_and_an_end_are_no_warnings_save_where_the_node_is_its_own_client_now() {
     for (change, own, level) in [
         (LoopChange::Ended, false, "level=info"),

@@ -47,9 +47,8 @@ pub fn heading(view: &View, width: usize) -> Vec<Line<'static>> {
 
 fn told(found: &Loop) -> String {
     let scope = match found.scope {
-        Scope::SameNetns => ", one network namespace",
-        Scope::CrossNetns => ", across network namespaces",
-        Scope::Unknown => "",
+        Scope::SameNetns | Scope::CrossNetns => format!(", {}", found.scope.as_str()),
+        Scope::Unknown => String::new(),
     };
     let place = found.mounts.first().map_or_else(
         || "a mount that was not looked up".to_owned(),
@@ -63,8 +62,8 @@ fn told(found: &Loop) -> String {
             format!("{} at {}{more}", mount.source, mount.mount_point)
         },
     );
-    let proof = found.proof.as_str();
-    format!("{place}{scope}, proof {proof}")
+    let (exempt, proof) = (found.exempt.state.words(), found.proof.as_str());
+    format!("{place}{scope}, {exempt}, proof {proof}")
 }
 
 /// The four conditions of the loop that is looked at.

@@ -14,6 +14,7 @@ use crate::top::keys::KEYS;
 use crate::top::look::{Look, Tone};
 use crate::top::view::{Page, View};
 use crate::top::words::{self, clock, span};
+use crate::verdict::Loop;
 use crate::verdict::remedy::Measure;
 use crate::verdict::text::{bytes, percent};
 
@@ -181,6 +182,11 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
         }
     }
     if let Some(found) = &one.found {
+        lines.heading("Exempt from local dirty throttling");
+        lines.put(Tone::Plain, 3, &found.exempt.words());
+    }
+    let threatened = |found: &&Loop| !found.danger.is_empty() || !found.advice.is_empty();
+    if let Some(found) = one.found.as_ref().filter(threatened) {
         lines.heading("Why it is dangerous here");
         for text in found.danger.iter().chain(&found.advice) {
             lines.put(Tone::Plain, 3, text);

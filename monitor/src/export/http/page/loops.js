@@ -69,7 +69,9 @@ function place(loop) {
     SCOPES[found.scope] && `, ${SCOPES[found.scope]}`,
     verdict.server_bdi && [", which writes to ", name(verdict.server_bdi),
       (found.server_fstype || found.server_device) && [" (", name(`${found.server_fstype} ${found.server_device}`.trim()), ")"]],
-    `. Known because ${PROOFS[found.proof] ?? found.proof}.`);
+    `. Known because ${PROOFS[found.proof] ?? found.proof}.`,
+    found.exempt && EXEMPT[found.exempt.state] && [" ", name(found.server), EXEMPT[found.exempt.state],
+      found.exempt.reason && ` (${found.exempt.basis ? `${clip(found.exempt.basis, 20)}: ` : ""}${clip(found.exempt.reason, 200)})`, "."]);
 }
 
 function reasons(loop) {

@@ -61,7 +61,7 @@ fn loops_are_a_table_that_does_not_grow_without_end() {
     let mut snapshot = testing::snapshot();
     let page = html(&snapshot, &[]);
     let row = "<tr><td>0:29-nfsd</td><td>10.9.0.2:/ at /mnt/&lt;a&gt;</td><td>xid</td>\
-               <td>cross-netns</td><td>nfsd is not exempt</td></tr>";
+               <td>cross-netns</td><td>no</td><td>nfsd is not exempt</td></tr>";
     assert!(page.contains(row), "{page}");
     snapshot.loops = vec![testing::found_loop(); 25];
     let page = html(&snapshot, &[]);

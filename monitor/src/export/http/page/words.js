@@ -107,6 +107,12 @@ const SCOPES = {
   "same-netns": "in the same network namespace",
   "cross-netns": "across network namespaces",
 };
+const EXEMPT = {
+  yes: " is exempt from local dirty throttling",
+  no: " is not exempt from local dirty throttling",
+  partly: " is only partly exempt from local dirty throttling",
+  unknown: " may be exempt from local dirty throttling or not",
+};
 const PROOFS = {
   xid: "the same calls were seen at both ends",
   socket: "both ends of the connection are on this node",
