@@ -21,7 +21,7 @@ const NASTY: [&str; 5] = [
 
 /// Every text in it is nasty, but for those that are words of the program's own.
 fn poison(value: &mut Value, with: &str) {
-    const WORDS: [&str; 12] = [
+    const WORDS: [&str; 13] = [
         "state",
         "signature",
         "proof",
