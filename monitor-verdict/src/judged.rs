@@ -207,6 +207,7 @@ impl Judged {
         let tick = Tick {
             now_ns,
             conditions: &conditions,
+            confirmable: speaker.is_some_and(|edge| edge.signature.is_reproduced()),
             progress_now,
             nothing_moved: last.nothing(),
             waits: view.waits(),
@@ -216,6 +217,9 @@ impl Judged {
         let now_waits = (open && was.is_livelock()).then(|| waits_for(&view, &conditions));
         let left = self.machine.step(&tick, thresholds);
         let nearest = speaker.map(|edge| edge.signature);
+        let closed = speaker.filter(|edge| edge.holds == Some(true));
+        let unproven = closed.map(|edge| edge.signature);
+        let unproven = unproven.filter(|signature| !signature.is_reproduced());
         self.name(fixed, nearest);
         self.count(was, dt_ns, now_ns);
         self.verdict.conditions = conditions;
@@ -223,12 +227,14 @@ impl Judged {
         // Where no write of the server was seen, what it waits for tells.
         self.verdict.server_bdi = self.verdict.server_bdi.take().or(server_bdi);
         let stays = self.verdict.state.is_livelock() && self.machine.state().is_livelock();
-        self.say(now_waits.filter(|_| stays).unwrap_or(reason), now_ns);
+        let reason = now_waits.filter(|_| stays).unwrap_or(reason);
+        self.say(reason, unproven, now_ns);
         left
     }
 
     fn name(&mut self, fixed: Option<Signature>, nearest: Option<Signature>) {
-        let free = self.choice.heaviest().or(nearest);
+        let confirmed = self.machine.state().is_livelock();
+        let free = self.choice.heaviest(confirmed).or(nearest);
         if let Some(signature) = fixed.or(free) {
             self.verdict.signature = signature;
         }
@@ -274,7 +280,7 @@ impl Judged {
         (self.best * thresholds.stall_share).min(cap).max(floor) * slack
     }
 
-    fn say(&mut self, reason: String, now_ns: u64) {
+    fn say(&mut self, reason: String, unproven: Option<Signature>, now_ns: u64) {
         let verdict = &mut self.verdict;
         verdict.state = self.machine.state();
         verdict.since_ms = self.machine.since_ns() / NS_PER_MS;
@@ -287,6 +293,13 @@ impl Judged {
                 let still = now_ns.saturating_sub(self.progress_ns);
                 format!("nothing moves any more, for {}: {reason}", seconds(still))
             }
+            LivelockState::Suspected => match unproven {
+                Some(signature) => format!(
+                    "{reason}; suspected at most: {} was not reproduced on any kernel",
+                    signature.as_str()
+                ),
+                None => reason,
+            },
             _ => reason,
         };
     }

@@ -18,6 +18,8 @@ pub struct Tick<'a> {
     pub now_ns: u64,
     /// The four conditions over the window.
     pub conditions: &'a Conditions,
+    /// Whether the signature that closes the cycle may be confirmed at all.
+    pub confirmable: bool,
     /// Whether the last second alone was progress.
     pub progress_now: Option<bool>,
     /// Whether no byte at all moved since the tick before.
@@ -102,7 +104,7 @@ impl Machine {
                 None
             };
         };
-        run(&mut self.all_four, count == 4);
+        run(&mut self.all_four, count == 4 && tick.confirmable);
         run(&mut self.any_three, count >= 3);
         let refuted = conditions.closing_edge.holds == Some(false);
         run(&mut self.three_unrefuted, count >= 3 && !refuted);
@@ -191,6 +193,7 @@ mod tests {
             let tick = Tick {
                 now_ns: second * SECOND,
                 conditions: &conditions,
+                confirmable: true,
                 progress_now: progress,
                 nothing_moved: progress.map(|progress| !progress),
                 waits: progress.map(|progress| !progress),
@@ -271,6 +274,24 @@ mod tests {
         }
         let entered = play(&mut machine, 60, 5, open, Some(true));
         assert_eq!(entered, [(63, Recovered)]);
+    }
+
+    #[test]
+    fn what_may_not_be_confirmed_stays_suspected() {
+        let conditions = conditions(ALL);
+        let mut machine = Machine::new(0);
+        for second in 1..100 {
+            let tick = Tick {
+                now_ns: second * SECOND,
+                conditions: &conditions,
+                confirmable: false,
+                progress_now: Some(false),
+                nothing_moved: Some(true),
+                waits: Some(true),
+            };
+            machine.step(&tick, &Thresholds::default());
+            assert_eq!(machine.state(), Suspected, "after {second} s");
+        }
     }
 
     #[test]

@@ -111,11 +111,13 @@ impl Choice {
         }
     }
 
-    /// The signature whose edge explained most while it held; `None`: none did.
+    /// The signature whose edge explained most while it held; `None`: none did. A
+    /// `confirmed` livelock is named only after one that was reproduced.
     #[must_use]
-    pub fn heaviest(&self) -> Option<Signature> {
+    pub fn heaviest(&self, confirmed: bool) -> Option<Signature> {
         let weight = |signature: Signature| self.weights.get(signature as usize).copied();
         let all = Signature::ALL.into_iter();
+        let all = all.filter(|one| !confirmed || one.is_reproduced());
         let all = all.filter_map(|one| Some((one, weight(one).filter(|&w| w > 0)?)));
         // Of equals the first.
         all.reduce(|best, one| if one.1 > best.1 { one } else { best })
@@ -124,7 +126,7 @@ impl Choice {
 
     /// The edge that says how it stands now. One that holds goes before one
     /// that is unknown, and that before one that is open; `fixed` goes before
-    /// its equals, then what explains most.
+    /// its equals, then what was reproduced, then what explains most.
     #[must_use]
     pub fn speaker<'a>(&self, edges: &'a [Edge], fixed: Option<Signature>) -> Option<&'a Edge> {
         let rank = |edge: &Edge| {
@@ -135,7 +137,14 @@ impl Choice {
             };
             let weight = self.weights.get(edge.signature as usize).copied();
             let fixed = fixed == Some(edge.signature);
-            (holds, fixed, weight.unwrap_or(0), edge.weight_ns)
+            let reproduced = holds == 2 && edge.signature.is_reproduced();
+            (
+                holds,
+                fixed,
+                reproduced,
+                weight.unwrap_or(0),
+                edge.weight_ns,
+            )
         };
         edges
             .iter()
@@ -170,12 +179,16 @@ mod tests {
         for tick in 0..4 {
             choice.add(&both(Some(tick % 4 == 0), Some(tick % 4 != 0)));
         }
-        assert_eq!(choice.heaviest(), Some(ReclaimCongestion), "3 x 3 over 5");
+        assert_eq!(
+            choice.heaviest(false),
+            Some(ReclaimCongestion),
+            "3 x 3 over 5"
+        );
         let now = both(Some(true), Some(false));
         let speaker = choice.speaker(&now, None).expect("one");
         assert_eq!(speaker.signature, DirtyThrottle, "the other is open now");
         choice.forget_weights();
-        assert_eq!(choice.heaviest(), None);
+        assert_eq!(choice.heaviest(false), None);
     }
 
     #[test]
@@ -200,13 +213,29 @@ mod tests {
     }
 
     #[test]
+    fn a_reproduced_signature_speaks_first_and_alone_names_what_is_confirmed() {
+        let both = [
+            edge(DirtyThrottle, Some(true), 1),
+            edge(RequestStarvation, Some(true), 9),
+        ];
+        let mut choice = Choice::default();
+        choice.add(&both[1..]);
+        assert_eq!(choice.heaviest(true), None);
+        choice.add(&both);
+        let speaker = choice.speaker(&both, None).expect("one");
+        assert_eq!(speaker.signature, DirtyThrottle);
+        assert_eq!(choice.heaviest(false), Some(RequestStarvation));
+        assert_eq!(choice.heaviest(true), Some(DirtyThrottle));
+    }
+
+    #[test]
     fn of_equals_the_first_signature_is_named() {
         let mut choice = Choice::default();
         choice.add(&[
             edge(CommitWait, Some(true), 7),
             edge(RequestStarvation, Some(true), 7),
         ]);
-        assert_eq!(choice.heaviest(), Some(CommitWait));
+        assert_eq!(choice.heaviest(false), Some(CommitWait));
         assert!(choice.held().by(RequestStarvation) && !choice.held().by(DirtyThrottle));
     }
 }

@@ -45,6 +45,19 @@ impl Signature {
         }
     }
 
+    /// Whether it was produced on a real kernel, so that a recording of it is in the
+    /// corpus. What was not never goes beyond suspected: nobody has seen that its edge
+    /// tells a livelock from what only looks like one.
+    #[must_use]
+    pub const fn is_reproduced(self) -> bool {
+        match self {
+            Self::DirtyThrottle | Self::ReclaimCongestion | Self::CommitWait | Self::LoopDevice => {
+                true
+            }
+            Self::RequestStarvation => false,
+        }
+    }
+
     /// The one with this label value.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {

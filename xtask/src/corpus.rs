@@ -47,7 +47,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     let mut scenarios = scenario::all();
     scenarios.retain(|scenario| scenario.name.contains(&choice.only));
     for scenario in &scenarios {
-        for &kernel in kernels::ALL {
+        for &kernel in kernels::EVERY {
             let logs = choice.logs.join(format!("{kernel}-{}", scenario.name));
             match play(kernel, scenario, &logs)? {
                 Play::Right(recording, label, told) => {

@@ -27,10 +27,22 @@ pub enum Kernel {
     /// Debian testing's
     #[value(name = "newest")]
     Newest,
+    /// An older one of Debian 12's backports, in which reclaim waits for an NFS server
+    #[value(name = "6.12.43")]
+    V6_12_43,
 }
 
-/// All of them, oldest first.
+/// Those that nearly everything is played on, oldest first.
 pub const ALL: &[Kernel] = &[Kernel::V5_10, Kernel::V6_1, Kernel::V6_12, Kernel::Newest];
+
+/// All of them. Those that only a single fault needs are last.
+pub const EVERY: &[Kernel] = &[
+    Kernel::V5_10,
+    Kernel::V6_1,
+    Kernel::V6_12,
+    Kernel::Newest,
+    Kernel::V6_12_43,
+];
 
 impl fmt::Display for Kernel {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +51,7 @@ impl fmt::Display for Kernel {
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
             Self::Newest => "newest",
+            Self::V6_12_43 => "6.12.43",
         })
     }
 }

@@ -46,7 +46,7 @@ struct Cli {
 enum Command {
     /// Play one scenario on one kernel, and print what happens
     Vm {
-        /// One of 5.10, 6.1, 6.12, newest
+        /// One of 5.10, 6.1, 6.12, newest, 6.12.43
         kernel: Kernel,
         /// See `list`
         scenario: String,

@@ -383,6 +383,8 @@ pub fn all() -> Vec<Scenario> {
         reclaim::whole_machine(),
         reclaim::congestion(),
         reclaim::storm_works(),
+        reclaim::commit_wait(),
+        reclaim::request_starvation(),
         negatives::loopback_healthy(),
         negatives::service_address(),
         negatives::loopback_slow_disk(),

@@ -4,7 +4,7 @@ use monitor_common::{Cause, Class};
 
 use super::node::{CLIENT, Node, Phase, Watched};
 use super::reclaim;
-use crate::LivelockState::Livelock;
+use crate::LivelockState::{Livelock, Suspected};
 
 /// Whether the cycle is closed: that it opens is no end of a livelock as long as
 /// nothing moves.
@@ -40,10 +40,24 @@ fn a_wait_that_confirmed_a_livelock_keeps_it_at_two_thirds_of_its_share() {
     for (cause, bdi, keeps, ends) in [
         (Cause::DirectReclaim, "", 410, 390),
         (Cause::NfsCommit, CLIENT, 210, 190),
-        (Cause::SvcAllocArg, "", 210, 190),
     ] {
         assert_eq!(less(cause, bdi, keeps), (true, None), "{cause:?}");
         assert_eq!(less(cause, bdi, ends), (false, None), "{cause:?}");
+    }
+}
+
+/// What is never confirmed: whether its edge is still closed.
+#[test]
+fn a_wait_of_a_suspected_signature_is_one_at_two_thirds_of_its_share() {
+    for (ms, closed) in [(210, true), (190, false)] {
+        let mut watched = Watched::new(2);
+        watched.node.in_dirty = false;
+        watched.node.congest(true);
+        watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 1900)];
+        assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Suspected);
+        watched.node.spends[0].3 = ms;
+        watched.play(&Phase::FROZEN_RECLAIM, 5);
+        assert_eq!(watched.verdict().conditions.count() == 4, closed, "{ms} ms");
     }
 }
 

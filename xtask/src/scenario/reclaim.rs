@@ -3,11 +3,11 @@
 //! A v1 cpuset with hard walls makes a small node of memory of the server's and
 //! the writers' own, while the rest of the guest stays usable.
 
-use guest::{Load, Step, Until};
+use guest::{Load, Step, Until, Way};
 
 use super::livelocks::until_confirmed;
 use super::steps::{
-    daemon, dirty_bytes, disk, fetch, load, mount, nfs_modules, plan, read, run, serve, watch,
+    daemon, dirty_bytes, disk, fetch, load, mount, nfs_modules, plan, read, run, serve, set, watch,
 };
 use super::{Disk, Expect, FAST, Quiet, Scenario, Signatures};
 use crate::kernels::Kernel;
@@ -103,6 +103,84 @@ pub fn whole_machine() -> Scenario {
         expect: Expect::Survival(&[]),
         seconds: 240,
         load: 100,
+        ..Scenario::default()
+    }
+}
+
+/// nfsd is exempt from dirty throttling over 127.0.0.1: only reclaim can stop it.
+pub fn commit_wait() -> Scenario {
+    let mut steps = vec![
+        nfs_modules(),
+        disk(),
+        serve(2),
+        mount("127.0.0.1"),
+        daemon(),
+        watch(3, Until::Over),
+        // So many pages that wait for a COMMIT that reclaim finds little else.
+        set("/proc/sys/vm/dirty_ratio", "70"),
+        set("/proc/sys/vm/dirty_background_ratio", "60"),
+        load("/mnt", 400),
+    ];
+    steps.extend(until_confirmed());
+    // All stacks into the console's log.
+    steps.push(set("/proc/sysrq-trigger", "w"));
+    steps.push(watch(30, Until::Over));
+    Scenario {
+        name: "commit-wait",
+        about: "nfsd reclaims memory for its next call, and waits for the COMMIT of pages of its own client",
+        kernels: &[Kernel::V6_12_43],
+        megabytes: 256,
+        plan: plan(steps),
+        expect: Expect::Livelock(&["commit-wait"]),
+        core: &[],
+        ..Scenario::default()
+    }
+}
+
+/// Allocations of single pages do not fail, whatever is done: nothing came yet.
+pub fn request_starvation() -> Scenario {
+    let steps = vec![
+        nfs_modules(),
+        disk(),
+        serve(64),
+        mount("127.0.0.1"),
+        daemon(),
+        Step::Trace {
+            event: "sunrpc/svc_alloc_arg_err".to_owned(),
+            task: "nfsd".to_owned(),
+        },
+        watch(3, Until::Over),
+        set("/proc/sys/vm/dirty_ratio", "70"),
+        set("/proc/sys/vm/dirty_background_ratio", "60"),
+        Step::Start(Load::Gobble {
+            processes: 20,
+            megabytes: 2,
+            again: true,
+        }),
+        Step::Start(Load::Endless {
+            dir: "/mnt".to_owned(),
+            writers: 16,
+            megabytes: 100,
+            way: Way::Buffered,
+        }),
+        watch(5, Until::Over),
+        Step::Start(Load::Fill),
+        watch(40, Until::Over),
+        Step::Traced,
+    ];
+    Scenario {
+        name: "starve-requests",
+        about: "an attempt at request-starvation: 64 nfsd threads in 256 MB that are full; tells how often svc_alloc_arg got no page",
+        kernels: &[
+            Kernel::V6_1,
+            Kernel::V6_12,
+            Kernel::Newest,
+            Kernel::V6_12_43,
+        ],
+        megabytes: 256,
+        plan: plan(steps),
+        expect: Expect::Measured,
+        core: &[],
         ..Scenario::default()
     }
 }
