@@ -8,6 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "host/undo.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod undo;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,6 +21,7 @@ use std::{
 };
 
 use throttle_monitor::sample::{Lookup, ProcessPlace, Wanted};
+use undo::{Undo, skip};
 
 const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
 const ID: &str = "3f4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a";
@@ -25,16 +30,21 @@ const ID: &str = "3f4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f70819
 struct Pod {
     process: Child,
     cgroups: Vec<PathBuf>,
-    files: PathBuf,
+    _files: tempfile::TempDir,
+    undo: Undo,
 }
 
 impl Pod {
-    fn new(name: &str, outer: &str) -> Self {
+    /// `None`, and says so, where no cgroup can be made.
+    fn new(name: &str, outer: &str) -> Option<Self> {
+        let hierarchy = hierarchy()?;
         // As the kubelet mounts what a container says of its end.
+        let files = tempfile::tempdir().unwrap();
+        let at = files.path().display();
         let script = format!(
-            "hostname {name} && mkdir -p /dev/shm/{outer}/pods/{UID}/containers/nginx && \
-             touch /dev/shm/{outer}/pods/{UID}/containers/nginx/6e05ba3d /dev/shm/{outer}/end && \
-             mount --bind /dev/shm/{outer}/pods/{UID}/containers/nginx/6e05ba3d /dev/shm/{outer}/end && \
+            "hostname {name} && mkdir -p {at}/pods/{UID}/containers/nginx && \
+             touch {at}/pods/{UID}/containers/nginx/6e05ba3d {at}/end && \
+             mount --bind {at}/pods/{UID}/containers/nginx/6e05ba3d {at}/end && \
              exec sleep 600"
         );
         let process = Command::new("unshare")
@@ -48,20 +58,29 @@ impl Pod {
             format!("{outer}-burstable-pod{pod}.slice"),
             format!("cri-containerd-{ID}.scope"),
         ];
-        let mut path = hierarchy();
+        let mut path = hierarchy;
         let mut cgroups = Vec::new();
         for name in names {
             path.push(name);
             fs::create_dir(&path).unwrap();
             cgroups.insert(0, path.clone());
         }
+        let undo = Undo::shell(
+            "kill -KILL $1; rmdir \"$2\" \"$3\" \"$4\"",
+            &[
+                &process.id().to_string(),
+                cgroups[0].to_str().unwrap(),
+                cgroups[1].to_str().unwrap(),
+                cgroups[2].to_str().unwrap(),
+            ],
+        );
         fs::write(path.join("cgroup.procs"), process.id().to_string()).unwrap();
-        let files = Path::new("/dev/shm").join(outer);
-        Self {
+        Some(Self {
             process,
             cgroups,
-            files,
-        }
+            _files: files,
+            undo,
+        })
     }
 }
 
@@ -69,7 +88,7 @@ impl Drop for Pod {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.files);
+        self.undo.forget();
         for cgroup in &self.cgroups {
             let start = Instant::now();
             while fs::remove_dir(cgroup).is_err() && start.elapsed() < Duration::from_secs(5) {
@@ -81,11 +100,19 @@ impl Drop for Pod {
 
 /// Where cgroups can be made: version 2, else the first of version 1 that has no
 /// conditions.
-fn hierarchy() -> PathBuf {
+fn hierarchy() -> Option<PathBuf> {
     let places =
         ["", "unified", "pids", "systemd"].map(|name| Path::new("/sys/fs/cgroup").join(name));
-    let is_one = |place: &PathBuf| place.join("cgroup.procs").exists();
-    places.into_iter().find(is_one).expect("a cgroup hierarchy")
+    let is_one = |place: &PathBuf| {
+        // A container's is mounted to be read.
+        let writable = || rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok();
+        place.join("cgroup.procs").exists() && writable()
+    };
+    let found = places.into_iter().find(is_one);
+    if found.is_none() {
+        skip("no cgroup hierarchy in which one can be made");
+    }
+    found
 }
 
 fn places(lookup: &mut Lookup, processes: &[u32]) -> Vec<ProcessPlace> {
@@ -107,7 +134,11 @@ fn places(lookup: &mut Lookup, processes: &[u32]) -> Vec<ProcessPlace> {
 #[test]
 #[ignore = "needs root, cgroups and namespaces"]
 fn a_process_that_waits_is_named_with_its_container_its_pod_and_the_pod_s_name() {
-    let pod = Pod::new("web-0", "throttlemonitortest");
+    // Another run of this test has another name.
+    let outer = format!("throttlemonitortest{}", std::process::id());
+    let Some(pod) = Pod::new("web-0", &outer) else {
+        return;
+    };
     let start = Instant::now();
     // Once it has set its name.
     while fs::read_to_string(format!("/proc/{}/comm", pod.process.id())).unwrap() != "sleep\n" {

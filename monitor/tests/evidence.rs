@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "host/undo.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod undo;
+
 use std::{
     fs,
     path::Path,
@@ -22,11 +26,19 @@ use throttle_monitor::{
 };
 
 /// A file system of 64 KiB in memory, gone with the test.
-struct Small(TempDir);
+struct Small {
+    // Before the directory.
+    _undo: undo::Undo,
+    dir: TempDir,
+}
 
 impl Small {
     fn mount() -> Self {
-        let small = Self(tempfile::tempdir().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let small = Self {
+            _undo: undo::Undo::new("umount", &["-l", dir.path().to_str().unwrap()]),
+            dir,
+        };
         small.run("mount", &["-t", "tmpfs", "-o", "size=64k", "evidence"]);
         small
     }
@@ -36,12 +48,15 @@ impl Small {
     }
 
     fn run(&self, program: &str, args: &[&str]) {
-        let status = Command::new(program).args(args).arg(self.0.path()).status();
+        let status = Command::new(program)
+            .args(args)
+            .arg(self.dir.path())
+            .status();
         assert!(status.unwrap().success(), "{program} {args:?}");
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     fn files(&self) -> usize {
@@ -55,12 +70,6 @@ impl Small {
         };
         let directory = Directory::new(Path::new("/proc"), self.path(), limits).unwrap();
         start(directory).unwrap().0
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }
 

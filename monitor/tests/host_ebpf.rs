@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host::{Daemon, LoopDisk, PROGRAM, Sysctl, Trace, sh};
+use host::{Alone, Daemon, LoopDisk, PROGRAM, Sysctl, Trace, sh};
 
 /// Writes into the directory until told to stop.
 fn dd(dir: &std::path::Path, seconds: u64) -> std::process::Child {
@@ -36,12 +36,16 @@ fn dd(dir: &std::path::Path, seconds: u64) -> std::process::Child {
 #[test]
 #[ignore = "needs root and a loop device"]
 fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
-    let disk = LoopDisk::new(300);
-    let _limit = Sysctl::set(
+    let Some(disk) = LoopDisk::new(300) else {
+        return;
+    };
+    let Some(_limit) = Sysctl::set(
         "/proc/sys/vm/dirty_bytes",
         "16000000",
         "/proc/sys/vm/dirty_ratio",
-    );
+    ) else {
+        return;
+    };
     let daemon = Daemon::start(&[]);
     let trace = Trace::balance_dirty_pages(&disk.bdi);
     let bdi = format!("bdi=\"{}\"", disk.bdi);
@@ -179,12 +183,16 @@ fn a_task_is_shown_as_waiting_for_as_long_as_its_pause_and_no_longer() {
 #[test]
 #[ignore = "needs root and a loop device"]
 fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhile() {
-    let disk = LoopDisk::new(700);
-    let _limit = Sysctl::set(
+    let Some(disk) = LoopDisk::new(700) else {
+        return;
+    };
+    let Some(_limit) = Sysctl::set(
         "/proc/sys/vm/dirty_bytes",
         "8000000",
         "/proc/sys/vm/dirty_ratio",
-    );
+    ) else {
+        return;
+    };
     let daemon = Daemon::start(&[]);
     let trace = Trace::balance_dirty_pages(&disk.bdi);
     let at = |number: u32| {
@@ -202,10 +210,9 @@ fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhi
     let mut writers: Vec<_> = writers.collect();
     thread::sleep(Duration::from_secs(2));
     // The rings are full after a part of a second.
-    let pid = daemon.pid().to_string();
-    sh("kill", &["-STOP", &pid]);
+    daemon.signal(rustix::process::Signal::STOP);
     thread::sleep(Duration::from_secs(3));
-    sh("kill", &["-CONT", &pid]);
+    daemon.signal(rustix::process::Signal::CONT);
     for writer in &mut writers {
         writer.wait().unwrap();
     }
@@ -360,46 +367,70 @@ fn without_any_tracepoint_nothing_is_monitored_and_readiness_says_so() {
 #[test]
 #[ignore = "needs root and a loop device"]
 fn the_programs_log_only_when_they_are_told_to() {
-    let _limit = Sysctl::set(
+    let Some(_limit) = Sysctl::set(
         "/proc/sys/vm/dirty_bytes",
         "16000000",
         "/proc/sys/vm/dirty_ratio",
-    );
+    ) else {
+        return;
+    };
     let logged = |args: &[&str]| {
-        let disk = LoopDisk::new(300);
+        let disk = LoopDisk::new(300)?;
         let daemon = Daemon::start(args);
         dd(&disk.path(), 3).wait().unwrap();
         thread::sleep(Duration::from_millis(1500));
         let bdi = format!("bdi=\"{}\"", disk.bdi);
         assert!(daemon.metric("throttle_delay_seconds_count", &[&bdi]) > 0.0);
-        daemon.log().contains("first pause on BDI")
+        Some(daemon.log().contains("first pause on BDI"))
     };
-    assert!(!logged(&["--log.level", "debug"]));
-    assert!(logged(&["--log.level", "debug", "--log.ebpf"]));
+    let Some(quiet) = logged(&["--log.level", "debug"]) else {
+        return;
+    };
+    assert!(!quiet);
+    assert_eq!(logged(&["--log.level", "debug", "--log.ebpf"]), Some(true));
 }
 
 #[test]
 #[ignore = "needs root"]
 fn whatever_is_mounted_for_the_daemon_alone_is_seen_by_nobody_else() {
-    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let before = mounts();
+    let _alone = Alone::new();
+    // The kernel mounts tracefs below debugfs for whoever looks there first.
+    let _ = fs::read_dir("/sys/kernel/debug/tracing");
+    let mounts = |of: &str| {
+        let text = fs::read_to_string(format!("/proc/{of}/mountinfo")).unwrap();
+        // What else is mounted meanwhile is somebody else's.
+        let ours = |line: &&str| {
+            [" - tracefs ", " - debugfs "]
+                .iter()
+                .any(|kind| line.contains(kind))
+        };
+        text.lines()
+            .filter(ours)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let before = mounts("self");
     let daemon = Daemon::start(&[]);
-    assert_eq!(mounts(), before);
-    let own = fs::read_to_string(format!("/proc/{}/mountinfo", daemon.pid())).unwrap();
+    assert_eq!(mounts("self"), before);
+    let own = mounts(&daemon.pid().to_string());
     assert_eq!(own, before, "the daemon itself stays where it was");
     assert_eq!(daemon.stop(), Some(0));
-    assert_eq!(mounts(), before);
+    assert_eq!(mounts("self"), before);
 }
 
 #[test]
 #[ignore = "needs root and a loop device"]
 fn a_process_named_like_a_userspace_nfs_server_counts_as_one() {
-    let disk = LoopDisk::new(300);
-    let _limit = Sysctl::set(
+    let Some(disk) = LoopDisk::new(300) else {
+        return;
+    };
+    let Some(_limit) = Sysctl::set(
         "/proc/sys/vm/dirty_bytes",
         "16000000",
         "/proc/sys/vm/dirty_ratio",
-    );
+    ) else {
+        return;
+    };
     let daemon = Daemon::start(&[]);
     let server = disk.path().join("ganesha.nfsd");
     fs::copy("/bin/dd", &server).unwrap();
@@ -425,12 +456,16 @@ const WRITE: &str = "x=$(head -c 1000000 /dev/zero | tr '\\0' x)\n\
 #[test]
 #[ignore = "needs root and a loop device"]
 fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
-    let disk = LoopDisk::new(300);
-    let _limit = Sysctl::set(
+    let Some(disk) = LoopDisk::new(300) else {
+        return;
+    };
+    let Some(_limit) = Sysctl::set(
         "/proc/sys/vm/dirty_bytes",
         "16000000",
         "/proc/sys/vm/dirty_ratio",
-    );
+    ) else {
+        return;
+    };
     let server = disk.path().join("ganesha.nfsd");
     // The kernel names a process after the script, not after its interpreter.
     let script = format!("#!/bin/sh\n{WRITE}while :; do write \"$1\"; done\n");
@@ -454,7 +489,8 @@ fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
     let wait_for = |what: &str, condition: &dyn Fn() -> bool| {
         let start = Instant::now();
         while !condition() {
-            assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+            // A minute, for emulated machines.
+            assert!(start.elapsed() < Duration::from_mins(1), "{what}");
             thread::sleep(Duration::from_millis(100));
         }
     };

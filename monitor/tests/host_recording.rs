@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "host/undo.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod undo;
+
 use std::{
     fs::{self, File},
     io::{BufReader, Read as _},
@@ -178,7 +182,11 @@ fn the_rolling_window_of_the_daemon_can_be_replayed_in_its_files() {
 }
 
 /// A file system of a few pages.
-struct SmallDisk(tempfile::TempDir);
+struct SmallDisk {
+    // Before the directory.
+    _undo: undo::Undo,
+    dir: tempfile::TempDir,
+}
 
 impl SmallDisk {
     fn new() -> Self {
@@ -186,13 +194,8 @@ impl SmallDisk {
         let at = dir.path().to_str().unwrap();
         let args = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", at];
         assert!(Command::new("mount").args(args).status().unwrap().success());
-        Self(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
+        let undo = undo::Undo::new("umount", &["-l", at]);
+        Self { _undo: undo, dir }
     }
 }
 
@@ -200,9 +203,9 @@ impl Drop for SmallDisk {
 #[ignore = "needs root, to mount a tmpfs"]
 fn on_a_full_disk_the_recording_stops_and_goes_on_when_there_is_room() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), SmallDisk::new());
-    let filler = disk.0.path().join("filler");
+    let filler = disk.dir.path().join("filler");
     fs::write(&filler, vec![1; 52 << 10]).unwrap();
-    let path = disk.0.path().join("recording");
+    let path = disk.dir.path().join("recording");
     let file = path.to_str().unwrap();
     let args = [
         "record",

@@ -1,6 +1,11 @@
 //! What the tests on this kernel share: the daemon as a process, a small ext4
 //! on a loop device, an independent count of a tracepoint. Everything that is
-//! made is taken away again when it is dropped.
+//! made is taken away again when it is dropped, or when the test is killed.
+//!
+//! The machine may be any: tracefs mounted or not, /tmp in memory, another run of the same
+//! tests beside this one. What it lacks makes a test say so and end.
+
+mod undo;
 
 use std::{
     fs,
@@ -29,9 +34,34 @@ pub fn sh(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+#[allow(unused_imports, reason = "not every test needs it")]
+pub use undo::has_capabilities;
+pub use undo::{Undo, skip};
+
+/// The machine's settings are those of one test, in whichever process, until this is
+/// dropped.
+pub struct Alone(#[expect(dead_code, reason = "the lock ends with it")] fs::File);
+
+impl Alone {
+    /// Waits for its turn.
+    pub fn new() -> Self {
+        // One place for all: not in a directory that TMPDIR names.
+        let path = "/tmp/throttle-monitor-tests.lock";
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        file.lock().unwrap();
+        Self(file)
+    }
+}
+
 /// A running daemon.
 pub struct Daemon {
     child: Child,
+    undo: Undo,
     address: String,
     log: Arc<Mutex<String>>,
 }
@@ -45,6 +75,8 @@ impl Daemon {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let pid = child.id().to_string();
+        let undo = Undo::shell("kill -KILL $1; true", &[&pid]);
         let mut lines = BufReader::new(child.stderr.take().unwrap())
             .lines()
             .map_while(Result::ok);
@@ -69,6 +101,7 @@ impl Daemon {
         });
         let daemon = Self {
             child,
+            undo,
             address,
             log,
         };
@@ -127,10 +160,15 @@ impl Daemon {
         &self.address
     }
 
+    /// Sends it a signal; a minimal Debian has no program `kill`.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Ends it by SIGTERM and gives its exit code.
     pub fn stop(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code()
     }
 }
@@ -139,20 +177,43 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Its number is anybody's from now on.
+        self.undo.forget();
     }
+}
+
+/// A directory on a disk: pages of a tmpfs are never dirty.
+fn on_disk() -> Option<tempfile::TempDir> {
+    let places = [
+        Path::new(env!("CARGO_TARGET_TMPDIR")),
+        Path::new("/var/tmp"),
+        &std::env::temp_dir(),
+    ];
+    let dirs = places.into_iter().filter_map(|place| {
+        const TMPFS: i64 = 0x0102_1994;
+        const RAMFS: i64 = 0x8584_58f6;
+        let kind = rustix::fs::statfs(place).ok()?.f_type;
+        (![TMPFS, RAMFS].contains(&kind)).then(|| tempfile::tempdir_in(place).ok())?
+    });
+    dirs.into_iter().next()
 }
 
 /// An ext4 on a loop device.
 pub struct LoopDisk {
+    // Before the directory, which is emptied when it goes.
+    _undo: Undo,
     dir: tempfile::TempDir,
     /// Its BDI's name.
     pub bdi: String,
 }
 
 impl LoopDisk {
-    /// Makes and mounts it.
-    pub fn new(megabytes: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    /// Makes and mounts it; `None`, and says so, where that is not possible.
+    pub fn new(megabytes: u64) -> Option<Self> {
+        let Some(dir) = on_disk() else {
+            skip("no directory on a disk: loop devices lie on files that are never dirty");
+            return None;
+        };
         let (image, at) = (dir.path().join("image"), dir.path().join("mnt"));
         fs::File::create(&image)
             .unwrap()
@@ -160,12 +221,29 @@ impl LoopDisk {
             .unwrap();
         fs::create_dir(&at).unwrap();
         sh("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
-        sh(
-            "mount",
-            &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()],
+        let undo = Undo::shell(
+            "! mountpoint -q \"$1\" || umount \"$1\" && rm -rf \"$2\"",
+            &[at.to_str().unwrap(), dir.path().to_str().unwrap()],
         );
+        let mount = Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &at])
+            .output();
+        let mount = mount.unwrap();
+        if !mount.status.success() {
+            let why = String::from_utf8_lossy(&mount.stderr);
+            let known = !Path::new("/dev/loop-control").exists()
+                || why.contains("failed to setup loop device");
+            assert!(known, "{why}");
+            skip(&format!("no loop device here: {}", why.trim()));
+            return None;
+        }
         let bdi = sh("mountpoint", &["-d", at.to_str().unwrap()]);
-        Self { dir, bdi }
+        Some(Self {
+            _undo: undo,
+            dir,
+            bdi,
+        })
     }
 
     /// Where it is mounted.
@@ -174,68 +252,78 @@ impl LoopDisk {
     }
 }
 
-impl Drop for LoopDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
-    }
-}
-
-/// A file of /proc/sys with another value for a while.
+/// A file of /proc/sys with another value for a while, in which no other test changes one.
 pub struct Sysctl {
-    path: PathBuf,
-    before: String,
+    _undo: Undo,
+    // After that: the next test finds the old value.
+    _alone: Alone,
 }
 
 impl Sysctl {
     /// Writes the value. `restore` is the file to write back: `dirty_bytes`
     /// and `dirty_ratio` are two views of one setting, and the one that was
     /// not in force reads as zero, which cannot be written.
-    pub fn set(path: &str, value: &str, other: &str) -> Self {
+    /// `None`, and says so, where it cannot be written.
+    pub fn set(path: &str, value: &str, other: &str) -> Option<Self> {
+        let alone = Alone::new();
         let now = fs::read_to_string(path).unwrap();
         let (restore, before) = if now.trim() == "0" {
             (other, fs::read_to_string(other).unwrap())
         } else {
             (path, now)
         };
-        fs::write(path, value).unwrap();
-        Self {
-            path: restore.into(),
-            before,
+        let undo = Undo::shell("echo \"$1\" >\"$2\"", &[before.trim(), restore]);
+        if let Err(error) = fs::write(path, value) {
+            skip(&format!("{path} cannot be written: {error}"));
+            return None;
         }
-    }
-}
-
-impl Drop for Sysctl {
-    fn drop(&mut self) {
-        let _ = fs::write(&self.path, &self.before);
+        Some(Self {
+            _undo: undo,
+            _alone: alone,
+        })
     }
 }
 
 /// The kernel's own count of the pauses on one BDI: an instance of tracefs.
 pub struct Trace {
-    mount: tempfile::TempDir,
     instance: PathBuf,
+    // Before the mount's.
+    _made: Undo,
+    _mounted: Option<Undo>,
+    _mount: tempfile::TempDir,
 }
 
 impl Trace {
     /// Starts to count.
     pub fn balance_dirty_pages(bdi: &str) -> Self {
         let mount = tempfile::tempdir().unwrap();
-        sh(
-            "mount",
-            &["-t", "tracefs", "tracefs", mount.path().to_str().unwrap()],
-        );
-        let instance = mount
-            .path()
-            .join(format!("instances/throttle-monitor-{}", std::process::id()));
+        let own = mount.path().to_str().unwrap();
+        let there = Path::new("/sys/kernel/tracing");
+        // Beside the machine's own, where it has one, a second mount is of the same files.
+        let (root, mounted) = if there.join("instances").exists() {
+            (there, None)
+        } else {
+            sh("mount", &["-t", "tracefs", "tracefs", own]);
+            (mount.path(), Some(Undo::new("umount", &[own])))
+        };
+        let instance = root.join(format!("instances/throttle-monitor-{}", std::process::id()));
         fs::create_dir(&instance).unwrap();
+        let made = Undo::shell(
+            "echo 0 >\"$1/events/enable\"; rmdir \"$1\"",
+            &[instance.to_str().unwrap()],
+        );
         let event = instance.join("events/writeback/balance_dirty_pages");
         // With no pause, the kernel lets the task go.
         let filter = format!("bdi == \"{bdi}\" && pause > 0");
         fs::write(event.join("filter"), filter).unwrap();
         fs::write(instance.join("buffer_size_kb"), "8192").unwrap();
         fs::write(event.join("enable"), "1").unwrap();
-        Self { mount, instance }
+        Self {
+            instance,
+            _made: made,
+            _mounted: mounted,
+            _mount: mount,
+        }
     }
 
     /// Events so far, whether or not the trace buffer still holds them.
@@ -271,13 +359,5 @@ impl Trace {
             .filter(counted)
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        let _ = fs::write(self.instance.join("events/enable"), "0");
-        let _ = fs::remove_dir(&self.instance);
-        let _ = Command::new("umount").arg(self.mount.path()).status();
     }
 }
