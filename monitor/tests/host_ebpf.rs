@@ -111,12 +111,16 @@ fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
 #[test]
 #[ignore = "needs root and a loop device"]
 fn a_task_is_shown_as_waiting_for_as_long_as_its_pause_and_no_longer() {
-    let disk = LoopDisk::new(700);
-    let _limit = Sysctl::set(
+    let Some(disk) = LoopDisk::new(700) else {
+        return;
+    };
+    let Some(_limit) = Sysctl::set(
         "/proc/sys/vm/dirty_bytes",
         "8000000",
         "/proc/sys/vm/dirty_ratio",
-    );
+    ) else {
+        return;
+    };
     let daemon = Daemon::start(&["--interval", "100ms"]);
     let script = "end=$(($(date +%s) + 40)); while [ $(date +%s) -lt $end ]; do dd if=/dev/zero of=$0 bs=64k \
                   count=320 conv=notrunc; done";

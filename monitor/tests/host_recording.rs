@@ -23,7 +23,8 @@ use std::{
 use throttle_monitor::recording::{Part, Player};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
-const SOON: Duration = Duration::from_mins(1);
+// Emulated machines, too.
+const SOON: Duration = Duration::from_mins(3);
 
 /// The program, recording.
 struct Recorder {
