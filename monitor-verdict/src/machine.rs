@@ -241,6 +241,7 @@ mod tests {
             let tick = Tick {
                 now_ns: second * SECOND,
                 conditions: &conditions,
+                confirmable: true,
                 progress_now: progress,
                 nothing_moved: progress.map(|progress| !progress),
                 waits,
