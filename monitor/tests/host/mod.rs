@@ -5,6 +5,7 @@
 //! The machine may be any: tracefs mounted or not, /tmp in memory, another run of the same
 //! tests beside this one. What it lacks makes a test say so and end.
 
+#[allow(dead_code, reason = "not every test needs all of it")]
 mod undo;
 
 use std::{
