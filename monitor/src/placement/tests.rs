@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{PlacementError, refuse_nfs};
+use super::{PlacementError, refuse, refuse_nfs};
 
 /// A directory that stands for a node: `proc/self/mountinfo` and a tree.
 struct Node {
@@ -40,6 +40,55 @@ impl Node {
         self.line(on, &self.path(path), fstype)
     }
 
+    /// A mount with this device and source, and these options of its super block.
+    fn full(&mut self, on: u32, path: &str, [device, fstype, source, options]: [&str; 4]) -> u32 {
+        let (id, path) = (self.next, self.path(path));
+        self.next += 1;
+        writeln!(
+            self.mounts,
+            "{id} {on} {device} / {} rw shared:1 - {fstype} {source} rw,{options}",
+            path.display()
+        )
+        .unwrap();
+        id
+    }
+
+    /// A block device below /sys/devices, with its links.
+    fn device(&self, number: &str, at: &str) -> PathBuf {
+        let device = self.dir.path().join("sys/devices").join(at);
+        fs::create_dir_all(device.join("slaves")).unwrap();
+        for (links, name) in [
+            ("dev/block", number),
+            ("class/block", at.rsplit('/').next().unwrap()),
+        ] {
+            let links = self.dir.path().join("sys").join(links);
+            fs::create_dir_all(&links).unwrap();
+            symlink(&device, links.join(name)).unwrap();
+        }
+        device
+    }
+
+    /// A loop device on this file.
+    fn loop_on(&self, number: &str, at: &str, file: &str) -> PathBuf {
+        let device = self.device(number, at);
+        fs::create_dir(device.join("loop")).unwrap();
+        let file = format!("{}\n", self.path(file).display());
+        fs::write(device.join("loop/backing_file"), file).unwrap();
+        device
+    }
+
+    fn rests_on_nfs(&self, path: &str) -> bool {
+        match self.refuses(self.path(path)) {
+            Err(PlacementError::Rests { why, .. }) => {
+                matches!(
+                    *why,
+                    PlacementError::Nfs { .. } | PlacementError::Rests { .. }
+                )
+            }
+            _ => false,
+        }
+    }
+
     fn line(&mut self, on: u32, path: &Path, fstype: &str) -> u32 {
         let path = path.display().to_string().replace(' ', "\\040");
         let id = self.next;
@@ -55,7 +104,7 @@ impl Node {
     fn refuses(&self, path: impl AsRef<Path>) -> Result<(), PlacementError> {
         let procfs = self.dir.path().join("proc");
         fs::write(procfs.join("self/mountinfo"), &self.mounts).unwrap();
-        refuse_nfs(&procfs, path.as_ref())
+        refuse(&procfs, &self.dir.path().join("sys"), path.as_ref())
     }
 
     fn is_refused(&self, path: &str) -> bool {
@@ -220,4 +269,125 @@ fn where_the_mounts_cannot_be_read_nothing_is_written() {
 fn this_machines_own_tmp_is_no_nfs() {
     let dir = tempfile::tempdir().unwrap();
     refuse_nfs(Path::new("/proc"), &dir.path().join("file")).unwrap();
+}
+
+#[test]
+fn a_loop_device_whose_file_is_on_nfs_is_no_local_disk_and_one_on_a_disk_is() {
+    let mut node = Node::new();
+    node.mount(ROOT, "nfs", "nfs4");
+    node.loop_on("7:0", "virtual/block/loop0", "nfs/image");
+    node.loop_on("7:1", "virtual/block/loop1", "a/image");
+    node.full(ROOT, "a/b", ["7:0", "ext4", "/dev/loop0", "x"]);
+    node.full(ROOT, "a/c", ["7:1", "ext4", "/dev/loop1", "x"]);
+    assert!(node.rests_on_nfs("a/b/x"));
+    assert!(node.refuses(node.path("a/c/x")).is_ok());
+    let error = node.refuses(node.path("a/b/x")).unwrap_err().to_string();
+    assert!(
+        error.contains("is on ext4 at ") && error.contains("nfs/image is on NFS (nfs4 at "),
+        "{error}"
+    );
+}
+
+#[test]
+fn partitions_and_mapped_devices_lead_to_the_file_below() {
+    let mut node = Node::new();
+    node.mount(ROOT, "nfs", "nfs");
+    let disk = node.loop_on("7:0", "virtual/block/loop0", "nfs/image");
+    let part = node.device("259:3", "virtual/block/loop0/loop0p1");
+    fs::write(part.join("partition"), "1\n").unwrap();
+    let dm = node.device("253:0", "virtual/block/dm-0");
+    fs::create_dir(dm.join("dm")).unwrap();
+    fs::write(dm.join("dm/name"), "vg-data\n").unwrap();
+    symlink(&part, dm.join("slaves/loop0p1")).unwrap();
+    let upper = node.device("253:1", "virtual/block/dm-1");
+    symlink(&dm, upper.join("slaves/dm-0")).unwrap();
+    // A ring, as no kernel makes it, has an end.
+    symlink(&upper, disk.join("slaves/dm-1")).unwrap();
+    node.full(ROOT, "a/part", ["259:3", "xfs", "/dev/loop0p1", "x"]);
+    node.full(ROOT, "a/dm", ["253:1", "ext4", "/dev/mapper/upper", "x"]);
+    // btrfs has a device number of its own.
+    node.full(
+        ROOT,
+        "a/btrfs",
+        ["0:77", "btrfs", "/dev/mapper/vg-data", "x"],
+    );
+    node.full(ROOT, "a/loop", ["0:78", "btrfs", "/dev/loop0", "x"]);
+    node.full(ROOT, "a/none", ["253:9", "ext4", "/dev/none", "x"]);
+    for path in ["a/part", "a/dm", "a/btrfs", "a/loop"] {
+        assert!(node.rests_on_nfs(path), "{path}");
+    }
+    assert!(node.refuses(node.path("a/none/x")).is_ok());
+}
+
+#[test]
+fn a_loop_device_on_a_loop_device_on_nfs_is_found_and_an_endless_row_is_refused() {
+    let mut node = Node::new();
+    node.mount(ROOT, "nfs", "nfs4");
+    node.loop_on("7:0", "virtual/block/loop0", "nfs/image");
+    node.full(ROOT, "one", ["7:0", "ext4", "/dev/loop0", "x"]);
+    node.loop_on("7:1", "virtual/block/loop1", "one/image");
+    node.full(ROOT, "two", ["7:1", "ext4", "/dev/loop1", "x"]);
+    assert!(node.rests_on_nfs("two/x"));
+    for number in 2..30 {
+        let below = format!("m{}/image", number - 1);
+        node.loop_on(
+            &format!("7:{number}"),
+            &format!("virtual/block/loop{number}"),
+            &below,
+        );
+        let device = format!("7:{number}");
+        node.full(
+            ROOT,
+            &format!("m{number}"),
+            [&device, "ext4", "/dev/x", "x"],
+        );
+    }
+    let error = node.refuses(node.path("m29/x")).unwrap_err();
+    assert!(matches!(error, PlacementError::Depth(_)), "{error}");
+    assert!(node.refuses(node.path("m5/x")).is_ok());
+}
+
+#[test]
+fn an_overlay_counts_as_its_layers_where_they_can_be_seen() {
+    let mut node = Node::new();
+    node.mount(ROOT, "nfs", "nfs4");
+    let at = |path: &str| node.path(path).display().to_string();
+    let (local, remote) = (at("a"), at("nfs/layer"));
+    let lower = format!("lowerdir={local}:{remote},upperdir={local}/u,workdir={local}/w");
+    let upper = format!("lowerdir={local},upperdir={remote},workdir={local}/w");
+    let none = format!("lowerdir={local},upperdir={local}/u,workdir={local}/w");
+    node.full(ROOT, "o1", ["0:50", "overlay", "overlay", &lower]);
+    node.full(ROOT, "o2", ["0:51", "overlay", "overlay", &upper]);
+    node.full(ROOT, "o3", ["0:52", "overlay", "overlay", &none]);
+    assert!(node.rests_on_nfs("o1/x") && node.rests_on_nfs("o2/x"));
+    assert!(node.refuses(node.path("o3/x")).is_ok());
+    // A container's root: its layers are paths of the host.
+    let mut node = Node::new();
+    node.mounts.clear();
+    let layers = "lowerdir=/var/lib/l1:/var/lib/l2,upperdir=/var/lib/u,workdir=/var/lib/w";
+    let line = format!("20 1 0:60 / / rw - overlay overlay rw,{layers}\n");
+    node.mounts.push_str(&line);
+    assert!(node.refuses(node.path("a/x")).is_ok());
+}
+
+#[test]
+fn what_a_server_answers_for_is_not_local() {
+    for (fstype, options, refused) in [
+        ("fuse.sshfs", "x", true),
+        ("fuse", "x", true),
+        ("fuseblk", "x", true),
+        ("cifs", "x", true),
+        ("ceph", "x", true),
+        ("9p", "trans=tcp", true),
+        ("9p", "trans=virtio", false),
+        ("fusectl", "x", false),
+        ("virtiofs", "x", false),
+        ("tmpfs", "x", false),
+    ] {
+        let mut node = Node::new();
+        node.full(ROOT, "a/b", ["0:40", fstype, "source", options]);
+        let result = node.refuses(node.path("a/b/x"));
+        let is_refused = matches!(result, Err(PlacementError::Served { .. }));
+        assert_eq!(is_refused, refused, "{fstype}: {result:?}");
+    }
 }
