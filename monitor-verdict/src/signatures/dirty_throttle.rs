@@ -138,7 +138,7 @@ impl<'a> Throttle<'a> {
         let over = self.pauses.dirty / self.pauses.limit.max(1.0) - 1.0;
         format!(
             "{} wait in balance_dirty_pages on {} ({:.0} of {:.0} setpoint pages dirty, {}) while \
-             {} holds {} of the dirty pages, {} {} the limit",
+             {} holds {} of the dirty pages, {}",
             who(view),
             self.server_bdi,
             self.pauses.bdi_dirty,
@@ -146,10 +146,21 @@ impl<'a> Throttle<'a> {
             self.disk.words(),
             view.client,
             share(self.own),
-            percent(over.abs()),
-            if over < 0.0 { "under" } else { "over" },
+            beside_limit(over),
         )
     }
+}
+
+/// How far the node is from its dirty limit: a livelock holds it there, a percent or less
+/// beside.
+fn beside_limit(over: f64) -> String {
+    /// Rounds to 0.0 %, or is next to it.
+    const AT: f64 = 0.001;
+    if over.abs() < AT {
+        return "at the dirty limit".to_owned();
+    }
+    let side = if over < 0.0 { "under" } else { "over" };
+    format!("{:.1} % {side} the dirty limit", over.abs() * 100.0)
 }
 
 /// `2 of 8 busy nfsd threads`, those of them that are throttled by dirty pages.
@@ -187,4 +198,32 @@ fn unpaused(view: &View<'_>) -> Edge {
 
 pub fn share(share: Option<f64>) -> String {
     share.map_or_else(|| "an unknown share".to_owned(), percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside_limit;
+
+    #[test]
+    fn a_node_at_its_limit_is_never_said_to_be_nothing_over_it() {
+        for (dirty, limit, words) in [
+            (20031.0, 19529.0, "2.6 % over the dirty limit"),
+            (10476.0, 10434.0, "0.4 % over the dirty limit"),
+            (10000.0, 10000.0, "at the dirty limit"),
+            (10009.0, 10000.0, "at the dirty limit"),
+            (9991.0, 10000.0, "at the dirty limit"),
+            (9989.0, 10000.0, "0.1 % under the dirty limit"),
+        ] {
+            assert_eq!(beside_limit(dirty / limit - 1.0), words);
+        }
+        let mut over = -0.05;
+        while over < 0.05 {
+            let words = beside_limit(over);
+            assert!(
+                !words.starts_with("0.0 %") && !words.starts_with("0 %"),
+                "{words}"
+            );
+            over += 0.000_1;
+        }
+    }
 }

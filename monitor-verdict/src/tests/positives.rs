@@ -19,7 +19,7 @@ fn a_freeze_of_6_12_is_suspected_within_3_s_and_confirmed_within_10() {
     assert_eq!(
         verdict.reason,
         "2 of 8 busy nfsd threads wait in balance_dirty_pages on 254:0 (48 of 10437 setpoint pages \
-         dirty, disk 0 % busy) while 0:29 holds 100 % of the dirty pages, 3 % over the limit; 0 B/s \
+         dirty, disk 0 % busy) while 0:29 holds 100 % of the dirty pages, 2.6 % over the dirty limit; 0 B/s \
          acknowledged, no progress for 12.0 s"
     );
 }

@@ -40,18 +40,18 @@ function(config, q)
 
     panel.timeseries(
       '4. Closing edge: whose pages they wait for',
-      "The edge itself has no series (/api/v1/verdicts has it); this is what dirty-throttle rests on. Bad: the node at its dirty limit (red line, 97 %) while a client holds nearly all and the server's own device next to nothing. If the server's device holds as much as the client, it is a slow disk. For the other signatures look at congestion, at nfsd's waits, and at the kernel's reasons below.",
+      "The edge itself has no series (/api/v1/verdicts has it); this is what dirty-throttle rests on. Bad: the node at its vmstat threshold (red line, 97 %) or above while a client holds nearly all and the server's own device next to nothing. If the server's device holds as much as the client, it is a slow disk. For the other signatures look at congestion, at nfsd's waits, and at the kernel's reasons below.",
       [
         panel.range('(%s) / %s' % [
           q.of('throttle_dirty_bytes') + ' + ' + q.of('throttle_writeback_bytes'),
           q.of('throttle_dirty_limit_bytes'),
-        ], 'node, of its limit'),
+        ], 'node, of the vmstat threshold'),
         panel.range('%s / %s' % [held('client_bdi'), dirty], '{{loop}} client, of all dirty'),
         panel.range('%s / %s' % [held('server_bdi'), dirty], '{{loop}} server, of all dirty'),
       ],
       { unit: 'percentunit', thresholds: words.steps([['transparent', null], ['red', 0.97]]) },
     ) + panel.line + panel.size(6, 8) + panel.overrides([
-      panel.override('node, of its limit', panel.color('text')),
+      panel.override('node, of the vmstat threshold', panel.color('text')),
       panel.overrideRegexp('.* server, of all dirty', { 'custom.lineStyle': { fill: 'dash', dash: [6, 6] }, 'custom.fillOpacity': 0 }),
     ]),
   ]

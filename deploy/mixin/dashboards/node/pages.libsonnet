@@ -24,30 +24,30 @@ function(config, q)
     panel.row('Pages and devices (BDIs): what is dirty, what moves'),
 
     panel.timeseries(
-      'Dirty pages of the node against the limit',
-      'Stacked: dirty, under writeback. At the limit (dashed) the kernel stops all who write, nfsd too. Bad: at the limit, mostly writeback, and flat.',
+      'Dirty pages of the node against the vmstat threshold',
+      'Stacked: dirty, under writeback. Dashed: nr_dirty_threshold of /proc/vmstat, which lags the dirty limit at which the kernel stops all who write, nfsd too. Bad: at it or above, mostly writeback, and flat.',
       [
         panel.range('max(%s)' % q.of('throttle_writeback_bytes'), 'under writeback'),
         panel.range('max(%s)' % q.of('throttle_dirty_bytes'), 'dirty'),
-        panel.range('max(%s)' % q.of('throttle_dirty_limit_bytes'), 'limit'),
+        panel.range('max(%s)' % q.of('throttle_dirty_limit_bytes'), 'vmstat threshold'),
       ],
       { unit: 'bytes' },
     ) + panel.stacked + panel.size(8, 8) + panel.overrides([
       panel.override('under writeback', panel.color('blue')),
       panel.override('dirty', panel.color('orange')),
-      panel.override('limit', panel.limit('red')),
+      panel.override('vmstat threshold', panel.limit('red')),
     ]),
 
     panel.timeseries(
-      'Dirty and writeback of BDIs against their thresholds',
-      'What each holds, and its share of the dirty limit (dashed). The share follows the speed of the device: one that stands still loses it. Bad: an NFS mount that is full and flat, while the disk that its server writes to holds next to nothing.',
+      'Dirty and writeback of BDIs against their BDI shares',
+      'What each holds, and its BDI share: its part of the dirty limit (dashed). The share follows the speed of the device: one that stands still loses it. Bad: an NFS mount that is full and flat, while the disk that its server writes to holds next to nothing.',
       [
         panel.range('%s\nand on (bdi) %s' % [held, fullest], '{{bdi}}'),
-        panel.range('max by (bdi) (%s)\nand on (bdi) %s' % [of('throttle_bdi_dirty_threshold_bytes'), fullest], '{{bdi}} threshold'),
+        panel.range('max by (bdi) (%s)\nand on (bdi) %s' % [of('throttle_bdi_dirty_threshold_bytes'), fullest], '{{bdi}} share'),
       ],
       { unit: 'bytes' },
     ) + panel.size(8, 8) + panel.overrides([
-      panel.overrideRegexp('.* threshold', {
+      panel.overrideRegexp('.* share', {
         'custom.lineStyle': { fill: 'dash', dash: [6, 6] },
         'custom.fillOpacity': 0,
       }),

@@ -77,8 +77,8 @@ function(config, q)
     ) + panel.size(3, 4),
 
     panel.stat(
-      'Dirty, of the limit',
-      "Dirty pages and those under writeback against the limit at which the kernel stops all writers. At 97 % and above somebody waits; it is a livelock only if a loop's client holds them and the server's disk is idle.",
+      'Dirty, of the vmstat threshold',
+      "Dirty pages and those under writeback against nr_dirty_threshold of /proc/vmstat, which lags the dirty limit at which the kernel stops writers by up to twice when memory is short. At 97 % and above writers wait; it is a livelock only if a loop's client holds them and the server's disk is idle.",
       '(%s + %s) / %s' % [
         q.of('throttle_dirty_bytes'),
         q.of('throttle_writeback_bytes'),

@@ -46,7 +46,7 @@ fn memory(observation: &Observation, page: &mut Page) -> Result<()> {
     page.put(writeback)?;
     let mut limit = Family::gauge(
         "throttle_dirty_limit_bytes",
-        "Dirty and writeback page cache at which writers are stopped, bytes. Source: nr_dirty_threshold of /proc/vmstat.",
+        "The vmstat threshold: nr_dirty_threshold of /proc/vmstat, bytes. It lags the dirty limit at which writers are stopped, by up to twice. Source: /proc/vmstat.",
     );
     limit.add_some(&[], memory.dirty_limit_bytes.map(|n| n as f64));
     page.put(limit)
@@ -107,7 +107,7 @@ fn bdi_bytes() -> [(Family, Number<Bdi>); 4] {
     );
     let threshold = Family::gauge(
         "throttle_bdi_dirty_threshold_bytes",
-        "A BDI's share of the dirty limit, bytes. Source: debugfs bdi/BDI/stats.",
+        "BDI share: the part of the dirty limit that this BDI may hold, bytes. Source: debugfs bdi/BDI/stats.",
     );
     let written = Family::counter(
         "throttle_bdi_written_bytes_total",

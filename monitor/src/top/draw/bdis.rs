@@ -1,4 +1,4 @@
-//! Backing devices: dirty pages against their share of the limit.
+//! Backing devices: dirty pages against their BDI share, which is of the dirty limit.
 
 use ratatui::text::Line;
 
@@ -25,7 +25,7 @@ pub fn table(view: &View, width: usize, most: usize, marked: bool) -> Vec<Line<'
         Column::words("ROLE", 6, 6),
         Column::number("DIRTY", 8, 1),
         Column::number("WRITEBACK", 9, 4),
-        Column::number("LIMIT", 8, 2),
+        Column::number("SHARE", 8, 2),
         Column::number("USED", 5, 5),
         Column::words("CONGEST", 8, 3),
         Column::number("TASKS", 5, 8),
@@ -75,7 +75,7 @@ fn cells(one: &BdiNow, now_unix_ms: u64) -> Vec<String> {
     ]
 }
 
-/// The share of its limit that is dirty or under writeback.
+/// The part of its BDI share that is dirty or under writeback.
 pub fn used(one: &BdiNow) -> Option<f64> {
     let bdi = &one.bdi;
     let held = bdi.dirty_bytes?.saturating_add(bdi.writeback_bytes?);

@@ -170,7 +170,7 @@ fn dirty(node: &Node) -> Option<String> {
         .saturating_add(memory.writeback_bytes.unwrap_or(0));
     let held = bytes(held as f64);
     Some(match memory.dirty_limit_bytes {
-        Some(limit) => format!("dirty {held}, limit {}", bytes(limit as f64)),
+        Some(limit) => format!("dirty {held}, vmstat threshold {}", bytes(limit as f64)),
         None => format!("dirty {held}"),
     })
 }

@@ -113,7 +113,7 @@ fn help(lines: &mut Lines) {
     for text in [
         "IN 1 s: time that the kernel made the task wait within the last tick. AGE: how long the wait lasts that it is in. \
          TOTAL, WAITS: finished waits since the daemon started.",
-        "DIRTY, WRITEBACK: bytes of the device's pages. LIMIT: its share of the node's dirty limit. USED: both of them against that.",
+        "DIRTY, WRITEBACK: bytes of the device's pages. SHARE: the BDI share, its part of the node's dirty limit. USED: both of them against that.",
         "T throttled, B blocked (a lock, or the disk), r running, . idle: the server's threads.",
         "ACKED: bytes a second that the server acknowledged to the client, a tick a column.",
     ] {
@@ -361,9 +361,9 @@ fn device(lines: &mut Lines, one: &BdiNow, now_unix_ms: u64) {
         ),
         ("dirty", amount(bdi.dirty_bytes)),
         ("under writeback", amount(bdi.writeback_bytes)),
-        ("limit", amount(bdi.threshold_bytes)),
+        ("BDI share", amount(bdi.threshold_bytes)),
         (
-            "used",
+            "used of it",
             used(one).map_or_else(|| "not known".to_owned(), percent),
         ),
         ("written in all", amount(bdi.written_bytes)),

@@ -93,14 +93,14 @@ function devices(node) {
   const rows = node.bdis.map((one) => row(one.bdi,
     [h("strong", {}, name(one.bdi, 40)), " ", ROLES[one.role] && h("span", { class: "tag" }, ROLES[one.role]),
       h("span", { class: "soft block" }, name(`${one.fstype} ${one.device}`.trim(), 80))],
-    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "its limit"),
+    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "BDI share"),
     [one.waiting_tasks > 0 ? h("span", { class: "short" }, count(one.waiting_tasks, "task")) : h("span", { class: "soft" }, "nobody"),
       one.congestion?.congested && h("span", { class: "tag warn block" }, "congested",
         one.congested_since_unix_ms && [" since ", time(one.congested_since_unix_ms, node.unix_ms)])]));
   const { dirty_bytes, writeback_bytes, dirty_limit_bytes } = node.memory;
   return [
     h("div", { class: "whole" }, h("h3", {}, "The node’s dirty pages"),
-      pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "limit")),
+      pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "vmstat threshold")),
     table("Backing devices: those of loops first, then the dirtiest", ["Device", "Pages", "Waiting"], rows, "None is known yet."),
     node.bdis_total > node.bdis.length && h("p", { class: "soft" }, `${node.bdis_total - node.bdis.length} more are in `, h("a", { href: "/api/v1/bdis" }, "/api/v1/bdis"), "."),
   ];

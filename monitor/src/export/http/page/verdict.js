@@ -45,7 +45,7 @@ function pauses(all) {
   const rows = all.map((one) => row(`${one.bdi}-${one.class}`, [name(one.bdi, 40), h("span", { class: "soft" }, ` ${one.class}`)],
     `${lasting(one.pause_seconds)} in ${count(one.events, "pause")}`,
     `${Math.round(one.bdi_dirty_pages)} of setpoint ${Math.round(one.bdi_setpoint_pages)}`,
-    `${Math.round(one.dirty_pages)} of limit ${Math.round(one.limit_pages)}`));
+    `${Math.round(one.dirty_pages)} of dirty limit ${Math.round(one.limit_pages)}`));
   return table("What balance_dirty_pages said over the last 3 seconds", ["Device", "Paused", "Its pages", "The node’s"], rows, "Nobody was paused.");
 }
 
@@ -57,7 +57,7 @@ function evidencePage(evidence, path, recording) {
   const { dirty_bytes, writeback_bytes, dirty_limit_bytes } = evidence.memory;
   const devices = evidence.bdis.slice(0, 24).map((one) => row(one.bdi,
     [h("strong", {}, name(one.bdi, 40)), h("span", { class: "soft block" }, name(`${one.fstype} ${one.device}`.trim(), 80))],
-    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "its limit")));
+    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "BDI share")));
   return [
     h("section", { class: "hero", "data-state": evidence.verdict.state, "aria-labelledby": "state" },
       h("h1", { id: "state" }, icon(evidence.verdict.state), OCCASIONS[evidence.occasion] ?? "Evidence"),
@@ -73,7 +73,7 @@ function evidencePage(evidence, path, recording) {
     section("threads", "The server’s threads", [threads(evidence.threads, "Threads of the server that are not idle", "All were idle."),
       evidence.idle_threads != null && h("p", { class: "soft" }, `Idle: ${evidence.idle_threads}.`)], { class: "card" }),
     section("writers", "Who else waits", threads(evidence.writers, "All other tasks that waited", "Nobody."), { class: "card" }),
-    section("devices", "Devices", [h("div", { class: "whole" }, h("h3", {}, "The node’s dirty pages"), pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "limit")),
+    section("devices", "Devices", [h("div", { class: "whole" }, h("h3", {}, "The node’s dirty pages"), pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "vmstat threshold")),
       table("Backing devices", ["Device", "Pages"], devices, "None.")], { class: "card" }),
     section("pauses", "Pauses", pauses(evidence.pauses), { class: "card" }),
     evidence.left_out.length > 0 && section("left", "What is not in here", h("ul", {}, evidence.left_out.map((one) => h("li", {}, clip(one, 400)))), { class: "card" }),
