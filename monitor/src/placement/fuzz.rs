@@ -29,10 +29,7 @@ pub fn placement(data: &[u8]) {
     }
     match result {
         Ok(()) | Err(PlacementError::Mounts { .. }) => {}
-        Err(PlacementError::Nfs { fstype, .. }) => {
-            assert!(mountinfo.contains(&format!(" - {fstype} ")), "{fstype}");
-        }
-        Err(PlacementError::Served { fstype, .. }) => {
+        Err(PlacementError::Nfs { fstype, .. } | PlacementError::Served { fstype, .. }) => {
             assert!(mountinfo.contains(&format!(" - {fstype} ")), "{fstype}");
         }
         Err(PlacementError::Depth(_) | PlacementError::Rests { .. }) => {

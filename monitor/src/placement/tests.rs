@@ -355,10 +355,10 @@ fn an_overlay_counts_as_its_layers_where_they_can_be_seen() {
     let (local, remote) = (at("a"), at("nfs/layer"));
     let lower = format!("lowerdir={local}:{remote},upperdir={local}/u,workdir={local}/w");
     let upper = format!("lowerdir={local},upperdir={remote},workdir={local}/w");
-    let none = format!("lowerdir={local},upperdir={local}/u,workdir={local}/w");
+    let plain = format!("lowerdir={local},upperdir={local}/u,workdir={local}/w");
     node.full(ROOT, "o1", ["0:50", "overlay", "overlay", &lower]);
     node.full(ROOT, "o2", ["0:51", "overlay", "overlay", &upper]);
-    node.full(ROOT, "o3", ["0:52", "overlay", "overlay", &none]);
+    node.full(ROOT, "o3", ["0:52", "overlay", "overlay", &plain]);
     assert!(node.rests_on_nfs("o1/x") && node.rests_on_nfs("o2/x"));
     assert!(node.refuses(node.path("o3/x")).is_ok());
     // A container's root: its layers are paths of the host.
