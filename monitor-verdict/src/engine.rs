@@ -95,6 +95,7 @@ impl Engine {
                 id,
                 client_bdi: &one.verdict().client_bdi,
                 server: &one.verdict().server,
+                server_tgid: found.and_then(|found| found.server_tgid),
                 server_bdi: one.verdict().server_bdi.as_deref(),
                 state: one.verdict().state,
                 stands: found.is_some(),
@@ -105,6 +106,7 @@ impl Engine {
             window: &self.window,
             now: observation,
             loops: &loops.collect::<Vec<_>>(),
+            former: self.found.former(),
             thresholds: &self.thresholds,
         })
     }

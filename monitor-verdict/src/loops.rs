@@ -8,15 +8,17 @@ mod evidence;
 mod exempt;
 mod find;
 mod survey;
-mod words;
+pub(crate) mod words;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::Container;
 
+pub use device::Former;
 pub use exempt::{Exempt, ExemptBasis, Exemption};
 pub use find::{Loops, MAX_LOOPS};
+pub(crate) use survey::{rpc_clients, same};
 
 /// The kernel's server, where the name of a process would stand.
 pub(crate) const NFSD: &str = "nfsd";
@@ -82,6 +84,9 @@ pub struct Loop {
     pub client_bdi: CompactString,
     /// Who serves: `nfsd`, or the name of the server's process.
     pub server: CompactString,
+    /// The server's process; `None`: not known, or it is the kernel.
+    #[serde(default)]
+    pub server_tgid: Option<u32>,
     /// What the server writes to for it; `None`: not known yet.
     pub server_bdi: Option<CompactString>,
     /// Type of the file system there; empty: not known.

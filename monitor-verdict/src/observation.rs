@@ -11,17 +11,17 @@ mod topology;
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use serde::{Deserialize, Serialize};
 
 pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid};
 pub use self::nfs::{
-    Caller, NfsClient, Nfsd, ServerThread, Serving, ThreadState, UserServer, Waited,
+    Caller, NfsClient, Nfsd, ServerExit, ServerThread, Serving, ThreadState, UserServer, Waited,
 };
 pub use self::topology::{
-    Backing, Connection, ExemptCount, Export, FileSystem, LoopDevice, NfsMount, PeerSocket,
-    RpcClient, ServerProcess, Topology, Transport,
+    Backing, Connection, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, NfsMount, OpenCalls,
+    PeerSocket, RpcClient, ServerProcess, Topology, Transport,
 };
 
 /// One tick's view of the node.
@@ -52,8 +52,14 @@ pub struct Observation {
     /// NFS servers in userspace that run.
     #[serde(default)]
     pub user_servers: Vec<UserServer>,
+    /// NFS servers in userspace that ended lately.
+    #[serde(default)]
+    pub server_exits: Vec<ServerExit>,
     /// Backing devices in use.
     pub bdis: Vec<Bdi>,
+    /// Backing devices in use that `bdis` leaves out, because there are too many.
+    #[serde(default)]
+    pub bdis_left_out: u32,
     /// The kernel's RPC clients that sent a call lately.
     pub rpc_clients: Vec<RpcClient>,
     /// Who mounts and who serves NFS on this node, as last looked up.
@@ -71,6 +77,21 @@ pub struct Observation {
     /// empty unless a loop is suspected.
     #[serde(default)]
     pub stacks: Vec<Stack>,
+}
+
+impl Observation {
+    /// A sentence if backing devices are left out.
+    #[must_use]
+    pub fn bdis_gap(&self) -> Option<CompactString> {
+        let (read, left_out) = (self.bdis.len(), self.bdis_left_out);
+        (left_out > 0).then(|| {
+            format_compact!(
+                "Only {read} of {} backing devices are read: those of loops first, then those whose \
+                 writers were paused last, then those that are exported.",
+                read.saturating_add(left_out as usize)
+            )
+        })
+    }
 }
 
 /// What a task's kernel stack looks like.
@@ -226,6 +247,12 @@ pub struct Bdi {
     pub disk_busy_ms: Option<u64>,
     /// Sectors of 512 bytes that the disk wrote since boot.
     pub disk_sectors_written: Option<u64>,
+    /// Sectors of 512 bytes that the disk read since boot.
+    pub disk_sectors_read: Option<u64>,
+    /// Reads and writes that the disk completed since boot, merged ones as one.
+    pub disk_requests: Option<u64>,
+    /// Milliseconds that these took, one by one, queueing included.
+    pub disk_request_ms: Option<u64>,
     /// Whether it is congested; `None`: it cannot be told.
     pub congestion: Option<Congestion>,
     /// `max_ratio` of /sys/class/bdi: its largest share of the dirty limit,

@@ -29,8 +29,10 @@ pub enum RelatedKind {
     NfsServerNotResponding,
     /// Writers are held to the speed of a device that works.
     DirtyThrottling,
-    /// A disk is busy all the time, and tasks wait for it.
+    /// A disk is busy all the time, moves little by it, and tasks wait for it.
     SlowDisk,
+    /// A disk is busy all the time and does what it can, and tasks wait for it.
+    DiskSaturated,
     /// Tasks spend their time in reclaim.
     MemoryStarvation,
     /// nfsd's threads hang in their own file system, and nothing throttles them.
@@ -39,10 +41,11 @@ pub enum RelatedKind {
 
 impl RelatedKind {
     /// Every one of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NfsServerNotResponding,
         Self::DirtyThrottling,
         Self::SlowDisk,
+        Self::DiskSaturated,
         Self::MemoryStarvation,
         Self::HungFileSystem,
     ];
@@ -54,6 +57,7 @@ impl RelatedKind {
             Self::NfsServerNotResponding => "nfs-server-not-responding",
             Self::DirtyThrottling => "dirty-throttling",
             Self::SlowDisk => "slow-disk",
+            Self::DiskSaturated => "disk-saturated",
             Self::MemoryStarvation => "memory-starvation",
             Self::HungFileSystem => "hung-file-system",
         }

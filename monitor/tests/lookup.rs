@@ -100,6 +100,15 @@ fn one_end_of_a_connection() {
                 .unwrap()
                 .0
         }
+        Ok("relay") => {
+            let away = TcpListener::bind((SERVER, 0)).unwrap();
+            let here = TcpListener::bind((SERVER, 2049)).unwrap();
+            let from = here.accept().unwrap().0;
+            let to = TcpStream::connect(away.local_addr().unwrap()).unwrap();
+            let (mut read, mut write) = (from.try_clone().unwrap(), to);
+            thread::spawn(move || std::io::copy(&mut read, &mut write));
+            from
+        }
         Ok("client") => wait_for(|| TcpStream::connect((SERVER, 2049)).ok()),
         _ => return,
     };
@@ -144,6 +153,31 @@ fn look_up(node: &Path, server: &str) -> Topology {
     Lookup::once(node.join("proc"), node.join("sys"), &[server.to_owned()])
 }
 
+/// Joins two namespaces.
+fn connect(here: &Process, there: &Process) {
+    let peer = there.0.id();
+    here.ip(&format!(
+        "link add one type veth peer name two netns {peer}"
+    ));
+    here.ip(&format!("addr add {CLIENT}/24 dev one"));
+    here.ip("link set one up");
+    there.ip(&format!("addr add {SERVER}/24 dev two"));
+    there.ip("link set two up");
+}
+
+/// One end, with mounts of its own, or the client's made-up ones were not read.
+fn end(program: &Path, of: &Process, end: &str) -> Process {
+    let program = program.to_str().unwrap();
+    let args = [
+        "--mount",
+        program,
+        "--ignored",
+        "--exact",
+        "one_end_of_a_connection",
+    ];
+    Process::start(of.inside("unshare").args(args).env(END, end))
+}
+
 #[test]
 #[ignore = "needs root and two network namespaces"]
 fn a_server_process_is_found_in_its_namespace_and_a_tunnel_is_not_taken_for_one() {
@@ -153,31 +187,13 @@ fn a_server_process_is_found_in_its_namespace_and_a_tunnel_is_not_taken_for_one(
         return;
     }
     let (here, there) = (namespace(), namespace());
-    let peer = there.0.id();
-    here.ip(&format!(
-        "link add one type veth peer name two netns {peer}"
-    ));
-    here.ip(&format!("addr add {CLIENT}/24 dev one"));
-    here.ip("link set one up");
-    there.ip(&format!("addr add {SERVER}/24 dev two"));
-    there.ip("link set two up");
+    connect(&here, &there);
     let bin = TempDir::new().unwrap();
     // The process's name is its file's.
     let program = bin.path().join("ganesha.nfsd");
     fs::copy(env::current_exe().unwrap(), &program).unwrap();
-    // Each with mounts of its own, or the client's made-up ones were not read.
-    let end = |of: &Process, end| {
-        let program = program.to_str().unwrap();
-        let args = [
-            "--mount",
-            program,
-            "--ignored",
-            "--exact",
-            "one_end_of_a_connection",
-        ];
-        Process::start(of.inside("unshare").args(args).env(END, end))
-    };
-    let (server, client) = (end(&there, "server"), end(&here, "client"));
+    let server = end(&program, &there, "server");
+    let client = end(&program, &here, "client");
     wait_for(|| {
         let tcp = fs::read_to_string(format!("{}/net/tcp", client.proc())).ok()?;
         tcp.contains(" 01 ").then_some(())
@@ -198,8 +214,51 @@ fn a_server_process_is_found_in_its_namespace_and_a_tunnel_is_not_taken_for_one(
     assert_eq!(topology.connections.len(), 1);
     assert_eq!(topology.incomplete, Vec::<String>::new());
 
+    assert_eq!(connection.owner_tgid, Some(server.0.id()));
+
     let tunnel = look_up(node.path(), "another-server");
     assert_eq!(tunnel.connections, []);
+    let end = &tunnel.far_ends[0];
+    assert_eq!(
+        (&*end.name, end.tgid),
+        ("ganesha.nfsd", Some(server.0.id()))
+    );
+    assert!(!end.translated);
+}
+
+#[test]
+#[ignore = "needs root and two network namespaces"]
+fn the_relay_that_a_mount_leads_to_is_named() {
+    // CAP_NET_ADMIN, which a container has only if it is asked for.
+    if !has_capabilities(&[12]) {
+        skip("no CAP_NET_ADMIN: no pair of network devices can be made");
+        return;
+    }
+    let (here, there) = (namespace(), namespace());
+    connect(&here, &there);
+    let bin = TempDir::new().unwrap();
+    let program = bin.path().join("relay");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    let relay = end(&program, &there, "relay");
+    let client = end(&program, &here, "client");
+    wait_for(|| {
+        let tcp = fs::read_to_string(format!("{}/net/tcp", client.proc())).ok()?;
+        tcp.contains(" 01 ").then_some(())
+    });
+    let node = node(&client, &relay);
+    let topology = wait_for(|| {
+        let topology = look_up(node.path(), "ganesha.nfsd");
+        (!topology.far_ends.is_empty()).then_some(topology)
+    });
+    println!("{topology:#?}");
+    assert_eq!(topology.connections, []);
+    assert_eq!(topology.far_ends.len(), 1);
+    let far_end = &topology.far_ends[0];
+    assert_eq!(far_end.name, "relay");
+    assert_eq!(far_end.tgid, Some(relay.0.id()));
+    assert_eq!(far_end.server.to_string(), format!("{SERVER}:2049"));
+    assert_eq!(far_end.client_netns, here.netns());
+    assert!(!far_end.translated);
 }
 
 /// A network namespace as `ip netns` leaves it.

@@ -322,6 +322,8 @@ pub struct Quiet {
     pub traced: u64,
     /// Which conditions the daemon must name.
     pub related: &'static [&'static str],
+    /// What the reason of one that began must say.
+    pub says: &'static [&'static str],
 }
 
 /// A loop that must be reported.
@@ -390,6 +392,8 @@ pub fn all() -> Vec<Scenario> {
         negatives::loopback_slow_disk(),
         negatives::loopback_light(),
         negatives::local_slow_disk(),
+        negatives::ganesha_stopped(),
+        negatives::ganesha_oom(),
         negatives::netns_moderate(),
         negatives::netns_readonly(),
         negatives::server_gone(),

@@ -7,10 +7,21 @@ use compact_str::{CompactString, format_compact};
 use super::evidence::Evidence;
 use super::survey::{Claim, Survey};
 use super::{Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, exempt, words};
-use crate::observation::Container;
+use crate::observation::{Container, NfsClient};
 use crate::thresholds::{LoopThresholds, nanos};
 
 const NS_PER_MS: u64 = 1_000_000;
+
+/// The server of a mount that is not a loop any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// The mount's BDI.
+    pub client_bdi: CompactString,
+    /// Who served: `nfsd`, or the name of the server's process.
+    pub server: CompactString,
+    /// The process.
+    pub tgid: Option<u32>,
+}
 
 /// One NFS device.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +39,8 @@ pub(super) struct Device {
     found: Option<Loop>,
     /// Since when the loop is one that was not told yet.
     untold_since: Option<u64>,
+    /// Who served it last, and how many answers there were when it ended.
+    former: Option<(CompactString, Option<u32>, u64)>,
 }
 
 impl Device {
@@ -74,15 +87,37 @@ impl Device {
             other => (None, other),
         };
         let mut events = Vec::new();
+        self.remember(ended.as_ref().filter(|_| !gone && !replaced), survey);
         if let Some(one) = ended.as_ref().filter(|_| was_told) {
-            let why = self.why_ended(replaced, gone, claim.is_some());
-            let message = words::ended(one, why);
+            let why = self.why_ended(one, survey, replaced, gone, claim.is_some());
+            let message = words::ended(one, &why);
             events.push(event(one, LoopChange::Ended, message, survey));
         }
         if let Some(claim) = claim.filter(|_| room || before.is_some() || ended.is_some()) {
             events.extend(self.update(before, &claim, survey, thresholds));
         }
         events
+    }
+
+    /// Who served it until it ended, as long as nobody has answered since.
+    pub(super) fn former(&self, bdi: &CompactString) -> Option<Former> {
+        let (server, tgid, _) = self.former.as_ref()?;
+        Some(Former {
+            client_bdi: bdi.clone(),
+            server: server.clone(),
+            tgid: *tgid,
+        })
+    }
+
+    fn remember(&mut self, ended: Option<&Loop>, survey: &Survey<'_>) {
+        let answers = survey.client.map_or(0, NfsClient::answers);
+        if let Some(one) = ended {
+            self.former = Some((one.server.clone(), one.server_tgid, answers));
+        }
+        let answered = |former: &(_, _, u64)| former.2 < answers;
+        if self.former.as_ref().is_some_and(answered) {
+            self.former = None;
+        }
     }
 
     /// Whether it is the kernel's own: looked up, mounted nowhere, and never
@@ -128,18 +163,32 @@ impl Device {
         };
     }
 
-    const fn why_ended(&self, replaced: bool, gone: bool, served: bool) -> &'static str {
+    fn why_ended(
+        &self,
+        one: &Loop,
+        survey: &Survey<'_>,
+        replaced: bool,
+        gone: bool,
+        served: bool,
+    ) -> CompactString {
         if replaced {
-            "another server is mounted under its device number now"
-        } else if gone {
-            "it is no longer mounted"
-        } else if served {
-            "another server of this node serves it now"
-        } else if self.evidence.is_elsewhere() {
-            "its calls are answered by another host now"
-        } else {
-            "its server is no longer found on this node"
+            return "another server is mounted under its device number now".into();
         }
+        if gone {
+            return "it is no longer mounted".into();
+        }
+        if served {
+            return "another server of this node serves it now".into();
+        }
+        if let Some(exit) = survey.exit_of(&one.server, one.server_tgid) {
+            let now = survey.observation.monotonic_ns;
+            return format_compact!("its server, {}", words::exit(exit, now));
+        }
+        // Calls to a server in userspace are never seen to be served here.
+        if one.is_nfsd() && self.evidence.is_elsewhere() {
+            return "its calls are answered by another host now".into();
+        }
+        "its server is no longer found on this node".into()
     }
 
     /// The loop as it is now, and the event where that is one.
@@ -155,6 +204,8 @@ impl Device {
         let mut one = before.unwrap_or_else(|| new_loop(claim, survey));
         let proven = old_proof.is_none_or(|proof| proof < claim.proof);
         one.proof = claim.proof;
+        one.server_tgid = claim.tgid.or(one.server_tgid);
+        self.former = None;
         one.became_own_client |=
             proven && claim.proof == Proof::Xid && self.evidence.was_elsewhere();
         one.localio = self.evidence.localio();
@@ -256,6 +307,7 @@ fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
         id: format_compact!("{bdi}-{server}"),
         client_bdi: bdi,
         server,
+        server_tgid: claim.tgid,
         server_bdi: None,
         server_fstype: CompactString::default(),
         server_device: CompactString::default(),

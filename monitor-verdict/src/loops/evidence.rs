@@ -107,7 +107,7 @@ impl Evidence {
             self.by_xid = true;
             self.elsewhere = false;
         }
-        self.judge_batch(thresholds);
+        self.judge_batch(survey.unanswered(), thresholds);
     }
 
     /// Whether this RPC client is found to be the device's only now: then what
@@ -120,8 +120,10 @@ impl Evidence {
         new
     }
 
-    fn judge_batch(&mut self, thresholds: &LoopThresholds) {
+    /// Only an answered call was answered elsewhere.
+    fn judge_batch(&mut self, unanswered: u64, thresholds: &LoopThresholds) {
         let Tally { calls, served } = self.batch;
+        let calls = (calls - unanswered as f64).max(served);
         let elsewhere = served < calls * thresholds.refute_share;
         if calls >= thresholds.elsewhere_min_calls as f64 && elsewhere {
             self.was_elsewhere = true;
@@ -210,6 +212,7 @@ impl Evidence {
             return Some(Claim {
                 proof: Proof::Xid,
                 server: CompactString::const_new(NFSD),
+                tgid: None,
             });
         }
         let claim = &self.found.as_ref()?.claim;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 use super::calls::{Calls, decay};
-use super::device::Device;
+use super::device::{Device, Former};
 use super::survey::{Survey, sees_xids, takes_calls};
 use super::{Loop, LoopEvent};
 use crate::observation::Observation;
@@ -26,6 +26,7 @@ pub struct Loops {
     was_free: bool,
     devices: BTreeMap<CompactString, Device>,
     found: Vec<Loop>,
+    former: Vec<Former>,
 }
 
 impl Loops {
@@ -63,6 +64,9 @@ impl Loops {
             .retain(|_, device| !device.is_gone(now, &self.thresholds));
         let found = self.devices.values().filter_map(Device::found);
         self.found = found.cloned().collect();
+        let former = self.devices.iter();
+        let former = former.filter_map(|(bdi, device)| device.former(bdi));
+        self.former = former.take(MAX_LOOPS).collect();
         events
     }
 
@@ -70,6 +74,13 @@ impl Loops {
     #[must_use]
     pub fn found(&self) -> &[Loop] {
         &self.found
+    }
+
+    /// Who served the mounts that are not loops any more and have no answer
+    /// since.
+    #[must_use]
+    pub fn former(&self) -> &[Former] {
+        &self.former
     }
 
     /// Makes the acquaintance of new NFS devices.

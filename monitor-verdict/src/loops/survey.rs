@@ -9,8 +9,8 @@ use monitor_common::Class;
 use super::Proof;
 use super::calls::Fresh;
 use crate::observation::{
-    Connection, Container, FileSystem, NfsClient, NfsMount, Observation, State, ThreadState,
-    Topology,
+    Connection, Container, FileSystem, NfsClient, NfsMount, Observation, RpcClient, ServerExit,
+    State, ThreadState, Topology,
 };
 
 /// The signal that matches transaction ids, by its name in
@@ -37,6 +37,8 @@ pub(super) struct Survey<'a> {
 pub(super) struct Claim {
     pub(super) proof: Proof,
     pub(super) server: CompactString,
+    /// The server's process, where it is one.
+    pub(super) tgid: Option<u32>,
 }
 
 impl<'a> Survey<'a> {
@@ -54,7 +56,7 @@ impl<'a> Survey<'a> {
             mount,
             client: observation.clients.iter().find(|client| client.bdi == bdi),
             connection: mount.and_then(|mount| connection(topology, mount)),
-            rpc: rpc_clients(bdi, mount, topology, fresh),
+            rpc: rpc_clients(bdi, mount, topology, fresh, |fresh| fresh.client),
             free,
         }
     }
@@ -65,13 +67,35 @@ impl<'a> Survey<'a> {
             return Some(Claim {
                 proof: Proof::Socket,
                 server: connection.owner.clone(),
+                tgid: connection.owner_tgid,
             });
         }
         let listener = self.mount?.listener.clone()?;
         Some(Claim {
             proof: Proof::Address,
             server: listener,
+            tgid: self.mount?.listener_tgid,
         })
+    }
+
+    /// Calls of the client that have no answer, as far as they are known.
+    pub(super) fn unanswered(&self) -> u64 {
+        let opens = self
+            .rpc
+            .iter()
+            .filter_map(|fresh| fresh.client.open.as_ref());
+        let open = opens.fold(0u64, |sum, open| sum.saturating_add(open.count.into()));
+        let pending = self.client.map_or(0, |client| {
+            let commits = client.commits_sent.saturating_sub(client.commits_done);
+            client.pending_writes().saturating_add(commits)
+        });
+        open.max(pending)
+    }
+
+    /// The end of a server's process, if it ended lately.
+    pub(super) fn exit_of(&self, server: &str, tgid: Option<u32>) -> Option<&'a ServerExit> {
+        let mut exits = self.observation.server_exits.iter().rev();
+        exits.find(|exit| exit.name == server && tgid.is_none_or(|tgid| tgid == exit.tgid))
     }
 
     /// Whether the client did anything after this moment.
@@ -186,13 +210,14 @@ pub(super) fn takes_calls(observation: &Observation) -> bool {
 
 /// The device's RPC clients: those that the kernel learned, else those that
 /// send to the mount's server, unless these may be another mount's.
-fn rpc_clients<'a>(
+pub(crate) fn rpc_clients<'a, T>(
     bdi: &str,
     mount: Option<&NfsMount>,
     topology: &Topology,
-    fresh: &'a [Fresh<'a>],
-) -> Vec<&'a Fresh<'a>> {
-    let learned: Vec<_> = fresh.iter().filter(|f| f.client.bdi == bdi).collect();
+    all: &'a [T],
+    client: impl Fn(&T) -> &RpcClient,
+) -> Vec<&'a T> {
+    let learned: Vec<_> = all.iter().filter(|one| client(one).bdi == bdi).collect();
     let server = mount.and_then(|mount| Some((mount.server?, mount.netns)));
     let (Some((server, netns)), true) = (server, learned.is_empty()) else {
         return learned;
@@ -205,12 +230,12 @@ fn rpc_clients<'a>(
     if topology.mounts.iter().any(elsewhere) {
         return learned;
     }
-    let sends_there = |fresh: &&Fresh<'_>| {
+    let sends_there = |one: &&T| {
+        let client = client(one);
         let mut transports = topology.transports.iter();
-        fresh.client.bdi.is_empty()
-            && transports.any(|t| t.client == fresh.client.id && same(t.server, server))
+        client.bdi.is_empty() && transports.any(|t| t.client == client.id && same(t.server, server))
     };
-    fresh.iter().filter(sends_there).collect()
+    all.iter().filter(sends_there).collect()
 }
 
 fn connection<'a>(topology: &'a Topology, mount: &NfsMount) -> Option<&'a Connection> {
@@ -229,6 +254,7 @@ fn ip(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-fn same(a: SocketAddr, b: SocketAddr) -> bool {
+/// Whether two addresses are one.
+pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && ip(a) == ip(b)
 }

@@ -3,7 +3,8 @@
 use compact_str::{CompactString, format_compact};
 
 use super::{Loop, Proof, Scope};
-use crate::observation::Container;
+use crate::observation::{Container, ServerExit};
+use crate::text::seconds;
 
 /// Containers that are named; the others are counted.
 const MAX_NAMED: usize = 3;
@@ -76,6 +77,33 @@ pub(super) fn proven(one: &Loop, before: Proof) -> String {
              known that {before}"
         )
     }
+}
+
+/// `ganesha.nfsd[204]`.
+pub(crate) fn process(name: &str, tgid: Option<u32>) -> CompactString {
+    tgid.map_or_else(|| name.into(), |tgid| format_compact!("{name}[{tgid}]"))
+}
+
+/// `ganesha.nfsd[204], is gone for 3.0 s`, and what the OOM killer did.
+pub(crate) fn exit(exit: &ServerExit, now_ns: u64) -> String {
+    let who = process(&exit.name, Some(exit.tgid));
+    let ago = seconds(now_ns.saturating_sub(exit.gone_ns));
+    let processes = |n| if n == 1 { "process" } else { "processes" };
+    let by = match (exit.cgroup_oom_kills, exit.node_oom_kills) {
+        (Some(n @ 1..), _) => format!(
+            "; the OOM killer of its memory cgroup killed {n} {} there at that moment",
+            processes(n)
+        ),
+        // The node's count has the cgroups' kills in it.
+        (Some(0), _) | (None, Some(0) | None) => String::new(),
+        (None, Some(n)) => {
+            format!(
+                "; the OOM killer killed {n} {} of this node at that moment",
+                processes(n)
+            )
+        }
+    };
+    format!("{who}, is gone for {ago}{by}")
 }
 
 pub(super) fn ended(one: &Loop, why: &str) -> String {

@@ -42,6 +42,13 @@ impl NfsClient {
         let answered = self.writes_acked.saturating_add(self.writes_failed);
         self.writes_sent.saturating_sub(answered)
     }
+
+    /// WRITE and COMMIT calls that ended, well or with an error.
+    #[must_use]
+    pub const fn answers(&self) -> u64 {
+        let writes = self.writes_acked.saturating_add(self.writes_failed);
+        writes.saturating_add(self.commits_done)
+    }
 }
 
 /// The kernel's NFS server.
@@ -137,6 +144,25 @@ pub struct UserServer {
     /// Its threads, idle ones too, by whether they are exempt from local dirty
     /// throttling; `None`: none was looked at yet.
     pub exempt_threads: Option<ExemptCount>,
+    /// Whether the process is stopped: SIGSTOP, or a debugger.
+    pub stopped: bool,
+}
+
+/// An NFS server in userspace that was there and is not any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerExit {
+    /// The process's name.
+    pub name: CompactString,
+    /// Its process id in the initial pid namespace.
+    pub tgid: u32,
+    /// When it was first found gone, `CLOCK_MONOTONIC` nanoseconds.
+    pub gone_ns: u64,
+    /// Processes of its memory cgroup that the OOM killer took within the few
+    /// seconds before; `None`: unknown.
+    pub cgroup_oom_kills: Option<u64>,
+    /// Processes of the node that the OOM killer took since the tick before.
+    pub node_oom_kills: Option<u64>,
 }
 
 /// What a server thread does. Accumulate it over a window: one sample

@@ -36,6 +36,8 @@ pub struct RpcClient {
     /// Its WRITEs that nfsd served, by whether the thread was exempt from local
     /// dirty throttling meanwhile; `None`: none was seen.
     pub exempt_writes: Option<ExemptCount>,
+    /// Its NFS calls that are open; `None`: not looked at now.
+    pub open: Option<OpenCalls>,
 }
 
 /// How many have the kernel's exemption from local dirty throttling
@@ -47,6 +49,19 @@ pub struct ExemptCount {
     pub with: u64,
     /// Those without it.
     pub without: u64,
+}
+
+/// NFS calls of one RPC client that have no answer yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OpenCalls {
+    /// How many.
+    pub count: u32,
+    /// When the oldest of them was first seen open, `CLOCK_MONOTONIC`
+    /// nanoseconds.
+    pub since_ns: u64,
+    /// Its procedure: `OPEN`, `GETATTR`.
+    pub procedure: CompactString,
 }
 
 /// What a server writes to for a client.
@@ -78,6 +93,10 @@ pub struct Topology {
     pub transports: Vec<Transport>,
     /// TCP connections between an NFS client and a server that are both here.
     pub connections: Vec<Connection>,
+    /// What is at the other end of an NFS client's connection, where that is here
+    /// and not a [`Connection`].
+    #[serde(default)]
+    pub far_ends: Vec<FarEnd>,
     /// Where the peers that the server saw (see [`RpcClient::peer`]) are
     /// connected to.
     pub peers: Vec<PeerSocket>,
@@ -123,6 +142,8 @@ pub struct NfsMount {
     /// (`nfsd` or the name of a server's process); `None`: nobody, or it is
     /// not an address of that namespace.
     pub listener: Option<CompactString>,
+    /// The process of that listener; `None`: unknown, or it is the kernel.
+    pub listener_tgid: Option<u32>,
 }
 
 /// A file system.
@@ -192,6 +213,27 @@ pub struct Connection {
     /// `None`: not known.
     #[serde(default)]
     pub client_is_local: Option<bool>,
+    /// The process; `None`: unknown, or it is the kernel.
+    #[serde(default)]
+    pub owner_tgid: Option<u32>,
+}
+
+/// A process of this node at the other end of an NFS client's connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarEnd {
+    /// The client's end.
+    pub client: SocketAddr,
+    /// The other end, as the client sees it.
+    pub server: SocketAddr,
+    /// The client's network namespace.
+    pub client_netns: u64,
+    /// The name of the process; `nfsd` for the kernel.
+    pub name: CompactString,
+    /// The process; `None`: it is the kernel.
+    pub tgid: Option<u32>,
+    /// Whether it is an NFS server that has another address than the client
+    /// connected to, and sees the client's. Else it is no NFS server.
+    pub translated: bool,
 }
 
 /// The server's end of a connection whose client is known by the address that

@@ -47,6 +47,12 @@ pub struct Device {
     pub written_bytes: Option<u64>,
     /// Sectors that its disk wrote.
     pub sectors_written: Option<u64>,
+    /// Sectors that it read.
+    pub sectors_read: Option<u64>,
+    /// Reads and writes that it completed.
+    pub requests: Option<u64>,
+    /// Milliseconds that these took, one by one.
+    pub request_ms: Option<u64>,
     /// Where it is an NFS client's: bytes that the server took.
     pub acked_bytes: Option<u64>,
     /// Pauses of tasks that serve no NFS, total, nanoseconds.
@@ -174,6 +180,9 @@ fn device(from: &Bdi) -> Device {
         bdi: from.bdi.clone(),
         written_bytes: from.written_bytes,
         sectors_written: from.disk_sectors_written,
+        sectors_read: from.disk_sectors_read,
+        requests: from.disk_requests,
+        request_ms: from.disk_request_ms,
         ..Device::default()
     }
 }
@@ -252,6 +261,7 @@ mod tests {
             behind_throttled: false,
         };
         UserServer {
+            stopped: false,
             name: name.into(),
             tgid,
             threads: (0..stuck).map(thread).collect(),

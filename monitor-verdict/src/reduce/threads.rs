@@ -152,6 +152,7 @@ mod tests {
             behind_throttled: true,
         };
         let server = UserServer {
+            stopped: false,
             name: "ganesha.nfsd".into(),
             tgid: 7,
             threads: vec![

@@ -7,8 +7,8 @@ use compact_str::CompactString;
 
 use super::RelatedKind::NfsServerNotResponding;
 use super::view::{Finding, Node, View, suspect};
-use crate::loops::NFSD;
-use crate::observation::NfsClient;
+use crate::loops::{self, NFSD, words};
+use crate::observation::{NfsClient, NfsMount, OpenCalls};
 use crate::reduce::related::Signs;
 use crate::text::{bytes, seconds};
 use crate::thresholds::nanos;
@@ -23,10 +23,12 @@ pub struct Silences {
     waiting: BTreeMap<CompactString, Silence>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Silence {
-    /// Calls answered, well or with an error, total.
+    /// WRITE and COMMIT calls answered, well or with an error, total.
     answers: u64,
+    /// Calls that were sent and are not open any more, total, of any kind.
+    ended: u64,
     since_ns: u64,
     /// When an answer was last seen while it waited.
     answered_ns: Option<u64>,
@@ -34,12 +36,14 @@ struct Silence {
 }
 
 /// What a client waits for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Wants {
     writes: u64,
     commits: u64,
     held_bytes: Option<u64>,
     paused: u32,
+    /// Calls of any kind, where they are seen.
+    open: Option<OpenCalls>,
 }
 
 impl Silences {
@@ -53,24 +57,26 @@ impl Silences {
         let now = node.now.monotonic_ns;
         let before = std::mem::take(&mut self.waiting);
         for client in &node.now.clients {
-            let Some(wants) = wants(node, signs, client) else {
+            let calls = Calls::of(node, &client.bdi);
+            let Some(wants) = wants(node, signs, client, calls.open) else {
                 continue;
             };
-            let failed = client.writes_failed.saturating_add(client.commits_done);
-            let answers = client.writes_acked.saturating_add(failed);
-            let mut silence = match before.get(&client.bdi) {
-                Some(silence) => *silence,
-                None => Silence {
-                    answers,
-                    since_ns: now,
-                    answered_ns: None,
-                    wants,
-                },
-            };
-            if silence.answers != answers {
-                (silence.answers, silence.since_ns) = (answers, now);
+            let answers = client.answers();
+            let mut silence = before.get(&client.bdi).cloned().unwrap_or(Silence {
+                answers,
+                ended: calls.ended,
+                since_ns: now,
+                answered_ns: None,
+                wants: wants.clone(),
+            });
+            // A call that was not sent yet is open all the same: fewer than
+            // before is no answer.
+            if silence.answers != answers || silence.ended < calls.ended {
+                silence.since_ns = now;
                 silence.answered_ns = Some(now);
             }
+            silence.answers = answers;
+            silence.ended = silence.ended.max(calls.ended);
             silence.wants = wants;
             self.waiting.insert(client.bdi.clone(), silence);
             if self.waiting.len() > MAX_SILENCES {
@@ -97,7 +103,7 @@ impl Silences {
             let Some(server) = not_ours(view, bdi) else {
                 continue;
             };
-            let wants = silence.wants;
+            let wants = &silence.wants;
             let held = wants
                 .held_bytes
                 .map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64));
@@ -107,11 +113,12 @@ impl Silences {
                 weight: wants.held_bytes.unwrap_or(0) as f64,
                 at_once: false,
                 reason: format!(
-                    "no answer for {}: {} WRITE and {} COMMIT calls of {bdi} are open, {held} \
+                    "no answer for {}: {} WRITE and {} COMMIT calls of {bdi} are open{}, {held} \
                      dirty or in writeback, {} writers are paused; {server}",
                     seconds(silent_ns),
                     wants.writes,
                     wants.commits,
+                    others(wants, now),
                     wants.paused,
                 ),
             });
@@ -121,11 +128,17 @@ impl Silences {
 
 /// `None`: nothing for certain. A call whose end was missed stays open for
 /// ever: then no page is held and later calls were answered.
-fn wants(node: &Node<'_>, signs: &Signs, client: &NfsClient) -> Option<Wants> {
+fn wants(
+    node: &Node<'_>,
+    signs: &Signs,
+    client: &NfsClient,
+    open: Option<OpenCalls>,
+) -> Option<Wants> {
     let writes = client.pending_writes();
     let commits = client.commits_sent.saturating_sub(client.commits_done);
     let paused = signs.device(&client.bdi).map_or(0, |d| d.waiting);
-    if writes == 0 && commits == 0 && paused == 0 {
+    let others = open.as_ref().is_some_and(|open| open.count > 0);
+    if writes == 0 && commits == 0 && paused == 0 && !others {
         return None;
     }
     let mut bdis = node.now.bdis.iter();
@@ -138,13 +151,64 @@ fn wants(node: &Node<'_>, signs: &Signs, client: &NfsClient) -> Option<Wants> {
     let floor = node.thresholds.demand_floor_bytes;
     let certain = calls && held_bytes.is_some_and(|held| held > 0)
         || paused > 0 && held_bytes.is_none_or(|held| held >= floor)
-        || writes > 0 && client.last_sent_ns > client.last_acked_ns;
+        || writes > 0 && client.last_sent_ns > client.last_acked_ns
+        || others;
     certain.then_some(Wants {
         writes,
         commits,
         held_bytes,
         paused,
+        open,
     })
+}
+
+/// What the RPC clients of a mount have under way.
+#[derive(Default)]
+struct Calls {
+    open: Option<OpenCalls>,
+    /// Sent and not open any more: answered, or sent once more.
+    ended: u64,
+}
+
+impl Calls {
+    fn of(node: &Node<'_>, bdi: &str) -> Self {
+        let now = node.now;
+        let mount = mount(node, bdi);
+        let clients = loops::rpc_clients(bdi, mount, &now.topology, &now.rpc_clients, |c| c);
+        let mut calls = Self::default();
+        for client in clients {
+            let Some(open) = &client.open else {
+                continue;
+            };
+            let ended = client.calls.saturating_sub(open.count.into());
+            calls.ended = calls.ended.saturating_add(ended);
+            let sum = calls.open.get_or_insert_default();
+            let older = sum.count == 0 || open.since_ns < sum.since_ns;
+            if open.count > 0 && older {
+                sum.since_ns = open.since_ns;
+                sum.procedure.clone_from(&open.procedure);
+            }
+            sum.count = sum.count.saturating_add(open.count);
+        }
+        calls
+    }
+}
+
+/// Calls beside WRITE and COMMIT, in words.
+fn others(wants: &Wants, now: u64) -> String {
+    let counted = wants.writes.saturating_add(wants.commits);
+    let open = wants.open.as_ref().filter(|open| open.count > 0);
+    open.filter(|open| u64::from(open.count) > counted)
+        .map_or_else(String::new, |open| {
+            let age = seconds(now.saturating_sub(open.since_ns));
+            let (count, procedure) = (open.count, &open.procedure);
+            format!(" of {count} calls in all, the oldest ({procedure}) for {age}")
+        })
+}
+
+fn mount<'a>(node: &Node<'a>, bdi: &str) -> Option<&'a NfsMount> {
+    let mut mounts = node.now.topology.mounts.iter();
+    mounts.find(|mount| mount.bdi == bdi)
 }
 
 /// Why no server of this node is what keeps this client waiting, in words;
@@ -158,17 +222,25 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
     let mut own = node.loops.iter();
     let own = own.find(|one| one.stands && one.client_bdi == bdi);
     let Some(own) = own else {
+        let mut former = node.former.iter();
+        if let Some(former) = former.find(|former| former.client_bdi == bdi) {
+            return Some(formerly(view, &former.server, former.tgid));
+        }
         // Before mounts and servers are looked up, a loop may not be known.
         let looked = node.now.topology.read_ns > 0 || nfsd_is_free(window, view.signs);
-        return looked.then(|| "no server of this node is known to serve it".to_owned());
+        return looked.then(|| far_end(node, bdi));
     };
     // Past the server's threads, theirs is not what it waits for.
     if own.localio {
         return None;
     }
     if own.server != NFSD {
+        if let Some(words) = halted(node, own.server, own.server_tgid) {
+            return Some(words);
+        }
         let free = server_is_free(window, view.signs, own.server);
-        return free.then(|| format!("its server {} here waits for nothing", own.server));
+        let who = words::process(own.server, own.server_tgid);
+        return free.then(|| format!("its server {who} here waits for nothing"));
     }
     if !nfsd_is_free(window, view.signs) {
         return None;
@@ -178,8 +250,66 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
             let (idle, all) = (nfsd.idle, nfsd.threads);
             format!("its server is this node's nfsd, of which {idle} of {all} threads are idle")
         }
-        _ => "its server is this node's nfsd, which does not run".to_owned(),
+        _ => NFSD_STOPPED.to_owned(),
     })
+}
+
+const NFSD_STOPPED: &str = "its server is this node's nfsd, which was stopped: it has no threads";
+
+/// A server's process that is gone or stopped, in words.
+fn halted(node: &Node<'_>, server: &str, tgid: Option<u32>) -> Option<String> {
+    let is_it = |name: &str, its: u32| name == server && tgid.is_none_or(|tgid| tgid == its);
+    let mut running = node.now.user_servers.iter();
+    if let Some(one) = running.find(|one| is_it(&one.name, one.tgid)) {
+        let who = words::process(&one.name, Some(one.tgid));
+        let words = format!("its server {who} here is stopped (SIGSTOP or a debugger)");
+        return one.stopped.then_some(words);
+    }
+    let mut exits = node.now.server_exits.iter().rev();
+    let exit = exits.find(|exit| is_it(&exit.name, exit.tgid))?;
+    let words = words::exit(exit, node.now.monotonic_ns);
+    Some(format!("its server on this node, {words}"))
+}
+
+/// The server that it had, in words.
+fn formerly(view: &View<'_>, server: &str, tgid: Option<u32>) -> String {
+    if server == NFSD {
+        return match view.signs.nfsd {
+            Some(nfsd) if nfsd.threads > 0 => {
+                "it was served by this node's nfsd, which still runs".to_owned()
+            }
+            _ => NFSD_STOPPED.to_owned(),
+        };
+    }
+    halted(view.node, server, tgid).unwrap_or_else(|| {
+        let who = words::process(server, tgid);
+        format!("its server on this node was {who}, which is no longer connected to it")
+    })
+}
+
+/// Who is at the other end of its connection, in words.
+fn far_end(node: &Node<'_>, bdi: &str) -> String {
+    let mount = mount(node, bdi);
+    let Some((server, netns)) = mount.and_then(|mount| Some((mount.server?, mount.netns?))) else {
+        return "no server of this node is known to serve it".to_owned();
+    };
+    let mut ends = node.now.topology.far_ends.iter();
+    let end = ends.find(|end| end.client_netns == netns && loops::same(end.server, server));
+    match end {
+        Some(end) if end.translated => format!(
+            "its server is most likely {} on this node, which sees the client's address behind a \
+             translation of {server}",
+            words::process(&end.name, end.tgid)
+        ),
+        Some(end) => format!(
+            "its connection to {server} ends in {} on this node, which is not an NFS server and \
+             may relay it",
+            words::process(&end.name, end.tgid)
+        ),
+        None => format!(
+            "no process of this node is known to be at the other end of its connection to {server}"
+        ),
+    }
 }
 
 /// Whether a call that reached nfsd would be taken: at every sample a thread

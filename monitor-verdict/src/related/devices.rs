@@ -1,12 +1,20 @@
-//! `dirty-throttling` and `slow-disk`: tasks wait for a device that works.
+//! `dirty-throttling`, `slow-disk` and `disk-saturated`: tasks wait for a device
+//! that works.
 
-use super::RelatedKind::{DirtyThrottling, SlowDisk};
-use super::view::{Finding, View, suspect};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use compact_str::CompactString;
+
+use super::RelatedKind::{self, DirtyThrottling, DiskSaturated, SlowDisk};
+use super::view::{Finding, Node, View, suspect};
 use crate::reduce::related::{Device, Signs};
 use crate::text::{percent, rate};
+use crate::thresholds::nanos;
+use crate::window::{Moved, Window};
 
-/// Finds both, of every device.
-pub(super) fn judge(view: &View<'_>, found: &mut Vec<Finding>) {
+/// Finds them, of every device.
+pub(super) fn judge(view: &View<'_>, shown: &Shown, found: &mut Vec<Finding>) {
     let servers = Servers::of(view);
     for device in &view.signs.devices {
         let paused = device.paused_ns.max(device.server_paused_ns) > 0;
@@ -15,7 +23,7 @@ pub(super) fn judge(view: &View<'_>, found: &mut Vec<Finding>) {
         // Most devices of a node have nobody who waits, and are not asked.
         if paused || waiting || blocked > 0.0 {
             found.extend(dirty_throttling(view, device));
-            found.extend(slow_disk(view, device, blocked));
+            found.extend(busy_disk(view, shown, device, blocked));
         }
     }
 }
@@ -48,11 +56,13 @@ fn dirty_throttling(view: &View<'_>, device: &Device) -> Option<Finding> {
     })
 }
 
-/// A disk has no time left, and tasks wait for it.
-fn slow_disk(view: &View<'_>, device: &Device, blocked: f64) -> Option<Finding> {
+/// A disk has no time left, and tasks wait for it: it is slow, or does what it
+/// can.
+fn busy_disk(view: &View<'_>, shown: &Shown, device: &Device, blocked: f64) -> Option<Finding> {
     let (window, bdi) = (view.node.window, &device.bdi);
     let thresholds = &view.node.thresholds.related;
-    let ease = view.ease(SlowDisk, bdi);
+    // Which of the two it is may change while it is busy.
+    let ease = view.ease(SlowDisk, bdi).min(view.ease(DiskSaturated, bdi));
     let throttled = if view.signs.sees_dirty {
         view.throttled_on(bdi)
     } else {
@@ -69,18 +79,119 @@ fn slow_disk(view: &View<'_>, device: &Device, blocked: f64) -> Option<Finding> 
     if busy < thresholds.disk_busy_share * ease || writers && wrote.is_some_and(|w| w.bytes == 0) {
         return None;
     }
-    let speed = wrote.map_or_else(|| "unknown bytes".to_owned(), |w| rate(w.rate()));
+    let pace = Pace::of(window, bdi);
+    let kind = pace.kind(view, shown.of(bdi), bdi)?;
     Some(Finding {
-        kind: SlowDisk,
+        kind,
         bdi: bdi.clone(),
         weight: throttled + blocked,
         at_once: false,
         reason: format!(
-            "the disk of {bdi} is {} busy and writes {speed} while on average {throttled:.1} \
-             tasks are paused in balance_dirty_pages on it and {blocked:.1} nfsd threads sleep",
+            "the disk of {bdi} is {} busy and {} while on average {throttled:.1} tasks are paused \
+             in balance_dirty_pages on it and {blocked:.1} nfsd threads sleep",
             percent(busy),
+            pace.words(shown.of(bdi)),
         ),
     })
+}
+
+/// What a disk does per second of its busy time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Pace {
+    bytes: Option<f64>,
+    requests: Option<f64>,
+    /// What one request takes, queueing included, seconds.
+    latency: Option<f64>,
+}
+
+impl Pace {
+    fn of(window: &Window, bdi: &str) -> Self {
+        let busy = window.disk_busy(bdi).filter(|busy| *busy > 0.0);
+        let per_busy = |moved: Option<Moved>| Some(moved?.rate() / busy?);
+        Self {
+            bytes: per_busy(window.transferred(bdi)),
+            requests: per_busy(window.requests(bdi)),
+            latency: window.request_seconds(bdi),
+        }
+    }
+
+    /// `None`: many quick requests with few bytes in them. That keeps a disk
+    /// busy, but says nothing of what it can do: its queue may be short.
+    fn kind(self, view: &View<'_>, shown: Pace, bdi: &str) -> Option<RelatedKind> {
+        let thresholds = &view.node.thresholds.related;
+        let ease = view.ease(SlowDisk, bdi);
+        let floor = thresholds.disk_slow_bytes_per_second as f64 / ease;
+        let little = self.bytes.is_none_or(|bytes| bytes < floor);
+        let share = thresholds.disk_slow_share / ease;
+        let less = |now: Option<f64>, best: Option<f64>| matches!((now, best), (Some(now), Some(best)) if now < best * share);
+        let fell = less(self.bytes, shown.bytes) && less(self.requests, shown.requests);
+        // An unknown latency speaks for nothing.
+        let least = thresholds.disk_slow_request.as_secs_f64() * ease;
+        let quick = self.latency.is_some_and(|latency| latency < least);
+        match (little || fell, quick) {
+            (true, false) => Some(SlowDisk),
+            (true, true) if little => None,
+            _ => Some(DiskSaturated),
+        }
+    }
+
+    fn words(self, shown: Pace) -> String {
+        let Some(bytes) = self.bytes else {
+            return "moves unknown bytes".to_owned();
+        };
+        let mut words = format!("moves {} in its busy time", rate(bytes));
+        if let Some(latency) = self.latency {
+            let _ = write!(words, ", {:.1} ms a request", latency * 1000.0);
+        }
+        if let Some(best) = shown.bytes.filter(|best| *best > bytes * 1.5) {
+            let _ = write!(words, " (it has shown {})", rate(best));
+        }
+        words
+    }
+}
+
+/// What each disk has shown to be able to do while it was busy all the time,
+/// decayed. A disk with time left says nothing: its cache takes a burst.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    best: BTreeMap<CompactString, Pace>,
+}
+
+impl Shown {
+    /// Takes in a tick, so long after the one before.
+    pub(super) fn tick(&mut self, node: &Node<'_>, dt_ns: u64) {
+        let thresholds = &node.thresholds.related;
+        let half_lives = dt_ns as f64 / nanos(thresholds.disk_shown_half_life).max(1) as f64;
+        let kept = (-half_lives).exp2();
+        let Some(signs) = node.window.signs() else {
+            return;
+        };
+        self.best.retain(|bdi, best| {
+            best.bytes = best.bytes.map(|bytes| bytes * kept);
+            best.requests = best.requests.map(|requests| requests * kept);
+            signs.device(bdi).is_some()
+        });
+        for device in &signs.devices {
+            let busy = node.window.disk_busy(&device.bdi);
+            if busy.is_some_and(|busy| busy >= thresholds.disk_busy_share) {
+                let now = Pace::of(node.window, &device.bdi);
+                let best = self.best.entry(device.bdi.clone()).or_default();
+                best.bytes = larger(best.bytes, now.bytes);
+                best.requests = larger(best.requests, now.requests);
+            }
+        }
+    }
+
+    fn of(&self, bdi: &str) -> Pace {
+        self.best.get(bdi).copied().unwrap_or_default()
+    }
+}
+
+fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// Whether nfsd is in a WRITE for all of the window.

@@ -7,7 +7,7 @@ use monitor_common::Class;
 
 use super::RelatedKind;
 use super::watch::Held;
-use crate::loops::NFSD;
+use crate::loops::{Former, NFSD};
 use crate::observation::Observation;
 use crate::reduce::related::{Device, Signs};
 use crate::thresholds::Thresholds;
@@ -23,6 +23,8 @@ pub struct LoopNow<'a> {
     pub client_bdi: &'a str,
     /// Who serves.
     pub server: &'a str,
+    /// The process, where it is one.
+    pub server_tgid: Option<u32>,
     /// What the server writes to, where it is known.
     pub server_bdi: Option<&'a str>,
     /// Its state.
@@ -42,6 +44,8 @@ pub struct Node<'a> {
     pub now: &'a Observation,
     /// Its loops.
     pub loops: &'a [LoopNow<'a>],
+    /// Who served the mounts that are not loops any more.
+    pub former: &'a [Former],
     /// The numbers to compare with.
     pub thresholds: &'a Thresholds,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 use super::clients::Silences;
+use super::devices::Shown;
 use super::hung::Sleepers;
 use super::view::{Finding, Node, View, suspect};
 use super::{Related, RelatedEvent, RelatedKind, RelatedTally, devices, memory};
@@ -22,6 +23,7 @@ pub struct Watch {
     held: BTreeMap<(RelatedKind, CompactString), Held>,
     silences: Silences,
     sleepers: Sleepers,
+    shown: Shown,
     now: Vec<Related>,
     /// Beginnings, and nanoseconds in which it held.
     counted: [(u64, u64); RelatedKind::ALL.len()],
@@ -54,6 +56,7 @@ impl Watch {
         self.count(dt);
         self.silences.tick(node);
         self.sleepers.tick(node);
+        self.shown.tick(node, dt);
         let found = self.find(node);
         if !node.window.speaks() {
             // What was told is neither confirmed nor over by what was not seen.
@@ -114,7 +117,7 @@ impl Watch {
             signs,
         };
         self.silences.judge(&view, &mut found);
-        devices::judge(&view, &mut found);
+        devices::judge(&view, &self.shown, &mut found);
         memory::judge(&view, &mut found);
         self.sleepers.judge(&view, &mut found);
         found.sort_by(|a, b| {
@@ -208,7 +211,9 @@ fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
     let tells = match kind {
         RelatedKind::NfsServerNotResponding | RelatedKind::DirtyThrottling => suspect,
         RelatedKind::HungFileSystem => LivelockState::is_livelock,
-        RelatedKind::SlowDisk | RelatedKind::MemoryStarvation => return None,
+        RelatedKind::SlowDisk | RelatedKind::DiskSaturated | RelatedKind::MemoryStarvation => {
+            return None;
+        }
     };
     let one = node.told_by(bdi, tells)?;
     Some(format!(

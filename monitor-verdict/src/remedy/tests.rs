@@ -18,6 +18,7 @@ pub(crate) fn the_loop() -> Loop {
         id: "0:29-nfsd".into(),
         client_bdi: "0:29".into(),
         server: "nfsd".into(),
+        server_tgid: None,
         server_bdi: Some("254:0".into()),
         server_fstype: "ext4".into(),
         server_device: "/dev/vda".into(),

@@ -144,6 +144,9 @@ impl Random {
             written_bytes: self.some(),
             disk_busy_ms: self.some(),
             disk_sectors_written: self.some(),
+            disk_sectors_read: self.some(),
+            disk_requests: self.some(),
+            disk_request_ms: self.some(),
             congestion: self.yes().then_some(congestion),
             ..Bdi::default()
         }
@@ -213,6 +216,7 @@ pub fn garbage(seed: u64) -> Observation {
             ..Nfsd::default()
         }),
         user_servers: random.list(3, |random| UserServer {
+            stopped: false,
             name: CompactString::const_new(random.of(&["ganesha.nfsd", "unfsd"])),
             tgid: random.small(),
             threads: random.list(5, Random::thread),

@@ -93,6 +93,7 @@ fn names_of_loops_and_verdicts_are_the_contract_s() {
             ),
             (RelatedKind::DirtyThrottling, "dirty-throttling"),
             (RelatedKind::SlowDisk, "slow-disk"),
+            (RelatedKind::DiskSaturated, "disk-saturated"),
             (RelatedKind::MemoryStarvation, "memory-starvation"),
             (RelatedKind::HungFileSystem, "hung-file-system"),
         ],

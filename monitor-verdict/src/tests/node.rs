@@ -150,6 +150,7 @@ impl Node {
         let threads = node.now.nfsd.take().map(|nfsd| nfsd.threads);
         node.now.rpc_clients.clear();
         node.now.user_servers = vec![UserServer {
+            stopped: false,
             name: name.into(),
             tgid: 90,
             threads: threads.unwrap_or_default(),

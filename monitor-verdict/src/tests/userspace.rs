@@ -116,6 +116,7 @@ fn another_server_beside_it_is_told_apart_by_its_threads() {
     watched.play(&Phase::HEALTHY, 5);
     let alone = watched.verdict().confidence.share;
     watched.node.now.user_servers.push(UserServer {
+        stopped: false,
         name: "unfsd".into(),
         tgid: 91,
         threads: Node::new(4).now.nfsd.expect("runs").threads,

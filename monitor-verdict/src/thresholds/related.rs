@@ -31,12 +31,30 @@ pub struct RelatedThresholds {
     /// Share of one task's time that writers are paused on a BDI before it is
     /// dirty throttling. One heavy writer is paused 80-95 % of its time.
     pub pause_share: f64,
-    /// Share of the time that a slow disk is busy. Measured under loopback at
-    /// 5 MB/s: 0.92 to 1.
+    /// Share of the time that a slow or saturated disk is busy. Measured under
+    /// loopback at 5 MB/s: 0.92 to 1.
     pub disk_busy_share: f64,
-    /// Share of one task's time that tasks wait for a slow disk. One nfsd
-    /// thread in `balance_dirty_pages`, 5 pauses of 200 ms a second: 1.
+    /// Share of one task's time that tasks wait for a slow or saturated disk.
+    /// One nfsd thread in `balance_dirty_pages`, 5 pauses of 200 ms a second: 1.
     pub disk_wait_share: f64,
+    /// A disk is slow if it moves fewer bytes than this per second of busy time,
+    /// and saturated if it moves more. The slow disk of the scenarios moves
+    /// 5 MB/s; memory cards and the smallest cloud volumes move 10 to 20, the
+    /// slowest disk that streams 60.
+    pub disk_slow_bytes_per_second: u64,
+    /// A disk whose requests take less time than this is not slow, however few
+    /// bytes they carry. Small synchronous writes take less than 1 ms each on
+    /// flash and 8 ms on a rotating disk.
+    #[serde(with = "human")]
+    pub disk_slow_request: Duration,
+    /// A disk is also slow if it moves less than this share of the bytes and
+    /// completes less than this share of the requests that it has shown to be
+    /// able to. A cloud volume without burst credit falls to a tenth; reads
+    /// among writes alone cost a factor of 3.
+    pub disk_slow_share: f64,
+    /// What a disk has shown counts half after this time.
+    #[serde(with = "human")]
+    pub disk_shown_half_life: Duration,
     /// Share of one task's time spent in reclaim and compaction. A node at
     /// work reclaims now and then; where memory is short, tasks do nothing
     /// else.
@@ -66,6 +84,10 @@ impl Default for RelatedThresholds {
             pause_share: 0.5,
             disk_busy_share: 0.9,
             disk_wait_share: 0.5,
+            disk_slow_bytes_per_second: 20_000_000,
+            disk_slow_request: Duration::from_millis(4),
+            disk_slow_share: 0.2,
+            disk_shown_half_life: Duration::from_hours(24),
             reclaim_share: 0.5,
             available_share: 0.1,
             oom_reclaim_share: 0.02,
@@ -78,8 +100,22 @@ impl Default for RelatedThresholds {
 impl RelatedThresholds {
     pub(super) fn check(&self) -> Result<(), ThresholdError> {
         let second = Duration::from_secs(1);
+        let days = Duration::from_hours(24 * 365);
+        if self.disk_shown_half_life < second || self.disk_shown_half_life > days {
+            return Err(ThresholdError {
+                key: "related.disk_shown_half_life",
+                value: humantime::format_duration(self.disk_shown_half_life).to_string(),
+                rule: "from 1s to 365days",
+            });
+        }
         for (key, value, least, rule) in [
             ("related.begin", self.begin, Duration::ZERO, "at most 1day"),
+            (
+                "related.disk_slow_request",
+                self.disk_slow_request,
+                Duration::ZERO,
+                "at most 1day",
+            ),
             ("related.end", self.end, second, "from 1s to 1day"),
             ("related.silence", self.silence, second, "from 1s to 1day"),
             (
@@ -110,6 +146,7 @@ impl RelatedThresholds {
                 1000.0,
                 tasks,
             ),
+            ("related.disk_slow_share", self.disk_slow_share, 1.0, share),
             ("related.reclaim_share", self.reclaim_share, 1000.0, tasks),
             ("related.available_share", self.available_share, 1.0, share),
             (
@@ -155,6 +192,12 @@ mod tests {
         assert_eq!(busy, "related.disk_busy_share");
         let wait = refused(|t| t.disk_wait_share = f64::NAN);
         assert_eq!(wait, "related.disk_wait_share");
+        let shown = refused(|t| t.disk_shown_half_life = Duration::ZERO);
+        assert_eq!(shown, "related.disk_shown_half_life");
+        let request = refused(|t| t.disk_slow_request = Duration::MAX);
+        assert_eq!(request, "related.disk_slow_request");
+        let share = refused(|t| t.disk_slow_share = 1.5);
+        assert_eq!(share, "related.disk_slow_share");
         assert_eq!(refused(|t| t.reclaim_share = -1.0), "related.reclaim_share");
         let available = refused(|t| t.available_share = 2.0);
         assert_eq!(available, "related.available_share");

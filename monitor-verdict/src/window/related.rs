@@ -42,6 +42,33 @@ impl Window {
         }
     }
 
+    /// What the device read and wrote, bytes. Reads count where they are known.
+    #[must_use]
+    pub fn transferred(&self, bdi: &str) -> Option<Moved> {
+        let wrote = self.wrote(bdi)?;
+        let read = self.device_moved(bdi, |device| device.sectors_read);
+        let read = read.map_or(0, |moved| moved.bytes.saturating_mul(512));
+        Some(Moved {
+            bytes: wrote.bytes.saturating_add(read),
+            ..wrote
+        })
+    }
+
+    /// Reads and writes that the disk completed.
+    #[must_use]
+    pub fn requests(&self, bdi: &str) -> Option<Moved> {
+        self.device_moved(bdi, |device| device.requests)
+    }
+
+    /// What one of them took on average, queueing included, seconds. `None`:
+    /// unknown, or none was completed.
+    #[must_use]
+    pub fn request_seconds(&self, bdi: &str) -> Option<f64> {
+        let requests = self.requests(bdi).filter(|moved| moved.bytes > 0)?;
+        let took = self.device_moved(bdi, |device| device.request_ms)?;
+        Some(took.bytes as f64 / requests.bytes as f64 / 1000.0)
+    }
+
     /// How many tasks, on average, waited: by the pauses that the kernel
     /// counted, which is exact. Where it counts none, by those caught waiting:
     /// a few samples of short pauses may catch one each by chance.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use aya_log::EbpfLogger;
+use compact_str::CompactString;
 
 use crate::{
     kernel::{attach::Attached, report},
@@ -98,6 +99,7 @@ impl Watch {
         }
         let verdicts = self.engine.verdicts();
         self.sampler.watch_closely(verdicts.iter().any(is_suspect));
+        self.sampler.loops(bdis_of(&verdicts).into_iter());
         Seen {
             tick,
             changes,
@@ -142,6 +144,17 @@ impl Watch {
 /// Whether a loop is, or may be, stuck now.
 fn is_suspect(verdict: &Verdict) -> bool {
     verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
+}
+
+/// What loops write to, those that are suspected first.
+fn bdis_of(verdicts: &[Verdict]) -> Vec<CompactString> {
+    let mut verdicts: Vec<_> = verdicts.iter().collect();
+    verdicts.sort_by_key(|verdict| !is_suspect(verdict));
+    let both = |verdict: &&Verdict| {
+        let client = Some(verdict.client_bdi.clone());
+        client.into_iter().chain(verdict.server_bdi.clone())
+    };
+    verdicts.iter().flat_map(both).collect()
 }
 
 /// Calls `tick` once an interval until the sender is gone; and between two of them

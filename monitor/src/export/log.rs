@@ -191,7 +191,7 @@ pub fn related_event(event: &RelatedEvent) {
     let change = if event.began { "began" } else { "ended" };
     let reason = event.reason.as_str();
     let ordinary = match event.kind {
-        RelatedKind::DirtyThrottling | RelatedKind::SlowDisk => true,
+        RelatedKind::DirtyThrottling | RelatedKind::SlowDisk | RelatedKind::DiskSaturated => true,
         RelatedKind::NfsServerNotResponding
         | RelatedKind::MemoryStarvation
         | RelatedKind::HungFileSystem => false,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ready::NotReady;
 use super::snapshot::{SignalReport, Snapshot};
 use super::tasks::{self, Rows, Wanted};
-use crate::sample::{Bdi, Lost, Memory};
+use crate::sample::{Bdi, Lost, Memory, Observation};
 use crate::verdict::dossier::Occasion;
 use crate::verdict::related::Related;
 use crate::verdict::remedy::{InVain, Measure};
@@ -220,19 +220,25 @@ impl Node {
             headline: headline::headline(snapshot, not_ready),
             loops: now::loops(snapshot),
             loops_total: snapshot.verdicts.len(),
-            incomplete: seen.topology.incomplete.clone(),
+            incomplete: incomplete(seen),
             related: related.collect(),
             servers: now::servers(seen),
             waits: now::waits(seen),
             tasks: tasks::rows(snapshot, &wanted),
             memory: seen.memory,
             bdis: now::bdis(snapshot),
-            bdis_total: seen.bdis.len(),
+            bdis_total: seen.bdis.len().saturating_add(seen.bdis_left_out as usize),
             signals: snapshot.probes.signals.clone(),
             lost: seen.lost,
             lines: now::lines(snapshot),
         }
     }
+}
+
+/// What could not be seen of the node.
+fn incomplete(seen: &Observation) -> Vec<CompactString> {
+    let looked_up = seen.topology.incomplete.iter().cloned();
+    looked_up.chain(seen.bdis_gap()).collect()
 }
 
 #[cfg(test)]

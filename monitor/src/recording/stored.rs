@@ -6,8 +6,8 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::sample::{
-    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, Observation, RpcClient, SignalStatus,
-    Stack, Topology, UserServer, Waiting,
+    Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, Observation, RpcClient, ServerExit,
+    SignalStatus, Stack, Topology, UserServer, Waiting,
 };
 
 /// What is seldom another, of the last observation.
@@ -41,7 +41,9 @@ pub struct Stored<'a> {
     clients: Cow<'a, [NfsClient]>,
     nfsd: Option<Cow<'a, Nfsd>>,
     user_servers: Cow<'a, [UserServer]>,
+    server_exits: Cow<'a, [ServerExit]>,
     bdis: Cow<'a, [Bdi]>,
+    bdis_left_out: u32,
     rpc_clients: Cow<'a, [RpcClient]>,
     lost: Lost,
     svc_alloc_arg_retries: Option<u64>,
@@ -63,7 +65,9 @@ impl<'a> Stored<'a> {
             clients,
             nfsd,
             user_servers,
+            server_exits,
             bdis,
+            bdis_left_out,
             rpc_clients,
             topology,
             kernel,
@@ -86,7 +90,9 @@ impl<'a> Stored<'a> {
             clients: clients.into(),
             nfsd: nfsd.as_ref().map(Cow::Borrowed),
             user_servers: user_servers.into(),
+            server_exits: server_exits.into(),
             bdis: bdis.into(),
+            bdis_left_out: *bdis_left_out,
             rpc_clients: rpc_clients.into(),
             lost: *lost,
             svc_alloc_arg_retries: *svc_alloc_arg_retries,
@@ -134,7 +140,9 @@ impl<'a> Stored<'a> {
             clients: self.clients.into_owned(),
             nfsd: self.nfsd.map(Cow::into_owned),
             user_servers: self.user_servers.into_owned(),
+            server_exits: self.server_exits.into_owned(),
             bdis: self.bdis.into_owned(),
+            bdis_left_out: self.bdis_left_out,
             rpc_clients: self.rpc_clients.into_owned(),
             topology: Arc::clone(&before.topology),
             kernel: before.kernel.clone(),

@@ -12,8 +12,7 @@ use compact_str::{CompactString, ToCompactString as _};
 use super::{Bdi, Topology};
 use crate::pseudofs;
 
-/// BDIs that one tick reads at most; a node with more keeps the busiest names
-/// first in the alphabet and no other.
+/// BDIs that one tick reads at most; of more the least interesting are left out.
 const MAX_BDIS: usize = 256;
 
 /// A file system mounted from a device.
@@ -30,6 +29,8 @@ pub struct Bdis {
     debugfs: Option<OwnedFd>,
     mounted: BTreeMap<CompactString, Mounted>,
     nfs_clients: BTreeSet<CompactString>,
+    /// What NFS servers export.
+    exported: BTreeSet<CompactString>,
     /// [`Topology::read_ns`] of what `mounted` and `nfs_clients` were taken
     /// from.
     read_ns: u64,
@@ -52,6 +53,7 @@ impl Bdis {
             debugfs,
             mounted: BTreeMap::new(),
             nfs_clients: BTreeSet::new(),
+            exported: BTreeSet::new(),
             read_ns: 0,
         }
     }
@@ -69,6 +71,7 @@ impl Bdis {
         }
         self.read_ns = topology.read_ns;
         self.nfs_clients = topology.mounts.iter().map(|m| m.bdi.clone()).collect();
+        self.exported = topology.exports.iter().map(|e| e.bdi.clone()).collect();
         self.mounted.clear();
         for fs in topology.file_systems.iter().filter(|fs| !fs.bdi.is_empty()) {
             self.mounted
@@ -80,20 +83,29 @@ impl Bdis {
         }
     }
 
-    /// Reads the BDIs in use: those mounted and those of `also`.
-    pub fn read(&self, also: impl Iterator<Item = CompactString>) -> Vec<Bdi> {
-        let names: BTreeSet<_> = self
-            .mounted
-            .keys()
-            .cloned()
+    /// Reads the BDIs in use: those of `first`, in this order, those mounted and
+    /// those of `also`. By name; with how many were left out, the last ones.
+    pub fn read<'a>(
+        &'a self,
+        first: impl Iterator<Item = &'a CompactString>,
+        also: impl Iterator<Item = &'a CompactString>,
+    ) -> (Vec<Bdi>, u32) {
+        let names = first
+            .chain(&self.exported)
+            .chain(&self.nfs_clients)
+            .chain(self.mounted.keys())
             .chain(also)
-            .filter(|name| !name.is_empty())
-            .collect();
-        names
-            .into_iter()
-            .take(MAX_BDIS)
-            .map(|name| self.one(name))
-            .collect()
+            .filter(|name| !name.is_empty());
+        let mut seen = BTreeSet::new();
+        let mut read = BTreeSet::new();
+        for name in names {
+            if seen.insert(name) && read.len() < MAX_BDIS {
+                read.insert(name);
+            }
+        }
+        let left_out = u32::try_from(seen.len().saturating_sub(read.len())).unwrap_or(u32::MAX);
+        let bdis = read.into_iter().map(|name| self.one(name.clone()));
+        (bdis.collect(), left_out)
     }
 
     fn one(&self, name: CompactString) -> Bdi {
@@ -144,12 +156,12 @@ fn parse_stat(text: &str, bdi: &mut Bdi) {
     let [
         reads,
         _,
-        _,
-        _,
+        sectors_read,
+        read_ms,
         writes,
         _,
         sectors_written,
-        _,
+        write_ms,
         _,
         busy_ms,
         ..,
@@ -163,6 +175,9 @@ fn parse_stat(text: &str, bdi: &mut Bdi) {
     let times = busy_ms > 0 || reads.saturating_add(writes) == 0;
     bdi.disk_sectors_written = Some(sectors_written).filter(|_| counts);
     bdi.disk_busy_ms = Some(busy_ms).filter(|_| counts && times);
+    bdi.disk_sectors_read = Some(sectors_read).filter(|_| counts);
+    bdi.disk_requests = reads.checked_add(writes).filter(|_| counts);
+    bdi.disk_request_ms = read_ms.checked_add(write_ms).filter(|_| counts && times);
 }
 
 /// `bdi_debug_stats_show`, mm/backing-dev.c.
@@ -195,8 +210,81 @@ pub fn device_name(dev: u32) -> CompactString {
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
-    use super::{Bdis, device_name, parse_stats};
-    use crate::sample::Bdi;
+    use compact_str::{CompactString, format_compact};
+
+    use super::{Bdis, MAX_BDIS, device_name, parse_stat, parse_stats};
+    use crate::sample::{Bdi, Export, FileSystem, Topology};
+
+    /// A node that mounts so many file systems without a disk, and one with one.
+    fn mounts(sysfs: &Path, many: usize) -> Bdis {
+        fs::create_dir_all(sysfs.join("dev/block/254:0")).unwrap();
+        let stat = "9 1 72 30 100 5 8000 450 3 700 480\n";
+        fs::write(sysfs.join("dev/block/254:0/stat"), stat).unwrap();
+        let mounted = |bdi: CompactString| FileSystem {
+            device: bdi.clone(),
+            bdi,
+            ..FileSystem::default()
+        };
+        let anonymous = (0..many).map(|n| mounted(format_compact!("0:{}", 100 + n)));
+        let mut bdis = Bdis::new(sysfs);
+        bdis.refresh(&Topology {
+            read_ns: 1,
+            file_systems: anonymous.chain([mounted("254:0".into())]).collect(),
+            ..Topology::default()
+        });
+        bdis
+    }
+
+    #[test]
+    fn of_three_hundred_mounts_the_loops_and_then_the_paused_ones_are_read() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let bdis = mounts(sysfs.path(), 300);
+        let first = ["254:0", "0:399", "254:0"].map(CompactString::from);
+        let also = ["9:1", ""].map(CompactString::from);
+        let (read, left_out) = bdis.read(first.iter(), also.iter());
+        assert_eq!(read.len(), MAX_BDIS);
+        assert_eq!(left_out, 302 - 256);
+        let disk = read.iter().find(|bdi| bdi.bdi == "254:0").unwrap();
+        assert_eq!(disk.disk_busy_ms, Some(700));
+        assert!(read.iter().any(|bdi| bdi.bdi == "0:399"));
+        assert!(read.is_sorted_by_key(|bdi| bdi.bdi.clone()));
+    }
+
+    #[test]
+    fn what_is_exported_is_read_before_what_is_only_mounted() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let mut bdis = mounts(sysfs.path(), 300);
+        let read = |bdis: &Bdis| {
+            let (read, left_out) = bdis.read([].iter(), [].iter());
+            assert_eq!(left_out, 301 - 256);
+            read.iter().any(|bdi| bdi.bdi == "254:0")
+        };
+        assert!(!read(&bdis), "by name it is the last");
+        bdis.read_ns = 0;
+        let export = Export {
+            netns: 1,
+            path: "/srv".into(),
+            bdi: "254:0".into(),
+        };
+        let file_systems = (0..301).map(|n| FileSystem {
+            bdi: format_compact!("0:{n}"),
+            ..FileSystem::default()
+        });
+        bdis.refresh(&Topology {
+            read_ns: 2,
+            exports: vec![export],
+            file_systems: file_systems.take(300).collect(),
+            ..Topology::default()
+        });
+        assert!(read(&bdis));
+    }
+
+    #[test]
+    fn where_there_are_few_none_is_left_out() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let (read, left_out) = mounts(sysfs.path(), 3).read([].iter(), [].iter());
+        assert_eq!((read.len(), left_out), (4, 0));
+    }
 
     /// A made-up /sys with one device; of a partition, `dir` is below its disk.
     fn disk(sysfs: &Path, name: &str, dir: &str, stat: &str) {
@@ -214,7 +302,9 @@ mod tests {
     }
 
     fn read(sysfs: &Path, name: &str) -> (Option<u64>, Option<u64>) {
-        let bdi = &Bdis::new(sysfs).read([name.into()].into_iter())[0];
+        let also = [CompactString::from(name)];
+        let (bdis, _) = Bdis::new(sysfs).read([].iter(), also.iter());
+        let bdi = &bdis[0];
         (bdi.disk_busy_ms, bdi.disk_sectors_written)
     }
 
@@ -255,9 +345,9 @@ mod tests {
             written_bytes: Some(4096),
             ..Bdi::default()
         };
-        super::parse_stat("0 0 0 0 0 0 0 0 0 0 0", &mut bdi);
+        parse_stat("0 0 0 0 0 0 0 0 0 0 0", &mut bdi);
         assert_eq!((bdi.disk_busy_ms, bdi.disk_sectors_written), (None, None));
-        super::parse_stat("1 2 3", &mut bdi);
+        parse_stat("1 2 3", &mut bdi);
         assert_eq!(bdi.disk_busy_ms, None);
     }
 
@@ -271,6 +361,20 @@ mod tests {
         assert_eq!(bdi.dirty_bytes, Some(40_300 * 1024));
         assert_eq!(bdi.threshold_bytes, Some(40_420 * 1024));
         assert_eq!(bdi.written_bytes, Some(123 * 1024));
+    }
+
+    #[test]
+    fn what_a_disk_moved_and_how_long_that_took_is_read_of_its_stat() {
+        let mut bdi = Bdi::default();
+        parse_stat(
+            "  9 1 72 30 100 5 8000 450 3 700 480 0 0 0 0 2 1\n",
+            &mut bdi,
+        );
+        assert_eq!(bdi.disk_requests, Some(109));
+        assert_eq!(bdi.disk_request_ms, Some(480));
+        assert_eq!(bdi.disk_sectors_read, Some(72));
+        assert_eq!(bdi.disk_sectors_written, Some(8000));
+        assert_eq!(bdi.disk_busy_ms, Some(700));
     }
 
     #[test]

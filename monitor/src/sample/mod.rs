@@ -11,6 +11,8 @@ mod lookup;
 mod maps;
 mod memory;
 mod nfsd;
+mod oom;
+mod open_calls;
 mod questions;
 mod sampler;
 mod stacks;
@@ -21,9 +23,9 @@ pub use lookup::{Lookup, Wanted};
 pub(crate) use lookup::{MountLine, unescape};
 pub use monitor_verdict::observation::{
     Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
-    ExemptCount, Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount,
-    Nfsd, Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
-    SignalStatus, Stack, StalledTask, State, TaskDelay, ThreadState, Topology, Transport,
-    UserServer, Waited, Waiting, is_pod_uid,
+    ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient,
+    NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, RpcClient, ServerExit,
+    ServerProcess, ServerThread, Serving, SignalStatus, Stack, StalledTask, State, TaskDelay,
+    ThreadState, Topology, Transport, UserServer, Waited, Waiting, is_pod_uid,
 };
 pub use sampler::{Sampler, Tick};

@@ -1,6 +1,7 @@
 //! One tick after the other.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,10 +20,11 @@ use super::{
     maps::{Maps, SETTLED_NS},
     memory,
     nfsd::NfsdThreads,
+    open_calls::OpenCallsReader,
     questions,
     stacks::Stacks,
     threads,
-    user_servers::UserServers,
+    user_servers::{Look, UserServers},
 };
 use crate::kernel::{attach::Attached, preflight};
 
@@ -53,9 +55,12 @@ pub struct Tick {
 pub struct Sampler {
     maps: Maps,
     bdis: Bdis,
+    /// BDIs of loops.
+    loops: Vec<CompactString>,
     congestions: Congestions,
     lookup: Lookup,
     nfsd: NfsdThreads,
+    open_calls: OpenCallsReader,
     user_servers: UserServers,
     stacks: Stacks,
     host: Host,
@@ -91,10 +96,12 @@ impl Sampler {
         Ok(Self {
             maps,
             bdis: Bdis::new(sysfs),
+            loops: Vec::new(),
             lookup,
             congestions: Congestions::new(procfs, sysfs),
             nfsd: NfsdThreads::new(procfs, sysfs),
-            user_servers: UserServers::new(procfs),
+            open_calls: OpenCallsReader::new(sysfs),
+            user_servers: UserServers::new(procfs, sysfs),
             stacks: Stacks::new(procfs),
             host: Host::new(procfs),
             procfs: procfs.clone(),
@@ -114,6 +121,13 @@ impl Sampler {
     /// stuck.
     pub const fn watch_closely(&mut self, closely: bool) {
         self.stacks.watch_closely(closely);
+    }
+
+    /// Which BDIs the next ticks read first: those of loops, the most important
+    /// one first.
+    pub fn loops(&mut self, bdis: impl Iterator<Item = CompactString>) {
+        self.loops.clear();
+        self.loops.extend(bdis);
     }
 
     /// Counts pauses that were noted, if there are many; how soon to do so again.
@@ -141,12 +155,15 @@ impl Sampler {
         let waits = self.waits(monotonic_ns, &signals, &mut stalls);
         let dirty_pauses = self.maps.dirty_pauses();
         let clients = self.clients();
-        let rpc_clients = self.maps.rpc_clients(attached(&signals, "nfsd_writes"));
-        let also = clients
-            .iter()
-            .map(|c| c.bdi.clone())
-            .chain(dirty_pauses.iter().map(|p| p.bdi.clone()));
-        let mut bdis = self.bdis.read(also);
+        let mut rpc_clients = self.maps.rpc_clients(attached(&signals, "nfsd_writes"));
+        self.open_calls.read(monotonic_ns, &mut rpc_clients);
+        // Who was paused last is who matters now.
+        let mut paused: Vec<_> = dirty_pauses.iter().collect();
+        paused.sort_by_key(|p| Reverse(p.last_ns));
+        let (mut bdis, bdis_left_out) = self.bdis.read(
+            self.loops.iter().chain(paused.iter().map(|p| &p.bdi)),
+            clients.iter().map(|c| &c.bdi),
+        );
         let memory = memory::read(&self.procfs);
         let seen = Seen {
             now_ns: monotonic_ns,
@@ -175,7 +192,12 @@ impl Sampler {
             ..questions::of_clients(&clients, &rpc_clients)
         });
         let nfsd = self.nfsd(&waits, &signals);
-        let user_servers = self.user_servers.read(&topology.server_processes, &waits);
+        let look = Look {
+            now_ns: monotonic_ns,
+            oom_kills: memory.oom_kills,
+            waits: &waits,
+        };
+        let user_servers = self.user_servers.read(&topology.server_processes, &look);
         let stacks = self
             .stacks
             .read(monotonic_ns, nfsd.as_ref(), &user_servers, &waits);
@@ -197,11 +219,13 @@ impl Sampler {
             dirty_pauses,
             clients,
             bdis,
+            bdis_left_out,
             signals,
             rpc_clients,
             topology,
             kernel: self.kernel.clone(),
             user_servers,
+            server_exits: self.user_servers.exits().to_vec(),
             stacks,
         };
         Tick {

@@ -184,6 +184,7 @@ mod tests {
             ..Nfsd::default()
         };
         let servers = [UserServer {
+            stopped: false,
             name: "ganesha".into(),
             tgid: 30,
             threads: vec![thread(31, ThreadState::Throttled)],
@@ -217,6 +218,7 @@ mod tests {
         ];
         // A server's only thread.
         let alone = [UserServer {
+            stopped: false,
             name: "unfsd".into(),
             tgid: 4,
             threads: vec![thread(4, ThreadState::Blocked)],

@@ -13,7 +13,10 @@ use std::{
 use compact_str::{CompactString, ToCompactString as _};
 use monitor_common::Class;
 
-use super::{ExemptCount, ServerProcess, ServerThread, ThreadState, UserServer, Waiting, threads};
+use super::{
+    ExemptCount, ServerExit, ServerProcess, ServerThread, ThreadState, UserServer, Waiting,
+    oom::OomKills, threads,
+};
 
 /// Processes that are looked at.
 const MAX_SERVERS: usize = 16;
@@ -22,13 +25,32 @@ const MAX_THREADS: usize = 1024;
 /// Idle threads of one that a quiet tick looks at: 300 threads are through in
 /// 10 s.
 const QUIET_THREADS: usize = 32;
+/// Servers that ended and are remembered.
+const MAX_EXITS: usize = 16;
+/// How long.
+const REMEMBER_NS: u64 = 600_000_000_000;
 /// Ticks between two lists of a server's threads.
 const SEARCH_TICKS: u32 = 5;
 
 /// Finds and reads the servers' threads.
 pub struct UserServers {
     procfs: PathBuf,
+    sysfs: PathBuf,
     known: BTreeMap<u32, Server>,
+    /// The oldest first.
+    exits: Vec<ServerExit>,
+    /// Kills on the node as of the tick before.
+    oom_kills: Option<u64>,
+}
+
+/// What one tick looks with.
+pub struct Look<'a> {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub now_ns: u64,
+    /// Processes of the node that the OOM killer took since boot.
+    pub oom_kills: Option<u64>,
+    /// The waits that last.
+    pub waits: &'a [Waiting],
 }
 
 /// What is remembered of a process between two ticks.
@@ -44,35 +66,53 @@ struct Server {
     /// Where the round over the others goes on.
     next: usize,
     ticks: u32,
+    /// What the OOM killer took of its cgroup.
+    oom: OomKills,
 }
 
 impl UserServers {
     /// None are known yet.
-    pub fn new(procfs: &Path) -> Self {
+    pub fn new(procfs: &Path, sysfs: &Path) -> Self {
         Self {
             procfs: procfs.into(),
+            sysfs: sysfs.into(),
             known: BTreeMap::new(),
+            exits: Vec::new(),
+            oom_kills: None,
         }
     }
 
     /// What the servers' threads do. `found` are the processes that the look-up
     /// knows; one that waits is known by its wait.
-    pub fn read(&mut self, found: &[ServerProcess], waits: &[Waiting]) -> Vec<UserServer> {
+    pub fn read(&mut self, found: &[ServerProcess], look: &Look<'_>) -> Vec<UserServer> {
+        let now_ns = look.now_ns;
+        self.exits
+            .retain(|exit| now_ns.saturating_sub(exit.gone_ns) < REMEMBER_NS);
+        let before = std::mem::replace(&mut self.oom_kills, look.oom_kills);
+        let node_oom_kills = look.oom_kills.zip(before);
+        let node_oom_kills = node_oom_kills.and_then(|(now, before)| now.checked_sub(before));
         for server in found {
             self.learn(server.tgid, Some(&server.name));
         }
         let mut throttled: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for wait in waits.iter().filter(|w| w.class == Class::NfsServer) {
+        for wait in look.waits.iter().filter(|w| w.class == Class::NfsServer) {
             self.learn(wait.tgid, None);
             throttled.entry(wait.tgid).or_default().insert(wait.tid);
         }
         let nobody = BTreeSet::new();
         let mut servers = Vec::with_capacity(self.known.len());
-        let procfs = &self.procfs;
+        let (procfs, sysfs, exits) = (&self.procfs, &self.sysfs, &mut self.exits);
         self.known.retain(|&tgid, server| {
             let process = procfs.join(tgid.to_string());
-            let Some(threads) = server.read(&process, throttled.get(&tgid).unwrap_or(&nobody))
-            else {
+            let throttled = throttled.get(&tgid).unwrap_or(&nobody);
+            let Some(threads) = server.read(&process, sysfs, throttled) else {
+                exits.push(ServerExit {
+                    name: server.name.clone(),
+                    tgid,
+                    gone_ns: now_ns,
+                    cgroup_oom_kills: server.oom.since_last_look(),
+                    node_oom_kills,
+                });
                 return false;
             };
             servers.push(UserServer {
@@ -80,19 +120,30 @@ impl UserServers {
                 tgid,
                 threads,
                 exempt_threads: server.exempt_threads(),
+                stopped: is_stopped(&process, tgid),
             });
             true
         });
+        let too_many = self.exits.len().saturating_sub(MAX_EXITS);
+        self.exits.drain(..too_many);
         servers
+    }
+
+    /// Servers that ended lately.
+    pub fn exits(&self) -> &[ServerExit] {
+        &self.exits
     }
 
     fn learn(&mut self, tgid: u32, name: Option<&CompactString>) {
         if self.known.contains_key(&tgid) || self.known.len() == MAX_SERVERS {
             return;
         }
+        let process = self.procfs.join(tgid.to_string());
+        // The last look-up may be older than its end.
         let name = match name {
+            _ if has_ended(&process) => None,
             Some(name) => Some(name.clone()),
-            None => comm(&self.procfs.join(tgid.to_string())),
+            None => comm(&process),
         };
         if let Some(name) = name {
             let server = Server {
@@ -106,7 +157,15 @@ impl UserServers {
 
 impl Server {
     /// `None`: it has ended.
-    fn read(&mut self, process: &Path, throttled: &BTreeSet<u32>) -> Option<Vec<ServerThread>> {
+    fn read(
+        &mut self,
+        process: &Path,
+        sysfs: &Path,
+        throttled: &BTreeSet<u32>,
+    ) -> Option<Vec<ServerThread>> {
+        if has_ended(process) {
+            return None;
+        }
         let unknown = throttled.iter().any(|tid| !self.tids.contains(tid));
         if unknown || self.ticks == 0 {
             // Another process may have its number by now.
@@ -115,6 +174,7 @@ impl Server {
             }
             self.ticks = SEARCH_TICKS;
             self.search(process);
+            self.oom.look(process, sysfs);
         }
         self.ticks -= 1;
         let tasks = process.join("task");
@@ -192,6 +252,24 @@ impl Server {
         let others = self.tids.iter().cycle().skip(from).take(QUIET_THREADS);
         others.chain(&self.busy).copied().collect()
     }
+}
+
+/// Whether all its threads have ended. The first may have before the others.
+fn has_ended(process: &Path) -> bool {
+    let ended = |task: &Path| matches!(threads::read_state(task), None | Some('X' | 'Z'));
+    let tasks = process.join("task");
+    let first = process.file_name().map(|tgid| tasks.join(tgid));
+    first.is_none_or(|first| ended(&first)) && {
+        let tasks = fs::read_dir(tasks).into_iter().flatten();
+        tasks.flatten().all(|task| ended(&task.path()))
+    }
+}
+
+/// A signal stops all threads of a process; one that waits in the kernel stops
+/// when it comes back from there.
+fn is_stopped(process: &Path, tgid: u32) -> bool {
+    let first = process.join("task").join(tgid.to_string());
+    matches!(threads::read_state(&first), Some('T' | 't'))
 }
 
 fn comm(process: &Path) -> Option<CompactString> {

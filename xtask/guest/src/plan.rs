@@ -112,6 +112,19 @@ pub enum Step {
     },
     /// Take this process, but not what it has started, out of the cpuset again.
     LeaveCpuset,
+    /// Put this process and all it starts from now on in a cgroup (version 2) with
+    /// a limit of memory.
+    MemoryCgroup {
+        /// Its name, below /sys/fs/cgroup.
+        name: String,
+        /// The limit.
+        megabytes: u64,
+    },
+    /// Take this process, but not what it has started, out of that cgroup again.
+    LeaveMemoryCgroup {
+        /// The program that the OOM killer is to take first.
+        victim: String,
+    },
     /// Have the kernel trace an event from now on; [`Step::Traced`] reports it.
     Trace {
         /// For example `writeback/writeback_wait_iff_congested`.

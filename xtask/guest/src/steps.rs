@@ -25,6 +25,7 @@ mod cpuset;
 mod daemon;
 mod disk;
 mod ganesha;
+mod memcg;
 mod modules;
 mod net;
 mod pair;
@@ -119,6 +120,8 @@ impl Player {
             Step::Count => told(Event::Counted(counters::of_nfs(&self.pods.pids()))),
             Step::Cpuset { mems, threads } => cpuset::enter(mems, threads),
             Step::LeaveCpuset => cpuset::leave(),
+            Step::MemoryCgroup { name, megabytes } => memcg::enter(name, *megabytes),
+            Step::LeaveMemoryCgroup { victim } => memcg::leave(victim),
             Step::Trace { event, task } => trace::begin(event, task),
             Step::Traced => trace::report(),
             Step::Watch { seconds, until } => {

@@ -75,6 +75,20 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     if let Some(missing) = quiet.related.iter().find(|kind| !named.contains(*kind)) {
         return Err(format!("{words}, no verdict, but {missing} was not named: {named:?}").into());
     }
+    let reasons: Vec<_> = seen
+        .0
+        .iter()
+        .filter_map(|fact| match &fact.event {
+            Event::Related(entry) if entry.began => Some(entry.reason.as_str()),
+            _ => None,
+        })
+        .collect();
+    let said = |words: &&&str| reasons.iter().any(|reason| reason.contains(**words));
+    if let Some(missing) = quiet.says.iter().find(|words| !said(words)) {
+        return Err(
+            format!("{words}, no verdict, but nothing said {missing:?}: {reasons:?}").into(),
+        );
+    }
     let named = named
         .first()
         .map_or(String::new(), |kind| format!(", {kind}"));

@@ -2,7 +2,7 @@
 //!
 //! Each is watched for a minute in `./dev test` and for three with `--all`.
 
-use guest::{Load, Step, Until, Way};
+use guest::{Ganesha, Load, Step, Until, Way};
 
 use super::livelocks::on_loop_device;
 use super::steps::{
@@ -197,6 +197,99 @@ pub fn server_gone() -> Scenario {
         }),
         load: 30,
         ..writes(0)
+    }
+}
+
+/// nfs-ganesha over 127.0.0.1, and what happens to it once its client works.
+fn halted(
+    name: &'static str,
+    about: &'static str,
+    ganesha: Vec<Step>,
+    happens: Vec<Step>,
+) -> Scenario {
+    let mut steps = vec![nfs_modules(), disk()];
+    steps.extend(ganesha);
+    steps.extend([
+        mount("127.0.0.1"),
+        daemon(),
+        watch(3, Until::Over),
+        // Small files: what waits then is an OPEN or a GETATTR, and no WRITE.
+        load_by(Way::Small, "/mnt", 1),
+        watch(10, Until::Over),
+    ]);
+    steps.extend(happens);
+    Scenario {
+        name,
+        about,
+        megabytes: 512,
+        plan: plan(steps),
+        load: 40,
+        ..writes(0)
+    }
+}
+
+fn ganesha() -> Step {
+    Step::Ganesha {
+        pod: None,
+        path: "/export".to_owned(),
+        kind: Ganesha::Four,
+    }
+}
+
+pub fn ganesha_stopped() -> Scenario {
+    let signal = |number| Step::Signal {
+        name: "ganesha.nfsd".to_owned(),
+        number,
+    };
+    let happens = vec![
+        signal(19),
+        watch(30, Until::Over),
+        signal(18),
+        watch(15, Until::Over),
+    ];
+    Scenario {
+        expect: Expect::Nothing(Quiet {
+            related: &["nfs-server-not-responding"],
+            says: &["is stopped (SIGSTOP or a debugger)"],
+            ..Quiet::default()
+        }),
+        ..halted(
+            "ganesha-stopped",
+            "nfs-ganesha gets a SIGSTOP: nothing but small calls waits for it",
+            vec![ganesha()],
+            happens,
+        )
+    }
+}
+
+pub fn ganesha_oom() -> Scenario {
+    let inside = vec![
+        Step::MemoryCgroup {
+            name: "server".to_owned(),
+            megabytes: 160,
+        },
+        ganesha(),
+        Step::LeaveMemoryCgroup {
+            victim: "ganesha.nfsd".to_owned(),
+        },
+    ];
+    let happens = vec![
+        set("/sys/fs/cgroup/server/memory.max", "4194304"),
+        watch(SECONDS, Until::Over),
+    ];
+    Scenario {
+        expect: Expect::Nothing(Quiet {
+            oom: true,
+            related: &["nfs-server-not-responding"],
+            says: &["is gone for", "the OOM killer of its memory cgroup killed"],
+            ..Quiet::default()
+        }),
+        ..halted(
+            "ganesha-oom",
+            "the OOM killer of its memory cgroup takes nfs-ganesha while its client works",
+            inside,
+            happens,
+        )
     }
 }
 

@@ -128,7 +128,7 @@ function(config, q)
 
     panel.states(
       'Related: what looks like a livelock and is none',
-      'Orange while it holds; of each kind, and of its BDI. dirty-throttling and slow-disk are what they say; nfs-server-not-responding, hung-file-system and memory-starvation want somebody to look: docs/related.md.',
+      'Orange while it holds; of each kind, and of its BDI. dirty-throttling, slow-disk and disk-saturated are what they say; nfs-server-not-responding, hung-file-system and memory-starvation want somebody to look: docs/related.md.',
       [
         panel.range(
           'max by (kind) (%s)\nor 0 * max by (kind) (%s)'

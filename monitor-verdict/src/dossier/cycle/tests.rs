@@ -259,6 +259,7 @@ fn a_userspace_server_is_called_by_its_name_and_its_other_processes_are_not_it()
         behind_throttled: false,
     };
     let server = |name: &str, tgid| UserServer {
+        stopped: false,
         name: name.into(),
         tgid,
         threads: vec![thread(tgid), thread(tgid + 1)],

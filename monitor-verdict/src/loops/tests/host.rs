@@ -122,6 +122,7 @@ pub fn rpc_client(id: u32, bdi: &str) -> RpcClient {
 
 pub fn mount(bdi: &str) -> NfsMount {
     NfsMount {
+        listener_tgid: None,
         bdi: bdi.into(),
         source: "10.9.0.2:/".into(),
         fstype: "nfs4".into(),
@@ -149,6 +150,7 @@ pub fn connection(owner: &str) -> Connection {
         server_netns: SERVER_NS,
         owner: owner.into(),
         client_is_local: None,
+        owner_tgid: (owner != "nfsd").then_some(204),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::host::{BDI, Host, connection, mount};
 use crate::loops::LoopChange::{Appeared, Ended};
 use crate::loops::{MAX_LOOPS, Proof};
-use crate::observation::{ThreadState, Topology};
+use crate::observation::{OpenCalls, ServerExit, ThreadState, Topology};
 
 #[test]
 fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
@@ -355,4 +355,47 @@ fn an_observation_that_comes_twice_or_from_the_past_changes_nothing() {
     host.now.monotonic_ns = 5;
     host.seconds(30, 0, 0);
     assert_eq!(host.changes(), [Appeared]);
+}
+
+#[test]
+fn a_userspace_server_that_is_gone_is_said_to_be_gone_and_no_other_host_to_answer() {
+    let mut host = Host::new();
+    host.look_up(|t| t.connections = vec![connection("ganesha.nfsd")]);
+    host.seconds(5, 20, 0);
+    assert_eq!(host.found().expect("a loop").server_tgid, Some(204));
+    host.now.server_exits = vec![ServerExit {
+        name: "ganesha.nfsd".into(),
+        tgid: 204,
+        gone_ns: host.now.monotonic_ns,
+        cgroup_oom_kills: None,
+        node_oom_kills: Some(1),
+    }];
+    host.seconds(1, 30, 0);
+    host.look_up(|_| ()).seconds(12, 0, 0);
+    assert_eq!(host.changes(), [Appeared, Ended]);
+    let message = &host.events[1].message;
+    let why = "its server, ganesha.nfsd[204], is gone for 12.0 s; the OOM killer killed 1 process of \
+               this node at that moment";
+    assert!(message.ends_with(why), "{message}");
+    assert_eq!(host.loops.former()[0].tgid, Some(204));
+    // Somebody answers.
+    host.now.clients[0].writes_acked += 1;
+    host.seconds(1, 1, 0);
+    assert_eq!(host.loops.former(), []);
+}
+
+#[test]
+fn calls_without_an_answer_were_answered_by_nobody() {
+    for (open, ended) in [(30, false), (14, true)] {
+        let mut host = Host::new();
+        host.look_up(|t| t.connections = vec![connection("nfsd")]);
+        host.seconds(5, 20, 20);
+        host.now.nfsd = None;
+        host.now.rpc_clients[0].open = Some(OpenCalls {
+            count: open,
+            ..OpenCalls::default()
+        });
+        host.seconds(1, 30, 0).seconds(3, 0, 0);
+        assert_eq!(host.changes().last() == Some(&Ended), ended, "{open}");
+    }
 }

@@ -6,7 +6,9 @@ use monitor_common::Class;
 
 use super::scene::{CLIENT, MB, SECOND, Scene, answered, threads, unanswered};
 use crate::Thresholds;
-use crate::observation::{NfsMount, Observation, ThreadState, UserServer};
+use crate::observation::{
+    FarEnd, NfsMount, Observation, OpenCalls, RpcClient, ServerExit, ThreadState, UserServer,
+};
 use crate::related::RelatedKind::NfsServerNotResponding;
 use crate::signal;
 use crate::tests::node::wait;
@@ -284,7 +286,7 @@ fn a_loop_whose_nfsd_has_no_thread_left_has_a_server_that_does_not_run() {
     scene.now.nfsd.as_mut().expect("runs").threads.clear();
     scene.play(15, unanswered);
     assert_eq!(times(&scene), [(11, true)]);
-    assert!(scene.events[0].reason.ends_with("which does not run"));
+    assert!(scene.events[0].reason.ends_with("it has no threads"));
 }
 
 #[test]
@@ -317,6 +319,7 @@ fn a_userspace_server_is_free_when_none_of_its_threads_waits() {
         let mut scene = Scene::new();
         served_here(&mut scene, "ganesha.nfsd");
         let mut server = UserServer {
+            stopped: false,
             name: "ganesha.nfsd".into(),
             tgid: 7,
             ..UserServer::default()
@@ -340,6 +343,7 @@ fn a_userspace_server_that_is_not_seen_or_whose_wait_is_is_not_free() {
     scene.play(30, unanswered);
     assert_eq!(times(&scene), []);
     scene.now.user_servers = vec![UserServer {
+        stopped: false,
         name: "ganesha.nfsd".into(),
         ..UserServer::default()
     }];
@@ -379,4 +383,223 @@ fn a_mount_that_nfsd_exports_again_waits_for_its_own_server() {
     });
     let holds = [(NfsServerNotResponding, CLIENT.to_owned())];
     assert_eq!(scene.holds(), holds);
+}
+
+const GANESHA: &str = "ganesha.nfsd";
+
+/// The mount is served by ganesha.nfsd[204] here, which waits for nothing.
+fn served_by_ganesha(scene: &mut Scene) {
+    served_here(scene, GANESHA);
+    Arc::make_mut(&mut scene.now.topology).mounts[0].listener_tgid = Some(204);
+    scene.now.user_servers = vec![UserServer {
+        name: GANESHA.into(),
+        tgid: 204,
+        ..UserServer::default()
+    }];
+}
+
+fn end(scene: &Scene) -> String {
+    let reason = &scene.engine.related()[0].reason;
+    let (_, end) = reason.rsplit_once("paused; ").expect("two parts");
+    end.to_owned()
+}
+
+#[test]
+fn a_stopped_server_is_named_with_its_process() {
+    let mut scene = Scene::new();
+    served_by_ganesha(&mut scene);
+    scene.play(5, |now| answered(now, MB));
+    scene.now.user_servers[0].stopped = true;
+    scene.play(12, unanswered);
+    assert_eq!(
+        end(&scene),
+        "its server ganesha.nfsd[204] here is stopped (SIGSTOP or a debugger)"
+    );
+}
+
+#[test]
+fn a_server_that_was_killed_is_named_after_the_loop_has_ended() {
+    let mut scene = Scene::new();
+    served_by_ganesha(&mut scene);
+    scene.play(5, |now| answered(now, MB));
+    scene.now.user_servers.clear();
+    scene.now.server_exits = vec![ServerExit {
+        name: GANESHA.into(),
+        tgid: 204,
+        gone_ns: scene.now.monotonic_ns,
+        cgroup_oom_kills: Some(1),
+        node_oom_kills: Some(1),
+    }];
+    scene.play(12, unanswered);
+    let killed = "its server on this node, ganesha.nfsd[204], is gone for 12.0 s; the OOM killer of \
+                  its memory cgroup killed 1 process there at that moment";
+    assert_eq!(end(&scene), killed);
+    // Nobody listens any more: the loop ends, and its server stays known.
+    Arc::make_mut(&mut scene.now.topology).mounts[0].listener = None;
+    for _ in 0..20 {
+        scene.play(1, unanswered);
+        Arc::make_mut(&mut scene.now.topology).read_ns = scene.now.monotonic_ns;
+    }
+    assert!(scene.engine.loops().is_empty());
+    assert_eq!(end(&scene), killed.replace("12.0", "32.0"));
+    // Where the kills are not known, nothing is said of them.
+    scene.now.server_exits[0].cgroup_oom_kills = None;
+    scene.now.server_exits[0].node_oom_kills = Some(0);
+    scene.play(1, unanswered);
+    assert_eq!(
+        end(&scene),
+        "its server on this node, ganesha.nfsd[204], is gone for 33.0 s"
+    );
+    // After ten minutes the process is forgotten.
+    scene.now.server_exits.clear();
+    scene.play(1, unanswered);
+    assert_eq!(
+        end(&scene),
+        "its server on this node was ganesha.nfsd[204], which is no longer connected to it"
+    );
+    // Somebody answered after that: it is another server's silence.
+    scene.play(10, |now| answered(now, MB));
+    scene.play(12, unanswered);
+    assert_eq!(
+        end(&scene),
+        "no process of this node is known to be at the other end of its connection to \
+         127.0.0.1:2049"
+    );
+}
+
+#[test]
+fn nfsd_without_threads_was_stopped() {
+    let mut scene = Scene::new();
+    served_here(&mut scene, "nfsd");
+    scene.play(5, |now| answered(now, MB));
+    scene.now.nfsd = None;
+    scene.play(12, unanswered);
+    let stopped = "its server is this node's nfsd, which was stopped: it has no threads";
+    assert_eq!(end(&scene), stopped);
+    Arc::make_mut(&mut scene.now.topology).mounts[0].listener = None;
+    for _ in 0..20 {
+        scene.play(1, unanswered);
+        Arc::make_mut(&mut scene.now.topology).read_ns = scene.now.monotonic_ns;
+    }
+    assert!(scene.engine.loops().is_empty());
+    assert_eq!(end(&scene), stopped);
+}
+
+/// The mount's RPC client has so many calls open since then, of so many sent.
+fn open(scene: &mut Scene, sent: u64, count: u32, since_ns: u64) {
+    scene.now.rpc_clients = vec![RpcClient {
+        id: 4,
+        bdi: CLIENT.into(),
+        calls: sent,
+        last_call_ns: since_ns,
+        open: Some(OpenCalls {
+            count,
+            since_ns,
+            procedure: if count > 0 {
+                "GETATTR".into()
+            } else {
+                "".into()
+            },
+        }),
+        ..RpcClient::default()
+    }];
+}
+
+#[test]
+fn a_call_that_is_no_write_is_missed_as_well() {
+    let mut scene = Scene::new();
+    served_by_ganesha(&mut scene);
+    open(&mut scene, 20, 0, 0);
+    scene.play(30, |_| {});
+    assert_eq!(times(&scene), []);
+    scene.now.user_servers[0].stopped = true;
+    let since_ns = scene.now.monotonic_ns + SECOND;
+    open(&mut scene, 22, 2, since_ns);
+    scene.play(10, |_| {});
+    assert_eq!(times(&scene), []);
+    scene.play(1, |_| {});
+    assert_eq!(times(&scene), [(41, true)]);
+    assert_eq!(
+        scene.engine.related()[0].reason,
+        "no answer for 10.0 s: 0 WRITE and 0 COMMIT calls of 0:29 are open of 2 calls in all, the \
+         oldest (GETATTR) for 10.0 s, 0 B dirty or in writeback, 0 writers are paused; its server \
+         ganesha.nfsd[204] here is stopped (SIGSTOP or a debugger)"
+    );
+    open(&mut scene, 22, 0, 0);
+    scene.now.user_servers[0].stopped = false;
+    scene.play(8, |_| {});
+    assert_eq!(scene.holds(), []);
+}
+
+#[test]
+fn one_long_call_among_calls_that_are_answered_is_none_without_an_answer() {
+    let mut scene = Scene::new();
+    let since_ns = scene.now.monotonic_ns;
+    for second in 0..60 {
+        open(&mut scene, 20 + 3 * second, 1, since_ns);
+        scene.play(1, |_| {});
+    }
+    assert_eq!(times(&scene), []);
+    // A call that waits for the connection is open and was not sent.
+    for second in 0..9 {
+        open(&mut scene, 200, 1 + second % 2, since_ns);
+        scene.play(1, |_| {});
+    }
+    assert_eq!(times(&scene), []);
+    scene.play(3, |_| {});
+    assert_eq!(times(&scene).len(), 1);
+}
+
+#[test]
+fn who_is_at_the_other_end_is_named() {
+    let far_end = |name: &str, tgid, translated| FarEnd {
+        client: ([10, 9, 0, 1], 801).into(),
+        server: ([10, 96, 7, 7], 2049).into(),
+        client_netns: 1,
+        name: name.into(),
+        tgid,
+        translated,
+    };
+    for (far_end, words) in [
+        (
+            Some(far_end("socat", Some(123), false)),
+            "its connection to 10.96.7.7:2049 ends in socat[123] on this node, which is not an NFS \
+             server and may relay it",
+        ),
+        (
+            Some(far_end(GANESHA, Some(204), true)),
+            "its server is most likely ganesha.nfsd[204] on this node, which sees the client's \
+             address behind a translation of 10.96.7.7:2049",
+        ),
+        (
+            None,
+            "no process of this node is known to be at the other end of its connection to \
+             10.96.7.7:2049",
+        ),
+    ] {
+        let mut scene = Scene::new();
+        served_here(&mut scene, "nfsd");
+        let topology = Arc::make_mut(&mut scene.now.topology);
+        topology.mounts[0].listener = None;
+        topology.mounts[0].server = Some(([10, 96, 7, 7], 2049).into());
+        // Another client's, and another namespace's.
+        topology.far_ends = vec![FarEnd {
+            client_netns: 9,
+            ..far_end_of_another()
+        }];
+        topology.far_ends.extend(far_end);
+        scene.play(12, unanswered);
+        assert_eq!(end(&scene), words);
+    }
+}
+
+fn far_end_of_another() -> FarEnd {
+    FarEnd {
+        client: ([10, 9, 0, 3], 801).into(),
+        server: ([10, 96, 7, 7], 2049).into(),
+        client_netns: 1,
+        name: "stunnel".into(),
+        tgid: Some(7),
+        translated: false,
+    }
 }

@@ -1,4 +1,4 @@
-//! `dirty-throttling` and `slow-disk`, and what is neither.
+//! `dirty-throttling`, `slow-disk`, `disk-saturated`, and what is none of them.
 
 use monitor_common::{Cause, Class};
 
@@ -7,7 +7,7 @@ use super::scene::{
 };
 use crate::Thresholds;
 use crate::observation::{Observation, ThreadState};
-use crate::related::RelatedKind::{DirtyThrottling, SlowDisk};
+use crate::related::RelatedKind::{DirtyThrottling, DiskSaturated, SlowDisk};
 use crate::signal;
 use crate::tests::node::wait;
 use crate::window::Window;
@@ -179,8 +179,8 @@ fn a_busy_disk_under_a_paused_nfsd_is_slow() {
     assert_eq!(scene.times(SlowDisk), [(8, true)]);
     assert_eq!(
         scene.events[0].reason,
-        "the disk of 254:0 is 94 % busy and writes 5.0 MB/s while on average 1.0 tasks are \
-         paused in balance_dirty_pages on it and 0.0 nfsd threads sleep"
+        "the disk of 254:0 is 94 % busy and moves 5.3 MB/s in its busy time while on average 1.0 \
+         tasks are paused in balance_dirty_pages on it and 0.0 nfsd threads sleep"
     );
     scene.play(60, slow);
     assert_eq!(scene.holds(), [(SlowDisk, DISK.to_owned())]);
@@ -198,6 +198,88 @@ fn a_slow_disk_that_pauses_writers_is_both() {
     });
     let both = [DirtyThrottling, SlowDisk].map(|kind| (kind, DISK.to_owned()));
     assert_eq!(scene.holds(), both);
+}
+
+/// The disk is busy for a second, and completes so many writes that took so long
+/// each, microseconds, with so many bytes in all.
+fn busy(now: &mut Observation, bytes: u64, requests: u64, each_us: u64) {
+    pause(now, Class::Nfsd, DISK, 1000);
+    disk_works(now, 990, bytes);
+    let disk = Scene::disk(now);
+    let took = requests * each_us / 1000;
+    disk.disk_requests = Some(disk.disk_requests.unwrap_or(0) + requests);
+    disk.disk_request_ms = Some(disk.disk_request_ms.unwrap_or(0) + took);
+}
+
+fn told(bytes: u64, requests: u64, each_us: u64) -> Vec<(crate::related::RelatedKind, String)> {
+    let mut scene = Scene::new();
+    scene.play(15, |now| busy(now, bytes, requests, each_us));
+    scene.holds()
+}
+
+#[test]
+fn a_disk_that_does_what_it_can_is_saturated_and_not_slow() {
+    let slow = [(SlowDisk, DISK.to_owned())];
+    let saturated = [(DiskSaturated, DISK.to_owned())];
+    assert_eq!(told(5 * MB, 10, 400_000), slow);
+    assert_eq!(told(106 * MB, 106, 300_000), saturated);
+    // A rotating disk with small writes all over it.
+    assert_eq!(told(MB, 120, 8_000), slow);
+    // A flash disk with one small synchronous write after the other.
+    assert_eq!(told(5 * MB, 1200, 800), []);
+    // Many at once: the queue takes time, the disk moves much.
+    assert_eq!(told(90 * MB, 22_000, 45_000), saturated);
+}
+
+#[test]
+fn where_the_latency_of_a_disk_is_unknown_its_bytes_decide() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        pause(now, Class::Nfsd, DISK, 1000);
+        disk_works(now, 990, 106 * MB);
+    });
+    assert_eq!(scene.holds(), [(DiskSaturated, DISK.to_owned())]);
+    assert_eq!(
+        scene.events[0].reason,
+        "the disk of 254:0 is 99 % busy and moves 107 MB/s in its busy time while on average 1.0 \
+         tasks are paused in balance_dirty_pages on it and 0.0 nfsd threads sleep"
+    );
+}
+
+#[test]
+fn what_a_disk_reads_counts_as_well() {
+    let mut scene = Scene::new();
+    scene.play(15, |now| {
+        busy(now, MB, 400, 50_000);
+        let disk = Scene::disk(now);
+        disk.disk_sectors_read = Some(disk.disk_sectors_read.unwrap_or(0) + 200 * MB / 512);
+    });
+    assert_eq!(scene.holds(), [(DiskSaturated, DISK.to_owned())]);
+}
+
+#[test]
+fn a_disk_that_falls_to_a_tenth_of_what_it_has_shown_is_slow() {
+    let mut scene = Scene::new();
+    scene.play(20, |now| busy(now, 400 * MB, 400, 80_000));
+    assert_eq!(scene.holds(), [(DiskSaturated, DISK.to_owned())]);
+    scene.play(20, |now| busy(now, 40 * MB, 40, 800_000));
+    assert_eq!(scene.holds(), [(SlowDisk, DISK.to_owned())]);
+    let began = scene.events.iter().rfind(|event| event.began);
+    let reason = &began.expect("one").reason;
+    assert!(reason.contains("(it has shown 404 MB/s)"), "{reason}");
+    // Other requests, of which it completes as many as ever, are other work.
+    let mut scene = Scene::new();
+    scene.play(20, |now| busy(now, 400 * MB, 400, 80_000));
+    scene.play(20, |now| busy(now, 40 * MB, 10_000, 80_000));
+    assert_eq!(scene.holds(), [(DiskSaturated, DISK.to_owned())]);
+}
+
+#[test]
+fn a_burst_that_a_cache_takes_shows_nothing() {
+    let mut scene = Scene::new();
+    scene.play(20, |now| disk_works(now, 300, 400 * MB));
+    scene.play(20, |now| busy(now, 60 * MB, 60, 500_000));
+    assert_eq!(scene.holds(), [(DiskSaturated, DISK.to_owned())]);
 }
 
 #[test]

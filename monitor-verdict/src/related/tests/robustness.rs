@@ -286,10 +286,12 @@ fn disturb(now: &mut Observation, step: Step) {
             .bdis
             .iter_mut()
             .for_each(|b| b.written_bytes = Some(number)),
-        10 => now
-            .bdis
-            .iter_mut()
-            .for_each(|b| b.disk_sectors_written = Some(number)),
+        10 => now.bdis.iter_mut().for_each(|b| {
+            b.disk_sectors_written = Some(number);
+            b.disk_sectors_read = Some(number);
+            b.disk_requests = Some(number);
+            b.disk_request_ms = Some(number);
+        }),
         11 => now
             .dirty_pauses
             .iter_mut()
@@ -383,7 +385,8 @@ proptest! {
         let related = RelatedThresholds {
             begin: time, end: time, silence: time, answers_apart: time,
             pause_share: number, disk_busy_share: number, disk_wait_share: number,
-            reclaim_share: number, available_share: number, oom_reclaim_share: number,
+            disk_slow_bytes_per_second: millis, disk_slow_request: time, disk_slow_share: number,
+            disk_shown_half_life: time, reclaim_share: number, available_share: number, oom_reclaim_share: number,
             hung_busy_share: number, ease: number,
         };
         run(&steps, Thresholds { related, ..Thresholds::default() }, false);

@@ -118,6 +118,7 @@ pub fn observation() -> impl Strategy<Value = Observation> {
     let device = device.prop_map(|(bdi, file, on)| LoopDevice { bdi, file, on });
     let servers = (name(), 0u32..9, prop::collection::vec(thread(), 0..80));
     let servers = servers.prop_map(|(name, tgid, threads)| UserServer {
+        stopped: false,
         name,
         tgid,
         threads,
@@ -246,6 +247,7 @@ pub fn found(of: &Verdict, text: &CompactString) -> Loop {
         id: of.loop_id.clone(),
         client_bdi: of.client_bdi.clone(),
         server: of.server.clone(),
+        server_tgid: None,
         server_bdi: of.server_bdi.clone(),
         server_fstype: text.clone(),
         server_device: text.clone(),

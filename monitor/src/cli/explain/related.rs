@@ -19,7 +19,7 @@ pub struct Short {
 }
 
 /// All of them, in the order of [`RelatedKind::ALL`].
-pub static RELATED: [Short; 5] = [
+pub static RELATED: [Short; 6] = [
     Short {
         kind: RelatedKind::NfsServerNotResponding,
         title: "the client waits for an NFS server that does not answer",
@@ -45,15 +45,28 @@ pub static RELATED: [Short; 5] = [
     },
     Short {
         kind: RelatedKind::SlowDisk,
-        title: "a disk is busy all the time and tasks wait for it",
+        title: "a slow disk is busy all the time and tasks wait for it",
         what: "The hardest to tell apart: under a loopback mount no WRITE may complete for 4-9 s in a row, with nfsd in \
-               balance_dirty_pages. But the disk is 92-100 % busy, and its own BDI is as dirty as it should be.",
+               balance_dirty_pages. But the disk is 92-100 % busy, and its own BDI is as dirty as it should be. A disk is slow if it moves \
+               few bytes for the time that it is busy and each request takes long, or if it fell far below what it \
+               has shown.",
         confirm: Confirm {
-            look: "%util is near 100 (package sysstat).",
+            look: "%util is near 100, wkB/s is small, w_await is large (package sysstat).",
             command: "iostat -x 1 3",
         },
         todo: "Find who writes or reads so much, or what is wrong with the disk (its log, a RAID that rebuilds, a \
                limit of the cloud).",
+    },
+    Short {
+        kind: RelatedKind::DiskSaturated,
+        title: "a disk does what it can and tasks wait for it",
+        what: "The disk is busy all the time and moves as much as it has ever shown, or at least 20 MB/s. Nothing is \
+               wrong with it: more is asked of it than it can do. In a livelock the disk is idle.",
+        confirm: Confirm {
+            look: "%util is near 100, and rkB/s and wkB/s are what the disk can do (package sysstat).",
+            command: "iostat -x 1 3",
+        },
+        todo: "Find who writes or reads so much (iotop, pidstat -d), spread the load, or get a faster disk.",
     },
     Short {
         kind: RelatedKind::MemoryStarvation,

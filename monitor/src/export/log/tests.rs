@@ -130,7 +130,12 @@ fn a_related_condition_is_a_warning_when_it_begins_and_is_no_ordinary_one() {
                 related_event(&event);
             });
             let line: Value = serde_json::from_str(&text).unwrap();
-            let ordinary = [RelatedKind::DirtyThrottling, RelatedKind::SlowDisk].contains(&kind);
+            let ordinary = [
+                RelatedKind::DirtyThrottling,
+                RelatedKind::SlowDisk,
+                RelatedKind::DiskSaturated,
+            ]
+            .contains(&kind);
             let level = if began && !ordinary { "WARN" } else { "INFO" };
             assert_eq!(line["level"], level, "{text}");
             assert_eq!(line["kind"], kind.as_str());

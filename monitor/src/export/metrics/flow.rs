@@ -84,6 +84,13 @@ fn bdis(observation: &Observation, page: &mut Page) -> Result<()> {
         );
     }
     page.put(info)?;
+    let mut left_out = Family::gauge(
+        "throttle_monitor_bdis_left_out",
+        "BDIs in use that are not read because there are more than 256: those of loops are read first, then those whose writers were paused last. Source: /proc/PID/mountinfo.",
+    );
+    let ticked = observation.monotonic_ns > 0;
+    left_out.add_some(&[], ticked.then(|| f64::from(observation.bdis_left_out)));
+    page.put(left_out)?;
     for (mut family, value) in bdi_bytes().into_iter().chain(bdi_congestion()) {
         for bdi in &bdis {
             family.add_some(&[("bdi", &bdi.bdi)], value(bdi));

@@ -78,7 +78,9 @@ fn the_contract_s_families_have_their_names_and_types() {
 
 #[test]
 fn the_numbers_of_an_observation_come_out_in_base_units() {
-    let page = page(&testing::snapshot());
+    let mut snapshot = testing::snapshot();
+    snapshot.observation.bdis_left_out = 44;
+    let page = page(&snapshot);
     let expected = [
         (
             "throttle_monitor_build_info",
@@ -98,6 +100,7 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
             ],
             1.0,
         ),
+        ("throttle_monitor_bdis_left_out", &[][..], 44.0),
         ("throttle_lost_events_total", &[("reason", "evicted")], 3.0),
         (
             "throttle_waiting_tasks",

@@ -11,9 +11,10 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::sample::{
     Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
-    ExemptCount, Export, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient, NfsMount,
-    Nfsd, Observation, PeerSocket, ProcessPlace, RpcClient, ServerProcess, ServerThread, Serving,
-    SignalStatus, Stack, State, ThreadState, Topology, Transport, UserServer, Waited, Waiting,
+    ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient,
+    NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, RpcClient, ServerExit,
+    ServerProcess, ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology,
+    Transport, UserServer, Waited, Waiting,
 };
 
 /// Numbers that decide what an observation holds; over and over again the same
@@ -135,8 +136,17 @@ fn observation(d: &mut Dice) -> Observation {
             tgid: d.small(),
             threads: d.some(thread),
             exempt_threads: d.maybe(exempt),
+            stopped: d.flag(),
+        }),
+        server_exits: d.some(|d| ServerExit {
+            name: d.text(),
+            tgid: d.small(),
+            gone_ns: d.number(),
+            cgroup_oom_kills: d.maybe(Dice::number),
+            node_oom_kills: d.maybe(Dice::number),
         }),
         bdis: d.some(bdi),
+        bdis_left_out: d.small(),
         rpc_clients: d.some(rpc_client),
         topology: Arc::new(topology(d)),
         kernel: d.text(),
@@ -268,6 +278,9 @@ fn bdi(d: &mut Dice) -> Bdi {
         written_bytes: d.maybe(Dice::number),
         disk_busy_ms: d.maybe(Dice::number),
         disk_sectors_written: d.maybe(Dice::number),
+        disk_sectors_read: d.maybe(Dice::number),
+        disk_requests: d.maybe(Dice::number),
+        disk_request_ms: d.maybe(Dice::number),
         congestion: d.maybe(|d| Congestion {
             congested: d.flag(),
             by: d.of(&[
@@ -302,6 +315,11 @@ fn rpc_client(d: &mut Dice) -> RpcClient {
             last_ns: d.number(),
         }),
         bytes_written: d.maybe(Dice::number),
+        open: d.maybe(|d| OpenCalls {
+            count: d.small(),
+            since_ns: d.number(),
+            procedure: d.text(),
+        }),
         exempt_writes: d.maybe(exempt),
     }
 }
@@ -325,6 +343,7 @@ fn topology(d: &mut Dice) -> Topology {
             server: d.maybe(Dice::address),
             netns: d.maybe(Dice::number),
             listener: d.maybe(Dice::text),
+            listener_tgid: d.maybe(Dice::small),
         }),
         file_systems: d.some(|d| FileSystem {
             device: d.text(),
@@ -344,6 +363,15 @@ fn topology(d: &mut Dice) -> Topology {
             server_netns: d.number(),
             owner: d.text(),
             client_is_local: d.maybe(Dice::flag),
+            owner_tgid: d.maybe(Dice::small),
+        }),
+        far_ends: d.some(|d| FarEnd {
+            client: d.address(),
+            server: d.address(),
+            client_netns: d.number(),
+            name: d.text(),
+            tgid: d.maybe(Dice::small),
+            translated: d.flag(),
         }),
         peers: d.some(|d| PeerSocket {
             peer: d.address(),

@@ -12,10 +12,10 @@ use super::{
     gaps::Gaps,
     mounts::not_all,
     namespaces::Namespaces,
-    owners::{Owner, Owners},
+    owners::{Owner, Owners, Process},
     sockets::{Socket, State, canonical},
 };
-use crate::sample::{Connection, NfsMount, PeerSocket, ServerProcess, Transport};
+use crate::sample::{Connection, FarEnd, NfsMount, PeerSocket, ServerProcess, Transport};
 
 /// Lines read of one table of sockets.
 const MAX_SOCKETS: usize = 131_072;
@@ -60,10 +60,28 @@ impl<T> Sight<T> {
     }
 }
 
+/// What is at the other end of a client's.
+#[derive(Clone, Debug)]
+enum Met {
+    Server(Connection),
+    Other(FarEnd),
+}
+
+/// What one round found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Connections to servers.
+    pub connections: Vec<Connection>,
+    /// Who else has the other ends.
+    pub far_ends: Vec<FarEnd>,
+    /// Where the server's peers are connected to.
+    pub peers: Vec<PeerSocket>,
+}
+
 /// Finds connections and remembers them while they last.
 pub struct Connections {
     owners: Owners,
-    ends: BTreeMap<End, Sight<Connection>>,
+    ends: BTreeMap<End, Sight<Met>>,
     peers: BTreeMap<SocketAddr, Sight<PeerSocket>>,
     rounds: u8,
 }
@@ -100,7 +118,7 @@ impl Connections {
         mounts: &mut [NfsMount],
         transports: &[Transport],
         peers: &BTreeSet<SocketAddr>,
-    ) -> (Vec<Connection>, Vec<PeerSocket>) {
+    ) -> Found {
         self.rounds += 1;
         if self.rounds == FORGET_ROUNDS {
             self.rounds = 0;
@@ -123,13 +141,16 @@ impl Connections {
         }
         self.servers(round);
         self.owners.forget_unasked();
-        (
-            self.ends.values().filter_map(|s| s.found.clone()).collect(),
-            self.peers
-                .values()
-                .filter_map(|s| s.found.clone())
-                .collect(),
-        )
+        let mut found = Found::default();
+        for met in self.ends.values().filter_map(|s| s.found.clone()) {
+            match met {
+                Met::Server(connection) => found.connections.push(connection),
+                Met::Other(far_end) => found.far_ends.push(far_end),
+            }
+        }
+        let peers = self.peers.values().filter_map(|s| s.found.clone());
+        found.peers.extend(peers);
+        found
     }
 
     /// The processes of userspace servers that were come by.
@@ -154,9 +175,9 @@ impl Connections {
         for mount in mounts.iter_mut().filter(|m| m.netns == Some(net)) {
             let server = mount.server.filter(|server| local.contains(server.ip()));
             let taker = server.and_then(|server| taker(listeners, server));
-            mount.listener = taker
-                .and_then(|socket| owners.get(&socket.inode))
-                .and_then(|owner| server_name(owner, round.nfsd));
+            let owner = taker.and_then(|socket| owners.get(&socket.inode));
+            mount.listener = owner.and_then(|owner| server_name(owner, round.nfsd));
+            mount.listener_tgid = owner.and_then(server_tgid);
         }
     }
 
@@ -168,6 +189,7 @@ impl Connections {
             open.push(*end);
         }
         let mut nets = mirrors(round, &open);
+        let mut translated = self.translated(round, &open, &nets);
         let mut peers: BTreeMap<_, _> = BTreeMap::new();
         for (peer, sight) in self.peers.iter_mut().filter(|(_, s)| s.is_open()) {
             sight.tries += 1;
@@ -176,12 +198,14 @@ impl Connections {
         for &net in round.spaces.nets.keys() {
             let mirrors = nets.remove(&net).unwrap_or_default();
             let peers_here = !peers.is_empty() && round.exporting.contains(&net);
-            if mirrors.is_empty() && !peers_here {
+            let clients = translated.remove(&net).unwrap_or_default();
+            if mirrors.is_empty() && !peers_here && clients.is_empty() {
                 continue;
             }
             let mut found = Vec::new();
             each_socket(round, net, |socket| {
                 let is_one = mirrors.contains_key(&(socket.local, socket.remote))
+                    || clients.contains_key(&socket.remote)
                     || peers_here && peers.contains_key(&socket.remote);
                 if is_one && socket.state == State::Established && found.len() < MAX_ENDS {
                     found.push(socket);
@@ -199,7 +223,15 @@ impl Connections {
                 if let Some(end) = mirrors.get(&(socket.local, socket.remote))
                     && let Some(owner) = owner
                 {
-                    self.met(*end, net, is_local, server_name(owner, round.nfsd));
+                    self.met(*end, net, is_local, owner, round.nfsd);
+                }
+                if let Some(end) = clients.get(&socket.remote)
+                    && let Some(owner) = owner
+                    && let Some(name) = server_name(owner, round.nfsd)
+                    && let Some(sight) = self.ends.get_mut(end)
+                {
+                    let far_end = end.far_end(name, server_tgid(owner), true);
+                    sight.found = Some(Met::Other(far_end));
                 }
                 // The kernel's server saw this peer, so a socket whose owner
                 // cannot be told is rather its.
@@ -219,26 +251,74 @@ impl Connections {
         }
     }
 
-    /// The other end of a client's was found; without a name it is a tunnel's.
+    /// The other end of a client's was found: a server's, or a tunnel's.
     fn met(
         &mut self,
         end: End,
         net: u64,
         client_is_local: Option<bool>,
-        name: Option<CompactString>,
+        owner: &Owner,
+        nfsd: bool,
     ) {
         let Some(sight) = self.ends.get_mut(&end) else {
             return;
         };
         sight.tries = TRIES;
-        sight.found = name.map(|owner| Connection {
-            client: end.client,
-            server: end.server,
-            client_netns: end.net,
-            server_netns: net,
-            owner,
-            client_is_local,
+        let server = server_name(owner, nfsd).map(|name| {
+            Met::Server(Connection {
+                client: end.client,
+                server: end.server,
+                client_netns: end.net,
+                server_netns: net,
+                owner: name,
+                client_is_local,
+                owner_tgid: server_tgid(owner),
+            })
         });
+        sight.found = server.or_else(|| match owner {
+            Owner::Other(Process { name, tgid }) => {
+                let far_end = end.far_end(name.clone(), Some(*tgid), false);
+                Some(Met::Other(far_end))
+            }
+            _ => None,
+        });
+    }
+
+    /// Clients whose server may be here under another address, by the network
+    /// namespace in which it may be: a server there sees the client's address,
+    /// unless that is translated as well.
+    fn translated(
+        &self,
+        round: &Round<'_>,
+        ends: &[End],
+        mirrors: &BTreeMap<u64, BTreeMap<(SocketAddr, SocketAddr), End>>,
+    ) -> BTreeMap<u64, BTreeMap<SocketAddr, End>> {
+        let here: BTreeSet<&End> = mirrors.values().flat_map(BTreeMap::values).collect();
+        let away = ends
+            .iter()
+            .filter(|end| !here.contains(end) && !end.client.ip().is_loopback());
+        let away: BTreeMap<_, _> = away.map(|end| (end.client, *end)).collect();
+        if away.is_empty() {
+            return BTreeMap::new();
+        }
+        let mut nets = self.owners.nets_of_servers(round.spaces);
+        if round.nfsd {
+            nets.extend(&round.exporting);
+        }
+        nets.into_iter().map(|net| (net, away.clone())).collect()
+    }
+}
+
+impl End {
+    fn far_end(&self, name: CompactString, tgid: Option<u32>, translated: bool) -> FarEnd {
+        FarEnd {
+            client: self.client,
+            server: self.server,
+            client_netns: self.net,
+            name,
+            tgid,
+            translated,
+        }
     }
 }
 
@@ -338,8 +418,15 @@ fn taker(listeners: &[Socket], server: SocketAddr) -> Option<&Socket> {
 fn server_name(owner: &Owner, nfsd: bool) -> Option<CompactString> {
     match owner {
         Owner::Kernel => nfsd.then(|| "nfsd".into()),
-        Owner::Server(name) => Some(name.clone()),
-        Owner::Other => None,
+        Owner::Server(process) => Some(process.name.clone()),
+        Owner::Other(_) => None,
+    }
+}
+
+const fn server_tgid(owner: &Owner) -> Option<u32> {
+    match owner {
+        Owner::Server(process) => Some(process.tgid),
+        Owner::Kernel | Owner::Other(_) => None,
     }
 }
 

@@ -68,6 +68,7 @@ impl<'a> Line<'a> {
             server: self.server(),
             netns: None,
             listener: None,
+            listener_tgid: None,
         }
     }
 

@@ -27,34 +27,40 @@ pub enum Owner {
     /// No process has it.
     Kernel,
     /// A process with one of the names of NFS servers.
-    Server(CompactString),
+    Server(Process),
     /// Another process: a tunnel or proxy, whose own server may be anywhere.
-    Other,
+    Other(Process),
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its name.
+    pub name: CompactString,
+    /// Its id.
+    pub tgid: u32,
 }
 
 /// Finds owners and remembers them as long as they are asked for.
 pub struct Owners {
     servers: Vec<CompactString>,
-    known: BTreeMap<u64, Known>,
+    /// `None`: it could not be told.
+    known: BTreeMap<u64, Option<Owner>>,
     asked: BTreeSet<u64>,
     /// Processes with a server's name, where owners were searched.
     processes: BTreeMap<u32, CompactString>,
 }
 
-/// What was found out of a socket.
-struct Known {
-    /// `None`: it could not be told.
-    owner: Option<Owner>,
-    /// The process that has it, and its name then.
-    holder: Option<(u32, CompactString)>,
-}
-
-impl Known {
+impl Owner {
     /// Whether its process is the one that it was: it has not ended, and executes the same
     /// program.
     fn holds(&self, spaces: &Namespaces) -> bool {
-        let holder = self.holder.as_ref();
-        holder.is_none_or(|(pid, name)| comm(&spaces.process(*pid)).as_ref() == Some(name))
+        match self {
+            Self::Kernel => true,
+            Self::Server(process) | Self::Other(process) => {
+                comm(&spaces.process(process.tgid)).as_ref() == Some(&process.name)
+            }
+        }
     }
 }
 
@@ -100,7 +106,17 @@ impl Owners {
 
     /// Searches again for those that could not be told.
     pub fn forget_unknown(&mut self) {
-        self.known.retain(|_, known| known.owner.is_some());
+        self.known.retain(|_, owner| owner.is_some());
+    }
+
+    /// The network namespaces in which a process with a server's name lives.
+    pub fn nets_of_servers(&self, spaces: &Namespaces) -> BTreeSet<u64> {
+        let serves = |pids: &[u32]| {
+            let mut names = pids.iter().filter_map(|&pid| comm(&spaces.process(pid)));
+            names.any(|name| self.servers.contains(&name))
+        };
+        let nets = spaces.nets.iter().filter(|(_, pids)| serves(pids));
+        nets.map(|(&net, _)| net).collect()
     }
 
     /// Who has these sockets of a network namespace. One that is missing in
@@ -114,8 +130,9 @@ impl Owners {
         // Zero: nobody accepted it yet.
         let wanted: BTreeSet<_> = inodes.iter().copied().filter(|inode| *inode != 0).collect();
         self.asked.extend(&wanted);
-        self.known
-            .retain(|inode, known| !wanted.contains(inode) || known.holds(spaces));
+        self.known.retain(|inode, owner| {
+            !wanted.contains(inode) || owner.as_ref().is_none_or(|one| one.holds(spaces))
+        });
         let mut left: BTreeSet<_> = wanted
             .iter()
             .copied()
@@ -125,15 +142,12 @@ impl Owners {
             let pids = spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
             let whole = self.search(spaces, pids, &mut left) && spaces.denied == 0;
             let nobody = whole.then_some(Owner::Kernel);
-            let nobody = left.into_iter().map(|inode| {
-                let (owner, holder) = (nobody.clone(), None);
-                (inode, Known { owner, holder })
-            });
-            self.known.extend(nobody);
+            self.known
+                .extend(left.into_iter().map(|inode| (inode, nobody.clone())));
         }
         wanted
             .into_iter()
-            .filter_map(|inode| Some((inode, self.known.get(&inode)?.owner.clone()?)))
+            .filter_map(|inode| Some((inode, self.known.get(&inode)?.clone()?)))
             .collect()
     }
 
@@ -142,27 +156,27 @@ impl Owners {
     fn search(&mut self, spaces: &Namespaces, pids: &[u32], left: &mut BTreeSet<u64>) -> bool {
         let mut others = Vec::with_capacity(pids.len());
         let mut servers = Vec::new();
-        for &pid in pids {
-            let name = comm(&spaces.process(pid)).unwrap_or_default();
-            if self.servers.contains(&name) {
+        for &tgid in pids {
+            let name = comm(&spaces.process(tgid)).unwrap_or_default();
+            let process = Process { name, tgid };
+            if self.servers.contains(&process.name) {
                 if self.processes.len() < MAX_SERVERS {
-                    self.processes.insert(pid, name.clone());
+                    self.processes.insert(tgid, process.name.clone());
                 }
-                servers.push((pid, name.clone(), Owner::Server(name)));
+                servers.push((tgid, Owner::Server(process)));
             } else {
-                others.push((pid, name, Owner::Other));
+                others.push((tgid, Owner::Other(process)));
             }
         }
         let mut fds = MAX_FDS;
         let mut whole = true;
-        for (pid, name, owner) in servers.into_iter().chain(others) {
+        for (tgid, owner) in servers.into_iter().chain(others) {
             if left.is_empty() {
                 break;
             }
-            let found = sockets(&spaces.process(pid).join("fd"), &mut fds, |inode| {
+            let found = sockets(&spaces.process(tgid).join("fd"), &mut fds, |inode| {
                 if left.remove(&inode) {
-                    let (owner, holder) = (Some(owner.clone()), Some((pid, name.clone())));
-                    self.known.insert(inode, Known { owner, holder });
+                    self.known.insert(inode, Some(owner.clone()));
                 }
             });
             match found {
@@ -210,7 +224,7 @@ pub(super) fn inode(link: &[u8]) -> Option<u64> {
 mod tests {
     use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
 
-    use super::{Owner, Owners, inode};
+    use super::{Owner, Owners, Process, inode};
     use crate::sample::lookup::{gaps::Gaps, namespaces::Namespaces};
 
     fn process(root: &Path, pid: u32, comm: &str, links: &[&str]) {
@@ -225,6 +239,11 @@ mod tests {
         }
     }
 
+    fn of(name: &str, tgid: u32) -> Process {
+        let name = name.into();
+        Process { name, tgid }
+    }
+
     #[test]
     fn a_socket_is_a_servers_a_tunnels_or_the_kernels() {
         let procfs = tempfile::tempdir().unwrap();
@@ -237,9 +256,9 @@ mod tests {
         let mut owners = Owners::new(&["ganesha.nfsd".into()]);
         let asked = BTreeSet::from([0, 12, 13, 14, 15]);
         let found = owners.find(&spaces, 30, &asked);
-        let ganesha = Owner::Server("ganesha.nfsd".into());
+        let ganesha = Owner::Server(of("ganesha.nfsd", 9));
         assert_eq!(found.get(&0), None);
-        assert_eq!(found[&12], Owner::Other);
+        assert_eq!(found[&12], Owner::Other(of("ssh", 7)));
         assert_eq!(found[&13], Owner::Kernel);
         assert_eq!(found[&14], ganesha);
         assert_eq!(found[&15], ganesha);
@@ -257,7 +276,7 @@ mod tests {
         owners.forget_unasked();
         fs::remove_dir_all(root.join("7/fd")).unwrap();
         let found = owners.find(&spaces, 30, &asked);
-        assert_eq!(found[&12], Owner::Server("unfsd".into()));
+        assert_eq!(found[&12], Owner::Server(of("unfsd", 7)));
         owners.forget_unasked();
         owners.forget_unasked();
         let found = owners.find(&spaces, 30, &asked);
@@ -272,11 +291,12 @@ mod tests {
         let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
         let mut owners = Owners::new(&["unfsd".into()]);
         let asked = BTreeSet::from([12]);
-        assert_eq!(owners.find(&spaces, 30, &asked)[&12], Owner::Other);
+        let found = owners.find(&spaces, 30, &asked);
+        assert_eq!(found[&12], Owner::Other(of("sh", 7)));
         // An entry script that was given the socket, and executes the server.
         fs::write(root.join("7/comm"), "unfsd\n").unwrap();
         let found = owners.find(&spaces, 30, &asked);
-        assert_eq!(found[&12], Owner::Server("unfsd".into()));
+        assert_eq!(found[&12], Owner::Server(of("unfsd", 7)));
         let known = owners.server_processes(&spaces);
         assert_eq!(known.iter().map(|one| one.tgid).collect::<Vec<_>>(), [7]);
         // And its number is another's by now, which has the socket of a pipe only.
@@ -299,7 +319,7 @@ mod tests {
         let found = owners.find(&spaces, 30, &asked);
         assert_eq!(
             (found.get(&12), found.get(&13)),
-            (Some(&Owner::Other), None)
+            (Some(&Owner::Other(of("ssh", 7))), None)
         );
         spaces.denied = 0;
         assert_eq!(owners.find(&spaces, 30, &asked).get(&13), None);
@@ -314,7 +334,7 @@ mod tests {
         let spaces = Namespaces::walk(procfs.path(), &mut Gaps::default()).unwrap();
         let mut owners = Owners::new(&["a-very-long-name-indeed".into()]);
         let found = owners.find(&spaces, 30, &BTreeSet::from([12]));
-        assert_eq!(found[&12], Owner::Server("a-very-long-nam".into()));
+        assert_eq!(found[&12], Owner::Server(of("a-very-long-nam", 7)));
     }
 
     #[test]

@@ -92,11 +92,11 @@ impl Reader {
             exporting: exports.iter().map(|export| export.netns).collect(),
             gaps: &mut gaps,
         };
-        let (connections, peers) =
-            self.connections
-                .read(&mut round, &mut nfs, &transports, &wanted.peers);
+        let found = self
+            .connections
+            .read(&mut round, &mut nfs, &transports, &wanted.peers);
         let mut containers = Containers::default();
-        let nets = nets(&nfs, &connections, &peers, &exports);
+        let nets = nets(&nfs, &found.connections, &found.peers, &exports);
         Topology {
             net_namespaces: containers.of_namespaces(&spaces, &residents, &nets),
             processes: containers.of_processes(&spaces, &(&wanted.processes | &wanted.also)),
@@ -104,8 +104,9 @@ impl Reader {
             mounts: nfs,
             file_systems: mounts.file_systems.into_values().collect(),
             transports,
-            connections,
-            peers,
+            connections: found.connections,
+            far_ends: found.far_ends,
+            peers: found.peers,
             exports,
             loop_devices,
             server_processes: self.connections.server_processes(&spaces),

@@ -47,6 +47,7 @@ impl Maps {
                         with: sum(|v| v.exempt_writes),
                         without: sum(|v| v.other_writes),
                     }),
+                    open: None,
                 }
             })
             .collect();

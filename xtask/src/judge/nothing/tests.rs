@@ -104,3 +104,24 @@ fn a_daemon_that_knows_related_conditions_must_name_the_one_at_hand() {
     });
     assert!(judge(&Seen(&facts), &quiet).is_ok());
 }
+
+#[test]
+fn a_daemon_must_say_what_is_true_of_a_condition_and_not_only_name_it() {
+    let quiet = Quiet {
+        says: &["is stopped"],
+        ..Quiet::default()
+    };
+    for (reason, right) in [("waits for nothing", false), ("ganesha is stopped", true)] {
+        let mut facts = facts(60_000);
+        let mut add = |event| facts.push(Fact { ms: 30_000, event });
+        add(Event::HasRelated);
+        add(Event::Related(Related {
+            monotonic_ms: 30_000,
+            kind: "nfs-server-not-responding".to_owned(),
+            bdi: String::new(),
+            began: true,
+            reason: reason.to_owned(),
+        }));
+        assert_eq!(judge(&Seen(&facts), &quiet).is_ok(), right, "{reason}");
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use axum::extract::State;
 use axum::response::Response;
+use compact_str::CompactString;
 use serde::Serialize;
 
 use super::{App, answer, rfc3339, seconds};
@@ -14,9 +15,11 @@ use crate::sample::Bdi;
 pub(in crate::export::http) const MAX_BDIS: usize = 256;
 
 #[derive(Serialize)]
-struct Bdis<'a> {
+struct Answer<'a> {
     /// All BDIs in use; `bdis` are at most [`MAX_BDIS`] of them.
     total: usize,
+    /// A sentence if some are left out.
+    incomplete: Vec<CompactString>,
     bdis: Vec<One<'a>>,
 }
 
@@ -32,6 +35,9 @@ struct One<'a> {
     written_bytes: Option<u64>,
     disk_busy_ms: Option<u64>,
     disk_sectors_written: Option<u64>,
+    disk_sectors_read: Option<u64>,
+    disk_requests: Option<u64>,
+    disk_request_ms: Option<u64>,
     max_ratio: Option<u32>,
     strict_limit: Option<bool>,
     congested: Option<bool>,
@@ -56,15 +62,18 @@ pub(in crate::export::http) async fn bdis(State(shared): App) -> Response {
     }
     let mut bdis: Vec<&Bdi> = observation.bdis.iter().collect();
     bdis.sort_unstable_by(|a, b| a.bdi.cmp(&b.bdi));
-    let total = bdis.len();
+    let total = bdis
+        .len()
+        .saturating_add(observation.bdis_left_out as usize);
     bdis.truncate(MAX_BDIS);
     let bdis = bdis.into_iter().map(|bdi| One {
         waiting_tasks: waiting.get(&*bdi.bdi).copied().unwrap_or(0),
         nfs_client: clients.contains(&*bdi.bdi),
         ..one(bdi, &snapshot)
     });
-    let body = Bdis {
+    let body = Answer {
         total,
+        incomplete: observation.bdis_gap().into_iter().collect(),
         bdis: bdis.collect(),
     };
     answer(&snapshot, body)
@@ -83,6 +92,9 @@ fn one<'a>(bdi: &'a Bdi, snapshot: &Snapshot) -> One<'a> {
         written_bytes: bdi.written_bytes,
         disk_busy_ms: bdi.disk_busy_ms,
         disk_sectors_written: bdi.disk_sectors_written,
+        disk_sectors_read: bdi.disk_sectors_read,
+        disk_requests: bdi.disk_requests,
+        disk_request_ms: bdi.disk_request_ms,
         max_ratio: bdi.max_ratio,
         strict_limit: bdi.strict_limit,
         congested: congestion.map(|c| c.congested),

@@ -141,8 +141,14 @@ fn bdis_come_by_name_with_their_congestion_and_who_waits() {
 fn thousands_of_bdis_are_counted_and_the_first_of_them_listed() {
     let mut snapshot = testing::snapshot();
     let bdi = |n| testing::bdi(&format!("0:{n}"), "");
-    snapshot.observation.bdis = (0..5000).rev().map(bdi).collect();
+    snapshot.observation.bdis = (0..256).rev().map(bdi).collect();
+    snapshot.observation.bdis_left_out = 4744;
     let answer = get(&Server::start(snapshot), "/api/v1/bdis").json();
+    let sentence = answer["incomplete"][0].as_str().unwrap();
+    assert!(
+        sentence.starts_with("Only 256 of 5000 backing devices are read"),
+        "{sentence}"
+    );
     assert_eq!(answer["total"], 5000);
     assert_eq!(answer["bdis"].as_array().unwrap().len(), MAX_BDIS);
     assert_eq!(answer["bdis"][0]["bdi"], "0:0");

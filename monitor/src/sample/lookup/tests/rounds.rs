@@ -2,7 +2,7 @@ use std::{fs, time::Duration};
 
 use super::node::{ESTABLISHED, LISTEN, Node, peers};
 use crate::sample::{
-    Connection, ServerProcess, Topology,
+    Connection, FarEnd, ServerProcess, Topology,
     lookup::{Lookup, Wanted},
 };
 
@@ -99,7 +99,52 @@ fn a_tunnel_that_ends_here_is_no_server() {
     node.nfsd_loaded();
     node.process(51, "stunnel", 21, 31);
     node.fd(51, 901);
-    assert_eq!(loops(&round(&node)), Vec::<String>::new());
+    let topology = round(&node);
+    assert_eq!(loops(&topology), Vec::<String>::new());
+    assert_eq!(far_ends(&topology), ["10.9.0.1:801 in 30: stunnel 51"]);
+}
+
+fn far_ends(topology: &Topology) -> Vec<String> {
+    let text = |f: &FarEnd| {
+        let behind = if f.translated { " behind " } else { "" };
+        let address = if f.translated {
+            f.server.to_string()
+        } else {
+            String::new()
+        };
+        let tgid = f.tgid.map(|tgid| format!(" {tgid}")).unwrap_or_default();
+        let (client, netns, name) = (f.client, f.client_netns, &f.name);
+        format!("{client} in {netns}: {name}{tgid}{behind}{address}")
+    };
+    topology.far_ends.iter().map(text).collect()
+}
+
+/// The mount is of a service address that no namespace has; process 51 is in the
+/// pod with a socket whose peer is the client.
+fn behind_a_service_address(comm: &str) -> Node {
+    let node = Node::new();
+    node.process(50, "server-pod", 21, 31);
+    node.process(51, comm, 21, 31);
+    node.nfs_mount(1, "0:29", "10.96.7.7:2049");
+    node.address(1, "10.9.0.1");
+    node.address(50, "10.9.0.2");
+    node.socket(1, "10.9.0.1:801", "10.96.7.7:2049", ESTABLISHED, 900);
+    node.socket(50, "10.9.0.2:2049", "10.9.0.1:801", ESTABLISHED, 901);
+    node.fd(51, 901);
+    node
+}
+
+#[test]
+fn a_server_behind_a_translation_is_found_by_the_clients_address() {
+    let topology = round(&behind_a_service_address("ganesha.nfsd"));
+    assert_eq!(loops(&topology), Vec::<String>::new());
+    assert_eq!(
+        far_ends(&topology),
+        ["10.9.0.1:801 in 30: ganesha.nfsd 51 behind 10.96.7.7:2049"]
+    );
+    // Another program's socket with this peer is anybody's.
+    let topology = round(&behind_a_service_address("nginx"));
+    assert_eq!(far_ends(&topology), Vec::<String>::new());
 }
 
 #[test]
