@@ -28,7 +28,7 @@ pub struct SignatureThresholds {
     /// Beside a working server a COMMIT takes milliseconds.
     pub commit_share: f64,
     /// `request-starvation`: share of the window that one nfsd thread waits
-    /// for pages. A retry comes after up to 500 ms: two of them in 3 s.
+    /// for pages. Up to 5.16 a retry sleeps 500 ms: two of them in 3 s.
     pub starvation_share: f64,
     /// `loop-device`: share of the pages of client and loop device together
     /// that the loop device holds. Less is what any mount has on its way.
