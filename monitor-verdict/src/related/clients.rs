@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use super::RelatedKind::NfsServerNotResponding;
 use super::view::{Finding, Node, View, suspect};
 use crate::loops::{self, NFSD, words};
-use crate::observation::{NfsClient, NfsMount, OpenCalls};
+use crate::observation::{NfsClient, NfsMount, OpenCalls, ServerExit};
 use crate::reduce::related::Signs;
 use crate::text::{bytes, seconds};
 use crate::thresholds::nanos;
@@ -44,6 +44,8 @@ struct Wants {
     paused: u32,
     /// Calls of any kind, where they are seen.
     open: Option<OpenCalls>,
+    /// Whether that much is certain without a server's end.
+    certain: bool,
 }
 
 impl Silences {
@@ -58,9 +60,12 @@ impl Silences {
         let before = std::mem::take(&mut self.waiting);
         for client in &node.now.clients {
             let calls = Calls::of(node, &client.bdi);
-            let Some(wants) = wants(node, signs, client, calls.open) else {
+            let wants = wants(node, signs, client, calls.open);
+            // A client that is refused a connection begins no call: its tasks wait
+            // for the recovery of its state.
+            if !wants.certain && !is_gone(node, &client.bdi, before.get(&client.bdi)) {
                 continue;
-            };
+            }
             let answers = client.answers();
             let mut silence = before.get(&client.bdi).cloned().unwrap_or(Silence {
                 answers,
@@ -100,13 +105,30 @@ impl Silences {
             if !silent {
                 continue;
             }
-            let Some(server) = not_ours(view, bdi) else {
+            let wants = &silence.wants;
+            let server = if wants.certain {
+                not_ours(view, bdi)
+            } else {
+                gone(view, bdi)
+            };
+            let Some(server) = server else {
                 continue;
             };
-            let wants = &silence.wants;
             let held = wants
                 .held_bytes
                 .map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64));
+            if !wants.certain {
+                found.push(Finding {
+                    kind: NfsServerNotResponding,
+                    bdi: bdi.clone(),
+                    weight: wants.held_bytes.unwrap_or(0) as f64,
+                    at_once: false,
+                    reason: format!(
+                        "nobody answers: {server}; no call of {bdi} is known to be open"
+                    ),
+                });
+                continue;
+            }
             found.push(Finding {
                 kind: NfsServerNotResponding,
                 bdi: bdi.clone(),
@@ -126,21 +148,13 @@ impl Silences {
     }
 }
 
-/// `None`: nothing for certain. A call whose end was missed stays open for
-/// ever: then no page is held and later calls were answered.
-fn wants(
-    node: &Node<'_>,
-    signs: &Signs,
-    client: &NfsClient,
-    open: Option<OpenCalls>,
-) -> Option<Wants> {
+/// What it waits for. A call whose end was missed stays open for ever: then no
+/// page is held and later calls were answered, and it is not certain.
+fn wants(node: &Node<'_>, signs: &Signs, client: &NfsClient, open: Option<OpenCalls>) -> Wants {
     let writes = client.pending_writes();
     let commits = client.commits_sent.saturating_sub(client.commits_done);
     let paused = signs.device(&client.bdi).map_or(0, |d| d.waiting);
     let others = open.as_ref().is_some_and(|open| open.count > 0);
-    if writes == 0 && commits == 0 && paused == 0 && !others {
-        return None;
-    }
     let mut bdis = node.now.bdis.iter();
     let bdi = bdis.find(|bdi| bdi.bdi == client.bdi);
     let held_bytes = bdi.and_then(|bdi| match (bdi.dirty_bytes, bdi.writeback_bytes) {
@@ -153,13 +167,14 @@ fn wants(
         || paused > 0 && held_bytes.is_none_or(|held| held >= floor)
         || writes > 0 && client.last_sent_ns > client.last_acked_ns
         || others;
-    certain.then_some(Wants {
+    Wants {
         writes,
         commits,
         held_bytes,
         paused,
         open,
-    })
+        certain,
+    }
 }
 
 /// What the RPC clients of a mount have under way.
@@ -265,10 +280,46 @@ fn halted(node: &Node<'_>, server: &str, tgid: Option<u32>) -> Option<String> {
         let words = format!("its server {who} here is stopped (SIGSTOP or a debugger)");
         return one.stopped.then_some(words);
     }
-    let mut exits = node.now.server_exits.iter().rev();
-    let exit = exits.find(|exit| is_it(&exit.name, exit.tgid))?;
+    let exit = exit(node, server, tgid)?;
     let words = words::exit(exit, node.now.monotonic_ns);
     Some(format!("its server on this node, {words}"))
+}
+
+/// The end of a server's process, the last one of that name if it is not known which.
+fn exit<'a>(node: &Node<'a>, server: &str, tgid: Option<u32>) -> Option<&'a ServerExit> {
+    let mut exits = node.now.server_exits.iter().rev();
+    exits.find(|exit| exit.name == server && tgid.is_none_or(|tgid| tgid == exit.tgid))
+}
+
+/// Whether the process that served this client has ended and no other of its name
+/// runs. The end itself is forgotten after a while.
+fn is_gone(node: &Node<'_>, bdi: &str, before: Option<&Silence>) -> bool {
+    let Some((server, tgid)) = served(node, bdi) else {
+        return false;
+    };
+    let mut running = node.now.user_servers.iter();
+    let was_gone = before.is_some_and(|before| !before.wants.certain);
+    !running.any(|one| one.name == server) && (was_gone || exit(node, server, tgid).is_some())
+}
+
+/// Who serves this client here, or did last.
+fn served<'a>(node: &Node<'a>, bdi: &str) -> Option<(&'a str, Option<u32>)> {
+    let mut loops = node.loops.iter();
+    let own = loops.find(|one| one.stands && one.client_bdi == bdi);
+    own.map(|own| (own.server, own.server_tgid)).or_else(|| {
+        let mut former = node.former.iter();
+        let former = former.find(|former| former.client_bdi == bdi)?;
+        Some((former.server.as_str(), former.tgid))
+    })
+}
+
+/// A server whose process has ended, in words; `None` beside an open verdict.
+fn gone(view: &View<'_>, bdi: &str) -> Option<String> {
+    if view.node.told_by(bdi, suspect).is_some() {
+        return None;
+    }
+    let (server, tgid) = served(view.node, bdi)?;
+    Some(formerly(view, server, tgid))
 }
 
 /// The server that it had, in words.

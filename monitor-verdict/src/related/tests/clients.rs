@@ -468,6 +468,43 @@ fn a_server_that_was_killed_is_named_after_the_loop_has_ended() {
 }
 
 #[test]
+fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
+    let mut scene = Scene::new();
+    served_by_ganesha(&mut scene);
+    scene.play(5, |now| answered(now, MB));
+    // While it runs, a client that wants nothing is told of nothing.
+    scene.play(30, |_| {});
+    assert_eq!(scene.engine.related(), []);
+    let server = std::mem::take(&mut scene.now.user_servers);
+    scene.now.server_exits = vec![ServerExit {
+        name: GANESHA.into(),
+        tgid: 204,
+        gone_ns: scene.now.monotonic_ns,
+        cgroup_oom_kills: None,
+        node_oom_kills: None,
+    }];
+    scene.play(15, |_| {});
+    let reason = |scene: &Scene| scene.engine.related()[0].reason.clone();
+    assert_eq!(
+        reason(&scene),
+        "nobody answers: its server on this node, ganesha.nfsd[204], is gone for 15.0 s; no call of \
+         0:29 is known to be open"
+    );
+    // That its end is forgotten is no answer.
+    scene.now.server_exits.clear();
+    scene.play(30, |_| {});
+    assert!(
+        reason(&scene).contains("no longer connected"),
+        "{}",
+        reason(&scene)
+    );
+    // One that is started again is.
+    scene.now.user_servers = server;
+    scene.play(15, |now| answered(now, MB));
+    assert_eq!(scene.engine.related(), []);
+}
+
+#[test]
 fn nfsd_without_threads_was_stopped() {
     let mut scene = Scene::new();
     served_here(&mut scene, "nfsd");
