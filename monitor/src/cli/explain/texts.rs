@@ -71,7 +71,7 @@ pub static EXPLANATIONS: [Explanation; 5] = [
              server wants to write a WRITE call's data to its own disk, but whoever dirties a page while the limit is \
              exceeded is paused first. The pages that would have to be written are the mount's, and only the server \
              can take them.",
-            "It crawls at some KB/s for a second or more, then stands still; nothing breaks it by itself. The disk is \
+            "It crawls at some KB/s for a second or more, then stalls, and seldom ends by itself. The disk is \
              idle, the server's own BDI nearly clean, memory may be free.",
         ],
         path: &[
@@ -299,8 +299,8 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 waits_for: "fewer dirty pages, which are those of the loop device and of the mount",
             },
         ],
-        kernels: "All. Seen on 6.12: ext4 on a loop device whose file lies on a mount across namespaces stands still \
-                  after 4 s; over 127.0.0.1 the same goes on at 28-44 MB/s.",
+        kernels: "All. Seen on 6.12: ext4 on a loop device whose file lies on a mount across namespaces stalls \
+                  after 4 s; over 127.0.0.1 the same goes on.",
         confirm: [
             STANDS_STILL,
             Confirm {
