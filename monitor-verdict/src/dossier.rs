@@ -24,7 +24,7 @@ use crate::observation::{
 use crate::remedy::Measure;
 use crate::types::{LivelockState, Signature, Verdict};
 
-pub use name::is_document;
+pub use name::{incident, is_document};
 pub(crate) use recorder::{Moment, Recorder};
 
 /// Version of the document: raised when a field changes its meaning.

@@ -16,18 +16,25 @@ pub(super) fn rfc3339(unix_ms: u64) -> CompactString {
     format_compact!("{}", humantime::format_rfc3339_millis(time))
 }
 
-/// `20251009T085320.123Z-0.29-nfsd-dirty-throttle-confirmed`: in the order of
-/// time when sorted, and fit for a file's name whatever the loop is called.
+/// `20251009T085320.123Z-0.29-nfsd-dirty-throttle`: in the order of time when sorted,
+/// and fit for a file's name whatever the loop is called. What is kept of a livelock
+/// beside its documents has this name, too.
+#[must_use]
+pub fn incident(unix_ms: u64, loop_id: &str, signature: Signature) -> CompactString {
+    let time = rfc3339(unix_ms);
+    let time: CompactString = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    format_compact!("{time}-{}-{}", safe(loop_id), signature.as_str())
+}
+
+/// The incident's name, and which of its documents it is.
 pub(super) fn id(
     unix_ms: u64,
     loop_id: &str,
     signature: Signature,
     occasion: Occasion,
 ) -> CompactString {
-    let time = rfc3339(unix_ms);
-    let time: CompactString = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
-    let (safe, signature) = (safe(loop_id), signature.as_str());
-    format_compact!("{time}-{safe}-{signature}-{}", occasion.as_str())
+    let incident = incident(unix_ms, loop_id, signature);
+    format_compact!("{incident}-{}", occasion.as_str())
 }
 
 /// `0:29-nfsd` as `0.29-nfsd`. Of what had to be changed more than that, a

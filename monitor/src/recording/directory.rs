@@ -240,21 +240,10 @@ impl Sink for Directory {
     }
 }
 
-/// The name under which the minutes before a livelock are kept: time, loop and
-/// signature, in letters that no shell takes for its own.
-#[must_use]
-pub fn kept_name(unix_ms: u64, loop_id: &str, signature: Signature) -> String {
-    let latest = Duration::from_secs(253_402_300_799);
-    let time = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
-    let time = humantime::format_rfc3339_seconds(time).to_string();
-    let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
-    let plain = |c: char| if is_plain(c) { c } else { '_' };
-    let loop_id: String = loop_id.chars().take(64).map(plain).collect();
-    format!("{time}-{loop_id}-{}", signature.as_str())
-}
-
+/// Whether the minutes before a livelock are kept under this name:
+/// [`incident`](monitor_verdict::dossier::incident).
 pub(super) fn is_kept(name: &str) -> bool {
-    let form = b"00000000T000000Z-";
+    let form = b"00000000T000000.000Z-";
     let fits = |(byte, form): (u8, &u8)| match form {
         b'0' => byte.is_ascii_digit(),
         other => byte == *other,

@@ -3,14 +3,13 @@
 use std::{io, time::Duration};
 
 use super::{
-    directory::kept_name,
     encoder::Encoder,
     header::Header,
     writer::{Message, Queue, Sink},
 };
 use crate::{
     sample::Observation,
-    verdict::{Changes, Transition},
+    verdict::{Changes, Transition, dossier::incident},
 };
 
 /// A window is made of so many files, and one that is being written.
@@ -135,7 +134,7 @@ impl Recorder {
         };
         rolling.restart(now_ns);
         let (loop_id, signature) = (&transition.loop_id, transition.signature);
-        let name = kept_name(transition.unix_ms, loop_id, signature);
+        let name = incident(transition.unix_ms, loop_id, signature).into();
         if !self.queue.send(Message::Keep(name)) {
             tracing::warn!("the minutes before a livelock are not kept: the disk does not keep up");
         }

@@ -187,7 +187,7 @@ mod tests {
 
     use super::Shelf;
 
-    const KEPT: &str = "20261122T101500Z-0_29-nfsd-dirty-throttle";
+    const KEPT: &str = "20261122T101500.000Z-0.29-nfsd-dirty-throttle";
 
     fn window(dir: &Path) -> Shelf {
         Shelf::Window(fs::File::open(dir).unwrap().into())

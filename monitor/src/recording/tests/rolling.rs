@@ -136,7 +136,7 @@ fn what_was_before_a_livelock_is_kept_when_the_window_has_gone_on() {
     let [kept] = kept.as_slice() else {
         panic!("{kept:?}");
     };
-    assert_eq!(kept, "20251009T085358Z-0_29-nfsd-dirty-throttle");
+    assert_eq!(kept, "20251009T085358.000Z-0.29-nfsd-dirty-throttle");
     let kept = dir.path().join(kept);
     let back = all_in(&kept);
     let confirmed = 38;
