@@ -22,8 +22,11 @@ use aya::{
 
 /// `BPF_MAP_LOOKUP_BATCH`, include/uapi/linux/bpf.h.
 const LOOKUP_BATCH: libc::c_long = 24;
-/// Entries asked for at first; a bucket is read whole or not at all.
-const FIRST_ROOM: u32 = 256;
+/// Bytes asked for at first, and between how many entries. A bucket is read whole or not
+/// at all; with a hundred processors an entry of a per-CPU map has tens of kilobytes.
+const FIRST_BYTES: usize = 64 << 10;
+const LEAST_ROOM: usize = 16;
+const FIRST_ROOM: usize = 256;
 /// And at most: more than any map here has.
 const MOST_ROOM: u32 = 65_536;
 
@@ -98,7 +101,9 @@ fn batches<K: Pod, V>(
     value_size: usize,
     value: impl Fn(&[u8]) -> V,
 ) -> io::Result<Vec<(K, V)>> {
-    let (mut all, mut room) = (Vec::new(), FIRST_ROOM);
+    let fit = FIRST_BYTES / (size_of::<K>() + value_size).max(1);
+    let mut room = u32::try_from(fit.clamp(LEAST_ROOM, FIRST_ROOM)).unwrap_or(1);
+    let mut all = Vec::new();
     // Where the next batch begins: of a hash map, the number of a bucket.
     let (mut from, mut next, mut first) = (0_u32, 0_u32, true);
     let (mut keys, mut values) = (Vec::new(), Vec::new());
