@@ -27,6 +27,9 @@ pub struct Choice {
     /// nothing must happen for three minutes
     #[arg(long)]
     all: bool,
+    /// With --all: those for one minute, as the core plays them
+    #[arg(long, requires = "all")]
+    brief: bool,
     /// Write what came of each into the table in this file
     #[arg(long)]
     table: Option<PathBuf>,
@@ -59,7 +62,7 @@ impl Choice {
         if let Some(name) = &self.scenario {
             scenarios.retain(|scenario| scenario.name == name);
         }
-        if self.all {
+        if self.all && !self.brief {
             scenarios.iter_mut().for_each(Scenario::lengthen);
         }
         scenarios
@@ -451,6 +454,7 @@ mod tests {
     fn on_each_kernel_the_core_sees_what_the_daemon_is_for() {
         let choice = Choice {
             all: false,
+            brief: false,
             table: None,
             load: Some(140),
             missing: false,
