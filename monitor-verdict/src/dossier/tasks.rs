@@ -7,7 +7,9 @@ use monitor_common::{Cause, Class};
 use super::bounds::{self, NAME, seconds, short};
 use super::{MAX_FRAMES, Thread};
 use crate::loops::{Loop, NFSD};
-use crate::observation::{Container, Observation, ServerThread, Stack, ThreadState, Waiting};
+use crate::observation::{
+    Caller, Container, Observation, ServerThread, Stack, ThreadState, Waiting,
+};
 use crate::types::Verdict;
 
 /// Waits of one task at most: causes nest, but not that deep.
@@ -103,10 +105,13 @@ impl<'a> Tasks<'a> {
         found: Option<&Loop>,
     ) -> Self {
         let mut all = all(observation, stacks);
-        let server = server_threads(observation, &verdict.server);
+        let busy_elsewhere = threads_of_others(observation, verdict, found);
+        let server = server_threads(observation, &verdict.server)
+            .into_iter()
+            .filter(|thread| !busy_elsewhere.contains(&thread.tid));
         let mut own: Vec<Task<'a>> = Vec::new();
         let mut seen = BTreeSet::new();
-        for thread in server.into_iter().filter(|one| seen.insert(one.tid)) {
+        for thread in server.filter(|one| seen.insert(one.tid)) {
             let task = all.remove(&thread.tid).unwrap_or_default();
             let comm = if task.comm.is_empty() && verdict.server == NFSD {
                 NFSD
@@ -130,8 +135,9 @@ impl<'a> Tasks<'a> {
         own.retain(|task| !task.is_idle());
         let idle = (verdict.server == NFSD).then_some(looked_at - own.len());
         let works = Worker::new(observation, verdict, found);
-        let (more, mut others): (Vec<_>, Vec<_>) =
-            all.into_values().partition(|task| works.is_one(task));
+        let (more, mut others): (Vec<_>, Vec<_>) = all
+            .into_values()
+            .partition(|task| works.is_one(task) && !busy_elsewhere.contains(&task.tid));
         own.extend(more);
         own.sort_by_key(Task::order);
         let loops = loop_bdis(observation, verdict);
@@ -188,6 +194,27 @@ fn server_threads<'a>(observation: &'a Observation, server: &str) -> Vec<&'a Ser
     let servers = observation.user_servers.iter();
     let own = servers.filter(|one| one.name == server);
     own.flat_map(|one| &one.threads).collect()
+}
+
+/// Threads of nfsd that work on calls of other clients than the loop's, or did last: in
+/// another network namespace, or of the same server.
+fn threads_of_others(
+    observation: &Observation,
+    verdict: &Verdict,
+    found: Option<&Loop>,
+) -> BTreeSet<u32> {
+    let own = found.map_or(&[][..], |found| &found.rpc_clients);
+    let nfsd = observation.nfsd.as_ref();
+    let serving = nfsd.and_then(|nfsd| nfsd.serving.as_ref());
+    let Some(serving) = serving.filter(|_| verdict.server == NFSD) else {
+        return BTreeSet::new();
+    };
+    let others = serving.iter().filter(|one| match one.caller {
+        Caller::Unknown => false,
+        Caller::Elsewhere => true,
+        Caller::Client(id) => !own.is_empty() && !own.contains(&id),
+    });
+    others.map(|one| one.tid).collect()
 }
 
 /// Tells the server's tasks among those that no list of threads names: where

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use super::node::{CLIENT, DISK, Node, Phase, wait};
 use crate::dossier::Occasion::{self, Confirmed, Deadlock, Ended};
 use crate::dossier::{Evidence, MAX_POINTS};
-use crate::observation::{FileSystem, Observation, Stack, Topology};
+use crate::observation::{
+    Caller, FileSystem, Observation, ServerThread, Serving, Stack, Topology, Waited,
+};
 use crate::types::LivelockState;
 use crate::{Engine, Thresholds};
-use monitor_common::Class;
+use monitor_common::{Cause, Class};
 
 /// A node whose mount and disk are looked up, and the documents of its engine.
 pub(super) struct Told {
@@ -202,6 +204,41 @@ fn threads_and_writers_are_told_apart_and_have_their_stacks() {
     assert!(document.threads[2].waits.is_empty() && document.threads[2].stack.is_empty());
     assert_eq!(document.writers[0].state, None);
     assert_eq!(document.left_out, Vec::<String>::new());
+}
+
+#[test]
+fn threads_that_work_for_another_client_are_not_listed_as_the_loops() {
+    let mut told = Told::new();
+    let mut seconds = 0;
+    told.play_with(&Phase::FROZEN_6_12, 12, |o| {
+        seconds += 1;
+        let nfsd = o.nfsd.as_mut().expect("runs");
+        nfsd.threads.push(ServerThread {
+            tid: 200,
+            ..nfsd.threads[0].clone()
+        });
+        let threads = nfsd.threads.iter();
+        let serving = threads.map(|thread| Serving {
+            tid: thread.tid,
+            caller: match thread.tid {
+                200 => Caller::Elsewhere,
+                _ => Caller::Unknown,
+            },
+            waited: vec![Waited {
+                cause: Cause::BalanceDirtyPages,
+                bdi: DISK.into(),
+                sum_ns: seconds * 1_000_000_000,
+            }],
+        });
+        nfsd.serving = Some(serving.collect());
+        let mut stranger = wait(200, Class::Nfsd, "8:0");
+        stranger.since_ns = 1;
+        o.waits.push(stranger);
+    });
+    let document = told.last();
+    assert!(document.threads.iter().all(|thread| thread.tid != 200));
+    assert_eq!(document.threads.len(), 8);
+    assert!(document.writers.iter().any(|task| task.tid == 200));
 }
 
 /// A node that freezes after twenty seconds, and whose stacks are read at one
