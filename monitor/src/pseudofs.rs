@@ -54,3 +54,27 @@ pub fn read_at(root: &OwnedFd, path: impl AsRef<Path>) -> io::Result<String> {
     fs::File::from(file).read_to_string(&mut text)?;
     Ok(text)
 }
+
+/// Whole lines from the beginning of a file below a directory, and whether there is more.
+/// The kernel makes no more of them than one read has room for.
+///
+/// # Errors
+///
+/// As of `openat` and `read`.
+pub fn first_lines(
+    root: &OwnedFd,
+    path: impl AsRef<Path>,
+    room: &mut [u8],
+) -> io::Result<(String, bool)> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(root, path.as_ref(), flags, Mode::empty())?;
+    let length = fs::File::from(file).read(room)?;
+    let more = length == room.len();
+    let text = String::from_utf8_lossy(room.get(..length).unwrap_or_default());
+    let whole = if more {
+        text.rfind('\n').map_or(0, |end| end + 1)
+    } else {
+        text.len()
+    };
+    Ok((text.get(..whole).unwrap_or_default().to_owned(), more))
+}

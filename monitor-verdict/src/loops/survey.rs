@@ -9,8 +9,8 @@ use monitor_common::Class;
 use super::Proof;
 use super::calls::Fresh;
 use crate::observation::{
-    Connection, Container, FileSystem, NfsClient, NfsMount, Observation, RpcClient, ServerExit,
-    State, ThreadState, Topology,
+    Connection, Container, FileSystem, NfsClient, NfsMount, Observation, OpenCalls, RpcClient,
+    ServerExit, State, ThreadState, Topology,
 };
 
 /// The signal that matches transaction ids, by its name in
@@ -78,13 +78,23 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Calls of the client that have no answer, as far as they are known.
+    /// Calls of the client that have no answer, as far as they are known. Of a list that was
+    /// cut short and whose oldest call waits, none is known to have one.
     pub(super) fn unanswered(&self) -> u64 {
-        let opens = self
+        /// A server that answers at all takes less.
+        const LONG_NS: u64 = 2_000_000_000;
+        let now = self.observation.monotonic_ns;
+        let mut opens = self
             .rpc
             .iter()
             .filter_map(|fresh| fresh.client.open.as_ref());
-        let open = opens.fold(0u64, |sum, open| sum.saturating_add(open.count.into()));
+        let waits = |open: &OpenCalls| open.more && now.saturating_sub(open.since_ns) > LONG_NS;
+        if opens.clone().any(waits) {
+            return u64::MAX;
+        }
+        let open = opens
+            .by_ref()
+            .fold(0u64, |sum, open| sum.saturating_add(open.count.into()));
         let pending = self.client.map_or(0, |client| {
             let commits = client.commits_sent.saturating_sub(client.commits_done);
             client.pending_writes().saturating_add(commits)

@@ -62,6 +62,8 @@ pub struct OpenCalls {
     pub since_ns: u64,
     /// Its procedure: `OPEN`, `GETATTR`.
     pub procedure: CompactString,
+    /// Whether there are more than `count`: only the oldest were read.
+    pub more: bool,
 }
 
 /// What a server writes to for a client.

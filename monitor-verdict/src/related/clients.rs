@@ -48,6 +48,14 @@ struct Wants {
     certain: bool,
 }
 
+impl Wants {
+    /// Since when the oldest open call is seen.
+    fn oldest(&self) -> Option<u64> {
+        let open = self.open.as_ref().filter(|open| open.count > 0);
+        open.map(|open| open.since_ns)
+    }
+}
+
 impl Silences {
     /// Takes in a tick.
     pub fn tick(&mut self, node: &Node<'_>) {
@@ -69,19 +77,23 @@ impl Silences {
             let answers = client.answers();
             let mut silence = before.get(&client.bdi).cloned().unwrap_or(Silence {
                 answers,
-                ended: calls.ended,
+                ended: calls.ended.unwrap_or(0),
                 since_ns: now,
                 answered_ns: None,
                 wants: wants.clone(),
             });
             // A call that was not sent yet is open all the same: fewer than
-            // before is no answer.
-            if silence.answers != answers || silence.ended < calls.ended {
+            // before is no answer. Of a list that was cut short the oldest counts.
+            let ended = match calls.ended {
+                Some(ended) => silence.ended < ended,
+                None => silence.wants.oldest() != wants.oldest(),
+            };
+            if silence.answers != answers || ended {
                 silence.since_ns = now;
                 silence.answered_ns = Some(now);
             }
             silence.answers = answers;
-            silence.ended = silence.ended.max(calls.ended);
+            silence.ended = silence.ended.max(calls.ended.unwrap_or(0));
             silence.wants = wants;
             self.waiting.insert(client.bdi.clone(), silence);
             if self.waiting.len() > MAX_SILENCES {
@@ -181,8 +193,9 @@ fn wants(node: &Node<'_>, signs: &Signs, client: &NfsClient, open: Option<OpenCa
 #[derive(Default)]
 struct Calls {
     open: Option<OpenCalls>,
-    /// Sent and not open any more: answered, or sent once more.
-    ended: u64,
+    /// Sent and not open any more: answered, or sent once more. `None`: how many are
+    /// open is not known.
+    ended: Option<u64>,
 }
 
 impl Calls {
@@ -190,13 +203,17 @@ impl Calls {
         let now = node.now;
         let mount = mount(node, bdi);
         let clients = loops::rpc_clients(bdi, mount, &now.topology, &now.rpc_clients, |c| c);
-        let mut calls = Self::default();
+        let mut calls = Self {
+            ended: Some(0),
+            ..Self::default()
+        };
         for client in clients {
             let Some(open) = &client.open else {
                 continue;
             };
             let ended = client.calls.saturating_sub(open.count.into());
-            calls.ended = calls.ended.saturating_add(ended);
+            calls.ended = calls.ended.filter(|_| !open.more);
+            calls.ended = calls.ended.map(|sum| sum.saturating_add(ended));
             let sum = calls.open.get_or_insert_default();
             let older = sum.count == 0 || open.since_ns < sum.since_ns;
             if open.count > 0 && older {
@@ -204,6 +221,7 @@ impl Calls {
                 sum.procedure.clone_from(&open.procedure);
             }
             sum.count = sum.count.saturating_add(open.count);
+            sum.more |= open.more;
         }
         calls
     }
@@ -217,7 +235,8 @@ fn others(wants: &Wants, now: u64) -> String {
         .map_or_else(String::new, |open| {
             let age = seconds(now.saturating_sub(open.since_ns));
             let (count, procedure) = (open.count, &open.procedure);
-            format!(" of {count} calls in all, the oldest ({procedure}) for {age}")
+            let least = if open.more { "at least " } else { "" };
+            format!(" of {least}{count} calls in all, the oldest ({procedure}) for {age}")
         })
 }
 

@@ -386,13 +386,14 @@ fn a_userspace_server_that_is_gone_is_said_to_be_gone_and_no_other_host_to_answe
 
 #[test]
 fn calls_without_an_answer_were_answered_by_nobody() {
-    for (open, ended) in [(30, false), (14, true)] {
+    for (open, more, ended) in [(30, false, false), (14, false, true), (14, true, false)] {
         let mut host = Host::new();
         host.look_up(|t| t.connections = vec![connection("nfsd")]);
         host.seconds(5, 20, 20);
         host.now.nfsd = None;
         host.now.rpc_clients[0].open = Some(OpenCalls {
             count: open,
+            more,
             ..OpenCalls::default()
         });
         host.seconds(1, 30, 0).seconds(3, 0, 0);

@@ -537,9 +537,33 @@ fn open(scene: &mut Scene, sent: u64, count: u32, since_ns: u64) {
             } else {
                 "".into()
             },
+            more: false,
         }),
         ..RpcClient::default()
     }];
+}
+
+#[test]
+fn of_a_list_that_is_cut_short_the_oldest_call_tells_of_answers() {
+    let mut scene = Scene::new();
+    served_by_ganesha(&mut scene);
+    scene.now.user_servers[0].stopped = true;
+    let since_ns = scene.now.monotonic_ns + SECOND;
+    let play = |scene: &mut Scene, seconds: u64, answered: bool| {
+        for second in 0..seconds {
+            let sent = 100 + 30 * second;
+            let oldest = since_ns + if answered { second * SECOND } else { 0 };
+            open(scene, sent, 20, oldest);
+            scene.now.rpc_clients[0].open.as_mut().expect("open").more = true;
+            scene.play(1, |_| {});
+        }
+    };
+    // More and more are sent, and the oldest is another one each time.
+    play(&mut scene, 30, true);
+    assert_eq!(times(&scene), []);
+    play(&mut scene, 15, false);
+    let reason = &scene.engine.related()[0].reason;
+    assert!(reason.contains("of at least 20 calls"), "{reason}");
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn rpc_client(d: &mut Dice) -> RpcClient {
             count: d.small(),
             since_ns: d.number(),
             procedure: d.text(),
+            more: d.flag(),
         }),
         exempt_writes: d.maybe(exempt),
     }
