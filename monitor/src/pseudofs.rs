@@ -56,7 +56,7 @@ pub fn read_at(root: &OwnedFd, path: impl AsRef<Path>) -> io::Result<String> {
 }
 
 /// Whole lines from the beginning of a file below a directory, and whether there is more.
-/// The kernel makes no more of them than one read has room for.
+/// The kernel makes no more of them than one read has space for.
 ///
 /// # Errors
 ///
@@ -64,13 +64,13 @@ pub fn read_at(root: &OwnedFd, path: impl AsRef<Path>) -> io::Result<String> {
 pub fn first_lines(
     root: &OwnedFd,
     path: impl AsRef<Path>,
-    room: &mut [u8],
+    buffer: &mut [u8],
 ) -> io::Result<(String, bool)> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat(root, path.as_ref(), flags, Mode::empty())?;
-    let length = fs::File::from(file).read(room)?;
-    let more = length == room.len();
-    let text = String::from_utf8_lossy(room.get(..length).unwrap_or_default());
+    let length = fs::File::from(file).read(buffer)?;
+    let more = length == buffer.len();
+    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
     let whole = if more {
         text.rfind('\n').map_or(0, |end| end + 1)
     } else {
