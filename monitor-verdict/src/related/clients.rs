@@ -129,24 +129,8 @@ impl Silences {
             let held = wants
                 .held_bytes
                 .map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64));
-            if !wants.certain {
-                found.push(Finding {
-                    kind: NfsServerNotResponding,
-                    bdi: bdi.clone(),
-                    weight: wants.held_bytes.unwrap_or(0) as f64,
-                    at_once: false,
-                    reason: format!(
-                        "nobody answers: {server}; no call of {bdi} is known to be open"
-                    ),
-                });
-                continue;
-            }
-            found.push(Finding {
-                kind: NfsServerNotResponding,
-                bdi: bdi.clone(),
-                weight: wants.held_bytes.unwrap_or(0) as f64,
-                at_once: false,
-                reason: format!(
+            let reason = if wants.certain {
+                format!(
                     "no answer for {}: {} WRITE and {} COMMIT calls of {bdi} are open{}, {held} \
                      dirty or in writeback, {} writers are paused; {server}",
                     seconds(silent_ns),
@@ -154,7 +138,16 @@ impl Silences {
                     wants.commits,
                     others(wants, now),
                     wants.paused,
-                ),
+                )
+            } else {
+                format!("{server}; no call of {bdi} is known to be open")
+            };
+            found.push(Finding {
+                kind: NfsServerNotResponding,
+                bdi: bdi.clone(),
+                weight: wants.held_bytes.unwrap_or(0) as f64,
+                at_once: false,
+                reason,
             });
         }
     }

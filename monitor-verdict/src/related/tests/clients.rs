@@ -487,7 +487,7 @@ fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
     let reason = |scene: &Scene| scene.engine.related()[0].reason.clone();
     assert_eq!(
         reason(&scene),
-        "nobody answers: its server on this node, ganesha.nfsd[204], is gone for 15.0 s; no call of \
+        "its server on this node, ganesha.nfsd[204], is gone for 15.0 s; no call of \
          0:29 is known to be open"
     );
     // That its end is forgotten is no answer.
