@@ -169,6 +169,21 @@ fn a_loop_whose_writers_are_dead_has_not_stopped() {
 }
 
 #[test]
+fn a_loop_whose_client_has_not_begun_to_send_has_not_stopped() {
+    let dirty = |writeback| {
+        let mut facts = facts(10_000);
+        for fact in &mut facts {
+            if let Event::Sample(sample) = &mut fact.event {
+                (sample.dirty, sample.writeback) = (900_000_000, writeback);
+            }
+        }
+        Seen(&facts).stopped(10_000)
+    };
+    assert_eq!(dirty(0), None);
+    assert_eq!(dirty(1), Some(10_000));
+}
+
+#[test]
 fn a_livelock_confirmed_later_or_never_is_wrong() {
     assert!(livelock(14_000, Some(25_000)).is_err());
     assert!(livelock(14_000, None).is_err());
