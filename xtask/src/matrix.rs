@@ -43,9 +43,9 @@ pub struct Choice {
     /// Only scenarios whose names contain this
     #[arg(long, default_value = "")]
     only: String,
-    /// Only the scenario of this very name
-    #[arg(long)]
-    scenario: Option<String>,
+    /// Only the scenario of this very name; may be given again
+    #[arg(long = "scenario", value_name = "NAME")]
+    names: Vec<String>,
     /// Only these kernels
     #[arg(long = "kernel")]
     kernels: Vec<Kernel>,
@@ -59,8 +59,9 @@ impl Choice {
     fn scenarios(&self) -> Vec<Scenario> {
         let mut scenarios = scenario::all();
         scenarios.retain(|scenario| scenario.is_test() && scenario.name.contains(&self.only));
-        if let Some(name) = &self.scenario {
-            scenarios.retain(|scenario| scenario.name == name);
+        let wanted = |scenario: &Scenario| self.names.iter().any(|name| name == scenario.name);
+        if !self.names.is_empty() {
+            scenarios.retain(wanted);
         }
         if self.all && !self.brief {
             scenarios.iter_mut().for_each(Scenario::lengthen);
@@ -459,7 +460,7 @@ mod tests {
             load: Some(140),
             missing: false,
             only: String::new(),
-            scenario: None,
+            names: Vec::new(),
             kernels: Vec::new(),
             times: None,
         };
