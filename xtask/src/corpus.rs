@@ -166,9 +166,10 @@ fn facts(path: &Path) -> Vec<Fact> {
 /// `expect` of the label, if a verdict can be right or wrong there at all.
 fn expect(expect: &Expect) -> Option<&'static str> {
     match expect {
-        Expect::Livelock(_) | Expect::Recovery(_) | Expect::LivelockAfterTakeover(_) => {
-            Some("livelock")
-        }
+        Expect::Livelock(_)
+        | Expect::Recovery(_)
+        | Expect::LivelockAfterTakeover(_)
+        | Expect::LivelockBeside { .. } => Some("livelock"),
         Expect::Survival(signatures) => (!signatures.is_empty()).then_some("livelock"),
         Expect::Nothing(_) | Expect::NoLoop { .. } | Expect::HungServer => Some("none"),
         _ => None,
@@ -187,6 +188,7 @@ fn label(kernel: Kernel, scenario: &Scenario, expect: &str, times: &Times) -> Ta
         Expect::Livelock(signatures)
         | Expect::Recovery(signatures)
         | Expect::LivelockAfterTakeover(signatures)
+        | Expect::LivelockBeside { signatures, .. }
         | Expect::Survival(signatures) => {
             label.insert("signature".into(), words(signatures));
         }
