@@ -3,10 +3,11 @@
 //!
 //! Each is true, false or unknown. Unknown is never made a number.
 
-use super::text::{bytes, percent, rate, seconds};
-use super::types::Condition;
-use super::view::{View, all_of};
-use super::window::ThreadSamples;
+use monitor_model::verdict::Condition;
+
+use crate::text::{bytes, percent, rate, seconds};
+use crate::view::{View, all_of};
+use crate::window::ThreadSamples;
 
 /// A condition; its number is rounded so that JSON gives it back exactly
 /// (up to 10^12, beyond the bytes of any node).
@@ -85,7 +86,7 @@ pub fn no_progress(view: &View<'_>) -> Condition {
 /// The server's busy threads are throttled, or queue behind one that is.
 #[must_use]
 pub fn blockage(view: &View<'_>) -> Condition {
-    let stopped = |sample: &super::reduce::Sample| sample.server.is_none();
+    let stopped = |sample: &crate::reduce::Sample| sample.server.is_none();
     if view.by_nfsd() && view.newest().is_none_or(stopped) {
         return condition(Some(false), None, "no nfsd runs".to_owned());
     }

@@ -1,6 +1,6 @@
 //! What was missing when a verdict was made, and what that costs.
 
-use super::types::Confidence;
+use monitor_model::verdict::Confidence;
 
 /// An input that was missing, or that a weaker one replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +185,9 @@ mod tests {
 
     #[test]
     fn nothing_missing_is_full_confidence() {
-        assert_eq!(confidence(Vec::new()), crate::Confidence::default());
+        assert_eq!(
+            confidence(Vec::new()),
+            monitor_model::verdict::Confidence::default()
+        );
     }
 }

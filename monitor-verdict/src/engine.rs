@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
+use monitor_model::{
+    evidence::Evidence,
+    loops::{Loop, LoopEvent},
+    observation::Observation,
+    related::{Related, RelatedEvent, RelatedKind, RelatedTally},
+    verdict::{Transition, Verdict},
+};
 
-use super::dossier::{Evidence, Moment, Recorder};
-use super::judged::{AllLoops, Judged};
-use super::loops::{Loop, LoopEvent, Loops, MAX_LOOPS};
-use super::related::{LoopNow, Node, Related, RelatedEvent, RelatedKind, RelatedTally, Watch};
-use super::thresholds::{Thresholds, nanos};
-use super::types::{Transition, Verdict};
-use super::window::{Pushed, Window};
-use crate::observation::Observation;
+use crate::dossier::{Moment, Recorder};
+use crate::judged::{AllLoops, Judged};
+use crate::loops::{Loops, MAX_LOOPS};
+use crate::related::{LoopNow, Node, Watch};
+use crate::thresholds::{Thresholds, nanos};
+use crate::window::{Pushed, Window};
 
 /// Verdicts kept at most, of loops that are and of loops that ended.
 const MAX_VERDICTS: usize = MAX_LOOPS;

@@ -22,22 +22,24 @@ mod at;
 mod hold;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use compact_str::CompactString;
+use monitor_model::{
+    guard::{Action, GuardEvent, Mode, Outcome, Wanted},
+    loops::Loop,
+    observation::Observation,
+    verdict::{LivelockState, Signature, Verdict},
+};
 
 use at::At;
-pub use hold::{Hold, Wanted};
-pub use words::{Action, GuardEvent, Mode, Outcome};
+pub use hold::to_break;
 
-use crate::loops::{Loop, MAX_LOOPS};
-use crate::observation::Observation;
+use crate::loops::MAX_LOOPS;
 use crate::remedy::{guard_breaks, guard_prevents};
 use crate::thresholds::nanos;
-use crate::types::{LivelockState, Signature, Verdict};
 
 /// For so long nobody must want anything of a loop before what broke its livelock is
 /// undone: a writer that only drew breath would freeze it again.

@@ -2,19 +2,22 @@
 //! its machine.
 
 use compact_str::CompactString;
+use monitor_model::{
+    loops::{Loop, NFSD, Proof},
+    observation::Observation,
+    verdict::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict},
+};
 
-use super::conditions::{self, condition};
-use super::confidence::{Gap, confidence};
-use super::loops::{Loop, NFSD, Proof};
-use super::machine::{Machine, Tick};
-use super::reduce::Sample;
-use super::signatures::{self, Choice, Edge};
-use super::text::{rate, seconds};
-use super::thresholds::{Thresholds, nanos};
-use super::types::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict};
-use super::view::View;
-use super::window::{Moved, Own, Window};
-use crate::observation::Observation;
+use crate::conditions::condition;
+use crate::confidence::{Gap, confidence};
+use crate::machine::{Machine, Tick};
+use crate::reduce::Sample;
+use crate::signatures::{Choice, Edge};
+use crate::text::{rate, seconds};
+use crate::thresholds::{Thresholds, nanos};
+use crate::view::View;
+use crate::window::{Moved, Own, Window};
+use crate::{conditions, signatures};
 
 const NS_PER_MS: u64 = 1_000_000;
 

@@ -30,7 +30,6 @@ pub mod guard;
 mod judged;
 mod loops;
 mod machine;
-pub mod observation;
 mod reduce;
 pub mod related;
 pub mod remedy;
@@ -40,19 +39,12 @@ mod tests;
 pub mod text;
 mod thresholds;
 pub mod timeline;
-mod types;
 mod view;
 mod window;
 
 pub use engine::{Changes, Engine};
-pub use loops::{
-    Exempt, ExemptBasis, Exemption, Loop, LoopChange, LoopEvent, Loops, MAX_LOOPS, Mount, Proof,
-    Scope,
-};
+pub use loops::{Loops, MAX_LOOPS};
 pub use reduce::signal;
 pub use thresholds::{
     LoopThresholds, RelatedThresholds, SignatureThresholds, ThresholdError, Thresholds,
-};
-pub use types::{
-    Condition, Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict,
 };

@@ -7,9 +7,10 @@
 //!   +----------+-------- recovered <----+
 //! ```
 
-use super::thresholds::{Thresholds, nanos};
-use super::types::{Conditions, LivelockState};
-use super::window::TICK_SLACK_NS;
+use monitor_model::verdict::{Conditions, LivelockState};
+
+use crate::thresholds::{Thresholds, nanos};
+use crate::window::TICK_SLACK_NS;
 
 /// What one tick brings to the machine.
 #[derive(Clone, Copy, Debug)]
@@ -160,9 +161,13 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::verdict::{
+        Condition, Conditions,
+        LivelockState::{self, Deadlock, Livelock, Recovered, Suspected},
+    };
+
     use super::{Machine, Tick};
-    use crate::LivelockState::{self, Deadlock, Livelock, Recovered, Suspected};
-    use crate::{Condition, Conditions, Thresholds};
+    use crate::Thresholds;
 
     const SECOND: u64 = 1_000_000_000;
 

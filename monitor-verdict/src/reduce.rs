@@ -12,8 +12,7 @@ use std::mem;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
-
-use crate::observation::{
+use monitor_model::observation::{
     self, CongestionBy, NfsClient, Observation, SignalStatus, State, Waiting,
 };
 

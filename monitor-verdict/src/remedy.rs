@@ -14,12 +14,13 @@ mod seen;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use serde::{Deserialize, Serialize};
-
-use crate::loops::{Exempt, Loop};
-use crate::observation::{Bdi, Observation};
-use crate::types::Signature;
 use action::{Action, PREVENTIONS, WAYS_OUT, WAYS_OUT_OF_MEMORY};
+use monitor_model::{
+    loops::{Exempt, Loop},
+    mitigation::{InVain, Measure},
+    observation::{Bdi, Observation},
+    verdict::Signature,
+};
 use seen::{Help, Kernel, Outcome, Stuck, When};
 
 pub use place::Place;
@@ -36,29 +37,6 @@ pub const PREVENT_RATIO: u32 = 25;
 pub fn is_held(client: &Bdi) -> bool {
     client.strict_limit == Some(true)
         && client.max_ratio.is_some_and(|ratio| ratio <= PREVENT_RATIO)
-}
-
-/// One thing to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Measure {
-    /// What it does, one sentence.
-    pub what: String,
-    /// What to type, in this order.
-    pub commands: Vec<String>,
-    /// What to type to take it back, once the load is gone.
-    #[serde(default)]
-    pub undo: Vec<String>,
-    /// How it was seen to work: kernels and numbers.
-    pub seen: String,
-}
-
-/// What does not help.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InVain {
-    /// What somebody may think of, a few words.
-    pub what: String,
-    /// What came of it: kernels and numbers.
-    pub seen: String,
 }
 
 /// What gets this node out of it, the best first; none: nothing was measured that does.

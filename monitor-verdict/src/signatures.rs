@@ -12,10 +12,10 @@ mod request_starvation;
 use std::borrow::Cow;
 
 use compact_str::CompactString;
+use monitor_model::verdict::Signature;
 
-use super::confidence::Gap;
-use super::types::Signature;
-use super::view::{Held, View};
+use crate::confidence::Gap;
+use crate::view::{Held, View};
 
 /// The closing edge of one signature at one tick.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,10 +154,11 @@ impl Choice {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, Edge};
-    use crate::Signature::{
+    use monitor_model::verdict::Signature::{
         self, CommitWait, DirtyThrottle, LoopDevice, ReclaimCongestion, RequestStarvation,
     };
+
+    use super::{Choice, Edge};
 
     fn edge(signature: Signature, holds: Option<bool>, weight_ns: u64) -> Edge {
         Edge {

@@ -6,14 +6,16 @@ mod pages;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    loops::{NFSD, Proof},
+    observation::State,
+    verdict::{Condition, Conditions, Signature},
+};
 
-use super::confidence::Gap;
-use super::loops::{NFSD, Proof};
-use super::reduce::{Sample, Threads};
-use super::thresholds::Thresholds;
-use super::types::{Condition, Conditions, Signature};
-use super::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
-use crate::observation::State;
+use crate::confidence::Gap;
+use crate::reduce::{Sample, Threads};
+use crate::thresholds::Thresholds;
+use crate::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 
 pub use disk::Disk;
 

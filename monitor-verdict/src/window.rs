@@ -8,10 +8,10 @@ mod time;
 use std::collections::VecDeque;
 
 use monitor_common::Class;
+use monitor_model::observation::{DirtyPauses, Observation};
 
-use super::reduce::{Sample, Threads};
-use super::thresholds::{Thresholds, nanos};
-use crate::observation::{DirtyPauses, Observation};
+use crate::reduce::{Sample, Threads};
+use crate::thresholds::{Thresholds, nanos};
 
 /// Samples kept at most, whatever the tick: at 100 ms these are 6.4 s.
 const MAX_SAMPLES: usize = 64;

@@ -8,17 +8,10 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::Result;
 use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_model::observation::{Bdi, Delay, Observation, Waiting};
+use monitor_verdict::{Engine, Thresholds};
 use serde_json::json;
-use throttle_monitor::{
-    cli::stage::Stage,
-    export::metrics,
-    recording::Header,
-    sample::Observation,
-    verdict::{
-        Engine, Thresholds,
-        observation::{Bdi, Delay, Waiting},
-    },
-};
+use throttle_monitor::{cli::stage::Stage, export::metrics, recording::Header};
 
 /// Of what there is more and more.
 #[derive(Clone, Copy)]

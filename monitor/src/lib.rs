@@ -3,7 +3,7 @@
 //! pages that only nfsd can clean.
 //!
 //! Data goes one way: [`kernel`] attaches the eBPF programs, [`sample`] reads
-//! them once a tick into an observation, [`verdict`] judges observations and
+//! them once a tick into an observation, `monitor-verdict` judges observations and
 //! nothing else, [`export`] shows both, [`guard`] acts on it where it is told to, [`cli`]
 //! ties it together.
 
@@ -20,5 +20,3 @@ pub mod recording;
 pub mod sample;
 pub mod survive;
 pub mod top;
-
-pub use monitor_verdict as verdict;

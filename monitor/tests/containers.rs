@@ -20,7 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use throttle_monitor::sample::{Lookup, ProcessPlace, Wanted};
+use monitor_model::observation::ProcessPlace;
+use throttle_monitor::sample::{Lookup, Wanted};
 use undo::{Undo, skip};
 
 const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";

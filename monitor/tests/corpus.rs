@@ -26,7 +26,8 @@ use std::{
 use judge::{Played, judge};
 use label::{Expect, Label, Labels};
 use matrix::Matrix;
-use monitor_verdict::{Signature, Thresholds, related::RelatedKind};
+use monitor_model::{related::RelatedKind, verdict::Signature};
+use monitor_verdict::Thresholds;
 use throttle_monitor::recording::{self, Encoder, Header};
 
 fn corpus() -> PathBuf {

@@ -19,11 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_model::evidence::Evidence;
 use tempfile::TempDir;
-use throttle_monitor::{
-    export::evidence::{Directory, Limits, Results, Sink, start},
-    verdict::dossier::Evidence,
-};
+use throttle_monitor::export::evidence::{Directory, Limits, Results, Sink, start};
 
 /// A file system of 64 KiB in memory, gone with the test.
 struct Small {

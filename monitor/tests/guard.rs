@@ -15,11 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_model::guard::{Action, Hold, Outcome, Wanted};
 use tempfile::TempDir;
-use throttle_monitor::{
-    guard::{Link, Report, Settings},
-    verdict::guard::{Action, Hold, Outcome, Wanted},
-};
+use throttle_monitor::guard::{Link, Report, Settings};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
 const STRICT: &str = "sys/class/bdi/0:29/strict_limit";

@@ -21,8 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_model::observation::Topology;
 use tempfile::TempDir;
-use throttle_monitor::sample::{Lookup, Topology, Wanted};
+use throttle_monitor::sample::{Lookup, Wanted};
 use undo::{Undo, has_capabilities, skip};
 
 const CLIENT: &str = "10.123.45.1";
@@ -350,7 +351,7 @@ fn a_loop_device_is_found_with_its_file_and_the_file_system_under_it() {
     println!("{found:#?}");
     let name = device.path.strip_prefix("/dev/").unwrap();
     let number = fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();
-    let is_it = |d: &&throttle_monitor::sample::LoopDevice| d.bdi == number.trim();
+    let is_it = |d: &&monitor_model::observation::LoopDevice| d.bdi == number.trim();
     let one = found.iter().find(is_it).unwrap();
     assert_eq!(Path::new(&one.file), file);
     // Where that file system has a BDI of its own, which overlayfs has not.

@@ -9,10 +9,8 @@
 
 mod plans;
 
-use throttle_monitor::{
-    kernel::{facts::Facts, report::Applies},
-    sample::State,
-};
+use monitor_model::observation::State;
+use throttle_monitor::kernel::{facts::Facts, report::Applies};
 
 use plans::{KERNELS, attach, facts};
 

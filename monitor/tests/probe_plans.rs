@@ -12,10 +12,8 @@ mod plans;
 use std::collections::BTreeMap;
 
 use monitor_common::{Known, Offsets};
-use throttle_monitor::{
-    kernel::{known::Value, plan, report::Applies},
-    sample::State,
-};
+use monitor_model::observation::State;
+use throttle_monitor::kernel::{known::Value, plan, report::Applies};
 
 use plans::{KERNELS, attach, facts};
 

@@ -2,11 +2,12 @@
 //! names of tasks and mounts may hold anything.
 
 use compact_str::CompactString;
-
-use crate::loops::Loop;
-use crate::observation::{Bdi, Container, NfsClient, SignalStatus, Waiting};
-use crate::remedy::Measure;
-use crate::types::Verdict;
+use monitor_model::{
+    loops::Loop,
+    mitigation::Measure,
+    observation::{Bdi, Container, NfsClient, SignalStatus, Waiting},
+    verdict::Verdict,
+};
 
 /// Bytes of a name: a task's is at most 15, a kernel function's seldom 60.
 pub const NAME: usize = 64;

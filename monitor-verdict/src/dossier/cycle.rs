@@ -21,15 +21,17 @@ use std::fmt::Write as _;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    loops::{Loop, NFSD},
+    observation::{Bdi, LoopDevice, NfsClient, Observation},
+    verdict::{Signature, Verdict},
+};
 
 use super::bounds::{NAME, short};
 use super::drawing::Drawing;
 use super::places::{loop_device, place};
 use super::tasks::{Task, Tasks};
-use crate::loops::{Loop, NFSD};
-use crate::observation::{Bdi, LoopDevice, NfsClient, Observation};
 use crate::text::{bytes, percent, rate, seconds};
-use crate::types::{Signature, Verdict};
 use crate::window::{PauseMeans, Window};
 
 use self::doing::{Doing, group, names};

@@ -3,9 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use compact_str::{CompactString, format_compact};
-
-use super::Occasion;
-use crate::types::Signature;
+use monitor_model::{evidence::Occasion, verdict::Signature};
 
 /// Bytes of the loop's id in a name: a file name has at most 255.
 const MAX_LOOP: usize = 80;
@@ -89,11 +87,10 @@ pub fn is_document(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::{evidence::Occasion, verdict::Signature};
     use proptest::prelude::*;
 
     use super::{id, is_document};
-    use crate::dossier::Occasion;
-    use crate::types::Signature;
 
     fn name(loop_id: &str) -> String {
         let id = id(

@@ -1,10 +1,12 @@
 //! What a BDI is to people: where it is mounted and from what.
 
 use compact_str::{CompactString, format_compact};
+use monitor_model::{
+    loops::Loop,
+    observation::{LoopDevice, Observation},
+};
 
 use super::bounds::short;
-use crate::loops::Loop;
-use crate::observation::{LoopDevice, Observation};
 
 /// Bytes of a path or device in a drawing.
 const SHOWN: usize = 48;

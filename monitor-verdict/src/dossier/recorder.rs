@@ -5,16 +5,19 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use compact_str::CompactString;
+use monitor_model::{
+    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Occasion, Pauses, Point, SCHEMA},
+    loops::Loop,
+    observation::{Bdi, DirtyPauses, NfsClient, Observation, Stack},
+    verdict::{Transition, Verdict},
+};
 
 use super::bounds::{self, rounded, seconds, short};
 use super::cycle::{self, Scene};
 use super::drawing::Drawing;
+use super::name;
 use super::tasks::{Task, Tasks, loop_bdis};
-use super::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Occasion, Pauses, Point, SCHEMA, name};
-use crate::loops::Loop;
-use crate::observation::{Bdi, DirtyPauses, NfsClient, Observation, Stack};
 use crate::remedy;
-use crate::types::{Transition, Verdict};
 use crate::window::Window;
 
 /// Loops whose last minutes are kept, 14 KiB each. A loop has some only once

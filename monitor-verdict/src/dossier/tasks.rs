@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    evidence::{MAX_FRAMES, Thread},
+    loops::{Loop, NFSD},
+    observation::{Caller, Container, Observation, ServerThread, Stack, ThreadState, Waiting},
+    verdict::Verdict,
+};
 
 use super::bounds::{self, NAME, seconds, short};
-use super::{MAX_FRAMES, Thread};
-use crate::loops::{Loop, NFSD};
-use crate::observation::{
-    Caller, Container, Observation, ServerThread, Stack, ThreadState, Waiting,
-};
-use crate::types::Verdict;
 
 /// Waits of one task at most: causes nest, but not that deep.
 const MAX_WAITS: usize = 4;

@@ -1,13 +1,15 @@
 //! What the guard asks of a loop on its node.
 
 use compact_str::CompactString;
+use monitor_model::{
+    guard::{Action, Hold, Mode, Wanted},
+    loops::{Loop, Proof},
+    observation::{Bdi, Observation},
+    verdict::Verdict,
+};
 
-use super::hold::{Hold, Wanted};
-use super::{Action, Mode, Standing};
-use crate::loops::{Loop, Proof};
-use crate::observation::{Bdi, Observation};
+use super::{Standing, to_break};
 use crate::remedy::{PREVENT_RATIO, Place, is_held, strict_server};
-use crate::types::Verdict;
 
 /// A loop on its node.
 pub(super) struct At<'a> {
@@ -60,7 +62,7 @@ impl At<'_> {
         wanted.holds.push(if let Some(broken) = &standing.broken {
             wanted.ease.push((id.clone(), action));
             let strict = self.offers_strict_limit() == Some(true);
-            Hold::to_break(id, action, client, strict, broken.server.clone())
+            to_break(id, action, client, strict, broken.server.clone())
         } else {
             Hold {
                 loop_id: id,

@@ -1,13 +1,16 @@
 use std::time::Duration;
 
 use compact_str::CompactString;
+use monitor_model::{
+    guard::{Action, GuardEvent, Mode, Outcome},
+    loops::{Exempt, Loop, Proof},
+    observation::{Bdi, Observation},
+    verdict::{Condition, LivelockState, Signature, Verdict},
+};
 use proptest::prelude::*;
 
-use super::{Action, CALM_NS, Decision, Guard, GuardEvent, Mode, Outcome, Policy};
-use crate::loops::{Exempt, Loop, Proof};
-use crate::observation::{Bdi, Observation};
+use super::{CALM_NS, Decision, Guard, Policy};
 use crate::remedy::tests::the_loop;
-use crate::types::{Condition, LivelockState, Signature, Verdict};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -86,9 +89,9 @@ fn verdict(state: LivelockState, holds: bool) -> Verdict {
         server_bdi: Some("254:0".into()),
         signature: Signature::DirtyThrottle,
         state,
-        confidence: crate::Confidence::default(),
+        confidence: monitor_model::verdict::Confidence::default(),
         since_ms: 0,
-        conditions: crate::Conditions {
+        conditions: monitor_model::verdict::Conditions {
             demand: condition(),
             no_progress: condition(),
             blockage: condition(),
@@ -381,7 +384,7 @@ fn advise_says_the_commands_once_each_and_wants_nothing() {
     let Decision { wanted, events } = scene.tick();
     assert_eq!(what(&events), [(Action::Prevent, Outcome::Advised)]);
     assert!(!events[0].commands.is_empty() && !events[0].undo.is_empty());
-    assert_eq!(wanted, super::Wanted::default());
+    assert_eq!(wanted, monitor_model::guard::Wanted::default());
     scene.stuck();
     let events = scene.ticks(60);
     assert_eq!(what(&events), [(Action::Break, Outcome::Advised)]);
@@ -389,7 +392,7 @@ fn advise_says_the_commands_once_each_and_wants_nothing() {
         events[0].commands[0].contains("guard --ease 0:29 --server-bdi 254:0"),
         "{events:?}"
     );
-    assert_eq!(scene.tick().wanted, super::Wanted::default());
+    assert_eq!(scene.tick().wanted, monitor_model::guard::Wanted::default());
 }
 
 #[test]
@@ -438,7 +441,7 @@ proptest! {
             let ids: Vec<&CompactString> = scene.loops.iter().map(|one| &one.id).collect();
             prop_assert!(wanted.holds.iter().all(|hold| ids.contains(&&hold.loop_id)));
             prop_assert!(wanted.ease.iter().all(|(id, _)| ids.contains(&id)));
-            prop_assert!(mode.acts() || wanted == super::Wanted::default());
+            prop_assert!(mode.acts() || wanted == monitor_model::guard::Wanted::default());
             let mut ratios = wanted.holds.iter().filter_map(|hold| hold.max_ratio);
             prop_assert!(ratios.all(|ratio| (1..100).contains(&ratio)));
         }

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
-
-use crate::observation::{ExemptCount, Observation, RpcClient};
+use monitor_model::observation::{ExemptCount, Observation, RpcClient};
 
 /// RPC clients remembered at most; the kernel side keeps fewer.
 pub(super) const MAX_CLIENTS: usize = 4096;

@@ -1,7 +1,10 @@
 //! Why a loop is dangerous on this node, and what to do about it.
 
-use super::{Exempt, Loop};
-use crate::observation::{Bdi, Observation};
+use monitor_model::{
+    loops::{Exempt, Loop},
+    observation::{Bdi, Observation},
+};
+
 use crate::remedy::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 
 use compact_str::{CompactString, format_compact};
+use monitor_model::{
+    loops::{Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
+    observation::{Container, NfsClient},
+};
 
 use super::evidence::Evidence;
 use super::survey::{Claim, Survey};
-use super::{Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope, danger, exempt, words};
-use crate::observation::{Container, NfsClient};
+use super::{danger, exempt, words};
 use crate::thresholds::{LoopThresholds, nanos};
 
 const NS_PER_MS: u64 = 1_000_000;

@@ -1,13 +1,14 @@
 //! Whether this node serves one NFS device, and how that is known.
 
 use compact_str::CompactString;
+use monitor_model::{
+    loops::{NFSD, Proof},
+    observation::{Backing, NfsClient},
+};
 
 use super::calls::Tally;
 use super::exempt;
 use super::survey::{Claim, Survey, sees_xids};
-use super::{NFSD, Proof};
-use crate::observation::Backing;
-use crate::observation::NfsClient;
 use crate::thresholds::{LoopThresholds, nanos};
 
 /// Backing devices remembered for one NFS device.

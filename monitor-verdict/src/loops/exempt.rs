@@ -8,127 +8,13 @@
 //! the exported file system is itself a remote one (`EXPORT_OP_REMOTE_FS`). A
 //! process sets the flag for itself (`prctl(PR_SET_IO_FLUSHER)`).
 
-use serde::{Deserialize, Serialize};
+use monitor_model::{
+    loops::{Exempt, ExemptBasis, Exemption, Loop, Scope},
+    observation::{ExemptCount, Observation},
+};
 
+use super::danger;
 use super::survey::{ServerEnd, Survey};
-use super::{Loop, Scope, danger};
-use crate::observation::{ExemptCount, Observation};
-
-/// Whether the server is exempt from local dirty throttling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Exempt {
-    /// It is.
-    Yes,
-    /// It is not.
-    No,
-    /// Some of its threads are, or it is for some of the WRITEs.
-    Partly,
-    /// Not known.
-    #[default]
-    Unknown,
-}
-
-impl Exempt {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Yes, Self::No, Self::Partly, Self::Unknown];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::No => "no",
-            Self::Partly => "partly",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Of a server, for people.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Yes => "exempt",
-            Self::No => "not exempt",
-            Self::Partly => "partly exempt",
-            Self::Unknown => "not known to be exempt",
-        }
-    }
-}
-
-/// How it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExemptBasis {
-    /// The flag was seen, or was seen not to be there.
-    Observed,
-    /// The kernel's rule says so; no write was seen yet.
-    Predicted,
-}
-
-impl ExemptBasis {
-    /// The word in JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observed => "observed",
-            Self::Predicted => "predicted",
-        }
-    }
-}
-
-/// Whether a loop's server is exempt from local dirty throttling, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exemption {
-    /// Whether it is.
-    pub state: Exempt,
-    /// How it is known; `None`: it is not.
-    pub basis: Option<ExemptBasis>,
-    /// Why, half a sentence.
-    pub reason: String,
-}
-
-impl Exemption {
-    fn new(state: Exempt, basis: ExemptBasis, reason: impl Into<String>) -> Self {
-        Self {
-            state,
-            basis: Some(basis),
-            reason: reason.into(),
-        }
-    }
-
-    fn unknown(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the server goes on where others are throttled.
-    #[must_use]
-    pub fn is_exempt(&self) -> bool {
-        self.state == Exempt::Yes
-    }
-
-    /// How it is known and why: `observed: nfsd served ...`.
-    #[must_use]
-    pub fn why(&self) -> String {
-        match self.basis {
-            Some(basis) => format!("{}: {}", basis.as_str(), self.reason),
-            None => self.reason.clone(),
-        }
-    }
-
-    /// One line for people: `no (observed: nfsd served ...)`.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let state = self.state.as_str();
-        if self.reason.is_empty() {
-            return state.to_owned();
-        }
-        format!("{state} ({})", self.why())
-    }
-}
 
 /// The WRITEs that nfsd served for a device of late.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
+use monitor_model::{
+    loops::{Loop, LoopEvent},
+    observation::Observation,
+};
 
 use super::calls::{Calls, decay};
 use super::device::{Device, Former};
 use super::survey::{Survey, sees_xids, takes_calls};
-use super::{Loop, LoopEvent};
-use crate::observation::Observation;
 use crate::thresholds::{LoopThresholds, nanos};
 
 /// Loops known at most; what else would be one is left out until others end.

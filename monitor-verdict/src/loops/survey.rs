@@ -5,16 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use compact_str::CompactString;
 use monitor_common::Class;
-
-use super::Proof;
-use super::calls::Fresh;
-use crate::observation::{
-    Connection, Container, FileSystem, NfsClient, NfsMount, Observation, OpenCalls, RpcClient,
-    ServerExit, State, ThreadState, Topology,
+use monitor_model::{
+    loops::Proof,
+    observation::{
+        Connection, Container, FileSystem, NfsClient, NfsMount, Observation, OpenCalls, RpcClient,
+        ServerExit, State, ThreadState, Topology,
+    },
 };
 
+use super::calls::Fresh;
+
 /// The signal that matches transaction ids, by its name in
-/// [`crate::observation::SignalStatus`].
+/// [`monitor_model::observation::SignalStatus`].
 const RPC_XID: &str = "rpc_xid";
 
 /// One observation, seen from one NFS device.

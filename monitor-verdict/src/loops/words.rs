@@ -1,9 +1,11 @@
 //! What is said when a loop comes and goes: one sentence each.
 
 use compact_str::{CompactString, format_compact};
+use monitor_model::{
+    loops::{Loop, Proof, Scope},
+    observation::{Container, ServerExit},
+};
 
-use super::{Loop, Proof, Scope};
-use crate::observation::{Container, ServerExit};
 use crate::text::seconds;
 
 /// Containers that are named; the others are counted.

@@ -3,9 +3,9 @@
 
 use compact_str::CompactString;
 use monitor_common::Cause;
+use monitor_model::observation::{Caller, Nfsd, Observation, Waiting};
 
 use super::Threads;
-use crate::observation::{Caller, Nfsd, Observation, Waiting};
 
 /// Bounds on what one observation may bring.
 const MAX_THREADS: usize = 1024;

@@ -3,11 +3,11 @@
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
-
-use super::signal;
-use crate::observation::{
+use monitor_model::observation::{
     Bdi, Memory, Observation, ServerThread, SignalStatus, State, ThreadState,
 };
+
+use super::signal;
 
 /// BDIs and servers of one observation at most, by name; more is left out.
 const MAX_DEVICES: usize = 256;
@@ -249,8 +249,9 @@ fn small(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::observation::{Observation, ServerThread, ThreadState, UserServer};
+
     use super::{MAX_SERVERS, Signs};
-    use crate::observation::{Observation, ServerThread, ThreadState, UserServer};
 
     fn server(name: &str, tgid: u32, stuck: u32) -> UserServer {
         let thread = |tid| ServerThread {

@@ -1,8 +1,7 @@
 //! Server threads by what they do at one moment.
 
 use monitor_common::{Cause, Class};
-
-use crate::observation::{Observation, ServerThread, ThreadState, UserServer, Waiting};
+use monitor_model::observation::{Observation, ServerThread, ThreadState, UserServer, Waiting};
 
 /// Server threads by what they do at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,9 +122,9 @@ pub(super) fn user_servers<'a>(
 #[cfg(test)]
 mod tests {
     use monitor_common::{Cause, Class};
+    use monitor_model::observation::{ServerThread, ThreadState, UserServer};
 
     use super::Threads;
-    use crate::observation::{ServerThread, ThreadState, UserServer};
     use crate::tests::node::{lasts, wait};
 
     #[test]

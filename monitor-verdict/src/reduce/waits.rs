@@ -4,8 +4,7 @@
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
-
-use crate::observation::{Delay, Observation, Waiting};
+use monitor_model::observation::{Delay, Observation, Waiting};
 
 /// Bounds on what one observation may bring.
 const MAX_FINISHED: usize = 512;

@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
+use monitor_model::{
+    loops::NFSD,
+    observation::{NfsClient, NfsMount, OpenCalls, ServerExit},
+    related::RelatedKind::NfsServerNotResponding,
+};
 
-use super::RelatedKind::NfsServerNotResponding;
 use super::view::{Finding, Node, View, suspect};
-use crate::loops::{self, NFSD, words};
-use crate::observation::{NfsClient, NfsMount, OpenCalls, ServerExit};
+use crate::loops;
+use crate::loops::words;
 use crate::reduce::related::Signs;
 use crate::text::{bytes, seconds};
 use crate::thresholds::nanos;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use compact_str::CompactString;
+use monitor_model::related::RelatedKind::{self, DirtyThrottling, DiskSaturated, SlowDisk};
 
-use super::RelatedKind::{self, DirtyThrottling, DiskSaturated, SlowDisk};
 use super::view::{Finding, Node, View, suspect};
 use crate::reduce::related::{Device, Signs};
 use crate::text::{percent, rate};

@@ -4,12 +4,15 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::RelatedKind::HungFileSystem;
+use monitor_model::{
+    observation::{Observation, ServerThread, ThreadState},
+    related::RelatedKind::HungFileSystem,
+    verdict::LivelockState,
+};
+
 use super::view::{Finding, Node, View};
-use crate::observation::{Observation, ServerThread, ThreadState};
 use crate::text::{percent, seconds};
 use crate::thresholds::nanos;
-use crate::types::LivelockState;
 
 /// Threads watched at most, as many as the sampler reads.
 const MAX_SLEEPERS: usize = 1024;

@@ -2,10 +2,9 @@
 //! nothing is available.
 
 use compact_str::CompactString;
+use monitor_model::{observation::Memory, related::RelatedKind::MemoryStarvation};
 
-use super::RelatedKind::MemoryStarvation;
 use super::view::{Finding, View};
-use crate::observation::Memory;
 use crate::text::percent;
 
 /// Finds it, of the node.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 use monitor_common::Class;
+use monitor_model::{
+    loops::NFSD, observation::Observation, related::RelatedKind, verdict::LivelockState,
+};
 
-use super::RelatedKind;
 use super::watch::Held;
-use crate::loops::{Former, NFSD};
-use crate::observation::Observation;
+use crate::loops::Former;
 use crate::reduce::related::{Device, Signs};
 use crate::thresholds::Thresholds;
-use crate::types::LivelockState;
 use crate::window::Window;
 
 /// A loop as it is judged at this tick.

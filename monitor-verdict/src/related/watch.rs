@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
+use monitor_model::{
+    related::{Related, RelatedEvent, RelatedKind, RelatedTally},
+    verdict::LivelockState,
+};
 
 use super::clients::Silences;
 use super::devices::Shown;
 use super::hung::Sleepers;
 use super::view::{Finding, Node, View, suspect};
-use super::{Related, RelatedEvent, RelatedKind, RelatedTally, devices, memory};
+use super::{devices, memory};
 use crate::text::seconds;
 use crate::thresholds::nanos;
-use crate::types::LivelockState;
 
 /// BDIs of one kind at most; of more, the worst.
 pub(super) const MAX_SUBJECTS: usize = 32;

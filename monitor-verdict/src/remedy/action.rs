@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::Measure;
+use monitor_model::{loops::Exempt, mitigation::Measure};
+
 use super::command::{
     class, ease, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill, let_go, lower,
     raise, same_address, stop, stop_and_hold, with_cap,
 };
 use super::place::Place;
-use crate::loops::Exempt;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

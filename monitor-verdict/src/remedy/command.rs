@@ -1,9 +1,9 @@
 //! What to type.
 
-use super::Measure;
+use monitor_model::{loops::Exempt, mitigation::Measure};
+
 use super::PREVENT_RATIO;
 use super::place::{HALVES, MEMORY_SHARE, Place};
-use crate::loops::Exempt;
 
 /// The one measure that needs no command.
 pub(super) fn apart(server: &str) -> Measure {

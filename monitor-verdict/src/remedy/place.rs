@@ -3,11 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use compact_str::CompactString;
+use monitor_common::{Cause, Class};
+use monitor_model::{
+    loops::{Exempt, Loop},
+    observation::{Memory, Observation},
+};
 
 use super::seen::Kernel;
-use crate::loops::{Exempt, Loop};
-use crate::observation::{Memory, Observation};
-use monitor_common::{Cause, Class};
 
 /// What a command reads the BDI from where it is not filled in.
 pub(super) const BDI: &str = "$bdi";

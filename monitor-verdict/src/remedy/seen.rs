@@ -2,9 +2,10 @@
 
 mod runs;
 
+use monitor_model::verdict::Signature;
+
 use super::action::Action;
 use super::place::Place;
-use crate::types::Signature;
 
 /// Stops no longer than this are no stops: at 200 ms a pause, a few of them.
 const STOP: f64 = 2.0;

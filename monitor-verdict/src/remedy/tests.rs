@@ -1,14 +1,15 @@
 mod writers;
 
 use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_model::{
+    loops::{Exempt, Exemption, Loop, Proof, Scope},
+    mitigation::Measure,
+    observation::{Bdi, DirtyPauses, Memory, Observation, Waiting},
+    verdict::Signature,
+};
 use proptest::prelude::*;
 
-use super::{
-    Measure, PREVENT_RATIO, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at,
-};
-use crate::Signature;
-use crate::loops::{Exempt, Exemption, Loop, Proof, Scope};
-use crate::observation::{Bdi, DirtyPauses, Memory, Observation, Waiting};
+use super::{PREVENT_RATIO, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at};
 
 const MB: u64 = 1 << 20;
 

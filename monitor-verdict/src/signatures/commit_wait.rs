@@ -5,11 +5,11 @@
 //! kcompactd, only if the server's threads get no memory at the same time.
 
 use monitor_common::Class;
+use monitor_model::verdict::Signature;
 
 use crate::confidence::Gap;
 use crate::reduce::Signals;
 use crate::text::percent;
-use crate::types::Signature;
 use crate::view::{View, all_of};
 
 use super::Edge;

@@ -7,10 +7,11 @@
 //! `bdi_dirty` about 8000 of setpoint 9126 and the disk 92-100 % busy. That
 //! dirty is over the limit says nothing alone.
 
+use monitor_model::verdict::Signature;
+
 use crate::confidence::Gap;
 use crate::reduce::Client;
 use crate::text::percent;
-use crate::types::Signature;
 use crate::view::{Disk, View, all_of};
 use crate::window::PauseMeans;
 

@@ -7,10 +7,10 @@
 //! more of the same cycle, and goes before them.
 
 use monitor_common::Class;
+use monitor_model::verdict::Signature;
 
 use crate::reduce::LoopDevice;
 use crate::text::percent;
-use crate::types::Signature;
 use crate::view::{View, all_of};
 
 use super::Edge;

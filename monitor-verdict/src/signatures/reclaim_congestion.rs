@@ -7,10 +7,11 @@
 //! that works has the same sleeps (76-421 in 40 s) and moves 22-30 MB/s: there
 //! it is progress that tells.
 
+use monitor_model::verdict::Signature;
+
 use crate::confidence::Gap;
 use crate::reduce::Signals;
 use crate::text::percent;
-use crate::types::Signature;
 use crate::view::{Disk, View, all_of};
 
 use super::Edge;

@@ -2,10 +2,11 @@
 //! (`svc_alloc_arg` sleeps and tries again) while the client's pages fill the
 //! memory; and those only that request would clean.
 
+use monitor_model::verdict::Signature;
+
 use crate::confidence::Gap;
 use crate::reduce::Signals;
 use crate::text::percent;
-use crate::types::Signature;
 use crate::view::{View, all_of};
 
 use super::Edge;

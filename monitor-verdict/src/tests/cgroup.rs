@@ -2,10 +2,12 @@
 //! cgroup, and is not taken for the node's.
 
 use monitor_common::Class;
+use monitor_model::{
+    observation::{DirtyPauses, Observation},
+    verdict::LivelockState::Livelock,
+};
 
 use super::node::{CLIENT, Phase, Watched};
-use crate::LivelockState::Livelock;
-use crate::observation::{DirtyPauses, Observation};
 
 const PAGE: u64 = 4096;
 

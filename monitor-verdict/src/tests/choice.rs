@@ -1,11 +1,13 @@
 //! Which signature a livelock gets that is partly in one and partly in another.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::{
+    LivelockState::{Livelock, None as Nothing, Recovered},
+    Signature::{DirtyThrottle, ReclaimCongestion},
+};
 
 use super::node::{Phase, Watched};
 use super::reclaim;
-use crate::LivelockState::{Livelock, None as Nothing, Recovered};
-use crate::Signature::{DirtyThrottle, ReclaimCongestion};
 
 /// Both at once: so many milliseconds a second in each.
 fn both(pause_ms: u64, reclaim_ms: u64) -> (Watched, Phase) {

@@ -1,11 +1,15 @@
 //! Signature `commit-wait`.
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::Waiting,
+    verdict::{
+        LivelockState::Livelock,
+        Signature::{CommitWait, ReclaimCongestion},
+    },
+};
 
 use super::node::{CLIENT, DISK, Phase, Watched, lasts};
-use crate::LivelockState::Livelock;
-use crate::Signature::{CommitWait, ReclaimCongestion};
-use crate::observation::Waiting;
 
 /// A wait that began just now.
 fn fresh(watched: &Watched, tid: usize, class: Class, cause: Cause, bdi: &str) -> Waiting {
@@ -138,7 +142,7 @@ fn a_commit_wait_needs_no_known_disk() {
         .node
         .now
         .bdis
-        .push(crate::observation::Bdi::default());
+        .push(monitor_model::observation::Bdi::default());
     watched.node.spends = vec![(Cause::NfsCommit, Class::Nfsd, CLIENT, 1900)];
     assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
     let confidence = watched.verdict().confidence;

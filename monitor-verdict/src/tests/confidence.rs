@@ -1,10 +1,13 @@
 //! What a verdict says it lacked.
 
+use monitor_model::{
+    observation::{SignalStatus, State},
+    verdict::{Confidence, LivelockState::Livelock},
+};
+
 use super::node::{Phase, Watched};
 use super::reclaim;
-use crate::LivelockState::Livelock;
-use crate::observation::{SignalStatus, State};
-use crate::{Confidence, signal};
+use crate::signal;
 
 fn with(signal: &str, state: State) -> Watched {
     let mut watched = Watched::new(8);
@@ -129,7 +132,7 @@ fn pages_that_writers_are_told_of_are_less_than_those_of_debugfs() {
 
 #[test]
 fn derived_congestion_is_a_little_less_than_the_kernels_flag() {
-    use crate::observation::CongestionBy;
+    use monitor_model::observation::CongestionBy;
     let mut watched = reclaim::frozen();
     if let Some(congestion) = &mut watched.node.now.bdis[0].congestion {
         congestion.by = CongestionBy::NfsWriteback;

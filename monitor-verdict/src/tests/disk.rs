@@ -1,8 +1,9 @@
 //! Whether the server's disk works, where others use it too and where it is no
 //! disk.
 
+use monitor_model::verdict::LivelockState::{Livelock, None as Nothing};
+
 use super::node::{DISK, Phase, Watched};
-use crate::LivelockState::{Livelock, None as Nothing};
 
 #[test]
 fn a_disk_that_is_busy_with_reads_does_not_hide_a_livelock() {

@@ -1,9 +1,9 @@
 //! The closing edge of `dirty-throttle`, number by number.
 
 use monitor_common::Class;
+use monitor_model::verdict::Condition;
 
 use super::node::{Phase, Watched};
-use crate::Condition;
 
 fn edge(phase: &Phase) -> Condition {
     let mut watched = Watched::new(8);

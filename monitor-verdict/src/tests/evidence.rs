@@ -5,15 +5,20 @@ mod garbage;
 
 use std::sync::Arc;
 
-use super::node::{CLIENT, DISK, Node, Phase, wait};
-use crate::dossier::Occasion::{self, Confirmed, Deadlock, Ended};
-use crate::dossier::{Evidence, MAX_POINTS};
-use crate::observation::{
-    Caller, FileSystem, Observation, ServerThread, Serving, Stack, Topology, Waited,
-};
-use crate::types::LivelockState;
-use crate::{Engine, Thresholds};
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    evidence::{
+        Evidence, MAX_POINTS,
+        Occasion::{self, Confirmed, Deadlock, Ended},
+    },
+    observation::{
+        Caller, FileSystem, Observation, ServerThread, Serving, Stack, Topology, Waited,
+    },
+    verdict::LivelockState,
+};
+
+use super::node::{CLIENT, DISK, Node, Phase, wait};
+use crate::{Engine, Thresholds};
 
 /// A node whose mount and disk are looked up, and the documents of its engine.
 pub(super) struct Told {
@@ -184,7 +189,8 @@ fn threads_and_writers_are_told_apart_and_have_their_stacks() {
         ];
     });
     let document = told.last();
-    let tids = |all: &[crate::dossier::Thread]| all.iter().map(|t| t.tid).collect::<Vec<_>>();
+    let tids =
+        |all: &[monitor_model::evidence::Thread]| all.iter().map(|t| t.tid).collect::<Vec<_>>();
     assert_eq!(
         tids(&document.threads),
         [100, 101, 102, 103, 104, 105, 106, 107]

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
-
-use crate::observation::{
+use monitor_model::observation::{
     Bdi, Caller, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, Lost, Memory, NfsClient,
     NfsMount, Nfsd, Observation, RpcClient, ServerThread, Serving, SignalStatus, State,
     ThreadState, Topology, UserServer, Waited, Waiting,

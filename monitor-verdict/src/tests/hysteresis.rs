@@ -1,10 +1,10 @@
 //! What held, holds on a little longer: each edge for itself.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::LivelockState::{Livelock, Suspected};
 
 use super::node::{CLIENT, Node, Phase, Watched};
 use super::reclaim;
-use crate::LivelockState::{Livelock, Suspected};
 
 /// Whether the cycle is closed: that it opens is no end of a livelock as long as
 /// nothing moves.

@@ -1,10 +1,12 @@
 //! Missing inputs and more than one client device.
 
 use monitor_common::Class;
+use monitor_model::{
+    observation::{SignalStatus, State},
+    verdict::LivelockState::{Livelock, Suspected},
+};
 
 use super::node::{CLIENT, DISK, Phase, Watched};
-use crate::LivelockState::{Livelock, Suspected};
-use crate::observation::{SignalStatus, State};
 use crate::signal;
 
 #[test]

@@ -1,11 +1,13 @@
 //! Signature `loop-device`: ext4 on /dev/loop0 whose file lies on the mount.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::{
+    LivelockState::{Livelock, None as Nothing},
+    Signature::{DirtyThrottle, LoopDevice},
+};
 
 use super::node::{CLIENT, DISK, Node, Phase, Watched, wait};
 use super::reclaim;
-use crate::LivelockState::{Livelock, None as Nothing};
-use crate::Signature::{DirtyThrottle, LoopDevice};
 
 const LOOP: &str = "7:0";
 

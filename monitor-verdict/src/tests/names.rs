@@ -2,12 +2,15 @@
 
 use std::fmt::Debug;
 
+use monitor_model::{
+    loops::{Exempt, ExemptBasis, LoopChange, Proof, Scope},
+    observation::{CongestionBy, State, ThreadState},
+    related::RelatedKind,
+    verdict::{LivelockState, Signature},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::node::{Phase, Watched};
-use crate::observation::{CongestionBy, State, ThreadState};
-use crate::related::RelatedKind;
-use crate::{Exempt, ExemptBasis, LivelockState, LoopChange, Proof, Scope, Signature};
 
 /// Each is its word, in labels and in JSON alike.
 fn known<T>(words: &[(T, &str)], as_str: impl Fn(T) -> &'static str)

@@ -1,9 +1,9 @@
 //! What only looks like a livelock.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::LivelockState::{Livelock, None as Nothing, Suspected};
 
 use super::node::{DISK, Phase, Watched, wait};
-use crate::LivelockState::{Livelock, None as Nothing, Suspected};
 
 #[test]
 fn a_slow_disk_under_loopback_is_not_even_suspected() {

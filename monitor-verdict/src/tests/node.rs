@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
-
-pub use super::phase::Phase;
-pub use super::watched::Watched;
-use crate::observation::{
+use monitor_model::observation::{
     Backing, Bdi, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, Memory, NfsClient,
     NfsMount, Nfsd, Observation, RpcClient, ServerThread, SignalStatus, State, ThreadState,
     Topology, UserServer, Waiting,
 };
+
+pub use super::phase::Phase;
+pub use super::watched::Watched;
 
 pub const CLIENT: &str = "0:29";
 pub const DISK: &str = "254:0";

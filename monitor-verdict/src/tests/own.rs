@@ -1,10 +1,12 @@
 //! nfsd in two network namespaces: what is a loop's own.
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Caller, Nfsd, Observation, ServerThread, Serving, ThreadState, Waited},
+    verdict::LivelockState::{self, Livelock, None as Calm, Recovered},
+};
 
 use super::node::{CLIENT, DISK, Node, Phase, Watched, wait};
-use crate::LivelockState::{self, Livelock, None as Calm, Recovered};
-use crate::observation::{Caller, Nfsd, Observation, ServerThread, Serving, ThreadState, Waited};
 
 const SECOND: &str = "0:31";
 const MB: u64 = 1_000_000;
@@ -145,7 +147,7 @@ fn a_frozen_loop_is_confirmed_beside_an_nfsd_that_serves_another_client() {
 #[test]
 fn without_whose_calls_they_are_the_other_nfsd_hides_it_and_that_is_said() {
     let mut watched = watched();
-    watched.node.now.signals[0].state = crate::observation::State::Unavailable;
+    watched.node.now.signals[0].state = monitor_model::observation::State::Unavailable;
     watched
         .node
         .look_up(&[(CLIENT, Some("nfsd")), (SECOND, Some("nfsd"))]);

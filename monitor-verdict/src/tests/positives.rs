@@ -1,7 +1,10 @@
 //! What is a livelock, with the numbers measured in real ones.
 
+use monitor_model::verdict::LivelockState::{
+    Deadlock, Livelock, None as Nothing, Recovered, Suspected,
+};
+
 use super::node::{DISK, Node, Phase, Watched};
-use crate::LivelockState::{Deadlock, Livelock, None as Nothing, Recovered, Suspected};
 
 #[test]
 fn a_freeze_of_6_12_is_suspected_within_3_s_and_confirmed_within_10() {

@@ -1,9 +1,9 @@
 //! What counts as demand and as progress, and what a verdict says of its times.
 
 use monitor_common::Class;
+use monitor_model::verdict::LivelockState::{Livelock, None as Calm, Recovered};
 
 use super::node::{CLIENT, Node, Phase, Watched, wait};
-use crate::LivelockState::{Livelock, None as Calm, Recovered};
 use crate::loops::MAX_LOOPS;
 
 const MB: u64 = 1_000_000;

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use monitor_model::{
+    observation::Observation,
+    verdict::{
+        LivelockState::{self, Deadlock, Livelock, None as Nothing, Recovered, Suspected},
+        Transition, Verdict,
+    },
+};
 use proptest::prelude::*;
 
 use super::garbage::garbage;
 use super::node::{Node, Phase, Watched};
 use super::steps::{Played, Step, run, step, stretched};
-use crate::LivelockState::{self, Deadlock, Livelock, None as Nothing, Recovered, Suspected};
-use crate::observation::Observation;
-use crate::{Engine, LoopThresholds, SignatureThresholds, Thresholds, Transition, Verdict};
+use crate::{Engine, LoopThresholds, SignatureThresholds, Thresholds};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -1,10 +1,12 @@
 //! Signature `reclaim-congestion`, and what only has its waits.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::{
+    LivelockState::{Livelock, None as Nothing, Suspected},
+    Signature::ReclaimCongestion,
+};
 
 use super::node::{CLIENT, DISK, Phase, Watched, lasts};
-use crate::LivelockState::{Livelock, None as Nothing, Suspected};
-use crate::Signature::ReclaimCongestion;
 
 /// Two nfsd threads in `wait_iff_congested`, 20 sleeps of 100 ms a second, all
 /// within direct reclaim; the client is congested.

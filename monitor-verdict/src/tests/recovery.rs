@@ -1,9 +1,12 @@
 //! Recovered means that bytes move, or that nothing is left to move.
 
-use super::node::{Phase, Watched, wait};
-use crate::LivelockState::{Livelock, None as Calm, Recovered};
-use crate::related::{Related, RelatedKind};
 use monitor_common::Class;
+use monitor_model::{
+    related::{Related, RelatedKind},
+    verdict::LivelockState::{Livelock, None as Calm, Recovered},
+};
+
+use super::node::{Phase, Watched, wait};
 
 /// Measured on 6.12 with 8 GB: after 27 s of livelock nfsd's threads are idle, the
 /// client still holds its pages, its writers wait, and no byte moves.

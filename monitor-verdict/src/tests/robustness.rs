@@ -1,9 +1,12 @@
 //! What no kernel should send and some day will: gaps, steps back, counters
 //! that start anew, more loops than there is room for.
 
+use monitor_model::{
+    observation::Observation,
+    verdict::LivelockState::{Deadlock, Livelock, Recovered, Suspected},
+};
+
 use super::node::{CLIENT, Node, Phase, Watched};
-use crate::LivelockState::{Deadlock, Livelock, Recovered, Suspected};
-use crate::observation::Observation;
 use crate::{Changes, Engine, MAX_LOOPS, Thresholds};
 
 #[test]

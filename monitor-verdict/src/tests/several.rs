@@ -1,12 +1,16 @@
 //! Several loops at once.
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Congestion, CongestionBy},
+    verdict::{
+        LivelockState::{self, Livelock},
+        Signature::{DirtyThrottle, LoopDevice},
+    },
+};
 
 use super::node::{DISK, Node, Phase, Watched};
 use super::reclaim;
-use crate::LivelockState::{self, Livelock};
-use crate::Signature::{DirtyThrottle, LoopDevice};
-use crate::observation::{Congestion, CongestionBy};
 
 const SECOND: &str = "0:31";
 
@@ -40,7 +44,7 @@ fn a_frozen_process_beside_a_working_nfsd_is_told_by_its_own_threads() {
     node.mount(SECOND);
     let mut busy = Node::new(4).now.nfsd.expect("runs");
     for thread in &mut busy.threads {
-        thread.state = crate::observation::ThreadState::Running;
+        thread.state = monitor_model::observation::ThreadState::Running;
     }
     let mut watched = Watched::of(node);
     watched.play_with(&Phase::FROZEN_6_12, 12, |n, o| {

@@ -1,10 +1,12 @@
 //! Signature `request-starvation`.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::{
+    LivelockState::{Livelock, Suspected},
+    Signature::RequestStarvation,
+};
 
 use super::node::{Phase, Watched, lasts};
-use crate::LivelockState::{Livelock, Suspected};
-use crate::Signature::RequestStarvation;
 
 /// Threads that wait for pages are in no request.
 const STARVED: Phase = Phase {
@@ -57,7 +59,7 @@ fn retries_that_sleep_a_jiffy_each_are_no_starvation() {
     for retries in [1, 5] {
         let mut watched = calm();
         watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 4 * retries)];
-        let retried = |n: u64, o: &mut crate::observation::Observation| {
+        let retried = |n: u64, o: &mut monitor_model::observation::Observation| {
             o.svc_alloc_arg_retries = Some(retries * (n + 1));
         };
         watched.play_with(&STARVED, 60, retried);
@@ -71,7 +73,7 @@ fn retries_that_sleep_a_jiffy_each_are_no_starvation() {
 fn retries_that_sleep_for_half_a_second_each_are_starvation() {
     let mut watched = calm();
     watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 1000)];
-    let retried = |n: u64, o: &mut crate::observation::Observation| {
+    let retried = |n: u64, o: &mut monitor_model::observation::Observation| {
         o.svc_alloc_arg_retries = Some(2 * (n + 1));
     };
     watched.play_with(&STARVED, 12, retried);

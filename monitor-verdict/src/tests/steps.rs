@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Observation, SignalStatus, State},
+    verdict::{Transition, Verdict},
+};
 use proptest::prelude::*;
 
 use super::node::{CLIENT, DISK, Node, Phase, wait};
-use crate::observation::{Observation, SignalStatus, State};
-use crate::{Engine, Thresholds, Transition, Verdict, signal};
+use crate::{Engine, Thresholds, signal};
 
 /// One second of anything: a phase with arbitrary numbers, and a trouble.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! Tests of the time spent in waits over the window.
 
 use monitor_common::{Cause, Class};
+use monitor_model::observation::Waiting;
 
 use super::node::{CLIENT, Node, Phase, lasts};
-use crate::observation::Waiting;
 use crate::thresholds::Thresholds;
 use crate::window::Window;
 

@@ -1,11 +1,15 @@
 //! Servers that are processes, and mounts that write without a server's thread.
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::UserServer,
+    verdict::{
+        LivelockState::{Deadlock, Livelock, None as Nothing, Recovered, Suspected},
+        Signature::{DirtyThrottle, ReclaimCongestion},
+    },
+};
 
 use super::node::{CLIENT, DISK, Node, Phase, Watched};
-use crate::LivelockState::{Deadlock, Livelock, None as Nothing, Recovered, Suspected};
-use crate::Signature::{DirtyThrottle, ReclaimCongestion};
-use crate::observation::UserServer;
 
 const NAME: &str = "ganesha.nfsd";
 
@@ -134,7 +138,7 @@ fn localio() -> Watched {
     let mut node = Node::new(8);
     node.paused = (Class::Kworker, DISK);
     let mut watched = Watched::of(node);
-    let local = |_: u64, o: &mut crate::observation::Observation| {
+    let local = |_: u64, o: &mut monitor_model::observation::Observation| {
         o.clients[0].writes_by_rpc = Some(0);
     };
     watched.play_with(&Phase::HEALTHY, 5, local);
@@ -293,7 +297,7 @@ fn workers_are_missed_only_where_localio_writes_to_an_unknown_bdi() {
     watched.play(&Phase::SERVER_GONE, 5);
     assert_eq!(watched.verdict().server_bdi, None);
     assert!(!lacks(&watched), "it is no LOCALIO");
-    let local = |_: u64, o: &mut crate::observation::Observation| {
+    let local = |_: u64, o: &mut monitor_model::observation::Observation| {
         o.clients[0].writes_by_rpc = Some(0);
         o.dirty_pauses.clear();
     };

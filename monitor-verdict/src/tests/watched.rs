@@ -1,8 +1,12 @@
 //! A node and the engine that watches it.
 
+use monitor_model::{
+    observation::Observation,
+    verdict::{LivelockState, Transition, Verdict},
+};
+
 use super::node::{Node, Phase};
-use crate::observation::Observation;
-use crate::{Engine, LivelockState, Thresholds, Transition, Verdict};
+use crate::{Engine, Thresholds};
 
 /// A node and the engine that watches it.
 pub struct Watched {

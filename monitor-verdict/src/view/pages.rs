@@ -143,7 +143,7 @@ impl View<'_> {
     }
 
     fn congestion_is_derived(&self) -> bool {
-        use crate::observation::CongestionBy::{Flag, WriteCongested};
+        use monitor_model::observation::CongestionBy::{Flag, WriteCongested};
         let device = self.newest().and_then(|sample| sample.device(self.client));
         device
             .and_then(|device| device.congested)

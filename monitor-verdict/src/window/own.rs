@@ -6,10 +6,10 @@
 //! cannot be told counts for every loop, as long as nothing speaks against it.
 
 use monitor_common::{Cause, Class};
+use monitor_model::observation::Caller;
 
 use super::time::{time_of_class, time_of_tick};
 use super::{Moved, Window, pauses_of_tick};
-use crate::observation::Caller;
 use crate::reduce::{Lasting, NfsdThread, Sample, Threads};
 
 /// Which of nfsd's calls are a loop's.

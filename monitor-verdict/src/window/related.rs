@@ -1,7 +1,8 @@
 //! Questions that the related conditions ask.
 
+use monitor_model::observation::Memory;
+
 use super::{Moved, Window};
-use crate::observation::Memory;
 use crate::reduce::related::{Crew, Device, Signs};
 
 impl Window {

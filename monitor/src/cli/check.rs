@@ -7,18 +7,15 @@ mod text;
 use std::process::ExitCode;
 
 use compact_str::CompactString;
+use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
 use serde::Serialize;
 
 use self::{loops::Search, paper::Paper};
 use super::args::{CheckArgs, Format};
-use crate::{
-    kernel::{
-        attach::{self, Attached},
-        preflight::{Missing, Privileges},
-        report::SignalReport,
-    },
-    sample::State,
-    verdict::{Loop, remedy::Measure},
+use crate::kernel::{
+    attach::{self, Attached},
+    preflight::{Missing, Privileges},
+    report::SignalReport,
 };
 
 /// Version of the JSON document: raised when a field changes its meaning.

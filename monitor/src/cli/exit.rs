@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::{placement::PlacementError, verdict::ThresholdError};
+use monitor_verdict::ThresholdError;
+
+use crate::placement::PlacementError;
 
 /// What was asked for could not be done.
 pub const FAILED: u8 = 2;

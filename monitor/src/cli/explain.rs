@@ -14,17 +14,18 @@ mod texts;
 use std::{fmt::Write as _, fs, path::Path, process::ExitCode};
 
 use clap::{Args, builder::PossibleValuesParser};
+use monitor_model::{
+    mitigation::{InVain, Measure},
+    related::RelatedKind,
+    verdict::Signature,
+};
+use monitor_verdict::remedy::{self, Place};
 
 use self::{
     related::{RELATED, Short},
     texts::{Chain, EXPLANATIONS, Explanation, FIND_BDI},
 };
 use super::{daemon::AccessArgs, text::wrap};
-use crate::verdict::{
-    Signature,
-    related::RelatedKind,
-    remedy::{self, InVain, Measure, Place},
-};
 
 /// Where a line ends, characters.
 const WIDTH: usize = 96;

@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+use monitor_model::guard::{Mode, Outcome};
+use monitor_verdict::guard::Policy;
 
 use super::{
     args::{KernelArgs, duration},
@@ -19,7 +21,6 @@ use super::{
 use crate::{
     guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence},
     placement::refuse_nfs,
-    verdict::guard::{Mode, Outcome, Policy},
 };
 
 /// Seconds: what is undone and done again faster than this helps nobody.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use monitor_verdict::timeline;
+use monitor_verdict::{Engine, Thresholds, timeline};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -28,7 +28,6 @@ use crate::{
     recording::{Directory, File, Header, Limits, Recorder, Rolling, Shelf, Sink},
     sample::Sampler,
     survive,
-    verdict::{Engine, Thresholds},
 };
 
 /// Texts that wait for stdout.

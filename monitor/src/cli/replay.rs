@@ -14,7 +14,10 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use compact_str::CompactString;
-use monitor_verdict::{related::RelatedEvent, timeline};
+use monitor_model::{
+    loops::LoopEvent, observation::Observation, related::RelatedEvent, verdict::Transition,
+};
+use monitor_verdict::{Changes, Engine, Thresholds, timeline};
 use serde::Serialize;
 
 use super::{
@@ -25,8 +28,6 @@ use super::{
 use crate::{
     export::evidence::{Directory, Document},
     recording::{Part, Player, ReadError},
-    sample::Observation,
-    verdict::{Changes, Engine, LoopEvent, Thresholds, Transition},
 };
 
 /// Entries of each list of the JSON document: a recording may hold anything.

@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use monitor_model::observation::State;
+use monitor_verdict::Engine;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -33,9 +35,8 @@ use crate::{
         preflight::Privileges,
     },
     privileges,
-    sample::{Sampler, State},
+    sample::Sampler,
     survive,
-    verdict::Engine,
 };
 
 /// How long the end of the process waits for evidence that is not written yet.

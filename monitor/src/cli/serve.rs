@@ -16,6 +16,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use monitor_model::observation::Observation;
+use monitor_verdict::{Changes, Engine};
 
 use super::{
     args::duration,
@@ -27,8 +29,6 @@ use super::{
 use crate::{
     export::http::Site,
     recording::{Header, Item, Reader, Shelf},
-    sample::Observation,
-    verdict::{Changes, Engine},
 };
 
 /// A longer silence in a recording is not waited for: the daemon, or the node,

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use monitor_verdict::{Changes, Engine};
+
+use monitor_model::observation::Observation;
+
 use crate::{
     export::{
         evidence::Document,
         snapshot::{Daemon, ProbeReport, Publisher, Shared, SignalReport, Tick},
     },
     recording::Header,
-    sample::Observation,
-    verdict::{Changes, Engine},
 };
 
 /// Publishes the ticks of a recording. What recordings do not hold is not shown:

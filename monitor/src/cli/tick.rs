@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_model::{observation::TaskDelay, verdict::Verdict};
+
 use super::watch::{self, Seen, Watch};
 use crate::{
     export::{
@@ -15,8 +17,6 @@ use crate::{
     },
     guard::Keeper,
     kernel::{attach::Attached, cost, report},
-    sample::TaskDelay,
-    verdict::Verdict,
 };
 
 /// Owns everything that a tick needs.

@@ -8,12 +8,13 @@ use std::{
 
 use aya_log::EbpfLogger;
 use compact_str::CompactString;
+use monitor_model::verdict::{LivelockState, Verdict};
+use monitor_verdict::{Changes, Engine};
 
 use crate::{
     kernel::{attach::Attached, report},
     recording::Recorder,
     sample::{self, Sampler},
-    verdict::{Changes, Engine, LivelockState, Verdict},
 };
 
 /// How long the end of the process waits for the end of a recording.

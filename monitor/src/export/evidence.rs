@@ -16,10 +16,11 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use compact_str::CompactString;
+use monitor_model::{
+    evidence::{Evidence, Occasion},
+    verdict::Signature,
+};
 use serde::Serialize;
-
-use crate::verdict::Signature;
-use crate::verdict::dossier::{Evidence, Occasion};
 
 pub use directory::{Directory, Limits, WriteError};
 pub use writer::{Writer, start};

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use compact_str::CompactString;
+use monitor_model::verdict::{LivelockState, Verdict};
 use serde::{Deserialize, Serialize};
-
-use crate::verdict::{LivelockState, Verdict};
 
 /// Points kept of a loop: ten minutes of ticks of a second.
 pub const MAX_POINTS: usize = 600;
@@ -144,9 +143,10 @@ fn track_for<'a>(tracks: &'a mut Vec<Track>, verdict: &Verdict) -> Option<&'a mu
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::verdict::{LivelockState, Verdict};
+
     use super::{History, MAX_LOOPS, MAX_POINTS};
     use crate::export::testing;
-    use crate::verdict::{LivelockState, Verdict};
 
     fn verdict(number: usize, state: LivelockState) -> Verdict {
         Verdict {

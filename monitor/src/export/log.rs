@@ -5,6 +5,12 @@ mod queue;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use monitor_model::{
+    guard::{GuardEvent, Outcome},
+    loops::{Loop, LoopChange, LoopEvent},
+    related::{RelatedEvent, RelatedKind},
+    verdict::Transition,
+};
 use tracing::Subscriber;
 use tracing_log::{AsLog, LogTracer};
 use tracing_subscriber::Layer;
@@ -12,10 +18,6 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
-
-use crate::verdict::guard::{GuardEvent, Outcome};
-use crate::verdict::related::{RelatedEvent, RelatedKind};
-use crate::verdict::{Loop, LoopChange, LoopEvent, Transition};
 
 /// The words of `--log.level`.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

@@ -6,16 +6,19 @@ mod now;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    evidence::Occasion,
+    loops::Loop,
+    mitigation::{InVain, Measure},
+    observation::{Bdi, Lost, Memory, Observation},
+    related::Related,
+    verdict::{LivelockState, Signature, Verdict},
+};
 use serde::{Deserialize, Serialize};
 
 use super::ready::NotReady;
 use super::snapshot::{SignalReport, Snapshot};
 use super::tasks::{self, Rows, Wanted};
-use crate::sample::{Bdi, Lost, Memory, Observation};
-use crate::verdict::dossier::Occasion;
-use crate::verdict::related::Related;
-use crate::verdict::remedy::{InVain, Measure};
-use crate::verdict::{LivelockState, Loop, Signature, Verdict};
 
 /// Loops in the document at most, the worst first.
 pub const MAX_LOOPS: usize = 16;

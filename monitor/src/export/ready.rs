@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use monitor_model::observation::State;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::snapshot::Snapshot;
-use crate::sample::State;
 
 /// The least age at which a tick is too old, however short the interval.
 const MIN_STALE: Duration = Duration::from_secs(5);
@@ -111,10 +111,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use monitor_model::observation::State;
+
     use super::{NotReady, not_ready, sentence, stale_after};
     use crate::export::snapshot::{Daemon, ProbeReport, SignalReport, Snapshot};
     use crate::export::testing::{self, NOW_NS};
-    use crate::sample::State;
 
     fn with_signal(change: impl FnOnce(&mut SignalReport)) -> Vec<NotReady> {
         let mut report = testing::signal("nfs_client", State::Unavailable);

@@ -12,6 +12,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use compact_str::CompactString;
+use monitor_model::{
+    guard::GuardEvent,
+    loops::{Loop, LoopEvent},
+    observation::{Observation, StalledTask, State, TaskDelay},
+    related::{Related, RelatedEvent, RelatedTally},
+    verdict::{Transition, Verdict},
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -23,10 +30,6 @@ use super::process::ProcessStats;
 use super::ready::NotReady;
 use crate::guard::GuardNow;
 use crate::kernel::cost::ProgramCost;
-use crate::sample::{Observation, StalledTask, State, TaskDelay};
-use crate::verdict::guard::GuardEvent;
-use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
-use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 pub use events::{Event, Happened, MAX_EVENTS};
 pub use known::KnownWaits;

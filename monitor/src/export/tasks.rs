@@ -5,10 +5,10 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use compact_str::CompactString;
+use monitor_model::observation::{Container, TaskDelay, Waiting};
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
-use crate::sample::{Container, TaskDelay, Waiting};
 
 /// The longest text to look for, characters.
 pub const MAX_MATCH: usize = 64;

@@ -9,18 +9,20 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use monitor_model::{
+    loops::{Exempt, ExemptBasis, Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
+    observation::{
+        Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, Observation,
+        ServerThread, SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
+    },
+    related::{Related, RelatedEvent, RelatedKind, RelatedTally},
+    verdict::{
+        Condition, Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict,
+    },
+};
 
 use super::snapshot::{
     Daemon, Event, Happened, ProbeReport, SignalReport, Snapshot, TickDurations,
-};
-use crate::sample::{
-    Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, Observation, ServerThread,
-    SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
-};
-use crate::verdict::related::{Related, RelatedEvent, RelatedKind, RelatedTally};
-use crate::verdict::{
-    Condition, Conditions, Confidence, Exempt, ExemptBasis, Exemption, LivelockState, Loop,
-    LoopChange, LoopEvent, Mount, Proof, Scope, Signature, Tally, Transition, Verdict,
 };
 
 pub(super) use evidence::evidence;

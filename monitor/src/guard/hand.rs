@@ -6,6 +6,8 @@ use std::{
     time::Instant,
 };
 
+use monitor_model::guard::{Action, Outcome, Wanted};
+
 use super::{
     Made, Report, Settings,
     knobs::{Bdi, Knob, Knobs, Value},
@@ -13,7 +15,6 @@ use super::{
     vmstat::Vmstat,
     wishes::desired,
 };
-use crate::verdict::guard::{Action, Outcome, Wanted};
 
 /// The limit that follows is this share of what is dirty above it: `wb_position_ratio`
 /// (`mm/page-writeback.c`) then slows the writers, whose BDI is full, and not the server,

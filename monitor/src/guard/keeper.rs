@@ -3,14 +3,16 @@
 
 use std::collections::VecDeque;
 
-use crate::{
-    guard::{Link, Made, Report},
-    sample::Observation,
-    verdict::{
-        Loop, Verdict,
-        guard::{Action, Decision, Guard, GuardEvent, Mode, Outcome, Policy},
-    },
+use monitor_model::{
+    guard::{Action, GuardEvent, Mode, Outcome},
+    loops::Loop,
+    observation::Observation,
+    verdict::Verdict,
 };
+
+use monitor_verdict::guard::{Decision, Guard, Policy};
+
+use crate::guard::{Link, Made, Report};
 
 /// A helper that is missing for no longer than this is being started anew.
 const PATIENCE_MS: u64 = 10_000;

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_model::guard::Wanted;
 use rustix::{
     io::Errno,
     net::{
@@ -23,7 +24,6 @@ use super::{
     Report, Settings,
     restart::{Restarts, Wait},
 };
-use crate::verdict::guard::Wanted;
 
 /// The largest message: 256 loops, each with its limits.
 pub const MAX_MESSAGE: usize = 128 * 1024;

@@ -1,7 +1,7 @@
 //! What changes the node, if it is asked to: the only part that writes outside of
 //! the daemon's own directories, and a process of its own.
 //!
-//! The verdict's guard ([`crate::verdict::guard`]) says what shall hold; the daemon
+//! The verdict's guard ([`monitor_verdict::guard`]) says what shall hold; the daemon
 //! hands that on ([`link`]) to a helper process ([`serve`]) whose [`hand`] makes it
 //! hold: it writes the [`knobs`] and no other file, keeps what they were in a
 //! [`ledger`], and puts them back when they are no longer wanted, when it hears nothing
@@ -24,9 +24,8 @@ mod wishes;
 
 use std::path::PathBuf;
 
+use monitor_model::guard::{Action, Outcome};
 use serde::{Deserialize, Serialize};
-
-use crate::verdict::guard::{Action, Outcome};
 
 pub use hand::{Hand, HandError};
 pub use keeper::{GuardNow, Keeper, Tallies};

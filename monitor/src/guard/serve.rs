@@ -15,6 +15,8 @@ use std::{
 
 use anyhow::Context as _;
 use compact_str::CompactString;
+use monitor_model::guard::{Action, Wanted};
+use monitor_verdict::guard::to_break;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -29,10 +31,7 @@ use super::{
     knobs::Bdi,
     link::{MAX_MESSAGE, Message, SILENCE},
 };
-use crate::{
-    privileges, survive,
-    verdict::guard::{Action, Hold, Wanted},
-};
+use crate::{privileges, survive};
 
 /// Between two steps of a limit that follows: the longest pause of a writer, halved.
 const STEP: Duration = Duration::from_millis(100);
@@ -115,7 +114,7 @@ pub fn ease(
     let signals = signals()?;
     let (name, server) = (CompactString::from(bdi), server.map(CompactString::from));
     hand.want(Wanted {
-        holds: vec![Hold::to_break(
+        holds: vec![to_break(
             name.clone(),
             Action::Break,
             name.clone(),

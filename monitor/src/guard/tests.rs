@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_model::guard::{Action, Hold, Outcome, Wanted};
 use tempfile::TempDir;
 
 use super::{Hand, HandError, Made, Settings, ledger::LedgerError};
-use crate::verdict::guard::{Action, Hold, Outcome, Wanted};
 
 const PAGE: u64 = 4096;
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use monitor_model::guard::{Action, Hold, Wanted};
+
 use super::knobs::{Bdi, FINE_PER_PERCENT, Knob, Value};
-use crate::verdict::guard::{Action, Hold, Wanted};
 
 /// Of the background limit, bytes: 0 would mean that percent count.
 const LEAST_BACKGROUND: u64 = 4096;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use monitor_common::{Known, Offsets};
+use monitor_model::observation::State;
 
 use super::{
     btf::{MEMBERS, TASK_BY_BTF},
@@ -13,7 +14,6 @@ use super::{
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way},
 };
-use crate::sample::State;
 
 /// What attaches and detaches: the kernel, or a recording of one.
 pub trait Kernel {

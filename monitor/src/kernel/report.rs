@@ -1,6 +1,7 @@
 //! How each signal came out, for metrics, JSON and people.
 
 use compact_str::CompactString;
+use monitor_model::observation::{SignalStatus, State};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -8,7 +9,6 @@ use super::{
     lockdown::CONFIDENTIALITY,
     signals::{About, Signal},
 };
-use crate::sample::{SignalStatus, State};
 
 /// Whether a kernel has a signal at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

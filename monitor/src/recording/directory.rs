@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use monitor_model::verdict::Signature;
 use rustix::{
     fs::{AtFlags, Dir, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat},
     io::Errno,
@@ -20,7 +21,6 @@ use super::{
     shelf::Shelf,
     writer::Sink,
 };
-use crate::verdict::Signature;
 
 const PREFIX: &str = "segment-";
 const SUFFIX: &str = ".tmrec";

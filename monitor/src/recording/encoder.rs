@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use monitor_model::observation::Observation;
 use serde::Serialize;
 use zstd::{
     stream::raw::{self, CParameter, InBuffer, Operation as _, OutBuffer},
@@ -13,7 +14,6 @@ use super::{
     header::Header,
     stored::{Before, Stored},
 };
-use crate::sample::Observation;
 
 /// Measured on observations of 2.8 KB with 18 waits, of which nearly all
 /// numbers change: 314 bytes each in 30 us, with 1 MB of memory. zstd's own

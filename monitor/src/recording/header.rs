@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use monitor_verdict::Thresholds;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-
-use crate::verdict::Thresholds;
 
 /// What a segment begins with: who recorded, and how it judged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,6 +57,7 @@ impl Header {
 /// Thresholds of another version: a key that is not known here is left out,
 /// one that was not known there has its default.
 fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Thresholds, D::Error> {
+    use monitor_verdict::Thresholds;
     use serde::de::Error as _;
     let mut written = Value::deserialize(from)?;
     let here = serde_json::to_value(Thresholds::default()).map_err(D::Error::custom)?;
@@ -78,8 +78,7 @@ fn keep_known(written: &mut Value, here: &Value) {
 mod tests {
     use std::time::Duration;
 
-    use super::Header;
-    use crate::verdict::Thresholds;
+    use super::{Header, Thresholds};
 
     #[test]
     fn a_threshold_of_another_version_does_not_make_a_recording_unreadable() {

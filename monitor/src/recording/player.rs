@@ -2,15 +2,13 @@
 
 use std::io::Read;
 
+use monitor_model::observation::Observation;
+use monitor_verdict::{Changes, Engine, Thresholds};
 use serde::Serialize;
 
 use super::{
     header::Header,
     reader::{Ending, Item, ReadError, Reader},
-};
-use crate::{
-    sample::Observation,
-    verdict::{Changes, Engine, Thresholds},
 };
 
 /// Notes kept of a file.

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use ciborium::de::from_reader_with_buffer;
+use monitor_model::observation::Observation;
 use serde::de::DeserializeOwned;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
@@ -12,7 +13,6 @@ use super::{
     heads,
     stored::{Before, Stored},
 };
-use crate::sample::Observation;
 
 /// A stream that wants a larger window to be decoded is refused: 1 MiB.
 const WINDOW_LOG_MAX: u32 = 20;

@@ -2,14 +2,14 @@
 
 use std::{io, time::Duration};
 
+use monitor_verdict::{Changes, dossier::incident};
+
+use monitor_model::{observation::Observation, verdict::Transition};
+
 use super::{
     encoder::Encoder,
     header::Header,
     writer::{Message, Queue, Sink},
-};
-use crate::{
-    sample::Observation,
-    verdict::{Changes, Transition, dossier::incident},
 };
 
 /// A window is made of so many files, and one that is being written.

@@ -3,12 +3,11 @@
 use std::{borrow::Cow, sync::Arc};
 
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
-
-use crate::sample::{
+use monitor_model::observation::{
     Bdi, Delay, DirtyPauses, Lost, Memory, NfsClient, Nfsd, Observation, RpcClient, ServerExit,
     SignalStatus, Stack, Topology, UserServer, Waiting,
 };
+use serde::{Deserialize, Serialize};
 
 /// What is seldom another, of the last observation.
 #[derive(Clone, Debug, Default)]

@@ -8,11 +8,11 @@ mod node;
 mod rolling;
 mod writing;
 
+use monitor_verdict::{Changes, Engine, Thresholds};
+
+use monitor_model::observation::Observation;
+
 use super::{Encoder, Header, Item, ReadError, Reader, frame::file_head};
-use crate::{
-    sample::Observation,
-    verdict::{Changes, Engine, Thresholds},
-};
 
 /// A header with nothing in it that a test does not name.
 fn header() -> Header {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use compact_str::{CompactString, ToCompactString as _};
+use monitor_model::observation::{Bdi, Topology};
 
-use super::{Bdi, Topology};
 use crate::pseudofs;
 
 /// BDIs that one tick reads at most; of more the least interesting are left out.
@@ -211,9 +211,9 @@ mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
     use compact_str::{CompactString, format_compact};
+    use monitor_model::observation::{Bdi, Export, FileSystem, Topology};
 
     use super::{Bdis, MAX_BDIS, device_name, parse_stat, parse_stats};
-    use crate::sample::{Bdi, Export, FileSystem, Topology};
 
     /// A node that mounts so many file systems without a disk, and one with one.
     fn mounts(sysfs: &Path, many: usize) -> Bdis {

@@ -16,9 +16,9 @@ use std::{
 
 use compact_str::CompactString;
 use monitor_common::CongestedBdi;
+use monitor_model::observation::{Bdi, Congestion, CongestionBy, Memory};
 
 use self::rules::{Fuse, Said};
-use super::{Bdi, Congestion, CongestionBy, Memory};
 
 /// Ticks between two looks at the limits of each BDI.
 const LIMITS_TICKS: u32 = 10;

@@ -1,6 +1,10 @@
 //! Hostile input: what the kernel tells at a tick.
 
-use super::{Bdi, Memory, bdis, congestion::rules, memory, stacks::MAX_FRAMES, threads};
+use monitor_model::observation::{Bdi, Memory};
+
+use super::congestion::rules;
+use super::stacks::MAX_FRAMES;
+use super::{bdis, memory, threads};
 use crate::fuzz::{parts, text};
 
 pub(crate) use super::lookup::fuzz as lookup;

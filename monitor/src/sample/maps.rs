@@ -19,6 +19,7 @@ use monitor_common::{
     DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite,
     PEER_LEN, RpcTotals, Serving, Stall, TaskTotals, ThrottleReason, Wait, WaitKey, WriteCongested,
 };
+use monitor_model::observation::{Delay, DirtyPauses, StalledTask, Waiting};
 use thiserror::Error;
 
 pub use self::ring::SETTLED_NS;
@@ -27,7 +28,6 @@ use self::{
     ring::Rings,
     walk::Entries as _,
 };
-use super::{Delay, DirtyPauses, StalledTask, Waiting};
 use crate::kernel::attach::Attached;
 
 /// A map that cannot be opened: a broken build.

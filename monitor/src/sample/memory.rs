@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use super::Memory;
+use monitor_model::observation::Memory;
 
 /// Reads both; a line that is not there stays `None`.
 pub fn read(procfs: &Path) -> Memory {
@@ -59,8 +59,9 @@ pub(super) fn meminfo(text: &str, memory: &mut Memory) {
 mod tests {
     use std::fs;
 
+    use monitor_model::observation::Memory;
+
     use super::{read, vmstat};
-    use crate::sample::Memory;
 
     fn of_vmstat(text: &str) -> Memory {
         let mut memory = Memory {

@@ -1,4 +1,5 @@
-//! One tick: read maps, /proc, /sys and debugfs into an [`Observation`].
+//! One tick: read maps, /proc, /sys and debugfs into an
+//! [`Observation`](monitor_model::observation::Observation).
 //!
 //! Nothing here touches a path on a mounted file system other than procfs,
 //! sysfs, fusectl and debugfs: no `statfs`, no `stat` of a mount point.
@@ -21,11 +22,4 @@ mod user_servers;
 
 pub use lookup::{Lookup, Wanted};
 pub(crate) use lookup::{MountLine, unescape};
-pub use monitor_verdict::observation::{
-    Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
-    ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient,
-    NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, RpcClient, ServerExit,
-    ServerProcess, ServerThread, Serving, SignalStatus, Stack, StalledTask, State, TaskDelay,
-    ThreadState, Topology, Transport, UserServer, Waited, Waiting, is_pod_uid,
-};
 pub use sampler::{Sampler, Tick};

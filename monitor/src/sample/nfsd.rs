@@ -7,8 +7,9 @@ use std::{
 };
 
 use monitor_common::NfsdWrite;
+use monitor_model::observation::{ServerThread, ThreadState};
 
-use super::{ServerThread, ThreadState, threads};
+use super::threads;
 
 /// Threads that one tick looks at at most.
 const MAX_THREADS: usize = 1024;
@@ -138,9 +139,9 @@ mod tests {
     };
 
     use monitor_common::NfsdWrite;
+    use monitor_model::observation::ThreadState;
 
     use super::NfsdThreads;
-    use crate::sample::ThreadState;
 
     /// 5.10 to 6.5: `svc_recv` sleeps interruptibly.
     #[test]

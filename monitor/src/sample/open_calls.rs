@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path};
 
 use compact_str::CompactString;
+use monitor_model::observation::{OpenCalls, RpcClient};
 
-use super::{OpenCalls, RpcClient};
 use crate::pseudofs;
 
 /// RPC clients that one tick reads.
@@ -162,8 +162,9 @@ fn is_nfs(word: &str) -> bool {
 mod tests {
     use std::fs;
 
+    use monitor_model::observation::RpcClient;
+
     use super::{IDLE_READS, OpenCallsReader, call};
-    use crate::sample::RpcClient;
 
     const GETATTR: &str = "   72 0801      0 0x4 0xf9a3d0c1    14432 nfs4_call_sync_ops [nfsv4] nfsv4 GETATTR \
                            a:call_status [sunrpc] q:xprt_pending\n";

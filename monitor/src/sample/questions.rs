@@ -3,8 +3,9 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use monitor_common::Class;
+use monitor_model::observation::{NfsClient, RpcClient, TaskDelay, Waiting};
 
-use super::{NfsClient, RpcClient, TaskDelay, Waiting, Wanted};
+use super::Wanted;
 
 /// A wait this old is worth a look at who it is.
 const LONG_NS: u64 = 1_000_000_000;
@@ -63,9 +64,9 @@ pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
 #[cfg(test)]
 mod tests {
     use monitor_common::{Cause, Class, ThrottleReason};
+    use monitor_model::observation::Waiting;
 
     use super::{LONG_NS, MAX_PROCESSES, stuck};
-    use crate::sample::Waiting;
 
     fn wait(tid: u32, class: Class, since_ns: u64) -> Waiting {
         Waiting {

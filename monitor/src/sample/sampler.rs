@@ -10,22 +10,20 @@ use std::{
 use anyhow::Context as _;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, WaitKey};
+use monitor_model::observation::{
+    Caller, Lost, NfsClient, Nfsd, Observation, ServerThread, Serving, SignalStatus, StalledTask,
+    State, TaskDelay, Waited, Waiting,
+};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{
-    Caller, Lookup, Lost, NfsClient, Nfsd, Observation, ServerThread, Serving, SignalStatus,
-    StalledTask, State, TaskDelay, Waited, Waiting, Wanted,
-    bdis::Bdis,
-    congestion::{Congestions, Seen},
-    maps::{Maps, SETTLED_NS},
-    memory,
-    nfsd::NfsdThreads,
-    open_calls::OpenCallsReader,
-    questions,
-    stacks::Stacks,
-    threads,
-    user_servers::{Look, UserServers},
-};
+use super::bdis::Bdis;
+use super::congestion::{Congestions, Seen};
+use super::maps::{Maps, SETTLED_NS};
+use super::nfsd::NfsdThreads;
+use super::open_calls::OpenCallsReader;
+use super::stacks::Stacks;
+use super::user_servers::{Look, UserServers};
+use super::{Lookup, Wanted, memory, questions, threads};
 use crate::kernel::{attach::Attached, preflight};
 
 /// A wait whose end is not seen is kept this long after the pause that was announced: a
@@ -178,7 +176,7 @@ impl Sampler {
         for bdi in self.congestions.tell(&mut bdis, &seen) {
             self.maps.forget_write_congested(&bdi);
         }
-        let counts = delays.iter().map(super::Delay::count);
+        let counts = delays.iter().map(monitor_model::observation::Delay::count);
         let counted = counts.fold(0, u64::saturating_add);
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);

@@ -15,8 +15,9 @@ use std::{
 
 use compact_str::{CompactString, ToCompactString as _};
 use monitor_common::{Cause, Class};
+use monitor_model::observation::{Nfsd, Stack, ThreadState, UserServer, Waiting};
 
-use super::{Nfsd, Stack, ThreadState, UserServer, Waiting, threads};
+use super::threads;
 
 /// Tasks of one look.
 const MAX_TASKS: usize = 64;
@@ -119,10 +120,10 @@ mod tests {
     use std::{fs, path::Path};
 
     use monitor_common::{Cause, Class, ThrottleReason};
+    use monitor_model::observation::{Nfsd, ServerThread, ThreadState, UserServer, Waiting};
     use tempfile::TempDir;
 
     use super::{MAX_FRAMES, MAX_TASKS, PAUSE_NS, Stacks};
-    use crate::sample::{Nfsd, ServerThread, ThreadState, UserServer, Waiting};
 
     fn task(procfs: &Path, tid: u32, comm: &str) {
         let dir = procfs.join(tid.to_string());

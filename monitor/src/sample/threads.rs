@@ -3,8 +3,7 @@
 use std::{fs, io::Read as _, path::Path};
 
 use compact_str::CompactString;
-
-use super::ServerThread;
+use monitor_model::observation::ServerThread;
 
 /// Tells of a blocked thread what it sleeps in, and whether that is a lock. To
 /// be asked only while another thread of its server is throttled: else it does

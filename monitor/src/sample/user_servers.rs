@@ -12,11 +12,12 @@ use std::{
 
 use compact_str::{CompactString, ToCompactString as _};
 use monitor_common::Class;
-
-use super::{
+use monitor_model::observation::{
     ExemptCount, ServerExit, ServerProcess, ServerThread, ThreadState, UserServer, Waiting,
-    oom::OomKills, threads,
 };
+
+use super::oom::OomKills;
+use super::threads;
 
 /// Processes that are looked at.
 const MAX_SERVERS: usize = 16;

@@ -1,9 +1,8 @@
 //! How words look. Every state is a word, too: without colour nothing is lost.
 
+use monitor_model::verdict::LivelockState;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
-
-use crate::verdict::LivelockState;
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,11 +51,12 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::verdict::LivelockState;
+
     use super::Progress;
     use crate::export::history::{History, MAX_POINTS};
     use crate::export::node::Node;
     use crate::export::testing;
-    use crate::verdict::LivelockState;
 
     fn node(unix_ms: u64) -> Node {
         Node {

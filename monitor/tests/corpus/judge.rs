@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, io::Read};
 
-use monitor_verdict::{LivelockState, Signature, Thresholds, related::RelatedKind};
+use monitor_model::{
+    related::RelatedKind,
+    verdict::{LivelockState, Signature},
+};
+use monitor_verdict::Thresholds;
 use throttle_monitor::recording::Player;
 
 use crate::label::{Expect, Label};

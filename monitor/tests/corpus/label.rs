@@ -1,6 +1,6 @@
 //! What is right to say of a recording.
 
-use monitor_verdict::{Signature, related::RelatedKind};
+use monitor_model::{related::RelatedKind, verdict::Signature};
 use serde::{Deserialize, Deserializer};
 
 /// `labels.toml`.

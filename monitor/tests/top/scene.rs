@@ -2,6 +2,7 @@
 
 use std::{fs::File, io::BufReader, path::Path, sync::Arc, time::Duration};
 
+use monitor_model::verdict::LivelockState;
 use ratatui::{Terminal, backend::TestBackend};
 use throttle_monitor::{
     cli::stage::Stage,
@@ -12,7 +13,6 @@ use throttle_monitor::{
     },
     recording::{Header, Item, Player, Reader},
     top::{Answer, Data, Look, Origin, View, draw},
-    verdict::LivelockState,
 };
 
 /// Plain, with characters beyond ASCII.

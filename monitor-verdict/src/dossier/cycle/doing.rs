@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 use monitor_common::{Cause, ThrottleReason};
+use monitor_model::observation::{ThreadState, Waiting};
 
 use crate::dossier::bounds::{NAME, short};
 use crate::dossier::tasks::Task;
-use crate::observation::{ThreadState, Waiting};
 
 /// Names of a group that are written out.
 const MAX_NAMES: usize = 4;

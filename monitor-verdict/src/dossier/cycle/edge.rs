@@ -1,12 +1,12 @@
 //! What the server waits for, and why only the server can give it.
 
 use monitor_common::{Cause, Class};
+use monitor_model::verdict::Signature;
 
 use super::{Scene, is_loop_worker};
 use crate::dossier::bounds::{NAME, short};
 use crate::dossier::tasks::Task;
 use crate::text::{bytes, percent};
-use crate::types::Signature;
 
 /// The causes that are reclaim of memory, or a sleep within it.
 const RECLAIM: [Cause; 7] = [

@@ -1,11 +1,13 @@
 mod stage;
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{LoopDevice, ServerThread, Stack, ThreadState, UserServer},
+    verdict::Signature,
+};
 
 use self::stage::{Stage, congested};
-use crate::observation::{LoopDevice, ServerThread, Stack, ThreadState, UserServer};
 use crate::tests::node::{CLIENT, DISK};
-use crate::types::Signature;
 
 #[test]
 fn dirty_throttle_goes_from_the_writers_over_the_limit_back_to_the_client() {

@@ -1,8 +1,9 @@
 //! What RPC clients did since the observation before.
 
+use monitor_model::observation::{Observation, RpcClient};
+
 use super::host::{BDI, DISK, backing, rpc_client};
 use crate::loops::calls::{Calls, MAX_CLIENTS};
-use crate::observation::{Observation, RpcClient};
 
 const HALF_LIFE: u64 = 10_000_000_000;
 

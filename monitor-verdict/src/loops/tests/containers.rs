@@ -1,8 +1,11 @@
 //! Whose containers a loop is between.
 
+use monitor_model::{
+    loops::LoopChange::Appeared,
+    observation::{Container, NetNamespace, Topology},
+};
+
 use super::host::{Host, SERVER_NS, connection};
-use crate::loops::LoopChange::Appeared;
-use crate::observation::{Container, NetNamespace, Topology};
 
 const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
 

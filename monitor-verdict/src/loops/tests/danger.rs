@@ -1,12 +1,14 @@
 //! What is said of the danger, and what to do.
 
 use monitor_common::Class;
+use monitor_model::{
+    loops::{Exempt, Loop},
+    observation::{DirtyPauses, NfsClient},
+};
 
 use super::exempt::{count, server};
 use super::host::{BDI, DISK, Host, backing, connection, mount};
 use super::server::pauses;
-use crate::loops::{Exempt, Loop};
-use crate::observation::{DirtyPauses, NfsClient};
 
 fn cross_netns(change: impl FnOnce(&mut Host)) -> Loop {
     let mut host = Host::new();

@@ -1,8 +1,11 @@
 //! Whether the server is exempt from local dirty throttling, and how that is known.
 
+use monitor_model::{
+    loops::{Exempt, ExemptBasis, Exemption, Loop},
+    observation::{ExemptCount, PeerSocket, ServerProcess, UserServer},
+};
+
 use super::host::{BDI, Host, backing, connection, mount, peer};
-use crate::loops::{Exempt, ExemptBasis, Exemption, Loop};
-use crate::observation::{ExemptCount, PeerSocket, ServerProcess, UserServer};
 
 pub const fn count(with: u64, without: u64) -> ExemptCount {
     ExemptCount { with, without }

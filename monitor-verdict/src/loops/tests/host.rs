@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::loops::{Loop, LoopChange, LoopEvent, Loops};
-use crate::observation::{
-    Backing, Bdi, Connection, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
-    ServerThread, SignalStatus, State, ThreadState, Topology, Transport,
+use monitor_model::{
+    loops::{Loop, LoopChange, LoopEvent},
+    observation::{
+        Backing, Bdi, Connection, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
+        ServerThread, SignalStatus, State, ThreadState, Topology, Transport,
+    },
 };
+
+use crate::loops::Loops;
 
 pub const BDI: &str = "0:29";
 pub const DISK: &str = "254:0";

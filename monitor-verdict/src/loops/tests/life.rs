@@ -1,9 +1,15 @@
 //! How loops come and go.
 
+use monitor_model::{
+    loops::{
+        LoopChange::{Appeared, Ended},
+        Proof,
+    },
+    observation::{OpenCalls, ServerExit, ThreadState, Topology},
+};
+
 use super::host::{BDI, Host, connection, mount};
-use crate::loops::LoopChange::{Appeared, Ended};
-use crate::loops::{MAX_LOOPS, Proof};
-use crate::observation::{OpenCalls, ServerExit, ThreadState, Topology};
+use crate::loops::MAX_LOOPS;
 
 #[test]
 fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {

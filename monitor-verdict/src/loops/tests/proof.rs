@@ -1,11 +1,15 @@
 //! What is proof and what is chance.
 
 use monitor_common::Class;
+use monitor_model::{
+    loops::{
+        LoopChange::{Appeared, Ended, Proven},
+        Proof,
+    },
+    observation::{State, ThreadState, Transport},
+};
 
 use super::host::{BDI, DISK, Host, connection, mount, rpc_client, transport};
-use crate::loops::LoopChange::{Appeared, Ended, Proven};
-use crate::loops::Proof;
-use crate::observation::{State, ThreadState, Transport};
 use crate::tests::node::wait;
 
 fn proof(host: &Host) -> Option<Proof> {

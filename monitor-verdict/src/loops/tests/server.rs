@@ -1,10 +1,12 @@
 //! Where the server is and what it writes to.
 
 use monitor_common::Class;
+use monitor_model::{
+    loops::Scope,
+    observation::{Bdi, DirtyPauses, Export, FileSystem},
+};
 
 use super::host::{BDI, DISK, Host, SERVER_NS, backing, connection, peer};
-use crate::loops::Scope;
-use crate::observation::{Bdi, DirtyPauses, Export, FileSystem};
 
 fn server_bdi(host: &Host) -> Option<&str> {
     host.found()?.server_bdi.as_deref()

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use monitor_common::Class;
+use monitor_model::{
+    observation::{
+        FarEnd, NfsMount, Observation, OpenCalls, RpcClient, ServerExit, ThreadState, UserServer,
+    },
+    related::RelatedKind::NfsServerNotResponding,
+};
 
 use super::scene::{CLIENT, MB, SECOND, Scene, answered, threads, unanswered};
-use crate::Thresholds;
-use crate::observation::{
-    FarEnd, NfsMount, Observation, OpenCalls, RpcClient, ServerExit, ThreadState, UserServer,
-};
-use crate::related::RelatedKind::NfsServerNotResponding;
-use crate::signal;
 use crate::tests::node::wait;
+use crate::{Thresholds, signal};
 
 /// The mount is served by this node: by whom, at its own address.
 fn served_here(scene: &mut Scene, server: &str) {

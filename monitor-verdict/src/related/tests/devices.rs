@@ -1,16 +1,17 @@
 //! `dirty-throttling`, `slow-disk`, `disk-saturated`, and what is none of them.
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Observation, ThreadState},
+    related::RelatedKind::{DirtyThrottling, DiskSaturated, SlowDisk},
+};
 
 use super::scene::{
     CLIENT, DISK, MB, SECOND, Scene, answered, disk_works, pause, threads, writer_paused,
 };
-use crate::Thresholds;
-use crate::observation::{Observation, ThreadState};
-use crate::related::RelatedKind::{DirtyThrottling, DiskSaturated, SlowDisk};
-use crate::signal;
 use crate::tests::node::wait;
 use crate::window::Window;
+use crate::{Thresholds, signal};
 
 #[test]
 fn a_writer_held_to_the_speed_of_an_idle_enough_disk_is_dirty_throttling() {
@@ -211,7 +212,11 @@ fn busy(now: &mut Observation, bytes: u64, requests: u64, each_us: u64) {
     disk.disk_request_ms = Some(disk.disk_request_ms.unwrap_or(0) + took);
 }
 
-fn told(bytes: u64, requests: u64, each_us: u64) -> Vec<(crate::related::RelatedKind, String)> {
+fn told(
+    bytes: u64,
+    requests: u64,
+    each_us: u64,
+) -> Vec<(monitor_model::related::RelatedKind, String)> {
     let mut scene = Scene::new();
     scene.play(15, |now| busy(now, bytes, requests, each_us));
     scene.holds()

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Backing, Export, NfsMount, Observation, RpcClient, ThreadState},
+    related::RelatedKind::{HungFileSystem, SlowDisk},
+};
 
 use super::scene::{CLIENT, DISK, MB, SECOND, Scene, bdi, disk_works, pause, threads};
-use crate::observation::{Backing, Export, NfsMount, Observation, RpcClient, ThreadState};
-use crate::related::RelatedKind::{HungFileSystem, SlowDisk};
 use crate::signal;
 use crate::tests::node::wait;
 

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Observation, ThreadState},
+    related::{
+        RelatedEvent,
+        RelatedKind::{self, HungFileSystem, MemoryStarvation, SlowDisk},
+    },
+    verdict::LivelockState,
+};
 
 use super::scene::{MB, disk_works, spend};
-use crate::observation::{Observation, ThreadState};
-use crate::related::RelatedEvent;
-use crate::related::RelatedKind::{self, HungFileSystem, MemoryStarvation, SlowDisk};
 use crate::tests::node::{DISK, Node, Phase};
-use crate::{Engine, LivelockState, Thresholds};
+use crate::{Engine, Thresholds};
 
 struct Played {
     node: Node,

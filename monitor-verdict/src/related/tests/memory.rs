@@ -1,10 +1,9 @@
 //! `memory-starvation` and what is not it.
 
 use monitor_common::{Cause, Class};
+use monitor_model::{observation::Observation, related::RelatedKind::MemoryStarvation};
 
 use super::scene::{DISK, MB, SECOND, Scene, spend};
-use crate::observation::Observation;
-use crate::related::RelatedKind::MemoryStarvation;
 use crate::tests::node::wait;
 
 fn short(now: &mut Observation) {

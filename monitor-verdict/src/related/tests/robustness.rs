@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    observation::{Export, Observation, ThreadState},
+    related::{RelatedEvent, RelatedKind},
+};
 use proptest::prelude::*;
 
 use super::scene::{
     CLIENT, DISK, MB, SECOND, Scene, answered, bdi, disk_works, pause, spend, threads, unanswered,
     writer_paused,
 };
-use crate::observation::{Export, Observation, ThreadState};
 use crate::related::watch::MAX_SUBJECTS;
-use crate::related::{RelatedEvent, RelatedKind};
 use crate::tests::node::wait;
 use crate::{RelatedThresholds, Thresholds};
 

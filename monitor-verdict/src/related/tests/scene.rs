@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
-
-use crate::observation::{
-    Bdi, Delay, DirtyPauses, Export, Memory, NfsClient, Nfsd, Observation, ServerThread,
-    SignalStatus, State, ThreadState, Topology,
+use monitor_model::{
+    observation::{
+        Bdi, Delay, DirtyPauses, Export, Memory, NfsClient, Nfsd, Observation, ServerThread,
+        SignalStatus, State, ThreadState, Topology,
+    },
+    related::{RelatedEvent, RelatedKind},
 };
-use crate::related::{RelatedEvent, RelatedKind};
+
 use crate::tests::node::wait;
 use crate::{Engine, Thresholds};
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use monitor_common::Class;
+use monitor_model::{
+    loops::Mount,
+    observation::{LoopDevice, Topology},
+    verdict::Signature,
+};
 
 use super::{commands, node, the_loop, wait};
-use crate::Signature;
-use crate::loops::Mount;
-use crate::observation::{LoopDevice, Topology};
 use crate::remedy::ways_out;
 
 #[test]

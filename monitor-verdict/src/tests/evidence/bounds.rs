@@ -2,18 +2,19 @@
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_model::{
+    evidence::{Evidence, MAX_BDIS, MAX_FRAMES, MAX_POINTS, MAX_TASKS, Thread},
+    observation::{
+        Bdi, Observation, ServerThread, SignalStatus, Stack, State, ThreadState, Waiting,
+    },
+    verdict::{Conditions, Confidence, LivelockState, Signature, Transition, Verdict},
+};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::garbage::{found, name, observation, verdict};
 use crate::Thresholds;
-use crate::dossier::{
-    Evidence, MAX_BDIS, MAX_FRAMES, MAX_POINTS, MAX_TASKS, Moment, Recorder, Thread, is_document,
-};
-use crate::observation::{
-    Bdi, Observation, ServerThread, SignalStatus, Stack, State, ThreadState, Waiting,
-};
-use crate::types::{Conditions, Confidence, LivelockState, Signature, Transition, Verdict};
+use crate::dossier::{Moment, Recorder, is_document};
 use crate::window::Window;
 
 /// No document is larger, whatever it is made of: what is served and written

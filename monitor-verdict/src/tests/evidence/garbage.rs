@@ -2,14 +2,15 @@
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
-use proptest::prelude::*;
-
-use crate::loops::{Exemption, Loop, Mount, Proof, Scope};
-use crate::observation::{
-    Bdi, DirtyPauses, LoopDevice, NfsClient, Nfsd, Observation, ServerThread, SignalStatus, Stack,
-    State, ThreadState, Topology, UserServer, Waiting,
+use monitor_model::{
+    loops::{Exemption, Loop, Mount, Proof, Scope},
+    observation::{
+        Bdi, DirtyPauses, LoopDevice, NfsClient, Nfsd, Observation, ServerThread, SignalStatus,
+        Stack, State, ThreadState, Topology, UserServer, Waiting,
+    },
+    verdict::{Condition, Conditions, Confidence, LivelockState, Signature, Tally, Verdict},
 };
-use crate::types::{Condition, Conditions, Confidence, LivelockState, Signature, Tally, Verdict};
+use proptest::prelude::*;
 
 /// A name that anything may have.
 pub fn name() -> impl Strategy<Value = CompactString> {

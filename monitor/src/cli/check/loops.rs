@@ -3,11 +3,16 @@
 use std::{thread, time::Duration};
 
 use compact_str::CompactString;
+use monitor_model::{
+    loops::{Loop, Proof, Scope},
+    observation::Observation,
+    verdict::Signature,
+};
+use monitor_verdict::{Loops, remedy};
 
 use crate::{
     kernel::{attach::Attached, report::SignalReport},
-    sample::{Observation, Sampler},
-    verdict::{Loop, Loops, Proof, Scope, Signature, remedy},
+    sample::Sampler,
 };
 
 use super::{
@@ -159,15 +164,14 @@ fn backing(one: &Loop) -> String {
 #[cfg(test)]
 mod tests {
     use compact_str::CompactString;
+    use monitor_model::{
+        loops::{Exempt, Loop, Proof, Scope},
+        observation::Observation,
+        verdict::Signature,
+    };
+    use monitor_verdict::remedy::{self, Place};
 
     use super::{LoopFound, Paper, loops};
-    use crate::{
-        sample::Observation,
-        verdict::{
-            Exempt, Loop, Proof, Scope, Signature,
-            remedy::{self, Place},
-        },
-    };
 
     fn one() -> Loop {
         serde_json::from_value(serde_json::json!({

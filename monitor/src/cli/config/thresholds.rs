@@ -2,11 +2,11 @@
 //! its defaults, and its comments as help.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, value_parser};
+use monitor_verdict::{ThresholdError, Thresholds};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::Invalid;
-use crate::verdict::{ThresholdError, Thresholds};
 
 const HEADING: &str = "Thresholds of the verdict";
 

@@ -2,13 +2,14 @@
 
 use anyhow::bail;
 use compact_str::CompactString;
+use monitor_model::{
+    loops::Loop,
+    observation::{Bdi, Observation, Waiting},
+};
+use monitor_verdict::remedy::Place;
 use serde::Deserialize;
 
-use crate::{
-    cli::daemon::{Access, Daemon, PATIENCE},
-    sample::{Bdi, Observation, Waiting},
-    verdict::{Loop, remedy::Place},
-};
+use crate::cli::daemon::{Access, Daemon, PATIENCE};
 
 #[derive(Deserialize)]
 pub(super) struct Loops {

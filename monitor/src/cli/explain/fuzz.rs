@@ -1,10 +1,9 @@
 //! Hostile input: the answers of whatever is at `--url`.
 
+use monitor_model::verdict::Signature;
+
 use super::{daemon::placed, text as explanation};
-use crate::{
-    fuzz::{parts, text},
-    verdict::Signature,
-};
+use crate::fuzz::{parts, text};
 
 /// Loops, BDIs, waits and the kernel, to be filled into commands that people type:
 /// nothing comes to the terminal that would move its cursor.

@@ -1,7 +1,8 @@
 //! What looks like a livelock and is none, in short.
 
+use monitor_model::related::RelatedKind;
+
 use super::texts::Confirm;
-use crate::verdict::related::RelatedKind;
 
 /// What a related condition is.
 #[derive(Debug)]

@@ -3,14 +3,15 @@
 
 use std::fmt::Write as _;
 
+use monitor_verdict::remedy::{self, Place};
+
+use monitor_model::mitigation::{InVain, Measure};
+
 use super::{
     EXPLANATIONS, FIND_BDI, NOT_MEASURED,
     texts::{Chain, Explanation},
 };
-use crate::{
-    cli::{generated, text::wrap},
-    verdict::remedy::{self, InVain, Measure, Place},
-};
+use crate::cli::{generated, text::wrap};
 
 /// Where a line of a runbook ends, characters.
 const WIDTH: usize = 125;

@@ -1,15 +1,10 @@
 use std::fs;
 
 use super::{EXPLANATIONS, RELATED, bdi, here, list, text};
-use crate::{
-    cli::args::Cli,
-    verdict::{
-        Signature,
-        related::RelatedKind,
-        remedy::{self, Place},
-    },
-};
+use crate::cli::args::Cli;
 use clap::Parser as _;
+use monitor_model::{related::RelatedKind, verdict::Signature};
+use monitor_verdict::remedy::{self, Place};
 
 #[test]
 fn every_signature_and_every_related_condition_has_an_explanation_in_the_order_of_the_verdict() {

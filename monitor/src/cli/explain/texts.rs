@@ -1,6 +1,6 @@
 //! What each signature is: the one source of `explain` and of the runbooks.
 
-use crate::verdict::Signature;
+use monitor_model::verdict::Signature;
 
 /// What a signature is and how to see it by hand.
 #[derive(Debug)]

@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use monitor_model::verdict::LivelockState;
+use monitor_verdict::Thresholds;
 
 use super::{TopArgs, source::Source};
 use crate::{
     export::node::Node,
     top::{Answer, PLAIN_TASKS, Request, View, ansi, plain},
-    verdict::{LivelockState, Thresholds},
 };
 
 /// Columns of text that is not for a terminal.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use monitor_verdict::Engine;
 
 use super::TopArgs;
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     kernel::attach,
     sample::Sampler,
     survive,
-    verdict::Engine,
 };
 
 /// The thread that ticks, and what it leaves.

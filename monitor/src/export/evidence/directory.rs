@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use monitor_verdict::dossier::is_document;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fsync, mkdirat, openat, renameat, statat,
     unlinkat,
@@ -13,7 +14,6 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::placement::{PlacementError, refuse_nfs};
-use crate::verdict::dossier::is_document;
 
 /// Entries that are looked at in one go: more than that, and the rest has to
 /// wait for the next document.

@@ -12,14 +12,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use compact_str::CompactString;
+use monitor_model::{
+    guard::{GuardEvent, Mode},
+    loops::{Loop, LoopEvent},
+    observation::{Container, StalledTask, Waiting},
+    related::{Related, RelatedEvent},
+    verdict::{Transition, Verdict},
+};
 use serde::Serialize;
 
 use crate::export::snapshot::{Shared, Snapshot};
 use crate::export::tasks::containers;
-use crate::sample::{Container, StalledTask, Waiting};
-use crate::verdict::guard::{GuardEvent, Mode};
-use crate::verdict::related::{Related, RelatedEvent};
-use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 #[cfg(test)]
 pub(super) use bdis::MAX_BDIS;

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use monitor_model::{evidence::Occasion, loops::Loop, verdict::LivelockState};
 use monitor_verdict::timeline;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -18,8 +19,6 @@ use crate::export::evidence::{Document, Head};
 use crate::export::node::Node;
 use crate::export::ready::NotReady;
 use crate::export::snapshot::Snapshot;
-use crate::verdict::dossier::Occasion;
-use crate::verdict::{LivelockState, Loop};
 
 /// Loops shown at most without the script; all of them are in /api/v1/loops.
 const MAX_ROWS: usize = 20;

@@ -3,6 +3,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use monitor_model::{loops::LoopChange, related::RelatedKind, verdict::LivelockState};
 use serde_json::Value;
 use tracing::subscriber::with_default;
 
@@ -12,8 +13,6 @@ use super::{
     transition,
 };
 use crate::export::testing::{self, transition_at};
-use crate::verdict::related::RelatedKind;
-use crate::verdict::{LivelockState, LoopChange};
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);

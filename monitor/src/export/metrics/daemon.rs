@@ -1,5 +1,6 @@
 //! The daemon itself: what it is, what it sees, what it loses and uses.
 
+use monitor_model::observation::State;
 use prometheus::Result;
 
 use super::{
@@ -8,7 +9,6 @@ use super::{
 };
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::{Snapshot, TICK_BOUNDS};
-use crate::sample::State;
 
 pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     build(snapshot, page)?;

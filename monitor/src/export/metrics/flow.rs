@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 
+use monitor_model::observation::{
+    Bdi, NfsClient, Nfsd, Observation, SignalStatus, State, ThreadState,
+};
 use prometheus::Result;
 
 use super::family::{Family, Page};
 use super::seconds;
-use crate::sample::{Bdi, NfsClient, Nfsd, Observation, SignalStatus, State, ThreadState};
 
 pub(super) fn write(observation: &Observation, page: &mut Page) -> Result<()> {
     memory(observation, page)?;

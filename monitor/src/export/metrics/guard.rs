@@ -1,10 +1,10 @@
 //! What the guard may do and did.
 
+use monitor_model::guard::Mode;
 use prometheus::Result;
 
 use super::family::{Family, Page};
 use crate::guard::GuardNow;
-use crate::verdict::guard::Mode;
 
 pub(super) fn write(guard: &GuardNow, page: &mut Page) -> Result<()> {
     let mut mode = Family::gauge(

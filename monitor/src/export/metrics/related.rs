@@ -1,9 +1,9 @@
 //! Conditions that look like a livelock and are none.
 
+use monitor_model::related::{Related, RelatedTally};
 use prometheus::Result;
 
 use super::family::{Family, Page};
-use crate::verdict::related::{Related, RelatedTally};
 
 pub(super) fn write(now: &[Related], tallies: &[RelatedTally], page: &mut Page) -> Result<()> {
     let mut holds = Family::gauge(

@@ -3,14 +3,17 @@ mod congestion;
 mod daemon;
 
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use monitor_model::{
+    loops::{Exemption, Proof, Scope},
+    related::RelatedKind,
+    verdict::{LivelockState, Signature},
+};
 
 use super::render;
 use crate::export::evidence::Results;
 use crate::export::process::ProcessStats;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, Exposition, NOW_NS};
-use crate::verdict::related::RelatedKind;
-use crate::verdict::{Exemption, LivelockState, Proof, Scope, Signature};
 
 fn page(snapshot: &Snapshot) -> Exposition {
     Exposition::parse(&render(snapshot).unwrap())

@@ -1,9 +1,12 @@
 //! Loops and whether they are in a livelock.
 
+use monitor_model::{
+    loops::Loop,
+    verdict::{Condition, Conditions, Signature, Verdict},
+};
 use prometheus::Result;
 
 use super::family::{Family, Page};
-use crate::verdict::{Condition, Conditions, Loop, Signature, Verdict};
 
 pub(super) fn write(found: &[Loop], verdicts: &[Verdict], page: &mut Page) -> Result<()> {
     info(found, page)?;

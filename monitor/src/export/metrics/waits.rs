@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use monitor_model::observation::Delay;
 use prometheus::Result;
 
 use super::family::{Family, Page};
 use super::seconds;
 use crate::export::snapshot::Snapshot;
-use crate::sample::Delay;
 
 pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     page.put(delay_seconds(
@@ -137,9 +137,9 @@ fn lasting(snapshot: &Snapshot) -> (Family, Family) {
 #[cfg(test)]
 mod tests {
     use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+    use monitor_model::observation::Delay;
 
     use super::fold_reasons;
-    use crate::sample::Delay;
 
     #[test]
     fn waits_beyond_all_numbers_stay_at_the_largest() {

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use monitor_verdict::timeline;
 
+use monitor_model::verdict::Verdict;
+
 use crate::export::ready::{self, NotReady};
 use crate::export::snapshot::Snapshot;
-use crate::verdict::Verdict;
 
 /// The verdict in the worst state; of equals the one that came into it first.
 pub fn worst(snapshot: &Snapshot) -> Option<&Verdict> {

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use compact_str::{CompactString, format_compact};
+use monitor_model::{
+    loops::Loop,
+    observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
+    verdict::{LivelockState, Verdict},
+};
+use monitor_verdict::remedy::{self, Place};
 
 use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Teller, Waits};
 use crate::export::evidence::Document;
 use crate::export::snapshot::{Daemon, Event, Happened, Snapshot};
-use crate::sample::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting};
-use crate::verdict::remedy::{self, Place};
-use crate::verdict::{LivelockState, Loop, Verdict};
 
 pub fn teller(daemon: &Daemon) -> Teller {
     Teller {

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
+use monitor_model::verdict::LivelockState;
+
 use super::{MAX_BDIS, MAX_LOOPS, Node};
 use crate::export::evidence::Document;
 use crate::export::ready::NotReady;
 use crate::export::snapshot::Snapshot;
 use crate::export::testing;
-use crate::verdict::LivelockState;
 
 fn headline(snapshot: &Snapshot, not_ready: &[NotReady]) -> String {
     Node::of(snapshot, not_ready).headline

@@ -1,8 +1,8 @@
 //! What happened, for those who listen.
 
-use crate::verdict::guard::GuardEvent;
-use crate::verdict::related::RelatedEvent;
-use crate::verdict::{LoopEvent, Transition};
+use monitor_model::{
+    guard::GuardEvent, loops::LoopEvent, related::RelatedEvent, verdict::Transition,
+};
 
 /// Events kept for those who come late, the newest ones.
 pub const MAX_EVENTS: usize = 256;

@@ -1,8 +1,7 @@
 //! Which (cause, class) pairs ever waited.
 
 use monitor_common::{Cause, Class};
-
-use crate::sample::Observation;
+use monitor_model::observation::Observation;
 
 // One bit for each pair.
 const _: () = assert!(

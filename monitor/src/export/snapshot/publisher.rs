@@ -4,6 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use monitor_model::{
+    guard::GuardEvent,
+    loops::{Loop, LoopEvent},
+    observation::{Observation, StalledTask, TaskDelay},
+    related::{Related, RelatedEvent, RelatedTally},
+    verdict::{Transition, Verdict},
+};
+
 use super::{
     Daemon, MAX_EVENTS, MAX_GUARD, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events,
 };
@@ -11,10 +19,6 @@ use crate::export::evidence::{self, Document, Results};
 use crate::export::process::ProcessStats;
 use crate::guard::GuardNow;
 use crate::kernel::cost::ProgramCost;
-use crate::sample::{Observation, StalledTask, TaskDelay};
-use crate::verdict::guard::GuardEvent;
-use crate::verdict::related::{Related, RelatedEvent, RelatedTally};
-use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 /// What one tick brings.
 #[derive(Debug, Default)]
@@ -151,10 +155,11 @@ fn keep_newest<T: Clone>(kept: &mut Arc<VecDeque<T>>, new: Vec<T>, most: usize) 
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::observation::Observation;
+
     use super::{MAX_EVENTS, MAX_STALLS, MAX_TIMELINE, Publisher, Tick};
     use crate::export::snapshot::{Daemon, Happened, ProbeReport};
     use crate::export::testing;
-    use crate::sample::Observation;
 
     #[test]
     fn the_timeline_and_the_stalls_keep_the_newest_and_no_more() {

@@ -1,10 +1,12 @@
 //! Evidence of the livelock of [`super::verdict`].
 
 use compact_str::format_compact;
+use monitor_model::{
+    evidence::{Evidence, Occasion, Point, SCHEMA},
+    verdict::{LivelockState, Signature},
+};
 
 use super::{NOW_NS, found_loop, observation, verdict};
-use crate::verdict::dossier::{Evidence, Occasion, Point, SCHEMA};
-use crate::verdict::{LivelockState, Signature};
 
 /// Of a second; `n` tells it from others.
 pub(in crate::export) fn evidence(n: u32) -> Evidence {

@@ -7,15 +7,14 @@ use std::{
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
-use proptest::{collection::vec, prelude::*};
-
-use crate::sample::{
+use monitor_model::observation::{
     Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
     ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient,
     NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, RpcClient, ServerExit,
     ServerProcess, ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology,
     Transport, UserServer, Waited, Waiting,
 };
+use proptest::{collection::vec, prelude::*};
 
 /// Numbers that decide what an observation holds; over and over again the same
 /// ones, where there are few.

@@ -2,15 +2,13 @@
 
 use std::io::Write as _;
 
+use monitor_model::observation::Observation;
 use proptest::prelude::*;
 
 use super::{anything::observations, node, read, recording};
-use crate::{
-    recording::{
-        Ending, MAX_FRAME, MAX_RECORD, Part, Player, ReadError,
-        frame::{FILE_HEAD, FRAME_HEAD, Kind, append, file_head},
-    },
-    sample::Observation,
+use crate::recording::{
+    Ending, MAX_FRAME, MAX_RECORD, Part, Player, ReadError,
+    frame::{FILE_HEAD, FRAME_HEAD, Kind, append, file_head},
 };
 
 proptest! {

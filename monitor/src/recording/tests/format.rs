@@ -74,7 +74,7 @@ fn a_header_tells_who_recorded_and_when() {
 }
 
 /// The observations of the committed file of version 1.
-fn of_version_1() -> Vec<crate::sample::Observation> {
+fn of_version_1() -> Vec<monitor_model::observation::Observation> {
     node::life(4, 14, 6)
 }
 

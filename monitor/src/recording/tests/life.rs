@@ -1,13 +1,11 @@
 //! A daemon's life, replayed: in one file, in several, with gaps.
 
-use monitor_verdict::timeline;
+use monitor_verdict::{Thresholds, timeline};
+
+use monitor_model::observation::Observation;
 
 use super::{header, judged, node, read, recording};
-use crate::{
-    recording::{Encoder, Header, Part, Player, encoder, frame::file_head},
-    sample::Observation,
-    verdict::Thresholds,
-};
+use crate::recording::{Encoder, Header, Part, Player, encoder, frame::file_head};
 
 /// The timeline of recordings that are played one after the other, and what
 /// was read of each.

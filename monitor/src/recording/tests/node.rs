@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class, ThrottleReason};
-use monitor_verdict::observation::{
+use monitor_model::observation::{
     Bdi, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation, RpcClient, ServerThread,
     SignalStatus, State, ThreadState, Topology, Waiting,
 };

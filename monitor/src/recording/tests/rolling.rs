@@ -6,11 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use monitor_model::observation::Observation;
+
 use super::{header, judged, node, read};
-use crate::{
-    recording::{Directory, Ending, Header, Limits, OpenError, Player, Recorder, Rolling},
-    sample::Observation,
-};
+use crate::recording::{Directory, Ending, Header, Limits, OpenError, Player, Recorder, Rolling};
 
 const WINDOW: Duration = Duration::from_mins(1);
 const LIMITS: Limits = Limits {

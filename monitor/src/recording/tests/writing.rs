@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_verdict::Changes;
+
+use monitor_model::observation::Observation;
+
 use super::{header, node, read, recording};
-use crate::{
-    recording::{Ending, File, Header, OpenError, Player, Recorder, Sink, frame::file_head},
-    sample::Observation,
-    verdict::Changes,
-};
+use crate::recording::{Ending, File, Header, OpenError, Player, Recorder, Sink, frame::file_head};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -209,7 +209,7 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
 fn an_observation_beyond_all_bounds_is_left_out_and_the_next_one_is_not() {
     let mut all = node::life(3, 0, 0);
     let text = "x".repeat(1 << 20);
-    all[1].topology = Arc::new(crate::sample::Topology {
+    all[1].topology = Arc::new(monitor_model::observation::Topology {
         incomplete: vec![text.into(); 9],
         ..Default::default()
     });

@@ -94,9 +94,9 @@ pub fn dirty(bdi: &Bdi, memory: &Memory, was: bool) -> Option<Said> {
 #[cfg(test)]
 mod tests {
     use monitor_common::CongestedBdi;
+    use monitor_model::observation::{Bdi, CongestionBy, Memory};
 
     use super::{Fuse, LEAST_BYTES, dirty, flag, fuse, nfs};
-    use crate::sample::{Bdi, CongestionBy, Memory};
 
     const PAGE: u64 = 4096;
     const MIB: u64 = 1 << 20;

@@ -2,9 +2,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use compact_str::CompactString;
 use monitor_common::CongestedBdi;
+use monitor_model::observation::{Bdi, Congestion, CongestionBy, Memory};
 
 use super::{Congestions, IDLE_TICKS, LIMITS_TICKS, Seen};
-use crate::sample::{Bdi, Congestion, CongestionBy, Memory};
 
 const MIB: u64 = 1 << 20;
 

@@ -11,8 +11,7 @@
 //! container in the path counts.
 
 use compact_str::CompactString;
-
-use crate::sample::{Container, is_pod_uid};
+use monitor_model::observation::{Container, is_pod_uid};
 
 /// Hexadecimal digits of a container's id.
 const ID: usize = 64;

@@ -6,6 +6,9 @@ use std::{
 };
 
 use compact_str::CompactString;
+use monitor_model::observation::{
+    Connection, FarEnd, NfsMount, PeerSocket, ServerProcess, Transport,
+};
 
 use super::{
     addresses::Addresses,
@@ -15,7 +18,6 @@ use super::{
     owners::{Owner, Owners, Process},
     sockets::{Socket, State, canonical},
 };
-use crate::sample::{Connection, FarEnd, NfsMount, PeerSocket, ServerProcess, Transport};
 
 /// Lines read of one table of sockets.
 const MAX_SOCKETS: usize = 131_072;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use compact_str::CompactString;
+use monitor_model::observation::{Container, NetNamespace, ProcessPlace};
 use rustix::{
     system::uname,
     thread::{LinkNameSpaceType, move_into_link_name_space},
@@ -26,7 +27,6 @@ use super::{
     namespaces::{self, Namespaces},
     text,
 };
-use crate::sample::{Container, NetNamespace, ProcessPlace};
 
 /// Lines of `/proc/PID/cgroup`: there are at most 16 hierarchies.
 const MAX_LINES: usize = 32;

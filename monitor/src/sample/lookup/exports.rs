@@ -8,6 +8,7 @@ use std::{
 };
 
 use compact_str::CompactString;
+use monitor_model::observation::Export;
 
 use super::{
     gaps::Gaps,
@@ -16,7 +17,6 @@ use super::{
     namespaces::Namespaces,
     text::unescape,
 };
-use crate::sample::Export;
 
 /// Exports kept.
 const MAX_EXPORTS: usize = 1024;

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use monitor_model::observation::is_pod_uid;
+
 use super::{
     addresses::Addresses,
     cgroup,
@@ -16,10 +18,7 @@ use super::{
     transports,
     volumes::Volume,
 };
-use crate::{
-    fuzz::{parts, text},
-    sample::is_pod_uid,
-};
+use crate::fuzz::{parts, text};
 
 /// mountinfo: a line that is written again parses to the same, a device is fit to
 /// be part of a path, a server is known by its canonical address.

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use compact_str::{CompactString, ToCompactString as _};
+use monitor_model::observation::LoopDevice;
 
 use super::{
     gaps::Gaps,
@@ -11,7 +12,6 @@ use super::{
     namespaces::Namespaces,
     text::unescape,
 };
-use crate::sample::LoopDevice;
 
 /// Loop devices that are looked at.
 const MAX_DEVICES: usize = 1024;
@@ -134,11 +134,11 @@ pub(super) fn device(dev: &str, file: &str) -> Option<LoopDevice> {
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::observation::LoopDevice;
+
     use super::{DELETED, holds};
-    use crate::sample::{
-        LoopDevice,
-        lookup::{Wanted, tests::node::Node},
-    };
+    use crate::sample::lookup::Wanted;
+    use crate::sample::lookup::tests::node::Node;
 
     fn node() -> Node {
         let node = Node::new();

@@ -50,10 +50,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
+use monitor_model::observation::Topology;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::{reader::Reader, schedule::Schedule};
-use super::Topology;
 
 /// How long a start waits for the first answer.
 const FIRST: Duration = Duration::from_secs(1);

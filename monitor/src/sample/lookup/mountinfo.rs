@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use monitor_model::observation::NfsMount;
+
 use super::{
     sockets::canonical,
     text::{is_device, unescape},
 };
-use crate::sample::NfsMount;
 
 /// Where NFS is served if nobody says otherwise.
 const NFS_PORT: u16 = 2049;

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, io, path::Path};
 
 use compact_str::CompactString;
+use monitor_model::observation::{FileSystem, NfsMount};
 
 use super::{
     backing::Backings, gaps::Gaps, mountinfo::Line, namespaces::Namespaces, text::unescape,
     volumes::Volume,
 };
-use crate::sample::{FileSystem, NfsMount};
 
 /// Lines read of one mount namespace: more than the kernel's own limit,
 /// `fs.mount-max`.

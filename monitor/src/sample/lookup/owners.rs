@@ -7,10 +7,10 @@ use std::{
 };
 
 use compact_str::CompactString;
+use monitor_model::observation::ServerProcess;
 use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
 
 use super::namespaces::{Namespaces, is_gone};
-use crate::sample::ServerProcess;
 
 /// File descriptors that one search looks at.
 const MAX_FDS: usize = 262_144;

@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology};
+
 use super::{
     Wanted,
     connections::{Connections, Round},
@@ -19,10 +21,7 @@ use super::{
     namespaces::Namespaces,
     transports,
 };
-use crate::{
-    pseudofs,
-    sample::{Connection, Export, NfsMount, PeerSocket, Topology, sampler::monotonic_ns},
-};
+use crate::{pseudofs, sample::sampler::monotonic_ns};
 
 /// Reads rounds and remembers what is dear to find again.
 pub struct Reader {

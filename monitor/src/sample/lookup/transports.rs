@@ -3,10 +3,11 @@
 
 use std::{collections::BTreeSet, io, net::SocketAddr, os::fd::OwnedFd};
 
+use monitor_model::observation::Transport;
 use rustix::fs::{Dir, Mode, OFlags, openat};
 
 use super::{gaps::Gaps, sockets::canonical};
-use crate::{pseudofs, sample::Transport};
+use crate::pseudofs;
 
 /// RPC clients looked at.
 const MAX_CLIENTS: usize = 1024;

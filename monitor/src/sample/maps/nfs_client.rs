@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 use monitor_common::{CongestedBdi, NfsClientTotals};
+use monitor_model::observation::NfsClient;
 
 use super::{Maps, walk::Entries as _};
-use crate::sample::{NfsClient, bdis::device_name};
+use crate::sample::bdis::device_name;
 
 impl Maps {
     /// The NFS client's writes by device.

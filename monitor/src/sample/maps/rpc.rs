@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use monitor_common::{PEER_LEN, RpcTotals, Serving};
+use monitor_model::observation::{Backing, ExemptCount, RpcClient};
 
 use super::{Maps, walk::Entries as _};
-use crate::sample::{Backing, ExemptCount, RpcClient, bdis::device_name};
+use crate::sample::bdis::device_name;
 
 impl Maps {
     /// The call that a thread of a server works on or did last, of those given.

@@ -1,10 +1,10 @@
 use std::{fs, path::PathBuf};
 
 use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_model::observation::{ExemptCount, ServerProcess, ThreadState, UserServer, Waiting};
 use tempfile::TempDir;
 
 use super::{Look, QUIET_THREADS, SEARCH_TICKS, UserServers};
-use crate::sample::{ExemptCount, ServerProcess, ThreadState, UserServer, Waiting};
 
 /// A procfs with one server, process 100.
 struct Node(TempDir);

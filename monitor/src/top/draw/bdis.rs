@@ -1,5 +1,6 @@
 //! Backing devices: dirty pages against their BDI share, which is of the dirty limit.
 
+use monitor_verdict::text::{bytes, percent};
 use ratatui::text::Line;
 
 use crate::export::node::BdiNow;
@@ -7,7 +8,6 @@ use crate::top::look::Tone;
 use crate::top::table::{Column, Table};
 use crate::top::view::{Focus, View};
 use crate::top::words::{about, between};
-use crate::verdict::text::{bytes, percent};
 
 /// How many there are to show.
 pub fn rows(view: &View) -> usize {

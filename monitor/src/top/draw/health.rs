@@ -1,10 +1,10 @@
 //! What else is wrong, what does not come in, and the keys.
 
+use monitor_model::observation::State;
 use ratatui::text::Line;
 
 use crate::export::node::Node;
 use crate::export::snapshot::SignalReport;
-use crate::sample::State;
 use crate::top::look::Tone;
 use crate::top::view::View;
 use crate::top::words::{about, between, count, cut, number};

@@ -7,9 +7,12 @@ use super::picture;
 use crate::top::look::{Look, Tone};
 use crate::top::view::View;
 use crate::top::words::{about, between, clean, count, cut, lines, number, sparkline};
-use crate::verdict::remedy::Measure;
-use crate::verdict::text::{bytes, percent, rate};
-use crate::verdict::{Condition, Loop, Scope};
+use monitor_model::{
+    loops::{Loop, Scope},
+    mitigation::Measure,
+    verdict::Condition,
+};
+use monitor_verdict::text::{bytes, percent, rate};
 use unicode_width::UnicodeWidthStr as _;
 
 /// Columns before the sparkline and the command.

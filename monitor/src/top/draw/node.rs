@@ -1,5 +1,7 @@
 //! The top: what the state is, why, and who says so.
 
+use monitor_model::verdict::LivelockState;
+use monitor_verdict::text::bytes;
 use ratatui::text::{Line, Span};
 
 use super::loops::within;
@@ -8,8 +10,6 @@ use crate::top::data::Origin;
 use crate::top::look::Tone;
 use crate::top::view::View;
 use crate::top::words::{about, between, clock, count, cut, lines, number};
-use crate::verdict::LivelockState;
-use crate::verdict::text::bytes;
 
 /// The first line: the state before everything else.
 pub fn state(view: &View, width: usize) -> Line<'static> {

@@ -1,5 +1,7 @@
 //! What may lie over the screen, in full.
 
+use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
+use monitor_verdict::text::{bytes, percent};
 use ratatui::text::Line;
 
 use super::bdis::{congested, used};
@@ -8,15 +10,11 @@ use super::{drawing, loops};
 use crate::export::node::{BdiNow, LoopNow, Node};
 use crate::export::snapshot::SignalReport;
 use crate::export::tasks::Row;
-use crate::sample::State;
 use crate::top::data::Origin;
 use crate::top::keys::KEYS;
 use crate::top::look::{Look, Tone};
 use crate::top::view::{Page, View};
 use crate::top::words::{self, clock, span};
-use crate::verdict::Loop;
-use crate::verdict::remedy::Measure;
-use crate::verdict::text::{bytes, percent};
 
 /// What stands over it.
 pub fn title(page: &Page) -> String {

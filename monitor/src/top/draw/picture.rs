@@ -7,6 +7,8 @@
 //!                   ^-- closed: nfsd waits for 0:26, which it alone writes -'
 //! ```
 
+use monitor_model::verdict::Signature;
+use monitor_verdict::text::{bytes, rate};
 use ratatui::text::{Line, Span};
 
 use super::loops;
@@ -15,8 +17,6 @@ use crate::export::node::{LoopNow, Node, Server};
 use crate::top::look::{Look, Tone};
 use crate::top::view::View;
 use crate::top::words::{cell, count, cut, number, span};
-use crate::verdict::Signature;
-use crate::verdict::text::{bytes, rate};
 
 /// Columns from which on it is a picture; below, it is a list.
 const WIDE: usize = 72;

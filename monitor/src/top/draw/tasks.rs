@@ -1,14 +1,14 @@
 //! Tasks, by the time that the kernel took from them.
 
+use monitor_common::Class;
+use monitor_model::observation::Container;
 use ratatui::text::Line;
 
 use crate::export::tasks::{Row, Sort};
-use crate::sample::Container;
 use crate::top::look::Tone;
 use crate::top::table::{Column, Table};
 use crate::top::view::{Focus, View};
 use crate::top::words::{about, cut, span};
-use monitor_common::Class;
 
 /// The heading and at most so many rows; the one that is selected marked, or not.
 pub fn table(view: &View, width: usize, most: usize, marked: bool) -> Vec<Line<'static>> {

@@ -4,16 +4,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_model::{
+    loops::Loop,
+    observation::{
+        Congestion, CongestionBy, FileSystem, Observation, ServerThread, ThreadState, Topology,
+        Waiting,
+    },
+    verdict::{Condition, Conditions, Confidence, LivelockState, Signature, Verdict},
+};
 
 use crate::Thresholds;
 use crate::dossier::cycle::{Scene, draw};
 use crate::dossier::tasks::Tasks;
-use crate::loops::{Loop, Loops};
-use crate::observation::{
-    Congestion, CongestionBy, FileSystem, Observation, ServerThread, ThreadState, Topology, Waiting,
-};
+use crate::loops::Loops;
 use crate::tests::node::{CLIENT, DISK, Node, Phase};
-use crate::types::{Condition, Conditions, Confidence, LivelockState, Signature, Verdict};
 use crate::window::Window;
 
 /// A node in the freeze of 6.12, with its mount and disk looked up.

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use axum::extract::State;
 use axum::response::Response;
 use compact_str::CompactString;
+use monitor_model::observation::Bdi;
 use serde::Serialize;
 
 use super::{App, answer, rfc3339, seconds};
 use crate::export::snapshot::Snapshot;
-use crate::sample::Bdi;
 
 /// The most BDIs in one answer; the sampler reads no more either.
 pub(in crate::export::http) const MAX_BDIS: usize = 256;

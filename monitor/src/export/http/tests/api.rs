@@ -3,6 +3,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use monitor_common::{Cause, Class};
+use monitor_model::{
+    evidence::Evidence,
+    loops::{Loop, LoopEvent},
+    observation::{Container, ProcessPlace, Stack, TaskDelay, Topology},
+    related::{Related, RelatedEvent},
+    verdict::{Transition, Verdict},
+};
 use serde_json::{Value, json};
 
 use super::client::{Server, get};
@@ -11,10 +18,6 @@ use crate::export::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
 use crate::export::node::Node;
 use crate::export::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::export::testing::{self, NOW_NS};
-use crate::sample::{Container, ProcessPlace, Stack, TaskDelay, Topology};
-use crate::verdict::dossier::Evidence;
-use crate::verdict::related::{Related, RelatedEvent};
-use crate::verdict::{Loop, LoopEvent, Transition, Verdict};
 
 fn json(path: &str) -> Value {
     get(&Server::start(testing::snapshot()), path).json()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use monitor_model::{loops::LoopEvent, related::RelatedEvent, verdict::Transition};
 use serde_json::Value;
 
 use super::client::{Server, ask, get};
@@ -14,8 +15,6 @@ use crate::export::http::{LIMITS, Limits};
 use crate::export::node::Node;
 use crate::export::snapshot::{Event, Happened, Snapshot};
 use crate::export::testing;
-use crate::verdict::related::RelatedEvent;
-use crate::verdict::{LoopEvent, Transition};
 
 const SHORT: Duration = Duration::from_millis(200);
 /// Longer than anything here lasts, even on a busy machine.

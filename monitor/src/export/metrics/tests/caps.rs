@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_model::{
+    loops::Loop,
+    observation::{NfsClient, Observation},
+};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::page;
 use crate::export::metrics::{MAX_HISTOGRAMS, MAX_SERIES, render};
 use crate::export::snapshot::Snapshot;
 use crate::export::testing::{self, NOW_NS};
-use crate::sample::{NfsClient, Observation};
-use crate::verdict::Loop;
 
 /// Thousands of everything that has a name from outside.
 fn crowded() -> Snapshot {

@@ -1,10 +1,11 @@
 //! What the daemon says of itself.
 
+use monitor_model::observation::State;
+
 use super::page;
 use crate::export::evidence::Results;
 use crate::export::snapshot::{ProbeReport, Snapshot};
 use crate::export::testing;
-use crate::sample::State;
 
 #[test]
 fn before_the_first_tick_only_the_build_is_known() {

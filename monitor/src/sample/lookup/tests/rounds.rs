@@ -1,10 +1,9 @@
 use std::{fs, time::Duration};
 
+use monitor_model::observation::{Connection, FarEnd, ServerProcess, Topology};
+
 use super::node::{ESTABLISHED, LISTEN, Node, peers};
-use crate::sample::{
-    Connection, FarEnd, ServerProcess, Topology,
-    lookup::{Lookup, Wanted},
-};
+use crate::sample::lookup::{Lookup, Wanted};
 
 /// A client in the initial network namespace, a server at 10.9.0.2 in that of
 /// process 50.

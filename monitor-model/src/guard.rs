@@ -147,7 +147,8 @@ pub struct GuardEvent {
 
 impl GuardEvent {
     /// One of now, without commands.
-    pub(super) fn new(
+    #[must_use]
+    pub fn new(
         node: &Observation,
         id: &str,
         action: Action,
@@ -165,4 +166,32 @@ impl GuardEvent {
             undo: Vec::new(),
         }
     }
+}
+
+/// Limits of a BDI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The loop's id.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// What for.
+    pub action: Action,
+    /// The client's BDI, or the one that its server writes to, `major:minor`.
+    pub bdi: CompactString,
+    /// Whether `strict_limit` is to be set; else it stays as it is.
+    pub strict_limit: bool,
+    /// `max_ratio`, percent; `None`: it stays as it is.
+    pub max_ratio: Option<u32>,
+    /// `vm.dirty_background_bytes`; `None`: it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background_bytes: Option<u64>,
+}
+
+/// What shall hold now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// At most one for each loop.
+    pub holds: Vec<Hold>,
+    /// For these loops the dirty limit follows what is dirty.
+    pub ease: Vec<(CompactString, Action)>,
 }

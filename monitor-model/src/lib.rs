@@ -1,0 +1,9 @@
+//! Plain data: what one layer hands to the next. No logic, no I/O.
+
+pub mod evidence;
+pub mod guard;
+pub mod loops;
+pub mod mitigation;
+pub mod observation;
+pub mod related;
+pub mod verdict;

@@ -1,0 +1,303 @@
+//! NFS mounts that this node serves to itself.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Container;
+
+/// The kernel's server, where the name of a process would stand.
+pub const NFSD: &str = "nfsd";
+
+/// How it is known that a mount is served by this node, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// The server's address is one of the client's own namespace, and a server
+    /// listens there.
+    Address,
+    /// Both ends of the TCP connection are sockets of this host.
+    Socket,
+    /// The client's calls are seen to be served by this kernel, by their
+    /// transaction ids.
+    Xid,
+}
+
+impl Proof {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Socket => "socket",
+            Self::Xid => "xid",
+        }
+    }
+}
+
+/// Where client and server are to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// In one network namespace.
+    SameNetns,
+    /// In two.
+    CrossNetns,
+    /// Not known yet.
+    #[default]
+    Unknown,
+}
+
+impl Scope {
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SameNetns => "same-netns",
+            Self::CrossNetns => "cross-netns",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A loop: an NFS mount that this node serves to itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loop {
+    /// Its id, `<client bdi>-<server>`.
+    #[serde(rename = "loop")]
+    pub id: CompactString,
+    /// The mount's BDI.
+    pub client_bdi: CompactString,
+    /// Who serves: `nfsd`, or the name of the server's process.
+    pub server: CompactString,
+    /// The server's process; `None`: not known, or it is the kernel.
+    #[serde(default)]
+    pub server_tgid: Option<u32>,
+    /// What the server writes to for it; `None`: not known yet.
+    pub server_bdi: Option<CompactString>,
+    /// Type of the file system there; empty: not known.
+    pub server_fstype: CompactString,
+    /// Device of the file system there; empty: not known.
+    pub server_device: CompactString,
+    /// The strongest proof there is.
+    pub proof: Proof,
+    /// Where client and server are to each other.
+    pub scope: Scope,
+    /// Whether its server is exempt from local dirty throttling.
+    #[serde(default)]
+    pub exempt: Exemption,
+    /// Since when it is known, `CLOCK_MONOTONIC` milliseconds.
+    pub since_ms: u64,
+    /// The same, milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// Another host served the mount before: the node has become its own
+    /// client.
+    pub became_own_client: bool,
+    /// The client writes without the server's threads (LOCALIO).
+    pub localio: bool,
+    /// Where it is mounted, and what.
+    pub mounts: Vec<Mount>,
+    /// NFS version of the mount; empty: not known.
+    pub version: CompactString,
+    /// The server's address, as the client sees it.
+    pub server_address: Option<CompactString>,
+    /// The client's network namespace.
+    pub client_netns: Option<u64>,
+    /// The server's network namespace.
+    pub server_netns: Option<u64>,
+    /// The containers of the client, as far as they are known: the one whose
+    /// network namespace it is, and the pods that the kubelet has mounted it for.
+    #[serde(default)]
+    pub client_containers: Vec<Container>,
+    /// The container whose network namespace the server is in.
+    #[serde(default)]
+    pub server_container: Option<Container>,
+    /// The mount's RPC clients, by which nfsd's threads and writes are told
+    /// apart.
+    #[serde(skip)]
+    pub rpc_clients: Vec<u32>,
+    /// Calls that the mount's RPC clients sent since the daemon started.
+    pub calls: u64,
+    /// Those of them that this kernel's server took.
+    pub calls_served_here: u64,
+    /// Why it is dangerous here, a sentence each, the worst first.
+    pub danger: Vec<String>,
+    /// What to do about it, a sentence each.
+    pub advice: Vec<String>,
+}
+
+/// A place where a loop's client is mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where.
+    pub mount_point: CompactString,
+    /// What: `10.9.0.2:/`.
+    pub source: CompactString,
+}
+
+/// A loop came or went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopEvent {
+    /// When, `CLOCK_MONOTONIC` milliseconds.
+    pub monotonic_ms: u64,
+    /// When, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The loop's id.
+    #[serde(rename = "loop")]
+    pub loop_id: CompactString,
+    /// What happened.
+    pub change: LoopChange,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// What happened to a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopChange {
+    /// It was not there before.
+    Appeared,
+    /// It was found before, and is proven better now.
+    Proven,
+    /// It is there no more.
+    Ended,
+}
+
+impl LoopChange {
+    /// The word in JSON and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Appeared => "appeared",
+            Self::Proven => "proven",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl Loop {
+    /// Whether the kernel's nfsd serves it.
+    #[must_use]
+    pub fn is_nfsd(&self) -> bool {
+        self.server == NFSD
+    }
+}
+
+/// Whether the server is exempt from local dirty throttling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exempt {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Some of its threads are, or it is for some of the WRITEs.
+    Partly,
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+impl Exempt {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Yes, Self::No, Self::Partly, Self::Unknown];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Partly => "partly",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Of a server, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Yes => "exempt",
+            Self::No => "not exempt",
+            Self::Partly => "partly exempt",
+            Self::Unknown => "not known to be exempt",
+        }
+    }
+}
+
+/// How it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExemptBasis {
+    /// The flag was seen, or was seen not to be there.
+    Observed,
+    /// The kernel's rule says so; no write was seen yet.
+    Predicted,
+}
+
+impl ExemptBasis {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Predicted => "predicted",
+        }
+    }
+}
+
+/// Whether a loop's server is exempt from local dirty throttling, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exemption {
+    /// Whether it is.
+    pub state: Exempt,
+    /// How it is known; `None`: it is not.
+    pub basis: Option<ExemptBasis>,
+    /// Why, half a sentence.
+    pub reason: String,
+}
+
+impl Exemption {
+    /// One that is known.
+    #[must_use]
+    pub fn new(state: Exempt, basis: ExemptBasis, reason: impl Into<String>) -> Self {
+        Self {
+            state,
+            basis: Some(basis),
+            reason: reason.into(),
+        }
+    }
+
+    /// One that is not.
+    #[must_use]
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the server goes on where others are throttled.
+    #[must_use]
+    pub fn is_exempt(&self) -> bool {
+        self.state == Exempt::Yes
+    }
+
+    /// How it is known and why: `observed: nfsd served ...`.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self.basis {
+            Some(basis) => format!("{}: {}", basis.as_str(), self.reason),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// One line for people: `no (observed: nfsd served ...)`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let state = self.state.as_str();
+        if self.reason.is_empty() {
+            return state.to_owned();
+        }
+        format!("{state} ({})", self.why())
+    }
+}
