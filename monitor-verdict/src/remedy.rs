@@ -9,19 +9,21 @@
 
 mod action;
 mod command;
+mod kernel;
 mod place;
 mod seen;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use action::{Action, PREVENTIONS, WAYS_OUT, WAYS_OUT_OF_MEMORY};
+use kernel::Kernel;
 use monitor_model::{
     loops::{Exempt, Loop},
     mitigation::{InVain, Measure},
     observation::{Bdi, Observation},
     verdict::Signature,
 };
-use seen::{Help, Kernel, Outcome, Stuck, When};
+use seen::{Help, Outcome, Stuck, When};
 
 pub use place::Place;
 pub(crate) use place::strict_server;

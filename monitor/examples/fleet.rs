@@ -24,8 +24,8 @@ use axum::{
 };
 use clap::Parser;
 use throttle_monitor::{
-    cli::stage::Stage,
-    export::metrics,
+    metrics,
+    pipeline::stage::Stage,
     recording::{Item, Player, Reader},
 };
 

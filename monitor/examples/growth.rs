@@ -11,7 +11,7 @@ use monitor_common::{Cause, Class, ThrottleReason};
 use monitor_model::observation::{Bdi, Delay, Observation, Waiting};
 use monitor_verdict::{Engine, Thresholds};
 use serde_json::json;
-use throttle_monitor::{cli::stage::Stage, export::metrics, recording::Header};
+use throttle_monitor::{metrics, pipeline::stage::Stage, recording::Header};
 
 /// Of what there is more and more.
 #[derive(Clone, Copy)]

@@ -1,22 +1,24 @@
 //! throttle-monitor: sees every task that the kernel makes wait for dirty
-//! pages, reclaim or a congested backing device, and says when nfsd waits for
-//! pages that only nfsd can clean.
+//! pages, reclaim or a congested backing device, and says when a server waits for
+//! pages that only it can clean.
 //!
-//! Data goes one way: [`kernel`] attaches the eBPF programs, [`sample`] reads
-//! them once a tick into an observation, `monitor-verdict` judges observations and
-//! nothing else, [`export`] shows both, [`guard`] acts on it where it is told to, [`cli`]
-//! ties it together.
+//! Data goes one way: `monitor-collector` reads the node into an observation,
+//! `monitor-verdict` judges observations and nothing else, [`pipeline`] runs both once a tick,
+//! [`publish`] keeps the last of it for [`http`], [`metrics`] and [`terminal`]; [`log`] and
+//! [`evidence`] write it down, [`guard`] acts on it where it is told to; [`cli`] ties it together.
 
+pub mod access;
 pub mod cli;
-pub mod export;
+pub mod evidence;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod fuzz_input;
 pub mod guard;
-pub mod kernel;
-pub mod placement;
-pub mod privileges;
-pub mod pseudofs;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod pipeline;
+pub mod publish;
 pub mod recording;
-pub mod sample;
-pub mod survive;
-pub mod top;
+pub mod terminal;

@@ -12,12 +12,12 @@ use std::{fs::File, io::BufReader, path::Path};
 
 use allocation_counter::{AllocationInfo, measure};
 use aya_obj::generated::bpf_map_type::{self, *};
+use monitor_collector::kernel::attach::sizes;
 use monitor_model::observation::Observation;
 use monitor_verdict::{Engine, Thresholds};
 use throttle_monitor::{
-    cli::stage::Stage,
-    export::metrics,
-    kernel::attach::sizes,
+    metrics,
+    pipeline::stage::Stage,
     recording::{Header, Player},
 };
 

@@ -20,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_collector::topology::{Lookup, Wanted};
 use monitor_model::observation::ProcessPlace;
-use throttle_monitor::sample::{Lookup, Wanted};
 use undo::{Undo, skip};
 
 const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";

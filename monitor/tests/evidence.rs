@@ -21,7 +21,7 @@ use std::{
 
 use monitor_model::evidence::Evidence;
 use tempfile::TempDir;
-use throttle_monitor::export::evidence::{Directory, Limits, Results, Sink, start};
+use throttle_monitor::evidence::{Directory, Limits, Results, Sink, start};
 
 /// A file system of 64 KiB in memory, gone with the test.
 struct Small {

@@ -21,9 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_collector::topology::{Lookup, Wanted};
 use monitor_model::observation::Topology;
 use tempfile::TempDir;
-use throttle_monitor::sample::{Lookup, Wanted};
 use undo::{Undo, has_capabilities, skip};
 
 const CLIENT: &str = "10.123.45.1";

@@ -9,8 +9,8 @@
 
 mod plans;
 
+use monitor_collector::kernel::{facts::Facts, report::Applies};
 use monitor_model::observation::State;
-use throttle_monitor::kernel::{facts::Facts, report::Applies};
 
 use plans::{KERNELS, attach, facts};
 

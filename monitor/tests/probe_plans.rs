@@ -11,9 +11,9 @@ mod plans;
 
 use std::collections::BTreeMap;
 
+use monitor_collector::kernel::{known::Value, plan, report::Applies};
 use monitor_common::{Known, Offsets};
 use monitor_model::observation::State;
-use throttle_monitor::kernel::{known::Value, plan, report::Applies};
 
 use plans::{KERNELS, attach, facts};
 

@@ -8,7 +8,6 @@ use monitor_model::{
     loops::NFSD, observation::Observation, related::RelatedKind, verdict::LivelockState,
 };
 
-use super::watch::Held;
 use crate::loops::Former;
 use crate::reduce::related::{Device, Signs};
 use crate::thresholds::Thresholds;
@@ -60,6 +59,18 @@ pub(super) struct Finding {
     /// Whether it begins at once.
     pub at_once: bool,
     /// One sentence with the numbers that decided.
+    pub reason: String,
+}
+
+/// A condition that holds, told or not yet.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// Since when it holds.
+    pub since_ns: u64,
+    /// When it last did.
+    pub last_ns: u64,
+    /// Whether it has begun.
+    pub began: bool,
     pub reason: String,
 }
 

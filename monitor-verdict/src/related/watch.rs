@@ -11,7 +11,7 @@ use monitor_model::{
 use super::clients::Silences;
 use super::devices::Shown;
 use super::hung::Sleepers;
-use super::view::{Finding, Node, View, suspect};
+use super::view::{Finding, Held, Node, View, suspect};
 use super::{devices, memory};
 use crate::text::seconds;
 use crate::thresholds::nanos;
@@ -31,18 +31,6 @@ pub struct Watch {
     /// Beginnings, and nanoseconds in which it held.
     counted: [(u64, u64); RelatedKind::ALL.len()],
     last_ns: Option<u64>,
-}
-
-/// A condition that holds, told or not yet.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    /// Since when it holds.
-    since_ns: u64,
-    /// When it last did.
-    last_ns: u64,
-    /// Whether it has begun.
-    pub began: bool,
-    reason: String,
 }
 
 impl Watch {

@@ -9,7 +9,7 @@ use monitor_model::{
     observation::{Memory, Observation},
 };
 
-use super::seen::Kernel;
+use super::kernel::Kernel;
 
 /// What a command reads the BDI from where it is not filled in.
 pub(super) const BDI: &str = "$bdi";

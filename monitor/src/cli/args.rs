@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
+use monitor_collector::kernel::{attach::Settings, signals};
 use monitor_common::HIST_BUCKETS;
 
 use super::{
@@ -19,10 +20,7 @@ use super::{
     top::TopArgs,
     web::WebArgs,
 };
-use crate::{
-    export::log::{LEVELS, LogFormat},
-    kernel::{attach::Settings, signals},
-};
+use crate::log::{LEVELS, LogFormat};
 
 /// Upper bounds of the histograms' buckets, seconds. Around 0.1 and 0.2 they
 /// tell the two sleeps that matter apart: `congestion_wait`'s 100 ms and

@@ -7,16 +7,16 @@ mod text;
 use std::process::ExitCode;
 
 use compact_str::CompactString;
+use monitor_collector::kernel::{
+    attach::{self, Attached},
+    preflight::{Missing, Privileges},
+    report::SignalReport,
+};
 use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
 use serde::Serialize;
 
 use self::{loops::Search, paper::Paper};
 use super::args::{CheckArgs, Format};
-use crate::kernel::{
-    attach::{self, Attached},
-    preflight::{Missing, Privileges},
-    report::SignalReport,
-};
 
 /// Version of the JSON document: raised when a field changes its meaning.
 const SCHEMA: u32 = 1;
@@ -185,8 +185,9 @@ fn next(exit_code: u8, loops: &[LoopFound]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use monitor_collector::kernel::preflight::Privileges;
+
     use super::{ToDo, next, to_do};
-    use crate::kernel::preflight::Privileges;
 
     #[test]
     fn what_helps_several_is_said_once_with_all_that_it_gives() {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::size::at_least;
-use crate::export::evidence::{Directory, Limits};
+use crate::evidence::{Directory, Limits};
 
 /// What a document may have: less would leave no room for one.
 const MIN_BYTES: u64 = 2 << 20;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use monitor_verdict::ThresholdError;
 
-use crate::placement::PlacementError;
+use monitor_collector::host::local_path::PlacementError;
 
 /// What was asked for could not be done.
 pub const FAILED: u8 = 2;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use monitor_collector::kernel::{attach, plan, signals::SIGNALS};
 
 use super::args::FactsArgs;
-use crate::kernel::{attach, plan, signals::SIGNALS};
 
 /// Prints the facts of this kernel, with the words in which it refused each
 /// kind of hook, or a module's function.

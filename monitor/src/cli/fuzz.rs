@@ -8,16 +8,14 @@ use ratatui::{
     layout::Rect,
 };
 
-use super::{
-    daemon::{self, Access},
-    stage::Stage,
-    top,
-};
+use super::daemon::Access;
+use super::{daemon, top};
+use crate::pipeline::stage::Stage;
 use crate::{
-    export::node::Node,
-    fuzz::{keeps_the_secret, parts, text},
+    fuzz_input::{keeps_the_secret, parts, text},
+    publish::node::Node,
     recording::{Header, Player, fuzz::framed},
-    top::{Answer, Data, Look, Origin, View, draw, plain},
+    terminal::{Answer, Data, Look, Origin, View, draw, plain},
 };
 
 pub(crate) use super::{config::fuzz::config, explain::fuzz::daemon_loops};
@@ -113,7 +111,7 @@ pub fn replay(data: &[u8]) {
     Player::default().play(framed(data).as_slice(), |observation, changes, engine| {
         stage.tick(observation, changes, engine, observation.unix_ms);
         let published = shared.load();
-        assert!(published.metrics().is_ok());
+        assert!(crate::metrics::render(&published).is_ok());
         let node = Node::of(&published, &[]);
         let json = serde_json::to_string(&node).unwrap_or_default();
         let again = serde_json::from_str::<Node>(&json);

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+use monitor_collector::host::local_path::refuse_nfs;
 use monitor_model::guard::{Mode, Outcome};
 use monitor_verdict::guard::Policy;
 
@@ -18,10 +19,7 @@ use super::{
     config::Invalid,
     explain::bdi,
 };
-use crate::{
-    guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence},
-    placement::refuse_nfs,
-};
+use crate::guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence};
 
 /// Seconds: what is undone and done again faster than this helps nobody.
 const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);

@@ -7,9 +7,8 @@ use std::{
 
 use caps::{CapSet, Capability};
 use clap::Args;
+use monitor_collector::host::hardening;
 use rustix::io::Errno;
-
-use crate::survive;
 
 /// The kernel refused the exemption.
 const REFUSED: u8 = 1;
@@ -40,7 +39,7 @@ pub fn io_flusher(args: &IoFlusherArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!("no command to execute");
     };
     let name = program.to_string_lossy();
-    if let Err(error) = survive::io_flusher(true) {
+    if let Err(error) = hardening::io_flusher(true) {
         let has = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE);
         let refused = refused(&name, error, has.unwrap_or(false));
         if !args.or_without {

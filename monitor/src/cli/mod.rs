@@ -24,11 +24,8 @@ mod replay;
 mod run;
 mod serve;
 mod size;
-pub mod stage;
 pub(crate) mod text;
-mod tick;
 pub mod top;
-mod watch;
 mod web;
 
 use std::{process::ExitCode, sync::Arc};

@@ -12,22 +12,22 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use monitor_collector::{
+    host::{hardening, local_path::refuse_nfs},
+    kernel::attach::{self, Attached},
+    sample::Sampler,
+};
 use monitor_verdict::{Engine, Thresholds, timeline};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{
-    args::{KernelArgs, duration, interval},
-    run,
-    size::at_least,
-    watch::{self, Watch},
-};
+use super::args::{KernelArgs, duration, interval};
+use super::run;
+use super::size::at_least;
+use crate::pipeline::watch;
+use crate::pipeline::watch::Watch;
 use crate::{
-    export::log::{self, LogFormat},
-    kernel::attach::{self, Attached},
-    placement::refuse_nfs,
+    log::{self, LogFormat},
     recording::{Directory, File, Header, Limits, Recorder, Rolling, Shelf, Sink},
-    sample::Sampler,
-    survive,
 };
 
 /// Texts that wait for stdout.
@@ -116,7 +116,7 @@ impl Recording<Directory> {
     ///
     /// No file descriptor can be had.
     pub fn shelf(&self) -> anyhow::Result<Shelf> {
-        self.sink.shelf().context("--record")
+        self.sink.handle().map(Shelf::Window).context("--record")
     }
 }
 
@@ -149,10 +149,10 @@ pub fn header(
 ///
 /// What keeps it from starting.
 pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
-    let _ = survive::io_flusher(true);
+    let _ = hardening::io_flusher(true);
     let _log = log::init(&args.log_level, LogFormat::Logfmt)?;
     let (texts, printed) = print()?;
-    let _ = survive::io_flusher(false);
+    let _ = hardening::io_flusher(false);
     run::preflight(&args.kernel)?;
     refuse_nfs(&args.kernel.procfs, &args.output)?;
     let what = args.output.display().to_string();
@@ -164,10 +164,10 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     thresholds.check()?;
     let mut attached = attach::attach_all(args.kernel.settings())?;
     run::tell(&attached);
-    if let Err(error) = survive::lock_memory() {
+    if let Err(error) = hardening::lock_memory() {
         tracing::warn!(%error, "memory cannot be locked: the recorder may be swapped out when it is needed");
     }
-    let _ = survive::io_flusher(true);
+    let _ = hardening::io_flusher(true);
     let sampler = Sampler::new(&mut attached)?;
     let recording = Recording {
         sink,

@@ -26,7 +26,7 @@ use super::{
     serve::{self, ServeArgs, Show},
 };
 use crate::{
-    export::evidence::{Directory, Document},
+    evidence::{Directory, Document},
     recording::{Part, Player, ReadError},
 };
 

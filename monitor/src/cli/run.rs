@@ -8,6 +8,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use monitor_collector::{
+    host::{hardening, privileges},
+    kernel::{
+        attach::{self, Attached},
+        preflight::Privileges,
+    },
+    sample::Sampler,
+};
 use monitor_model::observation::State;
 use monitor_verdict::Engine;
 use tokio::{
@@ -16,27 +24,16 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{
-    args::{KernelArgs, RunArgs},
-    record::{Recording, header},
-    tick::Ticker,
-    watch::Watch,
-};
+use super::args::{KernelArgs, RunArgs};
+use super::record::{Recording, header};
+use crate::pipeline::tick::Ticker;
+use crate::pipeline::watch::Watch;
 use crate::{
-    export::{
-        evidence::{self, Sink},
-        http::{self, Site},
-        log,
-        snapshot::{Daemon, Publisher},
-    },
+    evidence::{self, Sink},
     guard::Keeper,
-    kernel::{
-        attach::{self, Attached},
-        preflight::Privileges,
-    },
-    privileges,
-    sample::Sampler,
-    survive,
+    http::{self, Site},
+    log,
+    publish::snapshot::{Daemon, Publisher},
 };
 
 /// How long the end of the process waits for evidence that is not written yet.
@@ -55,9 +52,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     privileges::keep(&privileges::also(ports, keeps))
         .context("capabilities that are not needed cannot be given up")?;
     // For the thread that writes the log, which inherits it.
-    let _ = survive::io_flusher(true);
+    let _ = hardening::io_flusher(true);
     let _log = log::init(&args.log_level, args.log_format)?;
-    let _ = survive::io_flusher(false);
+    let _ = hardening::io_flusher(false);
     preflight(&args.kernel)?;
     let recording = args.rolling.open(&args.kernel.procfs)?;
     let directory = args.evidence.directory(&args.kernel.procfs)?;
@@ -70,10 +67,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     tell(&attached);
     let publisher = publisher(&attached, args.interval, &args.kernel);
     let shared = publisher.shared();
-    if let Err(error) = survive::lock_memory() {
+    if let Err(error) = hardening::lock_memory() {
         tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
     }
-    if let Err(error) = survive::io_flusher(true) {
+    if let Err(error) = hardening::io_flusher(true) {
         tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
     }
     let sampler = Sampler::new(&mut attached)?;

@@ -19,15 +19,13 @@ use clap::Args;
 use monitor_model::observation::Observation;
 use monitor_verdict::{Changes, Engine};
 
-use super::{
-    args::duration,
-    replay::{ReplayArgs, play_all},
-    run,
-    stage::Stage,
-    web::WebArgs,
-};
+use super::args::duration;
+use super::replay::{ReplayArgs, play_all};
+use super::run;
+use super::web::WebArgs;
+use crate::pipeline::stage::Stage;
 use crate::{
-    export::http::Site,
+    http::Site,
     recording::{Header, Item, Reader, Shelf},
 };
 
@@ -192,7 +190,7 @@ mod tests {
     };
 
     use super::{Show, names, speed};
-    use crate::{cli::stage::Stage, recording::Header};
+    use crate::{pipeline::stage::Stage, recording::Header};
 
     /// A show, and what stops it.
     fn show(speed: f64, skip: Duration) -> (Show, mpsc::Sender<()>) {

@@ -26,8 +26,8 @@ use super::{
     daemon::{self, Access, AccessArgs, Daemon, PATIENCE},
 };
 use crate::{
-    export::node::Node,
-    top::{Look, Origin, View},
+    publish::node::Node,
+    terminal::{Look, Origin, View},
 };
 
 /// How long somebody waits for a daemon that may not be there.

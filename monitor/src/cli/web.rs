@@ -16,10 +16,9 @@ use rustix::net::{
 use tokio::net::TcpListener;
 
 use super::{args::address, exit::BadConfiguration};
-use crate::export::{
-    http::{self, PathError},
-    web::Web,
-};
+use crate::access::Web;
+use crate::http;
+use crate::http::PathError;
 
 /// Flags of all that serves, in the style of Prometheus' exporters.
 #[derive(Debug, Args)]

@@ -130,7 +130,7 @@ fn every_target_has_a_corpus_and_a_file_and_nothing_else_has() {
 #[ignore = "writes a part of the corpus"]
 fn write_the_answers_of_a_daemon() {
     let asked = |path: &str| {
-        let said = crate::export::http::fuzz::answer(path);
+        let said = crate::http::fuzz::answer(path);
         let text = String::from_utf8(said).unwrap();
         text.split_once("\r\n\r\n").unwrap().1.to_owned()
     };

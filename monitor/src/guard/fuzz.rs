@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     ledger,
-    link::{MAX_MESSAGE, Message},
+    message::{MAX_MESSAGE, Message},
     wishes,
 };
 

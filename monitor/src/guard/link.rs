@@ -2,10 +2,9 @@
 //! except for a moment when it stops.
 
 use std::{
-    io,
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -15,22 +14,16 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
-        connect, recv, send, shutdown, socket_with, socketpair,
+        connect, recv, send, shutdown, socket_with,
     },
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
     Report, Settings,
+    message::{MAX_MESSAGE, Message, SILENCE},
     restart::{Restarts, Wait},
+    start::{LinkError, Started, start},
 };
-
-/// The largest message: 256 loops, each with its limits.
-pub const MAX_MESSAGE: usize = 128 * 1024;
-
-/// A helper that hears nothing for so long puts everything back. The daemon speaks at
-/// every tick, and `--interval` is at most 5 s.
-pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// Ticks that may be missing before a helper takes the daemon for gone.
 const SILENT_TICKS: u32 = 3;
@@ -41,38 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// One that has said nothing for so long, though it was asked each tick, is not there.
 const NO_ANSWER: Duration = Duration::from_secs(5);
 
-/// How long a helper may take until it is known whether it can work.
-const START: Duration = Duration::from_secs(6);
-
-/// What the helper is told at each tick.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Message {
-    #[serde(flatten)]
-    pub(super) wanted: Wanted,
-    /// After how many milliseconds without a message everything is put back.
-    #[serde(default = "silence_ms")]
-    pub(super) silence_ms: u64,
-}
-
-fn silence_ms() -> u64 {
-    u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// How long the helper of a daemon that ticks so often waits for the next message.
 #[must_use]
 pub fn silence(interval: Duration) -> Duration {
     SILENCE.max(interval.saturating_mul(SILENT_TICKS))
-}
-
-/// Why there is no helper.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// It cannot be started.
-    #[error("the guard's helper process cannot be started")]
-    Start(#[source] io::Error),
-    /// It said why on stderr.
-    #[error("the guard's helper process cannot work here (it said why above)")]
-    Ended,
 }
 
 /// Where the helper comes from.
@@ -101,13 +66,6 @@ pub struct Link {
     /// When it last said something, or was found.
     heard: Option<Instant>,
     buffer: Vec<u8>,
-}
-
-/// A helper that can work, and the daemon's end of its socket.
-#[derive(Debug)]
-pub(super) struct Started {
-    socket: OwnedFd,
-    child: Child,
 }
 
 impl Link {
@@ -311,87 +269,6 @@ fn tell_ended(why: &dyn std::fmt::Display, wait: Wait) {
     }
 }
 
-/// Starts a helper, and waits until it is known whether it can work.
-fn start(program: &Path, settings: &Settings) -> Result<Started, LinkError> {
-    let (socket, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|error| LinkError::Start(error.into()))?;
-    let mut command = Command::new(program);
-    command
-        .arg0("throttle-monitor")
-        .args(["guard", "--serve", "--guard-state-file"])
-        .arg(&settings.ledger)
-        .arg("--guard-dirty-share")
-        .arg(settings.share.to_string())
-        .arg("--path.procfs")
-        .arg(&settings.procfs)
-        .arg("--path.sysfs")
-        .arg(&settings.sysfs)
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::null());
-    let child = command.spawn().map_err(LinkError::Start)?;
-    // The command holds the helper's end: were it not closed, the end of the
-    // helper would never be seen.
-    drop(command);
-    let mut started = Started { socket, child };
-    if started.can_work() {
-        return Ok(started);
-    }
-    // One that is late may not come to life beside the next one.
-    drop(started.socket);
-    let _ = started.child.kill();
-    let _ = started.child.wait();
-    Err(LinkError::Ended)
-}
-
-impl Started {
-    /// Waits until it has read a first message, or has ended.
-    fn can_work(&mut self) -> bool {
-        let begin = Instant::now();
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = serde_json::to_vec(&Message::default())
-            .is_ok_and(|text| send(&self.socket, &text, flags).is_ok());
-        while sent && begin.elapsed() < START {
-            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(10));
-            if self.is_read() {
-                return self.is_there();
-            }
-        }
-        false
-    }
-
-    /// Whether the other end is open.
-    fn is_there(&self) -> bool {
-        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        let mut buffer = [0; 1];
-        matches!(
-            recv(&self.socket, &mut buffer, flags),
-            Err(Errno::AGAIN) | Ok((1.., _))
-        )
-    }
-
-    /// Whether the helper has read all that was sent.
-    fn is_read(&self) -> bool {
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: SIOCOUTQ writes one int to where it is told to.
-        let result = unsafe {
-            libc::ioctl(
-                std::os::fd::AsRawFd::as_raw_fd(&self.socket),
-                libc::TIOCOUTQ,
-                &raw mut bytes,
-            )
-        };
-        (result, bytes) == (0, 0)
-    }
-}
-
 fn connected(path: &Path) -> rustix::io::Result<OwnedFd> {
     // One who serves another already, with others waiting, is not waited for.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -409,12 +286,5 @@ mod tests {
         assert_eq!(silence(Duration::from_millis(100)), SILENCE);
         assert_eq!(silence(Duration::from_secs(5)), SILENCE);
         assert_eq!(silence(Duration::from_secs(20)), Duration::from_mins(1));
-    }
-
-    #[test]
-    fn a_daemon_that_does_not_say_how_long_it_may_be_silent_may_be_so_for_fifteen_seconds() {
-        let message: Message = serde_json::from_str(r#"{"holds":[],"ease":[]}"#).unwrap();
-        assert_eq!(message.silence_ms, 15_000);
-        assert_eq!(message.wanted, Wanted::default());
     }
 }

@@ -15,8 +15,10 @@ mod keeper;
 mod knobs;
 mod ledger;
 mod link;
+mod message;
 mod restart;
 mod serve;
+mod start;
 #[cfg(test)]
 mod tests;
 mod vmstat;
@@ -29,8 +31,9 @@ use serde::{Deserialize, Serialize};
 
 pub use hand::{Hand, HandError};
 pub use keeper::{GuardNow, Keeper, Tallies};
-pub use link::{Link, LinkError, silence};
+pub use link::{Link, silence};
 pub use serve::{ease, listen, serve};
+pub use start::LinkError;
 
 /// Where the ledger is unless something else is said: in memory, as what it tells of
 /// is. Neither outlives a reboot.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::link::{LinkError, Started};
+use super::start::{LinkError, Started};
 
 /// Before the first restart; twice as long before each further one.
 const FIRST: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use compact_str::CompactString;
+use monitor_collector::host::{hardening, privileges};
 use monitor_model::guard::{Action, Wanted};
 use monitor_verdict::guard::to_break;
 use rustix::{
@@ -29,9 +30,8 @@ use rustix::{
 use super::{
     Hand, Report, Settings,
     knobs::Bdi,
-    link::{MAX_MESSAGE, Message, SILENCE},
+    message::{MAX_MESSAGE, Message, SILENCE},
 };
-use crate::{privileges, survive};
 
 /// Between two steps of a limit that follows: the longest pause of a writer, halved.
 const STEP: Duration = Duration::from_millis(100);
@@ -145,11 +145,11 @@ fn prepare(settings: &Settings) -> anyhow::Result<Hand> {
 /// It must go on when the node does not, and may do nothing but this.
 fn confine() -> anyhow::Result<()> {
     let _ = rustix::thread::set_name(c"throttle-guard");
-    let _ = survive::io_flusher(true);
-    survive::raise_lock_limit();
+    let _ = hardening::io_flusher(true);
+    hardening::raise_lock_limit();
     privileges::give_up_all().context("capabilities that are not needed cannot be given up")?;
     // Not before: what CAP_IPC_LOCK locked beyond the limit could not grow without it.
-    let _ = survive::lock_memory();
+    let _ = hardening::lock_memory();
     Ok(())
 }
 

@@ -18,7 +18,6 @@ use rustix::{
 
 use super::{
     file::{File, OpenError, lock},
-    shelf::Shelf,
     writer::Sink,
 };
 
@@ -91,13 +90,13 @@ impl Directory {
         Ok(directory)
     }
 
-    /// What there is in it, for who wants to read it.
+    /// The directory, as it was opened.
     ///
     /// # Errors
     ///
-    /// No file descriptor can be had.
-    pub fn shelf(&self) -> io::Result<Shelf> {
-        Ok(Shelf::Window(self.dir.try_clone()?))
+    /// No file descriptor is left.
+    pub fn handle(&self) -> io::Result<OwnedFd> {
+        self.dir.try_clone()
     }
 
     /// What an earlier daemon left.

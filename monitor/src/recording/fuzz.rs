@@ -8,7 +8,7 @@ use super::{
     encoder::Encoder,
     frame::{Kind, append, file_head},
 };
-use crate::fuzz::text;
+use crate::fuzz_input::text;
 
 /// A file, byte by byte as it is: it ends, is never longer than it is, and plays
 /// as many observations as are read.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use throttle_monitor::kernel::{
+use monitor_collector::kernel::{
     facts::Facts,
     plan::{self, Kernel},
     report::SignalReport,

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use throttle_monitor::{
-    export::{
+    publish::{
         snapshot::{Published, Snapshot},
         tasks,
     },
-    top::{Action, Answer, Data, View},
+    terminal::{Action, Answer, Data, View},
 };
 
 use crate::scene::{data, drawn, in_livelock, screen, state, ticks, view};
@@ -174,7 +174,7 @@ fn ten_thousand_tasks_are_asked_for_and_drawn_as_ten_are() {
             let wanted = view.request().rows;
             assert!(wanted.limit <= 24, "{wanted:?}");
             let data = Data {
-                node: throttle_monitor::export::node::Node::of(&snapshot, &[]),
+                node: throttle_monitor::publish::node::Node::of(&snapshot, &[]),
                 rows: tasks::rows(&snapshot, &wanted),
                 detail: None,
                 tracks: Vec::new(),
@@ -229,7 +229,7 @@ fn look() {
         }
         println!(
             "--- {name} --once\n{}",
-            throttle_monitor::top::plain(&view(seen, 80, 24), 100)
+            throttle_monitor::terminal::plain(&view(seen, 80, 24), 100)
         );
     }
 }

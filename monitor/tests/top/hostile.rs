@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use throttle_monitor::{
-    export::{node::Node, tasks::Rows},
-    top::{Answer, Data, View, ansi, plain},
+    publish::{node::Node, tasks::Rows},
+    terminal::{Answer, Data, View, ansi, plain},
 };
 
 use crate::{
@@ -105,11 +105,11 @@ fn a_name_of_a_megabyte_is_drawn_as_the_start_of_one() {
 #[test]
 fn where_there_is_ascii_only_nothing_else_is_written() {
     let ticks = in_livelock("6.12-netns-livelock");
-    let look = throttle_monitor::top::Look {
+    let look = throttle_monitor::terminal::Look {
         unicode: false,
         ..LOOK
     };
-    let origin = throttle_monitor::top::Origin::Own;
+    let origin = throttle_monitor::terminal::Origin::Own;
     let mut view = View::new(origin, look, std::time::Duration::from_secs(1));
     for tick in &ticks {
         crate::scene::feed(&mut view, tick);

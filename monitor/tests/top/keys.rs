@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use throttle_monitor::{
-    export::tasks,
-    top::{Action, Answer, Data, View},
+    publish::tasks,
+    terminal::{Action, Answer, Data, View},
 };
 
 use crate::{

@@ -5,14 +5,14 @@ use std::{fs::File, io::BufReader, path::Path, sync::Arc, time::Duration};
 use monitor_model::verdict::LivelockState;
 use ratatui::{Terminal, backend::TestBackend};
 use throttle_monitor::{
-    cli::stage::Stage,
-    export::{
+    pipeline::stage::Stage,
+    publish::{
         node::Node,
         snapshot::Published,
         tasks::{self, Wanted},
     },
     recording::{Header, Item, Player, Reader},
-    top::{Answer, Data, Look, Origin, View, draw},
+    terminal::{Answer, Data, Look, Origin, View, draw},
 };
 
 /// Plain, with characters beyond ASCII.

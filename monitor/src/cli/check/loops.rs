@@ -3,17 +3,16 @@
 use std::{thread, time::Duration};
 
 use compact_str::CompactString;
+use monitor_collector::{
+    kernel::{attach::Attached, report::SignalReport},
+    sample::Sampler,
+};
 use monitor_model::{
     loops::{Loop, Proof, Scope},
     observation::Observation,
     verdict::Signature,
 };
 use monitor_verdict::{Loops, remedy};
-
-use crate::{
-    kernel::{attach::Attached, report::SignalReport},
-    sample::Sampler,
-};
 
 use super::{
     LoopFound,

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use monitor_model::observation::State;
 
+use monitor_collector::kernel::{report::Applies, signals::About};
+
 use super::{
     Found, Line, loops,
     paper::{Paper, Tone},
 };
-use crate::kernel::{report::Applies, signals::About};
 
 /// All of it; `verbose`: with every signal, and why not by a better way.
 pub fn text(paper: &mut Paper, found: &Found, verbose: bool) {

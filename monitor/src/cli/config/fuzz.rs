@@ -3,7 +3,7 @@
 use clap::{Command, CommandFactory as _};
 
 use super::{Cli, File, Refused, alone, keys, show, with_defaults};
-use crate::fuzz::text;
+use crate::fuzz_input::text;
 
 /// The longest refusal, bytes: it quotes a piece, not the file.
 const LONGEST: usize = 1000;

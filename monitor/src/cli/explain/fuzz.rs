@@ -3,7 +3,7 @@
 use monitor_model::verdict::Signature;
 
 use super::{daemon::placed, text as explanation};
-use crate::fuzz::{parts, text};
+use crate::fuzz_input::{parts, text};
 
 /// Loops, BDIs, waits and the kernel, to be filled into commands that people type:
 /// nothing comes to the terminal that would move its cursor.

@@ -23,7 +23,7 @@ use super::{
     source::Source,
     terminal::{self, Screen, is_gone},
 };
-use crate::top::{Action, Answer, Request, View, draw};
+use crate::terminal::{Action, Answer, Request, View, draw};
 
 /// Messages that wait to be looked at. Who has more waits.
 const MAX_MESSAGES: usize = 64;

@@ -13,8 +13,8 @@ use monitor_verdict::Thresholds;
 
 use super::{TopArgs, source::Source};
 use crate::{
-    export::node::Node,
-    top::{Answer, PLAIN_TASKS, Request, View, ansi, plain},
+    publish::node::Node,
+    terminal::{Answer, PLAIN_TASKS, Request, View, ansi, plain},
 };
 
 /// Columns of text that is not for a terminal.

@@ -6,16 +6,16 @@ use std::{
 };
 
 use anyhow::Context as _;
+use monitor_collector::{host::hardening, kernel::attach, sample::Sampler};
 use monitor_verdict::Engine;
 
 use super::TopArgs;
 use crate::{
-    cli::{args::KernelArgs, run, tick::Ticker, watch::Watch},
-    export::{evidence::Sink, snapshot::Shared},
+    cli::{args::KernelArgs, run},
+    evidence::Sink,
     guard::Keeper,
-    kernel::attach,
-    sample::Sampler,
-    survive,
+    pipeline::{tick::Ticker, watch::Watch},
+    publish::snapshot::Shared,
 };
 
 /// The thread that ticks, and what it leaves.
@@ -47,8 +47,8 @@ impl Own {
         let publisher = run::publisher(&attached, args.interval, &args.kernel);
         let shared = publisher.shared();
         // A node that is stuck is what it is for. Without these it goes on, too.
-        let _ = survive::lock_memory();
-        let _ = survive::io_flusher(true);
+        let _ = hardening::lock_memory();
+        let _ = hardening::io_flusher(true);
         let sampler = Sampler::new(&mut attached)?;
         let engine = Engine::new(args.thresholds.thresholds.clone());
         let watch = Watch::new(attached, sampler, engine, None);

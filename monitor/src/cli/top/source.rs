@@ -6,13 +6,13 @@ use serde::Deserialize;
 use super::own::Own;
 use crate::{
     cli::daemon::{Access, Daemon, PATIENCE},
-    export::{
+    publish::{
         history::Track,
         node::{MAX_TASKS, Node},
         ready,
         tasks::{self, Rows, Sort, Task, Wanted},
     },
-    top::{Answer, Data, Request},
+    terminal::{Answer, Data, Request},
 };
 
 /// A daemon, or the programs of this process.

@@ -1,0 +1,317 @@
+//! The table: every signal and its ordered ways.
+//!
+//! In a way, the probe of an exit stands before that of its entry, so that no
+//! entry is kept whose exit is not seen.
+
+use super::{About, Hook, Probe, Signal, Way, nfs, probe, tp};
+use crate::kernel::members::{BDI_NAME, TASK_FLAGS};
+
+macro_rules! sleep_signal {
+    ($name:literal, $shows:literal, $group:literal, $tracepoint:literal, $done:literal, $replaced:expr) => {
+        Signal {
+            name: $name,
+            about: About::Waits,
+            shows: $shows,
+            module: None,
+            ways: &[
+                Way {
+                    strategy: "tracepoint+fentry",
+                    btf_offsets: &[],
+                    probes: &[
+                        tp($done, $group, $tracepoint),
+                        probe(concat!($name, "_fexit"), Hook::Fexit($name)),
+                        probe(concat!($name, "_fentry"), Hook::Fentry($name)),
+                    ],
+                    loses: "",
+                },
+                Way {
+                    strategy: "tracepoint+kprobe",
+                    btf_offsets: &[],
+                    probes: &[
+                        tp($done, $group, $tracepoint),
+                        probe(concat!($name, "_kretprobe"), Hook::Kretprobe($name)),
+                        probe(concat!($name, "_kprobe"), Hook::Kprobe($name)),
+                    ],
+                    loses: "",
+                },
+                Way {
+                    strategy: "tracepoint",
+                    btf_offsets: &[],
+                    probes: &[tp($done, $group, $tracepoint)],
+                    loses: "each sleep (mostly 100 ms) is seen only when it is over",
+                },
+            ],
+            loses: concat!("sleeps in ", $name, " are not seen"),
+            replaced_by: $replaced,
+            needed: false,
+        }
+    };
+}
+
+macro_rules! pair_signal {
+    ($name:literal, $shows:literal, $group:literal, $begin:literal, $end:literal, $replaced:expr) => {
+        Signal {
+            name: $name,
+            about: About::Waits,
+            shows: $shows,
+            module: None,
+            ways: &[
+                Way {
+                    strategy: "btf-tracepoint",
+                    btf_offsets: &[],
+                    probes: &[
+                        probe(concat!($name, "_btf_end"), Hook::BtfTracepoint($end)),
+                        probe(concat!($name, "_btf_begin"), Hook::BtfTracepoint($begin)),
+                    ],
+                    loses: "",
+                },
+                Way {
+                    strategy: "tracepoint",
+                    btf_offsets: &[],
+                    probes: &[
+                        tp(concat!($name, "_end"), $group, $end),
+                        tp(concat!($name, "_begin"), $group, $begin),
+                    ],
+                    loses: "",
+                },
+            ],
+            loses: concat!("tasks in ", $name, " are not seen"),
+            replaced_by: $replaced,
+            needed: false,
+        }
+    };
+}
+
+const PAUSE: Probe = tp(
+    "balance_dirty_pages_pause",
+    "writeback",
+    "balance_dirty_pages",
+);
+const LOOK: Probe = tp(
+    "balance_dirty_pages_look",
+    "writeback",
+    "balance_dirty_pages",
+);
+const CONGESTION_GONE: &str = "reclaim_throttle, since 5.16";
+
+/// Every signal.
+pub const SIGNALS: &[Signal] = &[
+    Signal {
+        name: "task_class",
+        about: About::Waits,
+        shows: "what kind of task waits: nfsd, kswapd, a program...",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "btf",
+                btf_offsets: &[TASK_FLAGS],
+                probes: &[],
+                loses: "",
+            },
+            Way {
+                strategy: "name",
+                btf_offsets: &[],
+                probes: &[],
+                loses: "tasks are told apart by name alone: a program named nfsd counts as nfsd, most kernel threads \
+                        as user",
+            },
+        ],
+        loses: "",
+        replaced_by: None,
+        needed: false,
+    },
+    Signal {
+        name: "balance_dirty_pages",
+        about: About::Waits,
+        // Not lost by one way more than by another: an ordinary task's pauses are only noted.
+        shows: "tasks made to pause because too many pages are dirty; a program's wait is taken to end with the \
+                last pause that the kernel announced",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "tracepoint+fexit",
+                btf_offsets: &[],
+                probes: &[
+                    probe(
+                        "balance_dirty_pages_fexit",
+                        Hook::Fexit("balance_dirty_pages"),
+                    ),
+                    PAUSE,
+                ],
+                loses: "",
+            },
+            Way {
+                strategy: "tracepoint+kretprobe",
+                btf_offsets: &[],
+                probes: &[
+                    probe(
+                        "balance_dirty_pages_kretprobe",
+                        Hook::Kretprobe("balance_dirty_pages"),
+                    ),
+                    PAUSE,
+                ],
+                loses: "",
+            },
+            Way {
+                strategy: "tracepoint",
+                btf_offsets: &[],
+                probes: &[PAUSE],
+                loses: "the moment a kernel thread is let go: its wait, too, is taken to end when the last pause that \
+                        the kernel announced does",
+            },
+            // Where the kernel refuses the program that only notes a pause.
+            Way {
+                strategy: "tracepoint",
+                btf_offsets: &[],
+                probes: &[LOOK],
+                loses: "the moment a task is let go, and each pause costs more: it is looked at in the kernel",
+            },
+        ],
+        loses: "dirty throttling is not seen, and with it no livelock",
+        replaced_by: None,
+        needed: true,
+    },
+    sleep_signal!(
+        "congestion_wait",
+        "sleeps for a congested backing device, in reclaim and compaction",
+        "writeback",
+        "writeback_congestion_wait",
+        "congestion_wait_done",
+        Some(CONGESTION_GONE)
+    ),
+    sleep_signal!(
+        "wait_iff_congested",
+        "sleeps of reclaim while a backing device is congested",
+        "writeback",
+        "writeback_wait_iff_congested",
+        "wait_iff_congested_done",
+        Some(CONGESTION_GONE)
+    ),
+    sleep_signal!(
+        "reclaim_throttle",
+        "sleeps of reclaim, with the kernel's reason",
+        "vmscan",
+        "mm_vmscan_throttled",
+        "reclaim_throttle_done",
+        Some("congestion_wait and wait_iff_congested, up to 5.15")
+    ),
+    Signal {
+        name: "bdi_congestion",
+        about: About::Waits,
+        shows: "which backing devices are congested, by the kernel's flag",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "fentry",
+                btf_offsets: &[BDI_NAME],
+                probes: &[
+                    probe(
+                        "clear_bdi_congested_fentry",
+                        Hook::Fentry("clear_bdi_congested"),
+                    ),
+                    probe(
+                        "set_bdi_congested_fentry",
+                        Hook::Fentry("set_bdi_congested"),
+                    ),
+                ],
+                loses: "",
+            },
+            Way {
+                strategy: "kprobe",
+                btf_offsets: &[BDI_NAME],
+                probes: &[
+                    probe(
+                        "clear_bdi_congested_kprobe",
+                        Hook::Kprobe("clear_bdi_congested"),
+                    ),
+                    probe(
+                        "set_bdi_congested_kprobe",
+                        Hook::Kprobe("set_bdi_congested"),
+                    ),
+                ],
+                loses: "",
+            },
+        ],
+        loses: "whether a backing device is congested is derived once a tick: short times are not seen",
+        replaced_by: Some(
+            "a rule of each file system's own, since 5.18, which is applied once a tick",
+        ),
+        needed: false,
+    },
+    Signal {
+        name: "throttle_direct_reclaim",
+        about: About::Waits,
+        shows: "tasks held back so that swapping over NFS can go on",
+        module: None,
+        ways: &[
+            Way {
+                strategy: "fentry",
+                btf_offsets: &[],
+                probes: &[
+                    probe(
+                        "throttle_direct_reclaim_fexit",
+                        Hook::Fexit("throttle_direct_reclaim"),
+                    ),
+                    probe(
+                        "throttle_direct_reclaim_fentry",
+                        Hook::Fentry("throttle_direct_reclaim"),
+                    ),
+                ],
+                loses: "",
+            },
+            Way {
+                strategy: "kprobe",
+                btf_offsets: &[],
+                probes: &[
+                    probe(
+                        "throttle_direct_reclaim_kretprobe",
+                        Hook::Kretprobe("throttle_direct_reclaim"),
+                    ),
+                    probe(
+                        "throttle_direct_reclaim_kprobe",
+                        Hook::Kprobe("throttle_direct_reclaim"),
+                    ),
+                ],
+                loses: "a wait may be shown after it is over, when more tasks sleep at once than the kernel keeps \
+                        return probes for",
+            },
+        ],
+        loses: "the brake of swap over NFS is not seen",
+        replaced_by: None,
+        needed: false,
+    },
+    pair_signal!(
+        "direct_reclaim",
+        "tasks that reclaim memory themselves: an allocation that has to wait",
+        "vmscan",
+        "mm_vmscan_direct_reclaim_begin",
+        "mm_vmscan_direct_reclaim_end",
+        None
+    ),
+    pair_signal!(
+        "memcg_reclaim",
+        "the same within the limit of a memory cgroup",
+        "vmscan",
+        "mm_vmscan_memcg_reclaim_begin",
+        "mm_vmscan_memcg_reclaim_end",
+        Some("nothing: it is built without memory cgroups")
+    ),
+    pair_signal!(
+        "compaction",
+        "tasks that move pages to make room for a large one",
+        "compaction",
+        "mm_compaction_begin",
+        "mm_compaction_end",
+        Some("nothing: it is built without compaction")
+    ),
+    nfs::SVC_ALLOC_ARG,
+    nfs::NFS_CLIENT_WRITES,
+    nfs::NFS_CLIENT_COMMITS,
+    nfs::NFS_CONGESTION,
+    nfs::NFS_COMMIT,
+    nfs::NFS_WRITE_CONGESTION,
+    nfs::NFSD_WRITES,
+    nfs::RPC_XID,
+    nfs::RPC_DEVICE,
+    nfs::SERVER_BACKING,
+];

@@ -1,0 +1,514 @@
+//! One tick after the other.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use compact_str::CompactString;
+use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, WaitKey};
+use monitor_model::observation::{
+    Caller, Lost, NfsClient, Nfsd, Observation, ServerThread, Serving, SignalStatus, StalledTask,
+    State, TaskDelay, Waited, Waiting,
+};
+
+use super::bdis::Bdis;
+use super::congestion::{Congestions, Seen};
+use super::maps::{Maps, SETTLED_NS};
+use super::nfsd::NfsdThreads;
+use super::open_calls::OpenCallsReader;
+use super::stacks::Stacks;
+use super::user_servers::{Look, UserServers};
+use super::{memory, threads};
+use crate::host::clock::monotonic_ns;
+use crate::kernel::{attach::Attached, preflight};
+use crate::topology::{Lookup, Wanted, questions};
+
+/// A wait whose end is not seen is kept this long after the pause that was announced: a
+/// pause that follows continues it. It is not shown meanwhile.
+const GRACE_NS: u64 = 300_000_000;
+/// The same of `svc_alloc_arg`, of which only the next retry is seen: as long as that may
+/// belong to the same wait.
+const ROW_NS: u64 = 700_000_000;
+/// The same where the end is seen, but may have been missed.
+const MISSED_NS: u64 = 2_000_000_000;
+/// Ticks between two looks for devices that are gone.
+const PRUNE_TICKS: u32 = 60;
+/// A wait this old is looked after: does its task still exist?
+const OLD_NS: u64 = 10_000_000_000;
+
+/// What one tick gave.
+pub struct Tick {
+    /// The waist: all that the verdict sees.
+    pub observation: Observation,
+    /// Totals of tasks, for people; `None`: nobody waited since the last tick.
+    pub tasks: Option<Vec<TaskDelay>>,
+    /// Waits over the threshold that ended since the last tick, oldest first.
+    pub stalls: Vec<StalledTask>,
+}
+
+/// Reads the node once a tick.
+pub struct Sampler {
+    maps: Maps,
+    bdis: Bdis,
+    /// BDIs of loops.
+    loops: Vec<CompactString>,
+    congestions: Congestions,
+    lookup: Lookup,
+    nfsd: NfsdThreads,
+    open_calls: OpenCallsReader,
+    user_servers: UserServers,
+    stacks: Stacks,
+    host: Host,
+    procfs: PathBuf,
+    sysfs: PathBuf,
+    kernel: CompactString,
+    threshold_ns: u64,
+    /// Delay of each task at the last tick, nanoseconds.
+    before: BTreeMap<(u32, u32), u64>,
+    waits_counted: Option<u64>,
+    /// Finished waits of nfsd's threads, by thread id.
+    nfsd_waited: BTreeMap<u32, Vec<Waited>>,
+    /// Processes that were delayed most when somebody was delayed last.
+    waited_lately: BTreeSet<u32>,
+    ticks: u32,
+    evicted: u64,
+}
+
+impl Sampler {
+    /// Takes the maps out of the attached object, and starts the thread that
+    /// looks up who mounts and who serves.
+    ///
+    /// # Errors
+    ///
+    /// A map is not there, which is a broken build; or no thread can be had.
+    pub fn new(attached: &mut Attached) -> anyhow::Result<Self> {
+        let maps = Maps::open(attached)?;
+        let settings = attached.settings();
+        let (procfs, sysfs) = (&settings.procfs, &settings.sysfs);
+        let servers = settings.nfs_servers.clone();
+        let lookup = Lookup::start(procfs.clone(), sysfs.clone(), servers)
+            .context("the thread that looks up mounts and servers could not be started")?;
+        Ok(Self {
+            maps,
+            bdis: Bdis::new(sysfs),
+            loops: Vec::new(),
+            lookup,
+            congestions: Congestions::new(procfs, sysfs),
+            nfsd: NfsdThreads::new(procfs, sysfs),
+            open_calls: OpenCallsReader::new(sysfs),
+            user_servers: UserServers::new(procfs, sysfs),
+            stacks: Stacks::new(procfs),
+            host: Host::new(procfs),
+            procfs: procfs.clone(),
+            sysfs: sysfs.clone(),
+            kernel: attached.facts.release.as_str().into(),
+            threshold_ns: attached.settings().threshold_ns,
+            before: BTreeMap::new(),
+            waits_counted: None,
+            nfsd_waited: BTreeMap::new(),
+            waited_lately: BTreeSet::new(),
+            ticks: 0,
+            evicted: 0,
+        })
+    }
+
+    /// Whether the next ticks read kernel stacks: some loop is suspected to be
+    /// stuck.
+    pub const fn watch_closely(&mut self, closely: bool) {
+        self.stacks.watch_closely(closely);
+    }
+
+    /// Which BDIs the next ticks read first: those of loops, the most important
+    /// one first.
+    pub fn loops(&mut self, bdis: impl Iterator<Item = CompactString>) {
+        self.loops.clear();
+        self.loops.extend(bdis);
+    }
+
+    /// Counts pauses that were noted, if there are many; how soon to do so again.
+    pub fn between(&mut self) -> Option<Duration> {
+        self.maps.pace()?;
+        self.maps.count_pauses(monotonic_ns());
+        self.maps.pace()
+    }
+
+    /// Reads everything once.
+    pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
+        let monotonic_ns = monotonic_ns();
+        let topology = self.lookup.latest();
+        self.bdis.refresh(&topology);
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(PRUNE_TICKS) {
+            self.maps.prune(&self.sysfs);
+        }
+        let mut stalls = self.maps.drain_stalls();
+        let servers = topology.server_processes.iter().map(|server| server.tgid);
+        self.maps.look_for_server(servers, monotonic_ns);
+        self.maps.count_pauses(monotonic_ns);
+        stalls.extend(self.maps.ended_pauses(monotonic_ns, GRACE_NS));
+        let delays = self.maps.delays();
+        let waits = self.waits(monotonic_ns, &signals, &mut stalls);
+        let dirty_pauses = self.maps.dirty_pauses();
+        let clients = self.clients();
+        let mut rpc_clients = self.maps.rpc_clients(attached(&signals, "nfsd_writes"));
+        self.open_calls.read(monotonic_ns, &mut rpc_clients);
+        // Who was paused last is who matters now.
+        let mut paused: Vec<_> = dirty_pauses.iter().collect();
+        paused.sort_by_key(|p| Reverse(p.last_ns));
+        let (mut bdis, bdis_left_out) = self.bdis.read(
+            self.loops.iter().chain(paused.iter().map(|p| &p.bdi)),
+            clients.iter().map(|c| &c.bdi),
+        );
+        let memory = memory::read(&self.procfs);
+        let seen = Seen {
+            now_ns: monotonic_ns,
+            memory: &memory,
+            flags: &self.maps.congested(),
+            write_congested: &self.maps.write_congested(),
+            nfs: &clients
+                .iter()
+                .map(|c| (c.bdi.clone(), c.pending_writes()))
+                .collect(),
+        };
+        for bdi in self.congestions.tell(&mut bdis, &seen) {
+            self.maps.forget_write_congested(&bdi);
+        }
+        let counts = delays.iter().map(monitor_model::observation::Delay::count);
+        let counted = counts.fold(0, u64::saturating_add);
+        let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
+        self.waits_counted = Some(counted);
+        if let Some(tasks) = &tasks {
+            self.waited_lately = questions::most_delayed(tasks, self.threshold_ns);
+            self.nfsd_waited = waited(tasks, Class::Nfsd);
+        }
+        self.lookup.ask(&Wanted {
+            processes: questions::stuck(&waits, monotonic_ns),
+            also: self.waited_lately.clone(),
+            ..questions::of_clients(&clients, &rpc_clients)
+        });
+        let nfsd = self.nfsd(&waits, &signals);
+        let look = Look {
+            now_ns: monotonic_ns,
+            oom_kills: memory.oom_kills,
+            waits: &waits,
+        };
+        let user_servers = self.user_servers.read(&topology.server_processes, &look);
+        let stacks = self
+            .stacks
+            .read(monotonic_ns, nfsd.as_ref(), &user_servers, &waits);
+        let observation = Observation {
+            monotonic_ns,
+            unix_ms: unix_ms(),
+            memory,
+            nfsd,
+            svc_alloc_arg_retries: attached(&signals, "svc_alloc_arg")
+                .then(|| self.maps.svc_alloc_arg_retries()),
+            lost: Lost {
+                ringbuf: self.maps.lost(LostKind::RingBuf),
+                map_full: self.maps.lost(LostKind::MapFull),
+                evicted: self.evicted,
+                recording: 0,
+            },
+            delays,
+            waits,
+            dirty_pauses,
+            clients,
+            bdis,
+            bdis_left_out,
+            signals,
+            rpc_clients,
+            topology,
+            kernel: self.kernel.clone(),
+            user_servers,
+            server_exits: self.user_servers.exits().to_vec(),
+            stacks,
+        };
+        Tick {
+            observation,
+            tasks,
+            stalls,
+        }
+    }
+
+    /// The waits that last; those that are over without anybody having seen the
+    /// end are forgotten.
+    fn waits(
+        &mut self,
+        now_ns: u64,
+        signals: &[SignalStatus],
+        ended: &mut Vec<StalledTask>,
+    ) -> Vec<Waiting> {
+        let exit_unseen = signals
+            .iter()
+            .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
+        let mut lasting = Vec::new();
+        let key = |wait: &Waiting| (wait.tid, wait.cause);
+        let noted = self.maps.noted_waits().into_iter();
+        let mut noted: BTreeMap<_, _> = noted.map(|wait| (key(&wait.0), wait)).collect();
+        for (wait, until_ns) in self.maps.waits() {
+            if noted.contains_key(&key(&wait)) {
+                if until_ns < now_ns {
+                    // The call goes on: its later pauses were noted.
+                    self.maps.forget(&wait);
+                    continue;
+                }
+                noted.remove(&key(&wait));
+            }
+            let lasts_ns = now_ns.saturating_sub(wait.since_ns);
+            if matches!(wait.cause, Cause::NfsCongestion | Cause::NfsCommit)
+                && lasts_ns < LEAST_CALL_NS
+            {
+                continue;
+            }
+            let (patience, end_seen) = match wait.cause {
+                Cause::SvcAllocArg => (Some(ROW_NS), false),
+                Cause::BalanceDirtyPages if exit_unseen => (Some(GRACE_NS), false),
+                // A kretprobe misses returns when many sleep at once.
+                Cause::BalanceDirtyPages => (Some(MISSED_NS), true),
+                _ => (None, true),
+            };
+            if patience.is_some_and(|patience| now_ns > until_ns.saturating_add(patience)) {
+                self.maps.forget(&wait);
+                self.evicted += u64::from(end_seen);
+                let delay_ns = until_ns.saturating_sub(wait.since_ns);
+                if delay_ns >= self.threshold_ns {
+                    ended.push(StalledTask { wait, delay_ns });
+                }
+            } else if self.host.has_left(&wait, lasts_ns) {
+                self.maps.forget(&wait);
+                self.evicted += 1;
+            } else if end_seen || lasts(until_ns, now_ns) {
+                lasting.push(wait);
+            }
+        }
+        let noted = noted.into_values();
+        let noted = noted.filter(|(_, until_ns)| lasts(*until_ns, now_ns));
+        lasting.extend(noted.map(|(wait, _)| wait));
+        lasting.sort_by_key(key);
+        lasting
+    }
+
+    /// Devices that wrote, and those that are mounted.
+    fn clients(&self) -> Vec<NfsClient> {
+        let mut clients = self.maps.nfs_clients();
+        for bdi in self.bdis.nfs_clients() {
+            if !clients.iter().any(|c| c.bdi == *bdi) {
+                clients.push(NfsClient {
+                    bdi: bdi.clone(),
+                    ..NfsClient::default()
+                });
+            }
+        }
+        clients
+    }
+
+    fn nfsd(&mut self, waits: &[Waiting], signals: &[SignalStatus]) -> Option<Nfsd> {
+        let totals = self.maps.nfsd();
+        let writes = self.maps.nfsd_writes();
+        let throttled: BTreeSet<_> = waits
+            .iter()
+            .filter(|w| w.class == Class::Nfsd)
+            .map(|w| w.tid)
+            .collect();
+        let threads = self.nfsd.read(&writes, &throttled);
+        for &tid in writes.keys() {
+            if !threads.iter().any(|t| t.tid == tid) && self.host.is_gone(tid) {
+                self.maps.forget_write(tid);
+            }
+        }
+        if threads.is_empty() && totals.writes_started == 0 {
+            return None;
+        }
+        let sees_writes = attached(signals, "nfsd_writes");
+        let sees_calls = attached(signals, "rpc_xid");
+        Some(Nfsd {
+            bytes_written: sees_writes.then_some(totals.bytes_written),
+            writes_started: totals.writes_started,
+            writes_done: totals.writes_done,
+            last_done_ns: totals.last_done_ns,
+            bytes_unattributed: (sees_writes && sees_calls).then_some(totals.bytes_unattributed),
+            serving: sees_calls.then(|| self.serving(&threads)),
+            threads,
+        })
+    }
+
+    /// Whose calls nfsd's threads work on.
+    fn serving(&self, threads: &[ServerThread]) -> Vec<Serving> {
+        let calls = self.maps.serving(threads.iter().map(|thread| thread.tid));
+        let caller = |tid| match calls.get(&tid) {
+            None => Caller::Unknown,
+            Some(call) if call.known == 0 => Caller::Elsewhere,
+            Some(call) => Caller::Client(call.client),
+        };
+        let all = threads.iter().map(|thread| Serving {
+            tid: thread.tid,
+            caller: caller(thread.tid),
+            waited: self
+                .nfsd_waited
+                .get(&thread.tid)
+                .cloned()
+                .unwrap_or_default(),
+        });
+        all.filter(|one| one.caller != Caller::Unknown || !one.waited.is_empty())
+            .collect()
+    }
+
+    fn tasks(&mut self) -> Vec<TaskDelay> {
+        let all = self.maps.tasks();
+        let before = std::mem::take(&mut self.before);
+        self.before = all
+            .iter()
+            .map(|(key, totals, _)| ((key.tid, key.cause), totals.delay_ns))
+            .collect();
+        all.into_iter()
+            .filter_map(|(WaitKey { tid, cause }, totals, bdi)| {
+                let earlier = before.get(&(tid, cause)).copied().unwrap_or(0);
+                Some(TaskDelay {
+                    tid,
+                    tgid: totals.tgid,
+                    comm: super::maps::comm(&totals.comm),
+                    class: Class::from_u8(totals.class)?,
+                    cause: Cause::from_u8(u8::try_from(cause).ok()?)?,
+                    bdi,
+                    waits: totals.waits,
+                    delay_ns: totals.delay_ns,
+                    recent_delay_ns: totals
+                        .delay_ns
+                        .checked_sub(earlier)
+                        .unwrap_or(totals.delay_ns),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Finished waits of the threads of a class, by thread id.
+fn waited(tasks: &[TaskDelay], class: Class) -> BTreeMap<u32, Vec<Waited>> {
+    let mut threads: BTreeMap<u32, Vec<Waited>> = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.class == class) {
+        threads.entry(task.tid).or_default().push(Waited {
+            cause: task.cause,
+            bdi: task.bdi.clone(),
+            sum_ns: task.delay_ns,
+        });
+    }
+    threads
+}
+
+/// Whether a wait whose end is not seen still lasts: the pause that was announced is not
+/// over. Pauses are counted when they have settled, so the answer is of that moment.
+const fn lasts(until_ns: u64, now_ns: u64) -> bool {
+    until_ns.saturating_add(SETTLED_NS) >= now_ns
+}
+
+/// Asks `/proc` about threads by the numbers that the kernel gives them, which are those
+/// of the initial pid namespace.
+struct Host {
+    procfs: PathBuf,
+    /// Whether `/proc` has these numbers. Where it has others, no thread can be asked for.
+    same_numbers: bool,
+}
+
+impl Host {
+    fn new(procfs: &Path) -> Self {
+        Self {
+            procfs: procfs.into(),
+            same_numbers: preflight::host_pids(procfs) == Some(true),
+        }
+    }
+
+    /// Whether the thread has ended.
+    fn is_gone(&self, tid: u32) -> bool {
+        self.same_numbers && !self.procfs.join(tid.to_string()).exists()
+    }
+
+    /// Whether a wait is over without its end having been seen: the thread is gone, or
+    /// the return of a call was missed, as of more tasks that wait at once than the
+    /// kernel keeps return probes for. A thread that waits for pages of an NFS file
+    /// sleeps uninterruptibly.
+    fn has_left(&self, wait: &Waiting, lasts_ns: u64) -> bool {
+        if lasts_ns > OLD_NS && self.is_gone(wait.tid) {
+            return true;
+        }
+        if wait.cause != Cause::NfsCommit || lasts_ns <= MISSED_NS || !self.same_numbers {
+            return false;
+        }
+        let thread = format!("{}/task/{}", wait.tgid, wait.tid);
+        matches!(threads::read_state(&self.procfs.join(thread)), Some(state) if !matches!(state, 'D' | 'R'))
+    }
+}
+
+fn attached(signals: &[SignalStatus], name: &str) -> bool {
+    signals
+        .iter()
+        .any(|s| s.signal == name && s.state != State::Unavailable)
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn wait(cause: Cause) -> Waiting {
+        Waiting {
+            tid: 4242,
+            tgid: 4242,
+            comm: "dd".into(),
+            cause,
+            class: Class::User,
+            reason: monitor_common::ThrottleReason::None,
+            bdi: "0:29".into(),
+            since_ns: 0,
+        }
+    }
+
+    #[test]
+    fn a_wait_whose_end_is_not_seen_is_shown_until_its_announced_pause_is_over() {
+        let ms = |ms: u64| ms * 1_000_000;
+        assert!(lasts(ms(100), ms(90)));
+        assert!(lasts(ms(100), ms(110)), "what is settled is a jiffy old");
+        assert!(!lasts(ms(100), ms(120)), "and not for 300 ms more");
+    }
+
+    #[test]
+    fn an_old_wait_is_thrown_out_only_where_the_numbers_of_threads_are_the_kernels() {
+        let procfs = tempfile::tempdir().unwrap();
+        let process = |number: u32, comm: &str| {
+            let dir = procfs.path().join(number.to_string());
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("comm"), format!("{comm}\n")).unwrap();
+        };
+        process(2, "kthreadd");
+        let old = OLD_NS + 1;
+        let here = Host::new(procfs.path());
+        assert!(here.has_left(&wait(Cause::DirectReclaim), old));
+        assert!(!here.has_left(&wait(Cause::DirectReclaim), OLD_NS));
+        assert!(here.is_gone(4242));
+        // A container: 2 is something else, and 4242 another process or none.
+        process(2, "sleep");
+        let inside = Host::new(procfs.path());
+        for cause in [Cause::DirectReclaim, Cause::NfsCommit] {
+            assert!(!inside.has_left(&wait(cause), old));
+        }
+        assert!(!inside.is_gone(4242), "nor is its WRITE forgotten");
+        let stat = procfs.path().join("4242/task/4242");
+        fs::create_dir_all(&stat).unwrap();
+        fs::write(stat.join("stat"), "4242 (other) S 1").unwrap();
+        assert!(!inside.has_left(&wait(Cause::NfsCommit), old));
+        process(2, "kthreadd");
+        assert!(Host::new(procfs.path()).has_left(&wait(Cause::NfsCommit), old));
+    }
+}

@@ -1,0 +1,204 @@
+//! Who mounts and who serves NFS on this node, over all namespaces: read by a
+//! thread of its own, because it takes longer than a tick may.
+//!
+//! It reads procfs, sysfs and debugfs, and of procfs only what takes no lock
+//! that a stuck process may hold: no `cmdline`, `environ` or `maps`. The formats
+//! are parsed here, line by line and within bounds: the crate `procfs` has but
+//! two of the eight, collects whole tables, and gives up a table for one line
+//! that it does not understand.
+
+mod addresses;
+mod backing;
+mod cgroup;
+mod connections;
+mod containers;
+mod exports;
+#[cfg(any(test, fuzzing, feature = "fuzz"))]
+pub mod fuzz;
+mod gaps;
+mod keepers;
+mod loop_devices;
+mod mounts;
+mod namespaces;
+mod owners;
+pub mod questions;
+mod reader;
+mod schedule;
+mod sockets;
+mod transports;
+mod volumes;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use compact_str::CompactString;
+use monitor_model::observation::Topology;
+use rustix::time::{ClockId, clock_gettime};
+
+use self::{reader::Reader, schedule::Schedule};
+
+/// How long a start waits for the first answer.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// What a tick would know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Devices that the NFS client writes to, by BDI name.
+    pub devices: BTreeSet<CompactString>,
+    /// RPC clients that sent a call, by id.
+    pub rpc_clients: BTreeSet<u32>,
+    /// Clients' addresses, as the kernel's server saw them.
+    pub peers: BTreeSet<SocketAddr>,
+    /// Processes that wait and go on waiting, by id.
+    pub processes: BTreeSet<u32>,
+    /// Processes that waited lately. Nobody is in a hurry to know of them: they
+    /// are looked up when something else is.
+    pub also: BTreeSet<u32>,
+}
+
+impl Wanted {
+    /// What of it a topology does not answer.
+    fn unanswered(&self, topology: &Topology) -> Self {
+        let mut left = self.clone();
+        for mount in &topology.mounts {
+            left.devices.remove(&mount.bdi);
+        }
+        for transport in &topology.transports {
+            left.rpc_clients.remove(&transport.client);
+        }
+        for socket in &topology.peers {
+            left.peers.remove(&socket.peer);
+        }
+        for place in &topology.processes {
+            left.processes.remove(&place.tgid);
+        }
+        left
+    }
+
+    fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+            && self.rpc_clients.is_empty()
+            && self.peers.is_empty()
+            && self.processes.is_empty()
+    }
+
+    fn is_within(&self, other: &Self) -> bool {
+        self.devices.is_subset(&other.devices)
+            && self.rpc_clients.is_subset(&other.rpc_clients)
+            && self.peers.is_subset(&other.peers)
+            && self.processes.is_subset(&other.processes)
+    }
+}
+
+/// The thread that looks up. It ends when this is dropped, without being waited
+/// for: a read that hangs must not keep the daemon from ending.
+pub struct Lookup {
+    latest: Arc<ArcSwap<Topology>>,
+    questions: SyncSender<Wanted>,
+    asked: Wanted,
+}
+
+impl Lookup {
+    /// Starts the thread and waits a moment for its first answer.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be had.
+    pub fn start(procfs: PathBuf, sysfs: PathBuf, nfs_servers: Vec<String>) -> io::Result<Self> {
+        let latest = Arc::new(ArcSwap::from_pointee(Topology::default()));
+        let (questions, asked) = sync_channel(1);
+        let (first, answered) = sync_channel(1);
+        let answers = Arc::clone(&latest);
+        thread::Builder::new()
+            .name("lookup".into())
+            .spawn(move || {
+                let reader = Reader::new(procfs, sysfs, &nfs_servers);
+                look_up(reader, &answers, &first, &asked);
+            })?;
+        let _ = answered.recv_timeout(FIRST);
+        Ok(Self {
+            latest,
+            questions,
+            asked: Wanted::default(),
+        })
+    }
+
+    /// Looks up everything once, in this thread.
+    #[must_use]
+    pub fn once(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Topology {
+        Reader::new(procfs, sysfs, nfs_servers).round(&Wanted::default())
+    }
+
+    /// The last answer; `read_ns` is zero before the first.
+    #[must_use]
+    pub fn latest(&self) -> Arc<Topology> {
+        self.latest.load_full()
+    }
+
+    /// Says what is to be known. The answer comes within a second or two, if
+    /// there is one.
+    pub fn ask(&mut self, wanted: &Wanted) {
+        if *wanted == self.asked {
+            return;
+        }
+        match self.questions.try_send(wanted.clone()) {
+            Ok(()) => self.asked = wanted.clone(),
+            // It has not looked at the last question yet: asked again at the
+            // next tick. Disconnected it is only after a panic.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+/// Rounds until nobody can ask any more.
+fn look_up(
+    mut reader: Reader,
+    answers: &ArcSwap<Topology>,
+    first: &SyncSender<()>,
+    asked: &Receiver<Wanted>,
+) {
+    let mut schedule = Schedule::new(Instant::now());
+    let mut wanted = Wanted::default();
+    loop {
+        let begun = computed();
+        let topology = reader.round(&wanted);
+        let mut unanswered = wanted.unanswered(&topology);
+        answers.store(Arc::new(topology));
+        let cost = computed().saturating_sub(begun);
+        schedule.ended(Instant::now(), cost, unanswered.clone());
+        let _ = first.try_send(());
+        loop {
+            let wait = schedule
+                .due(&unanswered)
+                .saturating_duration_since(Instant::now());
+            match asked.recv_timeout(wait) {
+                Ok(now_wanted) => {
+                    wanted = now_wanted;
+                    unanswered = wanted.unanswered(&answers.load());
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+/// What this thread has computed so far.
+fn computed() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! One round: everything that is looked up, once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+};
+
+use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology};
+
+use super::{
+    Wanted,
+    connections::{Connections, Round},
+    containers::Containers,
+    exports::Exports,
+    gaps::Gaps,
+    keepers::Keepers,
+    loop_devices,
+    mounts::Mounts,
+    namespaces::Namespaces,
+    transports,
+};
+use crate::{host::clock::monotonic_ns, host::pseudofs};
+
+/// Reads rounds and remembers what is dear to find again.
+pub struct Reader {
+    procfs: PathBuf,
+    sysfs: PathBuf,
+    debugfs: io::Result<OwnedFd>,
+    connections: Connections,
+    exports: Exports,
+}
+
+impl Reader {
+    /// Opens debugfs, wherever it is.
+    pub fn new(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Self {
+        Self {
+            debugfs: pseudofs::debugfs(&sysfs),
+            connections: Connections::new(nfs_servers),
+            exports: Exports::default(),
+            procfs,
+            sysfs,
+        }
+    }
+
+    /// Reads everything. Where NFS is neither mounted nor served, that is a
+    /// walk over the processes and one look at the mounts of each namespace.
+    pub fn round(&mut self, wanted: &Wanted) -> Topology {
+        let mut gaps = Gaps::default();
+        let read_ns = monotonic_ns();
+        let mut spaces = Namespaces::walk(&self.procfs, &mut gaps).unwrap_or_else(|error| {
+            gaps.note(&format_args!(
+                "{} cannot be read: {error}.",
+                self.procfs.display()
+            ));
+            Namespaces::default()
+        });
+        let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut gaps);
+        // Those who keep one for the round are no residents.
+        let first = |(&net, pids): (&u64, &Vec<u32>)| Some((net, *pids.first()?));
+        let residents: BTreeMap<_, _> = spaces.nets.iter().filter_map(first).collect();
+        // They leave at the end of the round.
+        let _keepers = Keepers::enter(&mut spaces, &mounts.kept_nets);
+        let nfsd = self.nfsd();
+        let exports = if nfsd {
+            self.exports.read(&spaces, &mounts, &mut gaps)
+        } else {
+            Vec::new()
+        };
+        if !mounts.nfs.is_empty() || !wanted.devices.is_empty() {
+            mounts.read_volumes(&spaces, &mut gaps);
+        }
+        let mut transports = Vec::new();
+        if !mounts.nfs.is_empty() || !wanted.rpc_clients.is_empty() {
+            match &self.debugfs {
+                Ok(root) => transports = transports::read(root, &wanted.rpc_clients, &mut gaps),
+                Err(error) => gaps.note(&format_args!(
+                    "Where RPC clients send their calls is not known: debugfs cannot be read: {error}."
+                )),
+            }
+        }
+        if !mounts.nfs.is_empty() || !exports.is_empty() || !wanted.peers.is_empty() {
+            unseen(&spaces, &mounts, &mut gaps);
+        }
+        let loop_devices = loop_devices::read(&spaces, &self.sysfs, &mounts, &mut gaps);
+        let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
+        let mut round = Round {
+            spaces: &spaces,
+            nfsd,
+            exporting: exports.iter().map(|export| export.netns).collect(),
+            gaps: &mut gaps,
+        };
+        let found = self
+            .connections
+            .read(&mut round, &mut nfs, &transports, &wanted.peers);
+        let mut containers = Containers::default();
+        let nets = nets(&nfs, &found.connections, &found.peers, &exports);
+        Topology {
+            net_namespaces: containers.of_namespaces(&spaces, &residents, &nets),
+            processes: containers.of_processes(&spaces, &(&wanted.processes | &wanted.also)),
+            read_ns,
+            mounts: nfs,
+            file_systems: mounts.file_systems.into_values().collect(),
+            transports,
+            connections: found.connections,
+            far_ends: found.far_ends,
+            peers: found.peers,
+            exports,
+            loop_devices,
+            server_processes: self.connections.server_processes(&spaces),
+            incomplete: gaps.into_sentences(),
+        }
+    }
+
+    /// Whether the kernel has a server, as a module or built in.
+    /// /proc/fs/nfsd says nothing: it is there on every kernel that could.
+    fn nfsd(&self) -> bool {
+        let filesystems = fs::read_to_string(self.procfs.join("filesystems")).unwrap_or_default();
+        filesystems.lines().any(|line| line.ends_with("\tnfsd"))
+            || self.sysfs.join("module/nfsd").exists()
+    }
+}
+
+/// The network namespaces of those who mount and who serve.
+fn nets(
+    mounts: &[NfsMount],
+    connections: &[Connection],
+    peers: &[PeerSocket],
+    exports: &[Export],
+) -> BTreeSet<u64> {
+    let ends = connections
+        .iter()
+        .flat_map(|c| [c.client_netns, c.server_netns]);
+    let clients = mounts.iter().filter_map(|mount| mount.netns);
+    let servers = exports.iter().map(|export| export.netns);
+    let peers = peers.iter().map(|peer| peer.netns);
+    ends.chain(clients).chain(servers).chain(peers).collect()
+}
+
+/// Network namespaces in which no process lives have no /proc/PID/net.
+fn unseen(spaces: &Namespaces, mounts: &Mounts, gaps: &mut Gaps) {
+    for (net, mount_point) in &mounts.kept_nets {
+        if !spaces.nets.contains_key(net) {
+            gaps.note(&format_args!(
+                "No process lives in network namespace {net} ({mount_point}): its sockets and exports are not seen."
+            ));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The directory of `--evidence-dir`: files that are whole or not there,
+//! bounded in number and size.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use monitor_collector::host::local_path::{PlacementError, refuse_nfs};
+use monitor_verdict::dossier::is_document;
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fsync, mkdirat, openat, renameat, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+
+/// Entries that are looked at in one go: more than that, and the rest has to
+/// wait for the next document.
+const MAX_ENTRIES: usize = 65_536;
+
+/// Bounds of the directory; of our own files, for no others are touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files.
+    pub files: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+/// Why a document is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The directory is on NFS now.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The file system said no.
+    #[error("{what} {path}: {error}")]
+    Io {
+        /// What could not be done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is larger than all documents together may be.
+    #[error("the document has {bytes} bytes, and the directory may have {most}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// Bytes of all documents.
+        most: u64,
+    },
+}
+
+/// Where documents are written.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    procfs: PathBuf,
+    path: PathBuf,
+    limits: Limits,
+}
+
+impl Directory {
+    /// Nothing is made or opened yet: the disk may hang, and that is the
+    /// business of the thread that writes.
+    ///
+    /// # Errors
+    ///
+    /// It is on NFS, or that cannot be told.
+    pub fn new(procfs: &Path, path: &Path, limits: Limits) -> Result<Self, PlacementError> {
+        refuse_nfs(procfs, path)?;
+        Ok(Self {
+            procfs: procfs.into(),
+            path: std::path::absolute(path).unwrap_or_else(|_| path.into()),
+            limits,
+        })
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes what a write left that was broken off, and what is too much by
+    /// the limits of now.
+    pub(super) fn tidy(&self) -> Result<(), WriteError> {
+        let dir = self.open()?;
+        for name in self.list(&dir, is_leftover)? {
+            self.remove(&dir, &name)?;
+        }
+        self.make_room(&dir, 0, "")
+    }
+
+    /// Writes a document: to a file beside, to the disk, and then in place. It
+    /// may take as long as the disk does.
+    ///
+    /// # Errors
+    ///
+    /// The directory is on NFS, full, or too small for it.
+    pub fn write(&self, id: &str, json: &[u8]) -> Result<PathBuf, WriteError> {
+        let bytes = json.len() as u64;
+        if bytes > self.limits.bytes {
+            let most = self.limits.bytes;
+            return Err(WriteError::TooLarge { bytes, most });
+        }
+        let dir = self.open()?;
+        let name = format!("{id}.json");
+        self.make_room(&dir, bytes, &name)?;
+        let path = self.path.join(&name);
+        let beside = format!(".{name}.tmp");
+        let written = write_beside(&dir, &beside, json)
+            .and_then(|()| renameat(&dir, &beside, &dir, &name).map_err(Into::into));
+        if let Err(error) = written {
+            // What cannot be removed now is removed at the next start.
+            let _ = unlinkat(&dir, &beside, AtFlags::empty());
+            let what = "cannot write";
+            return Err(WriteError::Io { what, path, error });
+        }
+        fsync(&dir).map_err(|error| self.failed("cannot sync", error))?;
+        Ok(path)
+    }
+
+    /// Opens it; makes it where only its own name is missing. What is mounted
+    /// may have changed since the last time.
+    fn open(&self) -> Result<OwnedFd, WriteError> {
+        refuse_nfs(&self.procfs, &self.path)?;
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let open = || openat(CWD, &self.path, flags, Mode::empty());
+        let opened = open().or_else(|error| {
+            if error != Errno::NOENT {
+                return Err(error);
+            }
+            mkdirat(CWD, &self.path, Mode::from_raw_mode(0o750))?;
+            open()
+        });
+        opened.map_err(|error| self.failed("cannot open", error))
+    }
+
+    /// Removes the oldest of our files until one of so many bytes has room; a
+    /// file that is called like it will be replaced and takes none.
+    fn make_room(&self, dir: &OwnedFd, bytes: u64, name: &str) -> Result<(), WriteError> {
+        let mut files = Vec::new();
+        for one in self.list(dir, is_ours)? {
+            match statat(dir, &one, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if one != name => {
+                    files.push((one, u64::try_from(stat.st_size).unwrap_or(0)));
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(self.failed("cannot look into", error)),
+            }
+        }
+        // The names begin with the time.
+        files.sort_unstable();
+        let new = usize::from(!name.is_empty());
+        let mut sum: u64 = files.iter().map(|(_, size)| size).sum();
+        let mut count = files.len();
+        for (one, size) in files {
+            let fits = count + new <= self.limits.files && sum + bytes <= self.limits.bytes;
+            if fits {
+                break;
+            }
+            self.remove(dir, &one)?;
+            count -= 1;
+            sum -= size;
+        }
+        Ok(())
+    }
+
+    /// Regular files with names that `wanted` knows.
+    fn list(&self, dir: &OwnedFd, wanted: fn(&str) -> bool) -> Result<Vec<String>, WriteError> {
+        let failed = |error| self.failed("cannot list", error);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(dir).map_err(failed)?.take(MAX_ENTRIES) {
+            let entry = entry.map_err(failed)?;
+            // Some file systems do not tell the type: then the name decides.
+            let file = matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown);
+            if let Ok(name) = entry.file_name().to_str()
+                && file
+                && wanted(name)
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn remove(&self, dir: &OwnedFd, name: &str) -> Result<(), WriteError> {
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("cannot remove an old file of", error)),
+        }
+    }
+
+    fn failed(&self, what: &'static str, error: Errno) -> WriteError {
+        let (path, error) = (self.path.clone(), error.into());
+        WriteError::Io { what, path, error }
+    }
+}
+
+fn write_beside(dir: &OwnedFd, name: &str, json: &[u8]) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o640);
+    let create = || openat(dir, name, flags, mode);
+    let file = create().or_else(|error| {
+        if error != Errno::EXIST {
+            return Err(error);
+        }
+        unlinkat(dir, name, AtFlags::empty())?;
+        create()
+    })?;
+    // Whatever the umask is: the group reads it, nobody else.
+    fchmod(&file, mode)?;
+    let mut file = File::from(file);
+    file.write_all(json)?;
+    file.sync_all()
+}
+
+fn is_ours(name: &str) -> bool {
+    name.strip_suffix(".json").is_some_and(is_document)
+}
+
+fn is_leftover(name: &str) -> bool {
+    let name = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".tmp"));
+    name.is_some_and(is_ours)
+}

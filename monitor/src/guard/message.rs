@@ -1,0 +1,39 @@
+//! What the daemon and its helper say to each other.
+
+use std::time::Duration;
+
+use monitor_model::guard::Wanted;
+use serde::{Deserialize, Serialize};
+
+/// The largest message: 256 loops, each with its limits.
+pub const MAX_MESSAGE: usize = 128 * 1024;
+
+/// A helper that hears nothing for so long puts everything back. The daemon speaks at
+/// every tick, and `--interval` is at most 5 s.
+pub const SILENCE: Duration = Duration::from_secs(15);
+
+/// What the helper is told at each tick.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Message {
+    #[serde(flatten)]
+    pub(super) wanted: Wanted,
+    /// After how many milliseconds without a message everything is put back.
+    #[serde(default = "silence_ms")]
+    pub(super) silence_ms: u64,
+}
+
+fn silence_ms() -> u64 {
+    u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_say_how_long_it_may_be_silent_may_be_so_for_fifteen_seconds() {
+        let message: Message = serde_json::from_str(r#"{"holds":[],"ease":[]}"#).unwrap();
+        assert_eq!(message.silence_ms, 15_000);
+        assert_eq!(message.wanted, Wanted::default());
+    }
+}

@@ -1,0 +1,56 @@
+//! `/api/v1/evidence/ID`, and the list of what there is in `/api/v1/verdicts`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+use super::App;
+use crate::evidence::{Document, Head};
+
+/// A document that is kept.
+#[derive(Serialize)]
+pub(super) struct Kept<'a> {
+    #[serde(flatten)]
+    head: &'a Head,
+    /// Where the whole of it is served.
+    path: String,
+    /// Where it was written; `null`: nowhere, or not yet.
+    file: Option<&'a str>,
+}
+
+impl<'a> Kept<'a> {
+    pub(super) fn of(document: &'a Arc<Document>) -> Self {
+        Self {
+            head: &document.head,
+            path: format!("/api/v1/evidence/{}", document.head.id),
+            file: document.file(),
+        }
+    }
+}
+
+/// One document, whole, as it would be in its file.
+pub(in crate::http) async fn evidence(
+    State(shared): App,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    let snapshot = shared.load();
+    let wanted = |one: &&Arc<Document>| id.as_ref().is_ok_and(|Path(id)| one.head.id == *id);
+    // Where the clock was set back there may be two: the newer one.
+    if let Some(document) = snapshot.evidence.iter().rev().find(wanted) {
+        return ([(CONTENT_TYPE, "application/json")], document.json()).into_response();
+    }
+    let kept: Vec<&str> = snapshot.evidence.iter().map(|one| &*one.head.id).collect();
+    let error = json!({
+        "error": "no evidence is kept by this name: only the newest documents are, and \
+                  --evidence-dir keeps more of them",
+        "kept": kept,
+    });
+    (StatusCode::NOT_FOUND, Json(error)).into_response()
+}

@@ -1,0 +1,106 @@
+//! A recording on the stage once more: what the daemon published then, published
+//! again.
+
+use std::sync::Arc;
+
+use monitor_verdict::{Changes, Engine};
+
+use monitor_model::observation::Observation;
+
+use crate::{
+    evidence::Document,
+    publish::snapshot::{Daemon, ProbeReport, Publisher, Shared, SignalReport, Tick},
+    recording::Header,
+};
+
+/// Publishes the ticks of a recording. What recordings do not hold is not shown:
+/// the totals of tasks, what the daemon and its programs used, why a signal is
+/// attached as it is.
+#[derive(Debug)]
+pub struct Stage {
+    publisher: Publisher,
+}
+
+impl Stage {
+    /// An empty one, in the name of the daemon that recorded; `recording` is
+    /// what people are told is played.
+    #[must_use]
+    pub fn new(header: &Header, recording: Option<String>) -> Self {
+        Self {
+            publisher: Publisher::new(Daemon {
+                node: String::new(),
+                version: header.program.clone(),
+                revision: header.revision.clone(),
+                kernel: header.kernel.clone(),
+                interval: std::time::Duration::from_millis(header.interval_ms),
+                bounds: header.bucket_bounds.clone(),
+                recording,
+            }),
+        }
+    }
+
+    /// Where the snapshots are found.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        self.publisher.shared()
+    }
+
+    /// Publishes a tick, with the time that it is to be shown with.
+    pub fn tick(
+        &mut self,
+        observation: &Observation,
+        changes: &Changes,
+        engine: &Engine,
+        unix_ms: u64,
+    ) {
+        self.probes(observation);
+        // A document that cannot be rendered is left out, as live.
+        let evidence = changes.evidence.iter();
+        let evidence = evidence.filter_map(|one| Document::new(one).ok().map(Arc::new));
+        self.publisher.tick(Tick {
+            observation: Observation {
+                unix_ms,
+                ..observation.clone()
+            },
+            verdicts: engine.verdicts(),
+            loops: engine.loops().to_vec(),
+            loop_events: changes.loops.clone(),
+            related: engine.related().to_vec(),
+            related_events: changes.related.clone(),
+            related_tallies: engine.related_tallies().into(),
+            transitions: changes.transitions.clone(),
+            evidence: evidence.collect(),
+            ..Tick::default()
+        });
+    }
+
+    fn probes(&mut self, observation: &Observation) {
+        let daemon = Arc::clone(&self.shared().load().daemon);
+        let known = Arc::clone(&self.shared().load().probes);
+        let same = known
+            .signals
+            .iter()
+            .map(|s| (&s.signal, &s.strategy, s.state))
+            .eq(observation
+                .signals
+                .iter()
+                .map(|s| (&s.signal, &s.strategy, s.state)));
+        if same {
+            return;
+        }
+        let signals = observation.signals.iter().map(|one| SignalReport {
+            signal: one.signal.clone(),
+            strategy: one.strategy.clone(),
+            state: one.state,
+            reason: "not kept in recordings".to_owned(),
+            loses: String::new(),
+            remedy: String::new(),
+            applies: false,
+            needed: false,
+        });
+        self.publisher.probes(ProbeReport {
+            kernel: daemon.kernel.clone(),
+            signals: signals.collect(),
+        });
+    }
+}

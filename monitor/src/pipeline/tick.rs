@@ -1,0 +1,174 @@
+//! The thread that ticks: sample, judge, publish, once an interval.
+
+use std::{
+    sync::mpsc::Receiver,
+    time::{Duration, Instant},
+};
+
+use monitor_model::{observation::TaskDelay, verdict::Verdict};
+
+use monitor_collector::kernel::{attach::Attached, cost, report};
+
+use super::watch::{self, Seen, Watch};
+use crate::{
+    evidence::Sink,
+    guard::Keeper,
+    log,
+    publish::{
+        process::ProcessSampler,
+        snapshot::{self, ProbeReport, Publisher},
+    },
+};
+
+/// Owns everything that a tick needs.
+pub struct Ticker {
+    watch: Watch,
+    publisher: Publisher,
+    evidence: Sink,
+    keeper: Keeper,
+    process: ProcessSampler,
+    interval: Duration,
+    tasks: Vec<TaskDelay>,
+    announced: bool,
+}
+
+impl Ticker {
+    /// Ready to tick.
+    pub fn new(
+        watch: Watch,
+        mut publisher: Publisher,
+        evidence: Sink,
+        keeper: Keeper,
+        interval: Duration,
+    ) -> Self {
+        publisher.probes(probes(watch.attached()));
+        Self {
+            watch,
+            publisher,
+            evidence,
+            keeper,
+            process: ProcessSampler::started_now(),
+            interval,
+            tasks: Vec::new(),
+            announced: false,
+        }
+    }
+
+    /// Ticks until the sender is gone.
+    pub fn run(mut self, stopped: &Receiver<()>) {
+        let interval = self.interval;
+        let between = |this: &mut Self| this.watch.between();
+        watch::every(interval, stopped, &mut self, Self::tick, between);
+        self.keeper.finish(log::guard_event);
+        self.watch.finish();
+    }
+
+    fn tick(&mut self) {
+        let start = Instant::now();
+        let Seen {
+            tick,
+            mut changes,
+            verdicts,
+            new_signals,
+        } = self.watch.tick();
+        if new_signals {
+            self.publisher.probes(probes(self.watch.attached()));
+        }
+        let (engine, attached) = (self.watch.engine(), self.watch.attached());
+        for event in &changes.loops {
+            let mut loops = engine.loops().iter();
+            log::loop_event(event, loops.find(|one| one.id == event.loop_id));
+        }
+        changes.related.iter().for_each(log::related_event);
+        for transition in &changes.transitions {
+            log::transition(transition);
+        }
+        explain(&verdicts);
+        let guard_events = self.keeper.tick(
+            &tick.observation,
+            engine.loops(),
+            &verdicts,
+            log::guard_event,
+        );
+        for evidence in &mut changes.evidence {
+            evidence.guard = self.keeper.about(&evidence.loop_id).cloned().collect();
+        }
+        if let Some(tasks) = tick.tasks {
+            self.tasks = tasks;
+        } else {
+            self.tasks
+                .iter_mut()
+                .for_each(|task| task.recent_delay_ns = 0);
+        }
+        self.publisher.tick(snapshot::Tick {
+            verdicts,
+            observation: tick.observation,
+            transitions: changes.transitions,
+            loops: engine.loops().to_vec(),
+            loop_events: changes.loops,
+            related: engine.related().to_vec(),
+            related_events: changes.related,
+            related_tallies: engine.related_tallies().into(),
+            evidence: self.evidence.take(&changes.evidence),
+            evidence_results: self.evidence.results(),
+            tasks: self.tasks.clone(),
+            stalls: tick.stalls,
+            guard: self.keeper.now(),
+            guard_events,
+            costs: cost::read(&attached.ebpf, &attached.settings().procfs),
+            process: Some(self.process.sample()),
+            took: start.elapsed(),
+        });
+        self.notify();
+    }
+
+    /// Tells systemd: ready after the first tick, alive after each.
+    fn notify(&mut self) {
+        use sd_notify::NotifyState;
+        let states: &[NotifyState<'_>] = if self.announced {
+            &[NotifyState::Watchdog]
+        } else {
+            &[NotifyState::Ready, NotifyState::Watchdog]
+        };
+        self.announced = true;
+        if let Err(error) = sd_notify::notify(states) {
+            tracing::debug!(%error, "systemd cannot be notified");
+        }
+    }
+}
+
+/// With `--log.level debug`: why each loop is judged as it is, at every tick.
+fn explain(verdicts: &[Verdict]) {
+    for verdict in verdicts.iter().filter(|v| v.conditions.count() > 0) {
+        for (name, condition) in verdict.conditions.all() {
+            tracing::debug!(
+                r#loop = %verdict.loop_id,
+                state = verdict.state.as_str(),
+                condition = name,
+                holds = ?condition.holds,
+                why = condition.why,
+                "condition"
+            );
+        }
+    }
+}
+
+fn probes(attached: &Attached) -> ProbeReport {
+    let signals = attached
+        .reports
+        .iter()
+        .map(|report| snapshot::SignalReport {
+            signal: report.signal.clone(),
+            strategy: report.strategy.clone(),
+            state: report.state,
+            reason: report.why(),
+            loses: report.loses.clone(),
+            remedy: report.remedy(&attached.facts).unwrap_or_default(),
+            applies: report.applies == report::Applies::Yes,
+            needed: report.needed,
+        });
+    ProbeReport {
+        kernel: attached.facts.release.clone(),
+        signals: signals.collect(),
+    }
+}

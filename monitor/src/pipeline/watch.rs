@@ -1,0 +1,188 @@
+//! What `run` and `record` do at a tick: attach what is new, sample, judge,
+//! record.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use aya_log::EbpfLogger;
+use compact_str::CompactString;
+use monitor_collector::{
+    kernel::{attach::Attached, report},
+    sample::{self, Sampler},
+};
+use monitor_model::verdict::{LivelockState, Verdict};
+use monitor_verdict::{Changes, Engine};
+
+use crate::recording::Recorder;
+
+/// How long the end of the process waits for the end of a recording.
+const FINISH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The programs, what they see and what is thought of it.
+pub struct Watch {
+    attached: Attached,
+    ebpf_log: Option<EbpfLogger<&'static dyn log::Log>>,
+    sampler: Sampler,
+    engine: Engine,
+    recorder: Option<Recorder>,
+}
+
+/// What one tick gave.
+pub struct Seen {
+    /// What was seen.
+    pub tick: sample::Tick,
+    /// What changed by it.
+    pub changes: Changes,
+    /// What is to be said of every loop now.
+    pub verdicts: Vec<Verdict>,
+    /// Whether signals of a module that was loaded are known now.
+    pub new_signals: bool,
+}
+
+impl Watch {
+    /// Ready to tick.
+    pub fn new(
+        mut attached: Attached,
+        sampler: Sampler,
+        engine: Engine,
+        recorder: Option<Recorder>,
+    ) -> Self {
+        let log = attached
+            .settings()
+            .log
+            .then(|| EbpfLogger::init(&mut attached.ebpf));
+        let ebpf_log = log.and_then(|log| {
+            log.inspect_err(
+                |error| tracing::warn!(%error, "messages of the eBPF programs cannot be read"),
+            )
+            .ok()
+        });
+        Self {
+            attached,
+            ebpf_log,
+            sampler,
+            engine,
+            recorder,
+        }
+    }
+
+    /// The programs, as they are attached.
+    pub const fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// What judges.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// One tick.
+    pub fn tick(&mut self) -> Seen {
+        let new_signals = self.attach_late();
+        if let Some(log) = &mut self.ebpf_log {
+            log.flush();
+        }
+        let signals = self
+            .attached
+            .reports
+            .iter()
+            .map(report::SignalReport::status)
+            .collect();
+        let mut tick = self.sampler.tick(signals);
+        if let Some(recorder) = &self.recorder {
+            tick.observation.lost.recording = recorder.lost();
+        }
+        let changes = self.engine.observe(&tick.observation);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.observe(&tick.observation, &changes);
+        }
+        let verdicts = self.engine.verdicts();
+        self.sampler.watch_closely(verdicts.iter().any(is_suspect));
+        self.sampler.loops(bdis_of(&verdicts).into_iter());
+        Seen {
+            tick,
+            changes,
+            verdicts,
+            new_signals,
+        }
+    }
+
+    /// Reads what the programs noted, if they note much; how soon to do so again.
+    pub fn between(&mut self) -> Option<Duration> {
+        self.sampler.between()
+    }
+
+    /// Ends the recording.
+    pub fn finish(self) {
+        if let Some(recorder) = self.recorder {
+            recorder.finish(FINISH_DEADLINE);
+        }
+    }
+
+    fn attach_late(&mut self) -> bool {
+        match self.attached.attach_late() {
+            Ok(changed) => {
+                for report in &changed {
+                    tracing::info!(
+                        signal = %report.signal,
+                        strategy = %report.strategy,
+                        state = report.state.as_str(),
+                        "a module was loaded: its signal is known"
+                    );
+                }
+                !changed.is_empty()
+            }
+            Err(error) => {
+                tracing::error!(%error, "signals of a module that was loaded cannot be attached");
+                false
+            }
+        }
+    }
+}
+
+/// Whether a loop is, or may be, stuck now.
+fn is_suspect(verdict: &Verdict) -> bool {
+    verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
+}
+
+/// What loops write to, those that are suspected first.
+fn bdis_of(verdicts: &[Verdict]) -> Vec<CompactString> {
+    let mut verdicts: Vec<_> = verdicts.iter().collect();
+    verdicts.sort_by_key(|verdict| !is_suspect(verdict));
+    let both = |verdict: &&Verdict| {
+        let client = Some(verdict.client_bdi.clone());
+        client.into_iter().chain(verdict.server_bdi.clone())
+    };
+    verdicts.iter().flat_map(both).collect()
+}
+
+/// Calls `tick` once an interval until the sender is gone; and between two of them
+/// `soon`, which says when it wants to be called again before the next.
+pub fn every<T>(
+    interval: Duration,
+    stopped: &Receiver<()>,
+    state: &mut T,
+    mut tick: impl FnMut(&mut T),
+    mut soon: impl FnMut(&mut T) -> Option<Duration>,
+) {
+    let mut next = Instant::now();
+    loop {
+        tick(state);
+        let now = Instant::now();
+        next += interval;
+        if next < now {
+            // Stopped, suspended or late: no burst of ticks to catch up.
+            next = now;
+        }
+        loop {
+            let wanted = soon(state).map_or(next, |soon| next.min(Instant::now() + soon));
+            match stopped.recv_timeout(wanted.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) if wanted < next => {}
+                Err(RecvTimeoutError::Timeout) => break,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The parts of the document, each from a snapshot.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
+use monitor_model::{
+    loops::Loop,
+    observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
+    verdict::{LivelockState, Verdict},
+};
+use monitor_verdict::remedy::{self, Place};
+
+use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Teller, Waits};
+use crate::evidence::Document;
+use crate::publish::snapshot::{Daemon, Event, Happened, Snapshot};
+
+pub fn teller(daemon: &Daemon) -> Teller {
+    Teller {
+        node: daemon.node.clone(),
+        kernel: daemon.kernel.clone(),
+        version: daemon.version.clone(),
+        revision: daemon.revision.clone(),
+        interval_seconds: daemon.interval.as_secs_f64(),
+        recording: daemon.recording.clone(),
+    }
+}
+
+/// The worst first; of equals those that a livelock would hit first: the proven
+/// and dangerous ones.
+pub fn loops(snapshot: &Snapshot) -> Vec<LoopNow> {
+    let found: HashMap<&str, &Loop> = snapshot.loops.iter().map(|one| (&*one.id, one)).collect();
+    let mut verdicts: Vec<&Verdict> = snapshot.verdicts.iter().collect();
+    verdicts.sort_by(|a, b| {
+        let worse = b.state.metric().total_cmp(&a.state.metric());
+        let there = |v: &Verdict| found.get(&*v.loop_id).map(|one| one.proof);
+        worse.then_with(|| there(b).cmp(&there(a)))
+    });
+    verdicts.truncate(MAX_LOOPS);
+    let now = |verdict| loop_now(snapshot, verdict, &found);
+    verdicts.into_iter().map(now).collect()
+}
+
+fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>) -> LoopNow {
+    let seen = &snapshot.observation;
+    let found = found.get(&*verdict.loop_id).copied();
+    let on_client = |wait: &&Waiting| wait.bdi == verdict.client_bdi;
+    let of_server = server_threads(seen, &verdict.server);
+    let by_server = |wait: &&Waiting| of_server.contains(&wait.tid);
+    let clients = oldest(seen, |wait| on_client(&wait) && !by_server(&wait));
+    let servers = oldest(seen, |wait| by_server(&wait));
+    let stuck = matches!(
+        verdict.state,
+        LivelockState::Suspected | LivelockState::Livelock | LivelockState::Deadlock
+    );
+    let place = found.map(|found| Place::of(found, seen));
+    let measures = place.as_ref().map(|place| {
+        if stuck {
+            remedy::ways_out_at(verdict.signature, place)
+        } else {
+            remedy::preventions_at(verdict.signature, place)
+        }
+    });
+    let in_vain = place.as_ref().filter(|_| stuck);
+    let in_vain = in_vain.map(|place| remedy::in_vain(verdict.signature, place));
+    let document = document(snapshot, verdict);
+    let held = |name: &str| {
+        let bdi = seen.bdis.iter().find(|bdi| bdi.bdi == name)?;
+        Some(bdi.dirty_bytes?.saturating_add(bdi.writeback_bytes?))
+    };
+    let client = seen.clients.iter().find(|c| c.bdi == verdict.client_bdi);
+    LoopNow {
+        id: verdict.loop_id.clone(),
+        state: verdict.state,
+        since_unix_ms: snapshot.unix_ms(verdict.since_ms.saturating_mul(1_000_000)),
+        client_waiting: clients.0,
+        client_oldest_seconds: clients.1,
+        server_waiting: servers.0,
+        server_oldest_seconds: servers.1,
+        writes_pending: client.map(NfsClient::pending_writes),
+        client_held_bytes: held(&verdict.client_bdi),
+        server_held_bytes: verdict.server_bdi.as_deref().and_then(held),
+        measures: measures.unwrap_or_default(),
+        in_vain: in_vain.unwrap_or_default(),
+        evidence: document.map(|one| one.head.id.clone()),
+        occasion: document.map(|one| one.head.occasion),
+        cycle: document
+            .filter(|_| verdict.state.is_livelock())
+            .map(|one| one.cycle.clone())
+            .unwrap_or_default(),
+        verdict: verdict.clone(),
+        found: found.cloned(),
+    }
+}
+
+/// The newest document of a loop.
+fn document<'a>(snapshot: &'a Snapshot, verdict: &Verdict) -> Option<&'a Arc<Document>> {
+    let mut newest = snapshot.evidence.iter().rev();
+    newest.find(|one| one.head.loop_id == verdict.loop_id)
+}
+
+fn server_threads(seen: &Observation, server: &str) -> Vec<u32> {
+    let tids = |threads: &[ServerThread]| threads.iter().map(|t| t.tid).collect::<Vec<_>>();
+    if server == "nfsd" {
+        return seen
+            .nfsd
+            .as_ref()
+            .map(|nfsd| tids(&nfsd.threads))
+            .unwrap_or_default();
+    }
+    let own = seen.user_servers.iter().filter(|one| one.name == server);
+    own.flat_map(|one| tids(&one.threads)).collect()
+}
+
+/// How many tasks wait so, and for how long the first of them.
+fn oldest(seen: &Observation, of: impl Fn(&Waiting) -> bool) -> (usize, Option<f64>) {
+    let mut tids: Vec<u32> = Vec::new();
+    let mut first: Option<u64> = None;
+    for wait in seen.waits.iter().filter(|wait| of(wait)) {
+        tids.push(wait.tid);
+        first = Some(first.map_or(wait.since_ns, |ns| ns.min(wait.since_ns)));
+    }
+    tids.sort_unstable();
+    tids.dedup();
+    let age = first.map(|ns| seconds(seen.monotonic_ns.saturating_sub(ns)));
+    (tids.len(), age)
+}
+
+pub fn servers(seen: &Observation) -> Vec<Server> {
+    let nfsd = seen.nfsd.as_ref().map(|nfsd| Server {
+        name: "nfsd".into(),
+        tgid: None,
+        idle: Some(count(&nfsd.threads, ThreadState::Idle)),
+        ..threads(&nfsd.threads)
+    });
+    let users = seen.user_servers.iter().map(|one| Server {
+        name: one.name.clone(),
+        tgid: Some(one.tgid),
+        ..threads(&one.threads)
+    });
+    nfsd.into_iter().chain(users).collect()
+}
+
+fn threads(all: &[ServerThread]) -> Server {
+    Server {
+        running: count(all, ThreadState::Running),
+        throttled: count(all, ThreadState::Throttled),
+        blocked: count(all, ThreadState::Blocked),
+        ..Server::default()
+    }
+}
+
+fn count(threads: &[ServerThread], state: ThreadState) -> usize {
+    threads
+        .iter()
+        .filter(|thread| thread.state == state)
+        .count()
+}
+
+/// By the age of the oldest.
+pub fn waits(seen: &Observation) -> Vec<Waits> {
+    let mut by = BTreeMap::new();
+    for wait in &seen.waits {
+        let (tasks, since_ns) = by.entry((wait.cause, wait.class)).or_insert((0, u64::MAX));
+        *tasks += 1;
+        *since_ns = wait.since_ns.min(*since_ns);
+    }
+    let mut all: Vec<_> = by.into_iter().collect();
+    all.sort_by_key(|&(_, (_, since_ns))| since_ns);
+    let waits = all
+        .into_iter()
+        .map(|((cause, class), (tasks, since_ns))| Waits {
+            cause,
+            class,
+            tasks,
+            oldest_seconds: seconds(seen.monotonic_ns.saturating_sub(since_ns)),
+        });
+    waits.collect()
+}
+
+pub fn bdis(snapshot: &Snapshot) -> Vec<BdiNow> {
+    let seen = &snapshot.observation;
+    let role = |name: &str| {
+        let verdicts = || snapshot.verdicts.iter();
+        if verdicts().any(|verdict| verdict.client_bdi == name) {
+            "client"
+        } else if verdicts().any(|verdict| verdict.server_bdi.as_deref() == Some(name)) {
+            "server"
+        } else {
+            ""
+        }
+    };
+    let mut all: Vec<(&str, &Bdi)> = seen.bdis.iter().map(|bdi| (role(&bdi.bdi), bdi)).collect();
+    let held = |bdi: &Bdi| {
+        let dirty = bdi.dirty_bytes.unwrap_or(0);
+        dirty.saturating_add(bdi.writeback_bytes.unwrap_or(0))
+    };
+    all.sort_by_key(|(role, bdi)| (role.is_empty(), *role, Reverse(held(bdi))));
+    all.truncate(MAX_BDIS);
+    let mut waiting: HashMap<&str, usize> = HashMap::new();
+    for wait in &seen.waits {
+        *waiting.entry(&wait.bdi).or_default() += 1;
+    }
+    let now = |(role, bdi): (&str, &Bdi)| BdiNow {
+        bdi: bdi.clone(),
+        congested_since_unix_ms: bdi
+            .congestion
+            .and_then(|c| c.since_ns)
+            .map(|since_ns| snapshot.unix_ms(since_ns)),
+        waiting_tasks: waiting.get(&*bdi.bdi).copied().unwrap_or(0),
+        role: role.into(),
+    };
+    all.into_iter().map(now).collect()
+}
+
+/// The newest first.
+pub fn lines(snapshot: &Snapshot) -> Vec<Line> {
+    let newest = snapshot.events.iter().rev().take(MAX_LINES);
+    newest.map(line).collect()
+}
+
+fn line(event: &Event) -> Line {
+    match &event.what {
+        Happened::Loop(one) => Line {
+            unix_ms: one.unix_ms,
+            kind: "loop".into(),
+            of: one.loop_id.clone(),
+            what: one.change.as_str().into(),
+            signature: None,
+            why: one.message.clone(),
+        },
+        Happened::Related(one) => Line {
+            unix_ms: one.unix_ms,
+            kind: "related".into(),
+            of: one.bdi.clone(),
+            what: begun(one.kind.as_str(), one.began),
+            signature: None,
+            why: one.reason.clone(),
+        },
+        Happened::Guard(one) => Line {
+            unix_ms: one.unix_ms,
+            kind: "guard".into(),
+            of: one.loop_id.clone(),
+            what: format_compact!("{} {}", one.action.as_str(), one.result.as_str()),
+            signature: None,
+            why: one.reason.clone(),
+        },
+        Happened::Verdict(one) => Line {
+            unix_ms: one.unix_ms,
+            kind: "verdict".into(),
+            of: one.loop_id.clone(),
+            what: one.to.as_str().into(),
+            signature: Some(one.signature),
+            why: one.reason.clone(),
+        },
+    }
+}
+
+fn begun(kind: &str, began: bool) -> CompactString {
+    format_compact!("{kind} {}", if began { "began" } else { "ended" })
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

@@ -1,0 +1,118 @@
+//! What changes the state of the screen: a new size, an answer, a key that moves a cursor.
+//! All of it asks how much room there is.
+
+use super::data::{Answer, Request};
+use super::draw;
+use super::view::{Focus, Page, View};
+use crate::publish::tasks::Wanted;
+
+/// Tasks that a daemon gives at most.
+const MAX_TASKS: usize = 1000;
+
+impl View {
+    /// The terminal has so many columns and lines. One that does not know is
+    /// taken for the usual one.
+    pub fn resize(&mut self, width: u16, height: u16) {
+        self.size = if width == 0 || height == 0 {
+            (80, 24)
+        } else {
+            (width, height)
+        };
+        self.settle();
+    }
+
+    /// What came of the last question.
+    pub fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Failed(why) => self.failed = Some(why),
+            Answer::Fresh(mut data) => {
+                self.failed = None;
+                self.answered = self.now;
+                if !data.tracks.is_empty() {
+                    self.progress.begin(std::mem::take(&mut data.tracks));
+                }
+                self.progress.add(&data.node);
+                if self.frozen.is_some() {
+                    self.newest = Some(data);
+                } else {
+                    self.shown = Some(data);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// What is to be asked for: what fits.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        let rows = draw::room(self).tasks.saturating_add(self.tasks.top);
+        Request {
+            rows: Wanted {
+                sort: self.sort,
+                limit: rows.clamp(1, MAX_TASKS),
+                matching: self.filter.clone(),
+            },
+            detail: match self.page {
+                Some(Page::Task(tid)) => Some(tid),
+                _ => None,
+            },
+        }
+    }
+
+    pub(super) fn freeze(&mut self) {
+        if self.frozen.take().is_some() {
+            self.shown = self.newest.take().or(self.shown.take());
+        } else {
+            self.frozen = Some(self.now);
+        }
+        self.settle();
+    }
+
+    /// Goes on, for there is something else to ask for.
+    pub(super) fn thaw(&mut self) {
+        if self.frozen.is_some() {
+            self.freeze();
+        }
+    }
+
+    /// Cursors stay where there are rows.
+    pub(super) fn settle(&mut self) {
+        let room = draw::room(self);
+        let data = self.shown.as_deref();
+        let rows = data.map_or(&[][..], |data| &data.rows.tasks);
+        let seen = rows.iter().skip(self.tasks.top).take(room.tasks);
+        let key = self.task_key;
+        let mut seen = seen.map(|row| Some((row.task.tid, row.task.cause)));
+        // The cursor follows its task as far as that is seen.
+        if let Some(at) = seen.position(|one| one == key && key.is_some()) {
+            self.tasks.at = self.tasks.top.saturating_add(at);
+        }
+        let matching = data.map_or(0, |data| data.rows.matching).min(MAX_TASKS);
+        let bdis = data.map_or(0, |data| data.node.bdis.len());
+        self.tasks
+            .keep(matching.max(rows.len()).min(MAX_TASKS), room.tasks);
+        self.bdis.keep(bdis, room.bdis);
+        // On the first row one is wherever it is.
+        if self.tasks.at == 0 {
+            self.task_key = None;
+        }
+    }
+
+    /// Rows in the table that has the focus.
+    pub(super) fn walk(&mut self, by: isize) {
+        let room = draw::room(self);
+        let data = self.shown.as_deref();
+        match self.focus {
+            Focus::Tasks => {
+                let rows = data.map_or(0, |data| data.rows.matching).min(MAX_TASKS);
+                self.tasks.go(by, rows, room.tasks);
+                let moved = self.row().filter(|_| self.tasks.at > 0);
+                self.task_key = moved.map(|row| (row.task.tid, row.task.cause));
+            }
+            Focus::Bdis => {
+                let rows = data.map_or(0, |data| data.node.bdis.len());
+                self.bdis.go(by, rows, room.bdis);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The top: what the state is, why, and who says so.
+
+use monitor_model::verdict::LivelockState;
+use monitor_verdict::text::bytes;
+use ratatui::text::{Line, Span};
+
+use crate::publish::node::{LoopNow, Node};
+use crate::terminal::data::Origin;
+use crate::terminal::look::Tone;
+use crate::terminal::view::View;
+use crate::terminal::words::{about, between, clock, count, cut, lines, number, within};
+
+/// The first line: the state before everything else.
+pub fn state(view: &View, width: usize) -> Line<'static> {
+    let look = view.look;
+    let Some(data) = view.data() else {
+        return Line::from(look.say(
+            Tone::Warn,
+            cut(" WAITING for the first answer", width, look),
+        ));
+    };
+    let node = &data.node;
+    let (label, mut tone) = label(node);
+    let mut label = format!(" {label} ");
+    if view.trouble().is_some() {
+        label = format!(" LAST SEEN:{label}");
+        tone = Tone::Warn;
+    }
+    let label = cut(&label, width, look);
+    let room = width.saturating_sub(label.chars().count() + 1);
+    let words = cut(&what(node), room, look);
+    Line::from(vec![
+        look.say(tone, label),
+        Span::raw(" "),
+        look.say(Tone::Strong, words),
+    ])
+}
+
+/// Where nothing is known, no state is claimed.
+fn label(node: &Node) -> (String, Tone) {
+    match (node.state, node.ready) {
+        (LivelockState::None, true) => ("NO LIVELOCK".to_owned(), Tone::Good),
+        (LivelockState::None, false) => ("NOT READY".to_owned(), Tone::Warn),
+        (state, _) => (state.as_str().to_uppercase(), Tone::of(state)),
+    }
+}
+
+fn what(node: &Node) -> String {
+    let name = if node.daemon.node.is_empty() {
+        "this node"
+    } else {
+        node.daemon.node.as_str()
+    };
+    let Some(worst) = worst(node) else {
+        return match node.loops_total {
+            0 => format!("{name}: serves no NFS mount to itself, as far as is seen"),
+            many => format!("{name}: {}, none stuck", count(number(many), "loop")),
+        };
+    };
+    let others = node.loops.iter().filter(|one| one.is_stuck()).count();
+    let others = if others > 1 {
+        format!(" ({others} loops)")
+    } else {
+        String::new()
+    };
+    format!(
+        "{name}: {} on {}{others} for {}, since {}",
+        worst.verdict.signature.as_str(),
+        worst.id,
+        about(between(worst.since_unix_ms, node.unix_ms)),
+        clock(worst.since_unix_ms)
+    )
+}
+
+/// The loop that the state is of.
+fn worst(node: &Node) -> Option<&LoopNow> {
+    let is_bad = node.state != LivelockState::None;
+    let mut loops = node.loops.iter();
+    loops.find(|one| is_bad && one.state == node.state)
+}
+
+/// What keeps the screen from being of this moment, in a line each.
+pub fn notice(view: &View, width: usize) -> Vec<Line<'static>> {
+    let look = view.look;
+    let mut all = Vec::new();
+    if let Some(trouble) = view.trouble() {
+        let what = match &view.origin {
+            Origin::Daemon(_) => "asking again",
+            Origin::Own => "its thread hangs",
+        };
+        let at = view.data().map(|data| clock(data.node.unix_ms));
+        let kept = at.map_or_else(String::new, |at| format!(" Below: as of {at}."));
+        all.push((Tone::Bad, format!("{trouble}; {what}.{kept}")));
+    }
+    if let (Some(frozen), Some(data)) = (view.frozen(), view.data()) {
+        let (at, since) = (clock(data.node.unix_ms), about(frozen.as_secs_f64()));
+        let words = format!("FROZEN for {since}, as of {at}: space goes on");
+        all.push((Tone::Warn, words));
+    }
+    if let Some(data) = view.data()
+        && data.node.state != LivelockState::None
+        && !data.node.ready
+    {
+        let words = format!("NOT READY any more: {}", data.node.not_ready.join("; "));
+        all.push((Tone::Bad, words));
+    }
+    let lines = all.into_iter().map(|(tone, words)| {
+        let words = cut(&format!(" {words}"), width, look);
+        Line::from(look.say(tone, words))
+    });
+    lines.collect()
+}
+
+/// Why it is so, in so many lines at most.
+pub fn reason(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
+    let Some(data) = view.data() else {
+        return Vec::new();
+    };
+    let node = &data.node;
+    let words = match worst(node) {
+        Some(worst) => worst.verdict.reason.clone(),
+        None if node.ready => return Vec::new(),
+        None => node.not_ready.join("; "),
+    };
+    let room = width.saturating_sub(1);
+    let all = within(lines(&words, room, view.look), room, most, view.look);
+    let lines = all.into_iter().map(|line| Line::from(format!(" {line}")));
+    lines.collect()
+}
+
+/// Who says so, and as of when. What has no room is left out, the kernel first.
+pub fn meta(view: &View, width: usize) -> Line<'static> {
+    let mut parts = vec![match &view.origin {
+        Origin::Daemon(url) => format!("daemon {url}"),
+        Origin::Own => "on its own, no daemon".to_owned(),
+    }];
+    if let Some(data) = view.data() {
+        let node = &data.node;
+        // Nobody is to take it for now.
+        if let Some(recording) = &node.daemon.recording {
+            parts.insert(0, format!("recording {recording}"));
+        }
+        parts.push(clock(node.unix_ms));
+        parts.extend(dirty(node));
+        parts.push(format!("Linux {}", node.daemon.kernel));
+    }
+    let mut words = String::new();
+    for part in parts {
+        let length = words.chars().count() + part.chars().count() + 3;
+        if !words.is_empty() && length > width {
+            continue;
+        }
+        let between = if words.is_empty() { " " } else { " | " };
+        words = words + between + &part;
+    }
+    Line::from(view.look.say(Tone::Dim, cut(&words, width, view.look)))
+}
+
+/// The node's own dirty pages.
+fn dirty(node: &Node) -> Option<String> {
+    let memory = &node.memory;
+    let held = memory
+        .dirty_bytes?
+        .saturating_add(memory.writeback_bytes.unwrap_or(0));
+    let held = bytes(held as f64);
+    Some(match memory.dirty_limit_bytes {
+        Some(limit) => format!("dirty {held}, vmstat threshold {}", bytes(limit as f64)),
+        None => format!("dirty {held}"),
+    })
+}
