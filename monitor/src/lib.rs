@@ -22,3 +22,4 @@ pub mod pipeline;
 pub mod publish;
 pub mod recording;
 pub mod terminal;
+mod text;

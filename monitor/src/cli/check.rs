@@ -6,6 +6,7 @@ mod text;
 
 use std::process::ExitCode;
 
+use clap::Args;
 use compact_str::CompactString;
 use monitor_collector::kernel::{
     attach::{self, Attached},
@@ -16,10 +17,27 @@ use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
 use serde::Serialize;
 
 use self::{loops::Search, paper::Paper};
-use super::args::{CheckArgs, Format};
+use super::flags::{ConfigArgs, Format, KernelArgs};
 
 /// Version of the JSON document: raised when a field changes its meaning.
 const SCHEMA: u32 = 1;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Print every signal, with what it shows and why it comes in no better way.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Flags shared with `run`.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
 
 /// What `check` found. docs/check.md has its JSON.
 #[derive(Debug, Serialize)]

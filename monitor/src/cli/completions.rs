@@ -6,10 +6,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use super::args::Cli;
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -24,16 +22,16 @@ pub struct CompletionsArgs {
 /// # Errors
 ///
 /// It cannot be written.
-pub fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
-    let script = script(args.shell);
+pub fn completions(args: &CompletionsArgs, program: &Command) -> anyhow::Result<ExitCode> {
+    let script = script(args.shell, program);
     let written = io::stdout().write_all(&script);
     written.context("the completions cannot be written to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+fn script(shell: Shell, program: &Command) -> Vec<u8> {
     let mut script = Vec::new();
-    let mut command = offered(&Cli::command());
+    let mut command = offered(program);
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
     script
@@ -54,10 +52,13 @@ mod tests {
 
     use clap::ValueEnum as _;
 
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::args::Cli;
 
     fn text(shell: Shell) -> String {
-        String::from_utf8(script(shell)).unwrap()
+        String::from_utf8(script(shell, &Cli::command())).unwrap()
     }
 
     #[test]
@@ -96,7 +97,7 @@ mod tests {
     fn parses(program: &str, shell: Shell) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("completions");
-        fs::write(&file, script(shell)).unwrap();
+        fs::write(&file, script(shell, &Cli::command())).unwrap();
         let output = process::Command::new(program).arg("-n").arg(&file).output();
         let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
         let words = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -14,44 +14,17 @@ mod keys;
 mod show;
 #[cfg(test)]
 mod tests;
-mod thresholds;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{
-    ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, parser::ValueSource,
-};
+use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 
 use self::file::{File, Given};
-use super::args::{Cli, RunArgs};
+use super::args::Cli;
+use super::flags::Invalid;
+use super::run::RunArgs;
 
-pub use self::{
-    file::FileError,
-    thresholds::{PREFIX, ThresholdArgs},
-};
-
-/// Where the configuration is.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// File with the configuration, TOML; every key is also a flag of `run`.
-    ///
-    /// A flag counts more than the file, the file more than the default. Keys:
-    /// docs/configuration.md, or `run --config.show`.
-    #[arg(long = "config", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// Values that do not fit together, or one that only the whole can judge.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` is {value}, but must be {rule}")]
-pub struct Invalid {
-    /// The flag without its dashes, which is the key of the file.
-    pub key: String,
-    /// What it is.
-    pub value: String,
-    /// What it must be.
-    pub rule: String,
-}
+pub use self::file::FileError;
 
 /// What the command line asks for.
 #[derive(Debug)]

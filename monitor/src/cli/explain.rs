@@ -25,7 +25,8 @@ use self::{
     related::{RELATED, Short},
     texts::{Chain, EXPLANATIONS, Explanation, FIND_BDI},
 };
-use super::{daemon::AccessArgs, text::wrap};
+use super::daemon::AccessArgs;
+use crate::text::wrap;
 
 /// Where a line ends, characters.
 const WIDTH: usize = 96;

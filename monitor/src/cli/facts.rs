@@ -3,9 +3,18 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::Args;
 use monitor_collector::kernel::{attach, plan, signals::SIGNALS};
 
-use super::args::FactsArgs;
+use super::flags::KernelArgs;
+
+/// Arguments of `facts`.
+#[derive(Debug, Args)]
+pub struct FactsArgs {
+    /// Flags shared with `run`.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
 
 /// Prints the facts of this kernel, with the words in which it refused each
 /// kind of hook, or a module's function.

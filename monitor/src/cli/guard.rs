@@ -15,9 +15,8 @@ use monitor_model::guard::{Mode, Outcome};
 use monitor_verdict::guard::Policy;
 
 use super::{
-    args::{KernelArgs, duration},
-    config::Invalid,
     explain::bdi,
+    flags::{Invalid, KernelArgs, duration},
 };
 use crate::guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence};
 

@@ -14,16 +14,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
 };
 
-use super::{
-    args::Cli,
-    endings::{Item, Section},
-};
+use super::endings::{Item, Section};
 
 /// Whose pages they are, above each of them.
 const MANUAL: &str = "throttle-monitor manual";
@@ -57,8 +54,8 @@ struct Page {
 /// # Errors
 ///
 /// They cannot be written.
-pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
-    let pages = pages()?;
+pub fn man(args: &ManArgs, program: Command) -> anyhow::Result<ExitCode> {
+    let pages = pages(program)?;
     if let Some(directory) = &args.output_dir {
         write(directory, &pages)?;
     } else {
@@ -81,8 +78,8 @@ fn write(directory: &Path, pages: &[Page]) -> anyhow::Result<()> {
 }
 
 /// The program's own page first, then those of its commands, but hidden ones.
-fn pages() -> anyhow::Result<Vec<Page>> {
-    let mut program = Cli::command().disable_help_subcommand(true);
+fn pages(program: Command) -> anyhow::Result<Vec<Page>> {
+    let mut program = program.disable_help_subcommand(true);
     program.build();
     let commands = program.get_subcommands().filter(|one| !one.is_hide_set());
     let commands: Vec<Command> = commands.cloned().collect();

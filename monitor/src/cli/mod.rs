@@ -12,6 +12,7 @@ mod evidence;
 mod exit;
 mod explain;
 mod facts;
+mod flags;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(test)]
@@ -24,11 +25,14 @@ mod replay;
 mod run;
 mod serve;
 mod size;
-pub(crate) mod text;
+mod start;
+mod thresholds;
 pub mod top;
 mod web;
 
 use std::{process::ExitCode, sync::Arc};
+
+use clap::CommandFactory as _;
 
 /// Runs the command that the command line names.
 #[must_use]
@@ -62,8 +66,8 @@ pub fn main() -> ExitCode {
         args::Command::Top(args) => top::top(&args),
         args::Command::Record(args) => record::record(&args),
         args::Command::Replay(args) => replay::replay(&Arc::new(args)),
-        args::Command::Completions(args) => completions::completions(&args),
-        args::Command::Man(args) => man::man(&args),
+        args::Command::Completions(args) => completions::completions(&args, &args::Cli::command()),
+        args::Command::Man(args) => man::man(&args, args::Cli::command()),
         args::Command::Guard(args) => guard::guard(&args),
         args::Command::IoFlusher(args) => io_flusher::io_flusher(&args),
         args::Command::Facts(args) => facts::facts(&args),

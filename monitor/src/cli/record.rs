@@ -20,9 +20,9 @@ use monitor_collector::{
 use monitor_verdict::{Engine, Thresholds, timeline};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{KernelArgs, duration, interval};
-use super::run;
+use super::flags::{KernelArgs, duration, interval};
 use super::size::at_least;
+use super::start;
 use crate::pipeline::watch;
 use crate::pipeline::watch::Watch;
 use crate::{
@@ -153,7 +153,7 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let _log = log::init(&args.log_level, LogFormat::Logfmt)?;
     let (texts, printed) = print()?;
     let _ = hardening::io_flusher(false);
-    run::preflight(&args.kernel)?;
+    start::preflight(&args.kernel)?;
     refuse_nfs(&args.kernel.procfs, &args.output)?;
     let what = args.output.display().to_string();
     let sink = File::open(&args.output).with_context(|| format!("cannot record into {what}"))?;
@@ -163,7 +163,7 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     };
     thresholds.check()?;
     let mut attached = attach::attach_all(args.kernel.settings())?;
-    run::tell(&attached);
+    start::tell(&attached);
     if let Err(error) = hardening::lock_memory() {
         tracing::warn!(%error, "memory cannot be locked: the recorder may be swapped out when it is needed");
     }

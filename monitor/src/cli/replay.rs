@@ -21,8 +21,8 @@ use monitor_verdict::{Changes, Engine, Thresholds, timeline};
 use serde::Serialize;
 
 use super::{
-    args::Format,
     evidence::EvidenceArgs,
+    flags::{Format, duration},
     serve::{self, ServeArgs, Show},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub default_thresholds: bool,
     /// Judge by the default thresholds with this confirmation time.
-    #[arg(long, value_name = "DURATION", value_parser = super::args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub confirm: Option<Duration>,
     /// The evidence of its verdicts.
     #[command(flatten)]
@@ -84,7 +84,10 @@ struct Recorded {
 /// Output or evidence cannot be written.
 pub fn replay(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
     if args.serve.is_wanted() {
-        return serve::serve(args);
+        let played = Arc::clone(args);
+        return serve::serve(&args.serve, &args.files, move |show| {
+            play_all(&played, show)
+        });
     }
     Ok(play_all(args, None)?.into())
 }

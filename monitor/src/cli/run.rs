@@ -8,36 +8,95 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::Args;
 use monitor_collector::{
     host::{hardening, privileges},
-    kernel::{
-        attach::{self, Attached},
-        preflight::Privileges,
-    },
+    kernel::attach,
     sample::Sampler,
 };
-use monitor_model::observation::State;
 use monitor_verdict::Engine;
-use tokio::{
-    net::TcpListener,
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-};
 
-use super::args::{KernelArgs, RunArgs};
-use super::record::{Recording, header};
-use crate::pipeline::tick::Ticker;
-use crate::pipeline::watch::Watch;
+use super::evidence::EvidenceArgs;
+use super::flags::{ConfigArgs, Invalid, KernelArgs, interval};
+use super::guard::GuardArgs;
+use super::record::{Recording, RollingArgs, header};
+use super::start::{preflight, publisher, runtime, serve, tell};
+use super::thresholds::ThresholdArgs;
+use super::web::WebArgs;
 use crate::{
     evidence::{self, Sink},
     guard::Keeper,
-    http::{self, Site},
-    log,
-    publish::snapshot::{Daemon, Publisher},
+    http::Site,
+    log::{self, LEVELS, LogFormat},
+    pipeline::{tick::Ticker, watch::Watch},
 };
 
 /// How long the end of the process waits for evidence that is not written yet.
 const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "All thresholds are in --help, all keys of --config in docs/configuration.md."
+)]
+pub struct RunArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print the configuration that would be used, as a file for --config, and
+    /// exit.
+    #[arg(long = "config.show")]
+    pub config_show: bool,
+    /// Where and to whom is served.
+    #[command(flatten)]
+    pub web: WebArgs,
+    /// Which messages to write.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
+    pub log_level: String,
+    /// How to write them.
+    #[arg(long = "log.format", value_enum, default_value_t = LogFormat::Logfmt)]
+    pub log_format: LogFormat,
+    /// Time between two looks at the kernel's maps and at /proc, 100ms to 5s.
+    ///
+    /// The times of the verdict are for 1s.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// The numbers of the verdict.
+    #[command(flatten)]
+    pub thresholds: ThresholdArgs,
+    /// The rolling recording.
+    #[command(flatten)]
+    pub rolling: RollingArgs,
+    /// Where the evidence goes.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    /// What may be changed on the node.
+    #[command(flatten)]
+    pub guard: GuardArgs,
+    /// Flags shared with `check`.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
+
+impl RunArgs {
+    /// Whether what was given fits together; each by itself does already.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key that does not.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.web.listen.is_empty() {
+            return Err(Invalid {
+                key: "web.listen-address".to_owned(),
+                value: "empty".to_owned(),
+                rule: "one address at least".to_owned(),
+            });
+        }
+        self.kernel.check()?;
+        self.guard.check()?;
+        self.thresholds.check()
+    }
+}
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -116,117 +175,4 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     served?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// One thread that serves, and a few that read recordings and hash passwords.
-///
-/// # Errors
-///
-/// What it needs of the kernel is not to be had.
-pub fn runtime() -> anyhow::Result<Runtime> {
-    /// A reader needs little; what it touches stays in memory.
-    const STACK: usize = 256 * 1024;
-    tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(http::BLOCKING_THREADS)
-        .thread_stack_size(STACK)
-        .enable_all()
-        .build()
-        .context("tokio")
-}
-
-/// What publishes, in the name of this process.
-pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -> Publisher {
-    Publisher::new(Daemon {
-        node: node_name(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        revision: env!("THROTTLE_MONITOR_REVISION").into(),
-        kernel: attached.facts.release.clone(),
-        interval,
-        bounds: kernel.buckets.clone(),
-        recording: None,
-    })
-}
-
-/// `uname -n`: in a pod with a network of its own the pod's. Empty: it has none.
-fn node_name() -> String {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy();
-    // What a kernel is called that nobody named.
-    if name == "(none)" {
-        String::new()
-    } else {
-        name.into_owned()
-    }
-}
-
-/// Says what privileges are missing.
-///
-/// # Errors
-///
-/// One without which nothing can be monitored.
-pub fn preflight(kernel: &KernelArgs) -> anyhow::Result<()> {
-    for missing in Privileges::of_this_process(&kernel.procfs).missing() {
-        if missing.fatal {
-            anyhow::bail!(
-                "{} is missing: {}. To do: {}",
-                missing.privilege,
-                missing.loses,
-                missing.remedy
-            );
-        }
-        tracing::warn!(
-            privilege = missing.privilege,
-            lost = missing.loses,
-            remedy = missing.remedy,
-            "missing"
-        );
-    }
-    Ok(())
-}
-
-/// Serves until SIGTERM or SIGINT.
-///
-/// # Errors
-///
-/// The site cannot be served.
-pub async fn serve(listeners: Vec<TcpListener>, site: Site) -> anyhow::Result<()> {
-    let policy = site.web.policy();
-    for listener in &listeners {
-        if let Ok(address) = listener.local_addr() {
-            let tls = policy.tls().is_some();
-            tracing::info!(%address, path = site.telemetry_path, tls, passwords = policy.has_users(), "listening");
-        }
-    }
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(http::serve(listeners, site, shutdown).await?)
-}
-
-/// Says once how each signal is attached.
-pub fn tell(attached: &Attached) {
-    for report in &attached.reports {
-        if report.is_lossy() {
-            tracing::warn!(
-                signal = %report.signal,
-                strategy = %report.strategy,
-                state = report.state.as_str(),
-                lost = report.loses,
-                reason = report.why(),
-                "signal"
-            );
-        } else {
-            let reason = if report.state == State::Attached {
-                String::new()
-            } else {
-                report.why()
-            };
-            tracing::info!(signal = %report.signal, strategy = %report.strategy, reason, "signal");
-        }
-    }
 }

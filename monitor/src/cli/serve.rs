@@ -19,9 +19,8 @@ use clap::Args;
 use monitor_model::observation::Observation;
 use monitor_verdict::{Changes, Engine};
 
-use super::args::duration;
-use super::replay::{ReplayArgs, play_all};
-use super::run;
+use super::flags::duration;
+use super::start;
 use super::web::WebArgs;
 use crate::pipeline::stage::Stage;
 use crate::{
@@ -59,24 +58,28 @@ impl ServeArgs {
     }
 }
 
-/// Serves a recording until SIGTERM or SIGINT.
+/// Serves the recording in these files, which `play` plays, until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// It cannot be served, or output or evidence cannot be written.
-pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
-    let Some(header) = args.files.first().and_then(header) else {
+pub fn serve(
+    args: &ServeArgs,
+    files: &[PathBuf],
+    play: impl FnOnce(Option<&mut Show>) -> anyhow::Result<u8> + Send + 'static,
+) -> anyhow::Result<ExitCode> {
+    let Some(header) = files.first().and_then(header) else {
         // It says what is wrong with the file.
-        return Ok(play_all(args, None)?.into());
+        return Ok(play(None)?.into());
     };
-    let runtime = run::runtime()?;
-    let web = args.serve.web.web(Path::new("/proc"))?;
-    let listeners = runtime.block_on(args.serve.web.listeners())?;
-    let stage = Stage::new(&header, Some(names(&args.files)));
+    let runtime = start::runtime()?;
+    let web = args.web.web(Path::new("/proc"))?;
+    let listeners = runtime.block_on(args.web.listeners())?;
+    let stage = Stage::new(&header, Some(names(files)));
     let site = Site {
-        telemetry_path: args.serve.web.telemetry_path.clone(),
+        telemetry_path: args.web.telemetry_path.clone(),
         shared: stage.shared(),
-        shelf: Arc::new(Shelf::Files(args.files.clone())),
+        shelf: Arc::new(Shelf::Files(files.to_vec())),
         web,
     };
     let scheme = match site.web.policy().tls() {
@@ -93,17 +96,16 @@ pub fn serve(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
     let mut show = Show {
         stage,
         livelock: Arc::clone(&livelock),
-        speed: args.serve.speed,
-        skip: args.serve.skip,
+        speed: args.speed,
+        skip: args.skip,
         before: None,
         stopped,
     };
-    let played = Arc::clone(args);
     let playing = thread::Builder::new()
         .name("play".into())
-        .spawn(move || play_all(&played, Some(&mut show)))
+        .spawn(move || play(Some(&mut show)))
         .context("the thread that plays could not be started")?;
-    runtime.block_on(run::serve(listeners, site))?;
+    runtime.block_on(start::serve(listeners, site))?;
     drop(stop);
     if !playing.is_finished() {
         // Of as much as was shown.

@@ -21,9 +21,9 @@ use clap::{Args, ValueEnum};
 
 use self::{own::Own, source::Source};
 use super::{
-    args::{Format, KernelArgs, interval},
-    config::{ConfigArgs, ThresholdArgs},
     daemon::{self, Access, AccessArgs, Daemon, PATIENCE},
+    flags::{ConfigArgs, Format, KernelArgs, interval},
+    thresholds::ThresholdArgs,
 };
 use crate::{
     publish::node::Node,

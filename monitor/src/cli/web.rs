@@ -15,7 +15,7 @@ use rustix::net::{
 };
 use tokio::net::TcpListener;
 
-use super::{args::address, exit::BadConfiguration};
+use super::{exit::BadConfiguration, flags::address};
 use crate::access::Web;
 use crate::http;
 use crate::http::PathError;

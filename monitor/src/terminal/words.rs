@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::look::Look;
-use crate::cli::text::wrap;
+use crate::text::wrap;
 
 /// Characters that are looked at of any text: no name or sentence has more.
 const MAX_TEXT: usize = 4096;

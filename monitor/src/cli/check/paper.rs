@@ -7,7 +7,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 
-use crate::cli::text::wrap;
+use crate::text::wrap;
 
 /// Where the second column begins.
 const COLUMN: usize = 19;

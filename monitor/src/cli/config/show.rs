@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use toml::Value;
 
 use super::keys::{Key, Kind};
-use crate::cli::text::wrap;
+use crate::text::wrap;
 
 /// Where a comment's line ends, characters.
 const WIDTH: usize = 80;

@@ -6,7 +6,9 @@ use std::{ffi::OsString, fs, time::Duration};
 use monitor_common::HIST_BUCKETS;
 
 use super::{Parsed, parse};
-use crate::cli::args::{BUCKETS, Command, RunArgs};
+use crate::cli::args::Command;
+use crate::cli::flags::BUCKETS;
+use crate::cli::run::RunArgs;
 
 fn words(flags: &[&str]) -> Vec<OsString> {
     let all = ["throttle-monitor"]
@@ -307,5 +309,8 @@ fn fewer_buckets_leave_the_rest_endless_and_more_are_refused() {
 
 #[test]
 fn the_defaults_of_the_flags_are_the_defaults_of_the_verdict() {
-    assert_eq!(run(&["run"]).thresholds, super::ThresholdArgs::default());
+    assert_eq!(
+        run(&["run"]).thresholds,
+        crate::cli::thresholds::ThresholdArgs::default()
+    );
 }

@@ -11,7 +11,8 @@ use super::{
     EXPLANATIONS, FIND_BDI, NOT_MEASURED,
     texts::{Chain, Explanation},
 };
-use crate::cli::{generated, text::wrap};
+use crate::cli::generated;
+use crate::text::wrap;
 
 /// Where a line of a runbook ends, characters.
 const WIDTH: usize = 125;

@@ -2,10 +2,13 @@
 
 use std::{fs, process};
 
+use clap::CommandFactory as _;
+
 use super::*;
+use crate::cli::args::Cli;
 
 fn page_of(name: &str) -> String {
-    let pages = pages().unwrap();
+    let pages = pages(Cli::command()).unwrap();
     let page = pages.into_iter().find(|page| page.name == name);
     page.unwrap_or_else(|| panic!("no page {name}")).text
 }
@@ -16,14 +19,18 @@ fn every_command_that_is_not_hidden_has_a_page_and_the_program_s_comes_first() {
     let shown = shown.get_subcommands().filter(|one| !one.is_hide_set());
     let mut wanted = vec!["throttle-monitor".to_owned()];
     wanted.extend(shown.map(|one| format!("throttle-monitor-{}", one.get_name())));
-    let names: Vec<String> = pages().unwrap().into_iter().map(|page| page.name).collect();
+    let names: Vec<String> = pages(Cli::command())
+        .unwrap()
+        .into_iter()
+        .map(|page| page.name)
+        .collect();
     assert_eq!(names, wanted);
     assert!(!names.contains(&"throttle-monitor-facts".to_owned()));
 }
 
 #[test]
 fn every_page_says_of_what_it_is_how_it_exits_and_what_else_to_read() {
-    let pages = pages().unwrap();
+    let pages = pages(Cli::command()).unwrap();
     for page in &pages {
         let title = format!("\n.TH {} 1 {DATE} \"{SOURCE}\" \"{MANUAL}\"\n", page.name);
         assert!(page.text.contains(&title), "{}: {title}", page.text);
@@ -71,7 +78,7 @@ fn a_page_has_every_flag_of_its_command_with_its_default() {
 fn pages_are_written_into_a_directory_that_is_made() {
     let directory = tempfile::tempdir().unwrap();
     let into = directory.path().join("share/man/man1");
-    write(&into, &pages().unwrap()).unwrap();
+    write(&into, &pages(Cli::command()).unwrap()).unwrap();
     let page = fs::read_to_string(into.join("throttle-monitor-replay.1")).unwrap();
     assert!(page.contains("livelock found"), "{page}");
 }
@@ -80,8 +87,8 @@ fn pages_are_written_into_a_directory_that_is_made() {
 #[ignore = "wants groff and mandoc: ./dev package --check has them"]
 fn groff_and_mandoc_render_every_page_without_a_warning() {
     let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), &pages().unwrap()).unwrap();
-    for page in pages().unwrap() {
+    write(directory.path(), &pages(Cli::command()).unwrap()).unwrap();
+    for page in pages(Cli::command()).unwrap() {
         let file = directory.path().join(format!("{}.1", page.name));
         for (program, args) in [
             ("groff", &["-ww", "-z", "-man", "-Tutf8", "-K", "utf8"][..]),

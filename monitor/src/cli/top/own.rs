@@ -11,7 +11,7 @@ use monitor_verdict::Engine;
 
 use super::TopArgs;
 use crate::{
-    cli::{args::KernelArgs, run},
+    cli::{flags::KernelArgs, start},
     evidence::Sink,
     guard::Keeper,
     pipeline::{tick::Ticker, watch::Watch},
@@ -33,7 +33,7 @@ pub struct Own {
 ///
 /// Names the privilege that is missing.
 pub fn may(kernel: &KernelArgs) -> anyhow::Result<()> {
-    run::preflight(kernel)
+    start::preflight(kernel)
 }
 
 impl Own {
@@ -44,7 +44,7 @@ impl Own {
     /// What keeps it from starting.
     pub fn start(args: &TopArgs) -> anyhow::Result<Self> {
         let mut attached = attach::attach_all(args.kernel.settings())?;
-        let publisher = run::publisher(&attached, args.interval, &args.kernel);
+        let publisher = start::publisher(&attached, args.interval, &args.kernel);
         let shared = publisher.shared();
         // A node that is stuck is what it is for. Without these it goes on, too.
         let _ = hardening::lock_memory();

@@ -1,6 +1,6 @@
 //! The cycle as the evidence draws it, on a screen that is narrower than that.
 
-use crate::cli::text::wrap;
+use crate::text::wrap;
 
 /// Columns of a line of the drawing (`dossier/drawing.rs` of the verdict).
 const DRAWN: usize = 100;

@@ -6,7 +6,7 @@ use monitor_verdict::{ThresholdError, Thresholds};
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::Invalid;
+use super::flags::Invalid;
 
 const HEADING: &str = "Thresholds of the verdict";
 
