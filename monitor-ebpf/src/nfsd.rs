@@ -81,27 +81,6 @@ pub fn nfsd_write_done(_ctx: TracePointContext) -> u32 {
     0
 }
 
-/// A thread takes its next call, so what it was in before is over. A WRITE that fails on
-/// its stateid ends without [`nfsd_write_done`] (`nfsd4_write`), and nothing else reports
-/// that a wait for pages has ended.
-#[inline(always)]
-pub fn takes_call(tid: u32) {
-    // SAFETY: the references are not kept.
-    let (in_write, retried) = unsafe {
-        (
-            NFSD_WRITES.get(tid).is_some(),
-            ALLOC_RETRIES.get(tid).is_some(),
-        )
-    };
-    if in_write {
-        let _ = NFSD_WRITES.remove(tid);
-    }
-    if retried {
-        let _ = ALLOC_RETRIES.remove(tid);
-        drop_wait(Cause::SvcAllocArg);
-    }
-}
-
 /// A thread got no pages for its next request and sleeps before it tries again,
 /// 5.14 and later. How long, the kernel does not say here.
 #[tracepoint]

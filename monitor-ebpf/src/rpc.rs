@@ -12,18 +12,17 @@ use aya_ebpf::{
     EbpfContext, helpers::bpf_probe_read_kernel_str_bytes, macros::tracepoint,
     programs::TracePointContext,
 };
-use monitor_common::{Call, Lost, PEER_LEN, RpcTotals, Serving, Taken};
+use monitor_common::{Call, Cause, Lost, PEER_LEN, RpcTotals, Serving, Taken};
 
 use crate::{
     dirty::field,
     maps::{
-        CALLS, CLIENT_DEVICES, FLAGS, FROM, NO_EXIST, PEER, PEERS, RPC, SERVING, STARTING, TAKEN,
-        lost, offsets,
+        ALLOC_RETRIES, CALLS, CLIENT_DEVICES, FLAGS, FROM, NFSD_WRITES, NO_EXIST, PEER, PEERS, RPC,
+        SERVING, STARTING, TAKEN, lost, offsets,
     },
     nfs_client,
-    nfsd::takes_call,
     task::current_tid,
-    wait::now,
+    wait::{drop_wait, now},
 };
 
 /// Between the two ends of one call that count as a proof. A server that is late by
@@ -125,6 +124,27 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
         }
     }
     0
+}
+
+/// A thread takes its next call, so what it was in before is over. A WRITE that fails on
+/// its stateid ends without `nfsd_write_done` (`nfsd4_write`), and nothing else reports
+/// that a wait for pages has ended.
+#[inline(always)]
+fn takes_call(tid: u32) {
+    // SAFETY: the references are not kept.
+    let (in_write, retried) = unsafe {
+        (
+            NFSD_WRITES.get(tid).is_some(),
+            ALLOC_RETRIES.get(tid).is_some(),
+        )
+    };
+    if in_write {
+        let _ = NFSD_WRITES.remove(tid);
+    }
+    if retried {
+        let _ = ALLOC_RETRIES.remove(tid);
+        drop_wait(Cause::SvcAllocArg);
+    }
 }
 
 /// Who was seen to send a call that the server takes. Where nobody was, its sender

@@ -12,25 +12,9 @@ use guest::{DAEMON, PLAN, Plan};
 use crate::{
     Files,
     kernels::{Kernel, Unpacked},
-    parts::Parts,
+    parts::{MODULES, Parts},
     sysroot,
 };
-
-/// Modules of every image; those that a plan loads come to them.
-pub const MODULES: &[&str] = &[
-    "virtio_pci",
-    "virtio_blk",
-    "veth",
-    "sunrpc",
-    "nfs",
-    "nfsv4",
-    "nfsd",
-    "auth_rpcgss",
-    "loop",
-    "crc32c_generic",
-    "md5",
-    "sha256_generic",
-];
 
 /// Small files that programs look for.
 const TEXTS: &[(&str, &str)] = &[

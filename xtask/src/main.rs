@@ -28,6 +28,7 @@ mod processes;
 mod qemu;
 mod report;
 mod scenario;
+mod structure;
 mod sysroot;
 mod table;
 mod web;
@@ -78,6 +79,8 @@ enum Command {
     /// What the benchmarks' processes do
     #[command(hide = true)]
     Load(bench::Load),
+    /// Hold the modules to: no circles
+    Structure(structure::Choice),
     /// Hold the web configuration to the one of Prometheus' exporters
     Web(web::Choice),
     /// The scenarios and the kernels of each
@@ -132,6 +135,7 @@ fn main() -> Result<ExitCode> {
             fleet::run(&choice)?;
             true
         }
+        Command::Structure(choice) => structure::run(&choice)?,
         Command::Web(choice) => web::run(&choice)?,
         Command::Budgets(choice) => budgets::run(&choice)?,
         Command::Bench(choice) => {

@@ -5,7 +5,32 @@ use std::collections::BTreeSet;
 
 use guest::{Filesystem, Plan, Step};
 
-use crate::{initramfs::MODULES, sysroot::PROGRAMS};
+/// Modules of every image; those that a plan loads come to them.
+pub const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "veth",
+    "sunrpc",
+    "nfs",
+    "nfsv4",
+    "nfsd",
+    "auth_rpcgss",
+    "loop",
+    "crc32c_generic",
+    "md5",
+    "sha256_generic",
+];
+
+/// Programs that steps of any plan, or the kernel, call by name.
+pub const PROGRAMS: &[&str] = &[
+    "exportfs",
+    "ip",
+    "kmod",
+    "mke2fs",
+    "nfsdcld",
+    "rpc.mountd",
+    "rpc.nfsd",
+];
 
 /// Names that are wanted.
 #[derive(Default)]

@@ -10,19 +10,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     elf,
-    parts::{GANESHA, Parts},
+    parts::{GANESHA, PROGRAMS, Parts},
 };
-
-/// Programs that steps of any plan, or the kernel, call by name.
-pub const PROGRAMS: &[&str] = &[
-    "exportfs",
-    "ip",
-    "kmod",
-    "mke2fs",
-    "nfsdcld",
-    "rpc.mountd",
-    "rpc.nfsd",
-];
 
 /// A file of the guest.
 pub struct File {

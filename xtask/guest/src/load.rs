@@ -14,10 +14,7 @@ use std::{
 use guest::Way;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
-use crate::counters;
-
-/// Where each writer that takes its time keeps the count of its synced bytes.
-pub const SYNCED: &str = "/run/synced";
+use crate::counters::{self, SYNCED};
 
 /// What a writer that takes its time says before it sends its first bytes.
 pub const FIRST: &str = "first";

@@ -1,6 +1,7 @@
 //! The webhook: what Alertmanager sends people.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Instant,
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 use tiny_http::{Response, Server};
 
-use super::judge::Labels;
+pub type Labels = BTreeMap<String, String>;
 
 /// One alert of a message.
 #[derive(Clone, Debug)]

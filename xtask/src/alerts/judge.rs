@@ -1,14 +1,12 @@
 //! Which alerts are right, phase by phase.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Write as _,
     time::Instant,
 };
 
-use super::hook::Message;
-
-pub type Labels = BTreeMap<String, String>;
+use super::hook::{Labels, Message};
 
 /// A phase begins.
 pub struct Mark {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::judge::Labels;
+use super::hook::Labels;
 use crate::processes::{Processes, answers, free_port, get};
 
 /// What the guest is called.
