@@ -12,8 +12,8 @@ use monitor_model::{
     verdict::{Transition, Verdict},
 };
 
-use crate::dossier::{Moment, Recorder};
-use crate::judged::{AllLoops, Judged};
+use crate::evidence::{Moment, Recorder};
+use crate::judge::{AllLoops, Judged};
 use crate::loops::{Loops, MAX_LOOPS};
 use crate::related::{LoopNow, Node, Watch};
 use crate::thresholds::{Thresholds, nanos};

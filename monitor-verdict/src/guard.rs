@@ -38,7 +38,7 @@ use at::At;
 pub use hold::to_break;
 
 use crate::loops::MAX_LOOPS;
-use crate::remedy::{guard_breaks, guard_prevents};
+use crate::mitigation::{guard_breaks, guard_prevents};
 use crate::thresholds::nanos;
 
 /// For so long nobody must want anything of a loop before what broke its livelock is

@@ -3,48 +3,44 @@
 //!
 //! The way of an observation through here:
 //!
-//! 1. [`reduce`] keeps of it the few numbers that any signature asks for.
-//! 2. [`window`] puts them into a ring of about three seconds and answers
-//!    questions about it: what moved, who was paused, which disk was busy. A
-//!    gap or a step back in time empties it; a counter that runs backwards
-//!    makes unknown what it counts.
-//! 3. [`loops`] finds the NFS mounts that this node serves to itself;
+//! 1. [`window`] keeps of it the few numbers that any signature asks for, in a ring of
+//!    about three seconds, and answers questions about them: what moved, who was paused,
+//!    which disk was busy. A gap or a step back in time empties it; a counter that runs
+//!    backwards makes unknown what it counts.
+//! 2. [`loops`] finds the NFS mounts that this node serves to itself;
 //!    [`engine`] judges them.
-//! 4. For each loop ([`judged`]) there are four conditions; the three that all
-//!    signatures share are in [`conditions`], the fourth is the closing edge of
+//! 3. For each loop ([`judge`]) there are four conditions; the three that all
+//!    signatures share are its own, the fourth is the closing edge of
 //!    one of the [`signatures`]: of those that hold, the one that explains most
 //!    of what the server waits for. A condition is true, false, or unknown where
-//!    an input is missing; what is missing lowers the [`confidence`].
-//! 5. [`machine`] turns conditions and time into a state. Only four true ones
+//!    an input is missing; what is missing lowers the confidence.
+//! 4. Conditions and time become a state. Only four true ones
 //!    lead to a livelock: with an unknown one a loop is at most suspected.
 //!    In a livelock an unknown one does not end it.
+//! 5. [`related`] finds what looks like a livelock and is not one; [`mitigation`] says what
+//!    gets a node out, [`guard`] what is to be changed, [`evidence`] proves a verdict.
 //! 6. Out come the transitions of this tick and the verdict of every loop.
 //!
 //! All numbers and their reasons are in [`thresholds`].
 
-mod conditions;
-mod confidence;
-pub mod dossier;
 mod engine;
+pub mod evidence;
 pub mod guard;
-mod judged;
+mod judge;
 mod loops;
-mod machine;
-mod reduce;
+pub mod mitigation;
 pub mod related;
-pub mod remedy;
 mod signatures;
 #[cfg(test)]
 mod tests;
 pub mod text;
 mod thresholds;
 pub mod timeline;
-mod view;
 mod window;
 
 pub use engine::{Changes, Engine};
 pub use loops::{Loops, MAX_LOOPS};
-pub use reduce::signal;
 pub use thresholds::{
     LoopThresholds, RelatedThresholds, SignatureThresholds, ThresholdError, Thresholds,
 };
+pub use window::reduce::signal;

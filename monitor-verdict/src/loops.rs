@@ -2,7 +2,6 @@
 //! kernel and the namespaces tell.
 
 mod calls;
-mod danger;
 mod device;
 mod evidence;
 mod exempt;

@@ -14,8 +14,8 @@ use std::borrow::Cow;
 use compact_str::CompactString;
 use monitor_model::verdict::Signature;
 
-use crate::confidence::Gap;
-use crate::view::{Held, View};
+use crate::window::confidence::Gap;
+use crate::window::view::{Held, View};
 
 /// The closing edge of one signature at one tick.
 #[derive(Clone, Debug, PartialEq)]

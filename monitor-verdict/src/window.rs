@@ -1,17 +1,20 @@
 //! The sliding window that all signatures look through: a bounded ring of
 //! reduced observations, and the questions asked of it.
 
+pub mod confidence;
 mod own;
+pub mod reduce;
 mod related;
 mod time;
+pub mod view;
 
 use std::collections::VecDeque;
 
 use monitor_common::Class;
 use monitor_model::observation::{DirtyPauses, Observation};
 
-use crate::reduce::{Sample, Threads};
 use crate::thresholds::{Thresholds, nanos};
+use crate::window::reduce::{Sample, Threads};
 
 /// Samples kept at most, whatever the tick: at 100 ms these are 6.4 s.
 const MAX_SAMPLES: usize = 64;

@@ -9,7 +9,7 @@ use monitor_model::{
 };
 
 use super::{Standing, to_break};
-use crate::remedy::{PREVENT_RATIO, Place, is_held, strict_server};
+use crate::mitigation::{PREVENT_RATIO, Place, is_held, strict_server};
 
 /// A loop on its node.
 pub(super) struct At<'a> {

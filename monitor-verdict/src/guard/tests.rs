@@ -10,7 +10,7 @@ use monitor_model::{
 use proptest::prelude::*;
 
 use super::{CALM_NS, Decision, Guard, Policy};
-use crate::remedy::tests::the_loop;
+use crate::mitigation::tests::the_loop;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -10,7 +10,8 @@ use monitor_model::{
 
 use super::evidence::Evidence;
 use super::survey::{Claim, Survey};
-use super::{danger, exempt, words};
+use super::{exempt, words};
+use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -222,8 +223,8 @@ impl Device {
         }
         one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
-        one.danger = danger::danger(&one, survey.observation);
-        one.advice = danger::advice(&one, survey.observation);
+        one.danger = risk::danger(&one, survey.observation);
+        one.advice = risk::advice(&one, survey.observation);
         if old_proof.is_none() {
             self.untold_since = Some(now);
         }

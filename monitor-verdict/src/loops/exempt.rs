@@ -13,8 +13,8 @@ use monitor_model::{
     observation::{ExemptCount, Observation},
 };
 
-use super::danger;
 use super::survey::{ServerEnd, Survey};
+use crate::mitigation::risk;
 
 /// The WRITEs that nfsd served for a device of late.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -76,8 +76,8 @@ pub(super) fn judge(one: &Loop, survey: &Survey<'_>, end: &ServerEnd, writes: Wr
 /// By the kernel's rule.
 fn predict(one: &Loop, survey: &Survey<'_>, end: &ServerEnd) -> Exemption {
     let predicted = |state, words: &str| Exemption::new(state, ExemptBasis::Predicted, words);
-    let remote = danger::exports_nfs(one, survey.observation);
-    if remote && danger::version(&survey.observation.kernel).is_some_and(|v| v >= (5, 11)) {
+    let remote = risk::exports_nfs(one, survey.observation);
+    if remote && risk::version(&survey.observation.kernel).is_some_and(|v| v >= (5, 11)) {
         return predicted(
             Exempt::No,
             "it exports an NFS mount, for which nfsd has no exemption since Linux 5.11",
@@ -144,7 +144,7 @@ fn threads(one: &Loop, observation: &Observation) -> ExemptCount {
 
 /// What this kernel calls the flag.
 pub(super) fn flag(observation: &Observation) -> &'static str {
-    if danger::is_before(observation, (5, 8)) {
+    if risk::is_before(observation, (5, 8)) {
         "PF_LESS_THROTTLE"
     } else {
         "PF_LOCAL_THROTTLE"

@@ -13,10 +13,10 @@ use monitor_model::{
 use super::view::{Finding, Node, View, suspect};
 use crate::loops;
 use crate::loops::words;
-use crate::reduce::related::Signs;
 use crate::text::{bytes, seconds};
 use crate::thresholds::nanos;
 use crate::window::Window;
+use crate::window::reduce::related::Signs;
 
 /// Clients that wait for an answer and are watched at most, by name.
 const MAX_SILENCES: usize = 256;

@@ -8,9 +8,9 @@ use compact_str::CompactString;
 use monitor_model::related::RelatedKind::{self, DirtyThrottling, DiskSaturated, SlowDisk};
 
 use super::view::{Finding, Node, View, suspect};
-use crate::reduce::related::{Device, Signs};
 use crate::text::{percent, rate};
 use crate::thresholds::nanos;
+use crate::window::reduce::related::{Device, Signs};
 use crate::window::{Moved, Window};
 
 /// Finds them, of every device.

@@ -9,9 +9,9 @@ use monitor_model::{
 };
 
 use crate::loops::Former;
-use crate::reduce::related::{Device, Signs};
 use crate::thresholds::Thresholds;
 use crate::window::Window;
+use crate::window::reduce::related::{Device, Signs};
 
 /// A loop as it is judged at this tick.
 #[derive(Clone, Copy, Debug)]

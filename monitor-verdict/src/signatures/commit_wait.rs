@@ -7,10 +7,10 @@
 use monitor_common::Class;
 use monitor_model::verdict::Signature;
 
-use crate::confidence::Gap;
-use crate::reduce::Signals;
 use crate::text::percent;
-use crate::view::{View, all_of};
+use crate::window::confidence::Gap;
+use crate::window::reduce::Signals;
+use crate::window::view::{View, all_of};
 
 use super::Edge;
 use super::reclaim_congestion::server_disk;

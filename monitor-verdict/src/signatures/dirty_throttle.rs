@@ -9,11 +9,11 @@
 
 use monitor_model::verdict::Signature;
 
-use crate::confidence::Gap;
-use crate::reduce::Client;
 use crate::text::percent;
-use crate::view::{Disk, View, all_of};
 use crate::window::PauseMeans;
+use crate::window::confidence::Gap;
+use crate::window::reduce::Client;
+use crate::window::view::{Disk, View, all_of};
 
 use super::Edge;
 

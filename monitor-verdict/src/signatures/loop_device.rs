@@ -9,9 +9,9 @@
 use monitor_common::Class;
 use monitor_model::verdict::Signature;
 
-use crate::reduce::LoopDevice;
 use crate::text::percent;
-use crate::view::{View, all_of};
+use crate::window::reduce::LoopDevice;
+use crate::window::view::{View, all_of};
 
 use super::Edge;
 use super::dirty_throttle::{Throttle, share, who};

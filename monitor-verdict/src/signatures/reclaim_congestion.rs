@@ -9,10 +9,10 @@
 
 use monitor_model::verdict::Signature;
 
-use crate::confidence::Gap;
-use crate::reduce::Signals;
 use crate::text::percent;
-use crate::view::{Disk, View, all_of};
+use crate::window::confidence::Gap;
+use crate::window::reduce::Signals;
+use crate::window::view::{Disk, View, all_of};
 
 use super::Edge;
 

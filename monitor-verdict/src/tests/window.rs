@@ -3,8 +3,8 @@
 use monitor_common::Class;
 
 use super::node::{CLIENT, DISK, Node, Phase};
-use crate::reduce::Sample;
 use crate::thresholds::Thresholds;
+use crate::window::reduce::Sample;
 use crate::window::{Pushed, ThreadSamples, Window};
 
 fn window() -> (Node, Window) {

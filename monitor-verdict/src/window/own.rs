@@ -10,7 +10,7 @@ use monitor_model::observation::Caller;
 
 use super::time::{time_of_class, time_of_tick};
 use super::{Moved, Window, pauses_of_tick};
-use crate::reduce::{Lasting, NfsdThread, Sample, Threads};
+use crate::window::reduce::{Lasting, NfsdThread, Sample, Threads};
 
 /// Which of nfsd's calls are a loop's.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,7 +3,7 @@
 use monitor_model::observation::Memory;
 
 use super::{Moved, Window};
-use crate::reduce::related::{Crew, Device, Signs};
+use crate::window::reduce::related::{Crew, Device, Signs};
 
 impl Window {
     /// Whether enough was seen to speak for the window.

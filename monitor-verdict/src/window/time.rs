@@ -3,7 +3,7 @@
 use monitor_common::{Cause, Class};
 
 use super::Window;
-use crate::reduce::{Finished, Lasting, Sample};
+use crate::window::reduce::{Finished, Lasting, Sample};
 
 impl Window {
     /// Time that tasks of a class spent in a cause on the BDIs that `wanted`

@@ -19,7 +19,7 @@ use monitor_model::{
     related::RelatedKind,
     verdict::Signature,
 };
-use monitor_verdict::remedy::{self, Place};
+use monitor_verdict::mitigation::{self, Place};
 
 use self::{
     related::{RELATED, Short},
@@ -151,7 +151,7 @@ fn explained(one: &Explanation, place: &Place) -> String {
     heading(&mut out, "It is not");
     wrap(&mut out, one.unlike, "  ", WIDTH);
     heading(&mut out, "Get out of it now");
-    let ways_out = remedy::ways_out_at(signature, place);
+    let ways_out = mitigation::ways_out_at(signature, place);
     if ways_out.is_empty() {
         wrap(&mut out, NOT_MEASURED, "  ", WIDTH);
     }
@@ -159,14 +159,14 @@ fn explained(one: &Explanation, place: &Place) -> String {
     vain(
         &mut out,
         "Does not help:",
-        &remedy::in_vain(signature, place),
+        &mitigation::in_vain(signature, place),
     );
     heading(&mut out, "Prevent it");
-    measures(&mut out, &remedy::preventions_at(signature, place));
+    measures(&mut out, &mitigation::preventions_at(signature, place));
     vain(
         &mut out,
         "Does not prevent it:",
-        &remedy::not_preventing(signature, place),
+        &mitigation::not_preventing(signature, place),
     );
     let _ = writeln!(out, "\nRunbook: docs/runbooks/{}.md", signature.as_str());
     out

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use monitor_collector::host::local_path::{PlacementError, refuse_nfs};
-use monitor_verdict::dossier::is_document;
+use monitor_verdict::evidence::is_document;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fsync, mkdirat, openat, renameat, statat,
     unlinkat,

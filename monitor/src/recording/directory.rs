@@ -240,7 +240,7 @@ impl Sink for Directory {
 }
 
 /// Whether the minutes before a livelock are kept under this name:
-/// [`incident`](monitor_verdict::dossier::incident).
+/// [`incident`](monitor_verdict::evidence::incident).
 pub(super) fn is_kept(name: &str) -> bool {
     let form = b"00000000T000000.000Z-";
     let fits = |(byte, form): (u8, &u8)| match form {

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use monitor_verdict::{Changes, dossier::incident};
+use monitor_verdict::{Changes, evidence::incident};
 
 use monitor_model::{observation::Observation, verdict::Transition};
 

@@ -1,10 +1,6 @@
 //! Which alerts are right, phase by phase.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    time::Instant,
-};
+use std::{collections::BTreeSet, fmt::Write as _, time::Instant};
 
 use super::hook::{Labels, Message};
 

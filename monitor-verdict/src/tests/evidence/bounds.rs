@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::garbage::{found, name, observation, verdict};
 use crate::Thresholds;
-use crate::dossier::{Moment, Recorder, is_document};
+use crate::evidence::{Moment, Recorder, is_document};
 use crate::window::Window;
 
 /// No document is larger, whatever it is made of: what is served and written

@@ -12,7 +12,7 @@ use monitor_model::{
     observation::Observation,
     verdict::Signature,
 };
-use monitor_verdict::{Loops, remedy};
+use monitor_verdict::{Loops, mitigation};
 
 use super::{
     LoopFound,
@@ -55,7 +55,8 @@ pub(super) fn find(attached: &mut Attached) -> Search {
         loops.observe(&observation);
     }
     // The signature that comes without any want of memory.
-    let preventions = |found| remedy::preventions(Signature::DirtyThrottle, found, &observation);
+    let preventions =
+        |found| mitigation::preventions(Signature::DirtyThrottle, found, &observation);
     let found = loops.found().iter().map(|found| LoopFound {
         preventions: preventions(found),
         found: found.clone(),
@@ -168,7 +169,7 @@ mod tests {
         observation::Observation,
         verdict::Signature,
     };
-    use monitor_verdict::remedy::{self, Place};
+    use monitor_verdict::mitigation::{self, Place};
 
     use super::{LoopFound, Paper, loops};
 
@@ -193,7 +194,7 @@ mod tests {
     fn found(found: Loop) -> LoopFound {
         let place = Place::of(&found, &Observation::default());
         LoopFound {
-            preventions: remedy::preventions_at(Signature::DirtyThrottle, &place),
+            preventions: mitigation::preventions_at(Signature::DirtyThrottle, &place),
             found,
         }
     }

@@ -6,7 +6,7 @@ use monitor_model::{
     loops::Loop,
     observation::{Bdi, Observation, Waiting},
 };
-use monitor_verdict::remedy::Place;
+use monitor_verdict::mitigation::Place;
 use serde::Deserialize;
 
 use crate::cli::daemon::{Access, Daemon, PATIENCE};

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use monitor_verdict::remedy::{self, Place};
+use monitor_verdict::mitigation::{self, Place};
 
 use monitor_model::mitigation::{InVain, Measure};
 
@@ -21,18 +21,18 @@ const WIDTH: usize = 125;
 fn docs_runbooks_give_the_commands_of_explain() {
     for one in &EXPLANATIONS {
         let (signature, place) = (one.signature, Place::default());
-        let ways_out = remedy::ways_out_at(signature, &place);
-        let preventions = remedy::preventions_at(signature, &place);
+        let ways_out = mitigation::ways_out_at(signature, &place);
+        let preventions = mitigation::preventions_at(signature, &place);
         let parts = [
             ("path", path(one.path)),
             ("kernels", prose(one.kernels)),
             ("confirm", confirm(one)),
             ("ways out", measures(&ways_out)),
-            ("in vain", vain(&remedy::in_vain(signature, &place))),
+            ("in vain", vain(&mitigation::in_vain(signature, &place))),
             ("preventions", measures(&preventions)),
             (
                 "not preventing",
-                vain(&remedy::not_preventing(signature, &place)),
+                vain(&mitigation::not_preventing(signature, &place)),
             ),
         ];
         generated::hold(&format!("runbooks/{}.md", signature.as_str()), &parts);

@@ -4,7 +4,7 @@ use super::{EXPLANATIONS, RELATED, bdi, here, list, text};
 use crate::cli::args::Cli;
 use clap::Parser as _;
 use monitor_model::{related::RelatedKind, verdict::Signature};
-use monitor_verdict::remedy::{self, Place};
+use monitor_verdict::mitigation::{self, Place};
 
 #[test]
 fn every_signature_and_every_related_condition_has_an_explanation_in_the_order_of_the_verdict() {
@@ -62,8 +62,8 @@ fn the_text_gives_the_measures_of_the_evidence() {
     let place = here("0:29", std::path::Path::new("/nowhere")).with_kernel("6.12.9");
     for one in &EXPLANATIONS {
         let text = text(Some(one.signature.as_str()), &place);
-        let mut all = remedy::ways_out_at(one.signature, &place);
-        all.extend(remedy::preventions_at(one.signature, &place));
+        let mut all = mitigation::ways_out_at(one.signature, &place);
+        all.extend(mitigation::preventions_at(one.signature, &place));
         for command in all.iter().flat_map(|measure| &measure.commands) {
             assert!(text.contains(command.as_str()), "{command}");
         }

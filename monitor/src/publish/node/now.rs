@@ -10,7 +10,7 @@ use monitor_model::{
     observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
     verdict::{LivelockState, Verdict},
 };
-use monitor_verdict::remedy::{self, Place};
+use monitor_verdict::mitigation::{self, Place};
 
 use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Teller, Waits};
 use crate::evidence::Document;
@@ -57,13 +57,13 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
     let place = found.map(|found| Place::of(found, seen));
     let measures = place.as_ref().map(|place| {
         if stuck {
-            remedy::ways_out_at(verdict.signature, place)
+            mitigation::ways_out_at(verdict.signature, place)
         } else {
-            remedy::preventions_at(verdict.signature, place)
+            mitigation::preventions_at(verdict.signature, place)
         }
     });
     let in_vain = place.as_ref().filter(|_| stuck);
-    let in_vain = in_vain.map(|place| remedy::in_vain(verdict.signature, place));
+    let in_vain = in_vain.map(|place| mitigation::in_vain(verdict.signature, place));
     let document = document(snapshot, verdict);
     let held = |name: &str| {
         let bdi = seen.bdis.iter().find(|bdi| bdi.bdi == name)?;

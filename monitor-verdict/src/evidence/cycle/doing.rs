@@ -7,8 +7,8 @@ use compact_str::CompactString;
 use monitor_common::{Cause, ThrottleReason};
 use monitor_model::observation::{ThreadState, Waiting};
 
-use crate::dossier::bounds::{NAME, short};
-use crate::dossier::tasks::Task;
+use crate::evidence::bounds::{NAME, short};
+use crate::evidence::tasks::Task;
 
 /// Names of a group that are written out.
 const MAX_NAMES: usize = 4;

@@ -7,8 +7,9 @@
 use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
 use super::{Came, Help, Kernel, Run, Stuck, When};
-use crate::remedy::action::Action::{
-    self, DirectWrites, DirtyBytes, Ease, FreeMemory, HoldClient, KillWriters, MaxBytes, MaxRatio,
+use crate::mitigation::action::Action;
+use crate::mitigation::action::Action::{
+    DirectWrites, DirtyBytes, Ease, FreeMemory, HoldClient, KillWriters, MaxBytes, MaxRatio,
     MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes,
     StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync,
     SyncMount,

@@ -17,7 +17,7 @@ use super::cycle::{self, Scene};
 use super::drawing::Drawing;
 use super::name;
 use super::tasks::{Task, Tasks, loop_bdis};
-use crate::remedy;
+use crate::mitigation;
 use crate::window::Window;
 
 /// Loops whose last minutes are kept, 14 KiB each. A loop has some only once
@@ -230,8 +230,8 @@ impl Recorder {
             cycle,
             verdict: bounds::verdict(verdict),
             found: found.map(bounds::found),
-            ways_out: measures(remedy::ways_out),
-            preventions: measures(remedy::preventions),
+            ways_out: measures(mitigation::ways_out),
+            preventions: measures(mitigation::preventions),
             threads: list(&tasks.server, "threads"),
             idle_threads: tasks.idle,
             writers: list(&tasks.others, "writers"),

@@ -11,6 +11,7 @@ mod action;
 mod command;
 mod kernel;
 mod place;
+pub(crate) mod risk;
 mod seen;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,10 +3,10 @@
 
 use monitor_common::Class;
 
-use crate::confidence::Gap;
-use crate::reduce::{Client, LoopDevice, Sample};
 use crate::text::{bytes, percent};
-use crate::view::View;
+use crate::window::confidence::Gap;
+use crate::window::reduce::{Client, LoopDevice, Sample};
+use crate::window::view::View;
 
 /// Loop devices on loop devices that are followed.
 const MAX_DEPTH: usize = 4;

@@ -5,11 +5,11 @@ use monitor_model::{
     observation::{Bdi, Observation},
 };
 
-use crate::remedy::{PREVENT_RATIO, is_held};
+use crate::mitigation::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 
 /// Why it is dangerous here, a sentence each, the worst first.
-pub(super) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
+pub(crate) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
     let mut all = Vec::new();
     let throttled = !one.exempt.is_exempt();
     let held = bdi(one, observation).filter(|bdi| throttled && is_held(bdi));
@@ -40,7 +40,7 @@ pub(super) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
 
 /// What to do about it, a sentence each. To be asked once its danger is known:
 /// where there is none, there is nothing to do.
-pub(super) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
+pub(crate) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
     if one.danger.is_empty() {
         return Vec::new();
     }
@@ -99,7 +99,7 @@ fn bdi<'a>(one: &Loop, observation: &'a Observation) -> Option<&'a Bdi> {
 }
 
 /// Whether the server writes to an NFS mount in turn.
-pub(super) fn exports_nfs(one: &Loop, observation: &Observation) -> bool {
+pub(crate) fn exports_nfs(one: &Loop, observation: &Observation) -> bool {
     let Some(server_bdi) = &one.server_bdi else {
         return false;
     };
@@ -192,12 +192,12 @@ fn reclaim(one: &Loop, observation: &Observation) -> Option<String> {
 }
 
 /// Whether this kernel is known to be older than that.
-pub(super) fn is_before(observation: &Observation, release: (u32, u32)) -> bool {
+pub(crate) fn is_before(observation: &Observation, release: (u32, u32)) -> bool {
     version(&observation.kernel).is_some_and(|version| version < release)
 }
 
 /// Major and minor of `uname -r`.
-pub(super) fn version(release: &str) -> Option<(u32, u32)> {
+pub(crate) fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

@@ -8,16 +8,16 @@ use monitor_model::{
     verdict::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict},
 };
 
-use crate::conditions::condition;
-use crate::confidence::{Gap, confidence};
-use crate::machine::{Machine, Tick};
-use crate::reduce::Sample;
+use crate::judge::conditions::condition;
+use crate::judge::machine::{Machine, Tick};
 use crate::signatures::{Choice, Edge};
 use crate::text::{rate, seconds};
 use crate::thresholds::{Thresholds, nanos};
-use crate::view::View;
+use crate::window::confidence::{Gap, confidence};
+use crate::window::reduce::Sample;
+use crate::window::view::View;
 use crate::window::{Moved, Own, Window};
-use crate::{conditions, signatures};
+use crate::{judge::conditions, signatures};
 
 const NS_PER_MS: u64 = 1_000_000;
 

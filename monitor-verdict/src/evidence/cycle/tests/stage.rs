@@ -14,8 +14,8 @@ use monitor_model::{
 };
 
 use crate::Thresholds;
-use crate::dossier::cycle::{Scene, draw};
-use crate::dossier::tasks::Tasks;
+use crate::evidence::cycle::{Scene, draw};
+use crate::evidence::tasks::Tasks;
 use crate::loops::Loops;
 use crate::tests::node::{CLIENT, DISK, Node, Phase};
 use crate::window::Window;

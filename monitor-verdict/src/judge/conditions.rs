@@ -6,8 +6,8 @@
 use monitor_model::verdict::Condition;
 
 use crate::text::{bytes, percent, rate, seconds};
-use crate::view::{View, all_of};
 use crate::window::ThreadSamples;
+use crate::window::view::{View, all_of};
 
 /// A condition; its number is rounded so that JSON gives it back exactly
 /// (up to 10^12, beyond the bytes of any node).
@@ -86,7 +86,7 @@ pub fn no_progress(view: &View<'_>) -> Condition {
 /// The server's busy threads are throttled, or queue behind one that is.
 #[must_use]
 pub fn blockage(view: &View<'_>) -> Condition {
-    let stopped = |sample: &crate::reduce::Sample| sample.server.is_none();
+    let stopped = |sample: &crate::window::reduce::Sample| sample.server.is_none();
     if view.by_nfsd() && view.newest().is_none_or(stopped) {
         return condition(Some(false), None, "no nfsd runs".to_owned());
     }

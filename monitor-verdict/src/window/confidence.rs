@@ -152,7 +152,7 @@ impl Gap {
 }
 
 /// Sums up; the order and repetitions mean nothing.
-pub(super) fn confidence(mut gaps: Vec<Gap>) -> Confidence {
+pub fn confidence(mut gaps: Vec<Gap>) -> Confidence {
     gaps.sort_unstable();
     gaps.dedup();
     let lost: f64 = gaps.iter().map(|gap| gap.share()).sum();

@@ -1,9 +1,9 @@
 //! Whether the server's disk works for the loop.
 
-use crate::confidence::Gap;
 use crate::text::{percent, rate};
-use crate::view::View;
 use crate::window::Moved;
+use crate::window::confidence::Gap;
+use crate::window::view::View;
 
 /// What a server's disk does.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -12,9 +12,9 @@ use monitor_model::{
     verdict::{Condition, Conditions, Signature},
 };
 
-use crate::confidence::Gap;
-use crate::reduce::{Sample, Threads};
 use crate::thresholds::Thresholds;
+use crate::window::confidence::Gap;
+use crate::window::reduce::{Sample, Threads};
 use crate::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 
 pub use disk::Disk;

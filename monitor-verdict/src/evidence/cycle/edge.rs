@@ -4,8 +4,8 @@ use monitor_common::{Cause, Class};
 use monitor_model::verdict::Signature;
 
 use super::{Scene, is_loop_worker};
-use crate::dossier::bounds::{NAME, short};
-use crate::dossier::tasks::Task;
+use crate::evidence::bounds::{NAME, short};
+use crate::evidence::tasks::Task;
 use crate::text::{bytes, percent};
 
 /// The causes that are reclaim of memory, or a sleep within it.

@@ -10,7 +10,7 @@ use monitor_model::{
 };
 
 use super::{commands, node, the_loop, wait};
-use crate::remedy::ways_out;
+use crate::mitigation::ways_out;
 
 #[test]
 fn the_writers_to_a_loop_device_on_the_mount_are_the_loops_writers() {

@@ -1,0 +1,7 @@
+//! What is to be said of one loop: conditions and time become a state.
+
+mod conditions;
+mod loop_judge;
+mod machine;
+
+pub(crate) use loop_judge::{AllLoops, Judged};
