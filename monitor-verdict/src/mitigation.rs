@@ -5,14 +5,14 @@
 //! runbooks take it from here.
 //!
 //! What was seen is one table, [`seen`]; what can be done is [`action`], what to
-//! type for it [`command`]; the numbers of this node are in [`Place`].
+//! type for it [`command`]; the numbers of this node are in [`Target`].
 
 mod action;
 mod command;
 mod kernel;
-mod place;
 pub(crate) mod risk;
 mod seen;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -26,8 +26,8 @@ use monitor_model::{
 };
 use seen::{Help, Outcome, Stuck, When};
 
-pub use place::Place;
-pub(crate) use place::strict_server;
+pub use target::Target;
+pub(crate) use target::strict_server;
 
 /// The client's largest share of the dirty limit, percent, before a load. With
 /// `strict_limit` it never froze; with 10 % it was measured to be slower than the same
@@ -45,24 +45,24 @@ pub fn is_held(client: &Bdi) -> bool {
 /// What gets this node out of it, the best first; none: nothing was measured that does.
 #[must_use]
 pub fn ways_out(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
-    ways_out_at(signature, &Place::of(found, node))
+    ways_out_at(signature, &Target::of(found, node))
 }
 
 /// What would have prevented it, the best first.
 #[must_use]
 pub fn preventions(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
-    preventions_at(signature, &Place::of(found, node))
+    preventions_at(signature, &Target::of(found, node))
 }
 
 /// [`ways_out`] of a place, which may be any.
 #[must_use]
-pub fn ways_out_at(signature: Signature, place: &Place) -> Vec<Measure> {
+pub fn ways_out_at(signature: Signature, place: &Target) -> Vec<Measure> {
     measures(signature, When::During, place)
 }
 
 /// [`preventions`] of a place, which may be any.
 #[must_use]
-pub fn preventions_at(signature: Signature, place: &Place) -> Vec<Measure> {
+pub fn preventions_at(signature: Signature, place: &Target) -> Vec<Measure> {
     let dirty = signature == Signature::DirtyThrottle;
     if dirty && place.exempt == Exempt::Yes {
         return Vec::new();
@@ -74,29 +74,29 @@ pub fn preventions_at(signature: Signature, place: &Place) -> Vec<Measure> {
 }
 
 /// What the guard does to a loop before it can stand still.
-pub(crate) fn guard_prevents(place: &Place) -> Measure {
+pub(crate) fn guard_prevents(place: &Target) -> Measure {
     Action::HoldClient.measure(place, String::new())
 }
 
 /// What the guard does to one that stands still.
-pub(crate) fn guard_breaks(place: &Place) -> Measure {
+pub(crate) fn guard_breaks(place: &Target) -> Measure {
     Action::Ease.measure(place, String::new())
 }
 
 /// What was tried in such a livelock and did not help.
 #[must_use]
-pub fn in_vain(signature: Signature, place: &Place) -> Vec<InVain> {
+pub fn in_vain(signature: Signature, place: &Target) -> Vec<InVain> {
     vain(signature, When::During, place)
 }
 
 /// What was tried before such a livelock and did not prevent it.
 #[must_use]
-pub fn not_preventing(signature: Signature, place: &Place) -> Vec<InVain> {
+pub fn not_preventing(signature: Signature, place: &Target) -> Vec<InVain> {
     vain(signature, When::Before, place)
 }
 
 /// What there is to do then, that can be done here.
-fn actions(signature: Signature, when: When, place: &Place) -> impl Iterator<Item = Action> {
+fn actions(signature: Signature, when: When, place: &Target) -> impl Iterator<Item = Action> {
     let is_dirty = is_dirty(signature);
     let all = match when {
         When::During if is_dirty => WAYS_OUT,
@@ -113,7 +113,7 @@ const fn is_dirty(signature: Signature) -> bool {
     matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice)
 }
 
-fn measures(signature: Signature, when: When, place: &Place) -> Vec<Measure> {
+fn measures(signature: Signature, when: When, place: &Target) -> Vec<Measure> {
     let Some(of) = Stuck::of(signature, place) else {
         return Vec::new();
     };
@@ -152,7 +152,7 @@ fn rank(of: Stuck, when: When, action: Action, kernel: Option<Kernel>) -> Option
     }
 }
 
-fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
+fn vain(signature: Signature, when: When, place: &Target) -> Vec<InVain> {
     let Some(of) = Stuck::of(signature, place) else {
         return Vec::new();
     };
@@ -181,7 +181,7 @@ fn vain(signature: Signature, when: When, place: &Place) -> Vec<InVain> {
 
 /// What came of it: on the place's own kernel, else on those where it came to
 /// `kept`.
-fn told(of: Stuck, when: When, action: Action, place: &Place, kept: fn(Help) -> bool) -> String {
+fn told(of: Stuck, when: When, action: Action, place: &Target, kept: fn(Help) -> bool) -> String {
     let Some(kernel) = place.kernel() else {
         return told_all(of, when, action, place, kept) + &elsewhere(of, when, action, kept);
     };
@@ -200,7 +200,7 @@ fn told_all(
     of: Stuck,
     when: When,
     action: Action,
-    place: &Place,
+    place: &Target,
     kept: fn(Help) -> bool,
 ) -> String {
     let known = |kernel: Kernel| {

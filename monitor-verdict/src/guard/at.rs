@@ -9,7 +9,7 @@ use monitor_model::{
 };
 
 use super::{Standing, to_break};
-use crate::mitigation::{PREVENT_RATIO, Place, is_held, strict_server};
+use crate::mitigation::{PREVENT_RATIO, Target, is_held, strict_server};
 
 /// A loop on its node.
 pub(super) struct At<'a> {
@@ -26,8 +26,8 @@ impl At<'_> {
             .find(|bdi| bdi.bdi == self.found.client_bdi)
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place::of(self.found, self.node)
+    pub(super) fn place(&self) -> Target {
+        Target::of(self.found, self.node)
     }
 
     /// Since Linux 6.2.

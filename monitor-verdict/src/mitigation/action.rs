@@ -8,7 +8,7 @@ use super::command::{
     class, ease, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill, let_go, lower,
     raise, same_address, stop, stop_and_hold, with_cap,
 };
-use super::place::Place;
+use super::target::Target;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ const BIGGEST: &str = "ps -eo pid,rss,comm --sort=-rss | head";
 
 impl Action {
     /// Whether this kernel can do it at all.
-    pub fn is_offered(self, place: &Place) -> bool {
+    pub fn is_offered(self, place: &Target) -> bool {
         match self {
             // The exemption is nfsd's, and IPv4 is what was measured.
             Self::SameAddress => {
@@ -219,7 +219,7 @@ impl Action {
     }
 
     /// What to type here.
-    pub fn measure(self, place: &Place, seen: String) -> Measure {
+    pub fn measure(self, place: &Target, seen: String) -> Measure {
         let (what, commands, undo) = match self {
             Self::StrictDirtyBytes => held_and_raised(place, true),
             Self::Ease => ease(place),

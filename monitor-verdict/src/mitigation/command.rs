@@ -3,7 +3,7 @@
 use monitor_model::{loops::Exempt, mitigation::Measure};
 
 use super::PREVENT_RATIO;
-use super::place::{HALVES, MEMORY_SHARE, Place};
+use super::target::{HALVES, MEMORY_SHARE, Target};
 
 /// The one measure that needs no command.
 pub(super) fn apart(server: &str) -> Measure {
@@ -25,7 +25,7 @@ pub(super) fn apart(server: &str) -> Measure {
 }
 
 /// A userspace server asks for the exemption itself; nfsd has it or has not.
-pub(super) fn exempt(place: &Place) -> Option<Measure> {
+pub(super) fn exempt(place: &Target) -> Option<Measure> {
     let asks = !place.is_nfsd() && matches!(place.exempt, Exempt::No | Exempt::Partly);
     let server = &place.server;
     asks.then(|| Measure {
@@ -45,7 +45,7 @@ pub(super) fn exempt(place: &Place) -> Option<Measure> {
 pub(super) type Words = (String, Vec<String>, Vec<String>);
 
 /// Under limits they may go on.
-pub(super) fn stop_and_hold(place: &Place) -> Words {
+pub(super) fn stop_and_hold(place: &Target) -> Words {
     let offered = place.offers_strict_limit();
     let strict = offered == Some(true);
     // Where it is not known, the shell finds out.
@@ -71,7 +71,7 @@ pub(super) fn stop_and_hold(place: &Place) -> Words {
 /// For such a connection nfsd sets `PF_LOCAL_THROTTLE` (`RQ_LOCAL`, `nfsd_vfs_write`
 /// in `fs/nfsd/vfs.c`). Only that one client's address is changed: exports may
 /// be by address.
-pub(super) fn same_address(place: &Place) -> Words {
+pub(super) fn same_address(place: &Target) -> Words {
     let address = place.server_address.map_or_else(
         || "$server_address".to_owned(),
         |address| address.to_string(),
@@ -93,7 +93,7 @@ pub(super) fn same_address(place: &Place) -> Words {
     (what.to_owned(), commands.map(there).to_vec(), undo)
 }
 
-pub(super) fn held_and_raised(place: &Place, strict: bool) -> Words {
+pub(super) fn held_and_raised(place: &Target, strict: bool) -> Words {
     let mut commands = hold(place, strict, 1);
     commands.extend(raise(place));
     let mut undo = lower();
@@ -103,7 +103,7 @@ pub(super) fn held_and_raised(place: &Place, strict: bool) -> Words {
     (with_cap(what, place), commands, undo)
 }
 
-pub(super) fn hold_to_bytes(place: &Place) -> Words {
+pub(super) fn hold_to_bytes(place: &Target) -> Words {
     let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(place, file));
     let commands = vec![
         format!("echo 1 > {strict}"),
@@ -114,7 +114,7 @@ pub(super) fn hold_to_bytes(place: &Place) -> Words {
     (what.to_owned(), commands, undo)
 }
 
-pub(super) fn with_cap(what: &str, place: &Place) -> String {
+pub(super) fn with_cap(what: &str, place: &Target) -> String {
     if place.is_capped() {
         format!(
             "{what}. More would be wanted than half of the memory: that half may not be enough."
@@ -124,12 +124,12 @@ pub(super) fn with_cap(what: &str, place: &Place) -> String {
     }
 }
 
-pub(super) fn class(place: &Place, file: &str) -> String {
+pub(super) fn class(place: &Target, file: &str) -> String {
     format!("/sys/class/bdi/{}/{file}", place.bdi())
 }
 
 /// What no shell does well: ten times a second, and never beyond a share of the memory.
-pub(super) fn ease(place: &Place) -> Words {
+pub(super) fn ease(place: &Target) -> Words {
     let what = "Let the dirty limit follow what is dirty, and give the server room: before Linux \
                 6.2 by holding the client, since then by strict_limit of the BDI that the server \
                 writes to. The program does it until Ctrl-C, and then puts everything back: leave \
@@ -151,7 +151,7 @@ pub(super) fn ease(place: &Place) -> Words {
 }
 
 /// Limits of the client's BDI.
-pub(super) fn hold(place: &Place, strict: bool, ratio: u32) -> Vec<String> {
+pub(super) fn hold(place: &Target, strict: bool, ratio: u32) -> Vec<String> {
     let mut commands = Vec::new();
     if strict {
         commands.push(format!("echo 1 > {}", class(place, "strict_limit")));
@@ -161,7 +161,7 @@ pub(super) fn hold(place: &Place, strict: bool, ratio: u32) -> Vec<String> {
 }
 
 /// The client's BDI, before a load.
-pub(super) fn held_before(place: &Place) -> Words {
+pub(super) fn held_before(place: &Target) -> Words {
     let what = format!(
         "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are \
          needed, and they are gone with the mount."
@@ -169,7 +169,7 @@ pub(super) fn held_before(place: &Place) -> Words {
     (what, hold(place, true, PREVENT_RATIO), let_go(place, true))
 }
 
-pub(super) fn let_go(place: &Place, strict: bool) -> Vec<String> {
+pub(super) fn let_go(place: &Target, strict: bool) -> Vec<String> {
     let ratio = place.max_ratio.unwrap_or(100);
     let mut commands = vec![format!("echo {ratio} > {}", class(place, "max_ratio"))];
     if strict {
@@ -180,12 +180,12 @@ pub(super) fn let_go(place: &Place, strict: bool) -> Vec<String> {
 }
 
 /// A higher dirty limit, after what it was: `sysctl` forgets it.
-pub(super) fn raise(place: &Place) -> Vec<String> {
+pub(super) fn raise(place: &Target) -> Vec<String> {
     let mut commands = vec!["sysctl vm.dirty_bytes vm.dirty_ratio  # write both down".to_owned()];
     if let Some(bytes) = place.dirty_bytes() {
         commands.push(format!("sysctl vm.dirty_bytes={bytes}"));
     } else {
-        // As `Place::dirty_bytes`, with the same cap. %.0f: some awks have 32 bits for %d.
+        // As `Target::dirty_bytes`, with the same cap. %.0f: some awks have 32 bits for %d.
         commands.push(
             "held=$(awk '/^nr_(dirty|writeback) /{n += $2} /^nr_dirty_threshold /{t = $2} END \
              {printf \"%.0f\", (n > t ? n : t)}' /proc/vmstat)"
@@ -208,7 +208,7 @@ pub(super) fn lower() -> Vec<String> {
 }
 
 /// The processes, or how to find them.
-fn pids(place: &Place) -> (Vec<String>, String) {
+fn pids(place: &Target) -> (Vec<String>, String) {
     if place.writers.is_empty() {
         // Links of /proc are read and not followed: nothing touches the mount.
         let mount = place.mount_point.as_deref().unwrap_or("/mnt");
@@ -224,18 +224,18 @@ fn pids(place: &Place) -> (Vec<String>, String) {
     (Vec::new(), pids.join(" "))
 }
 
-pub(super) fn stop(place: &Place) -> Vec<String> {
+pub(super) fn stop(place: &Target) -> Vec<String> {
     let (mut commands, pids) = pids(place);
     commands.push(format!("kill -STOP {pids}"));
     commands
 }
 
-pub(super) fn go_on(place: &Place) -> Vec<String> {
+pub(super) fn go_on(place: &Target) -> Vec<String> {
     let (_, pids) = pids(place);
     vec![format!("kill -CONT {pids}")]
 }
 
-pub(super) fn kill(place: &Place) -> Vec<String> {
+pub(super) fn kill(place: &Target) -> Vec<String> {
     let (mut commands, pids) = pids(place);
     commands.push(format!("kill -KILL {pids}"));
     commands

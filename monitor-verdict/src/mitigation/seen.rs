@@ -6,7 +6,7 @@ use monitor_model::verdict::Signature;
 
 use super::action::Action;
 use super::kernel::Kernel;
-use super::place::Place;
+use super::target::Target;
 
 /// Stops no longer than this are no stops: at 200 ms a pause, a few of them.
 const STOP: f64 = 2.0;
@@ -35,7 +35,7 @@ pub(super) enum Stuck {
 
 impl Stuck {
     /// The one that is most alike; `None`: none was played.
-    pub fn of(signature: Signature, place: &Place) -> Option<Self> {
+    pub fn of(signature: Signature, place: &Target) -> Option<Self> {
         Some(match signature {
             Signature::DirtyThrottle if place.is_nfsd() => Self::Nfsd,
             Signature::DirtyThrottle => Self::Ganesha,

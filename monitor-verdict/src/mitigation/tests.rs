@@ -9,7 +9,7 @@ use monitor_model::{
 };
 use proptest::prelude::*;
 
-use super::{PREVENT_RATIO, Place, in_vain, preventions, preventions_at, ways_out, ways_out_at};
+use super::{PREVENT_RATIO, Target, in_vain, preventions, preventions_at, ways_out, ways_out_at};
 
 const MB: u64 = 1 << 20;
 
@@ -139,7 +139,7 @@ fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
         for signature in Signature::ALL {
             let mut all = ways_out(signature, &the_loop(), &node(kernel));
             all.extend(preventions(signature, &the_loop(), &node(kernel)));
-            let vain = in_vain(signature, &Place::of(&the_loop(), &node(kernel)));
+            let vain = in_vain(signature, &Target::of(&the_loop(), &node(kernel)));
             let words: String = vain.iter().map(|one| one.what.as_str()).collect();
             if has {
                 continue;
@@ -154,7 +154,7 @@ fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
     // What the BDI shows counts more than the version: a vendor may backport.
     let mut node = node("5.14.0-503.el9");
     node.bdis[0].strict_limit = Some(false);
-    let place = Place::of(&the_loop(), &node);
+    let place = Target::of(&the_loop(), &node);
     assert_eq!(place.offers_strict_limit(), Some(true));
 }
 
@@ -201,13 +201,13 @@ fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one
     };
     node.dirty_pauses = vec![pause.clone()];
     assert_eq!(
-        Place::of(&the_loop(), &node).dirty_bytes(),
+        Target::of(&the_loop(), &node).dirty_bytes(),
         Some(136 * MB),
         "of 54.7 MB"
     );
     pause.last_ns = node.monotonic_ns - 11_000_000_000;
     node.dirty_pauses = vec![pause];
-    assert_eq!(Place::of(&the_loop(), &node).dirty_bytes(), Some(110 * MB));
+    assert_eq!(Target::of(&the_loop(), &node).dirty_bytes(), Some(110 * MB));
 }
 
 #[test]
@@ -225,14 +225,14 @@ fn where_half_of_the_memory_is_too_little_that_is_said() {
 
 #[test]
 fn any_place_has_variables_for_what_is_not_known() {
-    let out = commands(&ways_out_at(Signature::DirtyThrottle, &Place::default()));
+    let out = commands(&ways_out_at(Signature::DirtyThrottle, &Target::default()));
     assert!(out.contains("/sys/class/bdi/$bdi/max_ratio"), "{out}");
     assert!(
         out.contains("held * 5 / 2") && out.contains("limit < most"),
         "{out}"
     );
     assert!(out.contains("kill -STOP $writers"), "{out}");
-    let before = preventions_at(Signature::DirtyThrottle, &Place::default());
+    let before = preventions_at(Signature::DirtyThrottle, &Target::default());
     assert!(before[0].what.contains("different nodes"), "{before:?}");
     let hold = before
         .iter()
@@ -281,7 +281,7 @@ fn what_a_measure_sets_it_also_takes_back() {
 
 #[test]
 fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
-    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let place = Target::of(&the_loop(), &node("6.12.9"));
     let out = ways_out_at(Signature::DirtyThrottle, &place);
     let alone =
         |one: &Measure| one.commands.len() == 2 && one.commands[1].starts_with("sysctl vm.");
@@ -336,7 +336,7 @@ fn what_ended_in_processes_killed_for_memory_is_no_way_out_on_any_kernel_and_is_
         for server in ["nfsd", "ganesha.nfsd"] {
             let mut found = the_loop();
             found.server = server.into();
-            let place = Place::of(&found, &node(kernel));
+            let place = Target::of(&found, &node(kernel));
             let mut all = ways_out_at(Signature::DirtyThrottle, &place);
             all.extend(preventions_at(Signature::DirtyThrottle, &place));
             for one in &all {
@@ -392,7 +392,7 @@ fn since_6_2_the_server_is_freed_and_before_the_client_is_held() {
 
 #[test]
 fn one_number_holds_a_client_before_the_load() {
-    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let place = Target::of(&the_loop(), &node("6.12.9"));
     let held = format!("echo {PREVENT_RATIO} > /sys/class/bdi/0:29/max_ratio");
     let all = preventions_at(Signature::DirtyThrottle, &place);
     let ratios: Vec<_> = all
@@ -414,7 +414,7 @@ fn one_number_holds_a_client_before_the_load() {
 }
 
 /// What a shell makes of the lines that raise the limit, on a node with these files.
-fn raised(place: &Place, vmstat: &str, meminfo: &str) -> u64 {
+fn raised(place: &Target, vmstat: &str, meminfo: &str) -> u64 {
     let proc = tempfile::tempdir().unwrap();
     std::fs::write(proc.path().join("vmstat"), vmstat).unwrap();
     std::fs::write(proc.path().join("meminfo"), meminfo).unwrap();
@@ -440,7 +440,7 @@ fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
     };
     let memory = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
     let page = page_size();
-    let any = Place::default();
+    let any = Target::default();
     // What is dirty, or the limit if that is more, two and a half times.
     assert_eq!(
         raised(&any, &pages(998, 500), &memory(1 << 20)),
@@ -457,11 +457,11 @@ fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
     let mut node = node("6.12.9");
     node.memory.dirty_bytes = Some(1 << 44);
     node.memory.total_bytes = Some(1 << 44);
-    let place = Place::of(&the_loop(), &node);
+    let place = Target::of(&the_loop(), &node);
     assert_eq!(raised(&place, "", ""), 1 << 43);
     // Without the size of the memory the shell finds out.
     node.memory.total_bytes = None;
-    let place = Place::of(&the_loop(), &node);
+    let place = Target::of(&the_loop(), &node);
     assert_eq!(raised(&place, &pages(all - 2, 9), &huge), 1 << 43);
 }
 
@@ -480,7 +480,7 @@ fn page_size() -> u64 {
 
 #[test]
 fn what_did_not_help_a_loop_device_is_not_recommended_for_one_though_it_helps_elsewhere() {
-    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let place = Target::of(&the_loop(), &node("6.12.9"));
     let strict = |signature| {
         let all = ways_out_at(signature, &place);
         all.iter().any(|one| {
@@ -528,7 +528,7 @@ fn the_servers_own_address_is_for_nfsd_across_namespaces_and_dirty_throttling_on
 
 #[test]
 fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
-    let any = Place::default();
+    let any = Target::default();
     let out = ways_out_at(Signature::DirtyThrottle, &any);
     let both = out.iter().find(|one| one.seen.contains("in vain on"));
     let both = both.expect("writers stopped and held");
@@ -543,11 +543,11 @@ fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
 
 #[test]
 fn of_two_runs_the_worse_one_counts_and_both_are_told() {
-    let place = Place::of(&the_loop(), &node("6.12.9"));
+    let place = Target::of(&the_loop(), &node("6.12.9"));
     let out = ways_out_at(Signature::DirtyThrottle, &place);
     let both = out.iter().find(|one| one.seen.contains("in another run:"));
     assert!(both.is_some(), "writers stopped, twice: {out:?}");
-    let place = Place::of(&the_loop(), &node("5.10.0-32"));
+    let place = Target::of(&the_loop(), &node("5.10.0-32"));
     let vain = in_vain(Signature::DirtyThrottle, &place);
     let alone = vain
         .iter()
@@ -573,7 +573,7 @@ proptest! {
     fn a_name_that_is_no_bdi_never_gets_into_a_command(name in "\\PC{0,20}") {
         let mut found = the_loop();
         found.client_bdi = name.as_str().into();
-        let place = Place::of(&found, &node("6.12.9"));
+        let place = Target::of(&found, &node("6.12.9"));
         let is_bdi = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit() || b == b':');
         prop_assert!(place.bdi.is_none() || is_bdi, "{name}");
     }
@@ -590,7 +590,7 @@ proptest! {
         node.memory.writeback_bytes = writeback;
         node.memory.dirty_limit_bytes = limit;
         node.memory.total_bytes = Some(total);
-        let place = Place::of(&the_loop(), &node);
+        let place = Target::of(&the_loop(), &node);
         if let Some(bytes) = place.dirty_bytes() {
             prop_assert!(bytes <= total / 2 && bytes > 0);
         }
@@ -620,5 +620,5 @@ fn what_prevents_it_follows_whether_the_server_is_exempt() {
         assert!(!asks(&of("nfsd", state, dirty)));
     }
     assert!(!asks(&of("ganesha.nfsd", Exempt::Unknown, dirty)));
-    assert!(!asks(&preventions_at(dirty, &Place::default())));
+    assert!(!asks(&preventions_at(dirty, &Target::default())));
 }

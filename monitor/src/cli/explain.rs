@@ -19,7 +19,7 @@ use monitor_model::{
     related::RelatedKind,
     verdict::Signature,
 };
-use monitor_verdict::mitigation::{self, Place};
+use monitor_verdict::mitigation::{self, Target};
 
 use self::{
     related::{RELATED, Short},
@@ -57,7 +57,7 @@ fn words() -> PossibleValuesParser {
 }
 
 pub(super) fn bdi(text: &str) -> Result<String, String> {
-    let place = Place::default().with_bdi(text);
+    let place = Target::default().with_bdi(text);
     place
         .bdi
         .ok_or_else(|| "must be as in /proc/self/mountinfo, such as 0:29".to_owned())
@@ -72,16 +72,16 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let place = match (&args.url, &args.bdi) {
         (Some(url), bdi) => daemon::place(url, bdi.as_deref(), &args.access.access()?)?,
         (None, Some(bdi)) => here(bdi, Path::new("/sys")),
-        (None, None) => Place::default(),
+        (None, None) => Target::default(),
     };
     print!("{}", text(args.word.as_deref(), &place));
     Ok(ExitCode::SUCCESS)
 }
 
 /// This machine's kernel, and what its BDI offers.
-fn here(bdi: &str, sysfs: &Path) -> Place {
+fn here(bdi: &str, sysfs: &Path) -> Target {
     let release = rustix::system::uname();
-    let mut place = Place::default()
+    let mut place = Target::default()
         .with_bdi(bdi)
         .with_kernel(&release.release().to_string_lossy());
     let directory = sysfs.join("class/bdi").join(bdi);
@@ -96,7 +96,7 @@ fn here(bdi: &str, sysfs: &Path) -> Place {
     place
 }
 
-fn text(word: Option<&str>, place: &Place) -> String {
+fn text(word: Option<&str>, place: &Target) -> String {
     let signature = word.and_then(Signature::from_word);
     let mut signatures = EXPLANATIONS.iter();
     if let Some(found) = signatures.find(|one| Some(one.signature) == signature) {
@@ -125,7 +125,7 @@ fn list() -> String {
     out
 }
 
-fn explained(one: &Explanation, place: &Place) -> String {
+fn explained(one: &Explanation, place: &Target) -> String {
     let signature = one.signature;
     let mut out = format!("{}: {}\n", signature.as_str(), one.title);
     heading(&mut out, "What it is");
@@ -180,7 +180,7 @@ const NOT_MEASURED: &str = "No way out of this one was measured, so none is offe
 const DO_NOT_TOUCH: &str = "Do not touch the mount: no ls, df, stat, sync or umount. They hang. /proc, /sys and the \
                             daemon are safe.";
 
-fn short(one: &Short, place: &Place) -> String {
+fn short(one: &Short, place: &Target) -> String {
     let mut out = format!("{}: {}\n", one.kind.as_str(), one.title);
     heading(&mut out, "What it is");
     wrap(&mut out, one.what, "  ", WIDTH);
@@ -208,7 +208,7 @@ fn path(out: &mut String, chain: &Chain) {
 }
 
 /// How to get `$bdi`, or what it is.
-fn bdi_line(place: &Place) -> String {
+fn bdi_line(place: &Target) -> String {
     match &place.bdi {
         Some(bdi) => format!("  # the mount's BDI is {bdi}"),
         None => format!(
@@ -217,7 +217,7 @@ fn bdi_line(place: &Place) -> String {
     }
 }
 
-fn filled(command: &str, place: &Place) -> String {
+fn filled(command: &str, place: &Target) -> String {
     match &place.bdi {
         Some(bdi) => command.replace("$bdi", bdi),
         None => command.to_owned(),

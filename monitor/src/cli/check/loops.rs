@@ -169,7 +169,7 @@ mod tests {
         observation::Observation,
         verdict::Signature,
     };
-    use monitor_verdict::mitigation::{self, Place};
+    use monitor_verdict::mitigation::{self, Target};
 
     use super::{LoopFound, Paper, loops};
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn found(found: Loop) -> LoopFound {
-        let place = Place::of(&found, &Observation::default());
+        let place = Target::of(&found, &Observation::default());
         LoopFound {
             preventions: mitigation::preventions_at(Signature::DirtyThrottle, &place),
             found,

@@ -6,7 +6,7 @@ use monitor_model::{
     loops::Loop,
     observation::{Bdi, Observation, Waiting},
 };
-use monitor_verdict::mitigation::Place;
+use monitor_verdict::mitigation::Target;
 use serde::Deserialize;
 
 use crate::cli::daemon::{Access, Daemon, PATIENCE};
@@ -41,7 +41,7 @@ pub(super) struct Probes {
 }
 
 /// The place of its loop: of the one with this BDI, or of the only one.
-pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Place> {
+pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Target> {
     let daemon = Daemon::new(url, PATIENCE, access);
     let loops = daemon.get("loops")?;
     placed(
@@ -60,7 +60,7 @@ pub(super) fn placed(
     stalls: Stalls,
     probes: Probes,
     bdi: Option<&str>,
-) -> anyhow::Result<Place> {
+) -> anyhow::Result<Target> {
     let mut loops = loops.loops;
     for one in &mut loops {
         one.client_bdi = shown(&one.client_bdi);
@@ -81,7 +81,7 @@ pub(super) fn placed(
         kernel: probes.kernel.into(),
         ..Observation::default()
     };
-    Ok(Place::of(&found, &node))
+    Ok(Target::of(&found, &node))
 }
 
 /// Without what would move a terminal's cursor: whatever answers there may say it.

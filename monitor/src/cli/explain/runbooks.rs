@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use monitor_verdict::mitigation::{self, Place};
+use monitor_verdict::mitigation::{self, Target};
 
 use monitor_model::mitigation::{InVain, Measure};
 
@@ -20,7 +20,7 @@ const WIDTH: usize = 125;
 #[test]
 fn docs_runbooks_give_the_commands_of_explain() {
     for one in &EXPLANATIONS {
-        let (signature, place) = (one.signature, Place::default());
+        let (signature, place) = (one.signature, Target::default());
         let ways_out = mitigation::ways_out_at(signature, &place);
         let preventions = mitigation::preventions_at(signature, &place);
         let parts = [

@@ -4,7 +4,7 @@ use super::{EXPLANATIONS, RELATED, bdi, here, list, text};
 use crate::cli::args::Cli;
 use clap::Parser as _;
 use monitor_model::{related::RelatedKind, verdict::Signature};
-use monitor_verdict::mitigation::{self, Place};
+use monitor_verdict::mitigation::{self, Target};
 
 #[test]
 fn every_signature_and_every_related_condition_has_an_explanation_in_the_order_of_the_verdict() {
@@ -24,7 +24,7 @@ fn every_signature_and_every_related_condition_has_an_explanation_in_the_order_o
 #[test]
 fn without_a_word_there_is_a_line_for_each() {
     let list = list();
-    assert_eq!(text(None, &Place::default()), list);
+    assert_eq!(text(None, &Target::default()), list);
     let signatures = Signature::ALL.into_iter().map(Signature::as_str);
     for word in signatures.chain(RelatedKind::ALL.into_iter().map(RelatedKind::as_str)) {
         let begins = |line: &&str| line.trim_start().starts_with(word);
@@ -35,7 +35,7 @@ fn without_a_word_there_is_a_line_for_each() {
 #[test]
 fn an_explanation_has_the_path_exactly_three_commands_the_ways_out_and_the_preventions() {
     for one in &EXPLANATIONS {
-        let text = text(Some(one.signature.as_str()), &Place::default());
+        let text = text(Some(one.signature.as_str()), &Target::default());
         let mut rest = text.as_str();
         for heading in [
             "WHAT IT IS",
@@ -74,12 +74,12 @@ fn the_text_gives_the_measures_of_the_evidence() {
 fn with_a_bdi_every_command_has_it_and_without_one_the_text_says_how_to_find_it() {
     for one in &EXPLANATIONS {
         let word = Some(one.signature.as_str());
-        let with = text(word, &Place::default().with_bdi("0:29"));
+        let with = text(word, &Target::default().with_bdi("0:29"));
         assert!(
             with.contains("the mount's BDI is 0:29") && !with.contains("$bdi"),
             "{with}"
         );
-        let without = text(word, &Place::default());
+        let without = text(word, &Target::default());
         assert!(
             without.contains("/proc/self/mountinfo\n  bdi=0:29"),
             "{without}"
@@ -126,7 +126,7 @@ fn an_unknown_word_is_answered_with_all_words() {
 #[test]
 fn no_line_of_prose_is_wider_than_a_terminal() {
     for one in &EXPLANATIONS {
-        let text = text(Some(one.signature.as_str()), &Place::default());
+        let text = text(Some(one.signature.as_str()), &Target::default());
         for line in text.lines() {
             // Commands are as long as they are, to be copied.
             let confirms = one

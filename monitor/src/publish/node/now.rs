@@ -10,7 +10,7 @@ use monitor_model::{
     observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
     verdict::{LivelockState, Verdict},
 };
-use monitor_verdict::mitigation::{self, Place};
+use monitor_verdict::mitigation::{self, Target};
 
 use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Teller, Waits};
 use crate::evidence::Document;
@@ -54,7 +54,7 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
         verdict.state,
         LivelockState::Suspected | LivelockState::Livelock | LivelockState::Deadlock
     );
-    let place = found.map(|found| Place::of(found, seen));
+    let place = found.map(|found| Target::of(found, seen));
     let measures = place.as_ref().map(|place| {
         if stuck {
             mitigation::ways_out_at(verdict.signature, place)

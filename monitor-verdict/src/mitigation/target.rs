@@ -35,7 +35,7 @@ const MAX_WRITERS: usize = 20;
 /// Where commands are for. The default is any place: shell variables and tests
 /// stand for what is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Target {
     /// The client's BDI.
     pub bdi: Option<String>,
     /// The BDI that the server writes to, where the kernel can hold that strictly.
@@ -64,7 +64,7 @@ pub struct Place {
     pub writers: Vec<u32>,
 }
 
-impl Place {
+impl Target {
     /// Of a loop on its node.
     #[must_use]
     pub fn of(found: &Loop, node: &Observation) -> Self {
