@@ -1,7 +1,7 @@
 //! What gets a node out of a livelock and what prevents it: only what was seen to
 //! work in this very livelock, with the loop's own BDI filled in. What ended in
 //! processes killed for memory, on any kernel, is no way out on any. This is the
-//! only place that decides it: the risk's advice, the guard, the evidence and the
+//! only target that decides it: the risk's advice, the guard, the evidence and the
 //! runbooks take it from here.
 //!
 //! What was seen is one table, [`seen`]; what can be done is [`action`], what to
@@ -54,49 +54,49 @@ pub fn preventions(signature: Signature, found: &Loop, node: &Observation) -> Ve
     preventions_at(signature, &Target::of(found, node))
 }
 
-/// [`ways_out`] of a place, which may be any.
+/// [`ways_out`] of a target, which may be any.
 #[must_use]
-pub fn ways_out_at(signature: Signature, place: &Target) -> Vec<Measure> {
-    measures(signature, When::During, place)
+pub fn ways_out_at(signature: Signature, target: &Target) -> Vec<Measure> {
+    measures(signature, When::During, target)
 }
 
-/// [`preventions`] of a place, which may be any.
+/// [`preventions`] of a target, which may be any.
 #[must_use]
-pub fn preventions_at(signature: Signature, place: &Target) -> Vec<Measure> {
+pub fn preventions_at(signature: Signature, target: &Target) -> Vec<Measure> {
     let dirty = signature == Signature::DirtyThrottle;
-    if dirty && place.exempt == Exempt::Yes {
+    if dirty && target.exempt == Exempt::Yes {
         return Vec::new();
     }
-    let mut all = vec![command::apart(&place.server)];
-    all.extend(command::exempt(place).filter(|_| dirty));
-    all.extend(measures(signature, When::Before, place));
+    let mut all = vec![command::apart(&target.server)];
+    all.extend(command::exempt(target).filter(|_| dirty));
+    all.extend(measures(signature, When::Before, target));
     all
 }
 
 /// What the guard does to a loop before it can stand still.
-pub(crate) fn guard_prevents(place: &Target) -> Measure {
-    Action::HoldClient.measure(place, String::new())
+pub(crate) fn guard_prevents(target: &Target) -> Measure {
+    Action::HoldClient.measure(target, String::new())
 }
 
 /// What the guard does to one that stands still.
-pub(crate) fn guard_breaks(place: &Target) -> Measure {
-    Action::Ease.measure(place, String::new())
+pub(crate) fn guard_breaks(target: &Target) -> Measure {
+    Action::Ease.measure(target, String::new())
 }
 
 /// What was tried in such a livelock and did not help.
 #[must_use]
-pub fn in_vain(signature: Signature, place: &Target) -> Vec<InVain> {
-    vain(signature, When::During, place)
+pub fn in_vain(signature: Signature, target: &Target) -> Vec<InVain> {
+    vain(signature, When::During, target)
 }
 
 /// What was tried before such a livelock and did not prevent it.
 #[must_use]
-pub fn not_preventing(signature: Signature, place: &Target) -> Vec<InVain> {
-    vain(signature, When::Before, place)
+pub fn not_preventing(signature: Signature, target: &Target) -> Vec<InVain> {
+    vain(signature, When::Before, target)
 }
 
 /// What there is to do then, that can be done here.
-fn actions(signature: Signature, when: When, place: &Target) -> impl Iterator<Item = Action> {
+fn actions(signature: Signature, when: When, target: &Target) -> impl Iterator<Item = Action> {
     let is_dirty = is_dirty(signature);
     let all = match when {
         When::During if is_dirty => WAYS_OUT,
@@ -104,7 +104,7 @@ fn actions(signature: Signature, when: When, place: &Target) -> impl Iterator<It
         When::Before => PREVENTIONS,
     };
     let fits = move |action: &Action| is_dirty || !action.is_for_dirty_throttle_only();
-    let offered = |action: &Action| action.is_offered(place);
+    let offered = |action: &Action| action.is_offered(target);
     all.iter().copied().filter(fits).filter(offered)
 }
 
@@ -113,17 +113,17 @@ const fn is_dirty(signature: Signature) -> bool {
     matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice)
 }
 
-fn measures(signature: Signature, when: When, place: &Target) -> Vec<Measure> {
-    let Some(of) = Stuck::of(signature, place) else {
+fn measures(signature: Signature, when: When, target: &Target) -> Vec<Measure> {
+    let Some(of) = Stuck::of(signature, target) else {
         return Vec::new();
     };
-    let ranked = actions(signature, when, place).filter_map(|action| {
+    let ranked = actions(signature, when, target).filter_map(|action| {
         if seen::kills(of, when, action) {
             return None;
         }
-        let rank = rank(of, when, action, place.kernel())?;
-        let seen = told(of, when, action, place, helps);
-        Some((rank, action.measure(place, seen)))
+        let rank = rank(of, when, action, target.kernel())?;
+        let seen = told(of, when, action, target, helps);
+        Some((rank, action.measure(target, seen)))
     });
     let mut ranked: Vec<(u8, Measure)> = ranked.collect();
     // Stable: among equals their own order.
@@ -152,45 +152,47 @@ fn rank(of: Stuck, when: When, action: Action, kernel: Option<Kernel>) -> Option
     }
 }
 
-fn vain(signature: Signature, when: When, place: &Target) -> Vec<InVain> {
-    let Some(of) = Stuck::of(signature, place) else {
+fn vain(signature: Signature, when: When, target: &Target) -> Vec<InVain> {
+    let Some(of) = Stuck::of(signature, target) else {
         return Vec::new();
     };
     let failed = |action: Action| {
         let what = action.words().to_owned();
         // Wherever it was: it is told everywhere.
         if seen::kills(of, when, action) {
-            let seen = told_all(of, when, action, place, |_| true);
+            let seen = told_all(of, when, action, target, |_| true);
             return Some(InVain { what, seen });
         }
         let no = |kernel| {
             let outcome = seen::outcome(of, when, action, kernel);
             outcome.is_some_and(|outcome| outcome.help == Help::No)
         };
-        let failed = match place.kernel() {
+        let failed = match target.kernel() {
             Some(kernel) => no(kernel),
             None => Kernel::ALL.into_iter().any(no),
         };
         failed.then(|| InVain {
             what,
-            seen: told(of, when, action, place, fails),
+            seen: told(of, when, action, target, fails),
         })
     };
-    actions(signature, when, place).filter_map(failed).collect()
+    actions(signature, when, target)
+        .filter_map(failed)
+        .collect()
 }
 
-/// What came of it: on the place's own kernel, else on those where it came to
+/// What came of it: on the target's own kernel, else on those where it came to
 /// `kept`.
-fn told(of: Stuck, when: When, action: Action, place: &Target, kept: fn(Help) -> bool) -> String {
-    let Some(kernel) = place.kernel() else {
-        return told_all(of, when, action, place, kept) + &elsewhere(of, when, action, kept);
+fn told(of: Stuck, when: When, action: Action, target: &Target, kept: fn(Help) -> bool) -> String {
+    let Some(kernel) = target.kernel() else {
+        return told_all(of, when, action, target, kept) + &elsewhere(of, when, action, kept);
     };
     match seen::outcome(of, when, action, kernel) {
-        Some(Outcome { words, .. }) => format!("{}: {words}", place.named(kernel)),
+        Some(Outcome { words, .. }) => format!("{}: {words}", target.named(kernel)),
         None => format!(
             "not measured on {}; {}",
-            place.named(kernel),
-            told_all(of, when, action, place, kept)
+            target.named(kernel),
+            told_all(of, when, action, target, kept)
         ),
     }
 }
@@ -200,12 +202,12 @@ fn told_all(
     of: Stuck,
     when: When,
     action: Action,
-    place: &Target,
+    target: &Target,
     kept: fn(Help) -> bool,
 ) -> String {
     let known = |kernel: Kernel| {
         let Outcome { help, words } = seen::outcome(of, when, action, kernel)?;
-        kept(help).then(|| format!("{}: {words}", place.named(kernel)))
+        kept(help).then(|| format!("{}: {words}", target.named(kernel)))
     };
     let all = Kernel::ALL.into_iter().filter_map(known);
     all.collect::<Vec<_>>().join("; ")

@@ -126,24 +126,24 @@ const BIGGEST: &str = "ps -eo pid,rss,comm --sort=-rss | head";
 
 impl Action {
     /// Whether this kernel can do it at all.
-    pub fn is_offered(self, place: &Target) -> bool {
+    pub fn is_offered(self, target: &Target) -> bool {
         match self {
             // The exemption is nfsd's, and IPv4 is what was measured.
             Self::SameAddress => {
-                place.is_nfsd()
-                    && place.exempt != Exempt::Yes
-                    && !matches!(place.server_address, Some(IpAddr::V6(_)))
+                target.is_nfsd()
+                    && target.exempt != Exempt::Yes
+                    && !matches!(target.server_address, Some(IpAddr::V6(_)))
             }
             // Since 6.18 (fs/nfsd/debugfs.c).
             Self::ServerDirect => {
-                place.is_nfsd() && place.release.is_none_or(|release| release >= (6, 18))
+                target.is_nfsd() && target.release.is_none_or(|release| release >= (6, 18))
             }
-            Self::RealTime | Self::MoreThreads | Self::StopServer => place.is_nfsd(),
+            Self::RealTime | Self::MoreThreads | Self::StopServer => target.is_nfsd(),
             // Since 6.2 it frees the server, which was measured; the client was held before.
             Self::Ease => {
-                place.strict_server.is_some() || place.offers_strict_limit() != Some(true)
+                target.strict_server.is_some() || target.offers_strict_limit() != Some(true)
             }
-            _ => !self.wants_strict_limit() || place.offers_strict_limit() != Some(false),
+            _ => !self.wants_strict_limit() || target.offers_strict_limit() != Some(false),
         }
     }
 
@@ -219,36 +219,36 @@ impl Action {
     }
 
     /// What to type here.
-    pub fn measure(self, place: &Target, seen: String) -> Measure {
+    pub fn measure(self, target: &Target, seen: String) -> Measure {
         let (what, commands, undo) = match self {
-            Self::StrictDirtyBytes => held_and_raised(place, true),
-            Self::Ease => ease(place),
-            Self::MaxRatioDirtyBytes => held_and_raised(place, false),
+            Self::StrictDirtyBytes => held_and_raised(target, true),
+            Self::Ease => ease(target),
+            Self::MaxRatioDirtyBytes => held_and_raised(target, false),
             Self::StopDirtyBytes => {
-                let (mut commands, mut undo) = (stop(place), lower());
-                commands.extend(raise(place));
-                undo.extend(go_on(place));
+                let (mut commands, mut undo) = (stop(target), lower());
+                commands.extend(raise(target));
+                undo.extend(go_on(target));
                 let what = with_cap(
                     "Stop the writers, then give the server room in the dirty limit to write what is there",
-                    place,
+                    target,
                 );
                 (what, commands, undo)
             }
             Self::KillDirtyBytes => {
-                let mut commands = kill(place);
-                commands.extend(raise(place));
+                let mut commands = kill(target);
+                commands.extend(raise(target));
                 let what = "Kill the writers, then give the server room in the dirty limit";
-                (with_cap(what, place), commands, lower())
+                (with_cap(what, target), commands, lower())
             }
             Self::DirtyBytes => {
                 let what = "Give the server room in the dirty limit";
-                (with_cap(what, place), raise(place), lower())
+                (with_cap(what, target), raise(target), lower())
             }
             Self::StopWriters => (
                 "Stop the writers: the server then has the memory for what is already under way."
                     .to_owned(),
-                stop(place),
-                go_on(place),
+                stop(target),
+                go_on(target),
             ),
             Self::FreeMemory => (
                 "Free memory: stop or move what uses most of it and is not needed now.".to_owned(),
@@ -258,20 +258,24 @@ impl Action {
             Self::StopFree => {
                 let what = "Stop the writers, and free memory: stop or move what uses most of it \
                             and is not needed now.";
-                let mut commands = stop(place);
+                let mut commands = stop(target);
                 commands.push(BIGGEST.to_owned());
-                (what.to_owned(), commands, go_on(place))
+                (what.to_owned(), commands, go_on(target))
             }
-            Self::HoldClient => held_before(place),
-            Self::Strict => (sentence(self), hold(place, true, 1), let_go(place, true)),
-            Self::MaxRatio => (sentence(self), hold(place, false, 1), let_go(place, false)),
+            Self::HoldClient => held_before(target),
+            Self::Strict => (sentence(self), hold(target, true, 1), let_go(target, true)),
+            Self::MaxRatio => (
+                sentence(self),
+                hold(target, false, 1),
+                let_go(target, false),
+            ),
             Self::StrictLimit => {
-                let file = class(place, "strict_limit");
+                let file = class(target, "strict_limit");
                 let line = |value: u8| vec![format!("echo {value} > {file}")];
                 (sentence(self), line(1), line(0))
             }
             Self::MaxBytes => {
-                let file = class(place, "max_bytes");
+                let file = class(target, "max_bytes");
                 let undo = format!("echo 0 > {file}");
                 (
                     sentence(self),
@@ -279,9 +283,9 @@ impl Action {
                     vec![undo],
                 )
             }
-            Self::StrictMaxBytes => hold_to_bytes(place),
-            Self::StopHeld => stop_and_hold(place),
-            Self::SameAddress => same_address(place),
+            Self::StrictMaxBytes => hold_to_bytes(target),
+            Self::StopHeld => stop_and_hold(target),
+            Self::SameAddress => same_address(target),
             Self::ServerDirect => {
                 let set = |value: u8| {
                     vec![format!(
@@ -291,7 +295,7 @@ impl Action {
                 let what = "Before the load, have nfsd write past the page cache.";
                 (what.to_owned(), set(2), set(0))
             }
-            Self::KillWriters => (sentence(self), kill(place), Vec::new()),
+            Self::KillWriters => (sentence(self), kill(target), Vec::new()),
             Self::Sync
             | Self::UmountForce
             | Self::RealTime
@@ -302,7 +306,7 @@ impl Action {
             | Self::DirectWrites
             | Self::SyncMount => (sentence(self), Vec::new(), Vec::new()),
         };
-        let unsure = self.wants_strict_limit() && place.offers_strict_limit().is_none();
+        let unsure = self.wants_strict_limit() && target.offers_strict_limit().is_none();
         let note = if unsure { " Linux 6.2 and later." } else { "" };
         Measure {
             what: format!("{what}{note}"),

@@ -25,9 +25,9 @@ pub(super) fn apart(server: &str) -> Measure {
 }
 
 /// A userspace server asks for the exemption itself; nfsd has it or has not.
-pub(super) fn exempt(place: &Target) -> Option<Measure> {
-    let asks = !place.is_nfsd() && matches!(place.exempt, Exempt::No | Exempt::Partly);
-    let server = &place.server;
+pub(super) fn exempt(target: &Target) -> Option<Measure> {
+    let asks = !target.is_nfsd() && matches!(target.exempt, Exempt::No | Exempt::Partly);
+    let server = &target.server;
     asks.then(|| Measure {
         what: format!(
             "Exempt {server} from local dirty throttling: give its container CAP_SYS_RESOURCE \
@@ -45,34 +45,34 @@ pub(super) fn exempt(place: &Target) -> Option<Measure> {
 pub(super) type Words = (String, Vec<String>, Vec<String>);
 
 /// Under limits they may go on.
-pub(super) fn stop_and_hold(place: &Target) -> Words {
-    let offered = place.offers_strict_limit();
+pub(super) fn stop_and_hold(target: &Target) -> Words {
+    let offered = target.offers_strict_limit();
     let strict = offered == Some(true);
     // Where it is not known, the shell finds out.
-    let file = class(place, "strict_limit");
+    let file = class(target, "strict_limit");
     let guarded = |value: u8| {
         let line = format!("[ ! -e {file} ] || echo {value} > {file}");
         offered.is_none().then_some(line)
     };
-    let mut commands = stop(place);
+    let mut commands = stop(target);
     commands.extend(guarded(1));
-    commands.extend(hold(place, strict, 1));
-    commands.extend(raise(place));
+    commands.extend(hold(target, strict, 1));
+    commands.extend(raise(target));
     commands.push("sleep 10".to_owned());
-    commands.extend(go_on(place));
+    commands.extend(go_on(target));
     let mut undo = lower();
-    undo.extend(let_go(place, strict));
+    undo.extend(let_go(target, strict));
     undo.extend(guarded(0));
     let what = "Stop the writers, hold the client's BDI and raise the limit; let the writers go on \
                 when all is written";
-    (with_cap(what, place), commands, undo)
+    (with_cap(what, target), commands, undo)
 }
 
 /// For such a connection nfsd sets `PF_LOCAL_THROTTLE` (`RQ_LOCAL`, `nfsd_vfs_write`
 /// in `fs/nfsd/vfs.c`). Only that one client's address is changed: exports may
 /// be by address.
-pub(super) fn same_address(place: &Target) -> Words {
-    let address = place.server_address.map_or_else(
+pub(super) fn same_address(target: &Target) -> Words {
+    let address = target.server_address.map_or_else(
         || "$server_address".to_owned(),
         |address| address.to_string(),
     );
@@ -93,18 +93,18 @@ pub(super) fn same_address(place: &Target) -> Words {
     (what.to_owned(), commands.map(there).to_vec(), undo)
 }
 
-pub(super) fn held_and_raised(place: &Target, strict: bool) -> Words {
-    let mut commands = hold(place, strict, 1);
-    commands.extend(raise(place));
+pub(super) fn held_and_raised(target: &Target, strict: bool) -> Words {
+    let mut commands = hold(target, strict, 1);
+    commands.extend(raise(target));
     let mut undo = lower();
-    undo.extend(let_go(place, strict));
+    undo.extend(let_go(target, strict));
     let what = "Hold the client's BDI to a small part of the dirty limit, then raise the limit so \
                 that the server can write";
-    (with_cap(what, place), commands, undo)
+    (with_cap(what, target), commands, undo)
 }
 
-pub(super) fn hold_to_bytes(place: &Target) -> Words {
-    let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(place, file));
+pub(super) fn hold_to_bytes(target: &Target) -> Words {
+    let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(target, file));
     let commands = vec![
         format!("echo 1 > {strict}"),
         format!("echo 4194304 > {limit}"),
@@ -114,8 +114,8 @@ pub(super) fn hold_to_bytes(place: &Target) -> Words {
     (what.to_owned(), commands, undo)
 }
 
-pub(super) fn with_cap(what: &str, place: &Target) -> String {
-    if place.is_capped() {
+pub(super) fn with_cap(what: &str, target: &Target) -> String {
+    if target.is_capped() {
         format!(
             "{what}. More would be wanted than half of the memory: that half may not be enough."
         )
@@ -124,17 +124,17 @@ pub(super) fn with_cap(what: &str, place: &Target) -> String {
     }
 }
 
-pub(super) fn class(place: &Target, file: &str) -> String {
-    format!("/sys/class/bdi/{}/{file}", place.bdi())
+pub(super) fn class(target: &Target, file: &str) -> String {
+    format!("/sys/class/bdi/{}/{file}", target.bdi())
 }
 
 /// What no shell does well: ten times a second, and never beyond a share of the memory.
-pub(super) fn ease(place: &Target) -> Words {
+pub(super) fn ease(target: &Target) -> Words {
     let what = "Let the dirty limit follow what is dirty, and give the server room: before Linux \
                 6.2 by holding the client, since then by strict_limit of the BDI that the server \
                 writes to. The program does it until Ctrl-C, and then puts everything back: leave \
                 it until the load is gone.";
-    let server = match (&place.strict_server, place.offers_strict_limit()) {
+    let server = match (&target.strict_server, target.offers_strict_limit()) {
         (Some(bdi), _) => format!(" --server-bdi {bdi}"),
         (None, Some(_)) => String::new(),
         // On any kernel.
@@ -144,45 +144,49 @@ pub(super) fn ease(place: &Target) -> Words {
     };
     let commands = vec![format!(
         "throttle-monitor guard --ease {}{server}",
-        place.bdi()
+        target.bdi()
     )];
     let undo = vec!["throttle-monitor guard --undo  # if it was killed".to_owned()];
     (what.to_owned(), commands, undo)
 }
 
 /// Limits of the client's BDI.
-pub(super) fn hold(place: &Target, strict: bool, ratio: u32) -> Vec<String> {
+pub(super) fn hold(target: &Target, strict: bool, ratio: u32) -> Vec<String> {
     let mut commands = Vec::new();
     if strict {
-        commands.push(format!("echo 1 > {}", class(place, "strict_limit")));
+        commands.push(format!("echo 1 > {}", class(target, "strict_limit")));
     }
-    commands.push(format!("echo {ratio} > {}", class(place, "max_ratio")));
+    commands.push(format!("echo {ratio} > {}", class(target, "max_ratio")));
     commands
 }
 
 /// The client's BDI, before a load.
-pub(super) fn held_before(place: &Target) -> Words {
+pub(super) fn held_before(target: &Target) -> Words {
     let what = format!(
         "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are \
          needed, and they are gone with the mount."
     );
-    (what, hold(place, true, PREVENT_RATIO), let_go(place, true))
+    (
+        what,
+        hold(target, true, PREVENT_RATIO),
+        let_go(target, true),
+    )
 }
 
-pub(super) fn let_go(place: &Target, strict: bool) -> Vec<String> {
-    let ratio = place.max_ratio.unwrap_or(100);
-    let mut commands = vec![format!("echo {ratio} > {}", class(place, "max_ratio"))];
+pub(super) fn let_go(target: &Target, strict: bool) -> Vec<String> {
+    let ratio = target.max_ratio.unwrap_or(100);
+    let mut commands = vec![format!("echo {ratio} > {}", class(target, "max_ratio"))];
     if strict {
-        let value = u8::from(place.strict_limit.unwrap_or(false));
-        commands.push(format!("echo {value} > {}", class(place, "strict_limit")));
+        let value = u8::from(target.strict_limit.unwrap_or(false));
+        commands.push(format!("echo {value} > {}", class(target, "strict_limit")));
     }
     commands
 }
 
 /// A higher dirty limit, after what it was: `sysctl` forgets it.
-pub(super) fn raise(place: &Target) -> Vec<String> {
+pub(super) fn raise(target: &Target) -> Vec<String> {
     let mut commands = vec!["sysctl vm.dirty_bytes vm.dirty_ratio  # write both down".to_owned()];
-    if let Some(bytes) = place.dirty_bytes() {
+    if let Some(bytes) = target.dirty_bytes() {
         commands.push(format!("sysctl vm.dirty_bytes={bytes}"));
     } else {
         // As `Target::dirty_bytes`, with the same cap. %.0f: some awks have 32 bits for %d.
@@ -208,10 +212,10 @@ pub(super) fn lower() -> Vec<String> {
 }
 
 /// The processes, or how to find them.
-fn pids(place: &Target) -> (Vec<String>, String) {
-    if place.writers.is_empty() {
+fn pids(target: &Target) -> (Vec<String>, String) {
+    if target.writers.is_empty() {
         // Links of /proc are read and not followed: nothing touches the mount.
-        let mount = place.mount_point.as_deref().unwrap_or("/mnt");
+        let mount = target.mount_point.as_deref().unwrap_or("/mnt");
         let commands = vec![
             format!("mount={mount}  # the client's; or where a loop device on it is mounted"),
             "writers=$(for p in /proc/[0-9]*; do readlink $p/fd/* | grep -q \"^$mount/\" && echo \
@@ -220,23 +224,23 @@ fn pids(place: &Target) -> (Vec<String>, String) {
         ];
         return (commands, "$writers".to_owned());
     }
-    let pids: Vec<String> = place.writers.iter().map(u32::to_string).collect();
+    let pids: Vec<String> = target.writers.iter().map(u32::to_string).collect();
     (Vec::new(), pids.join(" "))
 }
 
-pub(super) fn stop(place: &Target) -> Vec<String> {
-    let (mut commands, pids) = pids(place);
+pub(super) fn stop(target: &Target) -> Vec<String> {
+    let (mut commands, pids) = pids(target);
     commands.push(format!("kill -STOP {pids}"));
     commands
 }
 
-pub(super) fn go_on(place: &Target) -> Vec<String> {
-    let (_, pids) = pids(place);
+pub(super) fn go_on(target: &Target) -> Vec<String> {
+    let (_, pids) = pids(target);
     vec![format!("kill -CONT {pids}")]
 }
 
-pub(super) fn kill(place: &Target) -> Vec<String> {
-    let (mut commands, pids) = pids(place);
+pub(super) fn kill(target: &Target) -> Vec<String> {
+    let (mut commands, pids) = pids(target);
     commands.push(format!("kill -KILL {pids}"));
     commands
 }

@@ -30,7 +30,7 @@ pub(crate) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
     all.extend(reclaim(one, observation));
     if one.localio {
         all.push(
-            "the client writes by LOCALIO: nfslocaliod workers write in place of the server's \
+            "the client writes by LOCALIO: nfslocaliod workers write in target of the server's \
              threads and belong to the loop"
                 .to_owned(),
         );
@@ -65,7 +65,7 @@ pub(crate) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
         let words = "this kernel has no strict_limit, and max_ratio alone does not prevent it";
         all.push(words.to_owned());
     }
-    // What gets out of it is decided in one place.
+    // What gets out of it is decided in one target.
     all.push(format!(
         "once it is stuck: throttle-monitor explain dirty-throttle --bdi {name}"
     ));

@@ -35,9 +35,9 @@ pub(super) enum Stuck {
 
 impl Stuck {
     /// The one that is most alike; `None`: none was played.
-    pub fn of(signature: Signature, place: &Target) -> Option<Self> {
+    pub fn of(signature: Signature, target: &Target) -> Option<Self> {
         Some(match signature {
-            Signature::DirtyThrottle if place.is_nfsd() => Self::Nfsd,
+            Signature::DirtyThrottle if target.is_nfsd() => Self::Nfsd,
             Signature::DirtyThrottle => Self::Ganesha,
             Signature::LoopDevice => Self::LoopDevice,
             Signature::ReclaimCongestion => Self::Reclaim,

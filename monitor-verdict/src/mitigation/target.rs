@@ -32,7 +32,7 @@ const RECENT_NS: u64 = 10_000_000_000;
 /// More writers are stopped by name, not one by one.
 const MAX_WRITERS: usize = 20;
 
-/// Where commands are for. The default is any place: shell variables and tests
+/// Where commands are for. The default is any target: shell variables and tests
 /// stand for what is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {

@@ -154,8 +154,8 @@ fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
     // What the BDI shows counts more than the version: a vendor may backport.
     let mut node = node("5.14.0-503.el9");
     node.bdis[0].strict_limit = Some(false);
-    let place = Target::of(&the_loop(), &node);
-    assert_eq!(place.offers_strict_limit(), Some(true));
+    let target = Target::of(&the_loop(), &node);
+    assert_eq!(target.offers_strict_limit(), Some(true));
 }
 
 #[test]
@@ -281,15 +281,15 @@ fn what_a_measure_sets_it_also_takes_back() {
 
 #[test]
 fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
-    let place = Target::of(&the_loop(), &node("6.12.9"));
-    let out = ways_out_at(Signature::DirtyThrottle, &place);
+    let target = Target::of(&the_loop(), &node("6.12.9"));
+    let out = ways_out_at(Signature::DirtyThrottle, &target);
     let alone =
         |one: &Measure| one.commands.len() == 2 && one.commands[1].starts_with("sysctl vm.");
     assert!(
         !out.iter().any(alone),
         "raising the limit alone froze again: {out:?}"
     );
-    let vain = in_vain(Signature::DirtyThrottle, &place);
+    let vain = in_vain(Signature::DirtyThrottle, &target);
     assert!(
         vain.iter()
             .any(|one| one.what.contains("vm.dirty_bytes alone")),
@@ -336,13 +336,13 @@ fn what_ended_in_processes_killed_for_memory_is_no_way_out_on_any_kernel_and_is_
         for server in ["nfsd", "ganesha.nfsd"] {
             let mut found = the_loop();
             found.server = server.into();
-            let place = Target::of(&found, &node(kernel));
-            let mut all = ways_out_at(Signature::DirtyThrottle, &place);
-            all.extend(preventions_at(Signature::DirtyThrottle, &place));
+            let target = Target::of(&found, &node(kernel));
+            let mut all = ways_out_at(Signature::DirtyThrottle, &target);
+            all.extend(preventions_at(Signature::DirtyThrottle, &target));
             for one in &all {
                 assert!(!one.seen.contains("killed for memory"), "{kernel} {one:?}");
             }
-            let vain = in_vain(Signature::DirtyThrottle, &place);
+            let vain = in_vain(Signature::DirtyThrottle, &target);
             let vain: Vec<_> = vain
                 .iter()
                 .filter(|one| one.seen.contains("killed for memory"))
@@ -392,16 +392,16 @@ fn since_6_2_the_server_is_freed_and_before_the_client_is_held() {
 
 #[test]
 fn one_number_holds_a_client_before_the_load() {
-    let place = Target::of(&the_loop(), &node("6.12.9"));
+    let target = Target::of(&the_loop(), &node("6.12.9"));
     let held = format!("echo {PREVENT_RATIO} > /sys/class/bdi/0:29/max_ratio");
-    let all = preventions_at(Signature::DirtyThrottle, &place);
+    let all = preventions_at(Signature::DirtyThrottle, &target);
     let ratios: Vec<_> = all
         .iter()
         .flat_map(|one| &one.commands)
         .filter(|line| line.contains("max_ratio"))
         .collect();
     assert_eq!(ratios, [&held]);
-    assert!(super::guard_prevents(&place).commands.contains(&held));
+    assert!(super::guard_prevents(&target).commands.contains(&held));
     let words = super::action::Action::HoldClient.words();
     assert!(words.contains(&format!("max_ratio={PREVENT_RATIO} ")));
     let client = |ratio| Bdi {
@@ -414,11 +414,11 @@ fn one_number_holds_a_client_before_the_load() {
 }
 
 /// What a shell makes of the lines that raise the limit, on a node with these files.
-fn raised(place: &Target, vmstat: &str, meminfo: &str) -> u64 {
+fn raised(target: &Target, vmstat: &str, meminfo: &str) -> u64 {
     let proc = tempfile::tempdir().unwrap();
     std::fs::write(proc.path().join("vmstat"), vmstat).unwrap();
     std::fs::write(proc.path().join("meminfo"), meminfo).unwrap();
-    let lines = super::command::raise(place).join("\n");
+    let lines = super::command::raise(target).join("\n");
     let lines = lines.replace("/proc/", &format!("{}/", proc.path().display()));
     let script = format!("sysctl() {{ echo \"$1\"; }}\n{lines}\n");
     let out = std::process::Command::new("sh")
@@ -457,12 +457,12 @@ fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
     let mut node = node("6.12.9");
     node.memory.dirty_bytes = Some(1 << 44);
     node.memory.total_bytes = Some(1 << 44);
-    let place = Target::of(&the_loop(), &node);
-    assert_eq!(raised(&place, "", ""), 1 << 43);
+    let target = Target::of(&the_loop(), &node);
+    assert_eq!(raised(&target, "", ""), 1 << 43);
     // Without the size of the memory the shell finds out.
     node.memory.total_bytes = None;
-    let place = Target::of(&the_loop(), &node);
-    assert_eq!(raised(&place, &pages(all - 2, 9), &huge), 1 << 43);
+    let target = Target::of(&the_loop(), &node);
+    assert_eq!(raised(&target, &pages(all - 2, 9), &huge), 1 << 43);
 }
 
 /// What `getconf PAGESIZE` says.
@@ -480,9 +480,9 @@ fn page_size() -> u64 {
 
 #[test]
 fn what_did_not_help_a_loop_device_is_not_recommended_for_one_though_it_helps_elsewhere() {
-    let place = Target::of(&the_loop(), &node("6.12.9"));
+    let target = Target::of(&the_loop(), &node("6.12.9"));
     let strict = |signature| {
-        let all = ways_out_at(signature, &place);
+        let all = ways_out_at(signature, &target);
         all.iter().any(|one| {
             let commands = one.commands.join("\n");
             commands.contains("strict_limit") && !commands.contains("STOP")
@@ -490,7 +490,7 @@ fn what_did_not_help_a_loop_device_is_not_recommended_for_one_though_it_helps_el
     };
     assert!(strict(Signature::DirtyThrottle));
     assert!(!strict(Signature::LoopDevice));
-    let vain = in_vain(Signature::LoopDevice, &place);
+    let vain = in_vain(Signature::LoopDevice, &target);
     assert!(
         vain.iter().any(|one| one.what.contains("strict_limit=1")),
         "{vain:?}"
@@ -543,12 +543,12 @@ fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
 
 #[test]
 fn of_two_runs_the_worse_one_counts_and_both_are_told() {
-    let place = Target::of(&the_loop(), &node("6.12.9"));
-    let out = ways_out_at(Signature::DirtyThrottle, &place);
+    let target = Target::of(&the_loop(), &node("6.12.9"));
+    let out = ways_out_at(Signature::DirtyThrottle, &target);
     let both = out.iter().find(|one| one.seen.contains("in another run:"));
     assert!(both.is_some(), "writers stopped, twice: {out:?}");
-    let place = Target::of(&the_loop(), &node("5.10.0-32"));
-    let vain = in_vain(Signature::DirtyThrottle, &place);
+    let target = Target::of(&the_loop(), &node("5.10.0-32"));
+    let vain = in_vain(Signature::DirtyThrottle, &target);
     let alone = vain
         .iter()
         .find(|one| one.what.contains("vm.dirty_bytes alone"));
@@ -573,9 +573,9 @@ proptest! {
     fn a_name_that_is_no_bdi_never_gets_into_a_command(name in "\\PC{0,20}") {
         let mut found = the_loop();
         found.client_bdi = name.as_str().into();
-        let place = Target::of(&found, &node("6.12.9"));
+        let target = Target::of(&found, &node("6.12.9"));
         let is_bdi = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit() || b == b':');
-        prop_assert!(place.bdi.is_none() || is_bdi, "{name}");
+        prop_assert!(target.bdi.is_none() || is_bdi, "{name}");
     }
 
     #[test]
@@ -590,12 +590,12 @@ proptest! {
         node.memory.writeback_bytes = writeback;
         node.memory.dirty_limit_bytes = limit;
         node.memory.total_bytes = Some(total);
-        let place = Target::of(&the_loop(), &node);
-        if let Some(bytes) = place.dirty_bytes() {
+        let target = Target::of(&the_loop(), &node);
+        if let Some(bytes) = target.dirty_bytes() {
             prop_assert!(bytes <= total / 2 && bytes > 0);
         }
         for signature in Signature::ALL {
-            let _ = ways_out_at(signature, &place);
+            let _ = ways_out_at(signature, &target);
         }
     }
 }
