@@ -10,9 +10,9 @@ mod events;
 pub(crate) mod fuzz;
 mod page;
 mod paths;
-mod places;
 mod recordings;
 mod routes;
+mod slots;
 mod tls;
 
 use std::pin::pin;
@@ -37,7 +37,7 @@ use crate::access::Web;
 use crate::publish::snapshot::Shared;
 use crate::recording::Shelf;
 use events::{Events, Streams};
-use places::{Place, Places};
+use slots::{ConnectionSlots, Slot};
 
 pub use routes::{PathError, check_telemetry_path};
 
@@ -117,7 +117,7 @@ async fn serve_within(
     let events = Events::new(Arc::clone(&site.shared), stopped.clone(), limits.stream);
     let web = Arc::clone(&site.web);
     let router = routes::router(site, events)?;
-    let places = Places::new(limits.connections);
+    let slots = ConnectionSlots::new(limits.connections);
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(listen(
@@ -125,7 +125,7 @@ async fn serve_within(
             listener,
             router.clone(),
             Arc::clone(&web),
-            Arc::clone(&places),
+            Arc::clone(&slots),
             stopped.clone(),
         ));
     }
@@ -141,7 +141,7 @@ async fn listen(
     listener: TcpListener,
     router: Router,
     web: Arc<Web>,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
     stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -153,7 +153,7 @@ async fn listen(
             _ = stop.wait_for(|&stop| stop) => break,
         };
         let place = tokio::select! {
-            place = places.take() => place,
+            place = slots.take() => place,
             _ = stop.wait_for(|&stop| stop) => break,
         };
         let (router, mut stopped) = (router.clone(), stopped.clone());
@@ -193,7 +193,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 async fn connection(
     limits: Limits,
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    place: Arc<Place>,
+    place: Arc<Slot>,
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::places::Places;
+use super::slots::ConnectionSlots;
 use super::{
     Limits, Site, connection as serve_connection,
     events::Events,
@@ -142,7 +142,7 @@ async fn exchange(bytes: &[u8], router: Router, patience: Duration) -> Vec<u8> {
     let (mut read, mut write) = split(client);
     let (first, begun) = oneshot::channel();
     let (_stop, stopped) = watch::channel(false);
-    let place = Places::new(1).take().await;
+    let place = ConnectionSlots::new(1).take().await;
     let serve = async {
         let until_closed = serve_connection(LIMITS, server, place, router, stopped);
         let ended = timeout(LIMITS.age / 2, until_closed).await;

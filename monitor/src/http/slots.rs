@@ -1,4 +1,4 @@
-//! Places for connections: no more than memory is set aside for. Who comes when all
+//! ConnectionSlots for connections: no more than memory is set aside for. Who comes when all
 //! are taken gets the place of the client that has asked for nothing for the longest,
 //! so that idle clients keep nobody out, however many they are.
 
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// For one that was asked to leave; then the next is asked.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     free: Arc<Semaphore>,
     idle: Mutex<Idle>,
 }
@@ -25,7 +25,7 @@ struct Idle {
     clients: BTreeMap<u64, Arc<Notify>>,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(super) fn new(number: usize) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(number));
         let idle = Mutex::default();
@@ -33,7 +33,7 @@ impl Places {
     }
 
     /// A place for a client that is here. It waits if all are busy.
-    pub(super) async fn take(self: &Arc<Self>) -> Arc<Place> {
+    pub(super) async fn take(self: &Arc<Self>) -> Arc<Slot> {
         let permit = loop {
             if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
                 break permit;
@@ -44,8 +44,8 @@ impl Places {
                 break permit;
             }
         };
-        let place = Arc::new(Place {
-            places: Arc::clone(self),
+        let place = Arc::new(Slot {
+            slots: Arc::clone(self),
             number: Mutex::default(),
             leave: Arc::default(),
             asked: AtomicBool::default(),
@@ -68,8 +68,8 @@ impl Places {
 }
 
 /// One connection's place, free again when it is dropped.
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct Slot {
+    slots: Arc<ConnectionSlots>,
     /// Among the idle; none while a request is answered.
     number: Mutex<Option<u64>>,
     leave: Arc<Notify>,
@@ -78,7 +78,7 @@ pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl Slot {
     /// A request is being answered.
     pub(super) fn busy(&self) {
         self.asked.store(true, Ordering::Relaxed);
@@ -101,13 +101,13 @@ impl Place {
     fn leave_the_idle(&self) {
         let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(number) = number.take() {
-            self.places.idle(|idle| idle.clients.remove(&number));
+            self.slots.idle(|idle| idle.clients.remove(&number));
         }
     }
 
     fn join_the_idle(&self) {
         let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        *number = Some(self.places.idle(|idle| {
+        *number = Some(self.slots.idle(|idle| {
             idle.next += 1;
             idle.clients.insert(idle.next, Arc::clone(&self.leave));
             idle.next
@@ -115,7 +115,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.leave_the_idle();
     }
