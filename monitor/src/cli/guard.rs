@@ -18,7 +18,7 @@ use super::{
     explain::bdi,
     flags::{Invalid, KernelArgs, duration},
 };
-use crate::guard::{self, Hand, LEDGER, Link, Made, Report, Settings, silence};
+use crate::guard::{self, Actuator, LEDGER, Link, Made, Report, Settings, silence};
 
 /// Seconds: what is undone and done again faster than this helps nobody.
 const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);
@@ -213,7 +213,7 @@ pub fn guard(args: &GuardCommand) -> anyhow::Result<ExitCode> {
 
 fn undo(settings: &Settings) -> anyhow::Result<ExitCode> {
     // To open it is to put back what is left.
-    let Report { made, .. } = Hand::open(settings)?.report();
+    let Report { made, .. } = Actuator::open(settings)?.report();
     let mut out = anstream::stdout();
     if made.is_empty() {
         writeln!(out, "nothing was changed")?;

@@ -2,15 +2,15 @@
 //! the daemon's own directories, and a process of its own.
 //!
 //! The verdict's guard ([`monitor_verdict::guard`]) says what shall hold; the daemon
-//! hands that on ([`link`]) to a helper process ([`serve`]) whose [`hand`] makes it
+//! hands that on ([`link`]) to a helper process ([`serve`]) whose [`actuator`] makes it
 //! hold: it writes the [`knobs`] and no other file, keeps what they were in a
 //! [`ledger`], and puts them back when they are no longer wanted, when it hears nothing
 //! for a while ([`silence`]) or loses the connection, or when the next one finds the
 //! ledger. One that the daemon started and that ends is started again ([`restart`]).
 
+mod actuator;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod hand;
 mod keeper;
 mod knobs;
 mod ledger;
@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use monitor_model::guard::{Action, Outcome};
 use serde::{Deserialize, Serialize};
 
-pub use hand::{Hand, HandError};
+pub use actuator::{Actuator, ActuatorError};
 pub use keeper::{GuardNow, Keeper, Tallies};
 pub use link::{Link, silence};
 pub use serve::{ease, listen, serve};

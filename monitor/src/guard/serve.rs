@@ -28,7 +28,7 @@ use rustix::{
 };
 
 use super::{
-    Hand, Report, Settings,
+    Actuator, Report, Settings,
     knobs::Bdi,
     message::{MAX_MESSAGE, Message, SILENCE},
 };
@@ -50,9 +50,9 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// Nothing can be changed here: it is said before anything is served.
 pub fn serve(socket: &OwnedFd, settings: &Settings) -> anyhow::Result<()> {
-    let mut hand = prepare(settings)?;
+    let mut actuator = prepare(settings)?;
     let _signals = signals()?;
-    attend(socket.as_fd(), None, &mut hand);
+    attend(socket.as_fd(), None, &mut actuator);
     Ok(())
 }
 
@@ -71,7 +71,7 @@ pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
     let listener =
         socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).with_context(what)?;
     // The ledger's lock first: a socket is not taken from another that is at work.
-    let mut hand = Hand::open(settings)?;
+    let mut actuator = Actuator::open(settings)?;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(what),
         _ => {}
@@ -87,7 +87,7 @@ pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
             Ready::Stop => return Ok(()),
             Ready::Time => {}
             Ready::Read => match accept_with(&listener, flags) {
-                Ok(socket) => attend(socket.as_fd(), Some(signals.as_fd()), &mut hand),
+                Ok(socket) => attend(socket.as_fd(), Some(signals.as_fd()), &mut actuator),
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => {}
                 Err(error) => return Err(error).with_context(what),
             },
@@ -110,36 +110,36 @@ pub fn ease(
     for bdi in [Some(bdi), server].into_iter().flatten() {
         Bdi::try_from(bdi.to_owned()).map_err(anyhow::Error::msg)?;
     }
-    let mut hand = prepare(settings)?;
+    let mut actuator = prepare(settings)?;
     let signals = signals()?;
     let (name, server) = (CompactString::from(bdi), server.map(CompactString::from));
-    hand.want(Wanted {
+    actuator.want(Wanted {
         holds: vec![to_break(
             name.clone(),
             Action::Break,
             name.clone(),
-            hand.offers_strict_limit(bdi),
+            actuator.offers_strict_limit(bdi),
             server,
         )],
         ease: vec![(name, Action::Break)],
     });
     loop {
-        hand.ease();
-        tell(&hand.report());
+        actuator.ease();
+        tell(&actuator.report());
         if matches!(ready(signals.as_fd(), None, Some(STEP))?, Ready::Read) {
             break;
         }
     }
-    hand.undo_all();
-    tell(&hand.report());
+    actuator.undo_all();
+    tell(&actuator.report());
     Ok(())
 }
 
-/// A hand, and nothing that it does not need.
-fn prepare(settings: &Settings) -> anyhow::Result<Hand> {
-    let hand = Hand::open(settings)?;
+/// A actuator, and nothing that it does not need.
+fn prepare(settings: &Settings) -> anyhow::Result<Actuator> {
+    let actuator = Actuator::open(settings)?;
     confine()?;
-    Ok(hand)
+    Ok(actuator)
 }
 
 /// It must go on when the node does not, and may do nothing but this.
@@ -154,7 +154,7 @@ fn confine() -> anyhow::Result<()> {
 }
 
 /// Until the other end is closed, or it is told to stop.
-fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand) {
+fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut Actuator) {
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut told = Report::default();
     let mut silence = Silence::new();
@@ -179,7 +179,7 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand)
                     {
                         let Message { wanted, silence_ms } = message;
                         silence.end(Duration::from_millis(silence_ms));
-                        hand.want(wanted);
+                        actuator.want(wanted);
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -188,37 +188,37 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, hand: &mut Hand)
             Ok(Ready::Time) => {}
             Ok(Ready::Stop) | Err(_) => break,
         }
-        let rest = if hand.is_easing() { STEP } else { LOOK };
+        let rest = if actuator.is_easing() { STEP } else { LOOK };
         let now = Instant::now();
         // It just began to ease.
         due = due.min(now + rest);
         // However often the daemon speaks.
         if now >= due {
-            if hand.is_easing() {
-                hand.ease();
+            if actuator.is_easing() {
+                actuator.ease();
             } else {
-                hand.look_after();
+                actuator.look_after();
             }
             due = now + rest;
         }
         // A daemon that hangs, is stopped or is in a debugger cannot take back what it
         // wanted. It is told when it reads again.
         if silence.is_too_long() {
-            let why = hand.has_changed().then(|| silence.begin()).flatten();
-            hand.undo_all_because(why.as_deref());
+            let why = actuator.has_changed().then(|| silence.begin()).flatten();
+            actuator.undo_all_because(why.as_deref());
             if let Some(why) = &why {
                 say(why);
             }
         }
-        let report = hand.report();
+        let report = actuator.report();
         // Whoever asks is answered: so the daemon knows that somebody is there.
         if asked || !report.made.is_empty() || report.active != told.active {
             answer(socket, &report);
             told = report;
         }
     }
-    hand.undo_all();
-    answer(socket, &hand.report());
+    actuator.undo_all();
+    answer(socket, &actuator.report());
 }
 
 /// On stderr, unless that would have to be waited for.

@@ -1,4 +1,4 @@
-//! The hand, on files that stand for the kernel's. What the kernel makes of them is
+//! The actuator, on files that stand for the kernel's. What the kernel makes of them is
 //! seen in guests: `./dev vm 6.12 guard-undo`.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use monitor_model::guard::{Action, Hold, Outcome, Wanted};
 use tempfile::TempDir;
 
-use super::{Hand, HandError, Made, Settings, ledger::LedgerError};
+use super::{Actuator, ActuatorError, Made, Settings, ledger::LedgerError};
 
 const PAGE: u64 = 4096;
 
@@ -77,8 +77,8 @@ impl Node {
         }
     }
 
-    fn hand(&self) -> Hand {
-        Hand::open(&self.settings()).unwrap()
+    fn actuator(&self) -> Actuator {
+        Actuator::open(&self.settings()).unwrap()
     }
 
     fn ledger(&self) -> Option<String> {
@@ -112,8 +112,8 @@ fn results(made: &[Made]) -> Vec<(Action, Outcome)> {
 }
 
 /// As a process that is killed: nothing is put back.
-fn killed(hand: Hand) {
-    drop(hand);
+fn killed(actuator: Actuator) {
+    drop(actuator);
 }
 
 #[test]
@@ -127,23 +127,23 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
         };
         let ratio = format!("sys/class/bdi/0:29/{file}");
         let before = node.get(&ratio);
-        let mut hand = node.hand();
+        let mut actuator = node.actuator();
         assert_eq!(node.ledger(), None);
-        hand.want(hold(true, 10));
+        actuator.want(hold(true, 10));
         assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
         assert_eq!(node.get(&ratio), if has_fine { "100000" } else { "10" });
         assert!(node.ledger().unwrap().contains("strict_limit"));
-        let report = hand.report();
+        let report = actuator.report();
         assert_eq!(results(&report.made), [(Action::Prevent, Outcome::Done)]);
         assert_eq!(report.active.len(), 2);
         // The same again is nothing new.
-        hand.want(hold(true, 10));
-        assert!(hand.report().made.is_empty());
-        hand.want(Wanted::default());
+        actuator.want(hold(true, 10));
+        assert!(actuator.report().made.is_empty());
+        actuator.want(Wanted::default());
         assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
         assert_eq!(node.get(&ratio), before);
         assert_eq!(
-            results(&hand.report().made),
+            results(&actuator.report().made),
             [(Action::Undo, Outcome::Done)]
         );
         assert_eq!(node.ledger(), None);
@@ -156,12 +156,12 @@ fn a_background_limit_comes_back_as_what_it_was_percent_or_bytes() {
         let node = Node::new(true);
         node.set("proc/sys/vm/dirty_background_bytes", bytes);
         node.set("proc/sys/vm/dirty_background_ratio", ratio);
-        let mut hand = node.hand();
+        let mut actuator = node.actuator();
         let mut wanted = hold(false, 1);
         wanted.holds[0].background_bytes = Some(65536);
-        hand.want(wanted);
+        actuator.want(wanted);
         assert_eq!(node.get("proc/sys/vm/dirty_background_bytes"), "65536");
-        hand.undo_all();
+        actuator.undo_all();
         if bytes == "0" {
             assert_eq!(node.get("proc/sys/vm/dirty_background_ratio"), ratio);
         } else {
@@ -175,30 +175,30 @@ fn a_background_limit_comes_back_as_what_it_was_percent_or_bytes() {
 fn a_ratio_that_was_no_whole_percent_comes_back_as_it_was() {
     let node = Node::new(true);
     node.set("sys/class/bdi/0:29/max_ratio_fine", "123456\n");
-    let mut hand = node.hand();
-    hand.want(hold(false, 1));
+    let mut actuator = node.actuator();
+    actuator.want(hold(false, 1));
     assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "10000");
-    hand.undo_all();
+    actuator.undo_all();
     assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "123456");
 }
 
 #[test]
 fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(easing());
+    let mut actuator = node.actuator();
+    actuator.want(easing());
     node.memory(15_000);
-    hand.ease();
+    actuator.ease();
     assert_eq!(node.dirty_bytes(), 0, "there is room: nothing is changed");
     for dirty in [32_000, 24_000] {
         node.memory(dirty);
-        hand.ease();
+        actuator.ease();
         assert_eq!(node.dirty_bytes(), dirty * PAGE / 10 * 11, "{dirty}");
     }
     node.memory(18_000);
-    hand.ease();
+    actuator.ease();
     assert_eq!(node.dirty_bytes(), 20_000 * PAGE, "not below what it was");
-    let made = results(&hand.report().made);
+    let made = results(&actuator.report().made);
     assert_eq!(
         made,
         [
@@ -206,7 +206,7 @@ fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
             (Action::Break, Outcome::Done),
         ]
     );
-    hand.want(Wanted::default());
+    actuator.want(Wanted::default());
     assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
     assert_eq!(node.ledger(), None);
 }
@@ -214,15 +214,15 @@ fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
 #[test]
 fn once_raised_the_limit_rises_slowly_so_that_writers_do_not_fill_it_at_once() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(easing());
+    let mut actuator = node.actuator();
+    actuator.want(easing());
     node.memory(20_000);
-    hand.ease();
+    actuator.ease();
     let (first, begin) = (node.dirty_bytes(), Instant::now());
     node.memory(39_000);
-    hand.ease();
+    actuator.ease();
     thread::sleep(Duration::from_millis(500));
-    hand.ease();
+    actuator.ease();
     let risen = node.dirty_bytes() - first;
     let a_second = 20_000 * PAGE / 16;
     assert!(risen > 0);
@@ -232,14 +232,14 @@ fn once_raised_the_limit_rises_slowly_so_that_writers_do_not_fill_it_at_once() {
 #[test]
 fn the_limit_is_never_raised_beyond_its_share_of_the_memory() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(easing());
+    let mut actuator = node.actuator();
+    actuator.want(easing());
     node.memory(90_000);
-    hand.ease();
-    hand.ease();
+    actuator.ease();
+    actuator.ease();
     let most = 40_000 * PAGE;
     assert_eq!(node.dirty_bytes(), most / 100 * 100);
-    let made = hand.report().made;
+    let made = actuator.report().made;
     let refused = |one: &&Made| one.result == Outcome::Refused;
     assert_eq!(made.iter().filter(refused).count(), 1, "{made:?}");
 }
@@ -247,23 +247,23 @@ fn the_limit_is_never_raised_beyond_its_share_of_the_memory() {
 #[test]
 fn once_there_is_room_again_the_limit_is_what_it_was_until_there_is_none() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(easing());
-    hand.report();
+    let mut actuator = node.actuator();
+    actuator.want(easing());
+    actuator.report();
     for turn in 0..20 {
         node.memory(30_000);
-        hand.ease();
+        actuator.ease();
         assert!(node.dirty_bytes() > 30_000 * PAGE);
-        let report = hand.report();
+        let report = actuator.report();
         assert_eq!(report.active.len(), 2);
         // What is done ten times a second is said once.
         assert_eq!(report.made.len(), usize::from(turn == 0), "{report:?}");
         node.memory(10_000);
-        hand.ease();
+        actuator.ease();
         assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
         // As the kernel does itself.
         node.set("proc/sys/vm/dirty_bytes", "0\n");
-        let report = hand.report();
+        let report = actuator.report();
         assert_eq!(report.active.len(), 1);
         assert!(report.made.is_empty(), "{report:?}");
     }
@@ -273,23 +273,23 @@ fn once_there_is_room_again_the_limit_is_what_it_was_until_there_is_none() {
 fn a_limit_in_bytes_is_put_back_as_one() {
     let node = Node::new(true);
     node.set("proc/sys/vm/dirty_bytes", "50000000\n");
-    let mut hand = node.hand();
-    hand.want(easing());
+    let mut actuator = node.actuator();
+    actuator.want(easing());
     node.memory(20_000);
-    hand.ease();
+    actuator.ease();
     assert_eq!(node.dirty_bytes(), 20_000 * PAGE / 10 * 11);
-    hand.undo_all();
+    actuator.undo_all();
     assert_eq!(node.dirty_bytes(), 50_000_000);
 }
 
 #[test]
 fn the_next_one_puts_back_what_one_that_was_killed_has_left() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(hold(true, 10));
-    killed(hand);
+    let mut actuator = node.actuator();
+    actuator.want(hold(true, 10));
+    killed(actuator);
     assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
-    let mut next = node.hand();
+    let mut next = node.actuator();
     assert_eq!(
         results(&next.report().made),
         [(Action::Undo, Outcome::Done)]
@@ -302,11 +302,11 @@ fn the_next_one_puts_back_what_one_that_was_killed_has_left() {
 #[test]
 fn what_another_boot_has_left_is_forgotten() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(hold(true, 10));
-    killed(hand);
+    let mut actuator = node.actuator();
+    actuator.want(hold(true, 10));
+    killed(actuator);
     node.set("proc/sys/kernel/random/boot_id", "two\n");
-    let mut next = node.hand();
+    let mut next = node.actuator();
     assert!(next.report().made.is_empty());
     assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
 }
@@ -314,12 +314,12 @@ fn what_another_boot_has_left_is_forgotten() {
 #[test]
 fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(hold(true, 10));
-    hand.report();
+    let mut actuator = node.actuator();
+    actuator.want(hold(true, 10));
+    actuator.report();
     node.set("sys/class/bdi/0:29/max_ratio_fine", "370000\n");
-    hand.look_after();
-    let report = hand.report();
+    actuator.look_after();
+    let report = actuator.report();
     assert_eq!(
         results(&report.made),
         [(Action::Prevent, Outcome::LeftAlone)]
@@ -327,14 +327,14 @@ fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
     assert!(report.made[0].words.contains("37 %"), "{report:?}");
     assert_eq!(report.active.len(), 1);
     // It is not set again, nor put back.
-    hand.want(hold(true, 10));
-    hand.look_after();
-    assert!(hand.report().made.is_empty());
-    hand.want(Wanted::default());
+    actuator.want(hold(true, 10));
+    actuator.look_after();
+    assert!(actuator.report().made.is_empty());
+    actuator.want(Wanted::default());
     assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "370000");
     assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
     assert_eq!(
-        results(&hand.report().made),
+        results(&actuator.report().made),
         [(Action::Undo, Outcome::LeftAlone)]
     );
 }
@@ -342,19 +342,19 @@ fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
 #[test]
 fn a_dirty_limit_that_somebody_sets_while_it_is_eased_stays_as_they_set_it() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(easing());
+    let mut actuator = node.actuator();
+    actuator.want(easing());
     node.memory(20_000);
-    hand.ease();
+    actuator.ease();
     node.set("proc/sys/vm/dirty_bytes", "0\n");
     node.set("proc/sys/vm/dirty_ratio", "35\n");
     node.memory(39_000);
-    hand.ease();
-    hand.ease();
+    actuator.ease();
+    actuator.ease();
     assert_eq!(node.dirty_bytes(), 0);
-    hand.undo_all();
+    actuator.undo_all();
     assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "35");
-    let left = hand.report().made;
+    let left = actuator.report().made;
     assert!(
         left.iter().any(|one| one.result == Outcome::LeftAlone),
         "{left:?}"
@@ -364,13 +364,13 @@ fn a_dirty_limit_that_somebody_sets_while_it_is_eased_stays_as_they_set_it() {
 #[test]
 fn a_mount_that_is_gone_takes_its_limits_with_it() {
     let node = Node::new(true);
-    let mut hand = node.hand();
-    hand.want(hold(true, 10));
-    hand.report();
+    let mut actuator = node.actuator();
+    actuator.want(hold(true, 10));
+    actuator.report();
     fs::remove_dir_all(node.path("sys/class/bdi/0:29")).unwrap();
-    hand.look_after();
-    hand.want(Wanted::default());
-    let report = hand.report();
+    actuator.look_after();
+    actuator.want(Wanted::default());
+    let report = actuator.report();
     assert!(
         report.made.is_empty() && report.active.is_empty(),
         "{report:?}"
@@ -381,11 +381,11 @@ fn a_mount_that_is_gone_takes_its_limits_with_it() {
 #[test]
 fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
     let node = Node::new(true);
-    let mut hand = node.hand();
+    let mut actuator = node.actuator();
     let mut wanted = hold(true, 10);
     wanted.holds[0].bdi = "0:77".into();
-    hand.want(wanted);
-    let made = hand.report().made;
+    actuator.want(wanted);
+    let made = actuator.report().made;
     assert_eq!(results(&made), [(Action::Prevent, Outcome::Failed)]);
     assert_eq!(node.ledger(), None);
 }
@@ -394,23 +394,23 @@ fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
 fn a_name_that_is_no_bdi_becomes_no_path() {
     let node = Node::new(true);
     fs::write(node.path("sys/class/max_ratio"), "100\n").unwrap();
-    let mut hand = node.hand();
+    let mut actuator = node.actuator();
     for name in ["..", "../bdi/0:29", "0:29/", "", "0:29\n", "a:b"] {
         let mut wanted = hold(true, 10);
         wanted.holds[0].bdi = name.into();
-        hand.want(wanted);
+        actuator.want(wanted);
     }
-    assert!(hand.report().made.is_empty());
+    assert!(actuator.report().made.is_empty());
     assert_eq!(node.get("sys/class/max_ratio"), "100");
 }
 
 #[test]
 fn two_guards_are_one_too_many() {
     let node = Node::new(true);
-    let _first = node.hand();
-    let error = Hand::open(&node.settings()).unwrap_err();
+    let _first = node.actuator();
+    let error = Actuator::open(&node.settings()).unwrap_err();
     assert!(
-        matches!(error, HandError::Ledger(LedgerError::Taken(_))),
+        matches!(error, ActuatorError::Ledger(LedgerError::Taken(_))),
         "{error}"
     );
 }
@@ -427,7 +427,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
         r#"{"schema":2,"boot_id":"one","entries":[]}"#,
     ] {
         node.set("run/guard.json", text);
-        let error = Hand::open(&node.settings()).unwrap_err();
+        let error = Actuator::open(&node.settings()).unwrap_err();
         assert!(
             error.to_string().contains("cannot be understood"),
             "{text}: {error}"
@@ -437,7 +437,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
     // Nor does it make a path of what it says.
     let evil = r#"{"schema":1,"boot_id":"one","entries":[{"knob":{"max_ratio":"../x"},"loop":"","old":{"number":1},"ours":[]}]}"#;
     node.set("run/guard.json", evil);
-    assert!(Hand::open(&node.settings()).is_err());
+    assert!(Actuator::open(&node.settings()).is_err());
 }
 
 #[test]
@@ -448,6 +448,6 @@ fn where_nothing_may_be_changed_that_is_said_first() {
         ledger: std::env::temp_dir().join("never"),
         share: 40,
     };
-    let error = Hand::open(&settings).unwrap_err();
+    let error = Actuator::open(&settings).unwrap_err();
     assert!(error.to_string().contains("must be root"), "{error}");
 }

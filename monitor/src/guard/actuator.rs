@@ -33,7 +33,7 @@ const STEP_SHARE: u64 = 128;
 
 /// Why nothing can be changed.
 #[derive(Debug, thiserror::Error)]
-pub enum HandError {
+pub enum ActuatorError {
     /// What was changed could not be noted.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -50,7 +50,7 @@ pub enum HandError {
 
 /// Changes the node.
 #[derive(Debug)]
-pub struct Hand {
+pub struct Actuator {
     knobs: Knobs,
     ledger: Ledger,
     vmstat: Vmstat,
@@ -69,18 +69,18 @@ pub struct Hand {
     made: Vec<Made>,
 }
 
-impl Hand {
+impl Actuator {
     /// Takes the ledger, and puts back what another has left.
     ///
     /// # Errors
     ///
     /// Nothing can be changed, or not safely.
-    pub fn open(settings: &Settings) -> Result<Self, HandError> {
+    pub fn open(settings: &Settings) -> Result<Self, ActuatorError> {
         let knobs = Knobs::new(&settings.procfs, &settings.sysfs);
-        knobs.try_open().map_err(HandError::NotAllowed)?;
+        knobs.try_open().map_err(ActuatorError::NotAllowed)?;
         let ledger = Ledger::open(&settings.ledger, &settings.procfs)?;
-        let vmstat = Vmstat::open(settings).map_err(HandError::Vmstat)?;
-        let mut hand = Self {
+        let vmstat = Vmstat::open(settings).map_err(ActuatorError::Vmstat)?;
+        let mut actuator = Self {
             knobs,
             ledger,
             vmstat,
@@ -93,8 +93,8 @@ impl Hand {
             stuck: BTreeSet::new(),
             made: Vec::new(),
         };
-        hand.undo_all();
-        Ok(hand)
+        actuator.undo_all();
+        Ok(actuator)
     }
 
     /// What came of it since this was last asked, and what is changed now.
