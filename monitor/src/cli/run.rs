@@ -25,7 +25,7 @@ use super::thresholds::ThresholdArgs;
 use super::web::WebArgs;
 use crate::{
     evidence::{self, Sink},
-    guard::Keeper,
+    guard::Controller,
     http::Site,
     log::{self, LEVELS, LogFormat},
     pipeline::{tick::Ticker, watch::Watch},
@@ -156,8 +156,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         web,
     };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
-    let keeper = Keeper::new(args.guard.policy(), link);
-    let ticker = Ticker::new(watch, publisher, sink, keeper, args.interval);
+    let controller = Controller::new(args.guard.policy(), link);
+    let ticker = Ticker::new(watch, publisher, sink, controller, args.interval);
     let ticking = thread::Builder::new()
         .name("tick".into())
         .spawn(move || ticker.run(&stopped))

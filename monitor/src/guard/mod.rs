@@ -9,9 +9,9 @@
 //! ledger. One that the daemon started and that ends is started again ([`restart`]).
 
 mod actuator;
+mod controller;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod keeper;
 mod knobs;
 mod ledger;
 mod link;
@@ -30,7 +30,7 @@ use monitor_model::guard::{Action, Outcome};
 use serde::{Deserialize, Serialize};
 
 pub use actuator::{Actuator, ActuatorError};
-pub use keeper::{GuardNow, Keeper, Tallies};
+pub use controller::{Controller, GuardNow, Tallies};
 pub use link::{Link, silence};
 pub use serve::{ease, listen, serve};
 pub use start::LinkError;

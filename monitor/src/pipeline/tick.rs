@@ -12,7 +12,7 @@ use monitor_collector::kernel::{attach::Attached, cost, report};
 use super::watch::{self, Seen, Watch};
 use crate::{
     evidence::Sink,
-    guard::Keeper,
+    guard::Controller,
     log,
     publish::{
         process::ProcessSampler,
@@ -25,7 +25,7 @@ pub struct Ticker {
     watch: Watch,
     publisher: Publisher,
     evidence: Sink,
-    keeper: Keeper,
+    controller: Controller,
     process: ProcessSampler,
     interval: Duration,
     tasks: Vec<TaskDelay>,
@@ -38,7 +38,7 @@ impl Ticker {
         watch: Watch,
         mut publisher: Publisher,
         evidence: Sink,
-        keeper: Keeper,
+        controller: Controller,
         interval: Duration,
     ) -> Self {
         publisher.probes(probes(watch.attached()));
@@ -46,7 +46,7 @@ impl Ticker {
             watch,
             publisher,
             evidence,
-            keeper,
+            controller,
             process: ProcessSampler::started_now(),
             interval,
             tasks: Vec::new(),
@@ -59,7 +59,7 @@ impl Ticker {
         let interval = self.interval;
         let between = |this: &mut Self| this.watch.between();
         watch::every(interval, stopped, &mut self, Self::tick, between);
-        self.keeper.finish(log::guard_event);
+        self.controller.finish(log::guard_event);
         self.watch.finish();
     }
 
@@ -84,14 +84,14 @@ impl Ticker {
             log::transition(transition);
         }
         explain(&verdicts);
-        let guard_events = self.keeper.tick(
+        let guard_events = self.controller.tick(
             &tick.observation,
             engine.loops(),
             &verdicts,
             log::guard_event,
         );
         for evidence in &mut changes.evidence {
-            evidence.guard = self.keeper.about(&evidence.loop_id).cloned().collect();
+            evidence.guard = self.controller.about(&evidence.loop_id).cloned().collect();
         }
         if let Some(tasks) = tick.tasks {
             self.tasks = tasks;
@@ -113,7 +113,7 @@ impl Ticker {
             evidence_results: self.evidence.results(),
             tasks: self.tasks.clone(),
             stalls: tick.stalls,
-            guard: self.keeper.now(),
+            guard: self.controller.now(),
             guard_events,
             costs: cost::read(&attached.ebpf, &attached.settings().procfs),
             process: Some(self.process.sample()),

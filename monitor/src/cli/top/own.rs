@@ -13,7 +13,7 @@ use super::TopArgs;
 use crate::{
     cli::{flags::KernelArgs, start},
     evidence::Sink,
-    guard::Keeper,
+    guard::Controller,
     pipeline::{tick::Ticker, watch::Watch},
     publish::snapshot::Shared,
 };
@@ -56,7 +56,7 @@ impl Own {
             watch,
             publisher,
             Sink::memory_only(),
-            Keeper::default(),
+            Controller::default(),
             args.interval,
         );
         let (stop, stopped) = mpsc::channel();

@@ -63,7 +63,7 @@ pub struct GuardNow {
 
 /// Owned by the tick.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Controller {
     guard: Guard,
     link: Option<Link>,
     now: GuardNow,
@@ -77,14 +77,14 @@ pub struct Keeper {
     monotonic_ms: u64,
 }
 
-impl Default for Keeper {
+impl Default for Controller {
     /// One that does nothing.
     fn default() -> Self {
         Self::new(Policy::default(), None)
     }
 }
 
-impl Keeper {
+impl Controller {
     /// With somebody who does it, if anything is to be done.
     #[must_use]
     pub fn new(policy: Policy, link: Option<Link>) -> Self {
