@@ -10,8 +10,8 @@ use monitor_model::guard::{Action, Outcome, Wanted};
 
 use super::{
     Made, Report, Settings,
-    knobs::{Bdi, Knob, Knobs, Value},
     ledger::{Ledger, LedgerError},
+    tunables::{Bdi, Knobs, Tunable, Value},
     vmstat::Vmstat,
     wishes::desired,
 };
@@ -51,7 +51,7 @@ pub enum ActuatorError {
 /// Changes the node.
 #[derive(Debug)]
 pub struct Actuator {
-    knobs: Knobs,
+    tunables: Knobs,
     ledger: Ledger,
     vmstat: Vmstat,
     share: u64,
@@ -65,7 +65,7 @@ pub struct Actuator {
     /// It was said that the share of memory is reached.
     capped: bool,
     /// What could not be put back, which was said: it is tried again, silently.
-    stuck: BTreeSet<Knob>,
+    stuck: BTreeSet<Tunable>,
     made: Vec<Made>,
 }
 
@@ -76,12 +76,12 @@ impl Actuator {
     ///
     /// Nothing can be changed, or not safely.
     pub fn open(settings: &Settings) -> Result<Self, ActuatorError> {
-        let knobs = Knobs::new(&settings.procfs, &settings.sysfs);
-        knobs.try_open().map_err(ActuatorError::NotAllowed)?;
+        let tunables = Knobs::new(&settings.procfs, &settings.sysfs);
+        tunables.try_open().map_err(ActuatorError::NotAllowed)?;
         let ledger = Ledger::open(&settings.ledger, &settings.procfs)?;
         let vmstat = Vmstat::open(settings).map_err(ActuatorError::Vmstat)?;
         let mut actuator = Self {
-            knobs,
+            tunables,
             ledger,
             vmstat,
             share: settings.share.into(),
@@ -100,7 +100,8 @@ impl Actuator {
     /// What came of it since this was last asked, and what is changed now.
     pub fn report(&mut self) -> Report {
         let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);
-        let active = entries.map(|entry| (entry.loop_id.clone(), entry.knob.measure().to_owned()));
+        let active =
+            entries.map(|entry| (entry.loop_id.clone(), entry.tunable.measure().to_owned()));
         Report {
             active: active.collect(),
             made: std::mem::take(&mut self.made),
@@ -111,7 +112,7 @@ impl Actuator {
     #[must_use]
     pub fn offers_strict_limit(&self, bdi: &str) -> bool {
         let bdi = Bdi::try_from(bdi.to_owned());
-        bdi.is_ok_and(|bdi| self.knobs.get(&Knob::StrictLimit(bdi)).is_ok())
+        bdi.is_ok_and(|bdi| self.tunables.get(&Tunable::StrictLimit(bdi)).is_ok())
     }
 
     /// Whether [`Self::ease`] is to be called.
@@ -128,28 +129,28 @@ impl Actuator {
         if !self.is_easing() {
             self.rest();
         }
-        let gone = |knob: &Knob| match knob {
-            Knob::DirtyLimit => !self.is_easing(),
-            _ => !new.contains_key(knob),
+        let gone = |tunable: &Tunable| match tunable {
+            Tunable::DirtyLimit => !self.is_easing(),
+            _ => !new.contains_key(tunable),
         };
-        let gone: Vec<Knob> = self
+        let gone: Vec<Tunable> = self
             .ledger
             .entries()
             .iter()
-            .map(|entry| entry.knob.clone())
+            .map(|entry| entry.tunable.clone())
             .filter(gone)
             .collect();
         self.undo(&gone);
         self.look_after();
         let mut told: BTreeMap<(String, Action), (Outcome, Vec<String>)> = BTreeMap::new();
-        for (knob, wish) in &new {
+        for (tunable, wish) in &new {
             if old
-                .get(knob)
+                .get(tunable)
                 .is_some_and(|before| before.value == wish.value)
             {
                 continue;
             }
-            let (result, words) = self.change(knob, wish.value, &wish.loop_id);
+            let (result, words) = self.change(tunable, wish.value, &wish.loop_id);
             let (worst, all) = told
                 .entry((wish.loop_id.clone(), wish.action))
                 .or_insert((Outcome::Done, Vec::new()));
@@ -172,11 +173,11 @@ impl Actuator {
     pub fn undo_all(&mut self) {
         self.wanted = Wanted::default();
         self.rest();
-        let all: Vec<Knob> = self
+        let all: Vec<Tunable> = self
             .ledger
             .entries()
             .iter()
-            .map(|entry| entry.knob.clone())
+            .map(|entry| entry.tunable.clone())
             .collect();
         self.undo(&all);
     }
@@ -203,7 +204,7 @@ impl Actuator {
         let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);
         let mut lost = Vec::new();
         for entry in entries {
-            match self.knobs.get(&entry.knob) {
+            match self.tunables.get(&entry.tunable) {
                 Ok(now) if entry.ours.last() == Some(&now) => {}
                 Ok(now) => lost.push((entry.clone(), Some(now))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -215,12 +216,12 @@ impl Actuator {
         for (entry, now) in lost {
             let Some(now) = now else {
                 // Gone with its mount.
-                self.ledger.strike(&entry.knob);
+                self.ledger.strike(&entry.tunable);
                 continue;
             };
-            self.ledger.lose(&entry.knob);
+            self.ledger.lose(&entry.tunable);
             let action = self.action_for(&entry.loop_id);
-            self.tell_lost(&entry.knob, &entry.loop_id, action, now);
+            self.tell_lost(&entry.tunable, &entry.loop_id, action, now);
         }
     }
 
@@ -230,17 +231,17 @@ impl Actuator {
             return;
         };
         let (loop_id, action) = (loop_id.to_string(), *action);
-        let knob = Knob::DirtyLimit;
-        if self.ledger.entry(&knob).is_some() {
+        let tunable = Tunable::DirtyLimit;
+        if self.ledger.entry(&tunable).is_some() {
             self.look_after();
-            if self.ledger.entry(&knob).is_none_or(|entry| entry.lost) {
+            if self.ledger.entry(&tunable).is_none_or(|entry| entry.lost) {
                 return;
             }
         }
-        let (Ok(now), Ok(memory)) = (self.knobs.get(&knob), self.vmstat.read()) else {
+        let (Ok(now), Ok(memory)) = (self.tunables.get(&tunable), self.vmstat.read()) else {
             return;
         };
-        let last = self.ledger.entry(&knob).map(|_| now);
+        let last = self.ledger.entry(&tunable).map(|_| now);
         let base = self.base.unwrap_or(match now {
             Value::Bytes(bytes) => bytes,
             _ => memory.limit,
@@ -253,7 +254,7 @@ impl Actuator {
             // There is room again: it is raised when that is no longer so.
             (self.base, self.stepped) = (None, None);
             let said = self.made.len();
-            self.undo(&[knob]);
+            self.undo(&[tunable]);
             let is_news = |made: &Made| made.result != Outcome::Done;
             let new = self.made.split_off(said);
             self.made.extend(new.into_iter().filter(is_news));
@@ -286,7 +287,7 @@ impl Actuator {
         }
         self.base = Some(base);
         self.stepped = Some((Instant::now(), next));
-        let (result, words) = self.change(&knob, Value::Bytes(next), &loop_id);
+        let (result, words) = self.change(&tunable, Value::Bytes(next), &loop_id);
         if !self.told || result != Outcome::Done {
             self.told = true;
             self.made.push(Made {
@@ -306,54 +307,62 @@ impl Actuator {
     }
 
     /// Sets one, after it is noted what it was.
-    fn change(&mut self, knob: &Knob, value: Value, loop_id: &str) -> (Outcome, String) {
+    fn change(&mut self, tunable: &Tunable, value: Value, loop_id: &str) -> (Outcome, String) {
         let failed =
-            |error: &io::Error| (Outcome::Failed, format!("{knob} cannot be set: {error}"));
-        let now = match self.knobs.get(knob) {
+            |error: &io::Error| (Outcome::Failed, format!("{tunable} cannot be set: {error}"));
+        let now = match self.tunables.get(tunable) {
             Ok(now) => now,
             Err(error) => return failed(&error),
         };
-        let from_to = format!("{knob}: {} -> {}", knob.words(now), knob.words(value));
-        if self.ledger.entry(knob).is_some_and(|entry| entry.lost) {
-            return (Outcome::LeftAlone, format!("{knob} is somebody else's now"));
-        }
-        if now == value && self.ledger.entry(knob).is_none() {
+        let from_to = format!(
+            "{tunable}: {} -> {}",
+            tunable.words(now),
+            tunable.words(value)
+        );
+        if self.ledger.entry(tunable).is_some_and(|entry| entry.lost) {
             return (
-                Outcome::Done,
-                format!("{knob} is {} already", knob.words(now)),
+                Outcome::LeftAlone,
+                format!("{tunable} is somebody else's now"),
             );
         }
-        if let Err(error) = self.ledger.note(knob, loop_id, now, value) {
-            let words =
-                format!("{knob} is not changed, because it cannot be noted what it was: {error}");
+        if now == value && self.ledger.entry(tunable).is_none() {
+            return (
+                Outcome::Done,
+                format!("{tunable} is {} already", tunable.words(now)),
+            );
+        }
+        if let Err(error) = self.ledger.note(tunable, loop_id, now, value) {
+            let words = format!(
+                "{tunable} is not changed, because it cannot be noted what it was: {error}"
+            );
             return (Outcome::Failed, words);
         }
-        match self.knobs.set(knob, value) {
+        match self.tunables.set(tunable, value) {
             Ok(()) => (Outcome::Done, from_to),
             Err(error) => {
-                let old = self.ledger.entry(knob).map(|entry| entry.old);
-                if self.knobs.get(knob).ok() == old {
-                    self.ledger.strike(knob);
+                let old = self.ledger.entry(tunable).map(|entry| entry.old);
+                if self.tunables.get(tunable).ok() == old {
+                    self.ledger.strike(tunable);
                 }
                 failed(&error)
             }
         }
     }
 
-    fn undo(&mut self, knobs: &[Knob]) {
+    fn undo(&mut self, tunables: &[Tunable]) {
         let mut told: BTreeMap<String, (Outcome, Vec<String>)> = BTreeMap::new();
         // A strict limit goes last: the client is held while the rest is put back.
-        let mut knobs = knobs.to_vec();
-        knobs.sort_by(|a, b| b.cmp(a));
-        for knob in knobs {
-            let Some(entry) = self.ledger.entry(&knob).cloned() else {
+        let mut tunables = tunables.to_vec();
+        tunables.sort_by(|a, b| b.cmp(a));
+        for tunable in tunables {
+            let Some(entry) = self.ledger.entry(&tunable).cloned() else {
                 continue;
             };
-            let (result, words) = self.put_back(&knob, entry.old, &entry.ours, entry.lost);
+            let (result, words) = self.put_back(&tunable, entry.old, &entry.ours, entry.lost);
             if result != Outcome::Failed {
-                self.ledger.strike(&knob);
-                self.stuck.remove(&knob);
-            } else if !self.stuck.insert(knob) {
+                self.ledger.strike(&tunable);
+                self.stuck.remove(&tunable);
+            } else if !self.stuck.insert(tunable) {
                 continue;
             }
             let (worst, all) = told
@@ -379,40 +388,47 @@ impl Actuator {
 
     fn put_back(
         &self,
-        knob: &Knob,
+        tunable: &Tunable,
         old: Value,
         ours: &[Value],
         lost: bool,
     ) -> (Outcome, Option<String>) {
-        let now = match self.knobs.get(knob) {
+        let now = match self.tunables.get(tunable) {
             Ok(now) => now,
             // Gone with its mount, and with it what was changed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return (Outcome::Done, None),
             Err(error) => {
                 return (
                     Outcome::Failed,
-                    Some(format!("{knob} cannot be read: {error}")),
+                    Some(format!("{tunable} cannot be read: {error}")),
                 );
             }
         };
         if now == old {
             return (
                 Outcome::Done,
-                Some(format!("{knob} is {} again", knob.words(old))),
+                Some(format!("{tunable} is {} again", tunable.words(old))),
             );
         }
         if lost || !ours.contains(&now) {
-            let words = format!("{knob} stays {}: somebody else has set it", knob.words(now));
+            let words = format!(
+                "{tunable} stays {}: somebody else has set it",
+                tunable.words(now)
+            );
             return (Outcome::LeftAlone, Some(words));
         }
-        match self.knobs.set(knob, old) {
+        match self.tunables.set(tunable, old) {
             Ok(()) => {
-                let words = format!("{knob}: {} -> {}", knob.words(now), knob.words(old));
+                let words = format!(
+                    "{tunable}: {} -> {}",
+                    tunable.words(now),
+                    tunable.words(old)
+                );
                 (Outcome::Done, Some(words))
             }
             Err(error) => (
                 Outcome::Failed,
-                Some(format!("{knob} cannot be put back: {error}")),
+                Some(format!("{tunable} cannot be put back: {error}")),
             ),
         }
     }
@@ -425,14 +441,14 @@ impl Actuator {
         actions.next().unwrap_or(Action::Undo)
     }
 
-    fn tell_lost(&mut self, knob: &Knob, loop_id: &str, action: Action, now: Value) {
+    fn tell_lost(&mut self, tunable: &Tunable, loop_id: &str, action: Action, now: Value) {
         self.made.push(Made {
             loop_id: loop_id.to_owned(),
             action,
             result: Outcome::LeftAlone,
             words: format!(
-                "{knob} is {} now: somebody else has set it, and it stays so",
-                knob.words(now)
+                "{tunable} is {} now: somebody else has set it, and it stays so",
+                tunable.words(now)
             ),
         });
     }

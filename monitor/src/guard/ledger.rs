@@ -13,7 +13,7 @@ use std::{
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::knobs::{Knob, Value};
+use super::tunables::{Tunable, Value};
 
 /// How long one waits for another that is putting things back.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -56,7 +56,7 @@ pub enum LedgerError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Which.
-    pub knob: Knob,
+    pub tunable: Tunable,
     /// For which loop.
     #[serde(rename = "loop")]
     pub loop_id: String,
@@ -122,8 +122,8 @@ impl Ledger {
     }
 
     /// What is changed of this one.
-    pub fn entry(&self, knob: &Knob) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.knob == *knob)
+    pub fn entry(&self, tunable: &Tunable) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.tunable == *tunable)
     }
 
     /// Notes a change that is about to be made.
@@ -131,15 +131,25 @@ impl Ledger {
     /// # Errors
     ///
     /// It cannot be written: then nothing may be changed.
-    pub fn note(&mut self, knob: &Knob, loop_id: &str, old: Value, new: Value) -> io::Result<()> {
+    pub fn note(
+        &mut self,
+        tunable: &Tunable,
+        loop_id: &str,
+        old: Value,
+        new: Value,
+    ) -> io::Result<()> {
         let before = self.entries.clone();
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.knob == *knob) {
+        if let Some(entry) = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.tunable == *tunable)
+        {
             let last = entry.ours.last().copied();
             entry.ours = last.into_iter().chain([new]).collect();
             loop_id.clone_into(&mut entry.loop_id);
         } else {
             self.entries.push(Entry {
-                knob: knob.clone(),
+                tunable: tunable.clone(),
                 loop_id: loop_id.to_owned(),
                 old,
                 ours: vec![new],
@@ -150,16 +160,20 @@ impl Ledger {
     }
 
     /// It has another value than it was set to.
-    pub fn lose(&mut self, knob: &Knob) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.knob == *knob) {
+    pub fn lose(&mut self, tunable: &Tunable) {
+        if let Some(entry) = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.tunable == *tunable)
+        {
             entry.lost = true;
         }
         let _ = self.save();
     }
 
     /// It is as it was, or nobody's any more.
-    pub fn strike(&mut self, knob: &Knob) {
-        self.entries.retain(|entry| entry.knob != *knob);
+    pub fn strike(&mut self, tunable: &Tunable) {
+        self.entries.retain(|entry| entry.tunable != *tunable);
         let _ = self.save();
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The verdict's guard ([`monitor_verdict::guard`]) says what shall hold; the daemon
 //! hands that on ([`link`]) to a helper process ([`serve`]) whose [`actuator`] makes it
-//! hold: it writes the [`knobs`] and no other file, keeps what they were in a
+//! hold: it writes the [`tunables`] and no other file, keeps what they were in a
 //! [`ledger`], and puts them back when they are no longer wanted, when it hears nothing
 //! for a while ([`silence`]) or loses the connection, or when the next one finds the
 //! ledger. One that the daemon started and that ends is started again ([`restart`]).
@@ -12,7 +12,6 @@ mod actuator;
 mod controller;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod knobs;
 mod ledger;
 mod link;
 mod message;
@@ -21,6 +20,7 @@ mod serve;
 mod start;
 #[cfg(test)]
 mod tests;
+mod tunables;
 mod vmstat;
 mod wishes;
 

@@ -29,8 +29,8 @@ use rustix::{
 
 use super::{
     Actuator, Report, Settings,
-    knobs::Bdi,
     message::{MAX_MESSAGE, Message, SILENCE},
+    tunables::Bdi,
 };
 
 /// Between two steps of a limit that follows: the longest pause of a writer, halved.

@@ -435,7 +435,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
         assert_eq!(node.ledger().as_deref(), Some(text));
     }
     // Nor does it make a path of what it says.
-    let evil = r#"{"schema":1,"boot_id":"one","entries":[{"knob":{"max_ratio":"../x"},"loop":"","old":{"number":1},"ours":[]}]}"#;
+    let evil = r#"{"schema":1,"boot_id":"one","entries":[{"tunable":{"max_ratio":"../x"},"loop":"","old":{"number":1},"ours":[]}]}"#;
     node.set("run/guard.json", evil);
     assert!(Actuator::open(&node.settings()).is_err());
 }

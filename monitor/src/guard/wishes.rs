@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use monitor_model::guard::{Action, Hold, Wanted};
 
-use super::knobs::{Bdi, FINE_PER_PERCENT, Knob, Value};
+use super::tunables::{Bdi, FINE_PER_PERCENT, Tunable, Value};
 
 /// Of the background limit, bytes: 0 would mean that percent count.
 const LEAST_BACKGROUND: u64 = 4096;
@@ -17,7 +17,7 @@ pub(super) struct Wish {
 }
 
 /// Of two loops on one BDI the tighter limit counts.
-pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
+pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Tunable, Wish> {
     let mut all = BTreeMap::new();
     for hold in &wanted.holds {
         let Hold {
@@ -38,20 +38,20 @@ pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
         };
         if let Some(bytes) = background_bytes {
             let bytes = (*bytes).max(LEAST_BACKGROUND);
-            all.insert(Knob::Background, wish(Value::Bytes(bytes)));
+            all.insert(Tunable::Background, wish(Value::Bytes(bytes)));
         }
         if *strict_limit {
-            all.insert(Knob::StrictLimit(bdi.clone()), wish(Value::Number(1)));
+            all.insert(Tunable::StrictLimit(bdi.clone()), wish(Value::Number(1)));
         }
         let Some(ratio) = max_ratio.map(|ratio| u64::from(ratio.clamp(1, 100)) * FINE_PER_PERCENT)
         else {
             continue;
         };
-        let knob = Knob::MaxRatio(bdi);
+        let tunable = Tunable::MaxRatio(bdi);
         let is_tighter =
             |there: &Wish| matches!(there.value, Value::Number(value) if value <= ratio);
-        if !all.get(&knob).is_some_and(is_tighter) {
-            all.insert(knob, wish(Value::Number(ratio)));
+        if !all.get(&tunable).is_some_and(is_tighter) {
+            all.insert(tunable, wish(Value::Number(ratio)));
         }
     }
     all
@@ -60,15 +60,15 @@ pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Knob, Wish> {
 /// Whatever is wanted, each setting has a value that the kernel takes.
 #[cfg(any(test, fuzzing))]
 pub fn check(wanted: &Wanted) {
-    for (knob, wish) in desired(wanted) {
-        let fits = match (&knob, wish.value) {
-            (Knob::StrictLimit(_), Value::Number(value)) => value == 1,
-            (Knob::MaxRatio(_), Value::Number(fine)) => {
+    for (tunable, wish) in desired(wanted) {
+        let fits = match (&tunable, wish.value) {
+            (Tunable::StrictLimit(_), Value::Number(value)) => value == 1,
+            (Tunable::MaxRatio(_), Value::Number(fine)) => {
                 (FINE_PER_PERCENT..=100 * FINE_PER_PERCENT).contains(&fine)
             }
-            (Knob::Background, Value::Bytes(bytes)) => bytes >= LEAST_BACKGROUND,
+            (Tunable::Background, Value::Bytes(bytes)) => bytes >= LEAST_BACKGROUND,
             _ => false,
         };
-        assert!(fits, "{knob}: {:?}", wish.value);
+        assert!(fits, "{tunable}: {:?}", wish.value);
     }
 }

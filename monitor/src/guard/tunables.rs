@@ -15,7 +15,7 @@ pub const FINE_PER_PERCENT: u64 = 10_000;
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Knob {
+pub enum Tunable {
     /// Of a BDI.
     StrictLimit(Bdi),
     /// Of a BDI, parts of a million.
@@ -71,7 +71,7 @@ pub enum Value {
     Ratio(u64),
 }
 
-impl Knob {
+impl Tunable {
     /// The label value of `throttle_guard_active`.
     pub const fn measure(&self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl Knob {
     }
 }
 
-impl fmt::Display for Knob {
+impl fmt::Display for Tunable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StrictLimit(bdi) => write!(f, "strict_limit of {bdi}"),
@@ -133,10 +133,10 @@ impl Knobs {
     /// # Errors
     ///
     /// There is none such, or it is none of ours to read.
-    pub fn get(&self, knob: &Knob) -> io::Result<Value> {
-        match knob {
-            Knob::StrictLimit(bdi) => number(&self.of(bdi, "strict_limit")).map(Value::Number),
-            Knob::MaxRatio(bdi) => {
+    pub fn get(&self, tunable: &Tunable) -> io::Result<Value> {
+        match tunable {
+            Tunable::StrictLimit(bdi) => number(&self.of(bdi, "strict_limit")).map(Value::Number),
+            Tunable::MaxRatio(bdi) => {
                 let fine = number(&self.of(bdi, "max_ratio_fine"));
                 let fine = fine.or_else(|error| {
                     if error.kind() != io::ErrorKind::NotFound {
@@ -146,8 +146,8 @@ impl Knobs {
                 });
                 fine.map(Value::Number)
             }
-            Knob::DirtyLimit => self.limit("dirty_bytes", "dirty_ratio"),
-            Knob::Background => self.limit("dirty_background_bytes", "dirty_background_ratio"),
+            Tunable::DirtyLimit => self.limit("dirty_bytes", "dirty_ratio"),
+            Tunable::Background => self.limit("dirty_background_bytes", "dirty_background_ratio"),
         }
     }
 
@@ -156,12 +156,12 @@ impl Knobs {
     /// # Errors
     ///
     /// The kernel refuses it.
-    pub fn set(&self, knob: &Knob, value: Value) -> io::Result<()> {
-        let (path, number) = match (knob, value) {
-            (Knob::StrictLimit(bdi), Value::Number(number)) => {
+    pub fn set(&self, tunable: &Tunable, value: Value) -> io::Result<()> {
+        let (path, number) = match (tunable, value) {
+            (Tunable::StrictLimit(bdi), Value::Number(number)) => {
                 (self.of(bdi, "strict_limit"), number)
             }
-            (Knob::MaxRatio(bdi), Value::Number(fine)) => {
+            (Tunable::MaxRatio(bdi), Value::Number(fine)) => {
                 let path = self.of(bdi, "max_ratio_fine");
                 if path.exists() {
                     (path, fine)
@@ -169,12 +169,12 @@ impl Knobs {
                     (self.of(bdi, "max_ratio"), fine / FINE_PER_PERCENT)
                 }
             }
-            (Knob::DirtyLimit, Value::Bytes(bytes)) => (self.vm.join("dirty_bytes"), bytes),
-            (Knob::DirtyLimit, Value::Ratio(ratio)) => (self.vm.join("dirty_ratio"), ratio),
-            (Knob::Background, Value::Bytes(bytes)) => {
+            (Tunable::DirtyLimit, Value::Bytes(bytes)) => (self.vm.join("dirty_bytes"), bytes),
+            (Tunable::DirtyLimit, Value::Ratio(ratio)) => (self.vm.join("dirty_ratio"), ratio),
+            (Tunable::Background, Value::Bytes(bytes)) => {
                 (self.vm.join("dirty_background_bytes"), bytes)
             }
-            (Knob::Background, Value::Ratio(ratio)) => {
+            (Tunable::Background, Value::Ratio(ratio)) => {
                 (self.vm.join("dirty_background_ratio"), ratio)
             }
             _ => {
