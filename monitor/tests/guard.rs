@@ -89,7 +89,7 @@ impl Node {
         let settings = Settings {
             procfs: self.path("proc"),
             sysfs: self.path("sys"),
-            ledger: self.path("run/guard.json"),
+            journal: self.path("run/guard.json"),
             share: 60,
         };
         fs::create_dir_all(self.path("run")).unwrap();

@@ -18,7 +18,7 @@ use super::{
     explain::bdi,
     flags::{Invalid, KernelArgs, duration},
 };
-use crate::guard::{self, Actuator, LEDGER, Link, Made, Report, Settings, silence};
+use crate::guard::{self, Actuator, JOURNAL, Link, Made, Report, Settings, silence};
 
 /// Seconds: what is undone and done again faster than this helps nobody.
 const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ pub struct GuardArgs {
 pub struct HelperArgs {
     /// File that keeps what was changed; in memory (a tmpfs), so that no disk holds it up, and
     /// never on NFS.
-    #[arg(id = "guard-state-file", long, value_name = "FILE", default_value = LEDGER)]
+    #[arg(id = "guard-state-file", long, value_name = "FILE", default_value = JOURNAL)]
     pub state_file: PathBuf,
     /// How much of the memory that can be dirty (free, or cache of files) the dirty limit may be
     /// raised to, percent, 1 to 80.
@@ -135,7 +135,7 @@ impl GuardArgs {
             return Ok(());
         } else if *dirty_share != DIRTY_SHARE {
             ("guard-dirty-share", dirty_share.to_string())
-        } else if state_file != Path::new(LEDGER) {
+        } else if state_file != Path::new(JOURNAL) {
             ("guard-state-file", state_file.display().to_string())
         } else {
             return Ok(());
@@ -175,7 +175,7 @@ impl GuardArgs {
         let settings = Settings {
             procfs: kernel.procfs.clone(),
             sysfs: kernel.sysfs.clone(),
-            ledger: self.helper.state_file.clone(),
+            journal: self.helper.state_file.clone(),
             share: self.helper.dirty_share,
         };
         let mode = self.guard.0.as_str();
@@ -194,10 +194,10 @@ pub fn guard(args: &GuardCommand) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         procfs: args.procfs.clone(),
         sysfs: args.sysfs.clone(),
-        ledger: args.helper.state_file.clone(),
+        journal: args.helper.state_file.clone(),
         share: args.helper.dirty_share,
     };
-    refuse_nfs(&settings.procfs, &settings.ledger)?;
+    refuse_nfs(&settings.procfs, &settings.journal)?;
     if args.serve {
         let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
         guard::serve(&socket, &settings)?;
@@ -224,7 +224,7 @@ fn undo(settings: &Settings) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         made.iter().all(|one| one.result != Outcome::Failed),
         "not everything could be put back: it is still in {}, and can be tried again",
-        settings.ledger.display()
+        settings.journal.display()
     );
     let all = made.iter().all(|one| one.result == Outcome::Done);
     Ok(if all {

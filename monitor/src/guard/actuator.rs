@@ -10,7 +10,7 @@ use monitor_model::guard::{Action, Outcome, Wanted};
 
 use super::{
     Made, Report, Settings,
-    ledger::{Ledger, LedgerError},
+    journal::{Journal, JournalError},
     tunables::{Bdi, Knobs, Tunable, Value},
     vmstat::Vmstat,
     wishes::desired,
@@ -36,7 +36,7 @@ const STEP_SHARE: u64 = 128;
 pub enum ActuatorError {
     /// What was changed could not be noted.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Journal(#[from] JournalError),
     /// Not by this process.
     #[error(
         "vm.dirty_bytes cannot be set: {0}. The guard's helper must be root, with /proc/sys and /sys \
@@ -52,7 +52,7 @@ pub enum ActuatorError {
 #[derive(Debug)]
 pub struct Actuator {
     tunables: Knobs,
-    ledger: Ledger,
+    journal: Journal,
     vmstat: Vmstat,
     share: u64,
     wanted: Wanted,
@@ -70,7 +70,7 @@ pub struct Actuator {
 }
 
 impl Actuator {
-    /// Takes the ledger, and puts back what another has left.
+    /// Takes the journal, and puts back what another has left.
     ///
     /// # Errors
     ///
@@ -78,11 +78,11 @@ impl Actuator {
     pub fn open(settings: &Settings) -> Result<Self, ActuatorError> {
         let tunables = Knobs::new(&settings.procfs, &settings.sysfs);
         tunables.try_open().map_err(ActuatorError::NotAllowed)?;
-        let ledger = Ledger::open(&settings.ledger, &settings.procfs)?;
+        let journal = Journal::open(&settings.journal, &settings.procfs)?;
         let vmstat = Vmstat::open(settings).map_err(ActuatorError::Vmstat)?;
         let mut actuator = Self {
             tunables,
-            ledger,
+            journal,
             vmstat,
             share: settings.share.into(),
             wanted: Wanted::default(),
@@ -99,7 +99,7 @@ impl Actuator {
 
     /// What came of it since this was last asked, and what is changed now.
     pub fn report(&mut self) -> Report {
-        let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);
+        let entries = self.journal.entries().iter().filter(|entry| !entry.lost);
         let active =
             entries.map(|entry| (entry.loop_id.clone(), entry.tunable.measure().to_owned()));
         Report {
@@ -134,7 +134,7 @@ impl Actuator {
             _ => !new.contains_key(tunable),
         };
         let gone: Vec<Tunable> = self
-            .ledger
+            .journal
             .entries()
             .iter()
             .map(|entry| entry.tunable.clone())
@@ -174,7 +174,7 @@ impl Actuator {
         self.wanted = Wanted::default();
         self.rest();
         let all: Vec<Tunable> = self
-            .ledger
+            .journal
             .entries()
             .iter()
             .map(|entry| entry.tunable.clone())
@@ -185,7 +185,7 @@ impl Actuator {
     /// Whether something is not as it was, or would not stay as it is.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        self.is_easing() || !self.ledger.entries().is_empty()
+        self.is_easing() || !self.journal.entries().is_empty()
     }
 
     /// [`Self::undo_all`], and each thing that is put back is told with the reason.
@@ -201,7 +201,7 @@ impl Actuator {
 
     /// Settings that have another value than they were given are somebody else's.
     pub fn look_after(&mut self) {
-        let entries = self.ledger.entries().iter().filter(|entry| !entry.lost);
+        let entries = self.journal.entries().iter().filter(|entry| !entry.lost);
         let mut lost = Vec::new();
         for entry in entries {
             match self.tunables.get(&entry.tunable) {
@@ -216,10 +216,10 @@ impl Actuator {
         for (entry, now) in lost {
             let Some(now) = now else {
                 // Gone with its mount.
-                self.ledger.strike(&entry.tunable);
+                self.journal.strike(&entry.tunable);
                 continue;
             };
-            self.ledger.lose(&entry.tunable);
+            self.journal.lose(&entry.tunable);
             let action = self.action_for(&entry.loop_id);
             self.tell_lost(&entry.tunable, &entry.loop_id, action, now);
         }
@@ -232,16 +232,16 @@ impl Actuator {
         };
         let (loop_id, action) = (loop_id.to_string(), *action);
         let tunable = Tunable::DirtyLimit;
-        if self.ledger.entry(&tunable).is_some() {
+        if self.journal.entry(&tunable).is_some() {
             self.look_after();
-            if self.ledger.entry(&tunable).is_none_or(|entry| entry.lost) {
+            if self.journal.entry(&tunable).is_none_or(|entry| entry.lost) {
                 return;
             }
         }
         let (Ok(now), Ok(memory)) = (self.tunables.get(&tunable), self.vmstat.read()) else {
             return;
         };
-        let last = self.ledger.entry(&tunable).map(|_| now);
+        let last = self.journal.entry(&tunable).map(|_| now);
         let base = self.base.unwrap_or(match now {
             Value::Bytes(bytes) => bytes,
             _ => memory.limit,
@@ -319,19 +319,19 @@ impl Actuator {
             tunable.words(now),
             tunable.words(value)
         );
-        if self.ledger.entry(tunable).is_some_and(|entry| entry.lost) {
+        if self.journal.entry(tunable).is_some_and(|entry| entry.lost) {
             return (
                 Outcome::LeftAlone,
                 format!("{tunable} is somebody else's now"),
             );
         }
-        if now == value && self.ledger.entry(tunable).is_none() {
+        if now == value && self.journal.entry(tunable).is_none() {
             return (
                 Outcome::Done,
                 format!("{tunable} is {} already", tunable.words(now)),
             );
         }
-        if let Err(error) = self.ledger.note(tunable, loop_id, now, value) {
+        if let Err(error) = self.journal.note(tunable, loop_id, now, value) {
             let words = format!(
                 "{tunable} is not changed, because it cannot be noted what it was: {error}"
             );
@@ -340,9 +340,9 @@ impl Actuator {
         match self.tunables.set(tunable, value) {
             Ok(()) => (Outcome::Done, from_to),
             Err(error) => {
-                let old = self.ledger.entry(tunable).map(|entry| entry.old);
+                let old = self.journal.entry(tunable).map(|entry| entry.old);
                 if self.tunables.get(tunable).ok() == old {
-                    self.ledger.strike(tunable);
+                    self.journal.strike(tunable);
                 }
                 failed(&error)
             }
@@ -355,12 +355,12 @@ impl Actuator {
         let mut tunables = tunables.to_vec();
         tunables.sort_by(|a, b| b.cmp(a));
         for tunable in tunables {
-            let Some(entry) = self.ledger.entry(&tunable).cloned() else {
+            let Some(entry) = self.journal.entry(&tunable).cloned() else {
                 continue;
             };
             let (result, words) = self.put_back(&tunable, entry.old, &entry.ours, entry.lost);
             if result != Outcome::Failed {
-                self.ledger.strike(&tunable);
+                self.journal.strike(&tunable);
                 self.stuck.remove(&tunable);
             } else if !self.stuck.insert(tunable) {
                 continue;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    ledger,
+    journal,
     message::{MAX_MESSAGE, Message},
     wishes,
 };
@@ -12,13 +12,13 @@ use super::{
 /// leads anywhere else.
 pub fn state(data: &[u8]) {
     let path = Path::new("guard.json");
-    let Ok(entries) = ledger::entries(data, "one", path) else {
+    let Ok(entries) = journal::entries(data, "one", path) else {
         return;
     };
-    let text = ledger::document("one", &entries);
-    assert_eq!(ledger::entries(&text, "one", path).ok(), Some(entries));
+    let text = journal::document("one", &entries);
+    assert_eq!(journal::entries(&text, "one", path).ok(), Some(entries));
     assert_eq!(
-        ledger::entries(&text, "two", path).ok().as_deref(),
+        journal::entries(&text, "two", path).ok().as_deref(),
         Some(&[][..])
     );
 }

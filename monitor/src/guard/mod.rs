@@ -4,15 +4,15 @@
 //! The verdict's guard ([`monitor_verdict::guard`]) says what shall hold; the daemon
 //! hands that on ([`link`]) to a helper process ([`serve`]) whose [`actuator`] makes it
 //! hold: it writes the [`tunables`] and no other file, keeps what they were in a
-//! [`ledger`], and puts them back when they are no longer wanted, when it hears nothing
+//! [`journal`], and puts them back when they are no longer wanted, when it hears nothing
 //! for a while ([`silence`]) or loses the connection, or when the next one finds the
-//! ledger. One that the daemon started and that ends is started again ([`restart`]).
+//! journal. One that the daemon started and that ends is started again ([`restart`]).
 
 mod actuator;
 mod controller;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod ledger;
+mod journal;
 mod link;
 mod message;
 mod restart;
@@ -35,9 +35,9 @@ pub use link::{Link, silence};
 pub use serve::{ease, listen, serve};
 pub use start::LinkError;
 
-/// Where the ledger is unless something else is said: in memory, as what it tells of
+/// Where the journal is unless something else is said: in memory, as what it tells of
 /// is. Neither outlives a reboot.
-pub const LEDGER: &str = "/run/throttle-monitor/guard.json";
+pub const JOURNAL: &str = "/run/throttle-monitor/guard.json";
 
 /// What the helper has to know.
 #[derive(Clone, Debug)]
@@ -46,8 +46,8 @@ pub struct Settings {
     pub procfs: PathBuf,
     /// Where sysfs is mounted.
     pub sysfs: PathBuf,
-    /// The ledger.
-    pub ledger: PathBuf,
+    /// The journal.
+    pub journal: PathBuf,
     /// How much of the memory that can be dirty the dirty limit may be raised to,
     /// percent.
     pub share: u8,

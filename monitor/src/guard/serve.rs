@@ -70,7 +70,7 @@ pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
     let flags = SocketFlags::CLOEXEC;
     let listener =
         socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).with_context(what)?;
-    // The ledger's lock first: a socket is not taken from another that is at work.
+    // The journal's lock first: a socket is not taken from another that is at work.
     let mut actuator = Actuator::open(settings)?;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(what),

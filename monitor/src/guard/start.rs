@@ -50,7 +50,7 @@ pub(super) fn start(program: &Path, settings: &Settings) -> Result<Started, Link
     command
         .arg0("throttle-monitor")
         .args(["guard", "--serve", "--guard-state-file"])
-        .arg(&settings.ledger)
+        .arg(&settings.journal)
         .arg("--guard-dirty-share")
         .arg(settings.share.to_string())
         .arg("--path.procfs")

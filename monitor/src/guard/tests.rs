@@ -11,7 +11,7 @@ use std::{
 use monitor_model::guard::{Action, Hold, Outcome, Wanted};
 use tempfile::TempDir;
 
-use super::{Actuator, ActuatorError, Made, Settings, ledger::LedgerError};
+use super::{Actuator, ActuatorError, Made, Settings, journal::JournalError};
 
 const PAGE: u64 = 4096;
 
@@ -72,7 +72,7 @@ impl Node {
         Settings {
             procfs: self.path("proc"),
             sysfs: self.path("sys"),
-            ledger: self.path("run/guard.json"),
+            journal: self.path("run/guard.json"),
             share: 40,
         }
     }
@@ -81,7 +81,7 @@ impl Node {
         Actuator::open(&self.settings()).unwrap()
     }
 
-    fn ledger(&self) -> Option<String> {
+    fn journal(&self) -> Option<String> {
         fs::read_to_string(self.path("run/guard.json")).ok()
     }
 }
@@ -128,11 +128,11 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
         let ratio = format!("sys/class/bdi/0:29/{file}");
         let before = node.get(&ratio);
         let mut actuator = node.actuator();
-        assert_eq!(node.ledger(), None);
+        assert_eq!(node.journal(), None);
         actuator.want(hold(true, 10));
         assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "1");
         assert_eq!(node.get(&ratio), if has_fine { "100000" } else { "10" });
-        assert!(node.ledger().unwrap().contains("strict_limit"));
+        assert!(node.journal().unwrap().contains("strict_limit"));
         let report = actuator.report();
         assert_eq!(results(&report.made), [(Action::Prevent, Outcome::Done)]);
         assert_eq!(report.active.len(), 2);
@@ -146,7 +146,7 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
             results(&actuator.report().made),
             [(Action::Undo, Outcome::Done)]
         );
-        assert_eq!(node.ledger(), None);
+        assert_eq!(node.journal(), None);
     }
 }
 
@@ -167,7 +167,7 @@ fn a_background_limit_comes_back_as_what_it_was_percent_or_bytes() {
         } else {
             assert_eq!(node.get("proc/sys/vm/dirty_background_bytes"), bytes);
         }
-        assert_eq!(node.ledger(), None);
+        assert_eq!(node.journal(), None);
     }
 }
 
@@ -208,7 +208,7 @@ fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
     );
     actuator.want(Wanted::default());
     assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
-    assert_eq!(node.ledger(), None);
+    assert_eq!(node.journal(), None);
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn the_next_one_puts_back_what_one_that_was_killed_has_left() {
     );
     assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
     assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "1000000");
-    assert_eq!(node.ledger(), None);
+    assert_eq!(node.journal(), None);
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_mount_that_is_gone_takes_its_limits_with_it() {
         report.made.is_empty() && report.active.is_empty(),
         "{report:?}"
     );
-    assert_eq!(node.ledger(), None);
+    assert_eq!(node.journal(), None);
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
     actuator.want(wanted);
     let made = actuator.report().made;
     assert_eq!(results(&made), [(Action::Prevent, Outcome::Failed)]);
-    assert_eq!(node.ledger(), None);
+    assert_eq!(node.journal(), None);
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn two_guards_are_one_too_many() {
     let _first = node.actuator();
     let error = Actuator::open(&node.settings()).unwrap_err();
     assert!(
-        matches!(error, ActuatorError::Ledger(LedgerError::Taken(_))),
+        matches!(error, ActuatorError::Journal(JournalError::Taken(_))),
         "{error}"
     );
 }
@@ -432,7 +432,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
             error.to_string().contains("cannot be understood"),
             "{text}: {error}"
         );
-        assert_eq!(node.ledger().as_deref(), Some(text));
+        assert_eq!(node.journal().as_deref(), Some(text));
     }
     // Nor does it make a path of what it says.
     let evil = r#"{"schema":1,"boot_id":"one","entries":[{"tunable":{"max_ratio":"../x"},"loop":"","old":{"number":1},"ours":[]}]}"#;
@@ -445,7 +445,7 @@ fn where_nothing_may_be_changed_that_is_said_first() {
     let settings = Settings {
         procfs: Path::new("/nonexistent").to_owned(),
         sysfs: Path::new("/nonexistent").to_owned(),
-        ledger: std::env::temp_dir().join("never"),
+        journal: std::env::temp_dir().join("never"),
         share: 40,
     };
     let error = Actuator::open(&settings).unwrap_err();

@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Version of the file.
 const SCHEMA: u32 = 1;
 
-/// Why there is no ledger.
+/// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub enum JournalError {
     /// It cannot be made, read or written.
     #[error("the guard's state file {path} cannot be used: {source}")]
     Io {
@@ -79,21 +79,21 @@ struct Document {
 
 /// The settings that are changed.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Journal {
     path: PathBuf,
     boot_id: String,
     entries: Vec<Entry>,
     _lock: OwnedFd,
 }
 
-impl Ledger {
+impl Journal {
     /// Opens it, and locks it against others.
     ///
     /// # Errors
     ///
     /// It cannot be used, or somebody else does.
-    pub fn open(path: &Path, procfs: &Path) -> Result<Self, LedgerError> {
-        let broken = |source| LedgerError::Io {
+    pub fn open(path: &Path, procfs: &Path) -> Result<Self, JournalError> {
+        let broken = |source| JournalError::Io {
             path: path.display().to_string(),
             source,
         };
@@ -203,8 +203,8 @@ pub fn document(boot_id: &str, entries: &[Entry]) -> Vec<u8> {
 }
 
 /// What the file says; nothing, if that was before the last boot.
-pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, LedgerError> {
-    let unreadable = |source| LedgerError::Unreadable {
+pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, JournalError> {
+    let unreadable = |source| JournalError::Unreadable {
         path: path.display().to_string(),
         source,
     };
@@ -218,8 +218,8 @@ pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, Le
     Ok(if same { document.entries } else { Vec::new() })
 }
 
-fn lock(path: &Path, ledger: &Path) -> Result<OwnedFd, LedgerError> {
-    let broken = |error: rustix::io::Errno| LedgerError::Io {
+fn lock(path: &Path, journal: &Path) -> Result<OwnedFd, JournalError> {
+    let broken = |error: rustix::io::Errno| JournalError::Io {
         path: path.display().to_string(),
         source: error.into(),
     };
@@ -233,7 +233,7 @@ fn lock(path: &Path, ledger: &Path) -> Result<OwnedFd, LedgerError> {
                 thread::sleep(Duration::from_millis(50));
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LedgerError::Taken(ledger.display().to_string()));
+                return Err(JournalError::Taken(journal.display().to_string()));
             }
             Err(error) => return Err(broken(error)),
         }
