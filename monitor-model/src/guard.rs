@@ -189,7 +189,7 @@ pub struct Hold {
 
 /// What shall hold now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct DesiredState {
     /// At most one for each loop.
     pub holds: Vec<Hold>,
     /// For these loops the dirty limit follows what is dirty.

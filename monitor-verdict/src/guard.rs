@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use monitor_model::{
-    guard::{Action, GuardEvent, Mode, Outcome, Wanted},
+    guard::{Action, DesiredState, GuardEvent, Mode, Outcome},
     loops::Loop,
     observation::Observation,
     verdict::{LivelockState, Signature, Verdict},
@@ -51,7 +51,7 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// What shall hold now.
-    pub wanted: Wanted,
+    pub wanted: DesiredState,
     /// What is new.
     pub events: Vec<GuardEvent>,
 }

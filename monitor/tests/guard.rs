@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_model::guard::{Action, Hold, Outcome, Wanted};
+use monitor_model::guard::{Action, DesiredState, Hold, Outcome};
 use tempfile::TempDir;
 use throttle_monitor::guard::{Link, Report, Settings};
 
@@ -131,8 +131,8 @@ impl Drop for Node {
     }
 }
 
-fn held() -> Wanted {
-    Wanted {
+fn held() -> DesiredState {
+    DesiredState {
         holds: vec![Hold {
             loop_id: "0:29-nfsd".into(),
             action: Action::Prevent,
@@ -146,7 +146,7 @@ fn held() -> Wanted {
 }
 
 /// Asks until it is answered so.
-fn until(link: &mut Link, wanted: &Wanted, holds: impl Fn(&Report) -> bool) -> Report {
+fn until(link: &mut Link, wanted: &DesiredState, holds: impl Fn(&Report) -> bool) -> Report {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(30) {
         link.want(wanted);
@@ -203,7 +203,7 @@ fn what_a_killed_helper_left_is_put_back_by_undo_or_by_the_next_one() {
     fs::write(node.path(RATIO), "37\n").unwrap();
     let mut link = node.listen();
     let put_back = |report: &Report| report.made.iter().any(|made| made.action == Action::Undo);
-    let report = until(&mut link, &Wanted::default(), put_back);
+    let report = until(&mut link, &DesiredState::default(), put_back);
     assert_eq!(report.made[0].result, Outcome::LeftAlone, "{report:?}");
     assert_eq!(
         (node.get(STRICT), node.get(RATIO)),
@@ -218,7 +218,7 @@ fn a_daemon_that_goes_away_has_its_limits_put_back_and_the_next_one_is_served() 
     until(&mut first, &held(), is_held);
     drop(first);
     let mut second = Link::to(&node.path("run/guard.sock"));
-    until(&mut second, &Wanted::default(), |report| {
+    until(&mut second, &DesiredState::default(), |report| {
         report.active.is_empty()
     });
     assert_eq!(node.get(RATIO), "100");
@@ -311,7 +311,7 @@ fn a_limit_that_follows_does_not_follow_for_a_daemon_that_has_fallen_silent() {
         "nr_free_pages 900000\nnr_dirty 10000\nnr_dirty_threshold 5000\n",
     )
     .unwrap();
-    let eased = Wanted {
+    let eased = DesiredState {
         ease: vec![("0:29-nfsd".into(), Action::Break)],
         ..held()
     };
@@ -337,7 +337,7 @@ fn a_helper_of_the_daemon_s_own_that_is_killed_is_started_again_and_first_puts_e
     // The file that was killed over says what was before.
     assert_eq!(node.get(RATIO), "25");
     let put_back = |report: &Report| report.made.iter().any(|made| made.action == Action::Undo);
-    until(&mut link, &Wanted::default(), put_back);
+    until(&mut link, &DesiredState::default(), put_back);
     assert_eq!(
         (node.get(STRICT), node.get(RATIO)),
         ("0".into(), "100".into())

@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 use monitor_model::{
-    guard::{Action, Hold, Mode, Wanted},
+    guard::{Action, DesiredState, Hold, Mode},
     loops::{Loop, Proof},
     observation::{Bdi, Observation},
     verdict::Verdict,
@@ -49,7 +49,7 @@ impl At<'_> {
         !self.found.exempt.is_exempt()
     }
 
-    pub(super) fn want(&self, standing: &Standing, mode: Mode, wanted: &mut Wanted) {
+    pub(super) fn want(&self, standing: &Standing, mode: Mode, wanted: &mut DesiredState) {
         if !mode.acts() {
             return;
         }

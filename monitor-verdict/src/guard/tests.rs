@@ -384,7 +384,7 @@ fn advise_says_the_commands_once_each_and_wants_nothing() {
     let Decision { wanted, events } = scene.tick();
     assert_eq!(what(&events), [(Action::Prevent, Outcome::Advised)]);
     assert!(!events[0].commands.is_empty() && !events[0].undo.is_empty());
-    assert_eq!(wanted, monitor_model::guard::Wanted::default());
+    assert_eq!(wanted, monitor_model::guard::DesiredState::default());
     scene.stuck();
     let events = scene.ticks(60);
     assert_eq!(what(&events), [(Action::Break, Outcome::Advised)]);
@@ -392,7 +392,10 @@ fn advise_says_the_commands_once_each_and_wants_nothing() {
         events[0].commands[0].contains("guard --ease 0:29 --server-bdi 254:0"),
         "{events:?}"
     );
-    assert_eq!(scene.tick().wanted, monitor_model::guard::Wanted::default());
+    assert_eq!(
+        scene.tick().wanted,
+        monitor_model::guard::DesiredState::default()
+    );
 }
 
 #[test]
@@ -441,7 +444,7 @@ proptest! {
             let ids: Vec<&CompactString> = scene.loops.iter().map(|one| &one.id).collect();
             prop_assert!(wanted.holds.iter().all(|hold| ids.contains(&&hold.loop_id)));
             prop_assert!(wanted.ease.iter().all(|(id, _)| ids.contains(&id)));
-            prop_assert!(mode.acts() || wanted == monitor_model::guard::Wanted::default());
+            prop_assert!(mode.acts() || wanted == monitor_model::guard::DesiredState::default());
             let mut ratios = wanted.holds.iter().filter_map(|hold| hold.max_ratio);
             prop_assert!(ratios.all(|ratio| (1..100).contains(&ratio)));
         }

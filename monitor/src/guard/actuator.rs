@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-use monitor_model::guard::{Action, Outcome, Wanted};
+use monitor_model::guard::{Action, DesiredState, Outcome};
 
 use super::{
     Made, Report, Settings,
+    desired::desired,
     journal::{Journal, JournalError},
     tunables::{Bdi, Knobs, Tunable, Value},
     vmstat::Vmstat,
-    wishes::desired,
 };
 
 /// The limit that follows is this share of what is dirty above it: `wb_position_ratio`
@@ -55,7 +55,7 @@ pub struct Actuator {
     journal: Journal,
     vmstat: Vmstat,
     share: u64,
-    wanted: Wanted,
+    wanted: DesiredState,
     /// The limit below which easing does not go: what it was when it was first raised.
     base: Option<u64>,
     /// When, and to what, it was last raised or lowered.
@@ -85,7 +85,7 @@ impl Actuator {
             journal,
             vmstat,
             share: settings.share.into(),
-            wanted: Wanted::default(),
+            wanted: DesiredState::default(),
             base: None,
             stepped: None,
             told: false,
@@ -122,7 +122,7 @@ impl Actuator {
     }
 
     /// Makes this hold, and nothing else.
-    pub fn want(&mut self, wanted: Wanted) {
+    pub fn want(&mut self, wanted: DesiredState) {
         let new = desired(&wanted);
         let old = desired(&std::mem::take(&mut self.wanted));
         self.wanted = wanted;
@@ -171,7 +171,7 @@ impl Actuator {
 
     /// Puts everything back.
     pub fn undo_all(&mut self) {
-        self.wanted = Wanted::default();
+        self.wanted = DesiredState::default();
         self.rest();
         let all: Vec<Tunable> = self
             .journal

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::{
-    journal,
+    desired, journal,
     message::{MAX_MESSAGE, Message},
-    wishes,
 };
 
 /// The state file: what is read and written again is read as the same, and no BDI in it
@@ -27,6 +26,6 @@ pub fn state(data: &[u8]) {
 pub fn wanted(data: &[u8]) {
     let data = data.get(..MAX_MESSAGE).unwrap_or(data);
     if let Ok(Message { wanted, .. }) = serde_json::from_slice(data) {
-        wishes::check(&wanted);
+        desired::check(&wanted);
     }
 }

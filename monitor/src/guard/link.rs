@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_model::guard::Wanted;
+use monitor_model::guard::DesiredState;
 use rustix::{
     io::Errno,
     net::{
@@ -159,7 +159,7 @@ impl Link {
     }
 
     /// Tells what shall hold.
-    pub fn want(&mut self, wanted: &Wanted) {
+    pub fn want(&mut self, wanted: &DesiredState) {
         if self.socket.is_none() {
             self.find();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_model::guard::Wanted;
+use monitor_model::guard::DesiredState;
 use serde::{Deserialize, Serialize};
 
 /// The largest message: 256 loops, each with its limits.
@@ -16,7 +16,7 @@ pub const SILENCE: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Message {
     #[serde(flatten)]
-    pub(super) wanted: Wanted,
+    pub(super) wanted: DesiredState,
     /// After how many milliseconds without a message everything is put back.
     #[serde(default = "silence_ms")]
     pub(super) silence_ms: u64,
@@ -34,6 +34,6 @@ mod tests {
     fn a_daemon_that_does_not_say_how_long_it_may_be_silent_may_be_so_for_fifteen_seconds() {
         let message: Message = serde_json::from_str(r#"{"holds":[],"ease":[]}"#).unwrap();
         assert_eq!(message.silence_ms, 15_000);
-        assert_eq!(message.wanted, Wanted::default());
+        assert_eq!(message.wanted, DesiredState::default());
     }
 }

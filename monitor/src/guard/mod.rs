@@ -10,6 +10,7 @@
 
 mod actuator;
 mod controller;
+mod desired;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod journal;
@@ -22,7 +23,6 @@ mod start;
 mod tests;
 mod tunables;
 mod vmstat;
-mod wishes;
 
 use std::path::PathBuf;
 

@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context as _;
 use compact_str::CompactString;
 use monitor_collector::host::{hardening, privileges};
-use monitor_model::guard::{Action, Wanted};
+use monitor_model::guard::{Action, DesiredState};
 use monitor_verdict::guard::to_break;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -113,7 +113,7 @@ pub fn ease(
     let mut actuator = prepare(settings)?;
     let signals = signals()?;
     let (name, server) = (CompactString::from(bdi), server.map(CompactString::from));
-    actuator.want(Wanted {
+    actuator.want(DesiredState {
         holds: vec![to_break(
             name.clone(),
             Action::Break,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_model::guard::{Action, Hold, Outcome, Wanted};
+use monitor_model::guard::{Action, DesiredState, Hold, Outcome};
 use tempfile::TempDir;
 
 use super::{Actuator, ActuatorError, Made, Settings, journal::JournalError};
@@ -86,8 +86,8 @@ impl Node {
     }
 }
 
-fn hold(strict_limit: bool, max_ratio: u32) -> Wanted {
-    Wanted {
+fn hold(strict_limit: bool, max_ratio: u32) -> DesiredState {
+    DesiredState {
         holds: vec![Hold {
             loop_id: "0:29-nfsd".into(),
             action: Action::Prevent,
@@ -100,8 +100,8 @@ fn hold(strict_limit: bool, max_ratio: u32) -> Wanted {
     }
 }
 
-fn easing() -> Wanted {
-    Wanted {
+fn easing() -> DesiredState {
+    DesiredState {
         ease: vec![("0:29-nfsd".into(), Action::Break)],
         ..hold(false, 1)
     }
@@ -139,7 +139,7 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
         // The same again is nothing new.
         actuator.want(hold(true, 10));
         assert!(actuator.report().made.is_empty());
-        actuator.want(Wanted::default());
+        actuator.want(DesiredState::default());
         assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
         assert_eq!(node.get(&ratio), before);
         assert_eq!(
@@ -206,7 +206,7 @@ fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
             (Action::Break, Outcome::Done),
         ]
     );
-    actuator.want(Wanted::default());
+    actuator.want(DesiredState::default());
     assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
     assert_eq!(node.journal(), None);
 }
@@ -330,7 +330,7 @@ fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
     actuator.want(hold(true, 10));
     actuator.look_after();
     assert!(actuator.report().made.is_empty());
-    actuator.want(Wanted::default());
+    actuator.want(DesiredState::default());
     assert_eq!(node.get("sys/class/bdi/0:29/max_ratio_fine"), "370000");
     assert_eq!(node.get("sys/class/bdi/0:29/strict_limit"), "0");
     assert_eq!(
@@ -369,7 +369,7 @@ fn a_mount_that_is_gone_takes_its_limits_with_it() {
     actuator.report();
     fs::remove_dir_all(node.path("sys/class/bdi/0:29")).unwrap();
     actuator.look_after();
-    actuator.want(Wanted::default());
+    actuator.want(DesiredState::default());
     let report = actuator.report();
     assert!(
         report.made.is_empty() && report.active.is_empty(),

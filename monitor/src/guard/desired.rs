@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use monitor_model::guard::{Action, Hold, Wanted};
+use monitor_model::guard::{Action, DesiredState, Hold};
 
 use super::tunables::{Bdi, FINE_PER_PERCENT, Tunable, Value};
 
@@ -10,14 +10,14 @@ use super::tunables::{Bdi, FINE_PER_PERCENT, Tunable, Value};
 const LEAST_BACKGROUND: u64 = 4096;
 
 /// What a setting is to be, and for whom.
-pub(super) struct Wish {
+pub(super) struct DesiredValue {
     pub(super) value: Value,
     pub(super) loop_id: String,
     pub(super) action: Action,
 }
 
 /// Of two loops on one BDI the tighter limit counts.
-pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Tunable, Wish> {
+pub(super) fn desired(wanted: &DesiredState) -> BTreeMap<Tunable, DesiredValue> {
     let mut all = BTreeMap::new();
     for hold in &wanted.holds {
         let Hold {
@@ -31,7 +31,7 @@ pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Tunable, Wish> {
         let Ok(bdi) = Bdi::try_from(bdi.to_string()) else {
             continue;
         };
-        let wish = |value| Wish {
+        let wish = |value| DesiredValue {
             value,
             loop_id: loop_id.to_string(),
             action: *action,
@@ -49,7 +49,7 @@ pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Tunable, Wish> {
         };
         let tunable = Tunable::MaxRatio(bdi);
         let is_tighter =
-            |there: &Wish| matches!(there.value, Value::Number(value) if value <= ratio);
+            |there: &DesiredValue| matches!(there.value, Value::Number(value) if value <= ratio);
         if !all.get(&tunable).is_some_and(is_tighter) {
             all.insert(tunable, wish(Value::Number(ratio)));
         }
@@ -59,7 +59,7 @@ pub(super) fn desired(wanted: &Wanted) -> BTreeMap<Tunable, Wish> {
 
 /// Whatever is wanted, each setting has a value that the kernel takes.
 #[cfg(any(test, fuzzing))]
-pub fn check(wanted: &Wanted) {
+pub fn check(wanted: &DesiredState) {
     for (tunable, wish) in desired(wanted) {
         let fits = match (&tunable, wish.value) {
             (Tunable::StrictLimit(_), Value::Number(value)) => value == 1,
