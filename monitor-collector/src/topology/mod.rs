@@ -16,10 +16,10 @@ mod exports;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz;
 mod gaps;
-mod keepers;
 mod loop_devices;
 mod mounts;
 mod namespaces;
+mod netns_entries;
 mod owners;
 pub mod questions;
 mod reader;

@@ -15,10 +15,10 @@ use super::{
     containers::Containers,
     exports::Exports,
     gaps::Gaps,
-    keepers::Keepers,
     loop_devices,
     mounts::Mounts,
     namespaces::Namespaces,
+    netns_entries::NetnsEntries,
     transports,
 };
 use crate::{host::clock::monotonic_ns, host::pseudofs};
@@ -61,7 +61,7 @@ impl Reader {
         let first = |(&net, pids): (&u64, &Vec<u32>)| Some((net, *pids.first()?));
         let residents: BTreeMap<_, _> = spaces.nets.iter().filter_map(first).collect();
         // They leave at the end of the round.
-        let _keepers = Keepers::enter(&mut spaces, &mounts.kept_nets);
+        let _keepers = NetnsEntries::enter(&mut spaces, &mounts.kept_nets);
         let nfsd = self.nfsd();
         let exports = if nfsd {
             self.exports.read(&spaces, &mounts, &mut gaps)

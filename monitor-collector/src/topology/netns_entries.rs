@@ -26,21 +26,21 @@ const MAX_KEEPERS: usize = 64;
 /// Threads in namespaces. Dropped, they end, so that a namespace that is
 /// deleted meanwhile goes as well.
 #[derive(Default)]
-pub struct Keepers {
+pub struct NetnsEntries {
     threads: Vec<(SyncSender<()>, JoinHandle<()>)>,
 }
 
-impl Keepers {
+impl NetnsEntries {
     /// Goes into those of `kept` that have no process, and makes each thread
     /// the process of its namespace. One that cannot be entered stays without.
     pub fn enter(spaces: &mut Namespaces, kept: &BTreeMap<u64, CompactString>) -> Self {
-        let mut keepers = Self::default();
+        let mut netns_entries = Self::default();
         for (&net, mount_point) in kept {
             let known = spaces.nets.contains_key(&net);
-            if known || keepers.threads.len() == MAX_KEEPERS || !is_netns_path(mount_point) {
+            if known || netns_entries.threads.len() == MAX_KEEPERS || !is_netns_path(mount_point) {
                 continue;
             }
-            match keepers.one(net, mount_point) {
+            match netns_entries.one(net, mount_point) {
                 Ok(tid) => {
                     spaces.nets.insert(net, vec![tid]);
                 }
@@ -49,7 +49,7 @@ impl Keepers {
                 }
             }
         }
-        keepers
+        netns_entries
     }
 
     fn one(&mut self, net: u64, mount_point: &str) -> io::Result<u32> {
@@ -65,7 +65,7 @@ impl Keepers {
     }
 }
 
-impl Drop for Keepers {
+impl Drop for NetnsEntries {
     fn drop(&mut self) {
         for (stop, thread) in self.threads.drain(..) {
             drop(stop);
