@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_collector::topology::{Lookup, Wanted};
+use monitor_collector::topology::{Lookup, LookupRequest};
 use monitor_model::observation::ProcessPlace;
 use undo::{Undo, skip};
 
@@ -117,9 +117,9 @@ fn hierarchy() -> Option<PathBuf> {
 }
 
 fn places(lookup: &mut Lookup, processes: &[u32]) -> Vec<ProcessPlace> {
-    lookup.ask(&Wanted {
+    lookup.ask(&LookupRequest {
         processes: processes.iter().copied().collect(),
-        ..Wanted::default()
+        ..LookupRequest::default()
     });
     let start = Instant::now();
     loop {

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_collector::topology::{Lookup, Wanted};
+use monitor_collector::topology::{Lookup, LookupRequest};
 use monitor_model::observation::Topology;
 use tempfile::TempDir;
 use undo::{Undo, has_capabilities, skip};
@@ -292,9 +292,9 @@ fn a_namespace_in_which_no_process_lives_is_seen_and_let_go_again() {
         Lookup::start("/proc".into(), "/sys".into(), vec!["ganesha.nfsd".into()]).unwrap();
     let before = lookup.latest().read_ns;
     // Somebody asks, so that namespaces matter.
-    lookup.ask(&Wanted {
+    lookup.ask(&LookupRequest {
         peers: [([192, 0, 2, 1], 700).into()].into(),
-        ..Wanted::default()
+        ..LookupRequest::default()
     });
     let topology = wait_for(|| Some(lookup.latest()).filter(|t| t.read_ns > before));
     let number = kept.netns().to_string();

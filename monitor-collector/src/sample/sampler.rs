@@ -25,7 +25,7 @@ use super::user_servers::{Look, UserServers};
 use super::{memory, threads};
 use crate::host::clock::monotonic_ns;
 use crate::kernel::{attach::Attached, preflight};
-use crate::topology::{Lookup, Wanted, questions};
+use crate::topology::{Lookup, LookupRequest, requests};
 
 /// A wait whose end is not seen is kept this long after the pause that was announced: a
 /// pause that follows continues it. It is not shown meanwhile.
@@ -182,13 +182,13 @@ impl Sampler {
         let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
         self.waits_counted = Some(counted);
         if let Some(tasks) = &tasks {
-            self.waited_lately = questions::most_delayed(tasks, self.threshold_ns);
+            self.waited_lately = requests::most_delayed(tasks, self.threshold_ns);
             self.nfsd_waited = waited(tasks, Class::Nfsd);
         }
-        self.lookup.ask(&Wanted {
-            processes: questions::stuck(&waits, monotonic_ns),
+        self.lookup.ask(&LookupRequest {
+            processes: requests::stuck(&waits, monotonic_ns),
             also: self.waited_lately.clone(),
-            ..questions::of_clients(&clients, &rpc_clients)
+            ..requests::of_clients(&clients, &rpc_clients)
         });
         let nfsd = self.nfsd(&waits, &signals);
         let look = Look {

@@ -135,7 +135,7 @@ mod tests {
     use monitor_model::observation::LoopDevice;
 
     use super::{DELETED, holds};
-    use crate::topology::Wanted;
+    use crate::topology::LookupRequest;
     use crate::topology::tests::node::Node;
 
     fn node() -> Node {
@@ -152,7 +152,9 @@ mod tests {
     }
 
     fn read(node: &Node) -> Vec<LoopDevice> {
-        node.reader(&[]).round(&Wanted::default()).loop_devices
+        node.reader(&[])
+            .round(&LookupRequest::default())
+            .loop_devices
     }
 
     /// The devices as `7:0 /a/file on 254:0`.

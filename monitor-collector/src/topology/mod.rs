@@ -21,8 +21,8 @@ mod mounts;
 mod namespaces;
 mod netns_entries;
 mod owners;
-pub mod questions;
 mod reader;
+pub mod requests;
 mod schedule;
 mod sockets;
 mod transports;
@@ -56,7 +56,7 @@ const FIRST: Duration = Duration::from_secs(1);
 
 /// What a tick would know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LookupRequest {
     /// Devices that the NFS client writes to, by BDI name.
     pub devices: BTreeSet<CompactString>,
     /// RPC clients that sent a call, by id.
@@ -70,7 +70,7 @@ pub struct Wanted {
     pub also: BTreeSet<u32>,
 }
 
-impl Wanted {
+impl LookupRequest {
     /// What of it a topology does not answer.
     fn unanswered(&self, topology: &Topology) -> Self {
         let mut left = self.clone();
@@ -108,8 +108,8 @@ impl Wanted {
 /// for: a read that hangs must not keep the daemon from ending.
 pub struct Lookup {
     latest: Arc<ArcSwap<Topology>>,
-    questions: SyncSender<Wanted>,
-    asked: Wanted,
+    questions: SyncSender<LookupRequest>,
+    asked: LookupRequest,
 }
 
 impl Lookup {
@@ -133,14 +133,14 @@ impl Lookup {
         Ok(Self {
             latest,
             questions,
-            asked: Wanted::default(),
+            asked: LookupRequest::default(),
         })
     }
 
     /// Looks up everything once, in this thread.
     #[must_use]
     pub fn once(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Topology {
-        Reader::new(procfs, sysfs, nfs_servers).round(&Wanted::default())
+        Reader::new(procfs, sysfs, nfs_servers).round(&LookupRequest::default())
     }
 
     /// The last answer; `read_ns` is zero before the first.
@@ -151,7 +151,7 @@ impl Lookup {
 
     /// Says what is to be known. The answer comes within a second or two, if
     /// there is one.
-    pub fn ask(&mut self, wanted: &Wanted) {
+    pub fn ask(&mut self, wanted: &LookupRequest) {
         if *wanted == self.asked {
             return;
         }
@@ -169,10 +169,10 @@ fn look_up(
     mut reader: Reader,
     answers: &ArcSwap<Topology>,
     first: &SyncSender<()>,
-    asked: &Receiver<Wanted>,
+    asked: &Receiver<LookupRequest>,
 ) {
     let mut schedule = Schedule::new(Instant::now());
-    let mut wanted = Wanted::default();
+    let mut wanted = LookupRequest::default();
     loop {
         let begun = computed();
         let topology = reader.round(&wanted);

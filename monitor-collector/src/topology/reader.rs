@@ -10,7 +10,7 @@ use std::{
 use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology};
 
 use super::{
-    Wanted,
+    LookupRequest,
     connections::{Connections, Round},
     containers::Containers,
     exports::Exports,
@@ -46,7 +46,7 @@ impl Reader {
 
     /// Reads everything. Where NFS is neither mounted nor served, that is a
     /// walk over the processes and one look at the mounts of each namespace.
-    pub fn round(&mut self, wanted: &Wanted) -> Topology {
+    pub fn round(&mut self, wanted: &LookupRequest) -> Topology {
         let mut gaps = Gaps::default();
         let read_ns = monotonic_ns();
         let mut spaces = Namespaces::walk(&self.procfs, &mut gaps).unwrap_or_else(|error| {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Wanted;
+use super::LookupRequest;
 
 /// Between two rounds where nothing is asked for.
 const ROUTINE: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ pub struct Schedule {
     /// What the last round computed.
     cost: Duration,
     /// What it left unanswered.
-    unanswered: Wanted,
+    unanswered: LookupRequest,
     /// Rounds one after the other that did.
     tries: usize,
     /// When the last rounds ended, at most [`PROMPT`].
@@ -42,14 +42,14 @@ impl Schedule {
         Self {
             ended: now,
             cost: Duration::ZERO,
-            unanswered: Wanted::default(),
+            unanswered: LookupRequest::default(),
             tries: 0,
             last: VecDeque::with_capacity(PROMPT),
         }
     }
 
     /// A round is over.
-    pub fn ended(&mut self, now: Instant, cost: Duration, unanswered: Wanted) {
+    pub fn ended(&mut self, now: Instant, cost: Duration, unanswered: LookupRequest) {
         let nothing_new = unanswered.is_within(&self.unanswered);
         self.tries = if nothing_new { self.tries + 1 } else { 1 };
         if self.last.len() == PROMPT {
@@ -62,7 +62,7 @@ impl Schedule {
     }
 
     /// When the next round is due, where the last one does not answer this.
-    pub fn due(&self, unanswered: &Wanted) -> Instant {
+    pub fn due(&self, unanswered: &LookupRequest) -> Instant {
         let routine = (self.cost * ROUTINE_SHARE).clamp(ROUTINE, ROUTINE_MAX);
         if unanswered.is_empty() {
             return self.ended + routine;
@@ -89,16 +89,16 @@ impl Schedule {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Schedule, Wanted};
+    use super::{LookupRequest, Schedule};
 
-    fn clients(ids: &[u32]) -> Wanted {
-        Wanted {
+    fn clients(ids: &[u32]) -> LookupRequest {
+        LookupRequest {
             rpc_clients: ids.iter().copied().collect(),
-            ..Wanted::default()
+            ..LookupRequest::default()
         }
     }
 
-    fn wait(schedule: &Schedule, now: Instant, unanswered: &Wanted) -> u64 {
+    fn wait(schedule: &Schedule, now: Instant, unanswered: &LookupRequest) -> u64 {
         (schedule.due(unanswered) - now).as_secs()
     }
 
@@ -133,18 +133,18 @@ mod tests {
     fn without_questions_a_round_follows_after_half_a_minute() {
         let now = Instant::now();
         let mut schedule = Schedule::new(now);
-        schedule.ended(now, CHEAP, Wanted::default());
-        assert_eq!(wait(&schedule, now, &Wanted::default()), 30);
+        schedule.ended(now, CHEAP, LookupRequest::default());
+        assert_eq!(wait(&schedule, now, &LookupRequest::default()), 30);
     }
 
     #[test]
     fn dear_rounds_are_kept_further_apart() {
         let now = Instant::now();
         let mut schedule = Schedule::new(now);
-        schedule.ended(now, Duration::from_millis(30), Wanted::default());
-        assert_eq!(wait(&schedule, now, &Wanted::default()), 60);
-        schedule.ended(now, Duration::from_secs(9), Wanted::default());
-        assert_eq!(wait(&schedule, now, &Wanted::default()), 120);
+        schedule.ended(now, Duration::from_millis(30), LookupRequest::default());
+        assert_eq!(wait(&schedule, now, &LookupRequest::default()), 60);
+        schedule.ended(now, Duration::from_secs(9), LookupRequest::default());
+        assert_eq!(wait(&schedule, now, &LookupRequest::default()), 120);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::node::Node;
 use crate::host::mountinfo;
 use crate::host::text::unescape;
-use crate::topology::Wanted;
+use crate::topology::LookupRequest;
 use crate::topology::addresses::Addresses;
 use crate::topology::mounts::nfs_mount;
 use crate::topology::sockets::Socket;
@@ -68,7 +68,7 @@ proptest! {
         for line in &lines {
             node.append(1, broken, line);
         }
-        node.reader(&["x"]).round(&Wanted::default());
+        node.reader(&["x"]).round(&LookupRequest::default());
     }
 }
 
@@ -85,7 +85,7 @@ fn very_long_tables_are_cut_and_said_to_be() {
         let volume = format!("v4 0a090002  801 0:{device} 0:0 no");
         node.append(1, "net/nfsfs/volumes", &volume);
     }
-    let topology = node.reader(&[]).round(&Wanted::default());
+    let topology = node.reader(&[]).round(&LookupRequest::default());
     assert_eq!(topology.mounts.len(), 256);
     let said = topology.incomplete.join(" ");
     assert!(

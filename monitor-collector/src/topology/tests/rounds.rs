@@ -3,7 +3,7 @@ use std::{fs, time::Duration};
 use monitor_model::observation::{Connection, FarEnd, ServerProcess, Topology};
 
 use super::node::{ESTABLISHED, LISTEN, Node, peers};
-use crate::topology::{Lookup, Wanted};
+use crate::topology::{Lookup, LookupRequest};
 
 /// A client in the initial network namespace, a server at 10.9.0.2 in that of
 /// process 50.
@@ -19,7 +19,8 @@ fn two_namespaces() -> Node {
 }
 
 fn round(node: &Node) -> Topology {
-    node.reader(&["ganesha.nfsd"]).round(&Wanted::default())
+    node.reader(&["ganesha.nfsd"])
+        .round(&LookupRequest::default())
 }
 
 fn loops(topology: &Topology) -> Vec<String> {
@@ -74,7 +75,7 @@ fn a_server_process_is_told_until_it_ends() {
     node.fd(51, 901);
     let mut reader = node.reader(&["ganesha.nfsd"]);
     let mut told = || {
-        let topology = reader.round(&Wanted::default());
+        let topology = reader.round(&LookupRequest::default());
         let words = |p: &ServerProcess| format!("{} {}", p.tgid, p.name);
         topology
             .server_processes
@@ -223,9 +224,9 @@ fn peers_are_found_by_the_address_that_the_server_sees() {
     // Behind NAT: no socket of a client has this address.
     node.socket(50, "10.9.0.2:2049", "10.0.0.99:50001", ESTABLISHED, 902);
     node.append(50, "net/rpc/nfsd.export/content", "/srv\t*(rw)");
-    let wanted = Wanted {
+    let wanted = LookupRequest {
         peers: peers(&["10.0.0.99:50001", "10.9.0.1:801", "10.0.0.99:7"]),
-        ..Wanted::default()
+        ..LookupRequest::default()
     };
     let topology = node.reader(&[]).round(&wanted);
     let found: Vec<_> = topology
@@ -247,9 +248,9 @@ fn peers_are_found_by_the_address_that_the_server_sees() {
 fn a_peer_is_looked_for_only_where_something_is_exported() {
     let node = two_namespaces();
     node.nfsd_loaded();
-    let wanted = Wanted {
+    let wanted = LookupRequest {
         peers: peers(&["10.9.0.1:801"]),
-        ..Wanted::default()
+        ..LookupRequest::default()
     };
     assert_eq!(node.reader(&[]).round(&wanted).peers, []);
 }
@@ -259,7 +260,7 @@ fn a_connection_is_kept_while_its_client_end_lasts() {
     let node = two_namespaces();
     node.nfsd_loaded();
     let mut reader = node.reader(&[]);
-    let mut connections = || loops(&reader.round(&Wanted::default())).len();
+    let mut connections = || loops(&reader.round(&LookupRequest::default())).len();
     assert_eq!(connections(), 1);
     // Not read again: it cannot have gone elsewhere.
     fs::remove_file(node.path("proc/50/net/tcp")).unwrap();
@@ -276,7 +277,7 @@ fn a_server_that_accepts_late_is_found_by_a_later_round() {
     let accepted = fs::read_to_string(&tcp).unwrap();
     fs::write(&tcp, accepted.replace(" 901 ", " 0 ")).unwrap();
     let mut reader = node.reader(&[]);
-    let mut connections = || loops(&reader.round(&Wanted::default())).len();
+    let mut connections = || loops(&reader.round(&LookupRequest::default())).len();
     assert_eq!(connections(), 0);
     fs::write(&tcp, accepted).unwrap();
     assert_eq!(connections(), 1);
@@ -354,9 +355,9 @@ fn file_systems_are_listed_once_for_each_device_and_pseudo_ones_not() {
 fn a_mount_that_no_process_sees_is_known_from_its_volume() {
     let node = Node::new();
     node.append(1, "net/nfsfs/volumes", "v4 0a090002  801 0:44  0:0 no");
-    let wanted = Wanted {
+    let wanted = LookupRequest {
         devices: ["0:44".into()].into(),
-        ..Wanted::default()
+        ..LookupRequest::default()
     };
     let topology = node.reader(&[]).round(&wanted);
     assert!(wanted.unanswered(&topology).is_empty());
@@ -389,9 +390,9 @@ fn the_thread_answers_at_the_start_and_soon_after_a_new_question() {
     let mut lookup = Lookup::start(node.path("proc"), node.path("sys"), Vec::new()).unwrap();
     let first = lookup.latest();
     assert_eq!(loops(&first).len(), 1);
-    let wanted = Wanted {
+    let wanted = LookupRequest {
         peers: peers(&["10.9.0.1:801"]),
-        ..Wanted::default()
+        ..LookupRequest::default()
     };
     for _ in 0..50 {
         lookup.ask(&wanted);

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use monitor_common::Class;
 use monitor_model::observation::{NfsClient, RpcClient, TaskDelay, Waiting};
 
-use super::Wanted;
+use super::LookupRequest;
 
 /// A wait this old is worth a look at who it is.
 const LONG_NS: u64 = 1_000_000_000;
@@ -14,10 +14,10 @@ const MAX_PROCESSES: usize = 64;
 
 /// Of RPC clients, those of the NFS mounts that write and those that are served
 /// here: most others last for one call.
-pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> Wanted {
-    let mut wanted = Wanted {
+pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> LookupRequest {
+    let mut wanted = LookupRequest {
         devices: clients.iter().map(|client| client.bdi.clone()).collect(),
-        ..Wanted::default()
+        ..LookupRequest::default()
     };
     for client in rpc_clients {
         if !client.bdi.is_empty() || client.served_here > 0 {
