@@ -6,7 +6,7 @@ use monitor_common::{BDI_NAME_LEN, Offsets};
 use super::format::Field;
 
 /// A field that a program reads.
-pub struct Wanted {
+pub struct RequiredField {
     /// `group/name` of the tracepoint.
     pub tracepoint: &'static str,
     /// Its names, newest kernels last.
@@ -22,7 +22,7 @@ pub struct Wanted {
 
 macro_rules! wanted {
     ($($tracepoint:literal: $($slot:ident = [$($name:literal),+], $size:expr, $needed:literal;)+)+) => {
-        &[$($(Wanted {
+        &[$($(RequiredField {
             tracepoint: $tracepoint,
             names: &[$($name),+],
             size: $size,
@@ -36,7 +36,7 @@ macro_rules! wanted {
 const BDI_NAME_SIZE: u32 = BDI_NAME_LEN as u32;
 
 /// All of them.
-pub const WANTED: &[Wanted] = wanted! {
+pub const REQUIRED_FIELDS: &[RequiredField] = wanted! {
     "writeback/balance_dirty_pages":
         bdp_bdi = ["bdi"], BDI_NAME_SIZE, true;
         bdp_pause = ["pause"], 8, true;
@@ -87,7 +87,10 @@ pub const WANTED: &[Wanted] = wanted! {
 ///
 /// One sentence that names the needed field that is missing.
 pub fn resolve(tracepoint: &str, fields: &[Field], offsets: &mut Offsets) -> Result<(), String> {
-    for wanted in WANTED.iter().filter(|w| w.tracepoint == tracepoint) {
+    for wanted in REQUIRED_FIELDS
+        .iter()
+        .filter(|w| w.tracepoint == tracepoint)
+    {
         let found = fields
             .iter()
             .find(|f| wanted.names.contains(&f.name.as_str()) && f.size == wanted.size);

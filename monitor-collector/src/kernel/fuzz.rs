@@ -8,7 +8,7 @@ use monitor_common::Offsets;
 use super::{
     btf,
     facts::{known_hz, symbols, timer_list},
-    fields::{WANTED, resolve},
+    fields::{REQUIRED_FIELDS, resolve},
     format::{self, Field},
     lockdown, signals,
 };
@@ -28,7 +28,7 @@ pub fn tracepoint_format(data: &[u8]) {
     };
     let again = format::parse(&fields.iter().map(written).collect::<String>());
     assert_eq!(again.as_ref(), Ok(&fields));
-    for wanted in WANTED {
+    for wanted in REQUIRED_FIELDS {
         let mut offsets = Offsets::UNKNOWN;
         let resolved = resolve(wanted.tracepoint, &fields, &mut offsets);
         let offset = *(wanted.slot)(&mut offsets);
