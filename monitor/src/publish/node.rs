@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ready::NotReady;
 use super::snapshot::{SignalReport, Snapshot};
-use super::tasks::{self, Rows, Wanted};
+use super::tasks::{self, Rows, TaskQuery};
 
 /// Loops in the document at most, the worst first.
 pub const MAX_LOOPS: usize = 16;
@@ -214,9 +214,9 @@ impl Node {
     #[must_use]
     pub fn of(snapshot: &Snapshot, not_ready: &[NotReady]) -> Self {
         let seen = &snapshot.observation;
-        let wanted = Wanted {
+        let wanted = TaskQuery {
             limit: MAX_TASKS,
-            ..Wanted::default()
+            ..TaskQuery::default()
         };
         let related = snapshot.related.iter().map(|related| RelatedNow {
             since_unix_ms: snapshot.unix_ms(related.since_ms.saturating_mul(1_000_000)),

@@ -66,7 +66,7 @@ impl Sort {
 
 /// Which rows, and how many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct TaskQuery {
     /// By what they are sorted.
     pub sort: Sort,
     /// How many at most.
@@ -89,7 +89,7 @@ pub struct Rows {
 /// The rows that are wanted. Takes time in proportion to the tasks, and to sort
 /// only what is given out.
 #[must_use]
-pub fn rows(snapshot: &Snapshot, wanted: &Wanted) -> Rows {
+pub fn rows(snapshot: &Snapshot, wanted: &TaskQuery) -> Rows {
     let containers = containers(snapshot);
     let mut lines = lines(snapshot);
     let total = lines.len();
@@ -268,20 +268,20 @@ fn seconds(ns: u64) -> f64 {
 mod tests {
     use monitor_common::{Cause, Class};
 
-    use super::{Sort, Wanted, rows};
+    use super::{Sort, TaskQuery, rows};
     use crate::publish::snapshot::Snapshot;
     use crate::publish::testing;
     use crate::publish::testing::NOW_NS;
 
-    fn wanted(sort: Sort, limit: usize, matching: &str) -> Wanted {
-        Wanted {
+    fn wanted(sort: Sort, limit: usize, matching: &str) -> TaskQuery {
+        TaskQuery {
             sort,
             limit,
             matching: matching.to_owned(),
         }
     }
 
-    fn tids(snapshot: &Snapshot, wanted: &Wanted) -> Vec<u32> {
+    fn tids(snapshot: &Snapshot, wanted: &TaskQuery) -> Vec<u32> {
         let rows = rows(snapshot, wanted);
         rows.tasks.iter().map(|row| row.task.tid).collect()
     }

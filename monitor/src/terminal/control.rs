@@ -4,7 +4,7 @@
 use super::data::{Answer, Request};
 use super::draw;
 use super::view::{Focus, Page, View};
-use crate::publish::tasks::Wanted;
+use crate::publish::tasks::TaskQuery;
 
 /// Tasks that a daemon gives at most.
 const MAX_TASKS: usize = 1000;
@@ -47,7 +47,7 @@ impl View {
     pub fn request(&self) -> Request {
         let rows = draw::room(self).tasks.saturating_add(self.tasks.top);
         Request {
-            rows: Wanted {
+            rows: TaskQuery {
                 sort: self.sort,
                 limit: rows.clamp(1, MAX_TASKS),
                 matching: self.filter.clone(),

@@ -2,7 +2,7 @@
 
 use crate::publish::history::Track;
 use crate::publish::node::Node;
-use crate::publish::tasks::{Rows, Task, Wanted};
+use crate::publish::tasks::{Rows, Task, TaskQuery};
 
 /// Where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Which tasks, and how many.
-    pub rows: Wanted,
+    pub rows: TaskQuery,
     /// The thread that is looked at closely.
     pub detail: Option<u32>,
 }

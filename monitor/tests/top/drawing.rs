@@ -199,9 +199,9 @@ fn more_than_was_asked_for_is_not_drawn() {
     let (ticks, _) = livelock();
     let snapshot = crowd(ticks.last().unwrap(), 5_000);
     let mut view = view(&[], 80, 24);
-    let all = tasks::Wanted {
+    let all = tasks::TaskQuery {
         limit: 5_000,
-        ..tasks::Wanted::default()
+        ..tasks::TaskQuery::default()
     };
     let mut known = data(ticks.last().unwrap(), &all);
     known.rows = tasks::rows(&snapshot, &all);

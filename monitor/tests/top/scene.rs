@@ -9,7 +9,7 @@ use throttle_monitor::{
     publish::{
         node::Node,
         snapshot::Published,
-        tasks::{self, Wanted},
+        tasks::{self, TaskQuery},
     },
     recording::{Header, Item, Player, Reader},
     terminal::{Answer, Data, Look, Origin, View, draw},
@@ -61,7 +61,7 @@ pub fn in_livelock(name: &str) -> Vec<Arc<Published>> {
 }
 
 /// What a daemon answers at this tick.
-pub fn data(tick: &Published, wanted: &Wanted) -> Data {
+pub fn data(tick: &Published, wanted: &TaskQuery) -> Data {
     Data {
         node: Node::of(tick, &[]),
         rows: tasks::rows(tick, wanted),

@@ -10,7 +10,7 @@ use crate::{
         history::Track,
         node::{MAX_TASKS, Node},
         ready,
-        tasks::{self, Rows, Sort, Task, Wanted},
+        tasks::{self, Rows, Sort, Task, TaskQuery},
     },
     terminal::{Answer, Data, Request},
 };
@@ -103,7 +103,7 @@ impl Source {
         })
     }
 
-    fn rows(&self, wanted: &Wanted) -> anyhow::Result<Rows> {
+    fn rows(&self, wanted: &TaskQuery) -> anyhow::Result<Rows> {
         match self {
             Self::Daemon { daemon, .. } => {
                 let mut query = vec![
@@ -137,10 +137,10 @@ impl Source {
 }
 
 /// The rows, where the node at a glance has them already.
-fn few(node: &Node, wanted: &Wanted) -> Option<Rows> {
-    let first = Wanted {
+fn few(node: &Node, wanted: &TaskQuery) -> Option<Rows> {
+    let first = TaskQuery {
         limit: wanted.limit,
-        ..Wanted::default()
+        ..TaskQuery::default()
     };
     if *wanted != first || wanted.sort != Sort::Recent || wanted.limit > MAX_TASKS {
         return None;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{App, answer};
 use crate::publish::tasks;
-use crate::publish::tasks::{MAX_MATCH, Sort, Task, Wanted, rows};
+use crate::publish::tasks::{MAX_MATCH, Sort, Task, TaskQuery, rows};
 
 const DEFAULT_TASKS: usize = 50;
 pub(in crate::http) const MAX_TASKS: usize = 1000;
@@ -17,7 +17,7 @@ pub(in crate::http) const MAX_TASKS: usize = 1000;
 const QUERY: &str = "limit: 1 to 1000 (default 50); sort: recent, delay, waits or age (default \
                      recent); match: a text of at most 64 characters";
 
-fn wanted(pairs: &[(String, String)]) -> Result<Wanted, String> {
+fn wanted(pairs: &[(String, String)]) -> Result<TaskQuery, String> {
     let (mut limit, mut sort, mut matching) = (None, None, None);
     for (key, value) in pairs {
         let again = match key.as_str() {
@@ -30,7 +30,7 @@ fn wanted(pairs: &[(String, String)]) -> Result<Wanted, String> {
             return Err(format!("{key} is given twice"));
         }
     }
-    Ok(Wanted {
+    Ok(TaskQuery {
         limit: limit.unwrap_or(DEFAULT_TASKS),
         sort: sort.unwrap_or_default(),
         matching: matching.unwrap_or_default(),
