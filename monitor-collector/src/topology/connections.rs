@@ -12,11 +12,11 @@ use monitor_model::observation::{
 
 use super::{
     addresses::Addresses,
-    gaps::Gaps,
     mounts::not_all,
     namespaces::Namespaces,
     owners::{Owner, Owners, Process},
     sockets::{Socket, State, canonical},
+    warnings::LookupWarnings,
 };
 
 /// Lines read of one table of sockets.
@@ -98,7 +98,7 @@ pub struct Round<'a> {
     /// serves nobody.
     pub exporting: BTreeSet<u64>,
     /// What could not be read.
-    pub gaps: &'a mut Gaps,
+    pub warnings: &'a mut LookupWarnings,
 }
 
 impl Connections {
@@ -369,7 +369,7 @@ fn clients(
         _ => {}
     });
     if full {
-        round.gaps.note(&format_args!(
+        round.warnings.note(&format_args!(
             "Only {MAX_ENDS} connections to NFS servers are followed in network namespace {net}."
         ));
     }
@@ -442,7 +442,7 @@ fn addresses(round: &mut Round<'_>, net: u64) -> Addresses {
         });
     not_all(
         v4,
-        round.gaps,
+        round.warnings,
         &format_args!("the routes of network namespace {net}"),
     );
     let v6 = round
@@ -452,7 +452,7 @@ fn addresses(round: &mut Round<'_>, net: u64) -> Addresses {
         });
     not_all(
         v6,
-        round.gaps,
+        round.warnings,
         &format_args!("the addresses of network namespace {net}"),
     );
     addresses
@@ -468,7 +468,7 @@ fn each_socket(round: &mut Round<'_>, net: u64, mut each: impl FnMut(Socket)) {
         });
         not_all(
             read,
-            round.gaps,
+            round.warnings,
             &format_args!("the sockets of network namespace {net}"),
         );
     }

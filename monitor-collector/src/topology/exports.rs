@@ -10,9 +10,9 @@ use std::{
 use compact_str::CompactString;
 use monitor_model::observation::Export;
 
-use super::gaps::Gaps;
 use super::mounts::{Mounts, not_all};
 use super::namespaces::Namespaces;
+use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
 use crate::host::text::unescape;
 
@@ -33,7 +33,12 @@ pub struct Exports {
 
 impl Exports {
     /// What is exported in each network namespace, and the BDI under it.
-    pub fn read(&mut self, spaces: &Namespaces, mounts: &Mounts, gaps: &mut Gaps) -> Vec<Export> {
+    pub fn read(
+        &mut self,
+        spaces: &Namespaces,
+        mounts: &Mounts,
+        warnings: &mut LookupWarnings,
+    ) -> Vec<Export> {
         let mut exports = Vec::new();
         self.exporters
             .retain(|net, _| spaces.nets.contains_key(net));
@@ -49,7 +54,7 @@ impl Exports {
             let read = spaces.lines(pids, "net/rpc/nfsd.export/content", MAX_LINES, add);
             not_all(
                 read,
-                gaps,
+                warnings,
                 &format_args!("the exports of network namespace {net}"),
             );
             if !paths.is_empty() {
@@ -58,7 +63,7 @@ impl Exports {
             }
         }
         if exports.len() == MAX_EXPORTS {
-            gaps.note(&format_args!("Only {MAX_EXPORTS} exports are looked at."));
+            warnings.note(&format_args!("Only {MAX_EXPORTS} exports are looked at."));
         }
         exports
     }

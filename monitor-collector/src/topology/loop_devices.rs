@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 use compact_str::{CompactString, ToCompactString as _};
 use monitor_model::observation::LoopDevice;
 
-use super::gaps::Gaps;
 use super::mounts::{MAX_LINES, Mounts, not_all};
 use super::namespaces::Namespaces;
+use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
 use crate::host::text::unescape;
 
@@ -26,9 +26,9 @@ pub fn read(
     spaces: &Namespaces,
     sysfs: &Path,
     mounts: &Mounts,
-    gaps: &mut Gaps,
+    warnings: &mut LookupWarnings,
 ) -> Vec<LoopDevice> {
-    let mut devices = with_file(&sysfs.join("block"), gaps);
+    let mut devices = with_file(&sysfs.join("block"), warnings);
     let Some((_, pids)) = spaces.mounts.first() else {
         return devices;
     };
@@ -50,7 +50,7 @@ pub fn read(
             }
         }
     });
-    not_all(read, gaps, &format_args!("the host's mounts"));
+    not_all(read, warnings, &format_args!("the host's mounts"));
     for (device, best) in devices.iter_mut().zip(best) {
         let file_system = best.and_then(|best| mounts.file_systems.get(&best.device));
         device.on = file_system.map(|fs| fs.bdi.clone()).unwrap_or_default();
@@ -92,7 +92,7 @@ pub(super) fn holds(mount_point: &str, path: &str) -> bool {
 
 /// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`,
 /// drivers/block/loop.c) is there while the device has a file.
-fn with_file(block: &Path, gaps: &mut Gaps) -> Vec<LoopDevice> {
+fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
     let entries = fs::read_dir(block).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
         .map(|entry| entry.file_name().to_string_lossy().to_compact_string())
@@ -103,7 +103,7 @@ fn with_file(block: &Path, gaps: &mut Gaps) -> Vec<LoopDevice> {
         .collect();
     names.sort_unstable_by_key(|name| (name.len(), name.clone()));
     if names.len() > MAX_DEVICES {
-        gaps.note(&format_args!(
+        warnings.note(&format_args!(
             "Only {MAX_DEVICES} loop devices are looked at."
         ));
     }

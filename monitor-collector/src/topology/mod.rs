@@ -15,7 +15,6 @@ mod containers;
 mod exports;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz;
-mod gaps;
 mod loop_devices;
 mod mounts;
 mod namespaces;
@@ -27,6 +26,7 @@ mod schedule;
 mod sockets;
 mod transports;
 mod volumes;
+mod warnings;
 
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,10 @@ use compact_str::CompactString;
 use monitor_model::observation::{FileSystem, NfsMount};
 
 use super::backing::Backings;
-use super::gaps::Gaps;
 use super::namespaces::Namespaces;
 use super::sockets::canonical;
 use super::volumes::Volume;
+use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
 use crate::host::text::unescape;
 
@@ -44,22 +44,22 @@ pub struct Mounts {
 
 impl Mounts {
     /// Reads one process of each mount namespace.
-    pub fn read(spaces: &Namespaces, sysfs: &Path, gaps: &mut Gaps) -> Self {
+    pub fn read(spaces: &Namespaces, sysfs: &Path, warnings: &mut LookupWarnings) -> Self {
         let mut mounts = Self::default();
         let mut backings = Backings::new(sysfs);
         for (namespace, pids) in &spaces.mounts {
             let add = |line: &str| {
                 if let Some(line) = Line::parse(line) {
-                    mounts.add(&line, &mut backings, gaps);
+                    mounts.add(&line, &mut backings, warnings);
                 }
             };
             let read = spaces.lines(pids, "mountinfo", MAX_LINES, add);
-            not_all(read, gaps, &format_args!("mount namespace {namespace}"));
+            not_all(read, warnings, &format_args!("mount namespace {namespace}"));
         }
         mounts
     }
 
-    fn add(&mut self, line: &Line<'_>, backings: &mut Backings, gaps: &mut Gaps) {
+    fn add(&mut self, line: &Line<'_>, backings: &mut Backings, warnings: &mut LookupWarnings) {
         if line.fstype == "nsfs" {
             let net = line
                 .root
@@ -73,7 +73,7 @@ impl Mounts {
             return;
         }
         if line.is_nfs() {
-            self.add_nfs(line, gaps);
+            self.add_nfs(line, warnings);
         }
         if self.file_systems.contains_key(line.device) {
             return;
@@ -83,7 +83,7 @@ impl Mounts {
             return;
         }
         if self.file_systems.len() == MAX_FILE_SYSTEMS {
-            gaps.note(&format_args!(
+            warnings.note(&format_args!(
                 "Only {MAX_FILE_SYSTEMS} file systems are looked at."
             ));
             return;
@@ -98,7 +98,7 @@ impl Mounts {
         self.file_systems.insert(line.device.into(), file_system);
     }
 
-    fn add_nfs(&mut self, line: &Line<'_>, gaps: &mut Gaps) {
+    fn add_nfs(&mut self, line: &Line<'_>, warnings: &mut LookupWarnings) {
         if let Some(mount) = self.nfs.get_mut(line.device) {
             let mount_point = unescape(line.mount_point);
             if mount.mount_points.len() < MAX_MOUNT_POINTS
@@ -106,15 +106,15 @@ impl Mounts {
             {
                 mount.mount_points.push(mount_point);
             }
-        } else if self.has_room(gaps) {
+        } else if self.has_room(warnings) {
             self.nfs.insert(line.device.into(), nfs_mount(&line));
         }
     }
 
-    fn has_room(&self, gaps: &mut Gaps) -> bool {
+    fn has_room(&self, warnings: &mut LookupWarnings) -> bool {
         let room = self.nfs.len() < MAX_NFS;
         if !room {
-            gaps.note(&format_args!("Only {MAX_NFS} NFS mounts are looked at."));
+            warnings.note(&format_args!("Only {MAX_NFS} NFS mounts are looked at."));
         }
         room
     }
@@ -122,20 +122,24 @@ impl Mounts {
     /// Learns in which network namespace each NFS mount's client is, and the
     /// server's true port. A mount that no process sees any more is learnt of
     /// here alone.
-    pub fn read_volumes(&mut self, spaces: &Namespaces, gaps: &mut Gaps) {
+    pub fn read_volumes(&mut self, spaces: &Namespaces, warnings: &mut LookupWarnings) {
         for (&namespace, pids) in &spaces.nets {
             let add = |line: &str| {
                 if let Some(volume) = Volume::parse(line) {
-                    self.add_volume(namespace, &volume, gaps);
+                    self.add_volume(namespace, &volume, warnings);
                 }
             };
             let read = spaces.lines(pids, "net/nfsfs/volumes", MAX_VOLUMES, add);
-            not_all(read, gaps, &format_args!("network namespace {namespace}"));
+            not_all(
+                read,
+                warnings,
+                &format_args!("network namespace {namespace}"),
+            );
         }
     }
 
-    fn add_volume(&mut self, namespace: u64, volume: &Volume<'_>, gaps: &mut Gaps) {
-        if !self.nfs.contains_key(volume.device) && !self.has_room(gaps) {
+    fn add_volume(&mut self, namespace: u64, volume: &Volume<'_>, warnings: &mut LookupWarnings) {
+        if !self.nfs.contains_key(volume.device) && !self.has_room(warnings) {
             return;
         }
         let mount = self
@@ -154,11 +158,15 @@ impl Mounts {
 
 /// Says what of a file was not read, if any. That it is not there is no gap:
 /// its process ended, or its module is not loaded.
-pub fn not_all(read: io::Result<Option<bool>>, gaps: &mut Gaps, of: &std::fmt::Arguments<'_>) {
+pub fn not_all(
+    read: io::Result<Option<bool>>,
+    warnings: &mut LookupWarnings,
+    of: &std::fmt::Arguments<'_>,
+) {
     match read {
-        Ok(Some(false)) => gaps.note(&format_args!("There is more in {of} than is read.")),
+        Ok(Some(false)) => warnings.note(&format_args!("There is more in {of} than is read.")),
         Ok(_) => {}
-        Err(error) => gaps.note(&format_args!("Not all of {of} can be read: {error}.")),
+        Err(error) => warnings.note(&format_args!("Not all of {of} can be read: {error}.")),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{CWD, Dir, Mode, OFlags, readlinkat_raw};
 
-use super::gaps::Gaps;
+use super::warnings::LookupWarnings;
 use crate::host::text;
 
 /// Processes that are looked at.
@@ -41,7 +41,7 @@ impl Namespaces {
     /// # Errors
     ///
     /// procfs cannot be read.
-    pub fn walk(procfs: &Path, gaps: &mut Gaps) -> io::Result<Self> {
+    pub fn walk(procfs: &Path, warnings: &mut LookupWarnings) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let root = rustix::fs::open(procfs, flags, Mode::empty())?;
         let mut spaces = Self {
@@ -49,10 +49,10 @@ impl Namespaces {
             ..Self::default()
         };
         let mut of_mounts = BTreeMap::new();
-        for pid in processes(&root, gaps)? {
+        for pid in processes(&root, warnings)? {
             // A process that ends meanwhile has none; neither has a zombie.
             match (namespace(&root, pid, "mnt"), namespace(&root, pid, "net")) {
-                (Ok(mount), Ok(net)) => spaces.add(&mut of_mounts, pid, mount, net, gaps),
+                (Ok(mount), Ok(net)) => spaces.add(&mut of_mounts, pid, mount, net, warnings),
                 (Err(error), _) | (_, Err(error)) => {
                     let denied = error.kind() == io::ErrorKind::PermissionDenied;
                     spaces.denied += u32::from(denied);
@@ -65,7 +65,7 @@ impl Namespaces {
             } else {
                 "processes"
             };
-            gaps.note(&format_args!(
+            warnings.note(&format_args!(
                 "The kernel refuses to tell the namespaces of {} {processes} (CAP_SYS_PTRACE, AppArmor or SELinux): a \
                  socket that nobody seems to have may be theirs.",
                 spaces.denied
@@ -80,7 +80,7 @@ impl Namespaces {
         pid: u32,
         mount: u64,
         net: u64,
-        gaps: &mut Gaps,
+        warnings: &mut LookupWarnings,
     ) {
         let known = self.mounts.len();
         match of_mounts.entry(mount) {
@@ -95,7 +95,7 @@ impl Namespaces {
                 new.insert(known);
                 self.mounts.push((mount, vec![pid]));
             }
-            Entry::Vacant(_) => gaps.note(&format_args!(
+            Entry::Vacant(_) => warnings.note(&format_args!(
                 "Only {MAX_NAMESPACES} mount namespaces are looked at."
             )),
         }
@@ -105,7 +105,7 @@ impl Namespaces {
             Entry::Vacant(new) if known < MAX_NAMESPACES => {
                 new.insert(vec![pid]);
             }
-            Entry::Vacant(_) => gaps.note(&format_args!(
+            Entry::Vacant(_) => warnings.note(&format_args!(
                 "Only {MAX_NAMESPACES} network namespaces are looked at."
             )),
         }
@@ -147,14 +147,14 @@ pub fn is_gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-fn processes(root: &OwnedFd, gaps: &mut Gaps) -> io::Result<Vec<u32>> {
+fn processes(root: &OwnedFd, warnings: &mut LookupWarnings) -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
     for entry in Dir::read_from(root)? {
         let entry = entry?;
         let name = entry.file_name().to_str().ok();
         if let Some(pid) = name.and_then(|name| name.parse().ok()) {
             if pids.len() == MAX_PROCESSES {
-                gaps.note(&format_args!(
+                warnings.note(&format_args!(
                     "Only {MAX_PROCESSES} processes are looked at."
                 ));
                 break;
@@ -193,7 +193,7 @@ pub(super) fn number(link: &[u8]) -> Option<u64> {
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
-    use super::{Gaps, Namespaces, number};
+    use super::{LookupWarnings, Namespaces, number};
 
     fn process(root: &Path, pid: u32, mnt: u64, net: u64) {
         let ns = root.join(pid.to_string()).join("ns");
@@ -225,13 +225,13 @@ mod tests {
         }
         fs::create_dir_all(root.join("77/ns")).unwrap();
         fs::create_dir_all(root.join("sys")).unwrap();
-        let mut gaps = Gaps::default();
-        let spaces = Namespaces::walk(root, &mut gaps).unwrap();
+        let mut warnings = LookupWarnings::default();
+        let spaces = Namespaces::walk(root, &mut warnings).unwrap();
         let mounts = [(20, vec![1, 2, 9]), (21, vec![90]), (19, vec![100])];
         assert_eq!(spaces.mounts, mounts);
         assert_eq!(spaces.nets[&30], [1, 2, 9, 90]);
         assert_eq!(spaces.nets[&29], [100]);
-        assert!(gaps.into_sentences().is_empty());
+        assert!(warnings.into_sentences().is_empty());
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         let root = procfs.path();
         process(root, 5, 20, 30);
         fs::write(root.join("5/mountinfo"), "a line\n").unwrap();
-        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let spaces = Namespaces::walk(root, &mut LookupWarnings::default()).unwrap();
         let mut seen = Vec::new();
         let mut read = |pids: &[u32]| {
             spaces

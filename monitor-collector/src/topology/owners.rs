@@ -225,8 +225,8 @@ mod tests {
     use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
 
     use super::{Owner, Owners, Process, inode};
-    use crate::topology::gaps::Gaps;
     use crate::topology::namespaces::Namespaces;
+    use crate::topology::warnings::LookupWarnings;
 
     fn process(root: &Path, pid: u32, comm: &str, links: &[&str]) {
         let dir = root.join(pid.to_string());
@@ -253,7 +253,7 @@ mod tests {
         process(root, 7, "ssh", &["socket:[12]", "pipe:[13]", "socket:[14]"]);
         // Held by both: the server inherited it from what started it.
         process(root, 9, "ganesha.nfsd", &["socket:[14]", "socket:[15]"]);
-        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let spaces = Namespaces::walk(root, &mut LookupWarnings::default()).unwrap();
         let mut owners = Owners::new(&["ganesha.nfsd".into()]);
         let asked = BTreeSet::from([0, 12, 13, 14, 15]);
         let found = owners.find(&spaces, 30, &asked);
@@ -270,7 +270,7 @@ mod tests {
         let procfs = tempfile::tempdir().unwrap();
         let root = procfs.path();
         process(root, 7, "unfsd", &["socket:[12]"]);
-        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let spaces = Namespaces::walk(root, &mut LookupWarnings::default()).unwrap();
         let mut owners = Owners::new(&["unfsd".into()]);
         let asked = BTreeSet::from([12]);
         owners.find(&spaces, 30, &asked);
@@ -289,7 +289,7 @@ mod tests {
         let procfs = tempfile::tempdir().unwrap();
         let root = procfs.path();
         process(root, 7, "sh", &["socket:[12]"]);
-        let spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let spaces = Namespaces::walk(root, &mut LookupWarnings::default()).unwrap();
         let mut owners = Owners::new(&["unfsd".into()]);
         let asked = BTreeSet::from([12]);
         let found = owners.find(&spaces, 30, &asked);
@@ -313,7 +313,7 @@ mod tests {
         let procfs = tempfile::tempdir().unwrap();
         let root = procfs.path();
         process(root, 7, "ssh", &["socket:[12]"]);
-        let mut spaces = Namespaces::walk(root, &mut Gaps::default()).unwrap();
+        let mut spaces = Namespaces::walk(root, &mut LookupWarnings::default()).unwrap();
         let mut owners = Owners::new(&[]);
         let asked = BTreeSet::from([12, 13]);
         spaces.denied = 1;
@@ -332,7 +332,7 @@ mod tests {
     fn a_server_name_is_compared_as_the_kernel_cuts_it() {
         let procfs = tempfile::tempdir().unwrap();
         process(procfs.path(), 7, "a-very-long-nam", &["socket:[12]"]);
-        let spaces = Namespaces::walk(procfs.path(), &mut Gaps::default()).unwrap();
+        let spaces = Namespaces::walk(procfs.path(), &mut LookupWarnings::default()).unwrap();
         let mut owners = Owners::new(&["a-very-long-name-indeed".into()]);
         let found = owners.find(&spaces, 30, &BTreeSet::from([12]));
         assert_eq!(found[&12], Owner::Server(of("a-very-long-nam", 7)));

@@ -14,12 +14,12 @@ use super::{
     connections::{Connections, Round},
     containers::Containers,
     exports::Exports,
-    gaps::Gaps,
     loop_devices,
     mounts::Mounts,
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
     transports,
+    warnings::LookupWarnings,
 };
 use crate::{host::clock::monotonic_ns, host::pseudofs};
 
@@ -47,16 +47,16 @@ impl Reader {
     /// Reads everything. Where NFS is neither mounted nor served, that is a
     /// walk over the processes and one look at the mounts of each namespace.
     pub fn round(&mut self, wanted: &LookupRequest) -> Topology {
-        let mut gaps = Gaps::default();
+        let mut warnings = LookupWarnings::default();
         let read_ns = monotonic_ns();
-        let mut spaces = Namespaces::walk(&self.procfs, &mut gaps).unwrap_or_else(|error| {
-            gaps.note(&format_args!(
+        let mut spaces = Namespaces::walk(&self.procfs, &mut warnings).unwrap_or_else(|error| {
+            warnings.note(&format_args!(
                 "{} cannot be read: {error}.",
                 self.procfs.display()
             ));
             Namespaces::default()
         });
-        let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut gaps);
+        let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut warnings);
         // Those who keep one for the round are no residents.
         let first = |(&net, pids): (&u64, &Vec<u32>)| Some((net, *pids.first()?));
         let residents: BTreeMap<_, _> = spaces.nets.iter().filter_map(first).collect();
@@ -64,32 +64,32 @@ impl Reader {
         let _keepers = NetnsEntries::enter(&mut spaces, &mounts.kept_nets);
         let nfsd = self.nfsd();
         let exports = if nfsd {
-            self.exports.read(&spaces, &mounts, &mut gaps)
+            self.exports.read(&spaces, &mounts, &mut warnings)
         } else {
             Vec::new()
         };
         if !mounts.nfs.is_empty() || !wanted.devices.is_empty() {
-            mounts.read_volumes(&spaces, &mut gaps);
+            mounts.read_volumes(&spaces, &mut warnings);
         }
         let mut transports = Vec::new();
         if !mounts.nfs.is_empty() || !wanted.rpc_clients.is_empty() {
             match &self.debugfs {
-                Ok(root) => transports = transports::read(root, &wanted.rpc_clients, &mut gaps),
-                Err(error) => gaps.note(&format_args!(
+                Ok(root) => transports = transports::read(root, &wanted.rpc_clients, &mut warnings),
+                Err(error) => warnings.note(&format_args!(
                     "Where RPC clients send their calls is not known: debugfs cannot be read: {error}."
                 )),
             }
         }
         if !mounts.nfs.is_empty() || !exports.is_empty() || !wanted.peers.is_empty() {
-            unseen(&spaces, &mounts, &mut gaps);
+            unseen(&spaces, &mounts, &mut warnings);
         }
-        let loop_devices = loop_devices::read(&spaces, &self.sysfs, &mounts, &mut gaps);
+        let loop_devices = loop_devices::read(&spaces, &self.sysfs, &mounts, &mut warnings);
         let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
         let mut round = Round {
             spaces: &spaces,
             nfsd,
             exporting: exports.iter().map(|export| export.netns).collect(),
-            gaps: &mut gaps,
+            warnings: &mut warnings,
         };
         let found = self
             .connections
@@ -109,7 +109,7 @@ impl Reader {
             exports,
             loop_devices,
             server_processes: self.connections.server_processes(&spaces),
-            incomplete: gaps.into_sentences(),
+            incomplete: warnings.into_sentences(),
         }
     }
 
@@ -139,10 +139,10 @@ fn nets(
 }
 
 /// Network namespaces in which no process lives have no /proc/PID/net.
-fn unseen(spaces: &Namespaces, mounts: &Mounts, gaps: &mut Gaps) {
+fn unseen(spaces: &Namespaces, mounts: &Mounts, warnings: &mut LookupWarnings) {
     for (net, mount_point) in &mounts.kept_nets {
         if !spaces.nets.contains_key(net) {
-            gaps.note(&format_args!(
+            warnings.note(&format_args!(
                 "No process lives in network namespace {net} ({mount_point}): its sockets and exports are not seen."
             ));
         }

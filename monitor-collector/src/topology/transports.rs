@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, io, net::SocketAddr, os::fd::OwnedFd};
 use monitor_model::observation::Transport;
 use rustix::fs::{Dir, Mode, OFlags, openat};
 
-use super::{gaps::Gaps, sockets::canonical};
+use super::{sockets::canonical, warnings::LookupWarnings};
 use crate::host::pseudofs;
 
 /// RPC clients looked at.
@@ -16,13 +16,17 @@ const MAX_TRANSPORTS: usize = 64;
 const CLIENTS: &str = "sunrpc/rpc_clnt";
 
 /// All transports with an address, those of `wanted` clients first.
-pub fn read(debugfs: &OwnedFd, wanted: &BTreeSet<u32>, gaps: &mut Gaps) -> Vec<Transport> {
+pub fn read(
+    debugfs: &OwnedFd,
+    wanted: &BTreeSet<u32>,
+    warnings: &mut LookupWarnings,
+) -> Vec<Transport> {
     let clients = match entries(debugfs, CLIENTS, MAX_CLIENTS * 4) {
         Ok(clients) => clients,
         // sunrpc is not loaded.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            gaps.note(&format_args!("debugfs {CLIENTS} cannot be read: {error}."));
+            warnings.note(&format_args!("debugfs {CLIENTS} cannot be read: {error}."));
             return Vec::new();
         }
     };
@@ -32,7 +36,7 @@ pub fn read(debugfs: &OwnedFd, wanted: &BTreeSet<u32>, gaps: &mut Gaps) -> Vec<T
     let (mut ids, others): (Vec<_>, Vec<_>) = ids.partition(|id| wanted.contains(id));
     ids.extend(others);
     if ids.len() > MAX_CLIENTS {
-        gaps.note(&format_args!(
+        warnings.note(&format_args!(
             "Only {MAX_CLIENTS} RPC clients are looked at."
         ));
     }
@@ -87,7 +91,7 @@ pub(super) fn server(info: &str) -> Option<SocketAddr> {
 mod tests {
     use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
 
-    use super::{Gaps, read, server};
+    use super::{LookupWarnings, read, server};
 
     fn transport(root: &Path, client: &str, link: &str, number: &str, address: &str) {
         let xprt = root.join("sunrpc/rpc_xprt").join(number);
@@ -108,8 +112,8 @@ mod tests {
         transport(root, "1f", "xprt2", "7", "10.9.0.2");
         transport(root, "2", "xprt", "8", "::ffff:10.9.0.3");
         let root = fs::File::open(root).unwrap().into();
-        let mut gaps = Gaps::default();
-        let transports = read(&root, &BTreeSet::from([31]), &mut gaps);
+        let mut warnings = LookupWarnings::default();
+        let transports = read(&root, &BTreeSet::from([31]), &mut warnings);
         let text: Vec<_> = transports
             .iter()
             .map(|t| format!("{} {}", t.client, t.server))
@@ -118,7 +122,7 @@ mod tests {
             text,
             ["31 10.9.0.2:2049", "31 10.9.1.2:2049", "2 10.9.0.3:2049"]
         );
-        assert!(gaps.into_sentences().is_empty());
+        assert!(warnings.into_sentences().is_empty());
     }
 
     #[test]

@@ -9,9 +9,9 @@ const MAX_GAPS: usize = 32;
 
 /// Collects them.
 #[derive(Debug, Default)]
-pub struct Gaps(Vec<CompactString>);
+pub struct LookupWarnings(Vec<CompactString>);
 
-impl Gaps {
+impl LookupWarnings {
     /// Adds a sentence, once.
     pub fn note(&mut self, sentence: &impl Display) {
         if self.0.len() < MAX_GAPS {
