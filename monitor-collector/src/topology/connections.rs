@@ -42,12 +42,12 @@ struct End {
 /// What was found for a client's end or a peer, and how often it was looked
 /// for. To look is dear: it reads the sockets of all network namespaces.
 #[derive(Clone, Debug)]
-struct Sight<T> {
+struct CachedLookup<T> {
     tries: u8,
     found: Option<T>,
 }
 
-impl<T> Default for Sight<T> {
+impl<T> Default for CachedLookup<T> {
     fn default() -> Self {
         Self {
             tries: 0,
@@ -56,7 +56,7 @@ impl<T> Default for Sight<T> {
     }
 }
 
-impl<T> Sight<T> {
+impl<T> CachedLookup<T> {
     fn is_open(&self) -> bool {
         self.found.is_none() && self.tries < TRIES
     }
@@ -83,8 +83,8 @@ pub struct Found {
 /// Finds connections and remembers them while they last.
 pub struct Connections {
     owners: Owners,
-    ends: BTreeMap<End, Sight<Met>>,
-    peers: BTreeMap<SocketAddr, Sight<PeerSocket>>,
+    ends: BTreeMap<End, CachedLookup<Met>>,
+    peers: BTreeMap<SocketAddr, CachedLookup<PeerSocket>>,
     rounds: u8,
 }
 
