@@ -38,7 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("recording", recording::fuzz::recording),
     ("records", recording::fuzz::records),
     ("replay", cli::fuzz::replay),
-    ("shelf", recording::fuzz::shelf),
+    ("shelf", recording::fuzz::store),
     ("sockets", topology::fuzz::sockets),
     ("stacks", sample::fuzz::stacks),
     ("telemetry_path", http::fuzz::telemetry_path),

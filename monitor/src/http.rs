@@ -35,7 +35,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::access::Web;
 use crate::publish::snapshot::Shared;
-use crate::recording::Shelf;
+use crate::recording::RecordingStore;
 use events::{Events, Streams};
 use slots::{ConnectionSlots, Slot};
 
@@ -53,7 +53,7 @@ pub struct Site {
     /// Where the snapshots are found.
     pub shared: Arc<Shared>,
     /// What can be played again.
-    pub shelf: Arc<Shelf>,
+    pub store: Arc<RecordingStore>,
     /// Who may connect.
     pub web: Arc<Web>,
 }

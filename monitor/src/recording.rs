@@ -21,7 +21,7 @@ mod heads;
 mod player;
 mod reader;
 mod recorder;
-mod shelf;
+mod store;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -35,5 +35,5 @@ pub use header::Header;
 pub use player::{Part, Player};
 pub use reader::{Ending, Item, ReadError, Reader};
 pub use recorder::{Recorder, Rolling};
-pub use shelf::{Entry, Set, Shelf};
+pub use store::{Entry, RecordingStore, Set};
 pub use writer::Sink;

@@ -27,7 +27,7 @@ use crate::pipeline::watch;
 use crate::pipeline::watch::Watch;
 use crate::{
     log::{self, LogFormat},
-    recording::{Directory, File, Header, Limits, Recorder, Rolling, Shelf, Sink},
+    recording::{Directory, File, Header, Limits, Recorder, RecordingStore, Rolling, Sink},
 };
 
 /// Texts that wait for stdout.
@@ -115,8 +115,11 @@ impl Recording<Directory> {
     /// # Errors
     ///
     /// No file descriptor can be had.
-    pub fn shelf(&self) -> anyhow::Result<Shelf> {
-        self.sink.handle().map(Shelf::Window).context("--record")
+    pub fn store(&self) -> anyhow::Result<RecordingStore> {
+        self.sink
+            .handle()
+            .map(RecordingStore::Window)
+            .context("--record")
     }
 }
 

@@ -141,8 +141,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let (stop, stopped) = mpsc::channel();
     let thresholds = args.thresholds.thresholds.clone();
-    let shelf = recording.as_ref().map(Recording::shelf).transpose()?;
-    let shelf = shelf.unwrap_or_default();
+    let store = recording.as_ref().map(Recording::store).transpose()?;
+    let store = store.unwrap_or_default();
     let recorder = recording
         .map(|recording| {
             let buckets = &args.kernel.buckets;
@@ -152,7 +152,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let site = Site {
         telemetry_path: args.web.telemetry_path.clone(),
         shared,
-        shelf: Arc::new(shelf),
+        store: Arc::new(store),
         web,
     };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);

@@ -25,7 +25,7 @@ use super::web::WebArgs;
 use crate::pipeline::stage::Stage;
 use crate::{
     http::Site,
-    recording::{Header, Item, Reader, Shelf},
+    recording::{Header, Item, Reader, RecordingStore},
 };
 
 /// A longer silence in a recording is not waited for: the daemon, or the node,
@@ -79,7 +79,7 @@ pub fn serve(
     let site = Site {
         telemetry_path: args.web.telemetry_path.clone(),
         shared: stage.shared(),
-        shelf: Arc::new(Shelf::Files(files.to_vec())),
+        store: Arc::new(RecordingStore::Files(files.to_vec())),
         web,
     };
     let scheme = match site.web.policy().tls() {

@@ -177,7 +177,7 @@ fn routed(telemetry_path: &str) -> Option<Router> {
     let site = Site {
         telemetry_path: telemetry_path.to_owned(),
         shared: shared(),
-        shelf: Arc::default(),
+        store: Arc::default(),
         web: Arc::default(),
     };
     let events = Events::new(shared(), stopped, LIMITS.stream);

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::recording::Shelf;
+use crate::recording::RecordingStore;
 
 /// Threads that read at most.
 pub(super) const MAX_READERS: usize = 2;
@@ -31,22 +31,22 @@ const AHEAD: usize = 2;
 /// What the requests share.
 #[derive(Clone)]
 pub(super) struct Recordings {
-    shelf: Arc<Shelf>,
+    store: Arc<RecordingStore>,
     slots: Arc<Semaphore>,
 }
 
 impl Recordings {
-    pub(super) fn new(shelf: Arc<Shelf>) -> Self {
+    pub(super) fn new(store: Arc<RecordingStore>) -> Self {
         Self {
-            shelf,
+            store,
             slots: Arc::new(Semaphore::new(MAX_READERS)),
         }
     }
 
-    /// Does something with the shelf in a thread that may wait for a disk.
+    /// Does something with the store in a thread that may wait for a disk.
     async fn with<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shelf) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&RecordingStore) -> io::Result<T> + Send + 'static,
     ) -> Result<(T, OwnedSemaphorePermit), Response> {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return Err(error(
@@ -54,7 +54,7 @@ impl Recordings {
                 &format!("{MAX_READERS} recordings are read, which is the most: try again"),
             ));
         };
-        let on = Arc::clone(&self.shelf);
+        let on = Arc::clone(&self.store);
         match spawn_blocking(move || work(&on)).await {
             Ok(Ok(done)) => Ok((done, slot)),
             Ok(Err(failed)) => {
@@ -74,11 +74,11 @@ fn error(status: StatusCode, words: &str) -> Response {
 }
 
 pub(super) async fn list(State(recordings): State<Recordings>) -> Response {
-    let why = match &*recordings.shelf {
-        Shelf::Empty => Some("nothing is recorded: start the daemon with --record DIR"),
-        Shelf::Window(_) | Shelf::Files(_) => None,
+    let why = match &*recordings.store {
+        RecordingStore::Empty => Some("nothing is recorded: start the daemon with --record DIR"),
+        RecordingStore::Window(_) | RecordingStore::Files(_) => None,
     };
-    match recordings.with(Shelf::sets).await {
+    match recordings.with(RecordingStore::sets).await {
         Ok((sets, _slot)) => Json(json!({"recordings": sets, "why_none": why})).into_response(),
         Err(response) => response,
     }
@@ -100,7 +100,7 @@ pub(super) async fn file(
         "now" => name.clone(),
         kept => format!("{kept}-{name}"),
     };
-    let opened = recordings.with(move |shelf| shelf.open(&set, &name)).await;
+    let opened = recordings.with(move |store| store.open(&set, &name)).await;
     match opened {
         Err(response) => response,
         Ok((None, _slot)) => unknown(),

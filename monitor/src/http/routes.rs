@@ -76,14 +76,14 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
     let Site {
         telemetry_path,
         shared,
-        shelf,
+        store,
         web,
     } = site;
     check_telemetry_path(&telemetry_path)?;
     let recordings = Router::new()
         .route("/api/v1/recordings", get(recordings::list))
         .route("/api/v1/recordings/{set}/{name}", get(recordings::file))
-        .with_state(Recordings::new(shelf));
+        .with_state(Recordings::new(store));
     let events = Router::new()
         .route("/api/v1/events", get(events::events))
         .with_state(events);

@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, sync::OnceLock};
 
 use super::{
-    Ending, Item, Player, Reader, Shelf,
+    Ending, Item, Player, Reader, RecordingStore,
     directory::{is_kept, number},
     encoder::Encoder,
     frame::{Kind, append, file_head},
@@ -97,8 +97,8 @@ pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
 
 /// The name of a set and that of a file in it, a line each: no such names lead to
 /// another file than one of the set.
-pub fn shelf(data: &[u8]) {
-    static ROOT: OnceLock<Option<Shelf>> = OnceLock::new();
+pub fn store(data: &[u8]) {
+    static ROOT: OnceLock<Option<RecordingStore>> = OnceLock::new();
     let text = text(data);
     let (set, name) = text.split_once('\n').unwrap_or((&text, ""));
     assert!(
@@ -110,9 +110,9 @@ pub fn shelf(data: &[u8]) {
         "{name:?} leads elsewhere"
     );
     // Of the root directory: whatever is found in there is no recording.
-    let root = || Some(Shelf::Window(fs::File::open("/").ok()?.into()));
-    if let Some(shelf) = ROOT.get_or_init(root) {
-        let opened = shelf.open(set, name);
+    let root = || Some(RecordingStore::Window(fs::File::open("/").ok()?.into()));
+    if let Some(store) = ROOT.get_or_init(root) {
+        let opened = store.open(set, name);
         assert!(matches!(opened, Ok(None)), "{opened:?}");
     }
 }

@@ -44,7 +44,7 @@ impl Server {
             Site {
                 telemetry_path: path.to_owned(),
                 shared,
-                shelf: Arc::default(),
+                store: Arc::default(),
                 web: Arc::default(),
             },
         )

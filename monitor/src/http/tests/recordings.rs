@@ -12,22 +12,22 @@ use crate::http::recordings::MAX_READERS;
 use crate::http::{LIMITS, Site};
 use crate::publish::snapshot::Shared;
 use crate::publish::testing;
-use crate::recording::Shelf;
+use crate::recording::RecordingStore;
 
 const NAME: &str = "segment-0000000007.tmrec";
 
-fn server(shelf: Shelf) -> Server {
+fn server(store: RecordingStore) -> Server {
     let site = Site {
         telemetry_path: "/metrics".to_owned(),
         shared: Arc::new(Shared::new(testing::snapshot())),
-        shelf: Arc::new(shelf),
+        store: Arc::new(store),
         web: Arc::default(),
     };
     Server::start_site(LIMITS, 1, site)
 }
 
-fn window(dir: &Path) -> Shelf {
-    Shelf::Window(fs::File::open(dir).unwrap().into())
+fn window(dir: &Path) -> RecordingStore {
+    RecordingStore::Window(fs::File::open(dir).unwrap().into())
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_recording_is_listed_and_comes_byte_for_byte() {
 
 #[test]
 fn without_a_recording_it_is_said_how_to_have_one() {
-    let list = get(&server(Shelf::Empty), "/api/v1/recordings").json();
+    let list = get(&server(RecordingStore::Empty), "/api/v1/recordings").json();
     assert_eq!(list["recordings"], serde_json::json!([]));
     assert!(list["why_none"].as_str().unwrap().contains("--record DIR"));
 }

@@ -80,7 +80,7 @@ impl Dir {
             Site {
                 telemetry_path: "/metrics".to_owned(),
                 shared: Arc::new(Shared::new(testing::snapshot())),
-                shelf: Arc::default(),
+                store: Arc::default(),
                 web: Web::of_file(Path::new("/proc"), config).unwrap(),
             },
         )

@@ -22,7 +22,7 @@ const NOW: &str = "now";
 /// Where recordings are. Nothing is found by a path that somebody else names:
 /// names are compared with those that are there.
 #[derive(Debug, Default)]
-pub enum Shelf {
+pub enum RecordingStore {
     /// There are none.
     #[default]
     Empty,
@@ -54,7 +54,7 @@ pub struct Entry {
     pub modified_unix_ms: u64,
 }
 
-impl Shelf {
+impl RecordingStore {
     /// What there is: what happens now first, then what was kept, the newest
     /// first. Reads directories.
     ///
@@ -185,17 +185,17 @@ mod tests {
         path::{Path, PathBuf},
     };
 
-    use super::Shelf;
+    use super::RecordingStore;
 
     const KEPT: &str = "20261122T101500.000Z-0.29-nfsd-dirty-throttle";
 
-    fn window(dir: &Path) -> Shelf {
-        Shelf::Window(fs::File::open(dir).unwrap().into())
+    fn window(dir: &Path) -> RecordingStore {
+        RecordingStore::Window(fs::File::open(dir).unwrap().into())
     }
 
-    fn read(shelf: &Shelf, set: &str, name: &str) -> Option<String> {
+    fn read(store: &RecordingStore, set: &str, name: &str) -> Option<String> {
         let mut text = String::new();
-        let mut file = shelf.open(set, name).unwrap()?;
+        let mut file = store.open(set, name).unwrap()?;
         file.read_to_string(&mut text).unwrap();
         Some(text)
     }
@@ -209,8 +209,8 @@ mod tests {
         fs::write(dir.path().join("segment-0000000009.tmrec"), "9").unwrap();
         fs::write(dir.path().join("other"), "no").unwrap();
         fs::write(kept.join("segment-0000000003.tmrec"), "three").unwrap();
-        let shelf = window(dir.path());
-        let sets = shelf.sets().unwrap();
+        let store = window(dir.path());
+        let sets = store.sets().unwrap();
         let listed: Vec<_> = sets
             .iter()
             .flat_map(|set| set.files.iter().map(|f| (&*set.name, &*f.name, f.bytes)))
@@ -223,7 +223,7 @@ mod tests {
                 (KEPT, "segment-0000000003.tmrec", 5),
             ]
         );
-        let text = |set, name| read(&shelf, set, name);
+        let text = |set, name| read(&store, set, name);
         assert_eq!(
             text("now", "segment-0000000010.tmrec").as_deref(),
             Some("ten")
@@ -245,7 +245,7 @@ mod tests {
         let outside = dir.path().join("segment-0000000001.tmrec");
         std::os::unix::fs::symlink(&outside, inner.join("segment-0000000002.tmrec")).unwrap();
         std::os::unix::fs::symlink(dir.path(), inner.join(KEPT)).unwrap();
-        let shelf = window(&inner);
+        let store = window(&inner);
         for (set, name) in [
             ("..", "segment-0000000001.tmrec"),
             ("now", "../segment-0000000001.tmrec"),
@@ -253,10 +253,10 @@ mod tests {
             ("", "segment-0000000001.tmrec"),
             ("/", "segment-0000000001.tmrec"),
         ] {
-            assert!(shelf.open(set, name).unwrap().is_none(), "{set} {name}");
+            assert!(store.open(set, name).unwrap().is_none(), "{set} {name}");
         }
-        assert!(shelf.open("now", "segment-0000000002.tmrec").is_err());
-        assert!(shelf.open(KEPT, "segment-0000000001.tmrec").is_err());
+        assert!(store.open("now", "segment-0000000002.tmrec").is_err());
+        assert!(store.open(KEPT, "segment-0000000001.tmrec").is_err());
     }
 
     #[test]
@@ -281,12 +281,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("night.tmrec");
         fs::write(&path, "night").unwrap();
-        let shelf = Shelf::Files(vec![path, PathBuf::from("/nowhere/gone.tmrec")]);
-        let sets = shelf.sets().unwrap();
+        let store = RecordingStore::Files(vec![path, PathBuf::from("/nowhere/gone.tmrec")]);
+        let sets = store.sets().unwrap();
         let names: Vec<_> = sets[0].files.iter().map(|file| &*file.name).collect();
         assert_eq!(names, ["night.tmrec", "gone.tmrec"]);
-        assert_eq!(read(&shelf, "now", "night.tmrec").as_deref(), Some("night"));
-        assert_eq!(read(&shelf, "now", "passwd"), None);
-        assert!(Shelf::Empty.sets().unwrap().is_empty());
+        assert_eq!(read(&store, "now", "night.tmrec").as_deref(), Some("night"));
+        assert_eq!(read(&store, "now", "passwd"), None);
+        assert!(RecordingStore::Empty.sets().unwrap().is_empty());
     }
 }
