@@ -10,6 +10,7 @@
 //! bytes in a bounded queue, from which a thread writes them to a [`Sink`].
 //! [`Reader`] trusts no byte; [`Player`] gives what it reads to an engine.
 
+mod cbor_limits;
 mod directory;
 mod encoder;
 mod file;
@@ -17,7 +18,6 @@ mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod header;
-mod heads;
 mod player;
 mod reader;
 mod recorder;

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
 use super::{
+    cbor_limits,
     frame::{FILE_HEAD, FRAME_HEAD, Head, Kind, MAGIC, MAX_RECORD, VERSION},
     header::Header,
-    heads,
     stored::{Before, Stored},
 };
 
@@ -283,7 +283,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn parse<T: DeserializeOwned>(&mut self) -> Result<T, ReadError> {
-        if !heads::are_few(&self.record) {
+        if !cbor_limits::are_few(&self.record) {
             return Err(self.corrupt("it holds more than a record can have"));
         }
         // A string that is longer than this is refused, and none is longer
