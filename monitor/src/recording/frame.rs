@@ -30,7 +30,7 @@ pub enum Kind {
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct FrameHeader {
     /// What the frame holds.
     pub kind: Kind,
     /// Bytes of its payload, at most [`MAX_FRAME`].
@@ -39,7 +39,7 @@ pub struct Head {
     pub checksum: u32,
 }
 
-impl Head {
+impl FrameHeader {
     /// Reads one; else what is wrong with it.
     ///
     /// The head has a checksum of its own: a length that is damaged is told
@@ -97,7 +97,7 @@ pub fn append(
     to.extend_from_slice(&[0; FRAME_HEAD]);
     payload(to)?;
     let (head, payload) = to[start..].split_at_mut(FRAME_HEAD);
-    head.copy_from_slice(&Head::bytes(kind, payload));
+    head.copy_from_slice(&FrameHeader::bytes(kind, payload));
     Ok(())
 }
 

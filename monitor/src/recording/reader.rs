@@ -9,7 +9,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer
 
 use super::{
     cbor_limits,
-    frame::{FILE_HEAD, FRAME_HEAD, Head, Kind, MAGIC, MAX_RECORD, VERSION},
+    frame::{FILE_HEAD, FRAME_HEAD, FrameHeader, Kind, MAGIC, MAX_RECORD, VERSION},
     header::Header,
     stored::{Before, Stored},
 };
@@ -220,7 +220,7 @@ impl<R: Read> Reader<R> {
             self.ending = Some(cut);
             return Ok(None);
         }
-        let head = Head::parse(head).map_err(|what| self.corrupt(&what))?;
+        let head = FrameHeader::parse(head).map_err(|what| self.corrupt(&what))?;
         // No more memory than the file has bytes, whatever the length says.
         self.payload.clear();
         let read = (&mut self.from)
