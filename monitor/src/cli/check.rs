@@ -1,8 +1,8 @@
 //! `check`: what this kernel and these privileges allow.
 
 mod loops;
-mod paper;
 mod text;
+mod text_report;
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use monitor_collector::kernel::{
 use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
 use serde::Serialize;
 
-use self::{loops::Search, paper::Paper};
+use self::{loops::Search, text_report::TextReport};
 use super::flags::{ConfigArgs, Format, KernelArgs};
 
 /// Version of the JSON document: raised when a field changes its meaning.
@@ -103,9 +103,9 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let found = judge(missing, attached.as_ref(), search);
     match args.format {
         Format::Text => {
-            let mut paper = Paper::for_stdout();
-            text::text(&mut paper, &found, args.verbose);
-            paper.print()?;
+            let mut text_report = TextReport::for_stdout();
+            text::text(&mut text_report, &found, args.verbose);
+            text_report.print()?;
         }
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
     }

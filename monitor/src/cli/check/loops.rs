@@ -16,7 +16,7 @@ use monitor_verdict::{Loops, mitigation};
 
 use super::{
     LoopFound,
-    paper::{Paper, Tone},
+    text_report::{TextReport, Tone},
 };
 
 /// How often it looks, and how long between two looks: traffic of that time
@@ -69,7 +69,11 @@ pub(super) fn find(attached: &mut Attached) -> Search {
 
 /// Adds a section with the loops, one after the other: what is mounted, who
 /// serves it, why that is dangerous and what to do; then what was not seen.
-pub(super) fn loops(paper: &mut Paper, found: &[LoopFound], incomplete: &[CompactString]) {
+pub(super) fn loops(
+    text_report: &mut TextReport,
+    found: &[LoopFound],
+    incomplete: &[CompactString],
+) {
     let count = match found.len() {
         0 => "none: no NFS mount of this node is seen to be served by this node. Behind address translation that takes \
               traffic to see: a running daemon tells it at /api/v1/loops"
@@ -77,45 +81,45 @@ pub(super) fn loops(paper: &mut Paper, found: &[LoopFound], incomplete: &[Compac
         1 => "1 NFS mount that this node serves to itself".to_owned(),
         count => format!("{count} NFS mounts that this node serves to itself"),
     };
-    paper.heading("Loops", &count);
+    text_report.heading("Loops", &count);
     for one in found {
-        told(paper, one);
+        told(text_report, one);
     }
     for sentence in incomplete {
-        paper.row(Tone::Fair, "not seen", sentence);
+        text_report.row(Tone::Fair, "not seen", sentence);
     }
 }
 
-fn told(paper: &mut Paper, one: &LoopFound) {
+fn told(text_report: &mut TextReport, one: &LoopFound) {
     let LoopFound { found, preventions } = one;
     let tone = if found.danger.is_empty() {
         Tone::Plain
     } else {
         Tone::Bad
     };
-    paper.row(tone, &found.client_bdi, &mounted(found));
-    paper.more(&format!("served by {}{}", found.server, place(found)));
-    paper.more(&format!("proof: {}", proof(found)));
-    paper.more(&format!("the server writes to {}", backing(found)));
+    text_report.row(tone, &found.client_bdi, &mounted(found));
+    text_report.more(&format!("served by {}{}", found.server, place(found)));
+    text_report.more(&format!("proof: {}", proof(found)));
+    text_report.more(&format!("the server writes to {}", backing(found)));
     let exempt = found.exempt.words();
-    paper.more(&format!("exempt from local dirty throttling: {exempt}"));
+    text_report.more(&format!("exempt from local dirty throttling: {exempt}"));
     if found.became_own_client {
-        paper.more("another host served it before: this node has become its own client");
+        text_report.more("another host served it before: this node has become its own client");
     }
     for danger in &found.danger {
-        paper.row(Tone::Bad, "danger", danger);
+        text_report.row(Tone::Bad, "danger", danger);
     }
     // Where nothing threatens, nothing needs to be done.
     let wanted = if found.danger.is_empty() { 0 } else { MEASURES };
     for measure in preventions.iter().take(wanted) {
-        paper.row(Tone::Plain, "to do", &measure.what);
+        text_report.row(Tone::Plain, "to do", &measure.what);
         for command in &measure.commands {
-            paper.command(command);
+            text_report.command(command);
         }
     }
     if preventions.is_empty() {
         for advice in &found.advice {
-            paper.row(Tone::Plain, "to do", advice);
+            text_report.row(Tone::Plain, "to do", advice);
         }
     }
 }
@@ -171,7 +175,7 @@ mod tests {
     };
     use monitor_verdict::mitigation::{self, Target};
 
-    use super::{LoopFound, Paper, loops};
+    use super::{LoopFound, TextReport, loops};
 
     fn one() -> Loop {
         serde_json::from_value(serde_json::json!({
@@ -200,10 +204,10 @@ mod tests {
     }
 
     fn section(found: Vec<Loop>, incomplete: &[CompactString]) -> String {
-        let mut paper = Paper::new(100);
+        let mut text_report = TextReport::new(100);
         let found: Vec<_> = found.into_iter().map(super::tests::found).collect();
-        loops(&mut paper, &found, incomplete);
-        anstream::adapter::strip_str(paper.text()).to_string()
+        loops(&mut text_report, &found, incomplete);
+        anstream::adapter::strip_str(text_report.text()).to_string()
     }
 
     #[test]

@@ -8,11 +8,11 @@ use monitor_collector::kernel::{report::Applies, signals::About};
 
 use super::{
     Found, Line, loops,
-    paper::{Paper, Tone},
+    text_report::{TextReport, Tone},
 };
 
 /// All of it; `verbose`: with every signal, and why not by a better way.
-pub fn text(paper: &mut Paper, found: &Found, verbose: bool) {
+pub fn text(text_report: &mut TextReport, found: &Found, verbose: bool) {
     let mut title = format!(
         "throttle-monitor {} on Linux {}",
         found.version, found.kernel
@@ -21,53 +21,53 @@ pub fn text(paper: &mut Paper, found: &Found, verbose: bool) {
         title.push_str(", lockdown=");
         title.push_str(lockdown);
     }
-    paper.line(Tone::Plain, &title);
-    paper.empty();
-    privileges(paper, found);
+    text_report.line(Tone::Plain, &title);
+    text_report.empty();
+    privileges(text_report, found);
     for about in About::ALL {
         let lines = found.signals.iter().filter(|s| s.report.about == about);
         let lines: Vec<&Line> = lines.collect();
         if !lines.is_empty() {
-            signals(paper, about, &lines, verbose);
+            signals(text_report, about, &lines, verbose);
         }
     }
     if !found.signals.is_empty() {
-        paper.empty();
-        loops::loops(paper, &found.loops, &found.incomplete);
+        text_report.empty();
+        loops::loops(text_report, &found.loops, &found.incomplete);
     }
-    to_do(paper, found);
-    paper.empty();
+    to_do(text_report, found);
+    text_report.empty();
     let tone = match found.exit_code {
         0 => Tone::Good,
         1 => Tone::Fair,
         _ => Tone::Bad,
     };
-    paper.line(tone, &found.next);
+    text_report.line(tone, &found.next);
 }
 
-fn privileges(paper: &mut Paper, found: &Found) {
+fn privileges(text_report: &mut TextReport, found: &Found) {
     let missing = &found.missing_privileges;
     let sum = match missing.len() {
         0 => "all that are of use".to_owned(),
         count => format!("{count} missing"),
     };
-    paper.heading("Privileges", &sum);
+    text_report.heading("Privileges", &sum);
     for one in missing {
-        paper.row(Tone::Bad, "missing", one.privilege);
-        paper.more(&format!("lost: {}", one.loses));
+        text_report.row(Tone::Bad, "missing", one.privilege);
+        text_report.more(&format!("lost: {}", one.loses));
     }
 }
 
-fn signals(paper: &mut Paper, about: About, lines: &[&Line], verbose: bool) {
-    paper.heading(about.words(), &sum(lines));
+fn signals(text_report: &mut TextReport, about: About, lines: &[&Line], verbose: bool) {
+    text_report.heading(about.words(), &sum(lines));
     if verbose {
         for line in lines {
-            whole(paper, line);
+            whole(text_report, line);
         }
         return;
     }
     for line in lines.iter().filter(|line| line.report.is_lossy()) {
-        lossy(paper, line);
+        lossy(text_report, line);
     }
     // A module that is not there, or a kernel without it, is said once.
     let mut others: Vec<(&str, String, Vec<&str>)> = Vec::new();
@@ -83,7 +83,7 @@ fn signals(paper: &mut Paper, about: About, lines: &[&Line], verbose: bool) {
         }
     }
     for (word, why, names) in others {
-        paper.row(Tone::Faint, word, &format!("{}: {why}", names.join(", ")));
+        text_report.row(Tone::Faint, word, &format!("{}: {why}", names.join(", ")));
     }
 }
 
@@ -117,7 +117,7 @@ fn sum(lines: &[&Line]) -> String {
     sum
 }
 
-fn lossy(paper: &mut Paper, line: &Line) {
+fn lossy(text_report: &mut TextReport, line: &Line) {
     let report = &line.report;
     let (tone, how) = match report.state {
         State::Degraded => (
@@ -126,12 +126,12 @@ fn lossy(paper: &mut Paper, line: &Line) {
         ),
         _ => (Tone::Bad, report.signal.to_string()),
     };
-    paper.row(tone, report.state.as_str(), &how);
-    paper.more(&format!("lost: {}", report.loses));
+    text_report.row(tone, report.state.as_str(), &how);
+    text_report.more(&format!("lost: {}", report.loses));
 }
 
 /// A signal with everything that is known of it.
-fn whole(paper: &mut Paper, line: &Line) {
+fn whole(text_report: &mut TextReport, line: &Line) {
     let report = &line.report;
     let (tone, word, how) = match &report.applies {
         Applies::No(why) => (Tone::Faint, "not here", why.clone()),
@@ -149,13 +149,13 @@ fn whole(paper: &mut Paper, line: &Line) {
             (tone, report.state.as_str(), how)
         }
     };
-    paper.row(tone, word, &format!("{}: {how}", report.signal));
-    paper.more(&format!("shows {}", report.shows));
+    text_report.row(tone, word, &format!("{}: {how}", report.signal));
+    text_report.more(&format!("shows {}", report.shows));
     if report.is_lossy() {
         for (strategy, why) in &report.refused {
-            paper.more(&format!("not by {strategy}: {why}"));
+            text_report.more(&format!("not by {strategy}: {why}"));
         }
-        paper.more(&format!("lost: {}", report.loses));
+        text_report.more(&format!("lost: {}", report.loses));
     }
 }
 
@@ -163,14 +163,14 @@ fn once_loaded(module: &str) -> String {
     format!("the module {module} is not loaded; attached by itself once it is")
 }
 
-fn to_do(paper: &mut Paper, found: &Found) {
+fn to_do(text_report: &mut TextReport, found: &Found) {
     if found.to_do.is_empty() {
         return;
     }
-    paper.empty();
-    paper.heading("To do", "");
+    text_report.empty();
+    text_report.heading("To do", "");
     for one in &found.to_do {
-        paper.row(Tone::Plain, "-", &one.what);
-        paper.more(&format!("for {}", one.gives.join(", ")));
+        text_report.row(Tone::Plain, "-", &one.what);
+        text_report.more(&format!("for {}", one.gives.join(", ")));
     }
 }

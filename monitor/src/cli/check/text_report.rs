@@ -45,12 +45,12 @@ impl Tone {
 
 /// What is to be printed.
 #[derive(Debug)]
-pub struct Paper {
+pub struct TextReport {
     text: String,
     width: usize,
 }
 
-impl Paper {
+impl TextReport {
     /// As wide as the terminal, within reason; a pipe gets the widest.
     pub fn for_stdout() -> Self {
         let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
@@ -164,20 +164,20 @@ fn plain(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Paper, Tone};
+    use super::{TextReport, Tone};
 
-    fn without_colour(paper: &Paper) -> String {
-        anstream::adapter::strip_str(paper.text()).to_string()
+    fn without_colour(text_report: &TextReport) -> String {
+        anstream::adapter::strip_str(text_report.text()).to_string()
     }
 
     #[test]
     fn the_second_column_is_wrapped_and_commands_are_not() {
-        let mut paper = Paper::new(60);
-        paper.heading("Waits", "8 of 10");
-        paper.row(Tone::Fair, "degraded", &"word ".repeat(12));
-        paper.more("lost: something");
-        paper.command(&"c".repeat(90));
-        let text = without_colour(&paper);
+        let mut text_report = TextReport::new(60);
+        text_report.heading("Waits", "8 of 10");
+        text_report.row(Tone::Fair, "degraded", &"word ".repeat(12));
+        text_report.more("lost: something");
+        text_report.command(&"c".repeat(90));
+        let text = without_colour(&text_report);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Waits              8 of 10");
         assert_eq!(
@@ -192,9 +192,9 @@ mod tests {
 
     #[test]
     fn names_from_the_node_bring_no_codes_of_their_own() {
-        let mut paper = Paper::new(80);
-        paper.more("a\u{1b}[31mb\nc");
-        assert_eq!(paper.text().matches('\u{1b}').count(), 0);
-        assert_eq!(paper.text().lines().count(), 1);
+        let mut text_report = TextReport::new(80);
+        text_report.more("a\u{1b}[31mb\nc");
+        assert_eq!(text_report.text().matches('\u{1b}').count(), 0);
+        assert_eq!(text_report.text().lines().count(), 1);
     }
 }
