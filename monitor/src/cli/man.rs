@@ -1,6 +1,6 @@
 //! `man`: the manual pages, made of clap's help.
 //!
-//! `clap_mangen` writes what clap knows; the endings of the help become sections
+//! `clap_mangen` writes what clap knows; the help_sections of the help become sections
 //! of their own, and each page names the others.
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
-use super::endings::{Item, Section};
+use super::help_sections::{Item, Section};
 
 /// Whose pages they are, above each of them.
 const MANUAL: &str = "throttle-monitor manual";

@@ -7,7 +7,6 @@ mod config;
 mod daemon;
 #[cfg(test)]
 mod documented;
-mod endings;
 mod evidence;
 mod exit;
 mod explain;
@@ -18,6 +17,7 @@ pub(crate) mod fuzz;
 #[cfg(test)]
 mod generated;
 mod guard;
+mod help_sections;
 mod io_flusher;
 mod man;
 mod record;
