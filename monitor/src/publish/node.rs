@@ -35,7 +35,7 @@ pub struct Node {
     /// Which tick it was so, milliseconds since 1970; zero before the first.
     pub unix_ms: u64,
     /// Who tells it.
-    pub daemon: Teller,
+    pub daemon: DaemonInfo,
     /// Whether what it tells is all there is to tell.
     pub ready: bool,
     /// Why not, a sentence each.
@@ -74,7 +74,7 @@ pub struct Node {
 
 /// Who tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Teller {
+pub struct DaemonInfo {
     /// Name of the node; empty: not known.
     pub node: String,
     /// Release of its kernel, `uname -r`.

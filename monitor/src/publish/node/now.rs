@@ -12,12 +12,12 @@ use monitor_model::{
 };
 use monitor_verdict::mitigation::{self, Target};
 
-use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Teller, Waits};
+use super::{BdiNow, DaemonInfo, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Waits};
 use crate::evidence::Document;
 use crate::publish::snapshot::{Daemon, Event, Happened, Snapshot};
 
-pub fn teller(daemon: &Daemon) -> Teller {
-    Teller {
+pub fn teller(daemon: &Daemon) -> DaemonInfo {
+    DaemonInfo {
         node: daemon.node.clone(),
         kernel: daemon.kernel.clone(),
         version: daemon.version.clone(),
