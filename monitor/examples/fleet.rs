@@ -25,7 +25,7 @@ use axum::{
 use clap::Parser;
 use throttle_monitor::{
     metrics,
-    pipeline::stage::Stage,
+    pipeline::replay_publisher::ReplayPublisher,
     recording::{Item, Player, Reader},
 };
 
@@ -147,7 +147,7 @@ fn pages(path: &Path) -> Result<Vec<String>> {
     let Some(Item::Segment(header)) = reader.item().with_context(name)? else {
         bail!("{}: it is empty", path.display());
     };
-    let mut stage = Stage::new(&header, None);
+    let mut stage = ReplayPublisher::new(&header, None);
     let shared = stage.shared();
     let mut pages = Vec::new();
     let mut failed = None;

@@ -11,7 +11,7 @@ use monitor_common::{Cause, Class, ThrottleReason};
 use monitor_model::observation::{Bdi, Delay, Observation, Waiting};
 use monitor_verdict::{Engine, Thresholds};
 use serde_json::json;
-use throttle_monitor::{metrics, pipeline::stage::Stage, recording::Header};
+use throttle_monitor::{metrics, pipeline::replay_publisher::ReplayPublisher, recording::Header};
 
 /// Of what there is more and more.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         for number in numbers {
             let (mut judging, mut publishing, mut rendering) = (Vec::new(), Vec::new(), Vec::new());
             let mut engine = Engine::new(Thresholds::default());
-            let mut stage = Stage::new(&Header::default(), None);
+            let mut stage = ReplayPublisher::new(&Header::default(), None);
             let mut page = String::new();
             for observation in node::life(10, 20, 0) {
                 let observation = grown(observation, of, number);

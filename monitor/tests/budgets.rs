@@ -17,7 +17,7 @@ use monitor_model::observation::Observation;
 use monitor_verdict::{Engine, Thresholds};
 use throttle_monitor::{
     metrics,
-    pipeline::stage::Stage,
+    pipeline::replay_publisher::ReplayPublisher,
     recording::{Header, Player},
 };
 
@@ -54,7 +54,7 @@ fn told(what: &str, mut each: Vec<AllocationInfo>) -> (u64, u64) {
 fn a_tick_judges_publishes_and_is_scraped_within_its_allocations() {
     let all = observations(LIVELOCK);
     let mut engine = Engine::new(Thresholds::default());
-    let mut stage = Stage::new(&Header::default(), None);
+    let mut stage = ReplayPublisher::new(&Header::default(), None);
     let (mut judged, mut published, mut scraped) = (Vec::new(), Vec::new(), Vec::new());
     for (at, observation) in all.iter().enumerate() {
         let mut changes = None;

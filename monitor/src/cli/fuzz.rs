@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::daemon::Access;
 use super::{daemon, top};
-use crate::pipeline::stage::Stage;
+use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     fuzz_input::{keeps_the_secret, parts, text},
     publish::node::Node,
@@ -106,7 +106,7 @@ fn is_shown(c: char) -> bool {
 /// Records as of [`crate::recording::fuzz::records`], published as a daemon does:
 /// metrics, the node, its evidence.
 pub fn replay(data: &[u8]) {
-    let mut stage = Stage::new(&Header::default(), None);
+    let mut stage = ReplayPublisher::new(&Header::default(), None);
     let shared = stage.shared();
     Player::default().play(framed(data).as_slice(), |observation, changes, engine| {
         stage.tick(observation, changes, engine, observation.unix_ms);

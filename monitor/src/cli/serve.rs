@@ -22,7 +22,7 @@ use monitor_verdict::{Changes, Engine};
 use super::flags::duration;
 use super::start;
 use super::web::WebArgs;
-use crate::pipeline::stage::Stage;
+use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     http::Site,
     recording::{Header, Item, Reader, RecordingStore},
@@ -75,7 +75,7 @@ pub fn serve(
     let runtime = start::runtime()?;
     let web = args.web.web(Path::new("/proc"))?;
     let listeners = runtime.block_on(args.web.listeners())?;
-    let stage = Stage::new(&header, Some(names(files)));
+    let stage = ReplayPublisher::new(&header, Some(names(files)));
     let site = Site {
         telemetry_path: args.web.telemetry_path.clone(),
         shared: stage.shared(),
@@ -121,7 +121,7 @@ pub fn serve(
 /// Shows the ticks of a recording, each at its time.
 #[derive(Debug)]
 pub struct Show {
-    stage: Stage,
+    stage: ReplayPublisher,
     /// Whether one was shown.
     livelock: Arc<AtomicBool>,
     speed: f64,
@@ -192,13 +192,13 @@ mod tests {
     };
 
     use super::{Show, names, speed};
-    use crate::{pipeline::stage::Stage, recording::Header};
+    use crate::{pipeline::replay_publisher::ReplayPublisher, recording::Header};
 
     /// A show, and what stops it.
     fn show(speed: f64, skip: Duration) -> (Show, mpsc::Sender<()>) {
         let (stop, stopped) = mpsc::channel();
         let show = Show {
-            stage: Stage::new(&Header::default(), None),
+            stage: ReplayPublisher::new(&Header::default(), None),
             livelock: Arc::default(),
             speed,
             skip,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     fuzz_input::{RECORDING, text},
-    pipeline::stage::Stage,
+    pipeline::replay_publisher::ReplayPublisher,
     publish::snapshot::Shared,
     recording::{Header, Player},
 };
@@ -188,7 +188,7 @@ fn routed(telemetry_path: &str) -> Option<Router> {
 fn shared() -> Arc<Shared> {
     static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
     let played = || {
-        let mut stage = Stage::new(&Header::default(), None);
+        let mut stage = ReplayPublisher::new(&Header::default(), None);
         Player::default().play(RECORDING, |observation, changes, engine| {
             stage.tick(observation, changes, engine, observation.unix_ms);
         });

@@ -1,5 +1,5 @@
 //! One tick, live or replayed: attach what is new, sample, judge, record, publish.
 
-pub mod stage;
+pub mod replay_publisher;
 pub mod tick;
 pub mod watch;

@@ -5,7 +5,7 @@ use std::{fs::File, io::BufReader, path::Path, sync::Arc, time::Duration};
 use monitor_model::verdict::LivelockState;
 use ratatui::{Terminal, backend::TestBackend};
 use throttle_monitor::{
-    pipeline::stage::Stage,
+    pipeline::replay_publisher::ReplayPublisher,
     publish::{
         node::Node,
         snapshot::Published,
@@ -35,13 +35,13 @@ pub fn ticks(name: &str) -> Vec<Arc<Published>> {
 }
 
 /// An empty stage for a recording, and its file.
-pub fn stage(name: &str) -> (Stage, impl Fn() -> BufReader<File>) {
+pub fn stage(name: &str) -> (ReplayPublisher, impl Fn() -> BufReader<File>) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let path = corpus.join(name).with_extension("tmrec");
     let path = path.with_file_name(format!("{name}.tmrec"));
     let open = move || BufReader::new(File::open(&path).expect("a recording"));
     let header = header(open());
-    (Stage::new(&header, None), open)
+    (ReplayPublisher::new(&header, None), open)
 }
 
 fn header(file: BufReader<File>) -> Header {

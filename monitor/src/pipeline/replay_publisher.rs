@@ -17,11 +17,11 @@ use crate::{
 /// the totals of tasks, what the daemon and its programs used, why a signal is
 /// attached as it is.
 #[derive(Debug)]
-pub struct Stage {
+pub struct ReplayPublisher {
     publisher: Publisher,
 }
 
-impl Stage {
+impl ReplayPublisher {
     /// An empty one, in the name of the daemon that recorded; `recording` is
     /// what people are told is played.
     #[must_use]
