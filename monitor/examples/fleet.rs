@@ -26,7 +26,7 @@ use clap::Parser;
 use throttle_monitor::{
     metrics,
     pipeline::replay_publisher::ReplayPublisher,
-    recording::{Item, Player, Reader},
+    recording::{Item, Reader, Replayer},
 };
 
 /// The metrics of many nodes, from recordings
@@ -151,7 +151,7 @@ fn pages(path: &Path) -> Result<Vec<String>> {
     let shared = stage.shared();
     let mut pages = Vec::new();
     let mut failed = None;
-    let mut player = Player::new(None);
+    let mut player = Replayer::new(None);
     player.play(
         open().with_context(name)?,
         |observation, changes, engine| {

@@ -8,7 +8,7 @@
 //!
 //! [`Recorder`] is the tick's side and never waits: it encodes and leaves the
 //! bytes in a bounded queue, from which a thread writes them to a [`Sink`].
-//! [`Reader`] trusts no byte; [`Player`] gives what it reads to an engine.
+//! [`Reader`] trusts no byte; [`Replayer`] gives what it reads to an engine.
 
 mod cbor_limits;
 mod directory;
@@ -18,9 +18,9 @@ mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod header;
-mod player;
 mod reader;
 mod recorder;
+mod replayer;
 mod store;
 mod stored;
 #[cfg(test)]
@@ -32,8 +32,8 @@ pub use encoder::{EncodeError, Encoder};
 pub use file::{File, OpenError};
 pub use frame::{MAX_FRAME, MAX_RECORD, VERSION};
 pub use header::Header;
-pub use player::{Part, Player};
 pub use reader::{Ending, Item, ReadError, Reader};
 pub use recorder::{Recorder, Rolling};
+pub use replayer::{Part, Replayer};
 pub use store::{Entry, RecordingStore, Set};
 pub use writer::Sink;

@@ -18,7 +18,7 @@ use monitor_verdict::{Engine, Thresholds};
 use throttle_monitor::{
     metrics,
     pipeline::replay_publisher::ReplayPublisher,
-    recording::{Header, Player},
+    recording::{Header, Replayer},
 };
 
 /// A livelock with both ends of a loop.
@@ -31,7 +31,7 @@ fn observations(name: &str) -> Vec<Observation> {
         .join("tests/corpus")
         .join(name);
     let mut all = Vec::new();
-    let part = Player::new(Some(Thresholds::default())).play(
+    let part = Replayer::new(Some(Thresholds::default())).play(
         BufReader::new(File::open(path).unwrap()),
         |observation, _, _| all.push(observation.clone()),
     );

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use throttle_monitor::recording::{Part, Player};
+use throttle_monitor::recording::{Part, Replayer};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
 // Emulated machines, too.
@@ -82,7 +82,7 @@ impl Drop for Recorder {
 
 fn part(file: &Path) -> Part {
     let file = BufReader::new(File::open(file).unwrap());
-    Player::default().play(file, |_, _, _| {})
+    Replayer::default().play(file, |_, _, _| {})
 }
 
 fn replay(args: &[&str]) -> Output {

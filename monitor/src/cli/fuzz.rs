@@ -14,7 +14,7 @@ use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     fuzz_input::{keeps_the_secret, parts, text},
     publish::node::Node,
-    recording::{Header, Player, fuzz::framed},
+    recording::{Header, Replayer, fuzz::framed},
     terminal::{Answer, Data, Look, Origin, View, draw, plain},
 };
 
@@ -108,7 +108,7 @@ fn is_shown(c: char) -> bool {
 pub fn replay(data: &[u8]) {
     let mut stage = ReplayPublisher::new(&Header::default(), None);
     let shared = stage.shared();
-    Player::default().play(framed(data).as_slice(), |observation, changes, engine| {
+    Replayer::default().play(framed(data).as_slice(), |observation, changes, engine| {
         stage.tick(observation, changes, engine, observation.unix_ms);
         let published = shared.load();
         assert!(crate::metrics::render(&published).is_ok());

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     evidence::{Directory, Document},
-    recording::{Part, Player, ReadError},
+    recording::{Part, ReadError, Replayer},
 };
 
 /// Entries of each list of the JSON document: a recording may hold anything.
@@ -98,7 +98,7 @@ pub fn replay(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
 ///
 /// Output or evidence cannot be written.
 pub fn play_all(args: &ReplayArgs, mut show: Option<&mut Show>) -> anyhow::Result<u8> {
-    let mut player = Player::new(thresholds(args)?);
+    let mut player = Replayer::new(thresholds(args)?);
     let directory = args.evidence.directory(Path::new("/proc"))?;
     let mut replayed = Replayed::default();
     let mut unreadable = false;
@@ -165,7 +165,7 @@ fn write_evidence(directory: &Directory, changes: &Changes) -> anyhow::Result<()
 }
 
 fn play(
-    player: &mut Player,
+    player: &mut Replayer,
     path: &Path,
     each: impl FnMut(&Observation, &Changes, &Engine),
 ) -> Part {

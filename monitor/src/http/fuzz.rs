@@ -27,7 +27,7 @@ use crate::{
     fuzz_input::{RECORDING, text},
     pipeline::replay_publisher::ReplayPublisher,
     publish::snapshot::Shared,
-    recording::{Header, Player},
+    recording::{Header, Replayer},
 };
 
 /// All of an answer that is looked at, bytes.
@@ -189,7 +189,7 @@ fn shared() -> Arc<Shared> {
     static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
     let played = || {
         let mut stage = ReplayPublisher::new(&Header::default(), None);
-        Player::default().play(RECORDING, |observation, changes, engine| {
+        Replayer::default().play(RECORDING, |observation, changes, engine| {
             stage.tick(observation, changes, engine, observation.unix_ms);
         });
         stage.shared()

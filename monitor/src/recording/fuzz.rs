@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, sync::OnceLock};
 
 use super::{
-    Ending, Item, Player, Reader, RecordingStore,
+    Ending, Item, Reader, RecordingStore, Replayer,
     directory::{is_kept, number},
     encoder::Encoder,
     frame::{Kind, append, file_head},
@@ -14,7 +14,7 @@ use crate::fuzz_input::text;
 /// as many observations as are read.
 pub fn recording(data: &[u8]) {
     let (observations, error) = read(data);
-    let part = Player::default().play(data, |_, _, _| {});
+    let part = Replayer::default().play(data, |_, _, _| {});
     assert_eq!(part.observations, observations);
     assert_eq!(part.error.map(|error| error.to_string()), error);
 }
@@ -51,7 +51,7 @@ fn read(file: &[u8]) -> (u64, Option<String>) {
 pub fn records(data: &[u8]) {
     let file = framed(data);
     let mut all = Vec::new();
-    Player::default().play(file.as_slice(), |observation, _, _| {
+    Replayer::default().play(file.as_slice(), |observation, _, _| {
         all.push(observation.clone());
     });
     let Ok(mut encoder) = Encoder::new(super::Header::default()) else {
@@ -64,7 +64,7 @@ pub fn records(data: &[u8]) {
         }
     }
     let mut read = Vec::new();
-    Player::default().play(again.as_slice(), |observation, _, _| {
+    Replayer::default().play(again.as_slice(), |observation, _, _| {
         read.push(observation.clone());
     });
     assert!(all == read, "what was read is written as something else");

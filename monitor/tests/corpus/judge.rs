@@ -7,7 +7,7 @@ use monitor_model::{
     verdict::{LivelockState, Signature},
 };
 use monitor_verdict::Thresholds;
-use throttle_monitor::recording::Player;
+use throttle_monitor::recording::Replayer;
 
 use crate::label::{Expect, Label};
 
@@ -40,7 +40,7 @@ pub struct Judged {
 impl Played {
     pub fn of(file: impl Read, thresholds: Thresholds) -> Self {
         let mut played = Self::default();
-        let mut replay = Player::new(Some(thresholds));
+        let mut replay = Replayer::new(Some(thresholds));
         let part = replay.play(file, |observation, changes, _| {
             #[expect(clippy::cast_precision_loss, reason = "minutes")]
             let at = observation.monotonic_ns as f64 / 1e9;

@@ -11,7 +11,7 @@ use throttle_monitor::{
         snapshot::Published,
         tasks::{self, TaskQuery},
     },
-    recording::{Header, Item, Player, Reader},
+    recording::{Header, Item, Reader, Replayer},
     terminal::{Answer, Data, Look, Origin, View, draw},
 };
 
@@ -26,7 +26,7 @@ pub fn ticks(name: &str) -> Vec<Arc<Published>> {
     let (mut stage, open) = stage(name);
     let shared = stage.shared();
     let mut ticks = Vec::new();
-    Player::new(None).play(open(), |observation, changes, engine| {
+    Replayer::new(None).play(open(), |observation, changes, engine| {
         stage.tick(observation, changes, engine, observation.unix_ms);
         ticks.push(shared.load());
     });

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{anything::observations, node, read, recording};
 use crate::recording::{
-    Ending, MAX_FRAME, MAX_RECORD, Part, Player, ReadError,
+    Ending, MAX_FRAME, MAX_RECORD, Part, ReadError, Replayer,
     frame::{FILE_HEAD, FRAME_HEAD, Kind, append, file_head},
 };
 
@@ -104,7 +104,7 @@ fn what_could_be_read_is_told_with_the_place_of_the_damage() {
     let at = recording(&all[..5]).len() - FRAME_HEAD;
     bytes[at + FRAME_HEAD + 3] ^= 1;
     let mut times = Vec::new();
-    let part = Player::default().play(bytes.as_slice(), |one, _, _| times.push(one.unix_ms));
+    let part = Replayer::default().play(bytes.as_slice(), |one, _, _| times.push(one.unix_ms));
     let Part {
         observations,
         first_unix_ms,

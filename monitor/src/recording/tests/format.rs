@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use proptest::prelude::*;
 
 use super::{anything::observations, judged, node, read, recording};
-use crate::recording::{Ending, Header, Item, Player, Reader};
+use crate::recording::{Ending, Header, Item, Reader, Replayer};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
@@ -20,7 +20,7 @@ proptest! {
     #[test]
     fn a_replay_says_what_an_engine_that_saw_the_same_says(all in observations()) {
         let mut said = Vec::new();
-        let part = Player::default().play(recording(&all).as_slice(), |_, changes, _| said.push(changes.clone()));
+        let part = Replayer::default().play(recording(&all).as_slice(), |_, changes, _| said.push(changes.clone()));
         prop_assert!(part.error.is_none());
         prop_assert_eq!(said, judged(&all));
     }

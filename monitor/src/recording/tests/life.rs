@@ -5,12 +5,12 @@ use monitor_verdict::{Thresholds, timeline};
 use monitor_model::observation::Observation;
 
 use super::{header, judged, node, read, recording};
-use crate::recording::{Encoder, Header, Part, Player, encoder, frame::file_head};
+use crate::recording::{Encoder, Header, Part, Replayer, encoder, frame::file_head};
 
 /// The timeline of recordings that are played one after the other, and what
 /// was read of each.
 fn play(files: &[&[u8]], thresholds: Option<Thresholds>) -> (String, Vec<Part>) {
-    let mut player = Player::new(thresholds);
+    let mut player = Replayer::new(thresholds);
     let mut lines = String::new();
     let each =
         |file: &&[u8]| player.play(*file, |_, changes, _| lines += &timeline::lines(changes));

@@ -9,7 +9,7 @@ use std::{
 use monitor_model::observation::Observation;
 
 use super::{header, judged, node, read};
-use crate::recording::{Directory, Ending, Header, Limits, OpenError, Player, Recorder, Rolling};
+use crate::recording::{Directory, Ending, Header, Limits, OpenError, Recorder, Replayer, Rolling};
 
 const WINDOW: Duration = Duration::from_mins(1);
 const LIMITS: Limits = Limits {
@@ -147,7 +147,7 @@ fn what_was_before_a_livelock_is_kept_when_the_window_has_gone_on() {
     assert!(!back.contains(&read(&first).0[0]), "the window has gone on");
 
     let mut livelocks = 0;
-    let mut player = Player::default();
+    let mut player = Replayer::default();
     for name in names(&kept) {
         player.play(File::open(kept.join(name)).unwrap(), |_, changes, _| {
             livelocks += changes

@@ -17,7 +17,9 @@ use monitor_verdict::Changes;
 use monitor_model::observation::Observation;
 
 use super::{header, node, read, recording};
-use crate::recording::{Ending, File, Header, OpenError, Player, Recorder, Sink, frame::file_head};
+use crate::recording::{
+    Ending, File, Header, OpenError, Recorder, Replayer, Sink, frame::file_head,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -165,7 +167,7 @@ fn a_full_disk_leaves_a_gap_that_is_counted_and_the_rest_can_be_read() {
     recorder.finish(SOON);
     assert_eq!(observations(&content), [&all[..10], &all[20..]].concat());
     let content = content.lock().unwrap();
-    let part = Player::default().play(content.as_slice(), |_, _, _| {});
+    let part = Replayer::default().play(content.as_slice(), |_, _, _| {});
     assert!(
         part.notes[0].starts_with("10 observations are missing"),
         "{part:?}"

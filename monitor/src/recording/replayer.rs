@@ -19,7 +19,7 @@ const MAX_NOTES: usize = 20;
 /// A segment that continues the one before it is judged by the same engine, in
 /// whatever file it is. Where a daemon began anew, so does the engine.
 #[derive(Debug, Default)]
-pub struct Player {
+pub struct Replayer {
     thresholds: Option<Thresholds>,
     life: Option<Life>,
 }
@@ -51,7 +51,7 @@ pub struct Part {
     pub error: Option<ReadError>,
 }
 
-impl Player {
+impl Replayer {
     /// Judges by the thresholds of the recording, or by these.
     #[must_use]
     pub const fn new(thresholds: Option<Thresholds>) -> Self {
