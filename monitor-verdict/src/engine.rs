@@ -13,7 +13,7 @@ use monitor_model::{
 };
 
 use crate::evidence::{Moment, Recorder};
-use crate::judge::{AllLoops, Judged};
+use crate::judge::{AllLoops, LoopJudge};
 use crate::loops::{Loops, MAX_LOOPS};
 use crate::related::{LoopNow, Node, Watch};
 use crate::thresholds::{Thresholds, nanos};
@@ -41,7 +41,7 @@ pub struct Engine {
     thresholds: Thresholds,
     window: Window,
     found: Loops,
-    loops: BTreeMap<CompactString, Judged>,
+    loops: BTreeMap<CompactString, LoopJudge>,
     related: Watch,
     recorder: Recorder,
 }
@@ -71,7 +71,7 @@ impl Engine {
             loops: self.found.found(),
             transitions: &transitions,
         };
-        let verdicts = self.loops.values().map(Judged::verdict);
+        let verdicts = self.loops.values().map(LoopJudge::verdict);
         Changes {
             evidence: self.recorder.record(moment, &verdicts),
             transitions,
@@ -163,7 +163,8 @@ impl Engine {
         self.loops.retain(|_, one| !one.is_over(now, patience));
         for found in self.found.found() {
             if self.loops.len() < MAX_VERDICTS && !self.loops.contains_key(&found.id) {
-                self.loops.insert(found.id.clone(), Judged::new(found, now));
+                self.loops
+                    .insert(found.id.clone(), LoopJudge::new(found, now));
             }
         }
     }

@@ -23,7 +23,7 @@ const NS_PER_MS: u64 = 1_000_000;
 
 /// One loop.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct LoopJudge {
     machine: Machine,
     verdict: Verdict,
     choice: Choice,
@@ -53,7 +53,7 @@ pub struct AllLoops {
 
 impl AllLoops {
     /// These.
-    pub fn of<'a>(loops: impl Iterator<Item = &'a Judged>) -> Self {
+    pub fn of<'a>(loops: impl Iterator<Item = &'a LoopJudge>) -> Self {
         let mut all = Self::default();
         for one in loops {
             let verdict = one.verdict();
@@ -87,7 +87,7 @@ struct LastSecond {
     by_nfsd: bool,
 }
 
-impl Judged {
+impl LoopJudge {
     /// A loop that is met now.
     #[must_use]
     pub fn new(found: &Loop, now: u64) -> Self {
