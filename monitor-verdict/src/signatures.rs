@@ -80,12 +80,12 @@ pub fn edges(view: &View<'_>) -> [Edge; Signature::ALL.len()] {
 /// Which edge speaks for a loop: a livelock may be partly in one and partly in
 /// another, tick by tick, and is one livelock.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Choice {
+pub struct SignatureChooser {
     weights: [u64; Signature::ALL.len()],
     held: Held,
 }
 
-impl Choice {
+impl SignatureChooser {
     /// Whose edges held at the last tick.
     #[must_use]
     pub const fn held(&self) -> Held {
@@ -128,7 +128,7 @@ impl Choice {
     /// that is unknown, and that before one that is open; `fixed` goes before
     /// its equals, then what was reproduced, then what explains most.
     #[must_use]
-    pub fn speaker<'a>(&self, edges: &'a [Edge], fixed: Option<Signature>) -> Option<&'a Edge> {
+    pub fn active_edge<'a>(&self, edges: &'a [Edge], fixed: Option<Signature>) -> Option<&'a Edge> {
         let rank = |edge: &Edge| {
             let holds = match edge.holds {
                 Some(true) => 2,
@@ -158,7 +158,7 @@ mod tests {
         self, CommitWait, DirtyThrottle, LoopDevice, ReclaimCongestion, RequestStarvation,
     };
 
-    use super::{Choice, Edge};
+    use super::{Edge, SignatureChooser};
 
     fn edge(signature: Signature, holds: Option<bool>, weight_ns: u64) -> Edge {
         Edge {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_explains_most_over_time_gives_its_name_though_another_holds_now() {
-        let mut choice = Choice::default();
+        let mut choice = SignatureChooser::default();
         let both = |dirty, reclaim| {
             [
                 edge(DirtyThrottle, dirty, 5),
@@ -186,22 +186,26 @@ mod tests {
             "3 x 3 over 5"
         );
         let now = both(Some(true), Some(false));
-        let speaker = choice.speaker(&now, None).expect("one");
-        assert_eq!(speaker.signature, DirtyThrottle, "the other is open now");
+        let active_edge = choice.active_edge(&now, None).expect("one");
+        assert_eq!(
+            active_edge.signature, DirtyThrottle,
+            "the other is open now"
+        );
         choice.forget_weights();
         assert_eq!(choice.heaviest(false), None);
     }
 
     #[test]
     fn a_closed_edge_speaks_before_an_unknown_one_and_that_before_an_open_one() {
-        let choice = Choice::default();
+        let choice = SignatureChooser::default();
         let all = [
             edge(DirtyThrottle, Some(false), 900),
             edge(ReclaimCongestion, None, 1),
             edge(CommitWait, None, 2),
             edge(RequestStarvation, Some(true), 0),
         ];
-        let speaks = |edges: &[Edge], fixed| choice.speaker(edges, fixed).map(|one| one.signature);
+        let speaks =
+            |edges: &[Edge], fixed| choice.active_edge(edges, fixed).map(|one| one.signature);
         assert_eq!(speaks(&all, None), Some(RequestStarvation));
         assert_eq!(speaks(&all, Some(CommitWait)), Some(RequestStarvation));
         assert_eq!(speaks(&all[..3], None), Some(CommitWait));
@@ -219,19 +223,19 @@ mod tests {
             edge(DirtyThrottle, Some(true), 1),
             edge(RequestStarvation, Some(true), 9),
         ];
-        let mut choice = Choice::default();
+        let mut choice = SignatureChooser::default();
         choice.add(&both[1..]);
         assert_eq!(choice.heaviest(true), None);
         choice.add(&both);
-        let speaker = choice.speaker(&both, None).expect("one");
-        assert_eq!(speaker.signature, DirtyThrottle);
+        let active_edge = choice.active_edge(&both, None).expect("one");
+        assert_eq!(active_edge.signature, DirtyThrottle);
         assert_eq!(choice.heaviest(false), Some(RequestStarvation));
         assert_eq!(choice.heaviest(true), Some(DirtyThrottle));
     }
 
     #[test]
     fn of_equals_the_first_signature_is_named() {
-        let mut choice = Choice::default();
+        let mut choice = SignatureChooser::default();
         choice.add(&[
             edge(CommitWait, Some(true), 7),
             edge(RequestStarvation, Some(true), 7),

@@ -10,7 +10,7 @@ use monitor_model::{
 
 use crate::judge::conditions::condition;
 use crate::judge::machine::{Machine, Tick};
-use crate::signatures::{Choice, Edge};
+use crate::signatures::{Edge, SignatureChooser};
 use crate::text::{rate, seconds};
 use crate::thresholds::{Thresholds, nanos};
 use crate::window::confidence::{Gap, confidence};
@@ -26,7 +26,7 @@ const NS_PER_MS: u64 = 1_000_000;
 pub struct LoopJudge {
     machine: Machine,
     verdict: Verdict,
-    choice: Choice,
+    choice: SignatureChooser,
     /// What was counted, by signature.
     counted: [Counted; Signature::ALL.len()],
     localio: bool,
@@ -107,7 +107,7 @@ impl LoopJudge {
         Self {
             machine: Machine::new(now),
             verdict,
-            choice: Choice::default(),
+            choice: SignatureChooser::default(),
             counted: Default::default(),
             localio: found.localio,
             proof: found.proof,
@@ -150,7 +150,7 @@ impl LoopJudge {
         self.seen_ns = self.seen_ns.min(now);
         self.confirmed_ns = self.confirmed_ns.min(now);
         self.verdict.conditions = Conditions::default();
-        self.choice = Choice::default();
+        self.choice = SignatureChooser::default();
     }
 
     /// One tick; the state that was left, if one was.
@@ -202,25 +202,25 @@ impl LoopJudge {
         // Once there was a livelock its name stays, until the loop is calm again.
         let fixed = self.machine.was_livelock();
         let fixed = fixed.then_some(self.verdict.signature);
-        let speaker = self.choice.speaker(&edges, fixed);
-        let conditions = conditions(&view, speaker);
-        let reason = reason(&view, &conditions, speaker);
-        let confidence = confidence(gaps(&view, &edges, speaker));
-        let server_bdi = speaker.and_then(|edge| edge.server_bdi.clone());
+        let active_edge = self.choice.active_edge(&edges, fixed);
+        let conditions = conditions(&view, active_edge);
+        let reason = reason(&view, &conditions, active_edge);
+        let confidence = confidence(gaps(&view, &edges, active_edge));
+        let server_bdi = active_edge.and_then(|edge| edge.server_bdi.clone());
         let tick = Tick {
             now_ns,
             conditions: &conditions,
-            confirmable: speaker.is_some_and(|edge| edge.signature.is_reproduced()),
+            confirmable: active_edge.is_some_and(|edge| edge.signature.is_reproduced()),
             progress_now,
             nothing_moved: last.nothing(),
             waits: view.waits(),
         };
-        let open = speaker.is_none_or(|edge| edge.holds != Some(true))
+        let open = active_edge.is_none_or(|edge| edge.holds != Some(true))
             || conditions.blockage.holds != Some(true);
         let now_waits = (open && was.is_livelock()).then(|| waits_for(&view, &conditions));
         let left = self.machine.step(&tick, thresholds);
-        let nearest = speaker.map(|edge| edge.signature);
-        let closed = speaker.filter(|edge| edge.holds == Some(true));
+        let nearest = active_edge.map(|edge| edge.signature);
+        let closed = active_edge.filter(|edge| edge.holds == Some(true));
         let unproven = closed.map(|edge| edge.signature);
         let unproven = unproven.filter(|signature| !signature.is_reproduced());
         self.name(fixed, nearest);
@@ -322,7 +322,7 @@ impl LoopJudge {
     }
 }
 
-fn conditions(view: &View<'_>, speaker: Option<&Edge>) -> Conditions {
+fn conditions(view: &View<'_>, active_edge: Option<&Edge>) -> Conditions {
     let edge = |edge: &Edge| {
         let why = format!("{}: {}", edge.signature.as_str(), edge.why);
         condition(edge.holds, edge.value, why)
@@ -331,24 +331,24 @@ fn conditions(view: &View<'_>, speaker: Option<&Edge>) -> Conditions {
         demand: conditions::demand(view),
         no_progress: conditions::no_progress(view),
         blockage: conditions::blockage(view),
-        closing_edge: speaker.map(edge).unwrap_or_default(),
+        closing_edge: active_edge.map(edge).unwrap_or_default(),
     }
 }
 
 /// What the conditions lack, and the edge that holds; where none does, what any
 /// of them lacks.
-fn gaps(view: &View<'_>, edges: &[Edge], speaker: Option<&Edge>) -> Vec<Gap> {
+fn gaps(view: &View<'_>, edges: &[Edge], active_edge: Option<&Edge>) -> Vec<Gap> {
     let mut gaps = Vec::new();
     view.gaps(&mut gaps);
-    match speaker.filter(|edge| edge.holds == Some(true)) {
+    match active_edge.filter(|edge| edge.holds == Some(true)) {
         Some(edge) => gaps.extend(&edge.gaps),
         None => gaps.extend(edges.iter().flat_map(|edge| &edge.gaps)),
     }
     gaps
 }
 
-fn reason(view: &View<'_>, conditions: &Conditions, speaker: Option<&Edge>) -> String {
-    let Some(edge) = speaker.filter(|edge| edge.holds == Some(true)) else {
+fn reason(view: &View<'_>, conditions: &Conditions, active_edge: Option<&Edge>) -> String {
+    let Some(edge) = active_edge.filter(|edge| edge.holds == Some(true)) else {
         return missing(conditions);
     };
     let acked = view.acked();
