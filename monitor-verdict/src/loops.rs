@@ -6,12 +6,12 @@ mod device;
 mod evidence;
 mod exempt;
 mod find;
-mod survey;
+mod inputs;
 pub(crate) mod words;
 
 pub use device::Former;
 pub use find::{Loops, MAX_LOOPS};
-pub(crate) use survey::{rpc_clients, same};
+pub(crate) use inputs::{rpc_clients, same};
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use monitor_model::{
 };
 
 use super::evidence::Evidence;
-use super::survey::{Claim, Survey};
+use super::inputs::{Claim, DeviceInputs};
 use super::{exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
@@ -64,26 +64,26 @@ impl Device {
     /// counted before. Without `room` it does not become a loop.
     pub(super) fn step(
         &mut self,
-        survey: &Survey<'_>,
+        inputs: &DeviceInputs<'_>,
         kept: f64,
         thresholds: &LoopThresholds,
         room: bool,
     ) -> Vec<LoopEvent> {
-        let replaced = self.replaced(survey);
+        let replaced = self.replaced(inputs);
         let before = self.found.take();
         let was_told = self.untold_since.is_none();
         if replaced {
             *self = Self {
                 server: self.server,
                 evidence: self.evidence.anew(),
-                ..Self::met(survey.observation.monotonic_ns)
+                ..Self::met(inputs.observation.monotonic_ns)
             };
         }
-        self.evidence.learn(survey, kept, thresholds);
-        self.miss(survey, thresholds);
-        let gone = self.is_gone(survey.observation.monotonic_ns, thresholds);
-        let claim = self.evidence.claim(survey);
-        let claim = claim.filter(|_| !gone && !self.is_internal(survey));
+        self.evidence.learn(inputs, kept, thresholds);
+        self.miss(inputs, thresholds);
+        let gone = self.is_gone(inputs.observation.monotonic_ns, thresholds);
+        let claim = self.evidence.claim(inputs);
+        let claim = claim.filter(|_| !gone && !self.is_internal(inputs));
         let stays =
             |one: &Loop| !replaced && claim.as_ref().is_some_and(|c| c.server == one.server);
         let (before, ended) = match before {
@@ -91,14 +91,14 @@ impl Device {
             other => (None, other),
         };
         let mut events = Vec::new();
-        self.remember(ended.as_ref().filter(|_| !gone && !replaced), survey);
+        self.remember(ended.as_ref().filter(|_| !gone && !replaced), inputs);
         if let Some(one) = ended.as_ref().filter(|_| was_told) {
-            let why = self.why_ended(one, survey, replaced, gone, claim.is_some());
+            let why = self.why_ended(one, inputs, replaced, gone, claim.is_some());
             let message = words::ended(one, &why);
-            events.push(event(one, LoopChange::Ended, message, survey));
+            events.push(event(one, LoopChange::Ended, message, inputs));
         }
         if let Some(claim) = claim.filter(|_| room || before.is_some() || ended.is_some()) {
-            events.extend(self.update(before, &claim, survey, thresholds));
+            events.extend(self.update(before, &claim, inputs, thresholds));
         }
         events
     }
@@ -113,8 +113,8 @@ impl Device {
         })
     }
 
-    fn remember(&mut self, ended: Option<&Loop>, survey: &Survey<'_>) {
-        let answers = survey.client.map_or(0, NfsClient::answers);
+    fn remember(&mut self, ended: Option<&Loop>, inputs: &DeviceInputs<'_>) {
+        let answers = inputs.client.map_or(0, NfsClient::answers);
         if let Some(one) = ended {
             self.former = Some((one.server.clone(), one.server_tgid, answers));
         }
@@ -127,8 +127,8 @@ impl Device {
     /// Whether it is the kernel's own: looked up, mounted nowhere, and never
     /// written to. To mount a directory of an NFSv4 server, the kernel first
     /// mounts the server's root for itself; that is a device, too, for a while.
-    fn is_internal(&self, survey: &Survey<'_>) -> bool {
-        let unwritten = survey.client.is_none_or(|client| client.writes_sent == 0);
+    fn is_internal(&self, inputs: &DeviceInputs<'_>) -> bool {
+        let unwritten = inputs.client.is_none_or(|client| client.writes_sent == 0);
         self.was_listed && !self.was_mounted && unwritten
     }
 
@@ -140,27 +140,27 @@ impl Device {
     }
 
     /// Whether another server is mounted under the same device number now.
-    fn replaced(&mut self, survey: &Survey<'_>) -> bool {
-        let now = survey.mount.and_then(|mount| mount.server);
+    fn replaced(&mut self, inputs: &DeviceInputs<'_>) -> bool {
+        let now = inputs.mount.and_then(|mount| mount.server);
         let replaced = now.is_some() && self.server.is_some() && now != self.server;
         self.server = now.or(self.server);
         replaced
     }
 
-    fn miss(&mut self, survey: &Survey<'_>, thresholds: &LoopThresholds) {
-        let now = survey.observation.monotonic_ns;
+    fn miss(&mut self, inputs: &DeviceInputs<'_>, thresholds: &LoopThresholds) {
+        let now = inputs.observation.monotonic_ns;
         let patience = nanos(thresholds.patience);
-        self.was_listed |= survey.mount.is_some();
-        self.was_mounted |= survey.mount.is_some_and(|m| !m.mount_points.is_empty());
-        let active = survey.client.is_some_and(|c| {
+        self.was_listed |= inputs.mount.is_some();
+        self.was_mounted |= inputs.mount.is_some_and(|m| !m.mount_points.is_empty());
+        let active = inputs.client.is_some_and(|c| {
             let last = c.last_sent_ns.max(c.last_acked_ns);
             let recent = last > 0 && now.saturating_sub(last) < patience;
             // Or stuck, and mounted where no look-up sees it.
             recent || (!self.was_listed && c.pending_writes() > 0)
         });
         // What was mounted after the last look-up is not in it.
-        let unseen = survey.observation.topology.read_ns <= self.met_ns && survey.client.is_some();
-        self.gone_since = if survey.mount.is_some() || active || unseen {
+        let unseen = inputs.observation.topology.read_ns <= self.met_ns && inputs.client.is_some();
+        self.gone_since = if inputs.mount.is_some() || active || unseen {
             None
         } else {
             Some(self.gone_since.map_or(now, |since| since.min(now)))
@@ -170,7 +170,7 @@ impl Device {
     fn why_ended(
         &self,
         one: &Loop,
-        survey: &Survey<'_>,
+        inputs: &DeviceInputs<'_>,
         replaced: bool,
         gone: bool,
         served: bool,
@@ -184,8 +184,8 @@ impl Device {
         if served {
             return "another server of this node serves it now".into();
         }
-        if let Some(exit) = survey.exit_of(&one.server, one.server_tgid) {
-            let now = survey.observation.monotonic_ns;
+        if let Some(exit) = inputs.exit_of(&one.server, one.server_tgid) {
+            let now = inputs.observation.monotonic_ns;
             return format_compact!("its server, {}", words::exit(exit, now));
         }
         // Calls to a server in userspace are never seen to be served here.
@@ -200,12 +200,12 @@ impl Device {
         &mut self,
         before: Option<Loop>,
         claim: &Claim,
-        survey: &Survey<'_>,
+        inputs: &DeviceInputs<'_>,
         thresholds: &LoopThresholds,
     ) -> Option<LoopEvent> {
-        let now = survey.observation.monotonic_ns;
+        let now = inputs.observation.monotonic_ns;
         let old_proof = before.as_ref().map(|one| one.proof);
-        let mut one = before.unwrap_or_else(|| new_loop(claim, survey));
+        let mut one = before.unwrap_or_else(|| new_loop(claim, inputs));
         let proven = old_proof.is_none_or(|proof| proof < claim.proof);
         one.proof = claim.proof;
         one.server_tgid = claim.tgid.or(one.server_tgid);
@@ -213,18 +213,18 @@ impl Device {
         one.became_own_client |=
             proven && claim.proof == Proof::Xid && self.evidence.was_elsewhere();
         one.localio = self.evidence.localio();
-        describe_mount(&mut one, survey);
-        self.server_side(&mut one, survey);
-        describe_containers(&mut one, survey);
-        let totals = survey.rpc.iter().map(|fresh| fresh.client);
+        describe_mount(&mut one, inputs);
+        self.server_side(&mut one, inputs);
+        describe_containers(&mut one, inputs);
+        let totals = inputs.rpc.iter().map(|fresh| fresh.client);
         // Who has not called for long may be missing.
-        if !survey.rpc.is_empty() {
+        if !inputs.rpc.is_empty() {
             one.rpc_clients = totals.clone().map(|client| client.id).collect();
         }
         one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
-        one.danger = risk::danger(&one, survey.observation);
-        one.advice = risk::advice(&one, survey.observation);
+        one.danger = risk::danger(&one, inputs.observation);
+        one.advice = risk::advice(&one, inputs.observation);
         if old_proof.is_none() {
             self.untold_since = Some(now);
         }
@@ -235,12 +235,12 @@ impl Device {
                 let late = now.saturating_sub(since) >= nanos(thresholds.tell_after);
                 (whole || late).then(|| {
                     self.untold_since = None;
-                    event(&one, LoopChange::Appeared, words::appeared(&one), survey)
+                    event(&one, LoopChange::Appeared, words::appeared(&one), inputs)
                 })
             }
             (None, Some(old)) if proven => {
                 let message = words::proven(&one, old);
-                Some(event(&one, LoopChange::Proven, message, survey))
+                Some(event(&one, LoopChange::Proven, message, inputs))
             }
             (None, _) => None,
         };
@@ -249,8 +249,8 @@ impl Device {
     }
 
     /// Fills in where the server is, what it writes to, and whether it is exempt.
-    fn server_side(&self, one: &mut Loop, survey: &Survey<'_>) {
-        let end = survey.server_end();
+    fn server_side(&self, one: &mut Loop, inputs: &DeviceInputs<'_>) {
+        let end = inputs.server_end();
         one.server_netns = end.netns.or(one.server_netns);
         one.scope = match (one.client_netns, one.server_netns) {
             (Some(client), Some(server)) if client == server => Scope::SameNetns,
@@ -259,24 +259,24 @@ impl Device {
         };
         let (bdi, device) = match self.evidence.backing() {
             Some(written) => (Some(written.bdi.clone()), written.device.as_str()),
-            None => (guess(one, survey), ""),
+            None => (guess(one, inputs), ""),
         };
-        let file_system = bdi.as_deref().map(|bdi| survey.file_system(bdi, device));
+        let file_system = bdi.as_deref().map(|bdi| inputs.file_system(bdi, device));
         (one.server_fstype, one.server_device) = file_system.unwrap_or_default();
         one.server_bdi = bdi;
-        one.exempt = exempt::judge(one, survey, &end, self.evidence.exempt());
+        one.exempt = exempt::judge(one, inputs, &end, self.evidence.exempt());
     }
 }
 
 /// What the server writes to, where no write of it was seen.
-fn guess(one: &Loop, survey: &Survey<'_>) -> Option<CompactString> {
-    let exported = one.server_netns.and_then(|ns| survey.exported_from(ns));
-    let paused = || survey.userspace_paused_on().filter(|_| !one.is_nfsd());
+fn guess(one: &Loop, inputs: &DeviceInputs<'_>) -> Option<CompactString> {
+    let exported = one.server_netns.and_then(|ns| inputs.exported_from(ns));
+    let paused = || inputs.userspace_paused_on().filter(|_| !one.is_nfsd());
     exported.or_else(paused)
 }
 
-fn describe_mount(one: &mut Loop, survey: &Survey<'_>) {
-    let Some(mount) = survey.mount else {
+fn describe_mount(one: &mut Loop, inputs: &DeviceInputs<'_>) {
+    let Some(mount) = inputs.mount else {
         return;
     };
     let place = |mount_point: &CompactString| Mount {
@@ -289,8 +289,8 @@ fn describe_mount(one: &mut Loop, survey: &Survey<'_>) {
     one.client_netns = mount.netns.or(one.client_netns);
 }
 
-fn describe_containers(one: &mut Loop, survey: &Survey<'_>) {
-    let of = |netns: Option<u64>| survey.container_of(netns?);
+fn describe_containers(one: &mut Loop, inputs: &DeviceInputs<'_>) {
+    let of = |netns: Option<u64>| inputs.container_of(netns?);
     // A look-up that did not see it takes nothing back.
     if let Some(container) = of(one.server_netns) {
         one.server_container = Some(container.clone());
@@ -305,8 +305,8 @@ fn describe_containers(one: &mut Loop, survey: &Survey<'_>) {
     }
 }
 
-fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
-    let (bdi, server) = (CompactString::from(survey.bdi), claim.server.clone());
+fn new_loop(claim: &Claim, inputs: &DeviceInputs<'_>) -> Loop {
+    let (bdi, server) = (CompactString::from(inputs.bdi), claim.server.clone());
     Loop {
         id: format_compact!("{bdi}-{server}"),
         client_bdi: bdi,
@@ -318,8 +318,8 @@ fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
         proof: claim.proof,
         scope: Scope::Unknown,
         exempt: Exemption::default(),
-        since_ms: survey.observation.monotonic_ns / NS_PER_MS,
-        since_unix_ms: survey.observation.unix_ms,
+        since_ms: inputs.observation.monotonic_ns / NS_PER_MS,
+        since_unix_ms: inputs.observation.unix_ms,
         became_own_client: false,
         localio: false,
         mounts: Vec::new(),
@@ -337,10 +337,10 @@ fn new_loop(claim: &Claim, survey: &Survey<'_>) -> Loop {
     }
 }
 
-fn event(one: &Loop, change: LoopChange, message: String, survey: &Survey<'_>) -> LoopEvent {
+fn event(one: &Loop, change: LoopChange, message: String, inputs: &DeviceInputs<'_>) -> LoopEvent {
     LoopEvent {
-        monotonic_ms: survey.observation.monotonic_ns / NS_PER_MS,
-        unix_ms: survey.observation.unix_ms,
+        monotonic_ms: inputs.observation.monotonic_ns / NS_PER_MS,
+        unix_ms: inputs.observation.unix_ms,
         loop_id: one.id.clone(),
         change,
         message,

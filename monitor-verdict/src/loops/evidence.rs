@@ -8,7 +8,7 @@ use monitor_model::{
 
 use super::calls::Tally;
 use super::exempt;
-use super::survey::{Claim, Survey, sees_xids};
+use super::inputs::{Claim, DeviceInputs, sees_xids};
 use crate::thresholds::{LoopThresholds, nanos};
 
 /// Backing devices remembered for one NFS device.
@@ -78,20 +78,25 @@ impl Evidence {
 
     /// Takes in what one observation tells; `kept` is what is left of what
     /// counted before.
-    pub(super) fn learn(&mut self, survey: &Survey<'_>, kept: f64, thresholds: &LoopThresholds) {
-        self.calls(survey, kept, thresholds);
-        self.writes.learn(survey, kept, thresholds);
-        self.look_up(survey, thresholds);
+    pub(super) fn learn(
+        &mut self,
+        inputs: &DeviceInputs<'_>,
+        kept: f64,
+        thresholds: &LoopThresholds,
+    ) {
+        self.calls(inputs, kept, thresholds);
+        self.writes.learn(inputs, kept, thresholds);
+        self.look_up(inputs, thresholds);
     }
 
-    fn calls(&mut self, survey: &Survey<'_>, kept: f64, thresholds: &LoopThresholds) {
+    fn calls(&mut self, inputs: &DeviceInputs<'_>, kept: f64, thresholds: &LoopThresholds) {
         self.recent = self.recent.scaled(kept);
         self.backing.iter_mut().for_each(|one| one.recent *= kept);
-        for fresh in &survey.rpc {
+        for fresh in &inputs.rpc {
             let joined = self.join(fresh.client.id);
             self.recent
                 .add(if joined { fresh.recent } else { fresh.tally });
-            if survey.free {
+            if inputs.free {
                 self.batch.add(fresh.tally);
             }
             for (backing, &writes) in fresh.client.backing.iter().zip(&fresh.writes) {
@@ -102,13 +107,13 @@ impl Evidence {
         let Tally { calls, served } = self.recent;
         // A call that nobody answered yet may still be taken here: a loop that
         // freezes in its first second has more of these than of others.
-        let unanswered = survey.client.map_or(0, NfsClient::pending_writes) as f64;
+        let unanswered = inputs.client.map_or(0, NfsClient::pending_writes) as f64;
         let share = served / (calls - unanswered).max(served);
         if served >= thresholds.served_min_calls as f64 && share >= thresholds.served_share {
             self.by_xid = true;
             self.elsewhere = false;
         }
-        self.judge_batch(survey.unanswered(), thresholds);
+        self.judge_batch(inputs.unanswered(), thresholds);
     }
 
     /// Whether this RPC client is found to be the device's only now: then what
@@ -160,12 +165,12 @@ impl Evidence {
         }
     }
 
-    fn look_up(&mut self, survey: &Survey<'_>, thresholds: &LoopThresholds) {
-        let now = survey.observation.monotonic_ns;
-        let read_ns = survey.observation.topology.read_ns;
+    fn look_up(&mut self, inputs: &DeviceInputs<'_>, thresholds: &LoopThresholds) {
+        let now = inputs.observation.monotonic_ns;
+        let read_ns = inputs.observation.topology.read_ns;
         if read_ns != self.read_ns {
             self.read_ns = read_ns;
-            self.looked_up(survey, now, read_ns);
+            self.looked_up(inputs, now, read_ns);
         }
         let missed = self.found.as_ref().and_then(|found| found.missed_since);
         if missed.is_some_and(|since| now.saturating_sub(since) >= nanos(thresholds.patience)) {
@@ -173,8 +178,8 @@ impl Evidence {
         }
     }
 
-    fn looked_up(&mut self, survey: &Survey<'_>, now: u64, read_ns: u64) {
-        let claim = survey.claim();
+    fn looked_up(&mut self, inputs: &DeviceInputs<'_>, now: u64, read_ns: u64) {
+        let claim = inputs.claim();
         let connected = |claim: &Claim| claim.server == NFSD && claim.proof == Proof::Socket;
         let was = self.found.as_ref().is_some_and(|f| connected(&f.claim));
         if claim.as_ref().is_some_and(connected) && !was {
@@ -191,7 +196,7 @@ impl Evidence {
             // the server listens is enough until then.
             Some(claim) if weaker(&claim) => found.missed_since = None,
             Some(claim) => *found = LookedUp::new(claim, read_ns),
-            None if found.claim.proof == Proof::Socket && !survey.active_since(found.seen_ns) => {}
+            None if found.claim.proof == Proof::Socket && !inputs.active_since(found.seen_ns) => {}
             None => found.missed_since = found.missed_since.or(Some(now)),
         }
     }
@@ -208,7 +213,7 @@ impl Evidence {
     }
 
     /// Who serves it here, by the strongest proof that stands.
-    pub(super) fn claim(&self, survey: &Survey<'_>) -> Option<Claim> {
+    pub(super) fn claim(&self, inputs: &DeviceInputs<'_>) -> Option<Claim> {
         if self.by_xid {
             return Some(Claim {
                 proof: Proof::Xid,
@@ -217,7 +222,7 @@ impl Evidence {
             });
         }
         let claim = &self.found.as_ref()?.claim;
-        let refuted = claim.server == NFSD && self.elsewhere && sees_xids(survey.observation);
+        let refuted = claim.server == NFSD && self.elsewhere && sees_xids(inputs.observation);
         (!refuted).then(|| claim.clone())
     }
 
@@ -263,10 +268,10 @@ impl LookedUp {
 }
 
 impl Writes {
-    fn learn(&mut self, survey: &Survey<'_>, kept: f64, thresholds: &LoopThresholds) {
+    fn learn(&mut self, inputs: &DeviceInputs<'_>, kept: f64, thresholds: &LoopThresholds) {
         self.sent *= kept;
         self.by_rpc *= kept;
-        let now = survey
+        let now = inputs
             .client
             .and_then(|c| Some((c.writes_sent, c.writes_by_rpc?)));
         if let (Some(now), Some(before)) = (now, self.before) {

@@ -13,7 +13,7 @@ use monitor_model::{
     observation::{ExemptCount, Observation},
 };
 
-use super::survey::{ServerEnd, Survey};
+use super::inputs::{DeviceInputs, ServerEnd};
 use crate::mitigation::risk;
 
 /// The WRITEs that nfsd served for a device of late.
@@ -55,10 +55,15 @@ impl Writes {
 }
 
 /// Judges a loop.
-pub(super) fn judge(one: &Loop, survey: &Survey<'_>, end: &ServerEnd, writes: Writes) -> Exemption {
-    let flag = flag(survey.observation);
+pub(super) fn judge(
+    one: &Loop,
+    inputs: &DeviceInputs<'_>,
+    end: &ServerEnd,
+    writes: Writes,
+) -> Exemption {
+    let flag = flag(inputs.observation);
     if !one.is_nfsd() {
-        return by_threads(one, survey, flag);
+        return by_threads(one, inputs, flag);
     }
     let seen = |words| format!("nfsd served {words}");
     let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, seen(words));
@@ -69,15 +74,15 @@ pub(super) fn judge(one: &Loop, survey: &Survey<'_>, end: &ServerEnd, writes: Wr
             state,
             format!("some of its last WRITEs with {flag} and others without"),
         ),
-        None => predict(one, survey, end),
+        None => predict(one, inputs, end),
     }
 }
 
 /// By the kernel's rule.
-fn predict(one: &Loop, survey: &Survey<'_>, end: &ServerEnd) -> Exemption {
+fn predict(one: &Loop, inputs: &DeviceInputs<'_>, end: &ServerEnd) -> Exemption {
     let predicted = |state, words: &str| Exemption::new(state, ExemptBasis::Predicted, words);
-    let remote = risk::exports_nfs(one, survey.observation);
-    if remote && risk::version(&survey.observation.kernel).is_some_and(|v| v >= (5, 11)) {
+    let remote = risk::exports_nfs(one, inputs.observation);
+    if remote && risk::version(&inputs.observation.kernel).is_some_and(|v| v >= (5, 11)) {
         return predicted(
             Exempt::No,
             "it exports an NFS mount, for which nfsd has no exemption since Linux 5.11",
@@ -104,8 +109,8 @@ fn predict(one: &Loop, survey: &Survey<'_>, end: &ServerEnd) -> Exemption {
 }
 
 /// A process has the flag or has not, each thread for itself.
-fn by_threads(one: &Loop, survey: &Survey<'_>, flag: &str) -> Exemption {
-    let ExemptCount { with, without } = threads(one, survey.observation);
+fn by_threads(one: &Loop, inputs: &DeviceInputs<'_>, flag: &str) -> Exemption {
+    let ExemptCount { with, without } = threads(one, inputs.observation);
     let (server, all) = (&one.server, with.saturating_add(without));
     let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, words);
     match (with, without) {

@@ -10,7 +10,7 @@ use monitor_model::{
 
 use super::calls::{Calls, decay};
 use super::device::{Device, Former};
-use super::survey::{Survey, sees_xids, takes_calls};
+use super::inputs::{DeviceInputs, sees_xids, takes_calls};
 use crate::thresholds::{LoopThresholds, nanos};
 
 /// Loops known at most; what else would be one is left out until others end.
@@ -55,9 +55,9 @@ impl Loops {
         let mut room = MAX_LOOPS.saturating_sub(self.found.len());
         let mut events = Vec::new();
         for (bdi, device) in &mut self.devices {
-            let survey = Survey::of(bdi, observation, &fresh, free_throughout);
+            let inputs = DeviceInputs::of(bdi, observation, &fresh, free_throughout);
             let was_loop = device.found().is_some();
-            events.extend(device.step(&survey, kept, &self.thresholds, room > 0));
+            events.extend(device.step(&inputs, kept, &self.thresholds, room > 0));
             if !was_loop && device.found().is_some() {
                 room = room.saturating_sub(1);
             }

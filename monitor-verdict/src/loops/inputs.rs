@@ -21,7 +21,7 @@ const RPC_XID: &str = "rpc_xid";
 
 /// One observation, seen from one NFS device.
 #[derive(Clone, Debug)]
-pub(super) struct Survey<'a> {
+pub(super) struct DeviceInputs<'a> {
     pub(super) bdi: &'a str,
     pub(super) observation: &'a Observation,
     pub(super) mount: Option<&'a NfsMount>,
@@ -43,7 +43,7 @@ pub(super) struct Claim {
     pub(super) tgid: Option<u32>,
 }
 
-impl<'a> Survey<'a> {
+impl<'a> DeviceInputs<'a> {
     pub(super) fn of(
         bdi: &'a str,
         observation: &'a Observation,
