@@ -12,7 +12,7 @@ use monitor_model::{
     verdict::{Transition, Verdict},
 };
 
-use crate::evidence::{Moment, Recorder};
+use crate::evidence::{JudgedTick, Recorder};
 use crate::judge::{AllLoops, LoopJudge};
 use crate::loops::{Loops, MAX_LOOPS};
 use crate::related::{LoopNow, Node, Watch};
@@ -65,7 +65,7 @@ impl Engine {
     pub fn observe(&mut self, observation: &Observation) -> Changes {
         let loops = self.found.observe(observation);
         let transitions = self.judge(observation);
-        let moment = Moment {
+        let moment = JudgedTick {
             observation,
             window: &self.window,
             loops: self.found.found(),

@@ -13,4 +13,4 @@ mod recorder;
 mod tasks;
 
 pub use name::{incident, is_document};
-pub(crate) use recorder::{Moment, Recorder};
+pub(crate) use recorder::{JudgedTick, Recorder};

@@ -31,7 +31,7 @@ const MAX_STACK_AGE_NS: u64 = 10_000_000_000;
 
 /// One tick, as it was judged.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment<'a> {
+pub(crate) struct JudgedTick<'a> {
     pub observation: &'a Observation,
     pub window: &'a Window,
     pub loops: &'a [Loop],
@@ -70,7 +70,7 @@ impl Recorder {
     /// is an occasion for.
     pub fn record<'v>(
         &mut self,
-        moment: Moment<'_>,
+        moment: JudgedTick<'_>,
         verdicts: &(impl Iterator<Item = &'v Verdict> + Clone),
     ) -> Vec<Evidence> {
         let now = moment.observation.monotonic_ns;
@@ -122,7 +122,7 @@ impl Recorder {
     /// A point for each loop.
     fn keep<'v>(
         &mut self,
-        moment: Moment<'_>,
+        moment: JudgedTick<'_>,
         verdicts: impl Iterator<Item = &'v Verdict> + Clone,
     ) {
         if !self.histories.is_empty() {
@@ -149,12 +149,12 @@ impl Recorder {
 
     fn document(
         &mut self,
-        moment: Moment<'_>,
+        moment: JudgedTick<'_>,
         transition: &Transition,
         occasion: Occasion,
         verdict: &Verdict,
     ) -> Evidence {
-        let Moment {
+        let JudgedTick {
             observation,
             window,
             ..
@@ -268,7 +268,7 @@ impl History {
     }
 }
 
-fn point(moment: Moment<'_>, verdict: &Verdict) -> Point {
+fn point(moment: JudgedTick<'_>, verdict: &Verdict) -> Point {
     let conditions = &verdict.conditions;
     let disk_busy = || moment.window.disk_busy(verdict.server_bdi.as_deref()?);
     Point {
@@ -316,7 +316,7 @@ fn bdis(observation: &Observation, verdict: &Verdict, left_out: &mut Vec<String>
 }
 
 /// Those of the loop first, then the most paused.
-fn pauses(moment: Moment<'_>, verdict: &Verdict, left_out: &mut Vec<String>) -> Vec<Pauses> {
+fn pauses(moment: JudgedTick<'_>, verdict: &Verdict, left_out: &mut Vec<String>) -> Vec<Pauses> {
     let loops = loop_bdis(moment.observation, verdict);
     let newest = moment.window.newest();
     let known = newest.map_or(&[][..], |sample| &sample.pauses);

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::garbage::{found, name, observation, verdict};
 use crate::Thresholds;
-use crate::evidence::{Moment, Recorder, is_document};
+use crate::evidence::{JudgedTick, Recorder, is_document};
 use crate::window::Window;
 
 /// No document is larger, whatever it is made of: what is served and written
@@ -48,7 +48,7 @@ fn documents(observation: &Observation, verdict: &Verdict, text: &CompactString)
             reason: verdict.reason.clone(),
         };
         let loops = [found(verdict, text)];
-        let moment = Moment {
+        let moment = JudgedTick {
             observation: &observation,
             window: &window,
             loops: &loops,
