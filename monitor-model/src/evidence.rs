@@ -28,7 +28,7 @@ pub const MAX_BDIS: usize = 64;
 /// When a document was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Occasion {
+pub enum Trigger {
     /// At the confirmation.
     Confirmed,
     /// When nothing moved any more.
@@ -37,7 +37,7 @@ pub enum Occasion {
     Ended,
 }
 
-impl Occasion {
+impl Trigger {
     /// Every one of them.
     pub const ALL: [Self; 3] = [Self::Confirmed, Self::Deadlock, Self::Ended];
 
@@ -77,7 +77,7 @@ pub struct Evidence {
     /// Under which signature it entered the state.
     pub signature: Signature,
     /// When it was made.
-    pub occasion: Occasion,
+    pub occasion: Trigger,
     /// The document of the confirmation that this one follows; `None` in that
     /// itself.
     pub follows: Option<CompactString>,

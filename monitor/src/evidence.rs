@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Bytes;
 use compact_str::CompactString;
 use monitor_model::{
-    evidence::{Evidence, Occasion},
+    evidence::{Evidence, Trigger},
     verdict::Signature,
 };
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub struct Head {
     /// Under which signature.
     pub signature: Signature,
     /// When it was made.
-    pub occasion: Occasion,
+    pub occasion: Trigger,
     /// When, RFC 3339 in UTC.
     pub at: CompactString,
     /// When, milliseconds since 1970.

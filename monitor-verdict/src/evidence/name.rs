@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use compact_str::{CompactString, format_compact};
-use monitor_model::{evidence::Occasion, verdict::Signature};
+use monitor_model::{evidence::Trigger, verdict::Signature};
 
 /// Bytes of the loop's id in a name: a file name has at most 255.
 const MAX_LOOP: usize = 80;
@@ -29,7 +29,7 @@ pub(super) fn id(
     unix_ms: u64,
     loop_id: &str,
     signature: Signature,
-    occasion: Occasion,
+    occasion: Trigger,
 ) -> CompactString {
     let incident = incident(unix_ms, loop_id, signature);
     format_compact!("{incident}-{}", occasion.as_str())
@@ -74,7 +74,7 @@ pub fn is_document(id: &str) -> bool {
         b'0' => byte.is_ascii_digit(),
         _ => byte == *like,
     };
-    let ends = |occasion: Occasion| {
+    let ends = |occasion: Trigger| {
         let before = rest.strip_suffix(occasion.as_str());
         before.is_some_and(|before| before.len() > 1 && before.ends_with('-'))
     };
@@ -82,12 +82,12 @@ pub fn is_document(id: &str) -> bool {
         && rest
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        && Occasion::ALL.into_iter().any(ends)
+        && Trigger::ALL.into_iter().any(ends)
 }
 
 #[cfg(test)]
 mod tests {
-    use monitor_model::{evidence::Occasion, verdict::Signature};
+    use monitor_model::{evidence::Trigger, verdict::Signature};
     use proptest::prelude::*;
 
     use super::{id, is_document};
@@ -97,7 +97,7 @@ mod tests {
             1_760_000_000_123,
             loop_id,
             Signature::CommitWait,
-            Occasion::Ended,
+            Trigger::Ended,
         );
         id.into()
     }
@@ -147,7 +147,7 @@ mod tests {
             unix_ms in any::<u64>(),
             loop_id in any::<String>(),
             signature in prop::sample::select(Signature::ALL.to_vec()),
-            occasion in prop::sample::select(Occasion::ALL.to_vec()),
+            occasion in prop::sample::select(Trigger::ALL.to_vec()),
         ) {
             let id = id(unix_ms, &loop_id, signature, occasion);
             prop_assert!(is_document(&id), "{}", id);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use compact_str::CompactString;
 use monitor_model::{
-    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Occasion, Pauses, Point, SCHEMA},
+    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Trigger, Pauses, Point, SCHEMA},
     loops::Loop,
     observation::{Bdi, DirtyPauses, NfsClient, Observation, Stack},
     verdict::{Transition, Verdict},
@@ -88,7 +88,7 @@ impl Recorder {
         let mut made = Vec::new();
         let mut more = 0usize;
         for transition in moment.transitions {
-            let Some(occasion) = Occasion::of(transition.to) else {
+            let Some(occasion) = Trigger::of(transition.to) else {
                 continue;
             };
             let verdict = verdicts
@@ -151,7 +151,7 @@ impl Recorder {
         &mut self,
         moment: JudgedTick<'_>,
         transition: &Transition,
-        occasion: Occasion,
+        occasion: Trigger,
         verdict: &Verdict,
     ) -> Evidence {
         let JudgedTick {
@@ -180,7 +180,7 @@ impl Recorder {
             .as_ref()
             .and_then(|history| history.confirmed.clone());
         let at = name::rfc3339(transition.unix_ms);
-        let cycle = if occasion == Occasion::Ended {
+        let cycle = if occasion == Trigger::Ended {
             was(confirmed.as_ref(), &transition.reason)
         } else {
             cycle::draw(Scene {
@@ -194,16 +194,16 @@ impl Recorder {
         };
         if let Some(history) = &mut before {
             history.confirmed = match occasion {
-                Occasion::Confirmed => Some(Confirmed {
+                Trigger::Confirmed => Some(Confirmed {
                     id: id.clone(),
                     at: at.clone(),
                     cycle: cycle.clone(),
                 }),
-                Occasion::Deadlock => confirmed.clone(),
-                Occasion::Ended => None,
+                Trigger::Deadlock => confirmed.clone(),
+                Trigger::Ended => None,
             };
         }
-        let follows = confirmed.filter(|_| occasion != Occasion::Confirmed);
+        let follows = confirmed.filter(|_| occasion != Trigger::Confirmed);
         let measures = |of: fn(_, &Loop, &Observation) -> _| {
             bounds::measures(found.map_or_else(Vec::new, |one| of(signature, one, observation)))
         };

@@ -9,7 +9,7 @@ use monitor_common::{Cause, Class};
 use monitor_model::{
     evidence::{
         Evidence, MAX_POINTS,
-        Occasion::{self, Confirmed, Deadlock, Ended},
+        Trigger::{self, Confirmed, Deadlock, Ended},
     },
     observation::{
         Caller, FileSystem, Observation, ServerThread, Serving, Stack, Topology, Waited,
@@ -82,7 +82,7 @@ impl Told {
     }
 }
 
-fn occasions(told: &Told) -> Vec<Occasion> {
+fn occasions(told: &Told) -> Vec<Trigger> {
     told.documents.iter().map(|one| one.occasion).collect()
 }
 

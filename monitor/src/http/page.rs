@@ -10,7 +10,7 @@ use std::fmt::Write;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use monitor_model::{evidence::Occasion, loops::Loop, verdict::LivelockState};
+use monitor_model::{evidence::Trigger, loops::Loop, verdict::LivelockState};
 use monitor_verdict::timeline;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -102,9 +102,9 @@ fn evidence(document: &Document) -> Page {
         ..
     } = &document.head;
     let title = match occasion {
-        Occasion::Confirmed => "The livelock is confirmed",
-        Occasion::Deadlock => "Nothing moves any more",
-        Occasion::Ended => "The livelock is over",
+        Trigger::Confirmed => "The livelock is confirmed",
+        Trigger::Deadlock => "Nothing moves any more",
+        Trigger::Ended => "The livelock is over",
     };
     let (id, of) = (escape(id), escape(loop_id));
     let signature = signature.as_str();

@@ -7,7 +7,7 @@ mod now;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
-    evidence::Occasion,
+    evidence::Trigger,
     loops::Loop,
     mitigation::{InVain, Measure},
     observation::{Bdi, Lost, Memory, Observation},
@@ -125,7 +125,7 @@ pub struct LoopNow {
     /// The newest document that proves a state of it.
     pub evidence: Option<CompactString>,
     /// What that was made for.
-    pub occasion: Option<Occasion>,
+    pub occasion: Option<Trigger>,
     /// Who waits for whom, as that document draws it, while it is stuck.
     pub cycle: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use compact_str::format_compact;
 use monitor_model::{
-    evidence::{Evidence, Occasion, Point, SCHEMA},
+    evidence::{Evidence, Point, SCHEMA, Trigger},
     verdict::{LivelockState, Signature},
 };
 
@@ -20,7 +20,7 @@ pub(crate) fn evidence(n: u32) -> Evidence {
         ),
         loop_id: "0:29-nfsd".into(),
         signature: Signature::DirtyThrottle,
-        occasion: Occasion::Confirmed,
+        occasion: Trigger::Confirmed,
         follows: None,
         at: "2023-11-14T22:13:20.500Z".into(),
         unix_ms: seen.unix_ms,
