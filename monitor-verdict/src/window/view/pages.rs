@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 4;
 
 /// Whether the client's queue is so full that reclaim and writers wait for it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Jam {
+pub struct ClientCongestion {
     /// `None`: cannot be told.
     pub holds: Option<bool>,
     /// What was not known, or stood in.
@@ -110,14 +110,14 @@ impl View<'_> {
 
     /// Whether the client is congested, or as good as.
     #[must_use]
-    pub fn jam(&self, slack: f64) -> Jam {
+    pub fn jam(&self, slack: f64) -> ClientCongestion {
         let signatures = &self.thresholds.signatures;
         let held = self.held_bytes();
         let limit = self.newest().and_then(|sample| sample.dirty_limit_bytes);
         let full = held.zip(limit.filter(|&limit| limit > 0));
         let full = full.map(|(held, limit)| held as f64 / limit as f64);
         if let Some(full) = full.filter(|&full| full >= signatures.client_full_share / slack) {
-            return Jam {
+            return ClientCongestion {
                 holds: Some(true),
                 gap: None,
                 words: format!("{} holds {} of the dirty limit", self.client, percent(full)),
@@ -125,7 +125,7 @@ impl View<'_> {
         }
         if let Some(share) = self.window.congested(self.client) {
             let why = format!("is congested in {} of the samples", percent(share));
-            return Jam {
+            return ClientCongestion {
                 holds: Some(share >= signatures.congested_share / slack),
                 gap: self
                     .congestion_is_derived()
@@ -135,7 +135,7 @@ impl View<'_> {
         }
         let floor = self.thresholds.demand_floor_bytes as f64 / slack;
         let amount = held.map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64));
-        Jam {
+        ClientCongestion {
             holds: held.map(|held| held as f64 >= floor),
             gap: Some(Gap::CongestionUnknown),
             words: format!("{} holds {amount}", self.client),
