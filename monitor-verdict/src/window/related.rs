@@ -3,7 +3,7 @@
 use monitor_model::observation::Memory;
 
 use super::{Moved, Window};
-use crate::window::reduce::related::{Crew, Device, Signs};
+use crate::window::reduce::related::{ServerThreadCounts, Device, Signs};
 
 impl Window {
     /// Whether enough was seen to speak for the window.
@@ -97,7 +97,7 @@ impl Window {
     /// Whether it was so in every sample in which nfsd ran; `None`: it did in
     /// none.
     #[must_use]
-    pub fn crew_always(&self, is: impl Fn(&Crew) -> bool) -> Option<bool> {
+    pub fn crew_always(&self, is: impl Fn(&ServerThreadCounts) -> bool) -> Option<bool> {
         let crews = self.samples.iter().filter_map(|s| s.signs.nfsd.as_ref());
         crews.map(is).reduce(|all, one| all && one)
     }

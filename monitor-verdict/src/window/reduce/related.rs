@@ -23,7 +23,7 @@ pub struct Signs {
     /// By name.
     pub devices: Vec<Device>,
     /// The kernel's NFS server, where it runs.
-    pub nfsd: Option<Crew>,
+    pub nfsd: Option<ServerThreadCounts>,
     /// NFS servers in userspace, by name: threads that are throttled or
     /// blocked.
     pub user_servers: Vec<(CompactString, u32)>,
@@ -67,7 +67,7 @@ pub struct Device {
 
 /// nfsd at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crew {
+pub struct ServerThreadCounts {
     /// Bytes written to the exported file systems, total.
     pub bytes_written: Option<u64>,
     /// Threads.
@@ -187,13 +187,13 @@ fn device(from: &Bdi) -> Device {
     }
 }
 
-fn crew(observation: &Observation) -> Option<Crew> {
+fn crew(observation: &Observation) -> Option<ServerThreadCounts> {
     let nfsd = observation.nfsd.as_ref()?;
     let of = |state| small(nfsd.threads.iter().filter(|t| t.state == state).count());
     // The two are read at slightly different moments: the larger one counts.
     let waits = observation.waits.iter();
     let waits = small(waits.filter(|wait| wait.class == Class::Nfsd).count());
-    Some(Crew {
+    Some(ServerThreadCounts {
         bytes_written: nfsd.bytes_written,
         threads: small(nfsd.threads.len()),
         idle: of(ThreadState::Idle),
