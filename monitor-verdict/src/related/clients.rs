@@ -16,7 +16,7 @@ use crate::loops::words;
 use crate::text::{bytes, seconds};
 use crate::thresholds::nanos;
 use crate::window::Window;
-use crate::window::reduce::related::Signs;
+use crate::window::reduce::related::RelatedSample;
 
 /// Clients that wait for an answer and are watched at most, by name.
 const MAX_SILENCES: usize = 256;
@@ -159,7 +159,7 @@ impl Silences {
 
 /// What it waits for. A call whose end was missed stays open for ever: then no
 /// page is held and later calls were answered, and it is not certain.
-fn wants(node: &Node<'_>, signs: &Signs, client: &NfsClient, open: Option<OpenCalls>) -> Wants {
+fn wants(node: &Node<'_>, signs: &RelatedSample, client: &NfsClient, open: Option<OpenCalls>) -> Wants {
     let writes = client.pending_writes();
     let commits = client.commits_sent.saturating_sub(client.commits_done);
     let paused = signs.device(&client.bdi).map_or(0, |d| d.waiting);
@@ -381,7 +381,7 @@ fn far_end(node: &Node<'_>, bdi: &str) -> String {
 
 /// Whether a call that reached nfsd would be taken: at every sample a thread
 /// was idle and none throttled, and none slept all the time.
-fn nfsd_is_free(window: &Window, signs: &Signs) -> bool {
+fn nfsd_is_free(window: &Window, signs: &RelatedSample) -> bool {
     match signs.nfsd {
         None => true,
         Some(nfsd) if nfsd.threads == 0 => true,
@@ -394,8 +394,8 @@ fn nfsd_is_free(window: &Window, signs: &Signs) -> bool {
 }
 
 /// The same of a server in userspace; one that is not seen is not free.
-fn server_is_free(window: &Window, signs: &Signs, server: &str) -> bool {
-    let stuck = |signs: &Signs| {
+fn server_is_free(window: &Window, signs: &RelatedSample, server: &str) -> bool {
+    let stuck = |signs: &RelatedSample| {
         let mut servers = signs.user_servers.iter();
         servers.find(|(name, _)| name == server).map(|(_, n)| *n)
     };

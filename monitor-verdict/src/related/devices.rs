@@ -10,7 +10,7 @@ use monitor_model::related::RelatedKind::{self, DirtyThrottling, DiskSaturated, 
 use super::view::{Finding, Node, View, suspect};
 use crate::text::{percent, rate};
 use crate::thresholds::nanos;
-use crate::window::reduce::related::{Device, Signs};
+use crate::window::reduce::related::{Device, RelatedSample};
 use crate::window::{Moved, Window};
 
 /// Finds them, of every device.
@@ -212,7 +212,7 @@ struct Servers<'a> {
 
 impl<'a> Servers<'a> {
     fn of(view: &'a View<'_>) -> Self {
-        let crew = |signs: &Signs| signs.nfsd.map_or(0, |nfsd| nfsd.blocked);
+        let crew = |signs: &RelatedSample| signs.nfsd.map_or(0, |nfsd| nfsd.blocked);
         let blocked = view.node.window.mean(crew);
         let bdis = if blocked > 0.0 {
             view.server_bdis().into_keys().collect()

@@ -11,7 +11,7 @@ use monitor_model::{
 use crate::loops::Former;
 use crate::thresholds::Thresholds;
 use crate::window::Window;
-use crate::window::reduce::related::{Device, Signs};
+use crate::window::reduce::related::{Device, RelatedSample};
 
 /// A loop as it is judged at this tick.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ pub(super) struct Held {
 pub(super) struct View<'a> {
     pub node: &'a Node<'a>,
     pub held: &'a BTreeMap<(RelatedKind, CompactString), Held>,
-    pub signs: &'a Signs,
+    pub signs: &'a RelatedSample,
 }
 
 impl View<'_> {

@@ -90,7 +90,7 @@ pub struct Sample {
     /// Which signals come in.
     pub signals: Signals,
     /// What the related conditions ask for.
-    pub signs: related::Signs,
+    pub signs: related::RelatedSample,
 }
 
 /// Which of the signals come in.

@@ -3,7 +3,7 @@
 use monitor_model::observation::Memory;
 
 use super::{Moved, Window};
-use crate::window::reduce::related::{ServerThreadCounts, Device, Signs};
+use crate::window::reduce::related::{ServerThreadCounts, Device, RelatedSample};
 
 impl Window {
     /// Whether enough was seen to speak for the window.
@@ -14,7 +14,7 @@ impl Window {
 
     /// The newest signs.
     #[must_use]
-    pub fn signs(&self) -> Option<&Signs> {
+    pub fn signs(&self) -> Option<&RelatedSample> {
         Some(&self.newest()?.signs)
     }
 
@@ -89,7 +89,7 @@ impl Window {
 
     /// Mean over the samples.
     #[must_use]
-    pub fn mean(&self, number: impl Fn(&Signs) -> u32) -> f64 {
+    pub fn mean(&self, number: impl Fn(&RelatedSample) -> u32) -> f64 {
         let numbers = self.samples.iter().map(|s| f64::from(number(&s.signs)));
         numbers.sum::<f64>() / self.samples.len().max(1) as f64
     }
@@ -104,7 +104,7 @@ impl Window {
 
     /// Whether it was so in every sample.
     #[must_use]
-    pub fn always(&self, is: impl Fn(&Signs) -> bool) -> bool {
+    pub fn always(&self, is: impl Fn(&RelatedSample) -> bool) -> bool {
         self.samples.iter().all(|sample| is(&sample.signs))
     }
 

@@ -13,9 +13,9 @@ use super::signal;
 const MAX_DEVICES: usize = 256;
 const MAX_SERVERS: usize = 64;
 
-/// Signs of the related conditions in one observation.
+/// RelatedSample of the related conditions in one observation.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Signs {
+pub struct RelatedSample {
     /// Whether `balance_dirty_pages` is seen.
     pub sees_dirty: bool,
     /// Whether the NFS client's calls are.
@@ -80,7 +80,7 @@ pub struct ServerThreadCounts {
     pub blocked: u32,
 }
 
-impl Signs {
+impl RelatedSample {
     /// Becomes those of `observation`; keeps the buffers that it has.
     pub fn refill(&mut self, observation: &Observation) {
         self.sees_dirty = attached(observation, signal::BALANCE_DIRTY_PAGES);
@@ -251,7 +251,7 @@ fn small(count: usize) -> u32 {
 mod tests {
     use monitor_model::observation::{Observation, ServerThread, ThreadState, UserServer};
 
-    use super::{MAX_SERVERS, Signs};
+    use super::{MAX_SERVERS, RelatedSample};
 
     fn server(name: &str, tgid: u32, stuck: u32) -> UserServer {
         let thread = |tid| ServerThread {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn servers(user_servers: Vec<UserServer>) -> Vec<(String, u32)> {
-        let mut signs = Signs::default();
+        let mut signs = RelatedSample::default();
         signs.refill(&Observation {
             user_servers,
             ..Observation::default()
