@@ -19,7 +19,7 @@ const MAX_SLEEPERS: usize = 1024;
 
 /// Since when nfsd's threads sleep, by their ids.
 #[derive(Clone, Debug, Default)]
-pub struct Sleepers {
+pub struct HungThreads {
     since_ns: BTreeMap<u32, u64>,
 }
 
@@ -34,12 +34,12 @@ struct Asleep {
     longest_ns: u64,
 }
 
-impl Sleepers {
+impl HungThreads {
     /// Takes in a tick.
     pub fn tick(&mut self, node: &Node<'_>) {
         let now = node.now.monotonic_ns;
         let before = std::mem::take(&mut self.since_ns);
-        let asleep = sleepers(node.now).take(MAX_SLEEPERS);
+        let asleep = hung_threads(node.now).take(MAX_SLEEPERS);
         let since = |tid| before.get(&tid).copied().unwrap_or(now);
         self.since_ns = asleep.map(|t| (t.tid, since(t.tid))).collect();
     }
@@ -65,7 +65,7 @@ impl Sleepers {
         let now = view.node.now.monotonic_ns;
         let silence = nanos(view.node.thresholds.related.silence);
         let mut asleep = Asleep::default();
-        for thread in sleepers(view.node.now) {
+        for thread in hung_threads(view.node.now) {
             let age = |since: u64| now.saturating_sub(since);
             let write = thread.write_since_ns.map_or(0, age);
             let sleep = self.since_ns.get(&thread.tid).copied().map_or(0, age);
@@ -78,7 +78,7 @@ impl Sleepers {
     }
 }
 
-fn sleepers(now: &Observation) -> impl Iterator<Item = &ServerThread> {
+fn hung_threads(now: &Observation) -> impl Iterator<Item = &ServerThread> {
     let threads = now.nfsd.iter().flat_map(|nfsd| &nfsd.threads);
     threads.filter(|t| t.state == ThreadState::Blocked && !t.behind_throttled)
 }

@@ -10,7 +10,7 @@ use monitor_model::{
 
 use super::clients::Silences;
 use super::devices::Shown;
-use super::hung::Sleepers;
+use super::hung::HungThreads;
 use super::view::{Finding, Held, Node, View, suspect};
 use super::{devices, memory};
 use crate::text::seconds;
@@ -25,7 +25,7 @@ const NS_PER_MS: u64 = 1_000_000;
 pub struct Watch {
     held: BTreeMap<(RelatedKind, CompactString), Held>,
     silences: Silences,
-    sleepers: Sleepers,
+    hung_threads: HungThreads,
     shown: Shown,
     now: Vec<Related>,
     /// Beginnings, and nanoseconds in which it held.
@@ -46,7 +46,7 @@ impl Watch {
         };
         self.count(dt);
         self.silences.tick(node);
-        self.sleepers.tick(node);
+        self.hung_threads.tick(node);
         self.shown.tick(node, dt);
         let found = self.find(node);
         if !node.window.speaks() {
@@ -79,7 +79,7 @@ impl Watch {
     /// After a gap or a step back in time the clocks run from here.
     fn restart(&mut self, now: u64) {
         self.silences = Silences::default();
-        self.sleepers = Sleepers::default();
+        self.hung_threads = HungThreads::default();
         self.held.retain(|_, held| held.began);
         for held in self.held.values_mut() {
             held.since_ns = held.since_ns.min(now);
@@ -110,7 +110,7 @@ impl Watch {
         self.silences.judge(&view, &mut found);
         devices::judge(&view, &self.shown, &mut found);
         memory::judge(&view, &mut found);
-        self.sleepers.judge(&view, &mut found);
+        self.hung_threads.judge(&view, &mut found);
         found.sort_by(|a, b| {
             let worst = (a.kind.cmp(&b.kind)).then_with(|| b.weight.total_cmp(&a.weight));
             worst.then_with(|| a.bdi.cmp(&b.bdi))
