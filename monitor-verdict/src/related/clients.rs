@@ -23,7 +23,7 @@ const MAX_SILENCES: usize = 256;
 
 /// Since when the clients that want one have no answer.
 #[derive(Clone, Debug, Default)]
-pub struct Silences {
+pub struct ServerSilence {
     waiting: BTreeMap<CompactString, Silence>,
 }
 
@@ -60,7 +60,7 @@ impl Wants {
     }
 }
 
-impl Silences {
+impl ServerSilence {
     /// Takes in a tick.
     pub fn tick(&mut self, node: &Node<'_>) {
         let signs = node.window.signs().filter(|signs| signs.sees_clients);

@@ -8,7 +8,7 @@ use monitor_model::{
     verdict::LivelockState,
 };
 
-use super::clients::Silences;
+use super::clients::ServerSilence;
 use super::devices::Shown;
 use super::hung::HungThreads;
 use super::view::{Finding, Held, Node, View, suspect};
@@ -24,7 +24,7 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     held: BTreeMap<(RelatedKind, CompactString), Held>,
-    silences: Silences,
+    silences: ServerSilence,
     hung_threads: HungThreads,
     shown: Shown,
     now: Vec<Related>,
@@ -78,7 +78,7 @@ impl Watch {
 
     /// After a gap or a step back in time the clocks run from here.
     fn restart(&mut self, now: u64) {
-        self.silences = Silences::default();
+        self.silences = ServerSilence::default();
         self.hung_threads = HungThreads::default();
         self.held.retain(|_, held| held.began);
         for held in self.held.values_mut() {
