@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use compact_str::CompactString;
 use monitor_model::verdict::Signature;
 
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::view::{Held, View};
 
 /// The closing edge of one signature at one tick.
@@ -35,7 +35,7 @@ pub struct Edge {
     /// What the server waits on, where its waits tell.
     pub server_bdi: Option<CompactString>,
     /// Inputs that were missing or replaced.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<MissingInput>,
 }
 
 impl Edge {
@@ -54,7 +54,7 @@ impl Edge {
     }
 
     /// The same, but what would show it is missing.
-    fn unseen(signature: Signature, why: &'static str, gap: Gap) -> Self {
+    fn unseen(signature: Signature, why: &'static str, gap: MissingInput) -> Self {
         Self {
             gaps: vec![gap],
             ..Self::open(signature, why)

@@ -13,7 +13,7 @@ use crate::judge::machine::{Machine, Tick};
 use crate::signatures::{Edge, SignatureChooser};
 use crate::text::{rate, seconds};
 use crate::thresholds::{Thresholds, nanos};
-use crate::window::confidence::{Gap, confidence};
+use crate::window::confidence::{MissingInput, confidence};
 use crate::window::reduce::Sample;
 use crate::window::view::View;
 use crate::window::{Moved, Own, Window};
@@ -337,7 +337,7 @@ fn conditions(view: &View<'_>, active_edge: Option<&Edge>) -> Conditions {
 
 /// What the conditions lack, and the edge that holds; where none does, what any
 /// of them lacks.
-fn gaps(view: &View<'_>, edges: &[Edge], active_edge: Option<&Edge>) -> Vec<Gap> {
+fn gaps(view: &View<'_>, edges: &[Edge], active_edge: Option<&Edge>) -> Vec<MissingInput> {
     let mut gaps = Vec::new();
     view.gaps(&mut gaps);
     match active_edge.filter(|edge| edge.holds == Some(true)) {

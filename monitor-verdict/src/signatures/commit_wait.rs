@@ -8,7 +8,7 @@ use monitor_common::Class;
 use monitor_model::verdict::Signature;
 
 use crate::text::percent;
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::reduce::Signals;
 use crate::window::view::{View, all_of};
 
@@ -82,6 +82,6 @@ fn nobody(view: &View<'_>) -> Edge {
         Edge::open(SIGNATURE, "nobody waits for a COMMIT of the server's")
     } else {
         let why = "who waits for a COMMIT is not seen";
-        Edge::unseen(SIGNATURE, why, Gap::CommitUnseen)
+        Edge::unseen(SIGNATURE, why, MissingInput::CommitUnseen)
     }
 }

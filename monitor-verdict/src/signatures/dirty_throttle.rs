@@ -11,7 +11,7 @@ use monitor_model::verdict::Signature;
 
 use crate::text::percent;
 use crate::window::PauseMeans;
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::reduce::Client;
 use crate::window::view::{Disk, View, all_of};
 
@@ -60,7 +60,7 @@ pub struct Throttle<'a> {
     pub own: Option<f64>,
     /// The share of the client devices of all loops together.
     pub clients: Option<f64>,
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<MissingInput>,
 }
 
 impl<'a> Throttle<'a> {

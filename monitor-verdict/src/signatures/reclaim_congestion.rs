@@ -10,7 +10,7 @@
 use monitor_model::verdict::Signature;
 
 use crate::text::percent;
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::reduce::Signals;
 use crate::window::view::{Disk, View, all_of};
 
@@ -76,12 +76,12 @@ pub fn server_disk(view: &View<'_>, slack: f64) -> Disk {
     disk
 }
 
-fn gaps(view: &View<'_>) -> Vec<Gap> {
+fn gaps(view: &View<'_>) -> Vec<MissingInput> {
     let signals = view.newest().map(|sample| sample.signals);
     let signals = signals.unwrap_or_default();
     if Signals::has(signals.reclaim) && Signals::has(signals.sleeps) {
         Vec::new()
     } else {
-        vec![Gap::ReclaimUnseen]
+        vec![MissingInput::ReclaimUnseen]
     }
 }

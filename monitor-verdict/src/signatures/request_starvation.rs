@@ -5,7 +5,7 @@
 use monitor_model::verdict::Signature;
 
 use crate::text::percent;
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::reduce::Signals;
 use crate::window::view::{View, all_of};
 
@@ -60,6 +60,6 @@ fn nobody(view: &View<'_>) -> Edge {
         Edge::open(SIGNATURE, "nfsd gets pages for its requests")
     } else {
         let why = "whether nfsd gets pages for its requests is not seen";
-        Edge::unseen(SIGNATURE, why, Gap::AllocUnseen)
+        Edge::unseen(SIGNATURE, why, MissingInput::AllocUnseen)
     }
 }

@@ -4,7 +4,7 @@ use monitor_model::verdict::Confidence;
 
 /// An input that was missing, or that a weaker one replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gap {
+pub enum MissingInput {
     /// Pauses and waits of `balance_dirty_pages` are not seen at all: with
     /// them most of what the verdict rests on is gone.
     DirtyUnseen,
@@ -51,7 +51,7 @@ pub enum Gap {
     AddressOnly,
 }
 
-impl Gap {
+impl MissingInput {
     /// What it takes from the confidence. An input that one condition rests on
     /// alone takes 0.3 and more, one with a good substitute 0.1 or less.
     const fn share(self) -> f64 {
@@ -152,7 +152,7 @@ impl Gap {
 }
 
 /// Sums up; the order and repetitions mean nothing.
-pub fn confidence(mut gaps: Vec<Gap>) -> Confidence {
+pub fn confidence(mut gaps: Vec<MissingInput>) -> Confidence {
     gaps.sort_unstable();
     gaps.dedup();
     let lost: f64 = gaps.iter().map(|gap| gap.share()).sum();
@@ -166,19 +166,19 @@ pub fn confidence(mut gaps: Vec<Gap>) -> Confidence {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gap, confidence};
+    use super::{MissingInput, confidence};
 
     #[test]
     fn each_gap_counts_once_and_the_sum_stops_at_zero() {
-        let all = confidence(vec![Gap::DiskUnknown, Gap::MapFull, Gap::DiskUnknown]);
+        let all = confidence(vec![MissingInput::DiskUnknown, MissingInput::MapFull, MissingInput::DiskUnknown]);
         assert!((all.share - 0.7).abs() < 1e-12, "{all:?}");
         assert_eq!(all.missing.len(), 2);
         assert!(all.missing[0].contains("disk"), "{all:?}");
         let none = confidence(vec![
-            Gap::DirtyUnseen,
-            Gap::ClientUnseen,
-            Gap::ServedUnseen,
-            Gap::PagesUnknown,
+            MissingInput::DirtyUnseen,
+            MissingInput::ClientUnseen,
+            MissingInput::ServedUnseen,
+            MissingInput::PagesUnknown,
         ]);
         assert!(none.share.abs() < f64::EPSILON, "{none:?}");
     }

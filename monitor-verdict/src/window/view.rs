@@ -13,7 +13,7 @@ use monitor_model::{
 };
 
 use crate::thresholds::Thresholds;
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::reduce::{Sample, Threads};
 use crate::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 
@@ -283,48 +283,48 @@ impl View<'_> {
     }
 
     /// Inputs that demand, progress and blockage lack.
-    pub fn gaps(&self, gaps: &mut Vec<Gap>) {
+    pub fn gaps(&self, gaps: &mut Vec<MissingInput>) {
         let Some(newest) = self.newest() else {
             return;
         };
         let signals = newest.signals;
         if signals.dirty == Some(State::Unavailable) {
-            gaps.push(Gap::DirtyUnseen);
+            gaps.push(MissingInput::DirtyUnseen);
         } else if signals.dirty == Some(State::Degraded) {
-            gaps.push(Gap::DirtyExitUnseen);
+            gaps.push(MissingInput::DirtyExitUnseen);
         }
         if signals.client == Some(State::Unavailable) {
-            gaps.push(Gap::ClientUnseen);
+            gaps.push(MissingInput::ClientUnseen);
         }
         if self.by_nfsd() {
             if newest.server.is_some_and(|s| s.bytes_written.is_none()) {
-                gaps.push(Gap::ServedUnseen);
+                gaps.push(MissingInput::ServedUnseen);
             }
             if signals.calls == Some(State::Unavailable) || self.own.is_mixed(newest) {
-                gaps.push(Gap::CallsUnseen);
+                gaps.push(MissingInput::CallsUnseen);
             }
         } else {
-            gaps.push(Gap::ServedUnwatched);
+            gaps.push(MissingInput::ServedUnwatched);
             let listed = |(name, _): &(CompactString, _)| name == self.server;
             if !newest.user_servers.iter().any(listed) {
-                gaps.push(Gap::ThreadsUnlisted);
+                gaps.push(MissingInput::ThreadsUnlisted);
             }
             if newest.user_servers.iter().any(|one| !listed(one)) {
-                gaps.push(Gap::ServersMixed);
+                gaps.push(MissingInput::ServersMixed);
             }
         }
         if self.localio && self.server_bdi.is_none() {
-            gaps.push(Gap::WorkersUnknown);
+            gaps.push(MissingInput::WorkersUnknown);
         }
         if self
             .window
             .moved(|s| Some(s.map_full))
             .is_some_and(|m| m.bytes > 0)
         {
-            gaps.push(Gap::MapFull);
+            gaps.push(MissingInput::MapFull);
         }
         if self.proof == Proof::Address {
-            gaps.push(Gap::AddressOnly);
+            gaps.push(MissingInput::AddressOnly);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::text::{percent, rate};
 use crate::window::Moved;
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::view::View;
 
 /// What a server's disk does.
@@ -59,11 +59,11 @@ impl Disk {
 
     /// What was not known of it.
     #[must_use]
-    pub const fn gap(&self) -> Option<Gap> {
+    pub const fn gap(&self) -> Option<MissingInput> {
         match (self.busy, self.works) {
             (Some(_), _) => None,
-            (None, Some(_)) => Some(Gap::DiskByWrites),
-            (None, None) => Some(Gap::DiskUnknown),
+            (None, Some(_)) => Some(MissingInput::DiskByWrites),
+            (None, None) => Some(MissingInput::DiskUnknown),
         }
     }
 

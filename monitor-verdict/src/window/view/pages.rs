@@ -4,7 +4,7 @@
 use monitor_common::Class;
 
 use crate::text::{bytes, percent};
-use crate::window::confidence::Gap;
+use crate::window::confidence::MissingInput;
 use crate::window::reduce::{Client, LoopDevice, Sample};
 use crate::window::view::View;
 
@@ -17,7 +17,7 @@ pub struct ClientCongestion {
     /// `None`: cannot be told.
     pub holds: Option<bool>,
     /// What was not known, or stood in.
-    pub gap: Option<Gap>,
+    pub gap: Option<MissingInput>,
     /// As `0:29 is congested in 100 % of the samples`.
     pub words: String,
 }
@@ -71,7 +71,7 @@ impl View<'_> {
     /// Pages that only this client can clean: of its BDI, else what
     /// `balance_dirty_pages` says to those who write to it.
     #[must_use]
-    pub fn pages_of(&self, client: &Client) -> (Option<f64>, Option<Gap>) {
+    pub fn pages_of(&self, client: &Client) -> (Option<f64>, Option<MissingInput>) {
         let Some(newest) = self.newest() else {
             return (None, None);
         };
@@ -86,8 +86,8 @@ impl View<'_> {
         let through = through.filter_map(|device| self.pages_by_pauses(&device.bdi));
         let through: f64 = through.sum();
         match self.pages_by_pauses(&client.bdi) {
-            Some(own) => (Some(own + through), Some(Gap::PagesByPauses)),
-            None => (None, Some(Gap::PagesUnknown)),
+            Some(own) => (Some(own + through), Some(MissingInput::PagesByPauses)),
+            None => (None, Some(MissingInput::PagesUnknown)),
         }
     }
 
@@ -129,7 +129,7 @@ impl View<'_> {
                 holds: Some(share >= signatures.congested_share / slack),
                 gap: self
                     .congestion_is_derived()
-                    .then_some(Gap::CongestionByRule),
+                    .then_some(MissingInput::CongestionByRule),
                 words: format!("{} {why}", self.client),
             };
         }
@@ -137,7 +137,7 @@ impl View<'_> {
         let amount = held.map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64));
         ClientCongestion {
             holds: held.map(|held| held as f64 >= floor),
-            gap: Some(Gap::CongestionUnknown),
+            gap: Some(MissingInput::CongestionUnknown),
             words: format!("{} holds {amount}", self.client),
         }
     }
