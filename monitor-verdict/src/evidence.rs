@@ -6,11 +6,11 @@
 
 mod bounds;
 mod cycle;
-mod drawing;
 mod name;
 mod places;
 mod recorder;
 mod tasks;
+mod text_tree;
 
 pub use name::{incident, is_document};
 pub(crate) use recorder::{JudgedTick, Recorder};

@@ -28,9 +28,9 @@ use monitor_model::{
 };
 
 use super::bounds::{NAME, short};
-use super::drawing::Drawing;
 use super::places::{loop_device, place};
 use super::tasks::{Task, Tasks};
+use super::text_tree::TextTree;
 use crate::text::{bytes, percent, rate, seconds};
 use crate::window::{PauseMeans, Window};
 
@@ -45,7 +45,7 @@ const MAX_FRAMES: usize = 14;
 
 /// The facts of one moment that a drawing is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub struct CycleView<'a> {
     pub observation: &'a Observation,
     pub window: &'a Window,
     pub verdict: &'a Verdict,
@@ -55,10 +55,10 @@ pub struct Scene<'a> {
 }
 
 /// Draws the cycle.
-pub fn draw(scene: Scene<'_>) -> Vec<String> {
-    let mut painter = Painter {
+pub fn draw(scene: CycleView<'_>) -> Vec<String> {
+    let mut painter = Renderer {
         scene,
-        drawing: Drawing::default(),
+        drawing: TextTree::default(),
         drawn: BTreeSet::new(),
     };
     painter.writers();
@@ -76,7 +76,7 @@ pub fn draw(scene: Scene<'_>) -> Vec<String> {
     painter.drawing.lines()
 }
 
-impl<'a> Scene<'a> {
+impl<'a> CycleView<'a> {
     fn server(&self) -> CompactString {
         short(&self.verdict.server, NAME)
     }
@@ -142,14 +142,14 @@ fn is_loop_worker(task: &Task<'_>) -> bool {
     waits.any(|w| w.class == Class::Loop || (kernel(w.class) && task.comm.contains("loop")))
 }
 
-struct Painter<'a> {
-    scene: Scene<'a>,
-    drawing: Drawing,
+struct Renderer<'a> {
+    scene: CycleView<'a>,
+    drawing: TextTree,
     /// Tasks that are in it.
     drawn: BTreeSet<u32>,
 }
 
-impl<'a> Painter<'a> {
+impl<'a> Renderer<'a> {
     /// Who wants to write: those that wait for the client, or for a loop device
     /// on it.
     fn writers(&mut self) {

@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use compact_str::CompactString;
 use monitor_model::{
-    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Trigger, Pauses, Point, SCHEMA},
+    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Pauses, Point, SCHEMA, Trigger},
     loops::Loop,
     observation::{Bdi, DirtyPauses, NfsClient, Observation, Stack},
     verdict::{Transition, Verdict},
 };
 
 use super::bounds::{self, rounded, seconds, short};
-use super::cycle::{self, Scene};
-use super::drawing::Drawing;
+use super::cycle::{self, CycleView};
 use super::name;
 use super::tasks::{Task, Tasks, loop_bdis};
+use super::text_tree::TextTree;
 use crate::mitigation;
 use crate::window::Window;
 
@@ -183,7 +183,7 @@ impl Recorder {
         let cycle = if occasion == Trigger::Ended {
             was(confirmed.as_ref(), &transition.reason)
         } else {
-            cycle::draw(Scene {
+            cycle::draw(CycleView {
                 observation,
                 window,
                 verdict,
@@ -285,7 +285,7 @@ fn point(moment: JudgedTick<'_>, verdict: &Verdict) -> Point {
 
 /// What a document of the end draws: the cycle that was.
 fn was(confirmed: Option<&Confirmed>, reason: &str) -> Vec<String> {
-    let mut drawing = Drawing::default();
+    let mut drawing = TextTree::default();
     drawing.plain(reason);
     let Some(confirmed) = confirmed else {
         return drawing.lines();

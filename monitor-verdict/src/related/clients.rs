@@ -159,7 +159,12 @@ impl ServerSilence {
 
 /// What it waits for. A call whose end was missed stays open for ever: then no
 /// page is held and later calls were answered, and it is not certain.
-fn wants(node: &Node<'_>, signs: &RelatedSample, client: &NfsClient, open: Option<OpenCalls>) -> Wants {
+fn wants(
+    node: &Node<'_>,
+    signs: &RelatedSample,
+    client: &NfsClient,
+    open: Option<OpenCalls>,
+) -> Wants {
     let writes = client.pending_writes();
     let commits = client.commits_sent.saturating_sub(client.commits_done);
     let paused = signs.device(&client.bdi).map_or(0, |d| d.waiting);

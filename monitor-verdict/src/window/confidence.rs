@@ -170,7 +170,11 @@ mod tests {
 
     #[test]
     fn each_gap_counts_once_and_the_sum_stops_at_zero() {
-        let all = confidence(vec![MissingInput::DiskUnknown, MissingInput::MapFull, MissingInput::DiskUnknown]);
+        let all = confidence(vec![
+            MissingInput::DiskUnknown,
+            MissingInput::MapFull,
+            MissingInput::DiskUnknown,
+        ]);
         assert!((all.share - 0.7).abs() < 1e-12, "{all:?}");
         assert_eq!(all.missing.len(), 2);
         assert!(all.missing[0].contains("disk"), "{all:?}");

@@ -3,7 +3,7 @@
 use monitor_model::observation::Memory;
 
 use super::{Moved, Window};
-use crate::window::reduce::related::{ServerThreadCounts, Device, RelatedSample};
+use crate::window::reduce::related::{Device, RelatedSample, ServerThreadCounts};
 
 impl Window {
     /// Whether enough was seen to speak for the window.

@@ -3,7 +3,7 @@
 use monitor_common::{Cause, Class};
 use monitor_model::verdict::Signature;
 
-use super::{Scene, is_loop_worker};
+use super::{CycleView, is_loop_worker};
 use crate::evidence::bounds::{NAME, short};
 use crate::evidence::tasks::Task;
 use crate::text::{bytes, percent};
@@ -55,7 +55,7 @@ impl Edge {
 }
 
 /// The edge that the signature names; with a loop device, the one that is seen.
-pub fn of(scene: &Scene<'_>) -> Edge {
+pub fn of(scene: &CycleView<'_>) -> Edge {
     match scene.signature {
         Signature::DirtyThrottle => Edge::Dirty,
         Signature::ReclaimCongestion => Edge::Reclaim,
@@ -79,7 +79,7 @@ pub fn of(scene: &Scene<'_>) -> Edge {
 
 /// Whether a task that is not the server's stands where its threads stand: in
 /// `commit-wait` it may be kswapd that waits for all.
-pub fn is_part(scene: &Scene<'_>, task: &Task<'_>) -> bool {
+pub fn is_part(scene: &CycleView<'_>, task: &Task<'_>) -> bool {
     if of(scene) != Edge::Commit {
         return false;
     }
@@ -90,7 +90,7 @@ pub fn is_part(scene: &Scene<'_>, task: &Task<'_>) -> bool {
 
 /// Whether the stack of a reclaimer or of a server's thread shows it waiting
 /// for the client's pages: a signal for that is not everywhere.
-pub fn by_stack(scene: &Scene<'_>, task: &Task<'_>) -> bool {
+pub fn by_stack(scene: &CycleView<'_>, task: &Task<'_>) -> bool {
     let reclaimer = || RECLAIMERS.iter().any(|name| task.comm.starts_with(name));
     of(scene) == Edge::Commit
         && (task.state.is_some() || reclaimer())
@@ -98,7 +98,7 @@ pub fn by_stack(scene: &Scene<'_>, task: &Task<'_>) -> bool {
 }
 
 /// The last step: back to the client.
-pub fn closing(scene: &Scene<'_>) -> String {
+pub fn closing(scene: &CycleView<'_>) -> String {
     let (client, server) = (short(scene.client_bdi(), NAME), scene.server());
     let bdi = scene.bdi(scene.client_bdi());
     let amount = |amount: Option<u64>| {

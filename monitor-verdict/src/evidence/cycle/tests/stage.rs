@@ -14,7 +14,7 @@ use monitor_model::{
 };
 
 use crate::Thresholds;
-use crate::evidence::cycle::{Scene, draw};
+use crate::evidence::cycle::{CycleView, draw};
 use crate::evidence::tasks::Tasks;
 use crate::loops::Loops;
 use crate::tests::node::{CLIENT, DISK, Node, Phase};
@@ -92,7 +92,7 @@ impl Stage {
             &self.verdict,
             found,
         );
-        let lines = draw(Scene {
+        let lines = draw(CycleView {
             observation: &self.observation,
             window: &self.window,
             verdict: &self.verdict,

@@ -11,12 +11,12 @@ const MAX_WORDS: usize = 1200;
 
 /// A drawing that grows downwards, each step further in than the one before.
 #[derive(Clone, Debug, Default)]
-pub struct Drawing {
+pub struct TextTree {
     lines: Vec<String>,
     depth: usize,
 }
 
-impl Drawing {
+impl TextTree {
     /// Who or what the ones above wait for.
     pub fn arrow(&mut self, words: &str) {
         if self.lines.is_empty() {
@@ -99,11 +99,11 @@ impl Drawing {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{COLUMNS, Drawing, MAX_LINES};
+    use super::{COLUMNS, MAX_LINES, TextTree};
 
     #[test]
     fn each_step_stands_further_in_and_long_ones_hang_under_their_beginning() {
-        let mut drawing = Drawing::default();
+        let mut drawing = TextTree::default();
         drawing.arrow("a writer");
         drawing.beside("and another");
         drawing.arrow(&"word ".repeat(25));
@@ -131,7 +131,7 @@ mod tests {
         fn no_text_makes_it_wider_or_longer_than_its_bounds(
             texts in prop::collection::vec((0u8..3, any::<String>(), 1usize..80), 0..40)
         ) {
-            let mut drawing = Drawing::default();
+            let mut drawing = TextTree::default();
             for (how, text, times) in texts {
                 let text = text.repeat(times);
                 match how {
