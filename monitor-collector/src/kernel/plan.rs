@@ -12,7 +12,7 @@ use super::{
     known::Value,
     members::{MEMBERS, TASK_BY_BTF},
     report::{Applies, SignalReport},
-    signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way},
+    signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy},
 };
 
 /// What attaches and detaches: the kernel, or a recording of one.
@@ -102,7 +102,7 @@ fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), St
 
 /// Why a way cannot be tried; `None`: it can.
 #[must_use]
-pub fn obstacle(way: &Way, facts: &Facts, avoid: &[String]) -> Option<String> {
+pub fn obstacle(way: &Strategy, facts: &Facts, avoid: &[String]) -> Option<String> {
     for path in way.btf_offsets {
         let missing = match &facts.btf {
             Err(why) => Some(format!("no BTF: {why}")),
@@ -252,7 +252,7 @@ pub fn attach(
 
 /// Attaches what the way takes and is not yet attached. What another way left
 /// attached stays for the next one to use.
-fn hold(way: &Way, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Result<(), String> {
+fn hold(way: &Strategy, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Result<(), String> {
     for probe in way.probes {
         if held.iter().any(|h| h.program == probe.program) {
             continue;
@@ -270,7 +270,7 @@ fn hold(way: &Way, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Result<()
 }
 
 /// Detaches what earlier, failed ways attached and this one does not take.
-fn release(held: &mut Vec<Probe>, way: &Way, kernel: &mut impl Kernel) {
+fn release(held: &mut Vec<Probe>, way: &Strategy, kernel: &mut impl Kernel) {
     held.retain(|probe| {
         let taken = way.probes.iter().any(|p| p.program == probe.program);
         if !taken {

@@ -69,7 +69,7 @@ pub struct Probe {
 
 /// A way to attach a signal: all its probes or nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct Strategy {
     /// The strategy's name, in metrics and JSON.
     pub strategy: &'static str,
     /// What it takes.
@@ -92,7 +92,7 @@ pub struct Signal {
     /// The module that has to be loaded first.
     pub module: Option<&'static str>,
     /// Best first.
-    pub ways: &'static [Way],
+    pub ways: &'static [Strategy],
     /// What is lost without it.
     pub loses: &'static str,
     /// Where a kernel has no such wait: which one it has instead. `None`: every

@@ -1,7 +1,7 @@
 //! The signals of NFS, client and server, and of the RPC under both. Their
 //! modules may come and go.
 
-use super::{About, Hook, Probe, SCHEDULE_TIMEOUT, Signal, Way, probe, tp};
+use super::{About, Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy, probe, tp};
 use crate::kernel::members::{FILE_TO_BDI, NFS_CONGESTION_WAIT, NFS_WRITE_CONGESTED};
 
 macro_rules! counting_signal {
@@ -11,7 +11,7 @@ macro_rules! counting_signal {
             about: About::$about,
             shows: $shows,
             module: Some($module),
-            ways: &[Way { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
+            ways: &[Strategy { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
             loses: $loses,
             replaced_by: $replaced,
             needed: false,
@@ -25,14 +25,14 @@ pub(super) const SVC_ALLOC_ARG: Signal = Signal {
     shows: "nfsd threads that get no memory for their next request",
     module: Some("sunrpc"),
     ways: &[
-        Way {
+        Strategy {
             strategy: "tracepoint",
             btf_offsets: &[],
             probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
             loses: "",
         },
         // Before 5.14 there is no tracepoint, and the function is inlined.
-        Way {
+        Strategy {
             strategy: "kprobe",
             btf_offsets: &[],
             probes: &[probe("svc_alloc_arg_sleep", Hook::Kprobe(SCHEDULE_TIMEOUT))],
@@ -75,7 +75,7 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
     about: About::NfsClient,
     shows: "writers that wait until an NFS mount is no longer congested",
     module: Some("nfs"),
-    ways: &[Way {
+    ways: &[Strategy {
         strategy: "kprobe",
         btf_offsets: &[NFS_CONGESTION_WAIT],
         probes: &[
@@ -114,7 +114,7 @@ const FSYNC: [Probe; 4] = [
 
 macro_rules! commit_way {
     ($strategy:literal, $page:literal) => {
-        Way {
+        Strategy {
             strategy: $strategy,
             btf_offsets: FILE_TO_BDI,
             probes: &[
@@ -147,7 +147,7 @@ pub(super) const NFS_COMMIT: Signal = Signal {
         commit_way!("kprobe", "nfs_wb_folio"),
         // Up to 6.2; nothing is lost.
         commit_way!("kprobe-page", "nfs_wb_page"),
-        Way {
+        Strategy {
             strategy: "kprobe-file",
             btf_offsets: &[],
             probes: &FSYNC,
@@ -165,7 +165,7 @@ pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
     about: About::NfsClient,
     shows: "which NFS mounts are congested, by the client's flag",
     module: Some("nfs"),
-    ways: &[Way {
+    ways: &[Strategy {
         strategy: "kprobe",
         btf_offsets: NFS_WRITE_CONGESTED,
         probes: &[probe(
@@ -198,7 +198,7 @@ pub(super) const RPC_XID: Signal = Signal {
     about: About::Loops,
     shows: "which NFS mounts are served by this very kernel: the loops",
     module: Some("sunrpc"),
-    ways: &[Way {
+    ways: &[Strategy {
         strategy: "tracepoint",
         btf_offsets: &[],
         probes: &[
@@ -217,7 +217,7 @@ pub(super) const RPC_DEVICE: Signal = Signal {
     about: About::Loops,
     shows: "whose mount an RPC client's calls are",
     module: Some("sunrpc"),
-    ways: &[Way {
+    ways: &[Strategy {
         strategy: "tracepoint",
         btf_offsets: &[],
         probes: &[tp("rpc_task_begin", "sunrpc", "rpc_task_begin")],
@@ -234,7 +234,7 @@ pub(super) const SERVER_BACKING: Signal = Signal {
     shows: "what nfsd writes to for a client",
     module: None,
     ways: &[
-        Way {
+        Strategy {
             strategy: "fentry",
             btf_offsets: FILE_TO_BDI,
             probes: &[
@@ -246,7 +246,7 @@ pub(super) const SERVER_BACKING: Signal = Signal {
             ],
             loses: "",
         },
-        Way {
+        Strategy {
             strategy: "kprobe",
             btf_offsets: FILE_TO_BDI,
             probes: &[

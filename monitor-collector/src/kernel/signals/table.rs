@@ -3,7 +3,7 @@
 //! In a way, the probe of an exit stands before that of its entry, so that no
 //! entry is kept whose exit is not seen.
 
-use super::{About, Hook, Probe, Signal, Way, nfs, probe, tp};
+use super::{About, Hook, Probe, Signal, Strategy, nfs, probe, tp};
 use crate::kernel::members::{BDI_NAME, TASK_FLAGS};
 
 macro_rules! sleep_signal {
@@ -14,7 +14,7 @@ macro_rules! sleep_signal {
             shows: $shows,
             module: None,
             ways: &[
-                Way {
+                Strategy {
                     strategy: "tracepoint+fentry",
                     btf_offsets: &[],
                     probes: &[
@@ -24,7 +24,7 @@ macro_rules! sleep_signal {
                     ],
                     loses: "",
                 },
-                Way {
+                Strategy {
                     strategy: "tracepoint+kprobe",
                     btf_offsets: &[],
                     probes: &[
@@ -34,7 +34,7 @@ macro_rules! sleep_signal {
                     ],
                     loses: "",
                 },
-                Way {
+                Strategy {
                     strategy: "tracepoint",
                     btf_offsets: &[],
                     probes: &[tp($done, $group, $tracepoint)],
@@ -56,7 +56,7 @@ macro_rules! pair_signal {
             shows: $shows,
             module: None,
             ways: &[
-                Way {
+                Strategy {
                     strategy: "btf-tracepoint",
                     btf_offsets: &[],
                     probes: &[
@@ -65,7 +65,7 @@ macro_rules! pair_signal {
                     ],
                     loses: "",
                 },
-                Way {
+                Strategy {
                     strategy: "tracepoint",
                     btf_offsets: &[],
                     probes: &[
@@ -102,13 +102,13 @@ pub const SIGNALS: &[Signal] = &[
         shows: "what kind of task waits: nfsd, kswapd, a program...",
         module: None,
         ways: &[
-            Way {
+            Strategy {
                 strategy: "btf",
                 btf_offsets: &[TASK_FLAGS],
                 probes: &[],
                 loses: "",
             },
-            Way {
+            Strategy {
                 strategy: "name",
                 btf_offsets: &[],
                 probes: &[],
@@ -128,7 +128,7 @@ pub const SIGNALS: &[Signal] = &[
                 last pause that the kernel announced",
         module: None,
         ways: &[
-            Way {
+            Strategy {
                 strategy: "tracepoint+fexit",
                 btf_offsets: &[],
                 probes: &[
@@ -140,7 +140,7 @@ pub const SIGNALS: &[Signal] = &[
                 ],
                 loses: "",
             },
-            Way {
+            Strategy {
                 strategy: "tracepoint+kretprobe",
                 btf_offsets: &[],
                 probes: &[
@@ -152,7 +152,7 @@ pub const SIGNALS: &[Signal] = &[
                 ],
                 loses: "",
             },
-            Way {
+            Strategy {
                 strategy: "tracepoint",
                 btf_offsets: &[],
                 probes: &[PAUSE],
@@ -160,7 +160,7 @@ pub const SIGNALS: &[Signal] = &[
                         the kernel announced does",
             },
             // Where the kernel refuses the program that only notes a pause.
-            Way {
+            Strategy {
                 strategy: "tracepoint",
                 btf_offsets: &[],
                 probes: &[LOOK],
@@ -201,7 +201,7 @@ pub const SIGNALS: &[Signal] = &[
         shows: "which backing devices are congested, by the kernel's flag",
         module: None,
         ways: &[
-            Way {
+            Strategy {
                 strategy: "fentry",
                 btf_offsets: &[BDI_NAME],
                 probes: &[
@@ -216,7 +216,7 @@ pub const SIGNALS: &[Signal] = &[
                 ],
                 loses: "",
             },
-            Way {
+            Strategy {
                 strategy: "kprobe",
                 btf_offsets: &[BDI_NAME],
                 probes: &[
@@ -244,7 +244,7 @@ pub const SIGNALS: &[Signal] = &[
         shows: "tasks held back so that swapping over NFS can go on",
         module: None,
         ways: &[
-            Way {
+            Strategy {
                 strategy: "fentry",
                 btf_offsets: &[],
                 probes: &[
@@ -259,7 +259,7 @@ pub const SIGNALS: &[Signal] = &[
                 ],
                 loses: "",
             },
-            Way {
+            Strategy {
                 strategy: "kprobe",
                 btf_offsets: &[],
                 probes: &[
