@@ -1,4 +1,4 @@
-//! What one tick saw: plain data, the waist of the program.
+//! What one tick read: plain data, the boundary between what reads and what judges.
 //!
 //! `record` writes these, `replay` reads them back, the verdict knows nothing
 //! else. What could not be read is `None` or absent, never an invented zero.

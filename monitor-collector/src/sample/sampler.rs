@@ -42,7 +42,7 @@ const OLD_NS: u64 = 10_000_000_000;
 
 /// What one tick gave.
 pub struct Tick {
-    /// The waist: all that the verdict sees.
+    /// All that the verdict sees.
     pub observation: Observation,
     /// Totals of tasks, for people; `None`: nobody waited since the last tick.
     pub tasks: Option<Vec<TaskDelay>>,
