@@ -138,7 +138,7 @@ async fn page(
 }
 
 /// The one series that is not as it was: it says when.
-const LAST_TICK: &str = "throttle_tick_last_success_timestamp_seconds";
+const LAST_TICK: &str = "throttle_monitor_tick_last_success_timestamp_seconds";
 
 fn pages(path: &Path) -> Result<Vec<String>> {
     let open = || File::open(path).map(BufReader::new);

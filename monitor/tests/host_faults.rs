@@ -104,7 +104,7 @@ fn waits(daemon: &Daemon) -> f64 {
 
 fn lost(daemon: &Daemon, reason: &str) -> f64 {
     daemon.metric(
-        "throttle_lost_events_total",
+        "throttle_monitor_lost_events_total",
         &[&format!("reason=\"{reason}\"")],
     )
 }
@@ -113,7 +113,7 @@ fn ticks(daemon: &Daemon) -> f64 {
     let (_, text) = daemon.get("/metrics");
     let line = text
         .lines()
-        .find_map(|line| line.strip_prefix("throttle_tick_duration_seconds_count "));
+        .find_map(|line| line.strip_prefix("throttle_monitor_tick_duration_seconds_count "));
     line.unwrap().parse().unwrap()
 }
 

@@ -2,7 +2,7 @@
 function(config, lib)
   local node = '{{ $labels.%s }}' % config.nodeLabel;
   local unavailable(signals) =
-    lib.series('throttle_probe_state', 'signal=~"%s",state="unavailable"' % signals);
+    lib.series('throttle_monitor_probe_state', 'signal=~"%s",state="unavailable"' % signals);
 
   [
     {
@@ -42,7 +42,7 @@ function(config, lib)
       ||| % {
         node: lib.node,
         up: lib.series('up'),
-        pages: lib.series('throttle_probe_state', 'signal="balance_dirty_pages",state!="unavailable"'),
+        pages: lib.series('throttle_monitor_probe_state', 'signal="balance_dirty_pages",state!="unavailable"'),
         client: unavailable('nfs_client_writes|direct_reclaim'),
         loops: lib.series('throttle_loop_info'),
         both: unavailable('nfs_client_writes|nfsd_writes|rpc_xid'),
@@ -74,7 +74,7 @@ function(config, lib)
         ) > %s
       ||| % [
         lib.node,
-        lib.series('throttle_lost_events_total'),
+        lib.series('throttle_monitor_lost_events_total'),
         config.thresholds.lostEvents,
       ],
       page: 'monitor-loses-events',
@@ -104,7 +104,7 @@ function(config, lib)
         changes(%(tick)s[2m]) > 0
       ||| % {
         node: lib.node,
-        tick: lib.series('throttle_tick_last_success_timestamp_seconds'),
+        tick: lib.series('throttle_monitor_tick_last_success_timestamp_seconds'),
         seconds: config.thresholds.stuckSeconds,
       },
       page: 'monitor-stuck',

@@ -12,7 +12,7 @@ use super::{
     Made, Report, Settings,
     desired::desired,
     journal::{Journal, JournalError},
-    tunables::{Bdi, Knobs, Tunable, Value},
+    tunables::{Bdi, Tunable, Tunables, Value},
     vmstat::Vmstat,
 };
 
@@ -51,7 +51,7 @@ pub enum ActuatorError {
 /// Changes the node.
 #[derive(Debug)]
 pub struct Actuator {
-    tunables: Knobs,
+    tunables: Tunables,
     journal: Journal,
     vmstat: Vmstat,
     share: u64,
@@ -76,7 +76,7 @@ impl Actuator {
     ///
     /// Nothing can be changed, or not safely.
     pub fn open(settings: &Settings) -> Result<Self, ActuatorError> {
-        let tunables = Knobs::new(&settings.procfs, &settings.sysfs);
+        let tunables = Tunables::new(&settings.procfs, &settings.sysfs);
         tunables.try_open().map_err(ActuatorError::NotAllowed)?;
         let journal = Journal::open(&settings.journal, &settings.procfs)?;
         let vmstat = Vmstat::open(settings).map_err(ActuatorError::Vmstat)?;

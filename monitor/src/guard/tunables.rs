@@ -114,12 +114,12 @@ impl fmt::Display for Tunable {
 
 /// Where they are.
 #[derive(Clone, Debug)]
-pub struct Knobs {
+pub struct Tunables {
     vm: PathBuf,
     class: PathBuf,
 }
 
-impl Knobs {
+impl Tunables {
     /// Below these mounts.
     pub fn new(procfs: &Path, sysfs: &Path) -> Self {
         Self {

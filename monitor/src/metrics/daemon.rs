@@ -43,7 +43,7 @@ fn build(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 
 fn probes(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let mut family = Family::gauge(
-        "throttle_probe_state",
+        "throttle_monitor_probe_state",
         "Always 1: how a signal is attached and in which state (attached, degraded, unavailable). Source: the loader.",
     );
     for status in &snapshot.observation.signals {
@@ -61,7 +61,7 @@ fn probes(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 /// not loaded) is not missing, though it is not attached either.
 fn missing(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let mut family = Family::gauge(
-        "throttle_probe_missing",
+        "throttle_monitor_probe_missing",
         "Always 1: a signal that could tell something here, and is not attached; needed: no verdict without it. Source: the loader.",
     );
     let signals = snapshot.probes.signals.iter();
@@ -75,11 +75,11 @@ fn missing(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 /// Only while the kernel counts: its accounting is off by default.
 fn costs(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let mut runs = Family::counter(
-        "throttle_probe_runs_total",
+        "throttle_monitor_probe_runs_total",
         "Times that an eBPF program ran while kernel.bpf_stats_enabled was set. Source: the kernel's accounting.",
     );
     let mut time = Family::counter(
-        "throttle_probe_seconds_total",
+        "throttle_monitor_probe_seconds_total",
         "Time that an eBPF program took while kernel.bpf_stats_enabled was set, seconds. Source: the kernel's accounting.",
     );
     for cost in &snapshot.costs {
@@ -94,7 +94,7 @@ fn costs(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let lost = &snapshot.observation.lost;
     let mut family = Family::counter(
-        "throttle_lost_events_total",
+        "throttle_monitor_lost_events_total",
         "Records lost: ring buffer full, map full, a wait thrown out whose end was never seen, or no room in a recording. Source: eBPF, the daemon.",
     );
     for (reason, count) in [
@@ -111,7 +111,7 @@ fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 /// Only with `--evidence-dir`.
 fn evidence(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let mut family = Family::counter(
-        "throttle_evidence_documents_total",
+        "throttle_monitor_evidence_documents_total",
         "Documents of evidence written to --evidence-dir; failed: not at once, they are tried again; dropped: not even tried. Source: the daemon.",
     );
     if let Some(results) = snapshot.evidence_results {
@@ -129,13 +129,13 @@ fn evidence(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 fn ticks(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let ticks = &snapshot.tick_duration;
     let mut duration = Family::histogram(
-        "throttle_tick_duration_seconds",
+        "throttle_monitor_tick_duration_seconds",
         "Time that reading the maps, /proc and /sys and judging them took, seconds a tick. Source: the daemon.",
     );
     duration.add_histogram(&[], &TICK_BOUNDS, &ticks.buckets, ticks.sum);
     page.put(duration)?;
     let mut last = Family::gauge(
-        "throttle_tick_last_success_timestamp_seconds",
+        "throttle_monitor_tick_last_success_timestamp_seconds",
         "When the last tick succeeded, seconds since 1970. Source: the daemon.",
     );
     last.add(&[], snapshot.observation.unix_ms as f64 / 1e3);

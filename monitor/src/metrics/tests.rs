@@ -30,8 +30,8 @@ fn the_contract_s_families_have_their_names_and_types() {
     let page = page(&snapshot);
     let contract = [
         ("throttle_monitor_build_info", "gauge"),
-        ("throttle_probe_state", "gauge"),
-        ("throttle_lost_events_total", "counter"),
+        ("throttle_monitor_probe_state", "gauge"),
+        ("throttle_monitor_lost_events_total", "counter"),
         ("throttle_delay_seconds", "histogram"),
         ("throttle_reclaim_throttle_total", "counter"),
         ("throttle_waiting_tasks", "gauge"),
@@ -65,9 +65,12 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_related_condition", "gauge"),
         ("throttle_related_conditions_total", "counter"),
         ("throttle_related_condition_seconds_total", "counter"),
-        ("throttle_evidence_documents_total", "counter"),
-        ("throttle_tick_duration_seconds", "histogram"),
-        ("throttle_tick_last_success_timestamp_seconds", "gauge"),
+        ("throttle_monitor_evidence_documents_total", "counter"),
+        ("throttle_monitor_tick_duration_seconds", "histogram"),
+        (
+            "throttle_monitor_tick_last_success_timestamp_seconds",
+            "gauge",
+        ),
         ("process_cpu_seconds_total", "counter"),
         ("process_start_time_seconds", "gauge"),
     ];
@@ -96,7 +99,7 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
             1.0,
         ),
         (
-            "throttle_probe_state",
+            "throttle_monitor_probe_state",
             &[
                 ("signal", "balance_dirty_pages"),
                 ("strategy", "fentry"),
@@ -105,7 +108,11 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
             1.0,
         ),
         ("throttle_monitor_bdis_left_out", &[][..], 44.0),
-        ("throttle_lost_events_total", &[("reason", "evicted")], 3.0),
+        (
+            "throttle_monitor_lost_events_total",
+            &[("reason", "evicted")],
+            3.0,
+        ),
         (
             "throttle_waiting_tasks",
             &[("cause", "balance_dirty_pages"), ("class", "nfsd")],
@@ -172,9 +179,9 @@ fn the_numbers_of_an_observation_come_out_in_base_units() {
             &[("loop", "0:29-nfsd"), ("signature", "dirty-throttle")],
             8.25,
         ),
-        ("throttle_tick_duration_seconds_count", &[], 1.0),
+        ("throttle_monitor_tick_duration_seconds_count", &[], 1.0),
         (
-            "throttle_tick_last_success_timestamp_seconds",
+            "throttle_monitor_tick_last_success_timestamp_seconds",
             &[],
             1_700_000_000.5,
         ),

@@ -25,7 +25,7 @@ impl Look<'_> {
     }
 
     fn ticks(&self) -> f64 {
-        self.sum("throttle_tick_duration_seconds_count", "")
+        self.sum("throttle_monitor_tick_duration_seconds_count", "")
             .unwrap_or(0.0)
     }
 
@@ -113,7 +113,7 @@ pub fn outlived(seen: &Seen<'_>) -> Judgement {
     for reason in ["ringbuf", "map_full", "evicted"] {
         let label = format!("reason=\"{reason}\"");
         let missed = last
-            .sum("throttle_lost_events_total", &label)
+            .sum("throttle_monitor_lost_events_total", &label)
             .unwrap_or(0.0);
         if missed > 0.0 {
             write!(words, ", {missed} lost ({reason}), and said so")
@@ -149,7 +149,7 @@ mod tests {
 
     fn look(ms: u64, ticks: u32, loops: usize, state: u32, waits: u32) -> Fact {
         let mut text = format!(
-            "throttle_tick_duration_seconds_count {ticks}\nthrottle_delay_seconds_count{{cause=\"x\"}} {waits}\n\
+            "throttle_monitor_tick_duration_seconds_count {ticks}\nthrottle_delay_seconds_count{{cause=\"x\"}} {waits}\n\
              throttle_livelock_state{{loop=\"a\"}} {state}\n"
         );
         for at in 0..loops {

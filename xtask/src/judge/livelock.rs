@@ -130,7 +130,7 @@ pub fn survival(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
         format!("{words}; {}", seen.told(&stop, signatures)?)
     };
     let ticks: Vec<_> = seen
-        .values("throttle_tick_duration_seconds_count")
+        .values("throttle_monitor_tick_duration_seconds_count")
         .collect();
     let (Some(&(from, first)), Some(&(to, last))) = (ticks.first(), ticks.last()) else {
         return Err(format!("{words}; its ticks are not on /metrics").into());

@@ -15,9 +15,9 @@ fn look() -> Step {
     fetch(
         "/metrics",
         &[
-            "throttle_tick_duration_seconds_count",
+            "throttle_monitor_tick_duration_seconds_count",
             "throttle_livelock_state",
-            "throttle_lost_events_total",
+            "throttle_monitor_lost_events_total",
             "throttle_loop_info",
             "throttle_monitor_build_info",
             "throttle_delay_seconds_count",

@@ -223,7 +223,10 @@ pub fn starved() -> Scenario {
     let ticks = || {
         fetch(
             "/metrics",
-            &["throttle_tick_duration_seconds_count", "throttle_livelock_"],
+            &[
+                "throttle_monitor_tick_duration_seconds_count",
+                "throttle_livelock_",
+            ],
         )
     };
     let mut plan = netns_plan([], 300);

@@ -58,7 +58,10 @@ pub fn whole_machine() -> Scenario {
     let ticks = || {
         fetch(
             "/metrics",
-            &["throttle_tick_duration_seconds_count", "throttle_livelock_"],
+            &[
+                "throttle_monitor_tick_duration_seconds_count",
+                "throttle_livelock_",
+            ],
         )
     };
     let mut steps = vec![

@@ -76,7 +76,10 @@ pub fn costs() -> Scenario {
             watch(30, Until::Over),
             fetch(
                 "/metrics",
-                &["throttle_probe_runs", "throttle_probe_seconds"],
+                &[
+                    "throttle_monitor_probe_runs",
+                    "throttle_monitor_probe_seconds",
+                ],
             ),
         ]),
         expect: Expect::Nothing(Quiet::default()),

@@ -7,7 +7,7 @@ function(config, q)
   local build = q.of('throttle_monitor_build_info');
   local group(what) = 'group by (%s) (%s)' % [nodes, what];
   local unavailable(signal) =
-    'on (%s) %s' % [nodes, q.of('throttle_probe_state', 'signal="%s", state="unavailable"' % signal)];
+    'on (%s) %s' % [nodes, q.of('throttle_monitor_probe_state', 'signal="%s", state="unavailable"' % signal)];
 
   // The worst first. The numbers are those of words.health.
   local gone = group('last_over_time(%s) unless on (%s) %s' % [
@@ -17,7 +17,7 @@ function(config, q)
   ]);
   local failing = group('%s == 0' % q.of('up'));
   local stuck = group('%s > %d' % [q.tickAge, config.thresholds.stuckSeconds]);
-  local blind = group(q.of('throttle_probe_state', 'signal="balance_dirty_pages", state="unavailable"'));
+  local blind = group(q.of('throttle_monitor_probe_state', 'signal="balance_dirty_pages", state="unavailable"'));
   local limited = group('%s and %s or %s and %s' % [
     q.of('throttle_loop_info'),
     unavailable('nfs_client_writes'),
@@ -59,8 +59,8 @@ function(config, q)
         q.inCluster(health),
         'max by (%s, version, kernel) (%s)' % [nodes, build],
         'max by (%s) (%s)' % [nodes, q.tickAge],
-        'count by (%s) (%s)\nor 0 * %s' % [nodes, q.of('throttle_probe_state', 'state="degraded"'), group(build)],
-        'sum by (%s) (increase(%s))' % [nodes, q.during('throttle_lost_events_total', '$__range')],
+        'count by (%s) (%s)\nor 0 * %s' % [nodes, q.of('throttle_monitor_probe_state', 'state="degraded"'), group(build)],
+        'sum by (%s) (increase(%s))' % [nodes, q.during('throttle_monitor_lost_events_total', '$__range')],
         'max by (%s) (%s)' % [nodes, q.of('process_resident_memory_bytes')],
       ],
       [

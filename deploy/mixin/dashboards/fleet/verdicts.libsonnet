@@ -88,7 +88,7 @@ function(config, q)
           last,
           nodes,
           nodes,
-          q.during('throttle_tick_last_success_timestamp_seconds', std.get(config, 'lastKnown', '10m')),
+          q.during('throttle_monitor_tick_last_success_timestamp_seconds', std.get(config, 'lastKnown', '10m')),
         ],
       ],
       [

@@ -34,7 +34,7 @@ function(config, node='%s="$node"') {
 
   // Ages are told by when a sample was taken, or the time since the scrape would count.
   tickAge::
-    local last = q.of('throttle_tick_last_success_timestamp_seconds');
+    local last = q.of('throttle_monitor_tick_last_success_timestamp_seconds');
     'timestamp(%s) - %s' % [last, last],
 
   // Of the loops, with the label `bdi` being what the loop calls client_bdi or server_bdi.

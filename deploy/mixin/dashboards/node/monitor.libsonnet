@@ -8,7 +8,7 @@ function(config, q) [
   panel.table(
     'Signals',
     'How each is attached. unavailable is also what this kernel does not have, or a module that is not loaded: /api/v1/probes says which. Bad in any case: balance_dirty_pages unavailable, for then nothing is ever suspected; on a node with loops nfs_client_writes or nfsd_writes, for then nothing is confirmed.',
-    ['max by (signal, strategy, state) (%s)' % q.of('throttle_probe_state')],
+    ['max by (signal, strategy, state) (%s)' % q.of('throttle_monitor_probe_state')],
     [
       ['signal', 'Signal'],
       ['state', 'State', panel.colored({ mappings: words.probe })],
@@ -20,7 +20,7 @@ function(config, q) [
   panel.bars(
     'Lost, of this range',
     'Records and waits that were not counted, by reason. Should be zero; if not, the numbers above are too low.',
-    [panel.instant('sum by (reason) (increase(%s))' % q.during('throttle_lost_events_total', '$__range'), '{{reason}}')],
+    [panel.instant('sum by (reason) (increase(%s))' % q.during('throttle_monitor_lost_events_total', '$__range'), '{{reason}}')],
     words.none() { unit: 'short', decimals: 0 },
   ) + panel.size(4, 5),
 
@@ -28,8 +28,8 @@ function(config, q) [
     'Tick',
     'Time of reading and judging, once a second: mean and 99th percentile. Usually a few milliseconds; from half a second (dashed) on it falls behind.',
     [
-      panel.range('%s / %s' % [q.rate('throttle_tick_duration_seconds_sum'), q.rate('throttle_tick_duration_seconds_count')], 'mean'),
-      panel.range('histogram_quantile(0.99, sum by (le) (%s))' % q.rate('throttle_tick_duration_seconds_bucket'), '99 %'),
+      panel.range('%s / %s' % [q.rate('throttle_monitor_tick_duration_seconds_sum'), q.rate('throttle_monitor_tick_duration_seconds_count')], 'mean'),
+      panel.range('histogram_quantile(0.99, sum by (le) (%s))' % q.rate('throttle_monitor_tick_duration_seconds_bucket'), '99 %'),
     ],
     { unit: 's', thresholds: words.steps([['transparent', null], ['red', 0.5]]) },
   ) + panel.line + panel.size(6, 5),

@@ -8,7 +8,7 @@ function(config, q)
   local worst = 'max(%s)' % state;
   local loops = q.of('throttle_loop_info', 'loop=~"$loop"');
   local build = q.of('throttle_monitor_build_info');
-  local blind = q.of('throttle_probe_state', 'signal="balance_dirty_pages", state="unavailable"');
+  local blind = q.of('throttle_monitor_probe_state', 'signal="balance_dirty_pages", state="unavailable"');
   local runbook = config.runbookURL % '${__value.text}';
 
   local named = 'max by (loop, client_bdi, server, server_bdi, proof, scope, exempt, localio%s) (%s)';

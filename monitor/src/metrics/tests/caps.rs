@@ -80,7 +80,7 @@ fn thousands_of_bdis_and_waits_stay_within_the_caps_and_are_counted() {
         dropped("throttle_delay_seconds"),
         Some((5003 - MAX_HISTOGRAMS) as f64)
     );
-    assert_eq!(dropped("throttle_lost_events_total"), Some(0.0));
+    assert_eq!(dropped("throttle_monitor_lost_events_total"), Some(0.0));
     assert_eq!(
         page.get("throttle_waiting_tasks", &[("cause", "nfs_congestion")]),
         Some(5000.0)

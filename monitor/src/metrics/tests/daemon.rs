@@ -24,7 +24,7 @@ fn before_the_first_tick_only_the_build_is_known() {
 fn each_kind_of_loss_has_its_series() {
     let page = page(&testing::snapshot());
     for (n, reason) in (1..).zip(["ringbuf", "map_full", "evicted", "recording"]) {
-        let lost = page.get("throttle_lost_events_total", &[("reason", reason)]);
+        let lost = page.get("throttle_monitor_lost_events_total", &[("reason", reason)]);
         assert_eq!(lost, Some(f64::from(n)), "{reason}");
     }
 }
@@ -32,7 +32,7 @@ fn each_kind_of_loss_has_its_series() {
 #[test]
 fn what_became_of_documents_is_counted_where_a_directory_was_given() {
     let mut snapshot = testing::snapshot();
-    let name = "throttle_evidence_documents_total";
+    let name = "throttle_monitor_evidence_documents_total";
     assert_eq!(page(&snapshot).count(name), 0);
     snapshot.evidence_results = Some(Results {
         written: 3,
@@ -52,7 +52,7 @@ fn what_became_of_documents_is_counted_where_a_directory_was_given() {
 #[test]
 fn a_signal_is_missing_where_it_could_tell_something_and_is_not_attached() {
     let mut snapshot = testing::snapshot();
-    let missing = "throttle_probe_missing";
+    let missing = "throttle_monitor_probe_missing";
     let signal = |name: &str, state, applies, needed| {
         let mut signal = testing::signal(name, state);
         (signal.applies, signal.needed) = (applies, needed);

@@ -97,7 +97,7 @@ impl Publisher {
     }
 
     /// Publishes a tick. One that failed is not published: its absence is what
-    /// readiness and `throttle_tick_last_success_timestamp_seconds` show.
+    /// readiness and `throttle_monitor_tick_last_success_timestamp_seconds` show.
     pub fn tick(&mut self, tick: Tick) {
         let kept = &mut self.kept;
         kept.known_waits.learn(&tick.observation);

@@ -2,7 +2,7 @@
 
 use crate::text::wrap;
 
-/// Columns of a line of the drawing (`dossier/drawing.rs` of the verdict).
+/// Columns of a line of the drawing (`evidence/text_tree.rs` of the verdict).
 const DRAWN: usize = 100;
 /// What a step begins with.
 const MARK: &str = "-> ";

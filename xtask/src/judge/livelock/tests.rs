@@ -359,7 +359,7 @@ fn starved(kills: u64, ticks: u64, taken_back: bool) -> Judgement {
         event: Event::Served {
             path: "/metrics".to_owned(),
             ms: 1,
-            text: format!("throttle_tick_duration_seconds_count {}", 40 + more),
+            text: format!("throttle_monitor_tick_duration_seconds_count {}", 40 + more),
         },
     }));
     survival(&Seen(&facts), &["dirty-throttle"])
