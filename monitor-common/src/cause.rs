@@ -1,7 +1,7 @@
 //! Why a task waits, and what kind of task it is.
 
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal => $word:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal => $word:literal $(, was $old:literal)?;)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
@@ -23,10 +23,11 @@ macro_rules! words {
                 match value { $($value => Some(Self::$variant),)+ _ => None }
             }
 
-            /// The one with this label value.
+            /// The one with this label value, or with the one that it had in recordings
+            /// made before 1.0.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
+                match word { $($word $(| $old)? => Some(Self::$variant),)+ _ => None }
             }
         }
 
@@ -61,28 +62,28 @@ words! {
     /// function names.
     Cause {
         /// `balance_dirty_pages()`: too many dirty pages, mm/page-writeback.c.
-        BalanceDirtyPages = 0 => "balance_dirty_pages",
+        BalanceDirtyPages = 0 => "balance_dirty_pages";
         /// `congestion_wait()`, up to 5.15, mm/backing-dev.c.
-        CongestionWait = 1 => "congestion_wait",
+        CongestionWait = 1 => "congestion_wait";
         /// `wait_iff_congested()`, up to 5.15, mm/backing-dev.c.
-        WaitIffCongested = 2 => "wait_iff_congested",
+        WaitIffCongested = 2 => "wait_iff_congested";
         /// `reclaim_throttle()`, 5.16 and later, mm/vmscan.c.
-        ReclaimThrottle = 3 => "reclaim_throttle",
+        ReclaimThrottle = 3 => "reclaim_throttle";
         /// `try_to_free_pages()`: the task reclaims memory itself.
-        DirectReclaim = 4 => "direct_reclaim",
+        DirectReclaim = 4 => "direct_reclaim";
         /// `try_to_free_mem_cgroup_pages()`: the same within a memory cgroup.
-        MemcgReclaim = 5 => "memcg_reclaim",
+        MemcgReclaim = 5 => "memcg_reclaim";
         /// `throttle_direct_reclaim()`: the brake of swap over NFS.
-        ThrottleDirectReclaim = 6 => "throttle_direct_reclaim",
+        ThrottleDirectReclaim = 6 => "throttle_direct_reclaim";
         /// `compact_zone()`, mm/compaction.c.
-        Compaction = 7 => "compaction",
+        Compaction = 7 => "compaction";
         /// nfsd got no pages for a request and sleeps, `net/sunrpc/svc_xprt.c`.
-        SvcAllocArg = 8 => "svc_alloc_arg",
+        SvcAllocArg = 8 => "svc_alloc_arg";
         /// The NFS client's own write congestion, fs/nfs/write.c.
-        NfsCongestion = 9 => "nfs_congestion",
+        NfsCongestion = 9 => "nfs_congestion";
         /// Until pages of an NFS file are written and the server's COMMIT has
         /// come, fs/nfs/write.c.
-        NfsCommit = 10 => "nfs_commit",
+        NfsCommit = 10 => "nfs_commit";
     }
 }
 
@@ -90,20 +91,20 @@ words! {
     /// What kind of task waits.
     Class {
         /// A task of a program.
-        User = 0 => "user",
+        User = 0 => "user";
         /// The kernel's NFS server.
-        Nfsd = 1 => "nfsd",
-        /// A userspace NFS server, such as nfs-ganesha.
-        NfsServer = 2 => "nfs_server",
+        Nfsd = 1 => "nfsd";
+        /// A userspace process that serves a client of this node, such as nfs-ganesha.
+        Server = 2 => "server", was "nfs_server";
         /// Background reclaim.
-        Kswapd = 3 => "kswapd",
+        Kswapd = 3 => "kswapd";
         /// A worker of a kernel workqueue, writeback among them.
-        Kworker = 4 => "kworker",
+        Kworker = 4 => "kworker";
         /// A loop device's thread (up to 5.13), or a worker while it works for a
         /// loop device.
-        Loop = 5 => "loop",
+        LoopDevice = 5 => "loop_device", was "loop";
         /// Any other kernel thread.
-        Kthread = 6 => "kthread",
+        Kthread = 6 => "kthread";
     }
 }
 
@@ -111,15 +112,15 @@ words! {
     /// `enum vmscan_throttle_state`, include/linux/mmzone.h, plus "none".
     ThrottleReason {
         /// Not a `reclaim_throttle`.
-        None = 0 => "",
+        None = 0 => "";
         /// `VMSCAN_THROTTLE_WRITEBACK`: reclaim meets pages under writeback.
-        Writeback = 1 => "writeback",
+        Writeback = 1 => "writeback";
         /// `VMSCAN_THROTTLE_ISOLATED`: too many isolated pages.
-        Isolated = 2 => "isolated",
+        Isolated = 2 => "isolated";
         /// `VMSCAN_THROTTLE_NOPROGRESS`: nothing could be reclaimed.
-        NoProgress = 3 => "noprogress",
+        NoProgress = 3 => "noprogress";
         /// `VMSCAN_THROTTLE_CONGESTED`: the node's backing devices are congested.
-        Congested = 4 => "congested",
+        Congested = 4 => "congested";
     }
 }
 

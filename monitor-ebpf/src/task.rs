@@ -97,20 +97,20 @@ fn class_of(comm: &[u8; COMM_LEN]) -> Class {
             [b'k', b'w', b'o', b'r', b'k', b'e', b'r', b'/', ..] => {
                 let local = flags & PF_LOCAL_THROTTLE != 0;
                 return if local && works_for_loop_device(task, offsets) {
-                    Class::Loop
+                    Class::LoopDevice
                 } else {
                     Class::Kworker
                 };
             }
             // A loop device's own thread, up to 5.13.
-            [b'l', b'o', b'o', b'p', b'0'..=b'9', ..] => return Class::Loop,
+            [b'l', b'o', b'o', b'p', b'0'..=b'9', ..] => return Class::LoopDevice,
             _ => {}
         }
     }
     if kernel_thread == Some(true) {
         Class::Kthread
     } else if is_nfs_server(task, offsets, comm) {
-        Class::NfsServer
+        Class::Server
     } else {
         Class::User
     }

@@ -98,7 +98,7 @@ fn throttled_writers_show_within_two_ticks_and_every_pause_is_counted() {
     assert!(daemon.metric("throttle_delay_seconds_sum", &labels) > 0.0);
     // The disk's own worker writes its file, and is told from other workers.
     let by = |class| daemon.metric("throttle_delay_seconds_count", &[labels[0], class]);
-    let (device, worker) = (by("class=\"loop\""), by("class=\"kworker\""));
+    let (device, worker) = (by("class=\"loop_device\""), by("class=\"kworker\""));
     println!("{device} pauses of loop devices, {worker} of other workers");
     assert!(
         device > 0.0,
@@ -449,8 +449,8 @@ fn a_process_named_like_a_userspace_nfs_server_counts_as_one() {
         let class = format!("class=\"{class}\"");
         daemon.metric("throttle_delay_seconds_count", &[&bdi, &class])
     };
-    assert!(counted("nfs_server") > 0.0);
-    assert!(counted("user") < counted("nfs_server"));
+    assert!(counted("server") > 0.0);
+    assert!(counted("user") < counted("server"));
 }
 
 /// Writes the file in `$0` by the shell itself, without a child, and again and again.
@@ -503,20 +503,20 @@ fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
     wait_for("the shell itself was never paused", &|| {
         tasks().contains(&format!("\"tid\":{pid},"))
     });
-    assert!(counted("nfs_server") < 1.0);
+    assert!(counted("server") < 1.0);
     fs::write(disk.path().join("go"), "").unwrap();
     let comm = format!("/proc/{pid}/comm");
     wait_for("the shell never executed the server", &|| {
         fs::read_to_string(&comm).unwrap() == "ganesha.nfsd\n"
     });
     wait_for("its pauses are still those of no server", &|| {
-        counted("nfs_server") > 0.0
+        counted("server") > 0.0
     });
     // A tick more, for what was noted before.
     thread::sleep(Duration::from_millis(1500));
-    let (user, server) = (counted("user"), counted("nfs_server"));
+    let (user, server) = (counted("user"), counted("server"));
     wait_for("the server is not paused any more", &|| {
-        counted("nfs_server") > server + 5.0
+        counted("server") > server + 5.0
     });
     assert!(counted("user") <= user, "some of its pauses are a user's");
     let tasks = tasks();

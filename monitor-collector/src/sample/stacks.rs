@@ -110,8 +110,8 @@ impl Stacks {
 /// it.
 fn cannot_block(wait: &Waiting) -> bool {
     match wait.class {
-        Class::Nfsd | Class::Kswapd | Class::Kworker | Class::Loop | Class::Kthread => true,
-        Class::User | Class::NfsServer => wait.cause == Cause::BalanceDirtyPages,
+        Class::Nfsd | Class::Kswapd | Class::Kworker | Class::LoopDevice | Class::Kthread => true,
+        Class::User | Class::Server => wait.cause == Cause::BalanceDirtyPages,
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
         (1..=4).for_each(|tid| task(procfs.path(), tid, "sh"));
         let waits = [
             wait(1, Class::User, Cause::NfsCommit, 1),
-            wait(2, Class::NfsServer, Cause::DirectReclaim, 2),
+            wait(2, Class::Server, Cause::DirectReclaim, 2),
             wait(3, Class::User, Cause::BalanceDirtyPages, 3),
         ];
         // A server's only thread.

@@ -96,7 +96,7 @@ impl UserServers {
             self.learn(server.tgid, Some(&server.name));
         }
         let mut throttled: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for wait in look.waits.iter().filter(|w| w.class == Class::NfsServer) {
+        for wait in look.waits.iter().filter(|w| w.class == Class::Server) {
             self.learn(wait.tgid, None);
             throttled.entry(wait.tgid).or_default().insert(wait.tid);
         }

@@ -33,7 +33,7 @@ pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> LookupReq
 pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
     let mut longest: Vec<_> = waits
         .iter()
-        .filter(|w| matches!(w.class, Class::User | Class::NfsServer))
+        .filter(|w| matches!(w.class, Class::User | Class::Server))
         .filter(|w| now_ns.saturating_sub(w.since_ns) >= LONG_NS)
         .map(|w| (w.since_ns, w.tgid))
         .collect();
@@ -52,7 +52,7 @@ pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
 pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
     let mut most: Vec<_> = tasks
         .iter()
-        .filter(|task| matches!(task.class, Class::User | Class::NfsServer))
+        .filter(|task| matches!(task.class, Class::User | Class::Server))
         .filter(|task| task.recent_delay_ns >= threshold_ns)
         .map(|task| (Reverse(task.recent_delay_ns), task.tgid))
         .collect();
@@ -88,7 +88,7 @@ mod tests {
             wait(1, Class::User, now - LONG_NS),
             wait(2, Class::User, now - LONG_NS + 1),
             wait(3, Class::Nfsd, 1),
-            wait(4, Class::NfsServer, 1),
+            wait(4, Class::Server, 1),
         ];
         assert_eq!(stuck(&waits, now).into_iter().collect::<Vec<_>>(), [1, 4]);
     }

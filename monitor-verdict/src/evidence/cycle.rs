@@ -107,7 +107,7 @@ impl<'a> CycleView<'a> {
         let class = if self.verdict.server == NFSD {
             Class::Nfsd
         } else {
-            Class::NfsServer
+            Class::Server
         };
         let bdi = self.server_bdi()?;
         let localio = self.found.is_some_and(|one| one.localio);
@@ -139,7 +139,7 @@ impl<'a> CycleView<'a> {
 fn is_loop_worker(task: &Task<'_>) -> bool {
     let kernel = |class: Class| matches!(class, Class::Kworker | Class::Kthread);
     let mut waits = task.waits.iter();
-    waits.any(|w| w.class == Class::Loop || (kernel(w.class) && task.comm.contains("loop")))
+    waits.any(|w| w.class == Class::LoopDevice || (kernel(w.class) && task.comm.contains("loop")))
 }
 
 struct Renderer<'a> {

@@ -247,7 +247,7 @@ impl<'a> Worker<'a> {
     fn is_one(&self, task: &Task<'_>) -> bool {
         task.waits.iter().any(|wait| match wait.class {
             Class::Nfsd => self.nfsd,
-            Class::NfsServer => {
+            Class::Server => {
                 let known = !self.own.is_empty();
                 let own = self.own.contains(&wait.tgid);
                 !self.nfsd && (own || (!known && !self.foreign.contains(&wait.tgid)))

@@ -170,7 +170,7 @@ impl<'a> DeviceInputs<'a> {
     pub(super) fn userspace_paused_on(&self) -> Option<CompactString> {
         let pauses = self.observation.dirty_pauses.iter();
         let mut bdis = pauses
-            .filter(|p| p.class == Class::NfsServer && p.events > 0)
+            .filter(|p| p.class == Class::Server && p.events > 0)
             .map(|p| &p.bdi);
         let first = bdis.next()?;
         bdis.all(|bdi| bdi == first).then(|| first.clone())

@@ -93,8 +93,8 @@ fn held_share(view: &View<'_>, device: &str) -> Option<f64> {
 fn worker_ns(view: &View<'_>, device: &LoopDevice) -> u64 {
     let file = |bdi: &str| bdi == device.on;
     let workers = view.window.paused_ns(Class::Kworker, file);
-    let thread = view.window.paused_ns(Class::Loop, file);
-    let reclaims = view.window.reclaim_ns(Class::Loop);
+    let thread = view.window.paused_ns(Class::LoopDevice, file);
+    let reclaims = view.window.reclaim_ns(Class::LoopDevice);
     workers.saturating_add(thread).saturating_add(reclaims)
 }
 

@@ -75,7 +75,7 @@ fn a_loop_device_elsewhere_or_nearly_clean_leaves_it_dirty_throttle() {
 
 #[test]
 fn a_nearly_clean_one_whose_worker_waits_takes_part() {
-    for class in [Class::Loop, Class::Kworker] {
+    for class in [Class::LoopDevice, Class::Kworker] {
         let mut watched = with_loop_device(300);
         watched.play_with(&Phase::FROZEN_6_12, 10, |n, o| {
             let mut pauses = o.dirty_pauses[0].clone();
@@ -220,7 +220,7 @@ fn reclaim_over_the_pages_of_a_loop_device_is_named_after_it() {
 #[test]
 fn a_worker_that_waits_for_pages_of_an_idle_server_is_no_livelock() {
     let mut watched = with_loop_device(14_900);
-    watched.node.lasting = vec![wait(70, Class::Loop, CLIENT)];
+    watched.node.lasting = vec![wait(70, Class::LoopDevice, CLIENT)];
     assert_eq!(watched.node.lasting[0].cause, Cause::BalanceDirtyPages);
     assert_eq!(watched.play(&Phase::SERVER_GONE, 60), Nothing);
     assert_eq!(watched.timeline, []);

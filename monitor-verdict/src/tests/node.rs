@@ -156,7 +156,7 @@ impl Node {
             threads: threads.unwrap_or_default(),
             ..UserServer::default()
         }];
-        node.paused = (Class::NfsServer, DISK);
+        node.paused = (Class::Server, DISK);
         node.look_up(&[(CLIENT, Some(name))]);
         node
     }

@@ -151,7 +151,7 @@ pub fn node() -> Node {
         (Cause::SvcAllocArg, Class::Nfsd, "", 50),
         (Cause::NfsCommit, Class::Kswapd, CLIENT, 300),
     ];
-    node.lasting = vec![wait(300, Class::Loop, CLIENT)];
+    node.lasting = vec![wait(300, Class::LoopDevice, CLIENT)];
     node.now.user_servers = Node::userspace(3, "ganesha.nfsd").now.user_servers;
     node
 }

@@ -104,7 +104,7 @@ fn a_counter_that_runs_backwards_counts_nothing_in_that_tick() {
 fn reasons_of_one_cause_are_added_up() {
     use monitor_common::ThrottleReason;
     let (mut node, mut window) = window();
-    node.spends = vec![(Cause::ReclaimThrottle, Class::NfsServer, "", 100)];
+    node.spends = vec![(Cause::ReclaimThrottle, Class::Server, "", 100)];
     for _ in 0..4 {
         let mut observation = node.second(&Phase::IDLE);
         let mut other = observation.delays[0].clone();
@@ -112,7 +112,7 @@ fn reasons_of_one_cause_are_added_up() {
         observation.delays.push(other);
         window.push(&observation);
     }
-    let time = window.time_in(Cause::ReclaimThrottle, Class::NfsServer, |_| true);
+    let time = window.time_in(Cause::ReclaimThrottle, Class::Server, |_| true);
     assert_eq!(time / MS, 600);
 }
 

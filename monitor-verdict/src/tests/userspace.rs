@@ -60,7 +60,7 @@ fn a_userspace_server_sleeps_in_reclaim_throttle() {
     watched.node.in_dirty = false;
     watched.node.congest(true);
     watched.play(&Phase::HEALTHY, 5);
-    watched.node.spends = vec![(Cause::ReclaimThrottle, Class::NfsServer, "", 1900)];
+    watched.node.spends = vec![(Cause::ReclaimThrottle, Class::Server, "", 1900)];
     assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 10), Livelock);
     assert_eq!(watched.verdict().signature, ReclaimCongestion);
 }
@@ -234,7 +234,7 @@ fn the_slow_disk_of_a_process_in_a_cgroup_works_though_debugfs_does_not_say_so()
         watched.play(&Phase::HEALTHY, 5);
         watched.node.in_dirty = false;
         watched.node.congest(true);
-        watched.node.spends = vec![(Cause::ReclaimThrottle, Class::NfsServer, "", 1900)];
+        watched.node.spends = vec![(Cause::ReclaimThrottle, Class::Server, "", 1900)];
         watched.node.writes = vec![(DISK, 0)];
         let slow = Phase {
             disk_busy_ms: 960,
@@ -260,7 +260,7 @@ fn a_process_on_a_bdi_without_a_disk_is_suspected_at_most_by_its_reclaim() {
     watched.node.congest(true);
     watched.node.now.bdis[1].disk_busy_ms = None;
     watched.node.writes = vec![(DISK, 0)];
-    watched.node.spends = vec![(Cause::ReclaimThrottle, Class::NfsServer, "", 1900)];
+    watched.node.spends = vec![(Cause::ReclaimThrottle, Class::Server, "", 1900)];
     watched.play(&Phase::FROZEN_RECLAIM, 60);
     assert_eq!(watched.first(Livelock), None, "{:?}", watched.timeline);
     assert_eq!(watched.verdict().conditions.closing_edge.holds, None);

@@ -187,7 +187,7 @@ impl Sample {
         self.nfsd_threads = nfsd.and_then(|nfsd| own::threads(nfsd, &observation.waits));
         own::wrote(&mut self.nfsd_wrote, observation);
         self.user_waits =
-            sees_dirty.then(|| Threads::by_waits(&observation.waits, Class::NfsServer, |_| true));
+            sees_dirty.then(|| Threads::by_waits(&observation.waits, Class::Server, |_| true));
         self.user_servers.clear();
         if sees_dirty {
             self.user_servers(observation);

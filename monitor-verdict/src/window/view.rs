@@ -106,7 +106,7 @@ impl View<'_> {
         if self.by_nfsd() {
             Class::Nfsd
         } else {
-            Class::NfsServer
+            Class::Server
         }
     }
 

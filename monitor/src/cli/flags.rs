@@ -60,7 +60,7 @@ pub struct KernelArgs {
     /// Waits at least this long leave a record each (seen in /api/v1/stalls).
     #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = duration)]
     pub stall_threshold: Duration,
-    /// Names of the processes that are userspace NFS servers (class `nfs_server`).
+    /// Names of the processes that are userspace NFS servers (class `server`).
     #[arg(
         long = "nfs-server.names",
         value_name = "NAME",

@@ -73,8 +73,8 @@ fn fold_reasons(delays: &[Delay]) -> BTreeMap<(u8, Cause, Class, &str), Folded> 
 /// livelock.
 const fn rank(class: Class) -> u8 {
     match class {
-        Class::Nfsd | Class::NfsServer => 0,
-        Class::Kswapd | Class::Kworker | Class::Loop | Class::Kthread => 1,
+        Class::Nfsd | Class::Server => 0,
+        Class::Kswapd | Class::Kworker | Class::LoopDevice | Class::Kthread => 1,
         Class::User => 2,
     }
 }

@@ -28,7 +28,7 @@ function(config, q)
 
     panel.timeseries(
       'Tasks that wait now',
-      'Counted while they wait, not when they are done, so a wait without an end is seen. Causes nest (a sleep in reclaim is also reclaim): do not add them up. Bad: any of nfsd, nfs_server or loop that stays above zero.',
+      'Counted while they wait, not when they are done, so a wait without an end is seen. Causes nest (a sleep in reclaim is also reclaim): do not add them up. Bad: any of nfsd, server or loop_device that stays above zero.',
       [panel.range('sum by (cause, class) (%s)' % q.of('throttle_waiting_tasks', cause), legend)],
       { unit: 'short', decimals: 0, noValue: nobody },
     ) + panel.size(8, 8),

@@ -85,7 +85,7 @@ fn threads_are_counted_by_whether_they_are_exempt_idle_ones_too() {
     assert_eq!(told(&[]), count(3, 0));
     // Of one that is throttled all the time the flags are read, too.
     node.thread(103, 'D', "");
-    assert_eq!(told(&[wait(103, Class::NfsServer)]), count(3, 1));
+    assert_eq!(told(&[wait(103, Class::Server)]), count(3, 1));
     // Who ended does not count any more.
     fs::remove_dir_all(node.path("100/task/103")).unwrap();
     for _ in 0..=SEARCH_TICKS {
@@ -117,7 +117,7 @@ fn threads_are_told_by_their_waits_and_states_and_idle_ones_are_left_out() {
         node.thread(tid, state, "rwsem_down_write_slowpath");
     }
     let mut servers = node.servers();
-    let told = servers.read(&found(), &look(&[wait(101, Class::NfsServer)]));
+    let told = servers.read(&found(), &look(&[wait(101, Class::Server)]));
     assert_eq!((told[0].tgid, told[0].name.as_str()), (100, "ganesha.nfsd"));
     assert_eq!(
         states(&told),
@@ -147,7 +147,7 @@ fn a_server_that_only_its_wait_tells_of_is_known_until_it_ends() {
     node.thread(101, 'S', "0");
     let mut servers = node.servers();
     assert_eq!(servers.read(&[], &look(&[wait(101, Class::User)])), []);
-    let told = servers.read(&[], &look(&[wait(101, Class::NfsServer)]));
+    let told = servers.read(&[], &look(&[wait(101, Class::Server)]));
     assert_eq!(told[0].name, "ganesha.nfsd");
     let told = servers.read(&[], &look(&[]));
     assert_eq!(
@@ -203,7 +203,7 @@ fn while_a_thread_is_throttled_all_are_looked_at() {
     (0..many).for_each(|n| node.thread(101 + n, 'D', "down_write"));
     let told = node
         .servers()
-        .read(&found(), &look(&[wait(101, Class::NfsServer)]));
+        .read(&found(), &look(&[wait(101, Class::Server)]));
     assert_eq!(told[0].threads.len(), many as usize);
     let behind = told[0].threads.iter().filter(|t| t.behind_throttled);
     assert_eq!(behind.count(), many as usize - 1);

@@ -180,7 +180,7 @@ fn a_loop_device_on_the_client_stands_between_the_writers_and_the_client() {
     stage.wait(
         77..78,
         "loop0",
-        Class::Loop,
+        Class::LoopDevice,
         Cause::BalanceDirtyPages,
         CLIENT,
     );
@@ -271,14 +271,14 @@ fn a_userspace_server_is_called_by_its_name_and_its_other_processes_are_not_it()
     stage.wait(
         900..902,
         "g_worker",
-        Class::NfsServer,
+        Class::Server,
         Cause::BalanceDirtyPages,
         DISK,
     );
     stage.wait(
         800..801,
         "unfsd",
-        Class::NfsServer,
+        Class::Server,
         Cause::BalanceDirtyPages,
         DISK,
     );

@@ -198,11 +198,11 @@ fn a_userspace_server_is_known_by_the_one_bdi_on_which_it_was_paused() {
         ("nfsd", vec![DISK], false),
     ] {
         let mut host = Host::new();
-        host.now.dirty_pauses = bdis.iter().map(|b| pauses(Class::NfsServer, b)).collect();
+        host.now.dirty_pauses = bdis.iter().map(|b| pauses(Class::Server, b)).collect();
         host.now.dirty_pauses.push(pauses(Class::User, BDI));
         let never = DirtyPauses {
             events: 0,
-            ..pauses(Class::NfsServer, "8:16")
+            ..pauses(Class::Server, "8:16")
         };
         host.now.dirty_pauses.push(never);
         host.look_up(|t| t.connections = vec![connection(owner)]);

@@ -350,7 +350,7 @@ fn a_userspace_server_that_is_not_seen_or_whose_wait_is_is_not_free() {
     }];
     scene.play(30, |now| {
         unanswered(now);
-        now.waits.push(wait(7, Class::NfsServer, "254:0"));
+        now.waits.push(wait(7, Class::Server, "254:0"));
     });
     assert_eq!(times(&scene), []);
 }

@@ -145,7 +145,7 @@ fn a_pause_without_progress_is_no_ordinary_one() {
 
 #[test]
 fn a_server_s_own_pauses_are_not_those_of_writers() {
-    for class in [Class::Nfsd, Class::NfsServer] {
+    for class in [Class::Nfsd, Class::Server] {
         let mut scene = Scene::new();
         scene.play(30, |now| {
             pause(now, class, DISK, 900);

@@ -89,7 +89,7 @@ impl RelatedSample {
         self.reclaim_ns = reclaim_ns(observation);
         self.nfsd = crew(observation);
         self.worker_throttled = observation.waits.iter().any(|wait| {
-            matches!(wait.class, Class::Loop | Class::Kworker)
+            matches!(wait.class, Class::LoopDevice | Class::Kworker)
                 && wait.cause == Cause::BalanceDirtyPages
         });
         self.servers(observation);
@@ -122,7 +122,7 @@ impl RelatedSample {
         }
         // Whose of several a wait is does not matter: none is free.
         let mut waits = observation.waits.iter();
-        if waits.any(|w| w.class == Class::NfsServer) {
+        if waits.any(|w| w.class == Class::Server) {
             for (_, stuck) in &mut self.user_servers {
                 *stuck = stuck.saturating_add(1);
             }
@@ -231,7 +231,7 @@ fn reclaim_ns(observation: &Observation) -> Option<u64> {
 }
 
 const fn serves(class: Class) -> bool {
-    matches!(class, Class::Nfsd | Class::NfsServer)
+    matches!(class, Class::Nfsd | Class::Server)
 }
 
 const fn is_stuck(thread: &ServerThread) -> bool {

@@ -58,13 +58,13 @@ impl Threads {
     pub(super) fn of_process(server: &UserServer, waits: &[Waiting]) -> Self {
         let mut sum = Self::default();
         for thread in &server.threads {
-            let of = |w: &&Waiting| w.class == Class::NfsServer && w.tid == thread.tid;
+            let of = |w: &&Waiting| w.class == Class::Server && w.tid == thread.tid;
             sum.add(thread, waits.iter().filter(of));
         }
         let unlisted = |w: &Waiting| {
             w.tgid == server.tgid && !server.threads.iter().any(|thread| thread.tid == w.tid)
         };
-        sum.and(Self::by_waits(waits, Class::NfsServer, unlisted))
+        sum.and(Self::by_waits(waits, Class::Server, unlisted))
     }
 
     /// By their waits alone: those in no wait are not seen.
@@ -130,14 +130,14 @@ mod tests {
     #[test]
     fn a_thread_in_nested_waits_is_one_thread() {
         let waits = [
-            lasts(1, Class::NfsServer, Cause::DirectReclaim, ""),
-            lasts(1, Class::NfsServer, Cause::ReclaimThrottle, ""),
-            wait(2, Class::NfsServer, "254:0"),
+            lasts(1, Class::Server, Cause::DirectReclaim, ""),
+            lasts(1, Class::Server, Cause::ReclaimThrottle, ""),
+            wait(2, Class::Server, "254:0"),
             wait(3, Class::User, "254:0"),
         ];
-        let sum = Threads::by_waits(&waits, Class::NfsServer, |_| true);
+        let sum = Threads::by_waits(&waits, Class::Server, |_| true);
         assert_eq!((sum.throttled, sum.in_dirty, sum.busy()), (2, 1, 2));
-        let none = Threads::by_waits(&waits, Class::NfsServer, |wait| wait.tid > 2);
+        let none = Threads::by_waits(&waits, Class::Server, |wait| wait.tid > 2);
         assert_eq!(none, Threads::default());
     }
 
@@ -163,7 +163,7 @@ mod tests {
             ..UserServer::default()
         };
         let of = |tid, tgid| {
-            let mut wait = wait(tid, Class::NfsServer, "254:0");
+            let mut wait = wait(tid, Class::Server, "254:0");
             wait.tgid = tgid;
             wait
         };

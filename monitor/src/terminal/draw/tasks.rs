@@ -39,7 +39,7 @@ pub fn table(view: &View, width: usize, most: usize, marked: bool) -> Vec<Line<'
 /// The threads of a server stand out, and who waits at this moment.
 const fn tone(row: &Row) -> Tone {
     match (row.waiting_seconds, row.task.class) {
-        (Some(_), Class::Nfsd | Class::NfsServer) => Tone::Strong,
+        (Some(_), Class::Nfsd | Class::Server) => Tone::Strong,
         (Some(_), _) => Tone::Plain,
         (None, _) => Tone::Dim,
     }

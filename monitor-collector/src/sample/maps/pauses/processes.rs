@@ -84,7 +84,7 @@ impl Processes {
         let name = name.trim_end();
         if self.servers.iter().any(|server| server == name) {
             self.found = true;
-            return Class::NfsServer;
+            return Class::Server;
         }
         if self.others.len() >= MAX_PROCESSES && !self.others.contains_key(&tgid) {
             self.others.clear();
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(processes.class(7, 1), Class::User);
         assert_eq!(processes.class(9, 1), Class::User);
         assert!(!processes.server_found());
-        assert_eq!(processes.class(8, 1), Class::NfsServer);
+        assert_eq!(processes.class(8, 1), Class::Server);
         assert!(processes.server_found());
     }
 
@@ -139,7 +139,7 @@ mod tests {
         let mut processes = shell(procfs.path());
         comm(procfs.path(), "7", "ganesha.nfsd");
         assert_eq!(processes.class(7, BELIEVED_NS), Class::User);
-        assert_eq!(processes.class(7, BELIEVED_NS + 1), Class::NfsServer);
+        assert_eq!(processes.class(7, BELIEVED_NS + 1), Class::Server);
         assert!(processes.server_found());
     }
 
@@ -150,14 +150,14 @@ mod tests {
         assert_eq!(processes.class(8, 1), Class::User);
         // It has ended before its pause was looked at, and a server has its number at once.
         comm(procfs.path(), "8", "ganesha.nfsd");
-        assert_eq!(processes.class(8, 2), Class::NfsServer);
+        assert_eq!(processes.class(8, 2), Class::Server);
         // And the other way round.
         comm(procfs.path(), "8", "dd");
         assert_eq!(processes.class(8, 3), Class::User);
         fs::remove_dir_all(procfs.path().join("7")).unwrap();
         assert_eq!(processes.class(7, BELIEVED_NS + 1), Class::User);
         comm(procfs.path(), "7", "ganesha.nfsd");
-        assert_eq!(processes.class(7, BELIEVED_NS + 2), Class::NfsServer);
+        assert_eq!(processes.class(7, BELIEVED_NS + 2), Class::Server);
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         comm(procfs.path(), "7", "ganesha.nfsd");
         processes.look_for_server([9, 7], 3);
         assert!(processes.server_found());
-        assert_eq!(processes.class(7, 3), Class::NfsServer);
+        assert_eq!(processes.class(7, 3), Class::Server);
     }
 
     #[test]

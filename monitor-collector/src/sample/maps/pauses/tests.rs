@@ -191,11 +191,11 @@ fn a_pause_without_a_name_has_the_one_that_its_task_had_a_moment_ago() {
 fn a_wait_is_that_of_a_server_as_soon_as_its_task_is_known_for_one() {
     let mut counts = counts();
     counts.add(&pause(7, 1000, 0, 200), Class::User);
-    counts.add(&pause(7, 1200, 204, 200), Class::NfsServer);
+    counts.add(&pause(7, 1200, 204, 200), Class::Server);
     let (_, wait) = counts.waits().next().unwrap();
     assert_eq!(
         (wait.since_ns, wait.class),
-        (1000 * MS, Class::NfsServer as u8)
+        (1000 * MS, Class::Server as u8)
     );
 }
 
