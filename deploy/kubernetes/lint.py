@@ -21,7 +21,7 @@ GUARD_PATHS = {
     "/proc/sys/vm": ("/host/proc/sys/vm", True),
     "/sys/class/bdi": ("/host/sys/class/bdi", False),
     "/sys/devices/virtual/bdi": ("/host/sys/devices/virtual/bdi", True),
-    # Where `guard --undo` on the node looks for it.
+    # Where `guard undo` on the node looks for it.
     "/run/throttle-monitor": ("/run/throttle-monitor", True),
 }
 # Given up by least-privilege/.
@@ -120,7 +120,7 @@ def without_guard(documents):
     pod["volumes"] = [v for v in pod["volumes"] if v["name"] not in volumes]
     mounts = [m for m in daemon["volumeMounts"] if m["name"] in volumes]
     daemon["volumeMounts"] = [m for m in daemon["volumeMounts"] if m["name"] not in volumes]
-    args = [arg for arg in daemon["args"] if arg.startswith("--guard")]
+    args = [arg for arg in daemon["args"] if arg.startswith("--guard.mode")]
     daemon["args"] = [arg for arg in daemon["args"] if arg not in args]
     return rest, sidecars, volumes, mounts, args
 
@@ -210,18 +210,18 @@ def guard_files():
 
 def guard_words(helper, volumes, mounts, args):
     value = lambda words, flag: next((w.split("=", 1)[1] for w in words if w.startswith(f"{flag}=")), None)
-    socket = value(args, "--guard-socket")
-    want(helper["args"][0] == "guard" and value(helper["args"], "--listen") == socket,
+    socket = value(args, "--guard.socket")
+    want(helper["args"][:2] == ["guard", "serve"] and value(helper["args"], "--listen") == socket,
          "the daemon asks another socket than the guard's helper listens on")
     where = {m["name"]: m["mountPath"] for m in helper["volumeMounts"]}
     for mount in mounts:
         want(mount["mountPath"] == where.get(mount["name"]) == str(pathlib.Path(socket or "/").parent),
              "the guard's socket is not where the two share a folder")
-    want(value(args, "--guard") == "advise", "--guard of guard/ is not advise: a site has to choose what changes limits")
+    want(value(args, "--guard.mode") == "advise", "--guard of guard/ is not advise: a site has to choose what changes limits")
     want(value(helper["args"], "--path.procfs") == where.get("proc"),
          "--path.procfs of the guard's helper is not where /proc of the node is mounted")
     want(value(helper["args"], "--path.sysfs") == "/host/sys", "--path.sysfs of the guard's helper is another")
-    want(value(helper["args"], "--guard-state-file") is None, "the guard's state file is not where `guard --undo` looks")
+    want(value(helper["args"], "--guard.state-file") is None, "the guard's state file is not where `guard undo` looks")
 
 
 def life(documents):
@@ -268,7 +268,7 @@ def names(documents, extra):
     want(volume == [config["metadata"]["name"]], "the pod mounts another ConfigMap")
     mount = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "config"]
     file = f"{NAME}.toml"
-    want(f"--config={mount[0]}/{file}" in container["args"], "--config is not where the ConfigMap is mounted")
+    want(f"--config.file={mount[0]}/{file}" in container["args"], "--config.file is not where the ConfigMap is mounted")
     settings = tomllib.loads(config["data"].get(file, ""))
     addresses = settings.get("web", {}).get("listen-address", [])
     want(any(re.fullmatch(r"(0\.0\.0\.0|\[::\]):9746", address) for address in addresses),

@@ -25,7 +25,7 @@ impl Mode {
     /// Every one of them.
     pub const ALL: [Self; 4] = [Self::Off, Self::Advise, Self::Prevent, Self::Break];
 
-    /// The word of `--guard`.
+    /// The word of `--guard.mode`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

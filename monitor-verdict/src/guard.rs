@@ -314,13 +314,13 @@ impl Guard {
         if self.is_too_soon(at.now, standing) {
             let seconds = self.policy.hold_down.as_secs();
             return Some(format!(
-                "{id} stands still again within {seconds} s (--guard-hold-down): nothing is done until then"
+                "{id} stands still again within {seconds} s (--guard.hold-down): nothing is done until then"
             ));
         }
         let broken = self.broke_ns.len();
         (broken >= usize::try_from(self.policy.per_hour).unwrap_or(usize::MAX)).then(|| {
             format!(
-                "{broken} livelocks were broken within an hour (--guard-per-hour), and {id} stands still: nothing is done"
+                "{broken} livelocks were broken within an hour (--guard.per-hour), and {id} stands still: nothing is done"
             )
         })
     }

@@ -19,8 +19,8 @@ fn a_wrong_command_line_is_78_whatever_the_command() {
         &["runn"],
         &["run", "--no-such-flag"],
         &["run", "--interval", "1h"],
-        &["run", "--guard", "maybe"],
-        &["run", "--guard-socket", "/x", "--guard-dirty-share", "50"],
+        &["run", "--guard.mode", "maybe"],
+        &["run", "--guard.socket", "/x", "--guard.dirty-share", "50"],
         &["check", "--format", "xml"],
         &["explain", "dirty-throtle"],
         &["completions", "ksh93"],
@@ -28,7 +28,7 @@ fn a_wrong_command_line_is_78_whatever_the_command() {
         &["replay"],
         &["record"],
         &["guard"],
-        &["guard", "--ease", "../../x"],
+        &["guard", "ease", "../../x"],
         &["io-flusher"],
     ] {
         let (code, words) = code(args);
@@ -45,12 +45,12 @@ fn a_wrong_configuration_is_78_and_help_is_none() {
     for text in ["interval = 1s", "no-such-key = 1", "interval = \"1h\""] {
         fs::write(&path, text).unwrap();
         for command in ["run", "check"] {
-            let (code, words) = code(&[command, "--config", file]);
+            let (code, words) = code(&[command, "--config.file", file]);
             assert_eq!(code, Some(78), "{text}: {words}");
         }
     }
     let missing = dir.path().join("none.toml");
-    let (found, _) = code(&["run", "--config", missing.to_str().unwrap()]);
+    let (found, _) = code(&["run", "--config.file", missing.to_str().unwrap()]);
     assert_eq!(found, Some(78));
     for args in [&["--help"][..], &["run", "--help"], &["--version"]] {
         assert_eq!(code(args).0, Some(0), "{args:?}");

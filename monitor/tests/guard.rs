@@ -67,7 +67,7 @@ impl Node {
         let mut command = Command::new(PROGRAM);
         command.arg("guard").args(args);
         for (flag, path) in [
-            ("--guard-state-file", "run/guard.json"),
+            ("--guard.state-file", "run/guard.json"),
             ("--path.procfs", "proc"),
             ("--path.sysfs", "sys"),
         ] {
@@ -79,7 +79,7 @@ impl Node {
     fn listen(&mut self) -> Link {
         let socket = self.path("run/guard.sock");
         let socket: &Path = &socket;
-        let mut command = self.command(&["--listen", socket.to_str().unwrap()]);
+        let mut command = self.command(&["serve", "--listen", socket.to_str().unwrap()]);
         self.helper = Some(command.stderr(Stdio::inherit()).spawn().unwrap());
         Link::to(socket)
     }
@@ -109,7 +109,7 @@ impl Node {
     }
 
     fn undo(&self) -> Output {
-        self.command(&["--undo"]).output().unwrap()
+        self.command(&["undo"]).output().unwrap()
     }
 
     /// Its exit code, once it has ended; none: by the signal.

@@ -153,9 +153,9 @@ fn the_rolling_window_of_the_daemon_can_be_replayed_in_its_files() {
         "run",
         "--web.listen-address",
         "127.0.0.1:0",
-        "--record",
+        "--record.dir",
         window.to_str().unwrap(),
-        "--record-window",
+        "--record.window",
         "10s",
         "--interval",
         "500ms",
@@ -274,5 +274,5 @@ fn the_recording_of_version_1_is_a_livelock_and_ends_replay_with_3() {
         text(&replayed.stdout).contains("-> livelock by dirty-throttle"),
         "{replayed:?}"
     );
-    assert_eq!(replay(&[file, "--confirm", "1min"]).status.code(), Some(0));
+    assert_eq!(replay(&[file, "--thresholds.confirm", "1min"]).status.code(), Some(0));
 }

@@ -102,7 +102,7 @@ impl Scenario {
         for step in &mut self.plan.steps {
             if let Step::Daemon { args } = step {
                 // A window of an hour keeps twelve minutes in one file.
-                args.extend(["--record", AT, "--record-window", "1h"].map(str::to_owned));
+                args.extend(["--record.dir", AT, "--record.window", "1h"].map(str::to_owned));
                 records = true;
             }
         }
@@ -491,7 +491,7 @@ mod tests {
         scenario.record();
         let mut steps = scenario.plan.steps.iter();
         let with = |word: &str, step: &Step| matches!(step, Step::Daemon { args } if args.iter().any(|arg| arg == word));
-        assert!(steps.any(|step| with("--record", step) && with("/rec", step)));
+        assert!(steps.any(|step| with("--record.dir", step) && with("/rec", step)));
         assert!(matches!(steps.last(), Some(Step::Carry { .. })));
         let mut facts = find(FACTS).unwrap();
         let before = facts.plan.steps.len();

@@ -133,7 +133,7 @@ pub struct ServerThread {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserServer {
-    /// The process's name, one of `--nfs-server.names`.
+    /// The process's name, one of `--loops.server-names`.
     pub name: CompactString,
     /// Process id in the initial pid namespace.
     pub tgid: u32,

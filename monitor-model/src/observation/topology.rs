@@ -181,7 +181,7 @@ pub struct LoopDevice {
 pub struct ServerProcess {
     /// Process id in the initial pid namespace.
     pub tgid: u32,
-    /// Its name, one of `--nfs-server.names`.
+    /// Its name, one of `--loops.server-names`.
     pub name: CompactString,
     /// Its network namespace.
     #[serde(default)]
@@ -209,7 +209,7 @@ pub struct Connection {
     /// The server's network namespace.
     pub server_netns: u64,
     /// Who has the server's end: `nfsd` for the kernel, else the name of the
-    /// process, one of `--nfs-server.names`.
+    /// process, one of `--loops.server-names`.
     pub owner: CompactString,
     /// Whether the client's address is local to the server's network namespace;
     /// `None`: not known.

@@ -348,7 +348,7 @@ fn a_loop_that_is_stuck_again_waits_for_the_hold_down_and_is_broken_then() {
     scene.stuck();
     let events = scene.ticks(30);
     assert_eq!(what(&events), [(Action::Break, Outcome::Refused)]);
-    assert!(events[0].reason.contains("--guard-hold-down"), "{events:?}");
+    assert!(events[0].reason.contains("--guard.hold-down"), "{events:?}");
     let events = scene.ticks(90);
     assert_eq!(what(&events), [(Action::Break, Outcome::Decided)]);
 }
@@ -389,7 +389,7 @@ fn advise_says_the_commands_once_each_and_wants_nothing() {
     let events = scene.ticks(60);
     assert_eq!(what(&events), [(Action::Break, Outcome::Advised)]);
     assert!(
-        events[0].commands[0].contains("guard --ease 0:29 --server-bdi 254:0"),
+        events[0].commands[0].contains("guard ease 0:29 --server-bdi 254:0"),
         "{events:?}"
     );
     assert_eq!(

@@ -184,7 +184,7 @@ impl Action {
             Self::StrictDirtyBytes => {
                 "strict_limit=1 and max_ratio=1 of the client's BDI, then a higher vm.dirty_bytes"
             }
-            Self::Ease => "a vm.dirty_bytes that follows what is dirty (guard --ease)",
+            Self::Ease => "a vm.dirty_bytes that follows what is dirty (guard ease)",
             Self::MaxRatioDirtyBytes => {
                 "max_ratio=1 of the client's BDI, then a higher vm.dirty_bytes"
             }

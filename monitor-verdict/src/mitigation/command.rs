@@ -143,10 +143,10 @@ pub(super) fn ease(target: &Target) -> Words {
         }
     };
     let commands = vec![format!(
-        "throttle-monitor guard --ease {}{server}",
+        "throttle-monitor guard ease {}{server}",
         target.bdi()
     )];
-    let undo = vec!["throttle-monitor guard --undo  # if it was killed".to_owned()];
+    let undo = vec!["throttle-monitor guard undo  # if it was killed".to_owned()];
     (what.to_owned(), commands, undo)
 }
 

@@ -369,7 +369,7 @@ fn since_6_2_the_server_is_freed_and_before_the_client_is_held() {
     let ease = |node: &Observation| {
         let all = ways_out(Signature::DirtyThrottle, &the_loop(), node);
         let all = all.into_iter().flat_map(|one| one.commands);
-        let mut all = all.filter(|line| line.contains("guard --ease"));
+        let mut all = all.filter(|line| line.contains("guard ease"));
         all.next()
     };
     let mut node = node("6.12.9");
@@ -381,13 +381,13 @@ fn since_6_2_the_server_is_freed_and_before_the_client_is_held() {
         ..Bdi::default()
     };
     node.bdis.push(disk.clone());
-    let command = "throttle-monitor guard --ease 0:29 --server-bdi 254:0";
+    let command = "throttle-monitor guard ease 0:29 --server-bdi 254:0";
     assert_eq!(ease(&node).as_deref(), Some(command));
     disk.fstype = "nfs4".into();
     node.bdis[1] = disk;
     assert_eq!(ease(&node), None, "a client's itself");
     let old = ease(&self::node("6.1.0-28"));
-    assert_eq!(old.as_deref(), Some("throttle-monitor guard --ease 0:29"));
+    assert_eq!(old.as_deref(), Some("throttle-monitor guard ease 0:29"));
 }
 
 #[test]

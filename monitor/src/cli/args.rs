@@ -58,7 +58,7 @@ pub enum Command {
     /// Print the verdicts of a recording again, byte for byte as they were.
     ///
     /// Needs no privileges. Several files of one daemon are given in their
-    /// order. A segment of a rolling window (`run --record`) begins in the
+    /// order. A segment of a rolling window (`run --record.dir`) begins in the
     /// middle of the daemon's life: what the daemon had learned before, replay
     /// does not know, so what it says of the first seconds may differ.
     #[command(after_long_help = help_sections::REPLAY, mut_args(served))]

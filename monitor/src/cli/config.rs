@@ -1,4 +1,4 @@
-//! `--config FILE`, of which every key is also a flag of `run`.
+//! `--config.file FILE`, of which every key is also a flag of `run`.
 //!
 //! No list of keys is kept: they are the flags that clap knows, and those of
 //! the verdict's thresholds come from the struct itself. `--web.listen-address`
@@ -98,7 +98,7 @@ fn alone(command: &Command, file: &File, given: &[Given]) -> Result<ArgMatches, 
     Ok(matches)
 }
 
-/// `--config`, where the command has it.
+/// `--config.file`, where the command has it.
 fn config(matches: &ArgMatches) -> Option<&PathBuf> {
     let (_, matches) = matches.subcommand()?;
     matches.try_get_one::<PathBuf>("config").ok().flatten()

@@ -18,13 +18,13 @@ pub struct EvidenceArgs {
     /// document when a livelock is confirmed, when nothing moves any more, and
     /// at its end. It must not be on NFS, and is made where only its own name is
     /// missing. Without it, the newest 16 documents are kept in memory.
-    #[arg(id = "evidence-dir", long, value_name = "DIR")]
+    #[arg(id = "evidence.dir", long = "evidence.dir", value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Files in it at most: the oldest are removed.
-    #[arg(id = "evidence-max-files", long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(id = "evidence.max-files", long = "evidence.max-files", value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub files: u16,
     /// Size of all of them at most, with a unit: B, KiB, MiB, GiB.
-    #[arg(id = "evidence-max-size", long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(id = "evidence.max-size", long = "evidence.max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub size: u64,
 }
 
@@ -41,7 +41,7 @@ impl EvidenceArgs {
         };
         let dir = self.dir.as_deref();
         let directory = dir.map(|dir| Directory::new(procfs, dir, limits));
-        directory.transpose().context("--evidence-dir")
+        directory.transpose().context("--evidence.dir")
     }
 }
 

@@ -23,7 +23,7 @@ pub struct ConfigArgs {
     ///
     /// A flag counts more than the file, the file more than the default. Keys:
     /// docs/configuration.md, or `run --config.show`.
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(long = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
@@ -62,7 +62,7 @@ pub struct KernelArgs {
     pub stall_threshold: Duration,
     /// Names of the processes that are userspace NFS servers (class `server`).
     #[arg(
-        long = "nfs-server.names",
+        long = "loops.server-names",
         value_name = "NAME",
         value_delimiter = ',',
         default_value = "ganesha.nfsd,unfsd"

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+use clap::{Args, Subcommand, ValueEnum, builder::PossibleValue};
 use monitor_collector::host::local_path::refuse_nfs;
 use monitor_model::guard::{Mode, Outcome};
 use monitor_verdict::guard::Policy;
@@ -34,19 +34,19 @@ const NOT_ALL: u8 = 1;
 pub struct GuardArgs {
     /// What to do about a loop: nothing; say what one would do; limit its client before it can
     /// stand still, and get it going again where that was in vain; get one that stands still
-    /// going again. The last two change the node, and need root or --guard-socket: see
+    /// going again. The last two change the node, and need root or --guard.socket: see
     /// docs/guard.md.
-    #[arg(long, value_name = "MODE", default_value = "off")]
-    pub guard: ModeArg,
+    #[arg(id = "guard.mode", long = "guard.mode", value_name = "MODE", default_value = "off")]
+    pub mode: ModeArg,
     /// Time between two actions for the same loop.
-    #[arg(id = "guard-hold-down", long, value_name = "DURATION", default_value = "30s", value_parser = hold_down)]
+    #[arg(id = "guard.hold-down", long = "guard.hold-down", value_name = "DURATION", default_value = "30s", value_parser = hold_down)]
     pub hold_down: Duration,
     /// How many livelocks may be broken within an hour, on the whole node.
-    #[arg(id = "guard-per-hour", long, value_name = "COUNT", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(id = "guard.per-hour", long = "guard.per-hour", value_name = "COUNT", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub per_hour: u32,
-    /// Socket of a helper that runs on its own (`throttle-monitor guard --listen`), which is
+    /// Socket of a helper that runs on its own (`throttle-monitor guard serve --listen`), which is
     /// told its state file and share itself; without it, one is started.
-    #[arg(id = "guard-socket", long, value_name = "SOCKET")]
+    #[arg(id = "guard.socket", long = "guard.socket", value_name = "SOCKET")]
     pub socket: Option<PathBuf>,
     /// What the helper has to know.
     #[command(flatten)]
@@ -58,11 +58,11 @@ pub struct GuardArgs {
 pub struct HelperArgs {
     /// File that keeps what was changed; in memory (a tmpfs), so that no disk holds it up, and
     /// never on NFS.
-    #[arg(id = "guard-state-file", long, value_name = "FILE", default_value = JOURNAL)]
+    #[arg(id = "guard.state-file", long = "guard.state-file", value_name = "FILE", default_value = JOURNAL)]
     pub state_file: PathBuf,
     /// How much of the memory that can be dirty (free, or cache of files) the dirty limit may be
     /// raised to, percent, 1 to 80.
-    #[arg(id = "guard-dirty-share", long, value_name = "PERCENT", default_value_t = DIRTY_SHARE, value_parser = clap::value_parser!(u8).range(1..=80))]
+    #[arg(id = "guard.dirty-share", long = "guard.dirty-share", value_name = "PERCENT", default_value_t = DIRTY_SHARE, value_parser = clap::value_parser!(u8).range(1..=80))]
     pub dirty_share: u8,
 }
 
@@ -88,26 +88,46 @@ impl ValueEnum for ModeArg {
 
 /// Arguments of `guard`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).multiple(false))]
 pub struct GuardCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: GuardAction,
+}
+
+/// What `guard` does.
+#[derive(Debug, Subcommand)]
+pub enum GuardAction {
     /// Put back what a guard has changed and not put back: after it was killed.
-    #[arg(long, group = "what")]
-    pub undo: bool,
-    /// Hold the client's BDI (`major:minor`), and let the dirty limit follow what is dirty, until
-    /// SIGINT or SIGTERM; then put both back.
-    #[arg(long, value_name = "BDI", group = "what", value_parser = bdi)]
-    pub ease: Option<String>,
-    /// BDI that the server writes to: it is made to answer for its own pages only
-    /// (`strict_limit`, Linux 6.2), and the client is not held.
-    #[arg(long, value_name = "BDI", requires = "ease", value_parser = bdi)]
-    pub server_bdi: Option<String>,
-    /// Be the helper of a daemon that runs as another user (`run --guard-socket`): listen on this
-    /// path until SIGTERM or SIGINT; then put everything back.
-    #[arg(long, value_name = "SOCKET", group = "what")]
-    pub listen: Option<PathBuf>,
-    /// Be the helper of the daemon at the other end of stdin.
-    #[arg(long, group = "what", hide = true)]
-    pub serve: bool,
+    Undo(NodeArgs),
+    /// Hold the client's BDI, and let the dirty limit follow what is dirty, until SIGINT or
+    /// SIGTERM; then put both back.
+    Ease {
+        /// BDI of the loop's client, `major:minor`.
+        #[arg(value_name = "BDI", value_parser = bdi)]
+        bdi: String,
+        /// BDI that the server writes to: it is made to answer for its own pages only
+        /// (`strict_limit`, Linux 6.2), and the client is not held.
+        #[arg(long, value_name = "BDI", value_parser = bdi)]
+        server_bdi: Option<String>,
+        /// The node.
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Be the helper of a daemon, until it or this process ends; then put everything back.
+    Serve {
+        /// Listen on this path, for a daemon that runs as another user (`run --guard.socket`).
+        /// Without it, the daemon is at the other end of stdin.
+        #[arg(long, value_name = "SOCKET")]
+        listen: Option<PathBuf>,
+        /// The node.
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+}
+
+/// What is changed, and where.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
     /// What the helper has to know.
     #[command(flatten)]
     pub helper: HelperArgs,
@@ -117,6 +137,20 @@ pub struct GuardCommand {
     /// Where sysfs is mounted.
     #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
     pub sysfs: PathBuf,
+}
+
+impl NodeArgs {
+    /// The settings, with a state file that no NFS server can hold up.
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let settings = Settings {
+            procfs: self.procfs.clone(),
+            sysfs: self.sysfs.clone(),
+            journal: self.helper.state_file.clone(),
+            share: self.helper.dirty_share,
+        };
+        refuse_nfs(&settings.procfs, &settings.journal)?;
+        Ok(settings)
+    }
 }
 
 impl GuardArgs {
@@ -134,9 +168,9 @@ impl GuardArgs {
         let (key, value) = if self.socket.is_none() {
             return Ok(());
         } else if *dirty_share != DIRTY_SHARE {
-            ("guard-dirty-share", dirty_share.to_string())
+            ("guard.dirty-share", dirty_share.to_string())
         } else if state_file != Path::new(JOURNAL) {
-            ("guard-state-file", state_file.display().to_string())
+            ("guard.state-file", state_file.display().to_string())
         } else {
             return Ok(());
         };
@@ -144,8 +178,8 @@ impl GuardArgs {
             key: key.to_owned(),
             value,
             rule:
-                "left out beside `guard-socket`: the helper there has it on its own command line \
-                   (throttle-monitor guard --listen)"
+                "left out beside `guard.socket`: the helper there has it on its own command line \
+                   (throttle-monitor guard serve --listen)"
                     .to_owned(),
         })
     }
@@ -154,7 +188,7 @@ impl GuardArgs {
     #[must_use]
     pub const fn policy(&self) -> Policy {
         Policy {
-            mode: self.guard.0,
+            mode: self.mode.0,
             hold_down: self.hold_down,
             per_hour: self.per_hour,
         }
@@ -166,7 +200,7 @@ impl GuardArgs {
     ///
     /// Nothing can be done here.
     pub fn link(&self, kernel: &KernelArgs, interval: Duration) -> anyhow::Result<Option<Link>> {
-        if !self.guard.0.acts() {
+        if !self.mode.0.acts() {
             return Ok(None);
         }
         if let Some(path) = &self.socket {
@@ -178,9 +212,9 @@ impl GuardArgs {
             journal: self.helper.state_file.clone(),
             share: self.helper.dirty_share,
         };
-        let mode = self.guard.0.as_str();
+        let mode = self.mode.0.as_str();
         let link =
-            Link::spawn(&settings).with_context(|| format!("cannot guard (--guard {mode})"))?;
+            Link::spawn(&settings).with_context(|| format!("cannot guard (--guard.mode {mode})"))?;
         Ok(Some(link.with_silence(silence(interval))))
     }
 }
@@ -191,22 +225,21 @@ impl GuardArgs {
 ///
 /// Nothing can be changed here.
 pub fn guard(args: &GuardCommand) -> anyhow::Result<ExitCode> {
-    let settings = Settings {
-        procfs: args.procfs.clone(),
-        sysfs: args.sysfs.clone(),
-        journal: args.helper.state_file.clone(),
-        share: args.helper.dirty_share,
-    };
-    refuse_nfs(&settings.procfs, &settings.journal)?;
-    if args.serve {
-        let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-        guard::serve(&socket, &settings)?;
-    } else if let Some(path) = &args.listen {
-        guard::listen(path, &settings)?;
-    } else if let Some(bdi) = &args.ease {
-        guard::ease(bdi, args.server_bdi.as_deref(), &settings, tell)?;
-    } else {
-        return undo(&settings);
+    match &args.action {
+        GuardAction::Undo(node) => return undo(&node.settings()?),
+        GuardAction::Ease {
+            bdi,
+            server_bdi,
+            node,
+        } => guard::ease(bdi, server_bdi.as_deref(), &node.settings()?, tell)?,
+        GuardAction::Serve {
+            listen: Some(path),
+            node,
+        } => guard::listen(path, &node.settings()?)?,
+        GuardAction::Serve { listen: None, node } => {
+            let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+            guard::serve(&socket, &node.settings()?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -30,9 +30,9 @@ Exit status:
   78  the command line or the configuration is wrong
 
 Files:
-  /etc/throttle-monitor/config.toml  what the service gives to --config
-  /var/lib/throttle-monitor  where the service may write: --evidence-dir and
-      --record take a directory in there
+  /etc/throttle-monitor/config.toml  what the service gives to --config.file
+  /var/lib/throttle-monitor  where the service may write: --evidence.dir and
+      --record.dir take a directory in there
   /proc, /sys  all that it reads; never a path on NFS
 
 Environment:
@@ -51,8 +51,8 @@ Exit status:
 /// Of `guard`.
 pub const GUARD: &str = "\
 Exit status:
-  0  done; with --undo: all is as it was, or nothing was changed
-  1  with --undo: somebody else has set something since, and it stays so; what
+  0  done; undo: all is as it was, or nothing was changed
+  1  undo: somebody else has set something since, and it stays so; what
       it is, is printed
   2  cannot: the last line on stderr says why
   78  the command line or the configuration is wrong

@@ -32,7 +32,7 @@ use crate::{
 
 /// Texts that wait for stdout.
 const MAX_TEXTS: usize = 256;
-/// The least that `--record-max-size` may be.
+/// The least that `--record.max-size` may be.
 const LEAST_SIZE: u64 = 1 << 20;
 
 /// Arguments of `record`.
@@ -51,7 +51,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// How long all four conditions must hold before a livelock is confirmed.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long = "thresholds.confirm", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub confirm: Duration,
     /// Flags shared with `run`.
     #[command(flatten)]
@@ -62,16 +62,16 @@ pub struct RecordArgs {
 #[derive(Debug, Args)]
 pub struct RollingArgs {
     /// Record the last minutes into this directory, and keep those before a livelock; never on NFS.
-    #[arg(long, value_name = "DIR")]
-    pub record: Option<PathBuf>,
+    #[arg(id = "record.dir", long = "record.dir", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// How much time to record before the oldest is thrown away.
-    #[arg(id = "record-window", long, value_name = "DURATION", default_value = "15m", value_parser = window)]
+    #[arg(id = "record.window", long = "record.window", value_name = "DURATION", default_value = "15m", value_parser = window)]
     pub window: Duration,
     /// How large the recorded minutes may be, in all.
-    #[arg(id = "record-max-size", long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(id = "record.max-size", long = "record.max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub max_size: u64,
-    /// Of how many livelocks to keep the minutes before, the newest ones; each up to --record-max-size.
-    #[arg(id = "record-keep", long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Of how many livelocks to keep the minutes before, the newest ones; each up to --record.max-size.
+    #[arg(id = "record.keep", long = "record.keep", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub keep: u16,
 }
 
@@ -89,7 +89,7 @@ impl RollingArgs {
     ///
     /// It is on NFS, or cannot be made or written.
     pub fn open(&self, procfs: &Path) -> anyhow::Result<Option<Recording<Directory>>> {
-        let Some(path) = &self.record else {
+        let Some(path) = &self.dir else {
             return Ok(None);
         };
         refuse_nfs(procfs, path)?;
@@ -100,7 +100,7 @@ impl RollingArgs {
         };
         let what = path.display().to_string();
         let sink = Directory::open(path, limits)
-            .with_context(|| format!("cannot record into {what} (--record)"))?;
+            .with_context(|| format!("cannot record into {what} (--record.dir)"))?;
         Ok(Some(Recording {
             sink,
             rolling: Some(Rolling::new(self.window, self.max_size)),
@@ -119,7 +119,7 @@ impl Recording<Directory> {
         self.sink
             .handle()
             .map(RecordingStore::Window)
-            .context("--record")
+            .context("--record.dir")
     }
 }
 

@@ -46,7 +46,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub default_thresholds: bool,
     /// Judge by the default thresholds with this confirmation time.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long = "thresholds.confirm", value_name = "DURATION", value_parser = duration)]
     pub confirm: Option<Duration>,
     /// The evidence of its verdicts.
     #[command(flatten)]
@@ -158,7 +158,7 @@ fn write_evidence(directory: &Directory, changes: &Changes) -> anyhow::Result<()
         let document = Document::new(evidence)?;
         let path = directory
             .write(&document.head.id, &document.json())
-            .context("--evidence-dir")?;
+            .context("--evidence.dir")?;
         eprintln!("evidence: {}", path.display());
     }
     Ok(())

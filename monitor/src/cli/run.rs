@@ -37,13 +37,13 @@ const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "All thresholds are in --help, all keys of --config in docs/configuration.md."
+    after_help = "All thresholds are in --help, all keys of --config.file in docs/configuration.md."
 )]
 pub struct RunArgs {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Print the configuration that would be used, as a file for --config, and
+    /// Print the configuration that would be used, as a file for --config.file, and
     /// exit.
     #[arg(long = "config.show")]
     pub config_show: bool,
@@ -107,7 +107,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // While there is root left to be had.
     let link = args.guard.link(&args.kernel, args.interval)?;
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
-    let keeps = args.evidence.dir.is_some() || args.rolling.record.is_some();
+    let keeps = args.evidence.dir.is_some() || args.rolling.dir.is_some();
     privileges::keep(&privileges::also(ports, keeps))
         .context("capabilities that are not needed cannot be given up")?;
     // For the thread that writes the log, which inherits it.

@@ -13,7 +13,7 @@ const HEADING: &str = "Thresholds of the verdict";
 /// What a flag of a threshold begins with.
 pub const PREFIX: &str = "thresholds.";
 
-/// The contract's own name for the one that most people look for.
+/// The one that most people look for: the short help has it, too.
 const CONFIRM: &str = "confirm";
 
 /// The numbers of the verdict.
@@ -79,7 +79,7 @@ impl Threshold {
             .long_help(reason)
             .help_heading(HEADING);
         if key == CONFIRM {
-            return arg.visible_alias(CONFIRM);
+            return arg;
         }
         arg.hide_short_help(true)
     }

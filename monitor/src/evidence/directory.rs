@@ -1,4 +1,4 @@
-//! The directory of `--evidence-dir`: files that are whole or not there,
+//! The directory of `--evidence.dir`: files that are whole or not there,
 //! bounded in number and size.
 
 use std::fs::File;

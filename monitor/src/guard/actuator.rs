@@ -275,7 +275,7 @@ impl Actuator {
                 result: Outcome::Refused,
                 words: format!(
                     "vm.dirty_bytes stays at {most} bytes, {} % of the memory that can be dirty \
-                     (--guard-dirty-share): {} bytes are dirty",
+                     (--guard.dirty-share): {} bytes are dirty",
                     self.share, memory.dirty
                 ),
             });

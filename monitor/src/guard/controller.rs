@@ -213,7 +213,7 @@ impl Controller {
         let words = if given_up {
             "the guard's helper ended again and again and is not started any more: nothing is \
              changed; restart the daemon, or put back what was changed with: throttle-monitor \
-             guard --undo (see docs/guard.md)"
+             guard undo (see docs/guard.md)"
         } else {
             "the guard's helper does not answer: nothing is changed, and what was changed it has \
              put back, or does when it starts (see docs/guard.md)"

@@ -264,7 +264,7 @@ fn tell_ended(why: &dyn std::fmt::Display, wait: Wait) {
         Wait::Forever => tracing::error!(
             %why,
             "the guard's helper ends again and again, and is not started any more: restart the daemon, or put \
-             back what was changed with: throttle-monitor guard --undo"
+             back what was changed with: throttle-monitor guard undo"
         ),
     }
 }

@@ -49,9 +49,9 @@ pub(super) fn start(program: &Path, settings: &Settings) -> Result<Started, Link
     let mut command = Command::new(program);
     command
         .arg0("throttle-monitor")
-        .args(["guard", "--serve", "--guard-state-file"])
+        .args(["guard", "serve", "--guard.state-file"])
         .arg(&settings.journal)
-        .arg("--guard-dirty-share")
+        .arg("--guard.dirty-share")
         .arg(settings.share.to_string())
         .arg("--path.procfs")
         .arg(&settings.procfs)

@@ -149,8 +149,8 @@ fn gone(snapshot: &Snapshot, id: &str) -> Page {
             "<section class=\"hero\" data-state=\"unknown\" aria-labelledby=\"state\"><h1 id=\"state\">This evidence is not kept</h1>\
              <p class=\"sentence\">Nothing is kept by the name <code>{id}</code>: the daemon has only the newest documents in \
              memory, and none of the time before it was started.</p>\
-             <ul><li>With <code>--evidence-dir DIR</code> it writes each to a directory, too: look for <code>DIR/{id}.json</code> on this node.</li>\
-             <li>From a recording of that time <code>throttle-monitor replay --evidence-dir DIR FILE</code> makes it again.</li></ul>{list}</section>"
+             <ul><li>With <code>--evidence.dir DIR</code> it writes each to a directory, too: look for <code>DIR/{id}.json</code> on this node.</li>\
+             <li>From a recording of that time <code>throttle-monitor replay --evidence.dir DIR FILE</code> makes it again.</li></ul>{list}</section>"
         ),
     }
 }

@@ -15,7 +15,7 @@ pub(super) const PATHS: [(&str, &str); 14] = [
     ),
     (
         "/api/v1/guard",
-        "what the guard may do, has changed and did (--guard)",
+        "what the guard may do, has changed and did (--guard.mode)",
     ),
     (
         "/api/v1/history",

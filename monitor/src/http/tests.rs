@@ -215,6 +215,6 @@ fn a_verdict_that_is_not_kept_is_a_page_for_people_whatever_its_name() {
             answer.header("content-type"),
             Some("text/html; charset=utf-8")
         );
-        assert!(answer.body.contains("--evidence-dir DIR"), "{name}");
+        assert!(answer.body.contains("--evidence.dir DIR"), "{name}");
     }
 }

@@ -108,11 +108,11 @@ fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     page.put(family)
 }
 
-/// Only with `--evidence-dir`.
+/// Only with `--evidence.dir`.
 fn evidence(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     let mut family = Family::counter(
         "throttle_monitor_evidence_documents_total",
-        "Documents of evidence written to --evidence-dir; failed: not at once, they are tried again; dropped: not even tried. Source: the daemon.",
+        "Documents of evidence written to --evidence.dir; failed: not at once, they are tried again; dropped: not even tried. Source: the daemon.",
     );
     if let Some(results) = snapshot.evidence_results {
         for (result, count) in [

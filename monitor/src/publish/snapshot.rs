@@ -63,7 +63,7 @@ pub struct Snapshot {
     /// Documents that prove verdicts, oldest first, at most
     /// [`MAX_DOCUMENTS`](crate::evidence::MAX_DOCUMENTS).
     pub evidence: Arc<VecDeque<Arc<Document>>>,
-    /// What became of them on their way to `--evidence-dir`; `None` without it.
+    /// What became of them on their way to `--evidence.dir`; `None` without it.
     pub evidence_results: Option<Results>,
     /// All three in the order in which they happened, for those who listen, at most
     /// [`MAX_EVENTS`].

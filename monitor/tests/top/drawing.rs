@@ -74,7 +74,7 @@ fn the_cycle_has_the_numbers_of_the_tick() {
         "LOOP 0:28-nfsd: 10.9.0.2:/ at /mnt, cross-netns, not exempt, proof xid",
         " 4 tasks waiting  --> 42.5 MB held     --> 1 throttled      --> 197 kB held",
         "^-- closed: nfsd waits for 0:28, which it alone writes ",
-        " TYPE    throttle-monitor guard --ease 0:28 --server-bdi 254:0",
+        " TYPE    throttle-monitor guard ease 0:28 --server-bdi 254:0",
         " nfsd    [TBBBBBBB] 1 throttled, 7 blocked, 0 idle",
         "writer              187 balance_dirty_pages 0:28      1.00 s  16.7 s",
     ] {

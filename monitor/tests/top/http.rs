@@ -130,7 +130,7 @@ fn a_pipe_gets_one_plain_view_and_the_code_of_a_livelock() {
         assert_eq!(output.status.code(), Some(3), "{text}{}", stderr(&output));
         assert!(text.starts_with(" LIVELOCK"), "{text}");
         for words in [
-            "TYPE    throttle-monitor guard --ease 0:28",
+            "TYPE    throttle-monitor guard ease 0:28",
             "ACKED",
             "nfsd",
             "TASKS 5",

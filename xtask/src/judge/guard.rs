@@ -108,7 +108,7 @@ pub fn untouched(seen: &Seen<'_>, advised: bool) -> Judgement {
         return Err(void("no livelock was confirmed"));
     }
     let (_, told) = seen.served("/api/v1/guard").ok_or("never asked")?;
-    if advised && !told.contains("throttle-monitor guard --ease ") {
+    if advised && !told.contains("throttle-monitor guard ease ") {
         return Err(format!("no command was said: {told}").into());
     }
     let times = as_before(seen)?;

@@ -1,4 +1,4 @@
-//! The daemon with `--guard`: what it prevents, what it breaks, and what it leaves
+//! The daemon with `--guard.mode`: what it prevents, what it breaks, and what it leaves
 //! behind, which is nothing.
 
 use guest::{Plan, Step, Until};
@@ -23,9 +23,9 @@ fn guarding(mode: &str) -> Step {
         "run",
         "--log.format",
         "logfmt",
-        "--guard",
+        "--guard.mode",
         mode,
-        "--guard-hold-down",
+        "--guard.hold-down",
         "5s",
     ];
     Step::Daemon {
@@ -78,7 +78,7 @@ fn prevent() -> Scenario {
     steps.extend([Step::StopDaemon, Step::Values]);
     Scenario {
         name: "guard-prevent",
-        about: "--guard prevent: the livelock across namespaces does not come, and the load is as fast as over 127.0.0.1",
+        about: "--guard.mode prevent: the livelock across namespaces does not come, and the load is as fast as over 127.0.0.1",
         plan: plan(steps),
         expect: Expect::Prevented,
         seconds: 600,
@@ -109,7 +109,7 @@ fn breaks() -> Scenario {
     plan.steps.extend([Step::StopDaemon, Step::Values]);
     Scenario {
         name: "guard-break",
-        about: "--guard break: the livelock moves within 5 s of its confirmation, and stays so (two minutes in --all)",
+        about: "--guard.mode break: the livelock moves within 5 s of its confirmation, and stays so (two minutes in --all)",
         plan,
         expect: Expect::Broken,
         core: &[Kernel::V5_10],
@@ -152,7 +152,7 @@ fn undo() -> Scenario {
     plan.steps
         .extend([kill("throttle-guard"), Step::KillDaemon, Step::Changed]);
     let undo = Step::Check {
-        args: ["guard", "--undo"].map(str::to_owned).to_vec(),
+        args: ["guard", "undo"].map(str::to_owned).to_vec(),
         uid: None,
     };
     plan.steps.extend([undo.clone(), Step::Values]);
@@ -178,7 +178,7 @@ fn undo() -> Scenario {
     plan.steps.extend([Step::Values, undo]);
     Scenario {
         name: "guard-undo",
-        about: "--guard break, killed, killed with its helper, stopped, and changed by hand meanwhile: every value is what it was, or what the hand set",
+        about: "--guard.mode break, killed, killed with its helper, stopped, and changed by hand meanwhile: every value is what it was, or what the hand set",
         plan,
         expect: Expect::Undone,
         seconds: 600,
@@ -201,9 +201,9 @@ fn quiet(mode: &'static str) -> Scenario {
             "guard-advise"
         },
         about: if mode == "off" {
-            "--guard off: a livelock, and no value is changed"
+            "--guard.mode off: a livelock, and no value is changed"
         } else {
-            "--guard advise: a livelock, the commands are said, and no value is changed"
+            "--guard.mode advise: a livelock, the commands are said, and no value is changed"
         },
         plan,
         expect: Expect::Untouched {
@@ -237,13 +237,13 @@ fn untouched() -> Vec<Scenario> {
         };
         for step in &mut scenario.plan.steps {
             if let Step::Daemon { args } = step {
-                args.extend(["--guard", "break"].map(str::to_owned));
+                args.extend(["--guard.mode", "break"].map(str::to_owned));
             }
         }
         scenario.plan.steps.extend(told());
         Some(Scenario {
             name,
-            about: "a negative with --guard break: no action",
+            about: "a negative with --guard.mode break: no action",
             expect: Expect::NoAction(quiet),
             core: &[],
             ..scenario

@@ -10,7 +10,7 @@ function(config, q)
 
     panel.stat(
       'Guard',
-      'What the guard may do (--guard). Off, the default: nothing. Advise: it says what it would do. Prevent: it limits the client of a loop before, or at the first sign of, a standstill, and breaks what it could not prevent. Break: it gets a loop that stands still going again. Not good: break on a node whose loop nobody means to keep.',
+      'What the guard may do (--guard.mode). Off, the default: nothing. Advise: it says what it would do. Prevent: it limits the client of a loop before, or at the first sign of, a standstill, and breaks what it could not prevent. Break: it gets a loop that stands still going again. Not good: break on a node whose loop nobody means to keep.',
       'max(%s)' % q.of('throttle_guard_mode'),
       words.guard { unit: 'short', noValue: 'no data' },
     ) + panel.quiet + panel.size(4, 4),

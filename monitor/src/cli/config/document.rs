@@ -34,10 +34,6 @@ fn document(keys: &[Key]) -> String {
 
 fn row(text: &mut String, key: &Key) {
     let (_, name) = split(&key.name);
-    let aliases = key
-        .aliases
-        .iter()
-        .map(|alias| format!(" (flag and key `{alias}`, too)"));
     let help = key.help().split_whitespace().collect::<Vec<_>>().join(" ");
     let words = key.arg.get_possible_values();
     let words: Vec<&str> = words
@@ -55,8 +51,7 @@ fn row(text: &mut String, key: &Key) {
         format!("{help}.")
     };
     let line = format!(
-        "| `{name}`{} | {} | {help}{choice} |",
-        aliases.collect::<String>(),
+        "| `{name}` | {} | {help}{choice} |",
         default(key)
     );
     let _ = writeln!(text, "{line}");

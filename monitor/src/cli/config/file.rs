@@ -27,7 +27,7 @@ const MAX_QUOTED: usize = 60;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("cannot read the configuration {path} (--config): {error}")]
+    #[error("cannot read the configuration {path} (--config.file): {error}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum FileError {
         error: io::Error,
     },
     /// It is no configuration, as a whole.
-    #[error("the configuration {path} (--config) {problem}")]
+    #[error("the configuration {path} (--config.file) {problem}")]
     Whole {
         /// The file.
         path: PathBuf,
@@ -155,7 +155,7 @@ impl File {
     }
 
     fn one(&self, leaf: &Leaf<'_>, keys: &[Key]) -> Result<Given, FileError> {
-        let known = |key: &&Key| key.name == leaf.name || key.aliases.contains(&leaf.name);
+        let known = |key: &&Key| key.name == leaf.name;
         let Some(key) = keys.iter().find(known) else {
             let name = quoted(&leaf.name);
             let instead = keys::unknown(&leaf.name, keys);

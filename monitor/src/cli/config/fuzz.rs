@@ -8,7 +8,7 @@ use crate::fuzz_input::text;
 /// The longest refusal, bytes: it quotes a piece, not the file.
 const LONGEST: usize = 1000;
 
-/// `--config`: what is refused is refused with the file's name and in a few words;
+/// `--config.file`: what is refused is refused with the file's name and in a few words;
 /// what is taken is shown as a file that is taken and shown as the same.
 pub fn config(data: &[u8]) {
     let text = text(data);

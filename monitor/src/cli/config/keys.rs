@@ -5,7 +5,7 @@ use std::any::TypeId;
 use clap::{Arg, ArgAction, Command, Id};
 
 /// Flags that are no keys: the file cannot name a file, nor ask for help.
-const NO_KEYS: [&str; 4] = ["config", "config.show", "help", "version"];
+const NO_KEYS: [&str; 4] = ["config.file", "config.show", "help", "version"];
 
 /// Longer keys are not compared: the longest that there is has 50 letters.
 const MAX_COMPARED: usize = 100;
@@ -30,8 +30,6 @@ pub(super) enum Kind {
 pub(super) struct Key {
     /// The flag without its dashes, which is the key with its tables.
     pub name: String,
-    /// Other names that the flag has.
-    pub aliases: Vec<String>,
     /// How each value is written.
     pub kind: Kind,
     /// Whether it is a list of them.
@@ -61,7 +59,7 @@ impl Key {
             (Kind::Text, None) if named(&self.arg, "DIR") => {
                 format!(
                     "/var/lib/throttle-monitor/{}",
-                    self.name.trim_end_matches("-dir")
+                    self.name.trim_end_matches(".dir")
                 )
             }
             (Kind::Text, None) if named(&self.arg, "FILE") => {
@@ -95,10 +93,8 @@ pub(super) fn keys(command: &Command) -> Vec<Key> {
 
 fn key(arg: &Arg) -> Option<Key> {
     let name = arg.get_long().filter(|name| !NO_KEYS.contains(name))?;
-    let aliases = arg.get_all_aliases().unwrap_or_default();
     Some(Key {
         name: name.to_owned(),
-        aliases: aliases.into_iter().map(str::to_owned).collect(),
         kind: kind(arg),
         list: matches!(arg.get_action(), ArgAction::Append),
         arg: arg.clone(),

@@ -1,4 +1,4 @@
-//! The configuration in use, as a file that can be given to `--config`.
+//! The configuration in use, as a file that can be given to `--config.file`.
 
 use std::fmt::Write as _;
 

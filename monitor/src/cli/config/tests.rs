@@ -31,7 +31,7 @@ fn run(flags: &[&str]) -> RunArgs {
 fn run_with(text: &str, flags: &[&str]) -> RunArgs {
     let file = file(text);
     let path = file.path().to_str().unwrap();
-    let all: Vec<&str> = ["run", "--config", path]
+    let all: Vec<&str> = ["run", "--config.file", path]
         .into_iter()
         .chain(flags.iter().copied())
         .collect();
@@ -48,7 +48,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn refused_with(text: &str, flags: &[&str]) -> String {
     let file = file(text);
     let path = file.path().to_str().unwrap();
-    let all: Vec<&str> = ["run", "--config", path]
+    let all: Vec<&str> = ["run", "--config.file", path]
         .into_iter()
         .chain(flags.iter().copied())
         .collect();
@@ -94,7 +94,7 @@ fn what_the_file_turns_on_a_flag_turns_off() {
 #[test]
 fn confirm_is_another_name_of_its_threshold_as_flag_and_as_key() {
     let seconds = |args: RunArgs| args.thresholds.thresholds.confirm.as_secs();
-    assert_eq!(seconds(run(&["run", "--confirm", "7s"])), 7);
+    assert_eq!(seconds(run(&["run", "--thresholds.confirm", "7s"])), 7);
     assert_eq!(seconds(run(&["run", "--thresholds.confirm", "7s"])), 7);
     assert_eq!(seconds(run_with("confirm = \"8s\"\n", &[])), 8);
     let twice = refused("confirm = \"8s\"\n[thresholds]\nconfirm = \"9s\"\n");
@@ -171,12 +171,12 @@ fn a_wrong_value_says_line_key_value_and_what_it_must_be() {
             "must be an address and a port",
         ),
         (
-            "guard-socket = \"/run/g\"\nguard-dirty-share = 50\n",
-            "FILE:2: `guard-dirty-share` is 50, but must be left out beside `guard-socket`",
+            "guard.socket = \"/run/g\"\nguard.dirty-share = 50\n",
+            "FILE:2: `guard.dirty-share` is 50, but must be left out beside `guard.socket`",
         ),
         (
-            "guard-socket = \"/run/g\"\nguard-state-file = \"/run/s\"\n",
-            "FILE:2: `guard-state-file` is /run/s, but must be left out beside",
+            "guard.socket = \"/run/g\"\nguard.state-file = \"/run/s\"\n",
+            "FILE:2: `guard.state-file` is /run/s, but must be left out beside",
         ),
         (
             "[web]\nlisten-address = []\n",
@@ -217,7 +217,7 @@ fn values_that_do_not_fit_together_are_blamed_on_who_gave_them() {
     assert!(error.starts_with("--`thresholds.window`"), "{error}");
     let error = refused("[thresholds]\nmax-gap = \"2s\"\n");
     assert!(
-        error.contains("FILE (--config) does not fit together"),
+        error.contains("FILE (--config.file) does not fit together"),
         "{error}"
     );
     let error = refused("buckets = [0.1, 0.1]\n");
@@ -233,14 +233,14 @@ fn a_file_that_is_none_is_refused_with_its_name() {
     assert!(error.starts_with("FILE:1: is no TOML"), "{error}");
     let error = refused(&"#".repeat(2 << 20));
     assert!(error.contains("larger than 1 MiB"), "{error}");
-    let gone = parse(words(&["run", "--config", "/nowhere/at.toml"]))
+    let gone = parse(words(&["run", "--config.file", "/nowhere/at.toml"]))
         .unwrap_err()
         .to_string();
     assert!(
-        gone.contains("/nowhere/at.toml") && gone.contains("--config"),
+        gone.contains("/nowhere/at.toml") && gone.contains("--config.file"),
         "{gone}"
     );
-    let directory = parse(words(&["check", "--config", "/proc"]))
+    let directory = parse(words(&["check", "--config.file", "/proc"]))
         .unwrap_err()
         .to_string();
     assert!(
@@ -250,7 +250,7 @@ fn a_file_that_is_none_is_refused_with_its_name() {
     let bytes = tempfile::NamedTempFile::new().unwrap();
     fs::write(bytes.path(), [0xff, 0xfe]).unwrap();
     let path = bytes.path().to_str().unwrap();
-    let error = parse(words(&["run", "--config", path]))
+    let error = parse(words(&["run", "--config.file", path]))
         .unwrap_err()
         .to_string();
     assert!(error.contains("no text in UTF-8"), "{error}");
@@ -266,13 +266,13 @@ fn a_long_key_is_neither_compared_nor_quoted_whole() {
 fn check_refuses_a_file_that_run_would_refuse_and_takes_what_it_knows() {
     let bad = file("[thresholds]\nwindow = \"1s\"\n");
     let path = bad.path().to_str().unwrap();
-    let error = parse(words(&["check", "--config", path]))
+    let error = parse(words(&["check", "--config.file", path]))
         .unwrap_err()
         .to_string();
     assert!(error.contains("thresholds.window"), "{error}");
     let good = file("interval = \"2s\"\nstall-threshold = \"1s\"\n");
     let path = good.path().to_str().unwrap();
-    let Ok(Parsed::Command(cli)) = parse(words(&["check", "--config", path])) else {
+    let Ok(Parsed::Command(cli)) = parse(words(&["check", "--config.file", path])) else {
         panic!("refused");
     };
     let Command::Check(args) = cli.command else {

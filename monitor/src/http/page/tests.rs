@@ -133,7 +133,7 @@ fn evidence_that_is_kept_no_more_says_where_it_may_be_and_what_is_kept() {
     let answer = verdict(&snapshot, "20200101T000000Z-gone", "/metrics");
     assert_eq!(answer.status(), 404);
     let page = text(answer);
-    assert!(page.contains("<code>--evidence-dir DIR</code>"), "{page}");
+    assert!(page.contains("<code>--evidence.dir DIR</code>"), "{page}");
     assert!(page.contains("DIR/20200101T000000Z-gone.json"), "{page}");
     assert!(page.contains(&format!("<a href=\"/verdicts/{id}\">")));
 }

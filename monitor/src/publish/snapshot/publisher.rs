@@ -43,7 +43,7 @@ pub struct Tick {
     pub transitions: Vec<Transition>,
     /// Documents that prove what changed, oldest first.
     pub evidence: Vec<Arc<Document>>,
-    /// What became of documents so far; `None` without `--evidence-dir`.
+    /// What became of documents so far; `None` without `--evidence.dir`.
     pub evidence_results: Option<Results>,
     /// Totals by task.
     pub tasks: Vec<TaskDelay>,

@@ -192,7 +192,7 @@ test("a verdict has a permanent link with threads, stacks and ways out, and its 
 
 test("a link to evidence that is not kept is told so, with what is", async () => {
   const { page, context } = await open(running, `${still.url}/verdicts/20200101T000000.000Z-0.1-nfsd-dirty-throttle-confirmed`);
-  assert.match(await page.locator("main").innerText(), /--evidence-dir DIR/);
+  assert.match(await page.locator("main").innerText(), /--evidence.dir DIR/);
   await page.locator("main a").first().click();
   await page.waitForSelector("[aria-labelledby=threads]");
   await context.close();

@@ -17,7 +17,7 @@ before(async () => {
   if (skip) return;
   running = await browser();
   records = await mkdtemp(path.join(tmpdir(), "page-"));
-  live = await daemon("--record", path.join(records, "record"));
+  live = await daemon("--record.dir", path.join(records, "record"));
 });
 
 after(async () => {

@@ -46,7 +46,7 @@ fn thresholds_are_in_the_long_help_with_default_and_reason_and_not_in_the_short(
     let help = |flag| parse(words(&["run", flag])).unwrap_err().to_string();
     let (short, long) = (help("-h"), help("--help"));
     assert!(!short.contains("--thresholds.window"), "{short}");
-    assert!(short.contains("--confirm"), "{short}");
+    assert!(short.contains("--thresholds.confirm"), "{short}");
     assert!(
         long.contains("--thresholds.loops.half-life <DURATION>"),
         "{long}"
@@ -62,7 +62,7 @@ fn thresholds_are_in_the_long_help_with_default_and_reason_and_not_in_the_short(
 fn showing_the_defaults_and_feeding_them_back_changes_nothing() {
     let text = shown(&[]);
     let file = file(&text);
-    assert_eq!(shown(&["--config", file.path().to_str().unwrap()]), text);
+    assert_eq!(shown(&["--config.file", file.path().to_str().unwrap()]), text);
     // Every default is one that the file itself may name.
     let given: toml::Table = text.parse().unwrap();
     assert_eq!(given["interval"].as_str(), Some("1s"));
@@ -82,22 +82,22 @@ fn keys_are_shown_in_one_order_whatever_the_file_gives() {
         names
     };
     let one = file("interval = \"2s\"\n[thresholds]\nwindow = \"4s\"\n");
-    let text = shown(&["--config", one.path().to_str().unwrap()]);
+    let text = shown(&["--config.file", one.path().to_str().unwrap()]);
     assert_eq!(names(&text), names(&shown(&[])));
 }
 
 #[test]
 fn a_size_keeps_its_unit_in_the_file_and_when_it_is_shown() {
-    let given = file("record-max-size = \"128MiB\"\nevidence-max-size = 4194304\n");
-    let text = shown(&["--config", given.path().to_str().unwrap()]);
-    assert!(text.contains("\nrecord-max-size = \"128MiB\"\n"), "{text}");
+    let given = file("record.max-size = \"128MiB\"\nevidence.max-size = 4194304\n");
+    let text = shown(&["--config.file", given.path().to_str().unwrap()]);
+    assert!(text.contains("\nmax-size = \"128MiB\"\n"), "{text}");
     assert!(
-        text.contains("\nevidence-max-size = \"4194304\"\n"),
+        text.contains("\nmax-size = \"4194304\"\n"),
         "{text}"
     );
-    assert!(shown(&[]).contains("\nrecord-max-size = \"64MiB\"\n"));
-    let flags = ["--record-max-size", "3GiB"];
-    assert!(shown(&flags).contains("\nrecord-max-size = \"3GiB\"\n"));
+    assert!(shown(&[]).contains("\nmax-size = \"64MiB\"\n"));
+    let flags = ["--record.max-size", "3GiB"];
+    assert!(shown(&flags).contains("\nmax-size = \"3GiB\"\n"));
 }
 
 proptest! {
@@ -119,7 +119,7 @@ proptest! {
         let seconds = |us: &u32| (f64::from(*us) / 1e6).to_string();
         let mut flags = vec![
             format!("--interval={interval}ms"),
-            format!("--confirm={confirm}s"),
+            format!("--thresholds.confirm={confirm}s"),
             format!("--thresholds.blockage-share={share}"),
             format!("--thresholds.demand-floor-bytes={floor}"),
             format!("--web.listen-address=127.0.0.1:{port}"),
@@ -129,11 +129,11 @@ proptest! {
             format!("--log.ebpf={ebpf}"),
             format!("--buckets={}", buckets.iter().map(seconds).collect::<Vec<_>>().join(",")),
         ];
-        flags.extend(names.iter().map(|name| format!("--nfs-server.names={name}")));
+        flags.extend(names.iter().map(|name| format!("--loops.server-names={name}")));
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let text = shown(&flags);
         let file = file(&text);
-        let back = ["--config", file.path().to_str().unwrap()];
+        let back = ["--config.file", file.path().to_str().unwrap()];
         prop_assert_eq!(shown(&back), text);
         let all: Vec<&str> = ["run"].into_iter().chain(flags).collect();
         let first = run(&all);
@@ -147,6 +147,6 @@ proptest! {
     #[test]
     fn no_file_makes_it_panic(text in "\\PC{0,200}") {
         let file = file(&text);
-        let _ = parse(words(&["check", "--config", file.path().to_str().unwrap()]));
+        let _ = parse(words(&["check", "--config.file", file.path().to_str().unwrap()]));
     }
 }

@@ -21,7 +21,7 @@ const HEAD: &str = "\
 # its default. To change one, take away the # before its name. Each line stands
 # for itself: no table is needed above it.
 #
-#   throttle-monitor check --config /etc/throttle-monitor/config.toml   # try it
+#   throttle-monitor check --config.file /etc/throttle-monitor/config.toml   # try it
 #   systemctl restart throttle-monitor                                  # use it
 #
 # The service has one directory to write to: /var/lib/throttle-monitor.
@@ -41,7 +41,7 @@ fn the_packages_configuration_says_nothing_until_a_line_is_taken_into_use() {
         "web.telemetry-path = \"/m\"",
     );
     let file = file(&one);
-    let shown = shown(&["--config", file.path().to_str().unwrap()]);
+    let shown = shown(&["--config.file", file.path().to_str().unwrap()]);
     assert!(shown.contains("telemetry-path = \"/m\""), "{shown}");
 }
 
@@ -54,12 +54,12 @@ fn all_its_lines_taken_into_use_are_the_defaults() {
     assert_eq!(keys.len(), keys::keys(&Cli::command()).len());
     // Four have no default: what stands there is an example.
     let of_their_own =
-        |key: &str| key.contains("/throttle-monitor/") && !key.starts_with("guard-state-file");
+        |key: &str| key.contains("/throttle-monitor/") && !key.starts_with("guard.state-file");
     assert_eq!(keys.iter().filter(|key| of_their_own(key)).count(), 4);
     let defaults: Vec<&str> = keys.into_iter().filter(|key| !of_their_own(key)).collect();
     let file = file(&defaults.join("\n"));
     assert_eq!(
-        shown(&["--config", file.path().to_str().unwrap()]),
+        shown(&["--config.file", file.path().to_str().unwrap()]),
         shown(&[])
     );
 }
