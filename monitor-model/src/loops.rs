@@ -120,9 +120,9 @@ pub struct Loop {
     /// Those of them that this kernel's server took.
     pub calls_served_here: u64,
     /// Why it is dangerous here, a sentence each, the worst first.
-    pub danger: Vec<String>,
+    pub risk: Vec<String>,
     /// What to do about it, a sentence each.
-    pub advice: Vec<String>,
+    pub recommendations: Vec<String>,
 }
 
 /// A place where a loop's client is mounted.

@@ -1,7 +1,7 @@
 //! What gets a node out of a livelock and what prevents it: only what was seen to
 //! work in this very livelock, with the loop's own BDI filled in. What ended in
 //! processes killed for memory, on any kernel, is no way out on any. This is the
-//! only target that decides it: the risk's advice, the guard, the evidence and the
+//! only place that decides it: the risk's recommendations, the guard, the evidence and the
 //! runbooks take it from here.
 //!
 //! What was seen is one table, [`seen`]; what can be done is [`action`], what to

@@ -148,14 +148,14 @@ pub fn transition(transition: &Transition) {
     }
 }
 
-/// Logs that a loop came or went: a warning when there is a danger that was
+/// Logs that a loop came or went: a warning when there is a risk that was
 /// not there before, with what to do. `found`: the loop, where it still is one.
 pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
     let (loop_id, message) = (event.loop_id.as_str(), event.message.as_str());
     let change = event.change.as_str();
     let words = |words: fn(&Loop) -> &[String]| found.map(|one| words(one).join("; "));
-    let (danger, advice) = (words(|one| &one.danger), words(|one| &one.advice));
-    let threatens = found.is_none_or(|one| !one.danger.is_empty());
+    let (risk, recommendations) = (words(|one| &one.risk), words(|one| &one.recommendations));
+    let threatens = found.is_none_or(|one| !one.risk.is_empty());
     let own_client = found.is_some_and(|one| one.became_own_client);
     match event.change {
         LoopChange::Appeared if threatens => {
@@ -163,8 +163,8 @@ pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
                 "loop" = loop_id,
                 change,
                 reason = message,
-                danger,
-                advice,
+                risk,
+                recommendations,
                 "loop"
             );
         }
@@ -173,8 +173,8 @@ pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
                 "loop" = loop_id,
                 change,
                 reason = message,
-                danger,
-                advice,
+                risk,
+                recommendations,
                 "loop"
             );
         }

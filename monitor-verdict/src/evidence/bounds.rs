@@ -152,8 +152,8 @@ pub fn found(from: &Loop) -> Loop {
     for one in containers.chain(&mut found.server_container) {
         *one = container(one);
     }
-    sentences(&mut found.danger, FEW);
-    sentences(&mut found.advice, FEW);
+    sentences(&mut found.risk, FEW);
+    sentences(&mut found.recommendations, FEW);
     found
 }
 

@@ -223,8 +223,8 @@ impl Device {
         }
         one.calls = totals.clone().fold(0, |sum, c| c.calls.saturating_add(sum));
         one.calls_served_here = totals.fold(0, |sum, c| c.served_here.saturating_add(sum));
-        one.danger = risk::danger(&one, inputs.observation);
-        one.advice = risk::advice(&one, inputs.observation);
+        one.risk = risk::risk(&one, inputs.observation);
+        one.recommendations = risk::recommendations(&one, inputs.observation);
         if old_proof.is_none() {
             self.untold_since = Some(now);
         }
@@ -332,8 +332,8 @@ fn new_loop(claim: &Claim, inputs: &DeviceInputs<'_>) -> Loop {
         rpc_clients: Vec::new(),
         calls: 0,
         calls_served_here: 0,
-        danger: Vec::new(),
-        advice: Vec::new(),
+        risk: Vec::new(),
+        recommendations: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod calls;
 mod containers;
-mod danger;
+mod risk;
 mod exempt;
 mod host;
 mod life;

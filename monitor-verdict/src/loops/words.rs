@@ -50,18 +50,18 @@ const fn known_by(proof: Proof) -> &'static str {
 pub(super) fn appeared(one: &Loop) -> String {
     let (client, server, place) = (client(one), &one.server, server_is(one));
     let known = known_by(one.proof);
-    let danger = one.danger.first().cloned();
-    let danger = danger.unwrap_or_else(|| {
+    let risk = one.risk.first().cloned();
+    let risk = risk.unwrap_or_else(|| {
         let why = one.exempt.why();
         format!("{server} is exempt from local dirty throttling ({why})")
     });
     if one.became_own_client {
         format!(
             "this node has become its own NFS client: {client} was served by another host and is \
-             served by this node's {server}{place} now ({known}): {danger}"
+             served by this node's {server}{place} now ({known}): {risk}"
         )
     } else {
-        format!("{client} is served by this node's own {server}{place} ({known}): {danger}")
+        format!("{client} is served by this node's own {server}{place} ({known}): {risk}")
     }
 }
 

@@ -9,7 +9,7 @@ use crate::mitigation::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 
 /// Why it is dangerous here, a sentence each, the worst first.
-pub(crate) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
+pub(crate) fn risk(one: &Loop, observation: &Observation) -> Vec<String> {
     let mut all = Vec::new();
     let throttled = !one.exempt.is_exempt();
     let held = bdi(one, observation).filter(|bdi| throttled && is_held(bdi));
@@ -38,10 +38,10 @@ pub(crate) fn danger(one: &Loop, observation: &Observation) -> Vec<String> {
     all
 }
 
-/// What to do about it, a sentence each. To be asked once its danger is known:
+/// What to do about it, a sentence each. To be asked once its risk is known:
 /// where there is none, there is nothing to do.
-pub(crate) fn advice(one: &Loop, observation: &Observation) -> Vec<String> {
-    if one.danger.is_empty() {
+pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<String> {
+    if one.risk.is_empty() {
         return Vec::new();
     }
     let bdi = bdi(one, observation);

@@ -40,8 +40,8 @@ pub(crate) fn the_loop() -> Loop {
         rpc_clients: Vec::new(),
         calls: 0,
         calls_served_here: 0,
-        danger: Vec::new(),
-        advice: Vec::new(),
+        risk: Vec::new(),
+        recommendations: Vec::new(),
     }
 }
 

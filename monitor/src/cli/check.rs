@@ -179,7 +179,7 @@ fn to_do(missing: &[Missing], signals: &[Line]) -> Vec<ToDo> {
 
 /// What to do next, in a sentence.
 fn next(exit_code: u8, loops: &[LoopFound]) -> String {
-    let dangerous = loops.iter().filter(|one| !one.found.danger.is_empty());
+    let dangerous = loops.iter().filter(|one| !one.found.risk.is_empty());
     let dangerous: Vec<&str> = dangerous.map(|one| &*one.found.id).collect();
     let run = match exit_code {
         0 => "All signals come in.",

@@ -264,7 +264,7 @@ fn loops(found: &[Loop]) -> String {
             one.proof.as_str(),
             one.scope.as_str(),
             one.exempt.state.as_str(),
-            one.danger.first().map_or("", String::as_str),
+            one.risk.first().map_or("", String::as_str),
         ];
         let cells = cells.map(|cell| format!("<td>{}</td>", escape(cell)));
         let _ = write!(rows, "<tr>{}</tr>", cells.concat());
@@ -277,7 +277,7 @@ fn loops(found: &[Loop]) -> String {
     };
     format!(
         "<table><caption>NFS mounts that this node serves to itself</caption><tr><th>loop</th>\
-         <th>mount</th><th>proof</th><th>scope</th><th>exempt</th><th>danger</th></tr>{rows}</table>{more}"
+         <th>mount</th><th>proof</th><th>scope</th><th>exempt</th><th>risk</th></tr>{rows}</table>{more}"
     )
 }
 

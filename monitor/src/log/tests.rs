@@ -83,8 +83,8 @@ fn a_loop_that_appears_is_a_warning_with_its_danger_and_what_to_do() {
         ("loop", "0:29-nfsd"),
         ("change", "appeared"),
         ("reason", "0:29 is served by this node's own nfsd"),
-        ("danger", "nfsd is not exempt; no limit"),
-        ("advice", "run them apart; or hold it"),
+        ("risk", "nfsd is not exempt; no limit"),
+        ("recommendations", "run them apart; or hold it"),
     ];
     for (field, value) in expected {
         assert_eq!(line[field], value, "{field} in {text}");
@@ -94,7 +94,7 @@ fn a_loop_that_appears_is_a_warning_with_its_danger_and_what_to_do() {
 #[test]
 fn a_loop_in_no_danger_is_no_warning() {
     let mut found = testing::found_loop();
-    found.danger.clear();
+    found.risk.clear();
     let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
         loop_event(&testing::loop_event(), Some(&found));
     });

@@ -260,8 +260,8 @@ pub(crate) fn found_loop() -> Loop {
         rpc_clients: Vec::new(),
         calls: 50,
         calls_served_here: 49,
-        danger: vec!["nfsd is not exempt".to_owned(), "no limit".to_owned()],
-        advice: vec!["run them apart".to_owned(), "or hold it".to_owned()],
+        risk: vec!["nfsd is not exempt".to_owned(), "no limit".to_owned()],
+        recommendations: vec!["run them apart".to_owned(), "or hold it".to_owned()],
     }
 }
 

@@ -47,17 +47,17 @@ struct Reported {
     #[serde(flatten)]
     found: Loop,
     #[serde(default)]
-    danger: Vec<Value>,
+    risk: Vec<Value>,
 }
 
 impl Reported {
     fn fact(self) -> Loop {
-        let throttled = |danger: &Value| {
-            let words = danger.as_str().unwrap_or_default();
+        let throttled = |risk: &Value| {
+            let words = risk.as_str().unwrap_or_default();
             words.contains("local dirty throttling")
         };
         Loop {
-            throttled: self.danger.iter().any(throttled),
+            throttled: self.risk.iter().any(throttled),
             ..self.found
         }
     }
@@ -174,8 +174,8 @@ mod tests {
             {"loop": "0:29-nfsd", "client_bdi": "0:29", "server": "nfsd", "server_bdi": null,
              "proof": "xid", "scope": "cross-netns", "since_unix_ms": 7, "localio": false,
              "mounts": [{"mount_point": "/mnt", "source": "10.9.0.2:/", "pod": "a"}],
-             "server_address": "10.9.0.2:2049", "danger": [{}, "nfsd is not exempt from local dirty throttling"],
-             "exempt": {"state": "no", "basis": "observed", "reason": "words"}, "advice": ["words"]},
+             "server_address": "10.9.0.2:2049", "risk": [{}, "nfsd is not exempt from local dirty throttling"],
+             "exempt": {"state": "no", "basis": "observed", "reason": "words"}, "recommendations": ["words"]},
             {"loop": "0:30-nfsd"}]}"#;
         let loops = serde_json::from_str::<Loops>(body).unwrap().loops;
         let loops: Vec<_> = loops.into_iter().map(Reported::fact).collect();

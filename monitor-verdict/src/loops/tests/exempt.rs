@@ -68,7 +68,7 @@ fn a_client_with_another_address_of_the_servers_namespace_makes_it_exempt() {
             reason: "the client's address is one of the server's own network namespace".to_owned(),
         }
     );
-    assert!(host.found().expect("a loop").danger.is_empty());
+    assert!(host.found().expect("a loop").risk.is_empty());
     assert!(
         host.events[0]
             .message

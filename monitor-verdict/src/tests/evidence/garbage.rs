@@ -269,7 +269,7 @@ pub fn found(of: &Verdict, text: &CompactString) -> Loop {
         rpc_clients: Vec::new(),
         calls: 0,
         calls_served_here: 0,
-        danger: vec![text.to_string(); 100],
-        advice: vec![text.to_string(); 100],
+        risk: vec![text.to_string(); 100],
+        recommendations: vec![text.to_string(); 100],
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn loops(
 
 fn told(text_report: &mut TextReport, one: &LoopFound) {
     let LoopFound { found, preventions } = one;
-    let tone = if found.danger.is_empty() {
+    let tone = if found.risk.is_empty() {
         Tone::Plain
     } else {
         Tone::Bad
@@ -106,11 +106,11 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
     if found.became_own_client {
         text_report.more("another host served it before: this node has become its own client");
     }
-    for danger in &found.danger {
-        text_report.row(Tone::Bad, "danger", danger);
+    for risk in &found.risk {
+        text_report.row(Tone::Bad, "risk", risk);
     }
     // Where nothing threatens, nothing needs to be done.
-    let wanted = if found.danger.is_empty() { 0 } else { MEASURES };
+    let wanted = if found.risk.is_empty() { 0 } else { MEASURES };
     for measure in preventions.iter().take(wanted) {
         text_report.row(Tone::Plain, "to do", &measure.what);
         for command in &measure.commands {
@@ -118,8 +118,8 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
         }
     }
     if preventions.is_empty() {
-        for advice in &found.advice {
-            text_report.row(Tone::Plain, "to do", advice);
+        for recommendation in &found.recommendations {
+            text_report.row(Tone::Plain, "to do", recommendation);
         }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
             ],
             "version": "4.2", "server_address": "10.9.0.2:2049", "client_netns": 1,
             "server_netns": 2, "calls": 50, "calls_served_here": 49,
-            "danger": ["nfsd is not exempt", "no limit"], "advice": ["run them apart"],
+            "risk": ["nfsd is not exempt", "no limit"], "recommendations": ["run them apart"],
         }))
         .expect("a loop")
     }
@@ -223,20 +223,20 @@ mod tests {
                 "                   proof: xid (49 of 50 calls seen to be served here)",
                 "                   the server writes to 254:0 (ext4 on /dev/vda)",
                 "                   exempt from local dirty throttling: no (observed: it has no flag)",
-                "  danger           nfsd is not exempt",
-                "  danger           no limit",
+                "  risk             nfsd is not exempt",
+                "  risk             no limit",
             ],
             "{text}"
         );
         assert!(lines[8].starts_with("  to do            "), "{text}");
         let mut safe = one();
-        safe.danger.clear();
-        safe.advice.clear();
+        safe.risk.clear();
+        safe.recommendations.clear();
         assert!(!section(vec![safe.clone()], &[]).contains("to do"));
-        // Exempt, and in danger for another reason.
+        // Exempt, and at risk for another reason.
         safe.exempt.state = Exempt::Yes;
-        safe.danger = vec!["it reclaims".to_owned()];
-        safe.advice = vec!["run them apart".to_owned()];
+        safe.risk = vec!["it reclaims".to_owned()];
+        safe.recommendations = vec!["run them apart".to_owned()];
         let text = section(vec![safe], &[]);
         assert!(
             text.ends_with("to do            run them apart\n"),

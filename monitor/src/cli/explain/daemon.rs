@@ -157,7 +157,7 @@ mod tests {
                 "server_fstype":"","server_device":"","proof":"xid","scope":"cross-netns","since":"x",
                 "since_ms":0,"since_unix_ms":0,"became_own_client":false,"localio":false,"mounts":[],
                 "version":"4.2","server_address":null,"client_netns":null,"server_netns":null,"calls":0,
-                "calls_served_here":0,"danger":[],"advice":[]}"#
+                "calls_served_here":0,"risk":[],"recommendations":[]}"#
             )
         };
     }

@@ -78,9 +78,9 @@ function reasons(loop) {
   const { found, verdict } = loop;
   const { share, missing } = verdict.confidence;
   return [
-    (found?.danger.length > 0 || found?.advice.length > 0) && h("details", { "data-key": "danger" },
+    (found?.risk.length > 0 || found?.recommendations.length > 0) && h("details", { "data-key": "risk" },
       h("summary", {}, "Why this loop is dangerous, and what to do before it stands still"),
-      h("ul", {}, [...found.danger, ...found.advice].map((one) => h("li", {}, clip(one, 600))))),
+      h("ul", {}, [...found.risk, ...found.recommendations].map((one) => h("li", {}, clip(one, 600))))),
     missing.length > 0 && h("details", { "data-key": "missing" },
       h("summary", {}, `Certain to ${percent(share)}: what was missing`),
       h("ul", {}, missing.map((one) => h("li", {}, clip(one, 600))))),

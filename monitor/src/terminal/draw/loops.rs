@@ -117,8 +117,8 @@ pub fn to_type(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
         let all = typed(best, room, most, look);
         return labelled(" TYPE    ", Tone::Bad, all, look);
     }
-    let danger = one.found.as_ref().and_then(|found| found.danger.first());
-    let words = danger.map_or("", String::as_str);
+    let risk = one.found.as_ref().and_then(|found| found.risk.first());
+    let words = risk.map_or("", String::as_str);
     let all = within(lines(words, room, look), room, most, look);
     labelled(" DANGER  ", Tone::Warn, all, look)
 }

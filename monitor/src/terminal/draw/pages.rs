@@ -184,10 +184,10 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
         lines.heading("Exempt from local dirty throttling");
         lines.put(Tone::Plain, 3, &found.exempt.words());
     }
-    let threatened = |found: &&Loop| !found.danger.is_empty() || !found.advice.is_empty();
+    let threatened = |found: &&Loop| !found.risk.is_empty() || !found.recommendations.is_empty();
     if let Some(found) = one.found.as_ref().filter(threatened) {
         lines.heading("Why it is dangerous here");
-        for text in found.danger.iter().chain(&found.advice) {
+        for text in found.risk.iter().chain(&found.recommendations) {
             lines.put(Tone::Plain, 3, text);
         }
     }

@@ -1,4 +1,4 @@
-//! What is said of the danger, and what to do.
+//! What is said of the risk, and what to do.
 
 use monitor_common::Class;
 use monitor_model::{
@@ -23,7 +23,7 @@ fn cross_netns(change: impl FnOnce(&mut Host)) -> Loop {
 fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
     let one = cross_netns(|_| ());
     assert_eq!(
-        one.danger,
+        one.risk,
         [
             "nfsd is not exempt from local dirty throttling (predicted: the client's address is not \
              one of the server's own network namespace): it waits for pages that only it can clean",
@@ -31,7 +31,7 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
         ]
     );
     assert_eq!(
-        one.advice,
+        one.recommendations,
         [
             "run nfsd and the pods or programs that mount it on different nodes (in Kubernetes: \
              podAntiAffinity)",
@@ -50,28 +50,28 @@ fn of_a_server_that_is_exempt_no_throttling_is_told_and_nothing_advised() {
         host.now.bdis[0].max_ratio = Some(10);
     });
     assert_eq!(one.exempt.state, Exempt::Yes);
-    assert!(one.danger.is_empty(), "{one:?}");
-    assert!(one.advice.is_empty(), "{one:?}");
+    assert!(one.risk.is_empty(), "{one:?}");
+    assert!(one.recommendations.is_empty(), "{one:?}");
     // What the exemption does not help against is told all the same.
     let one = cross_netns(|host| {
         host.now.kernel = "5.10.0-36-amd64".into();
         host.now.rpc_clients[0].exempt_writes = Some(count(9, 0));
     });
-    assert_eq!(one.danger.len(), 1, "{one:?}");
-    assert!(one.danger[0].contains("wait_iff_congested"), "{one:?}");
-    assert_eq!(one.advice.len(), 1, "{one:?}");
-    assert!(one.advice[0].contains("on different nodes"), "{one:?}");
+    assert_eq!(one.risk.len(), 1, "{one:?}");
+    assert!(one.risk[0].contains("wait_iff_congested"), "{one:?}");
+    assert_eq!(one.recommendations.len(), 1, "{one:?}");
+    assert!(one.recommendations[0].contains("on different nodes"), "{one:?}");
 }
 
 #[test]
 fn of_a_server_that_is_partly_exempt_the_rest_is_told() {
     let one = cross_netns(|host| host.now.rpc_clients[0].exempt_writes = Some(count(5, 5)));
     assert!(
-        one.danger[0]
+        one.risk[0]
             .starts_with("nfsd is only partly exempt from local dirty throttling (observed: "),
         "{one:?}"
     );
-    assert_eq!((one.danger.len(), one.advice.len()), (2, 3));
+    assert_eq!((one.risk.len(), one.recommendations.len()), (2, 3));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn old_kernels_have_their_own_words() {
         host.now.rpc_clients[0].exempt_writes = Some(count(0, 5));
     });
     assert!(
-        one.danger[0].contains("without PF_LESS_THROTTLE"),
+        one.risk[0].contains("without PF_LESS_THROTTLE"),
         "{one:?}"
     );
     let one = cross_netns(|host| {
@@ -89,12 +89,12 @@ fn old_kernels_have_their_own_words() {
         host.now.bdis[0].strict_limit = None;
     });
     assert!(
-        one.danger[2].starts_with("on 5.10 nfsd may also sleep in wait_iff_congested"),
+        one.risk[2].starts_with("on 5.10 nfsd may also sleep in wait_iff_congested"),
         "{one:?}"
     );
-    assert_eq!(one.advice.len(), 3);
+    assert_eq!(one.recommendations.len(), 3);
     assert!(
-        one.advice[1].starts_with("this kernel has no strict_limit"),
+        one.recommendations[1].starts_with("this kernel has no strict_limit"),
         "{one:?}"
     );
 }
@@ -109,14 +109,14 @@ fn a_client_that_is_held_is_less_dangerous_and_one_that_is_half_held_is_not() {
     };
     let one = held(true, 10);
     assert_eq!(
-        one.danger[0],
+        one.risk[0],
         "less dangerous: 0:29 is held at 10 % of the dirty limit by strict_limit and max_ratio"
     );
-    assert_eq!(one.advice.len(), 1);
+    assert_eq!(one.recommendations.len(), 1);
     for (strict, ratio) in [(false, 10), (true, 100)] {
         let one = held(strict, ratio);
-        assert!(one.danger[0].starts_with("nfsd is not exempt"), "{one:?}");
-        assert_eq!(one.advice.len(), 3);
+        assert!(one.risk[0].starts_with("nfsd is not exempt"), "{one:?}");
+        assert_eq!(one.recommendations.len(), 3);
     }
 }
 
@@ -133,14 +133,14 @@ fn each_kernel_is_told_by_its_version() {
         ("5.7.19", "PF_LESS_THROTTLE"),
         ("5.8.0", "PF_LOCAL_THROTTLE"),
     ] {
-        assert!(of(kernel).danger[0].contains(flag), "{kernel}");
+        assert!(of(kernel).risk[0].contains(flag), "{kernel}");
     }
     for (kernel, sleeps) in [("5.15.9", true), ("5.16.0", false)] {
-        let danger = of(kernel).danger.join("\n");
-        assert_eq!(danger.contains("wait_iff_congested"), sleeps, "{kernel}");
+        let risk = of(kernel).risk.join("\n");
+        assert_eq!(risk.contains("wait_iff_congested"), sleeps, "{kernel}");
     }
     for (kernel, strict) in [("6.1.9", false), ("6.2.0", true)] {
-        let holds = of(kernel).advice[1].starts_with("or hold the client's BDI");
+        let holds = of(kernel).recommendations[1].starts_with("or hold the client's BDI");
         assert_eq!(holds, strict, "{kernel}");
     }
 }
@@ -157,7 +157,7 @@ fn what_the_client_may_fill_is_the_limit_that_the_kernel_named_last() {
             host.now.memory.page_size = page_size;
             host.now.dirty_pauses = all;
         });
-        one.danger[1].clone()
+        one.risk[1].clone()
     };
     let of = |limit: &str| format!("0:29 may fill the node's whole dirty limit of {limit} alone");
     let (early, late) = (named(1, 5, 1000), named(1, 7, 2000));
@@ -174,7 +174,7 @@ fn what_the_client_may_fill_is_the_limit_that_the_kernel_named_last() {
 fn a_share_without_strict_limit_is_said_not_to_hold() {
     let one = cross_netns(|host| host.now.bdis[0].max_ratio = Some(10));
     assert_eq!(
-        one.danger[1],
+        one.risk[1],
         "0:29 may fill the node's whole dirty limit of 98.0 MB: max_ratio (10 %) without strict_limit does not hold it"
     );
 }
@@ -190,27 +190,27 @@ fn a_userspace_server_that_is_not_exempt_is_to_ask_for_it() {
     };
     let one = of(Some(count(0, 40)));
     assert_eq!(
-        one.danger[0],
+        one.risk[0],
         "ganesha.nfsd is not exempt from local dirty throttling (observed: the threads of ganesha.nfsd do not \
          have PF_LOCAL_THROTTLE): it waits for pages that only it can clean"
     );
-    assert!(one.danger[2].contains("reclaim_throttle"), "{one:?}");
+    assert!(one.risk[2].contains("reclaim_throttle"), "{one:?}");
     assert_eq!(
-        one.advice[0],
+        one.recommendations[0],
         "exempt ganesha.nfsd from local dirty throttling: give its container CAP_SYS_RESOURCE \
          (nfs-ganesha asks for the exemption from version 6 on), or start it by \
          throttle-monitor io-flusher -- COMMAND"
     );
     let one = of(Some(count(40, 0)));
-    assert!(one.danger[0].contains("reclaim_throttle"), "{one:?}");
-    assert_eq!(one.advice.len(), 1, "{one:?}");
+    assert!(one.risk[0].contains("reclaim_throttle"), "{one:?}");
+    assert_eq!(one.recommendations.len(), 1, "{one:?}");
     let one = of(None);
     assert!(
-        one.danger[0]
+        one.risk[0]
             .starts_with("whether ganesha.nfsd is exempt from local dirty throttling is not known"),
         "{one:?}"
     );
-    assert!(one.advice[0].contains("on different nodes"), "{one:?}");
+    assert!(one.recommendations[0].contains("on different nodes"), "{one:?}");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_server_that_writes_to_nfs_is_a_chain() {
         host.look_up(|t| t.mounts = vec![mount(BDI), mount("0:40")]);
     });
     let chain = "nfsd exports 0:40, which is an NFS mount itself";
-    assert!(one.danger[0].starts_with(chain), "{one:?}");
+    assert!(one.risk[0].starts_with(chain), "{one:?}");
     let one = cross_netns(|host| {
         host.now.rpc_clients[0].backing = vec![backing("0:40", "0:40", 5, 1)];
         host.now.clients.push(NfsClient {
@@ -228,7 +228,7 @@ fn a_server_that_writes_to_nfs_is_a_chain() {
             ..NfsClient::default()
         });
     });
-    assert!(one.danger[0].starts_with(chain), "no look-up: {one:?}");
+    assert!(one.risk[0].starts_with(chain), "no look-up: {one:?}");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_server_that_writes_to_a_disk_is_none() {
         host.look_up(|t| t.mounts = vec![mount(BDI), mount("0:40")]);
     });
     assert_eq!(one.server_bdi.as_deref(), Some(DISK));
-    assert!(!one.danger.join(" ").contains("a chain"), "{one:?}");
+    assert!(!one.risk.join(" ").contains("a chain"), "{one:?}");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn where_nothing_was_looked_up_nothing_is_claimed_of_the_addresses() {
     host.second(5, 5);
     let one = host.found().expect("a loop");
     assert!(
-        one.danger[0].starts_with(
+        one.risk[0].starts_with(
             "whether nfsd is exempt from local dirty throttling is not known (no WRITE was seen"
         ),
         "{one:?}"
