@@ -134,7 +134,7 @@ def guarded(documents, full):
     helper = sidecars[0]
     daemon = one(documents, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
     want(helper.get("restartPolicy") == "Always",
-         "the guard's helper is no sidecar: the daemon would wait for its end, or end with it")
+         "the guard's helper is not a sidecar: the daemon would wait for its end, or end with it")
     want(helper["image"] == daemon["image"], "the guard's helper is another image than the daemon")
     want(not [key for key in helper if key.endswith("Probe")] and "lifecycle" not in helper,
          "the guard's helper is probed: it answers nobody but the daemon")

@@ -243,7 +243,7 @@ pub struct Bdi {
     /// Written since it exists, bytes.
     pub written_bytes: Option<u64>,
     /// Milliseconds that the disk was busy since boot (`io_ticks`); `None` for
-    /// what is no block device.
+    /// what is not a block device.
     pub disk_busy_ms: Option<u64>,
     /// Sectors of 512 bytes that the disk wrote since boot.
     pub disk_sectors_written: Option<u64>,

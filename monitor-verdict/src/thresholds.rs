@@ -46,7 +46,7 @@ pub struct Thresholds {
     pub calm: Duration,
     /// Three conditions with the closing edge refuted for so long: suspected. A
     /// slow disk under a loopback mount completes no WRITE for 4-9 s in a row
-    /// and is no suspect; where the edge holds or is unknown there is no delay.
+    /// and is not a suspect; where the edge holds or is unknown there is no delay.
     #[serde(with = "human")]
     pub suspect_without_edge: Duration,
     /// A longer silence between observations (SIGSTOP, suspend) restarts the
@@ -89,7 +89,7 @@ pub struct Thresholds {
     /// paused, under this share of what the client holds.
     pub server_clean_share: f64,
     /// Or under this share of the node's limit: where the setpoint itself has
-    /// shrunk to nothing it is no measure.
+    /// shrunk to nothing it is not a measure.
     pub server_clean_limit_share: f64,
     /// The server's disk works from this share of the time on. Frozen: 0; slow
     /// but alive: 0.92 to 1.
@@ -289,7 +289,7 @@ mod human {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format!("`{text}` is no duration: {error}")))
+            .map_err(|error| D::Error::custom(format!("`{text}` is not a duration: {error}")))
     }
 }
 
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(some.window, Thresholds::default().window);
         let error = serde_json::from_str::<Thresholds>(r#"{"confirm": "soon"}"#).expect_err("no");
         assert!(
-            error.to_string().contains("`soon` is no duration"),
+            error.to_string().contains("`soon` is not a duration"),
             "{error}"
         );
         assert!(serde_json::from_str::<Thresholds>(r#"{"confrim": "7s"}"#).is_err());

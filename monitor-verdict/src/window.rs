@@ -241,7 +241,7 @@ impl Window {
     }
 
     /// Share of the time that the disk of a BDI was busy, 0 to 1; `None`
-    /// where it is no disk or too little was seen.
+    /// where it is not a disk or too little was seen.
     #[must_use]
     pub fn disk_busy(&self, bdi: &str) -> Option<f64> {
         let busy = self.moved(|sample| sample.disk_busy_ms(bdi))?;

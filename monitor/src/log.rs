@@ -39,7 +39,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Not one of [`LEVELS`].
-    #[error("{0:?} is no log level: use one of {words}", words = LEVELS.join(", "))]
+    #[error("{0:?} is not a log level: use one of {words}", words = LEVELS.join(", "))]
     Level(String),
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes the log")]

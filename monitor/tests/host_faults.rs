@@ -82,7 +82,7 @@ impl Cgroup {
 
     /// One wait of the calling thread.
     fn wait(&self) {
-        // That not all could be had is what is wanted.
+        // That not all was available is what is wanted.
         let _ = fs::write(&self.file, self.text);
     }
 }
@@ -196,7 +196,7 @@ fn of_a_flood_of_records_some_are_lost_and_said_and_every_wait_is_counted() {
     std::hint::black_box(&own);
     let (seen, missed) = (waits(&daemon) - before, lost(&daemon, "ringbuf"));
     println!("{done} writes in 5 s: {seen} waits counted, {missed} records lost");
-    assert!(missed > 0.0, "it was no flood: {done} writes");
+    assert!(missed > 0.0, "it was not a flood: {done} writes");
     assert!(seen >= f64::from(done), "{seen} waits of {done} writes");
     assert!(ticks(&daemon) - at_first >= 5.0);
     assert_eq!(daemon.stop(), Some(0));

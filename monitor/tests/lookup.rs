@@ -318,7 +318,7 @@ struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// `None`, and says so, where there is none to be had.
+    /// `None`, and says so, where there is none.
     fn on(file: &Path) -> Option<Self> {
         let losetup = Command::new("losetup")
             .args(["--find", "--show"])

@@ -29,7 +29,7 @@ fn every_signal_that_a_stock_kernel_has_comes_in_and_loses_nothing() {
                         (State::Attached, "kprobe")
                     );
                 }
-                // A page was no folio yet.
+                // A page was not a folio yet.
                 Applies::Yes if name == "nfs_commit" && matches!(kernel, "5.10" | "6.1") => {
                     assert_eq!(
                         (report.state, report.strategy.as_str()),

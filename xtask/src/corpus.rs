@@ -231,9 +231,9 @@ impl Labels {
             None => Vec::new(),
             Some(Value::Array(all)) => all
                 .into_iter()
-                .map(|one| one.try_into().context("an entry that is no table"))
+                .map(|one| one.try_into().context("an entry that is not a table"))
                 .collect::<Result<_>>()?,
-            Some(_) => anyhow::bail!("{}: recording is no array", path.display()),
+            Some(_) => anyhow::bail!("{}: recording is not an array", path.display()),
         };
         ensure!(table.is_empty(), "{}: unknown keys", path.display());
         Ok(Self {

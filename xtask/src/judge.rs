@@ -33,7 +33,7 @@ const STARVED: u64 = 2_500;
 const HELD: u64 = 1_000_000;
 
 /// One percent of what a guest's disk does, in bytes a second:
-/// less than this is no progress.
+/// less than this is not a progress.
 const CRAWL: u64 = 500_000;
 
 /// Why a run is not right.

@@ -217,7 +217,7 @@ impl Guest<'_> {
         // Asked first, so that what it told before its end is not missed.
         let gone = self.child.try_wait()?;
         for line in self.told.lines()? {
-            // A line cut short by the end of the guest is no fact.
+            // A line cut short by the end of the guest is not a fact.
             if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
                 if let Event::File {
                     name,

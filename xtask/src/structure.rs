@@ -1,5 +1,5 @@
 //! No circle between rooms: of the modules below one module, none may use, directly or
-//! through others, one that uses it. What a child takes from its parent is no circle.
+//! through others, one that uses it. What a child takes from its parent is not a circle.
 //!
 //! Tests and what is fuzzed are left out. The arrows between crates are cargo's.
 

@@ -12,7 +12,7 @@ function fail(what, remedy) {
 function number(text, name, otherwise) {
   if (text === undefined) return otherwise;
   const value = Number(text);
-  if (!(value > 0)) fail(`--${name} ${text} is no number of seconds.`, 'Give one above zero.');
+  if (!(value > 0)) fail(`--${name} ${text} is not a number of seconds.`, 'Give one above zero.');
   return value;
 }
 
@@ -20,7 +20,7 @@ function number(text, name, otherwise) {
 function time(text) {
   if (text === undefined) return Math.floor(Date.now() / 1000);
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Date.parse(text) / 1000;
-  if (Number.isNaN(value)) fail(`--end ${text} is no time.`, 'Give seconds since 1970, or 2026-01-31T12:00:00Z.');
+  if (Number.isNaN(value)) fail(`--end ${text} is not a time.`, 'Give seconds since 1970, or 2026-01-31T12:00:00Z.');
   return value;
 }
 

@@ -97,7 +97,7 @@ function(config, lib)
       severity: 'ticket',
       duration: config.durations.stuck,
       // Where only the clocks of the node and of Prometheus differ, the time of the last
-      // tick is far off and moves: that is no standstill.
+      // tick is far off and moves: that is not a standstill.
       expr: |||
         max by (%(node)s) (abs(time() - %(tick)s)) > %(seconds)d
           unless on (%(node)s)

@@ -42,7 +42,7 @@ pub fn lock_memory() -> io::Result<()> {
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }
 
-/// As much memory may be locked as there is. Where that cannot be had, locking says so.
+/// As much memory may be locked as there is. Where that is unavailable, locking says so.
 pub fn raise_lock_limit() {
     let unlimited = Rlimit {
         current: None,

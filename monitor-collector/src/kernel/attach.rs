@@ -102,7 +102,7 @@ pub struct Attached {
 ///
 /// # Errors
 ///
-/// Nothing can be loaded at all. A signal that cannot be attached is no error
+/// Nothing can be loaded at all. A signal that cannot be attached is not an error
 /// but a report.
 pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
     are_roots(&settings)?;
@@ -397,7 +397,7 @@ impl Programs<'_> {
         let program = self.program(name)?;
         let Program::TracePoint(tracepoint) = program else {
             return Err(format!(
-                "{name} is no tracepoint's: this binary was built wrong"
+                "{name} is not a tracepoint's: this binary was built wrong"
             ));
         };
         once(tracepoint.load())?;

@@ -15,7 +15,7 @@ pub struct Field {
 
 /// A `format` file that is not one.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("line {line} of a tracepoint's format is no field: {text:?}")]
+#[error("line {line} of a tracepoint's format is not a field: {text:?}")]
 pub struct FormatError {
     /// Counted from one.
     pub line: usize,

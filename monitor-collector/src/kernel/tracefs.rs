@@ -68,7 +68,7 @@ fn mount_privately() -> io::Result<&'static Path> {
     // unshares are its root directory and its mounts, not file descriptors.
     unsafe { unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS) }?;
     // What is mounted below /sys from here on stays here. Not "/": in a chroot
-    // that is no mount point.
+    // that is not a mount point.
     mount_change(
         "/sys",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,

@@ -25,7 +25,7 @@ struct Mounted {
 /// Reads BDIs.
 pub struct Bdis {
     sysfs: PathBuf,
-    /// debugfs' root directory; `None`: it cannot be had.
+    /// debugfs' root directory; `None`: it is unavailable.
     debugfs: Option<OwnedFd>,
     mounted: BTreeMap<CompactString, Mounted>,
     nfs_clients: BTreeSet<CompactString>,

@@ -362,7 +362,7 @@ impl Maps {
     }
 }
 
-/// Where the rings cannot be had the programs look at each pause themselves, which costs
+/// Where the rings is unavailable the programs look at each pause themselves, which costs
 /// more and loses nothing.
 fn open_pauses(attached: &Attached) -> Pauses {
     let offsets = attached.offsets();

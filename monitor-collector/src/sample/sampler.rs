@@ -84,7 +84,7 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// A map is not there, which is a broken build; or no thread can be had.
+    /// A map is not there, which is a broken build; or no thread is available.
     pub fn new(attached: &mut Attached) -> anyhow::Result<Self> {
         let maps = Maps::open(attached)?;
         let settings = attached.settings();

@@ -39,7 +39,7 @@ pub(super) const MAX_NAME: usize = 64;
 /// What was found in one round.
 #[derive(Debug, Default)]
 pub struct Containers {
-    /// Host names by UTS namespace; empty: the node's own, or not to be had.
+    /// Host names by UTS namespace; empty: the node's own, or unavailable.
     names: BTreeMap<u64, CompactString>,
 }
 

@@ -95,7 +95,7 @@ pub fn sockets(data: &[u8]) {
     }
 }
 
-/// `fib_trie` and `if_inet6`: what is no address there is none here.
+/// `fib_trie` and `if_inet6`: what is not an address there is none here.
 pub fn addresses(data: &[u8]) {
     let text = text(data);
     let mut addresses = Addresses::default();

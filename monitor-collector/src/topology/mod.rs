@@ -117,7 +117,7 @@ impl Lookup {
     ///
     /// # Errors
     ///
-    /// No thread can be had.
+    /// No thread is available.
     pub fn start(procfs: PathBuf, sysfs: PathBuf, nfs_servers: Vec<String>) -> io::Result<Self> {
         let latest = Arc::new(ArcSwap::from_pointee(Topology::default()));
         let (questions, asked) = sync_channel(1);

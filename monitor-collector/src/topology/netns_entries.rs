@@ -92,7 +92,7 @@ fn keep(net: u64, path: &Path, entered: &SyncSender<io::Result<u32>>, stopped: &
 }
 
 fn enter(net: u64, path: &Path) -> io::Result<u32> {
-    // A file that is not the mount any more is no namespace.
+    // A file that is not the mount any more is not a namespace.
     if fs::symlink_metadata(path)?.ino() != net {
         return Err(io::ErrorKind::NotFound.into());
     }

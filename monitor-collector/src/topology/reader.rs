@@ -57,7 +57,7 @@ impl Reader {
             Namespaces::default()
         });
         let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut warnings);
-        // Those who keep one for the round are no residents.
+        // Those who keep one for the round are not residents.
         let first = |(&net, pids): (&u64, &Vec<u32>)| Some((net, *pids.first()?));
         let residents: BTreeMap<_, _> = spaces.nets.iter().filter_map(first).collect();
         // They leave at the end of the round.

@@ -72,7 +72,7 @@ fn sentences(all: &mut Vec<String>, most: usize) {
     all.iter_mut().for_each(sentence);
 }
 
-/// So many digits that JSON gives it back exactly; `None` for what is no number,
+/// So many digits that JSON gives it back exactly; `None` for what is not a number,
 /// or beyond all bytes and pages of a node.
 pub fn rounded(value: f64) -> Option<f64> {
     let digits = if value.abs() < 1e12 { 1000.0 } else { 1.0 };

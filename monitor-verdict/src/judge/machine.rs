@@ -113,7 +113,7 @@ impl Machine {
         run(&mut self.still, tick.nothing_moved == Some(true));
         // What is unknown is not gone. Progress is judged by the last second:
         // over the window one good second would count as three. That the cycle is
-        // open is no end as long as somebody waits: bytes must move.
+        // open is not an end as long as somebody waits: bytes must move.
         let open = [&conditions.blockage, &conditions.closing_edge];
         let open = open.iter().any(|condition| condition.holds == Some(false));
         let gone = conditions.demand.holds == Some(false) || open && tick.waits == Some(false);

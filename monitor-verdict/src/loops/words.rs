@@ -110,7 +110,7 @@ pub(crate) fn exit(exit: &ServerExit, now_ns: u64) -> String {
 
 pub(super) fn ended(one: &Loop, why: &str) -> String {
     format!(
-        "{} is no loop with {} any more: {why}",
+        "{} is not a loop with {} any more: {why}",
         client(one),
         one.server
     )

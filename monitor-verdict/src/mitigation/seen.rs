@@ -8,10 +8,10 @@ use super::action::Action;
 use super::kernel::Kernel;
 use super::target::Target;
 
-/// Stops no longer than this are no stops: at 200 ms a pause, a few of them.
+/// Stops no longer than this are not stops: at 200 ms a pause, a few of them.
 const STOP: f64 = 2.0;
 
-/// Standing still for so long of a minute is no help, if it ended like that.
+/// Standing still for so long of a minute is not help, if it ended like that.
 const STUCK: f64 = 30.0;
 
 /// Under this rate, MB/s, it crawls.

@@ -87,7 +87,7 @@ impl ServerSilence {
                 wants: wants.clone(),
             });
             // A call that was not sent yet is open all the same: fewer than
-            // before is no answer. Of a list that was cut short the oldest counts.
+            // before is not an answer. Of a list that was cut short the oldest counts.
             let ended = match calls.ended {
                 Some(ended) => silence.ended < ended,
                 None => silence.wants.oldest() != wants.oldest(),

@@ -40,7 +40,7 @@ pub(super) fn judge(view: &View<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Share of the memory that is available without writing: `MemAvailable` counts
-/// dirty pages as if they could be had at once.
+/// dirty pages as if they were available at once.
 fn available(memory: &Memory) -> Option<f64> {
     let total = memory.total_bytes.filter(|&total| total > 0)?;
     let dirty = memory.dirty_bytes.unwrap_or(0);

@@ -179,7 +179,7 @@ pub fn who(view: &View<'_>) -> String {
 }
 
 /// No pause was counted. Where threads are seen to wait all the same, or
-/// nothing is seen yet, that is no answer.
+/// nothing is seen yet, that is not an answer.
 fn unpaused(view: &View<'_>) -> Edge {
     let unknown = |why| Edge {
         holds: None,

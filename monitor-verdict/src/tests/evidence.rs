@@ -90,7 +90,7 @@ fn occasions(told: &Told) -> Vec<Trigger> {
 fn a_livelock_has_a_document_when_it_is_confirmed_when_all_stops_and_when_it_ends() {
     let mut told = Told::new();
     told.play(&Phase::HEALTHY, 20);
-    assert_eq!(occasions(&told), [], "a suspicion is no occasion");
+    assert_eq!(occasions(&told), [], "a suspicion is not an occasion");
     told.play(&Phase::FROZEN_6_12, 60).play(&Phase::HEALTHY, 20);
     assert_eq!(occasions(&told), [Confirmed, Deadlock, Ended]);
     let [confirmed, deadlock, ended] = &told.documents[..] else {

@@ -6,7 +6,7 @@ use monitor_model::verdict::LivelockState::{Livelock, Suspected};
 use super::node::{CLIENT, Node, Phase, Watched};
 use super::reclaim;
 
-/// Whether the cycle is closed: that it opens is no end of a livelock as long as
+/// Whether the cycle is closed: that it opens is not an end of a livelock as long as
 /// nothing moves.
 fn is_closed(watched: &Watched) -> bool {
     watched.verdict().conditions.closing_edge.holds == Some(true)

@@ -119,7 +119,7 @@ impl MissingInput {
                  not known"
             }
             Self::DiskByWrites => {
-                "the server's device is no disk that tells its busy time: what is written to it \
+                "the server's device is not a disk that tells its busy time: what is written to it \
                  stands in"
             }
             Self::DiskUnknown => {

@@ -75,7 +75,7 @@ struct Verifier {
     /// Follows the chain to an authority; `None`: nobody has to have signed.
     chains: Option<Arc<dyn ClientCertVerifier>>,
     /// The authorities themselves: a certificate that is its own, as `openssl
-    /// req -x509` makes it, is no good at the end of a chain, but it is listed.
+    /// req -x509` makes it, is not good at the end of a chain, but it is listed.
     pinned: Vec<CertificateDer<'static>>,
     sans: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,

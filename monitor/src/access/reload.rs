@@ -131,7 +131,7 @@ impl Files {
         let bytes = self.read(FLAG, &config)?;
         let text = String::from_utf8(bytes).map_err(|_| WebError::Yaml {
             path: config.clone(),
-            why: "is no text in UTF-8".to_owned(),
+            why: "is not text in UTF-8".to_owned(),
         })?;
         let document = Document::parse(&text).map_err(|why| WebError::Yaml {
             path: config.clone(),
@@ -146,7 +146,7 @@ impl Files {
         let (policy, passed_over) =
             Policy::new(document, material.as_ref()).map_err(|wrong| wrong.of(&config))?;
         for what in passed_over {
-            tracing::warn!(what, "the web configuration asks for what cannot be had");
+            tracing::warn!(what, "the web configuration asks for what is unavailable");
         }
         Ok(policy)
     }
@@ -205,7 +205,7 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = options.read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;

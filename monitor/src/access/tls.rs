@@ -30,7 +30,7 @@ pub(super) struct Material {
 ///
 /// # Errors
 ///
-/// What is missing, does not fit together, or cannot be had.
+/// What is missing, does not fit together, or is unavailable.
 pub(super) fn config(tls: &Tls, material: &Material) -> Result<(ServerConfig, Vec<String>), Wrong> {
     let mut passed_over = Vec::new();
     let provider = Arc::new(provider(tls, &mut passed_over)?);
@@ -124,7 +124,7 @@ fn asked(tls: &Tls, material: &Material) -> Result<Option<Asked>, Wrong> {
     }))
 }
 
-/// The suites and curves that are wanted and can be had.
+/// The suites and curves that are wanted and supported.
 fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, Wrong> {
     const SUITES: &str = "tls_server_config.cipher_suites";
     const CURVES: &str = "tls_server_config.curve_preferences";
@@ -135,7 +135,7 @@ fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, 
             if !GO_SUITES.contains(&name.as_str()) {
                 return Err(Wrong::new(
                     SUITES,
-                    format!("{name:?} is no suite of Go's secure ones"),
+                    format!("{name:?} is not a suite of Go's secure ones"),
                 ));
             }
             // rustls sets TLS 1.3's apart by their name.
@@ -154,7 +154,7 @@ fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, 
         if wanted.is_empty() && tls.max_version == Some(Version::Tls12) {
             return Err(Wrong::new(
                 SUITES,
-                "has none that can be had for TLS 1.2: use ECDHE with GCM or CHACHA20",
+                "has none that is supported for TLS 1.2: use ECDHE with GCM or CHACHA20",
             ));
         }
         provider.cipher_suites.retain(|suite| !old(suite));
@@ -174,7 +174,7 @@ fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, 
                 _ => {
                     return Err(Wrong::new(
                         CURVES,
-                        format!("{name:?} is no curve: must be X25519, CurveP256 or CurveP384"),
+                        format!("{name:?} is not a curve: must be X25519, CurveP256 or CurveP384"),
                     ));
                 }
             };
@@ -183,7 +183,7 @@ fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, 
         if wanted.is_empty() {
             return Err(Wrong::new(
                 CURVES,
-                "has none that can be had: use X25519, CurveP256 or CurveP384",
+                "has none that is supported: use X25519, CurveP256 or CurveP384",
             ));
         }
         provider.kx_groups = wanted;
@@ -210,7 +210,7 @@ fn versions(
     if wanted.is_empty() {
         return Err(Wrong::new(
             "tls_server_config.max_version",
-            "leaves no version: TLS12 and TLS13 can be had, and min_version must not be above",
+            "leaves no version: TLS12 and TLS13 are available, and min_version must not be above",
         ));
     }
     Ok(wanted)

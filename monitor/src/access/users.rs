@@ -40,7 +40,7 @@ impl Users {
     ///
     /// # Errors
     ///
-    /// What is no hash of bcrypt, or takes too long.
+    /// What is not a hash of bcrypt, or takes too long.
     pub fn new(hashes: BTreeMap<String, Secret>) -> Result<Option<Self>, Wrong> {
         for (name, hash) in &hashes {
             check(name, &hash.0).map_err(|why| Wrong::new(KEY, why))?;

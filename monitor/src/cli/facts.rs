@@ -28,7 +28,7 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
     for (signal, report) in SIGNALS.iter().zip(&attached.reports) {
         for (strategy, why) in &report.refused {
             let planned = signal.ways.iter().find(|way| way.strategy == strategy);
-            // What the plan itself ruled out is no word of the kernel's.
+            // What the plan itself ruled out is not a word of the kernel's.
             let tried = planned.filter(|way| plan::obstacle(way, &facts, &[]).is_none());
             for probe in tried.into_iter().flat_map(|way| way.probes) {
                 let (what, words) = match (probe.hook.module_function(), probe.hook.kind()) {

@@ -105,7 +105,7 @@ fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
     see_also(&mut end, names.iter().filter(|other| **other != name));
     // The string Aq is defined at the top of the page.
     text.push_str(&end.to_roff().replace('\'', r"\*(Aq"));
-    // Blank lines are no roff, nor are those that a line break leaves behind it.
+    // Blank lines are not roff, nor are those that a line break leaves behind it.
     let text = text.replace(".br\n\n.br\n", ".sp\n");
     let text = text.replace("\n\n", "\n.sp\n");
     Ok(Page { name, text })

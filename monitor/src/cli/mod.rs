@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(config::Refused::CommandLine(error)) => {
-            // A pipe that nobody reads is no reason for another code.
+            // A pipe that nobody reads is not a reason for another code.
             let _ = error.print();
             // --help and --version come as errors, too.
             let code = if error.use_stderr() {

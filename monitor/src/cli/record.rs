@@ -114,7 +114,7 @@ impl Recording<Directory> {
     ///
     /// # Errors
     ///
-    /// No file descriptor can be had.
+    /// No file descriptor is available.
     pub fn store(&self) -> anyhow::Result<RecordingStore> {
         self.sink
             .handle()
@@ -128,7 +128,7 @@ impl<S: Sink> Recording<S> {
     ///
     /// # Errors
     ///
-    /// No thread can be had.
+    /// No thread is available.
     pub fn start(self, header: Header) -> anyhow::Result<Recorder> {
         Recorder::start(header, self.sink, self.rolling, self.what)
             .context("the thread that records could not be started")

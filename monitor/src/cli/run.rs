@@ -104,7 +104,7 @@ impl RunArgs {
 ///
 /// What keeps it from starting.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    // While there is root left to be had.
+    // While there is root left.
     let link = args.guard.link(&args.kernel, args.interval)?;
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
     let keeps = args.evidence.dir.is_some() || args.rolling.dir.is_some();
@@ -130,7 +130,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(%error, "memory cannot be locked: the daemon may be swapped out when it is needed");
     }
     if let Err(error) = hardening::io_flusher(true) {
-        tracing::debug!(%error, "PR_SET_IO_FLUSHER is not to be had: the daemon's allocations may wait for writeback");
+        tracing::debug!(%error, "PR_SET_IO_FLUSHER is unavailable: the daemon's allocations may wait for writeback");
     }
     let sampler = Sampler::new(&mut attached)?;
     // After the mark of above, which it inherits: what it writes waits less.

@@ -6,7 +6,7 @@ const MAX_BYTES: u64 = 1 << 40;
 ///
 /// # Errors
 ///
-/// It is no size, less than `least`, which is whole MiB, or more than 1024 GiB.
+/// It is not a size, less than `least`, which is whole MiB, or more than 1024 GiB.
 pub fn at_least(least: u64, text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -14,7 +14,7 @@ pub fn at_least(least: u64, text: &str) -> Result<u64, String> {
         "KiB" => 10,
         "MiB" => 20,
         "GiB" => 30,
-        other => return Err(format!("{other:?} is no unit: use B, KiB, MiB or GiB")),
+        other => return Err(format!("{other:?} is not a unit: use B, KiB, MiB or GiB")),
     };
     let number = digits.trim_end().parse::<u64>();
     let number = number.map_err(|_| "must begin with a whole number, such as 64MiB")?;

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// What it needs of the kernel is not to be had.
+/// What it needs of the kernel is unavailable.
 pub fn runtime() -> anyhow::Result<Runtime> {
     /// A reader needs little; what it touches stays in memory.
     const STACK: usize = 256 * 1024;

@@ -74,7 +74,7 @@ impl WebArgs {
     ///
     /// # Errors
     ///
-    /// One cannot be had.
+    /// One is unavailable.
     pub async fn listeners(&self) -> anyhow::Result<Vec<TcpListener>> {
         if self.systemd_socket {
             return handed_over();
@@ -110,7 +110,7 @@ fn handed_over() -> anyhow::Result<Vec<TcpListener>> {
 }
 
 fn listener(fd: OwnedFd) -> anyhow::Result<TcpListener> {
-    let domain = socket_domain(fd.as_fd()).context("it is no socket")?;
+    let domain = socket_domain(fd.as_fd()).context("it is not a socket")?;
     let is_tcp = matches!(domain, AddressFamily::INET | AddressFamily::INET6);
     if !is_tcp || !socket_acceptconn(fd.as_fd())? {
         anyhow::bail!(

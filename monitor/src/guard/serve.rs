@@ -172,7 +172,7 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
                 Ok((0, _)) => break,
                 Ok((length, _)) => {
                     asked = true;
-                    // What it does not understand it does not do, and is no sign of life.
+                    // What it does not understand it does not do, and is not a sign of life.
                     if let Some(message) = buffer
                         .get(..length)
                         .and_then(|text| serde_json::from_slice(text).ok())
@@ -332,5 +332,5 @@ fn signals() -> anyhow::Result<OwnedFd> {
         let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC);
         (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
     };
-    fd.with_context(|| format!("signals cannot be had: {}", std::io::Error::last_os_error()))
+    fd.with_context(|| format!("signals are unavailable: {}", std::io::Error::last_os_error()))
 }

@@ -179,7 +179,7 @@ fn an_unknown_level_is_refused_with_the_words_that_are_known() {
     assert!(matches!(error, LogError::Level(_)));
     assert_eq!(
         error.to_string(),
-        "\"verbose\" is no log level: use one of error, warn, info, debug, trace"
+        "\"verbose\" is not a log level: use one of error, warn, info, debug, trace"
     );
     for level in super::LEVELS {
         assert!(parse_level(level).is_ok(), "{level}");

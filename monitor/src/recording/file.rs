@@ -21,7 +21,7 @@ pub enum OpenError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A directory, a pipe, a device.
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     NotRegular,
     /// Another process has it.
     #[error("another throttle-monitor records there")]
@@ -51,7 +51,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// It cannot be opened, somebody else writes to it, or it is no recording.
+    /// It cannot be opened, somebody else writes to it, or it is not a recording.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file = fs::OpenOptions::new()
             .read(true)

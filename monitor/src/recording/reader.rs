@@ -30,7 +30,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// It begins otherwise.
-    #[error("it is no recording: it does not begin as one")]
+    #[error("it is not a recording: it does not begin as one")]
     NoRecording,
     /// A version that is not known.
     #[error(
@@ -109,7 +109,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     ///
-    /// It is no recording, or of a newer version.
+    /// It is not a recording, or of a newer version.
     pub fn open(from: R) -> Result<Self, ReadError> {
         let mut stream = Decoder::new().map_err(|source| ReadError::Io { offset: 0, source })?;
         stream

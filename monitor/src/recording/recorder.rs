@@ -60,7 +60,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// No thread or no memory can be had.
+    /// No thread or no memory is available.
     pub fn start(
         header: Header,
         sink: impl Sink,

@@ -81,7 +81,7 @@ fn a_terminal_that_takes_nothing_keeps_nobody_from_ending_it() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
-/// Under `nohup`, or started by what is no shell, no SIGHUP comes.
+/// Under `nohup`, or started by what is not a shell, no SIGHUP comes.
 #[test]
 fn a_connection_that_is_gone_ends_it_even_without_a_signal() {
     let served = livelock();

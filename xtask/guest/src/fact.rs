@@ -57,9 +57,9 @@ pub enum Event {
     Sample(Sample),
     /// A new entry of the daemon's verdict timeline.
     Verdict(Transition),
-    /// The daemon serves conditions that are no livelock.
+    /// The daemon serves conditions that are not livelock.
     HasRelated,
-    /// A condition that is no livelock began or ended, says the daemon.
+    /// A condition that is not a livelock began or ended, says the daemon.
     Related(Related),
     /// The metric that a watch waited for.
     Metric {

@@ -240,7 +240,7 @@ fn reclaim(cgroup: &Path, counter: &Path, rate: u64) -> Result<()> {
     let begin = Instant::now();
     let mut rounds: u64 = 0;
     loop {
-        // It says that not everything could be had: of course.
+        // It says that not everything was available: of course.
         let _ = fs::write(&file, text);
         rounds += 1;
         counter.write_all_at(&rounds.to_le_bytes(), 0)?;

@@ -14,7 +14,7 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     if kills > 0 {
         words = format!("{words}, {kills} processes killed");
     }
-    // The OOM killer is no part of most scenarios.
+    // The OOM killer is not a part of most scenarios.
     let killed = |until: u64| {
         let mut before = seen.samples().filter(|(ms, _)| *ms <= until);
         !quiet.oom && before.any(|(_, sample)| sample.oom_kills > 0)
@@ -47,7 +47,7 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     }
     let traced = seen.traced().unwrap_or(0);
     if traced < quiet.traced {
-        return Err(void(format!("{words}, {traced} sleeps are no storm")));
+        return Err(void(format!("{words}, {traced} sleeps are not a storm")));
     }
     if quiet.oom && kills == 0 {
         return Err(void(format!("{words}, no process was killed")));

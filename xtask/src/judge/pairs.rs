@@ -7,7 +7,7 @@ use super::{Judgement, Seen, exempt, seconds, void};
 /// Milliseconds from the first write through a loop to the report of it.
 const SOON: u64 = 5_000;
 
-/// Writes flow both ways, and that is no loop.
+/// Writes flow both ways, and that is not a loop.
 pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
     let acked = |seen: &Seen<'_>| seen.samples().map(|(_, sample)| sample.acked).max();
     let (there, back) = (acked(seen).unwrap_or(0), acked(peer).unwrap_or(0));

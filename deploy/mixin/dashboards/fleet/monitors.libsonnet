@@ -34,7 +34,7 @@ function(config, q)
 
     panel.timeseries(
       'Monitors that cannot be believed',
-      'Gone: reported in this range, is no target now. Scrape fails: the target is down. Stuck: its last tick is over %d s old. Blind: balance_dirty_pages is not attached, so nothing is ever suspected. Limited: it has a loop and cannot see what client or server write, so nothing is ever confirmed. Each should be zero.'
+      'Gone: reported in this range, is not a target now. Scrape fails: the target is down. Stuck: its last tick is over %d s old. Blind: balance_dirty_pages is not attached, so nothing is ever suspected. Limited: it has a loop and cannot see what client or server write, so nothing is ever confirmed. Each should be zero.'
       % config.thresholds.stuckSeconds,
       [
         panel.range(count(gone), 'gone'),

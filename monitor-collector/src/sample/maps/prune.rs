@@ -43,7 +43,7 @@ impl Maps {
         }
     }
 
-    /// A key that vanished meanwhile is no failure.
+    /// A key that vanished meanwhile is not a failure.
     fn forget_bdi(&mut self, id: u64) {
         let delays: Vec<_> = self.delays.keys().filter_map(Result::ok).collect();
         for key in delays.iter().filter(|key| key.bdi == id) {

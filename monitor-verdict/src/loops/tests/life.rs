@@ -110,7 +110,7 @@ fn a_loop_ends_with_its_mount_and_not_with_one_torn_look_up() {
     assert_eq!(host.changes(), [Appeared, Ended]);
     assert_eq!(
         host.events[1].message,
-        "0:29 (10.9.0.2:/ at /mnt) is no loop with nfsd any more: it is no longer mounted"
+        "0:29 (10.9.0.2:/ at /mnt) is not a loop with nfsd any more: it is no longer mounted"
     );
     assert_eq!(host.loops.found(), []);
 }

@@ -135,7 +135,7 @@ fn a_proof_stands_until_the_calls_are_seen_to_go_elsewhere() {
     assert_eq!(host.changes(), [Appeared, Ended]);
     assert_eq!(
         host.events[1].message,
-        "0:29 is no loop with nfsd any more: its calls are answered by another host now"
+        "0:29 is not a loop with nfsd any more: its calls are answered by another host now"
     );
 }
 

@@ -39,7 +39,7 @@ fn a_server_elsewhere_that_answers_nothing_for_ten_seconds_is_not_responding() {
     let mut scene = Scene::new();
     scene.play(5, |now| answered(now, 30 * MB));
     scene.play(10, unanswered);
-    assert_eq!(times(&scene), [], "nine seconds are no ten");
+    assert_eq!(times(&scene), [], "nine seconds are not ten");
     scene.play(1, unanswered);
     assert_eq!(times(&scene), [(16, true)]);
     let related = scene.engine.related()[0].clone();
@@ -491,7 +491,7 @@ fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
         "its server on this node, ganesha.nfsd[204], is gone for 15.0 s; no call of \
          0:29 is known to be open"
     );
-    // That its end is forgotten is no answer.
+    // That its end is forgotten is not an answer.
     scene.now.server_exits.clear();
     scene.play(30, |_| {});
     assert!(

@@ -1,4 +1,4 @@
-//! Livelocks are no related condition, and those are no livelock.
+//! Livelocks are not related condition, and those are not livelock.
 
 use std::time::Duration;
 

@@ -111,7 +111,7 @@ impl TextReport {
         &self.text
     }
 
-    /// Prints it; without colour where stdout is no terminal, or `NO_COLOR` says
+    /// Prints it; without colour where stdout is not a terminal, or `NO_COLOR` says
     /// so.
     ///
     /// # Errors

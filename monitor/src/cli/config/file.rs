@@ -34,7 +34,7 @@ pub enum FileError {
         /// The system's words.
         error: io::Error,
     },
-    /// It is no configuration, as a whole.
+    /// It is not a configuration, as a whole.
     #[error("the configuration {path} (--config.file) {problem}")]
     Whole {
         /// The file.
@@ -99,7 +99,7 @@ impl File {
             Ok(text) => Ok(Self::of(path, text)),
             Err(_) => Err(whole(
                 path,
-                "is no text in UTF-8: it must be a file of TOML",
+                "is not text in UTF-8: it must be a file of TOML",
             )),
         }
     }
@@ -192,7 +192,7 @@ impl File {
     }
 }
 
-/// A value that is no table, and an empty table.
+/// A value that is not a table, and an empty table.
 struct Leaf<'a> {
     /// The key with its tables.
     name: String,

@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use clap::{Arg, ArgAction, Command, Id};
 
-/// Flags that are no keys: the file cannot name a file, nor ask for help.
+/// Flags that are not keys: the file cannot name a file, nor ask for help.
 const NO_KEYS: [&str; 4] = ["config.file", "config.show", "help", "version"];
 
 /// Longer keys are not compared: the longest that there is has 50 letters.

@@ -11,7 +11,7 @@ pub struct Short {
     pub kind: RelatedKind,
     /// A line.
     pub title: &'static str,
-    /// What it is, and why it is no livelock.
+    /// What it is, and why it is not a livelock.
     pub what: &'static str,
     /// How to see it by hand.
     pub confirm: Confirm,

@@ -42,7 +42,7 @@ fn parse_limit(value: &str) -> Result<usize, String> {
         .parse()
         .ok()
         .filter(|limit| (1..=MAX_TASKS).contains(limit));
-    limit.ok_or_else(|| format!("limit {value:?} is no number from 1 to {MAX_TASKS}"))
+    limit.ok_or_else(|| format!("limit {value:?} is not a number from 1 to {MAX_TASKS}"))
 }
 
 fn parse_sort(value: &str) -> Result<Sort, String> {

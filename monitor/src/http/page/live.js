@@ -233,7 +233,7 @@ function failed() {
   poll();
 }
 
-// Where no stream is to be had, or one says nothing: the same by asking.
+// Where no stream is available, or one says nothing: the same by asking.
 async function poll() {
   try {
     const node = await ask("/api/v1/node");

@@ -298,14 +298,14 @@ fn tasks_are_sorted_as_asked_and_cut_to_the_limit() {
 fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
     let server = Server::start(testing::snapshot());
     let cases = [
-        ("limit=0", "limit \"0\" is no number from 1 to 1000"),
-        ("limit=1001", "limit \"1001\" is no number from 1 to 1000"),
-        ("limit=-1", "limit \"-1\" is no number from 1 to 1000"),
+        ("limit=0", "limit \"0\" is not a number from 1 to 1000"),
+        ("limit=1001", "limit \"1001\" is not a number from 1 to 1000"),
+        ("limit=-1", "limit \"-1\" is not a number from 1 to 1000"),
         (
             "limit=99999999999999999999",
-            "limit \"99999999999999999999\" is no number from 1 to 1000",
+            "limit \"99999999999999999999\" is not a number from 1 to 1000",
         ),
-        ("limit=", "limit \"\" is no number from 1 to 1000"),
+        ("limit=", "limit \"\" is not a number from 1 to 1000"),
         ("sort=comm", "sort \"comm\" is not known"),
         ("sort=delay&sort=waits", "sort is given twice"),
         ("limits=3", "unknown parameter \"limits\""),

@@ -538,7 +538,7 @@ fn tls_that_would_not_do_what_it_says_is_refused() {
         (
             "curve_preferences: [CurveP521]".to_owned(),
             "curve_preferences",
-            "none that can be had",
+            "none that is supported",
         ),
         (
             "curve_preferences: [P1]".to_owned(),

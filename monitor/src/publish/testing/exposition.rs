@@ -190,7 +190,7 @@ fn quoted(text: &str) -> (String, &str) {
             '\\' => match chars.next().unwrap().1 {
                 'n' => value.push('\n'),
                 escaped @ ('\\' | '"') => value.push(escaped),
-                other => panic!("\\{other} is no escape"),
+                other => panic!("\\{other} is not an escape"),
             },
             _ => value.push(c),
         }

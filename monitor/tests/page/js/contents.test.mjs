@@ -161,7 +161,7 @@ test("the bands begin with the history and leave out what was not seen", async (
   assert.ok(Math.abs(sum(whole) - sum(left) - lost * 20) < 12, `${sum(left)} of ${sum(whole)}`);
 });
 
-test("a verdict has a permanent link with threads, stacks and ways out, and its files can be had", async () => {
+test("a verdict has a permanent link with threads, stacks and ways out, and its files can be downloaded", async () => {
   const { page, context, complaints } = await open(running, still.url, { acceptDownloads: true });
   await drawn(page);
   await page.getByRole("link", { name: "Evidence of this verdict" }).click();
