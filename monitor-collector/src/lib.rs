@@ -5,6 +5,8 @@
 //! [`topology`] looks up, beside it, who mounts and who serves. [`host`] is what they
 //! and the program share: what this process may do and touch.
 
+#![cfg_attr(not(any(test, fuzzing)), warn(clippy::disallowed_methods))]
+
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz_input;
 pub mod host;

@@ -23,6 +23,9 @@
 //!
 //! All numbers and their reasons are in [`thresholds`].
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(any(test, fuzzing)), warn(clippy::disallowed_methods))]
+
 mod engine;
 pub mod evidence;
 pub mod guard;

@@ -4,6 +4,8 @@
 //! changed, on a thread of its own. No request ever opens a file: what holds a
 //! file system up must not hold up the metrics that tell of it.
 
+#![forbid(unsafe_code)]
+
 mod clients;
 mod document;
 #[cfg(any(test, fuzzing))]

@@ -5,6 +5,8 @@
 //! to the thread that writes. Nobody waits for that thread: in a livelock a
 //! write may take as long as the livelock.
 
+#![forbid(unsafe_code)]
+
 mod directory;
 mod json;
 mod writer;

@@ -7,6 +7,8 @@
 //! [`publish`] keeps the last of it for [`http`], [`metrics`] and [`terminal`]; [`log`] and
 //! [`evidence`] write it down, [`guard`] acts on it where it is told to; [`cli`] ties it together.
 
+#![cfg_attr(not(any(test, fuzzing)), warn(clippy::disallowed_methods))]
+
 pub mod access;
 pub mod cli;
 pub mod evidence;

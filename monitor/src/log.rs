@@ -1,5 +1,7 @@
 //! The log: one line an event on stderr, logfmt or JSON.
 
+#![forbid(unsafe_code)]
+
 mod queue;
 
 use std::io::{self, Write};

@@ -4,6 +4,8 @@
 //! after the other, so that no more than one is held as objects. Nothing is
 //! registered: the kernel counts, the snapshot is the registry.
 
+#![forbid(unsafe_code)]
+
 mod daemon;
 mod family;
 mod flow;

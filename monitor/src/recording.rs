@@ -10,6 +10,8 @@
 //! bytes in a bounded queue, from which a thread writes them to a [`Sink`].
 //! [`Reader`] trusts no byte; [`Replayer`] gives what it reads to an engine.
 
+#![forbid(unsafe_code)]
+
 mod cbor_limits;
 mod directory;
 mod encoder;

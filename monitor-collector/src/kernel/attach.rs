@@ -144,6 +144,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "below procfs and sysfs")]
 fn are_roots(settings: &Settings) -> Result<(), LoadError> {
     let both = [
         (&settings.procfs, "procfs", "stat", "--path.procfs"),

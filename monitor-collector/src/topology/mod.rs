@@ -7,6 +7,8 @@
 //! two of the eight, collects whole tables, and gives up a table for one line
 //! that it does not understand.
 
+#![forbid(unsafe_code)]
+
 mod addresses;
 mod backing;
 mod cgroup;

@@ -1,5 +1,7 @@
 //! One tick, live or replayed: attach what is new, sample, judge, record, publish.
 
+#![forbid(unsafe_code)]
+
 pub mod replay_publisher;
 pub mod tick;
 pub mod watch;

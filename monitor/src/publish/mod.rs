@@ -3,6 +3,8 @@
 //! The tick thread owns a [`snapshot::Publisher`]. Who shows something loads the snapshot
 //! that was published last, and never waits for the tick.
 
+#![forbid(unsafe_code)]
+
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod history;

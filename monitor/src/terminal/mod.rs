@@ -5,6 +5,8 @@
 //! Whatever the node has, no more is asked for, sorted and drawn than fits on the
 //! screen.
 
+#![forbid(unsafe_code)]
+
 mod control;
 mod data;
 mod draw;
