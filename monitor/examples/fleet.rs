@@ -78,7 +78,10 @@ async fn main() -> Result<()> {
         paths.iter().map(|path| pages(path).map(Arc::new)).collect()
     };
     let (healthy, sick) = (read(&args.healthy)?, read(&args.sick)?);
-    ensure!(args.nodes > 0 && args.clusters > 0, "no node is not a fleet");
+    ensure!(
+        args.nodes > 0 && args.clusters > 0,
+        "no node is not a fleet"
+    );
     let nodes = (0..args.nodes).map(|number| node(number, &args, &healthy, &sick));
     let fleet = Arc::new(Fleet {
         start: Instant::now(),

@@ -246,7 +246,7 @@ fn a_file_that_is_none_or_has_nothing_in_it_ends_replay_with_2() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     for (content, why) in [
-        (&b"something else"[..], "no recording"),
+        (&b"something else"[..], "not a recording"),
         (b"", "not one observation"),
     ] {
         fs::write(&path, content).unwrap();
@@ -274,5 +274,10 @@ fn the_recording_of_version_1_is_a_livelock_and_ends_replay_with_3() {
         text(&replayed.stdout).contains("-> livelock by dirty-throttle"),
         "{replayed:?}"
     );
-    assert_eq!(replay(&[file, "--thresholds.confirm", "1min"]).status.code(), Some(0));
+    assert_eq!(
+        replay(&[file, "--thresholds.confirm", "1min"])
+            .status
+            .code(),
+        Some(0)
+    );
 }

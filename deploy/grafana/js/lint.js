@@ -59,7 +59,7 @@ function queryRules(board, query, job, complain) {
     complain(error.message);
     return;
   }
-  if (broken(text)) complain(`is no PromQL: ${text}`);
+  if (broken(text)) complain(`is not PromQL: ${text}`);
   const found = selectors(text);
   if (found.length === 0) complain('selects no series');
   for (const { metric, matchers } of found) {

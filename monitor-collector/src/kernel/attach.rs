@@ -28,7 +28,8 @@ use super::{
 use crate::host::hardening;
 
 /// The eBPF object, built by build.rs.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/throttle-monitor-ebpf"));
+pub static OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/throttle-monitor-ebpf"));
 
 /// Ticks after which a loaded module is taken to lack what was looked for.
 const LATE_TRIES: u32 = 5;
@@ -144,7 +145,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "below procfs and sysfs")]
+#[allow(clippy::disallowed_methods, reason = "below procfs and sysfs")]
 fn are_roots(settings: &Settings) -> Result<(), LoadError> {
     let both = [
         (&settings.procfs, "procfs", "stat", "--path.procfs"),

@@ -91,7 +91,10 @@ fn keep(net: u64, path: &Path, entered: &SyncSender<io::Result<u32>>, stopped: &
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of nsfs, in a thread that nobody waits for")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a file of nsfs, in a thread that nobody waits for"
+)]
 fn enter(net: u64, path: &Path) -> io::Result<u32> {
     // A file that is not the mount any more is not a namespace.
     if fs::symlink_metadata(path)?.ino() != net {

@@ -2,9 +2,9 @@
 
 mod calls;
 mod containers;
-mod risk;
 mod exempt;
 mod host;
 mod life;
 mod proof;
+mod risk;
 mod server;

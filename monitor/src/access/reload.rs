@@ -81,7 +81,10 @@ struct Mark {
 impl Mark {
     /// `None`: there is nothing.
     fn of(path: &Path) -> Option<Self> {
-        #[expect(clippy::disallowed_methods, reason = "refused on NFS before, and in a thread of its own")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "refused on NFS before, and in a thread of its own"
+        )]
         let metadata = fs::metadata(path).ok()?;
         Some(Self {
             device: metadata.dev(),

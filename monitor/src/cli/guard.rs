@@ -36,7 +36,12 @@ pub struct GuardArgs {
     /// stand still, and get it going again where that was in vain; get one that stands still
     /// going again. The last two change the node, and need root or --guard.socket: see
     /// docs/guard.md.
-    #[arg(id = "guard.mode", long = "guard.mode", value_name = "MODE", default_value = "off")]
+    #[arg(
+        id = "guard.mode",
+        long = "guard.mode",
+        value_name = "MODE",
+        default_value = "off"
+    )]
     pub mode: ModeArg,
     /// Time between two actions for the same loop.
     #[arg(id = "guard.hold-down", long = "guard.hold-down", value_name = "DURATION", default_value = "30s", value_parser = hold_down)]
@@ -213,8 +218,8 @@ impl GuardArgs {
             share: self.helper.dirty_share,
         };
         let mode = self.mode.0.as_str();
-        let link =
-            Link::spawn(&settings).with_context(|| format!("cannot guard (--guard.mode {mode})"))?;
+        let link = Link::spawn(&settings)
+            .with_context(|| format!("cannot guard (--guard.mode {mode})"))?;
         Ok(Some(link.with_silence(silence(interval))))
     }
 }

@@ -48,7 +48,10 @@ pub fn io_flusher(args: &IoFlusherArgs) -> anyhow::Result<ExitCode> {
         }
         eprintln!("throttle-monitor: {refused} It starts without the exemption (--try).");
     }
-    #[expect(clippy::disallowed_methods, reason = "this process becomes the command")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this process becomes the command"
+    )]
     let error = Command::new(program).args(rest).exec();
     let code = match error.kind() {
         ErrorKind::NotFound => NOT_FOUND,

@@ -332,5 +332,10 @@ fn signals() -> anyhow::Result<OwnedFd> {
         let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC);
         (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
     };
-    fd.with_context(|| format!("signals are unavailable: {}", std::io::Error::last_os_error()))
+    fd.with_context(|| {
+        format!(
+            "signals are unavailable: {}",
+            std::io::Error::last_os_error()
+        )
+    })
 }

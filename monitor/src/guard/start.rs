@@ -46,7 +46,7 @@ pub(super) fn start(program: &Path, settings: &Settings) -> Result<Started, Link
         None,
     )
     .map_err(|error| LinkError::Start(error.into()))?;
-    #[expect(clippy::disallowed_methods, reason = "the helper")]
+    #[allow(clippy::disallowed_methods, reason = "the helper")]
     let mut command = Command::new(program);
     command
         .arg0("throttle-monitor")

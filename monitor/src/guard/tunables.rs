@@ -217,6 +217,11 @@ impl Tunables {
 
 fn number(path: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(path)?;
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is not a number"));
+    let bad = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{text:?} is not a number"),
+        )
+    };
     text.trim().parse().map_err(|_| bad())
 }

@@ -75,7 +75,9 @@ fn error(status: StatusCode, words: &str) -> Response {
 
 pub(super) async fn list(State(recordings): State<Recordings>) -> Response {
     let why = match &*recordings.store {
-        RecordingStore::Empty => Some("nothing is recorded: start the daemon with --record.dir DIR"),
+        RecordingStore::Empty => {
+            Some("nothing is recorded: start the daemon with --record.dir DIR")
+        }
         RecordingStore::Window(_) | RecordingStore::Files(_) => None,
     };
     match recordings.with(RecordingStore::sets).await {

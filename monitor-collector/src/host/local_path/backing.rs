@@ -24,7 +24,7 @@ pub(super) fn files(sysfs: &Path, number: &str, source: &str) -> Vec<PathBuf> {
     let mut seen = Vec::new();
     while let Some(device) = ahead.pop() {
         // A link of sysfs, to the device below /sys/devices.
-        #[expect(clippy::disallowed_methods, reason = "a link of sysfs")]
+        #[allow(clippy::disallowed_methods, reason = "a link of sysfs")]
         let Ok(device) = fs::canonicalize(&device) else {
             continue;
         };

@@ -60,7 +60,10 @@ fn of_a_server_that_is_exempt_no_throttling_is_told_and_nothing_advised() {
     assert_eq!(one.risk.len(), 1, "{one:?}");
     assert!(one.risk[0].contains("wait_iff_congested"), "{one:?}");
     assert_eq!(one.recommendations.len(), 1, "{one:?}");
-    assert!(one.recommendations[0].contains("on different nodes"), "{one:?}");
+    assert!(
+        one.recommendations[0].contains("on different nodes"),
+        "{one:?}"
+    );
 }
 
 #[test]
@@ -80,10 +83,7 @@ fn old_kernels_have_their_own_words() {
         host.now.kernel = "5.4.0".into();
         host.now.rpc_clients[0].exempt_writes = Some(count(0, 5));
     });
-    assert!(
-        one.risk[0].contains("without PF_LESS_THROTTLE"),
-        "{one:?}"
-    );
+    assert!(one.risk[0].contains("without PF_LESS_THROTTLE"), "{one:?}");
     let one = cross_netns(|host| {
         host.now.kernel = "5.10.0-36-amd64".into();
         host.now.bdis[0].strict_limit = None;
@@ -210,7 +210,10 @@ fn a_userspace_server_that_is_not_exempt_is_to_ask_for_it() {
             .starts_with("whether ganesha.nfsd is exempt from local dirty throttling is not known"),
         "{one:?}"
     );
-    assert!(one.recommendations[0].contains("on different nodes"), "{one:?}");
+    assert!(
+        one.recommendations[0].contains("on different nodes"),
+        "{one:?}"
+    );
 }
 
 #[test]

@@ -50,10 +50,7 @@ fn row(text: &mut String, key: &Key) {
     } else {
         format!("{help}.")
     };
-    let line = format!(
-        "| `{name}` | {} | {help}{choice} |",
-        default(key)
-    );
+    let line = format!("| `{name}` | {} | {help}{choice} |", default(key));
     let _ = writeln!(text, "{line}");
 }
 

@@ -113,7 +113,7 @@ impl File {
     pub fn given(&self, keys: &[Key]) -> Result<Vec<Given>, FileError> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            self.wrong(start, format!("is no TOML: {}", quoted(error.message())))
+            self.wrong(start, format!("is not TOML: {}", quoted(error.message())))
         })?;
         let mut leaves = Vec::new();
         leaves_of("", table.get_ref(), &mut leaves);

@@ -299,7 +299,10 @@ fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
     let server = Server::start(testing::snapshot());
     let cases = [
         ("limit=0", "limit \"0\" is not a number from 1 to 1000"),
-        ("limit=1001", "limit \"1001\" is not a number from 1 to 1000"),
+        (
+            "limit=1001",
+            "limit \"1001\" is not a number from 1 to 1000",
+        ),
         ("limit=-1", "limit \"-1\" is not a number from 1 to 1000"),
         (
             "limit=99999999999999999999",

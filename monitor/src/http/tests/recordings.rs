@@ -65,7 +65,12 @@ fn a_recording_is_listed_and_comes_byte_for_byte() {
 fn without_a_recording_it_is_said_how_to_have_one() {
     let list = get(&server(RecordingStore::Empty), "/api/v1/recordings").json();
     assert_eq!(list["recordings"], serde_json::json!([]));
-    assert!(list["why_none"].as_str().unwrap().contains("--record.dir DIR"));
+    assert!(
+        list["why_none"]
+            .as_str()
+            .unwrap()
+            .contains("--record.dir DIR")
+    );
 }
 
 #[test]

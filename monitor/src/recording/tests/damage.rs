@@ -144,13 +144,13 @@ fn a_tail_of_zeros_as_a_power_failure_leaves_it_is_a_cut() {
 
 #[test]
 fn what_is_no_recording_or_too_new_is_told_so() {
-    assert!(refused(b"MZ and something").contains("no recording"));
+    assert!(refused(b"MZ and something").contains("not a recording"));
     let mut newer = recording(&[]);
     newer[8] = 2;
     assert!(refused(&newer).contains("of version 2"));
     assert!(refused(&newer).contains("use a newer throttle-monitor"));
     newer[8] = 0;
-    assert!(refused(&newer).contains("no recording"));
+    assert!(refused(&newer).contains("not a recording"));
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub fn watch(at: &str) -> Result<()> {
     let words = mounts.lines().map(|line| line.split(' '));
     let mut mount = words.filter(|words| words.clone().nth(4) == Some(at));
     let bdi = mount.next().and_then(|mut words| words.nth(2));
-    let bdi = bdi.with_context(|| format!("{at} is not a mount"))?.to_owned();
+    let bdi = bdi
+        .with_context(|| format!("{at} is not a mount"))?
+        .to_owned();
     let minor = bdi.strip_prefix("0:").and_then(|minor| minor.parse().ok());
     let memory = Memory::open()?;
     let address = flag(&memory, minor.context("not an NFS mount")?)?;

@@ -68,7 +68,10 @@ fn resolved(path: &str) -> Result<String> {
         if path.contains(word) {
             let mounts = fs::read_to_string("/proc/self/mountinfo")?;
             let device = counters::device_at(&mounts, at);
-            path = path.replace(word, device.with_context(|| format!("{at} is not a mount"))?);
+            path = path.replace(
+                word,
+                device.with_context(|| format!("{at} is not a mount"))?,
+            );
         }
     }
     Ok(path)

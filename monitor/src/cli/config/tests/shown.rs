@@ -62,7 +62,10 @@ fn thresholds_are_in_the_long_help_with_default_and_reason_and_not_in_the_short(
 fn showing_the_defaults_and_feeding_them_back_changes_nothing() {
     let text = shown(&[]);
     let file = file(&text);
-    assert_eq!(shown(&["--config.file", file.path().to_str().unwrap()]), text);
+    assert_eq!(
+        shown(&["--config.file", file.path().to_str().unwrap()]),
+        text
+    );
     // Every default is one that the file itself may name.
     let given: toml::Table = text.parse().unwrap();
     assert_eq!(given["interval"].as_str(), Some("1s"));
@@ -91,10 +94,7 @@ fn a_size_keeps_its_unit_in_the_file_and_when_it_is_shown() {
     let given = file("record.max-size = \"128MiB\"\nevidence.max-size = 4194304\n");
     let text = shown(&["--config.file", given.path().to_str().unwrap()]);
     assert!(text.contains("\nmax-size = \"128MiB\"\n"), "{text}");
-    assert!(
-        text.contains("\nmax-size = \"4194304\"\n"),
-        "{text}"
-    );
+    assert!(text.contains("\nmax-size = \"4194304\"\n"), "{text}");
     assert!(shown(&[]).contains("\nmax-size = \"64MiB\"\n"));
     let flags = ["--record.max-size", "3GiB"];
     assert!(shown(&flags).contains("\nmax-size = \"3GiB\"\n"));
