@@ -36,7 +36,9 @@ pub fn run(choice: &Choice) -> Result<bool> {
             found.push(format!("{}: {}", one.display(), circle));
         }
     }
-    found.iter().for_each(|circle| println!("{circle}"));
+    for circle in &found {
+        println!("{circle}");
+    }
     println!("{modules} modules, {} circles", found.len());
     Ok(found.is_empty())
 }
@@ -83,7 +85,7 @@ impl House {
             at += 1;
             match token {
                 TokenTree::Punct(mark) if mark.as_char() == '#' => {
-                    let is_test = matches!(tokens.get(at), Some(TokenTree::Group(group)) if is_for_tests(group.stream()));
+                    let is_test = matches!(tokens.get(at), Some(TokenTree::Group(group)) if is_for_tests(&group.stream()));
                     if is_test {
                         at = end_of_item(&tokens, at + 1);
                     }
@@ -251,7 +253,7 @@ fn circles_below(parent: &[String], arrows: &BTreeSet<(Names, Names)>) -> Vec<St
 }
 
 /// Whether an attribute keeps an item for tests or fuzzing.
-fn is_for_tests(attribute: TokenStream) -> bool {
+fn is_for_tests(attribute: &TokenStream) -> bool {
     let words = attribute.to_string();
     words.starts_with("cfg") && words.contains("test")
 }

@@ -337,6 +337,23 @@ fn a_loop_made_by_a_takeover_stops_from_the_takeover_on() {
     assert!(after(39_000, false).is_err(), "no loop known");
 }
 
+#[test]
+fn a_server_that_took_over_and_idles_proves_nothing() {
+    let judged = |throttled: u32| {
+        let mut facts = facts(14_000);
+        let text = format!(
+            "throttle_nfsd_threads{{state=\"idle\"}} 8\nthrottle_nfsd_threads{{state=\"throttled\"}} {throttled}"
+        );
+        let mut add = |ms, event| facts.push(Fact { ms, event });
+        add(30_000, Event::TookOver);
+        let path = "/metrics".to_owned();
+        add(60_000, Event::Served { path, ms: 1, text });
+        after_takeover(&Seen(&facts), &["dirty-throttle"])
+    };
+    assert!(matches!(judged(0), Err(Fault::Void(_))));
+    assert!(matches!(judged(1), Err(Fault::Wrong(_))));
+}
+
 /// Frozen at 14 s, confirmed at 20 s, processes killed from 30 s on.
 fn starved(kills: u64, ticks: u64, taken_back: bool) -> Judgement {
     let mut facts = facts(14_000);
