@@ -109,7 +109,7 @@ fn bytes(name: &str, map: &aya_obj::Map, processors: u64) -> u64 {
 #[test]
 fn the_maps_are_bounded_and_small() {
     let object = monitor_collector::kernel::attach::OBJECT;
-    let object = aya_obj::Object::parse(&object).unwrap();
+    let object = aya_obj::Object::parse(object).unwrap();
     let whole = |processors| -> u64 {
         let all = object.maps.iter();
         all.map(|(name, map)| bytes(name, map, processors)).sum()

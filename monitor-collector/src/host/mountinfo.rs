@@ -25,6 +25,7 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// `None`: not such a line.
+    #[must_use]
     pub fn parse(line: &'a str) -> Option<Self> {
         let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ');
@@ -44,6 +45,7 @@ impl<'a> Line<'a> {
     }
 
     /// Whether the kernel's NFS client mounted it.
+    #[must_use]
     pub fn is_nfs(&self) -> bool {
         matches!(self.fstype, "nfs" | "nfs4")
     }

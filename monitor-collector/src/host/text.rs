@@ -44,6 +44,7 @@ pub(crate) fn each_line(
 }
 
 /// Undoes the kernel's `\040` (`mangle_path` and `seq_escape`, `fs/seq_file.c`).
+#[must_use]
 pub fn unescape(text: &str) -> CompactString {
     if !text.contains('\\') {
         return text.into();
@@ -69,6 +70,7 @@ fn octal(text: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// `major:minor`, as the kernel prints a device; fit to be part of a path.
+#[must_use]
 pub fn is_device(text: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.split_once(':')

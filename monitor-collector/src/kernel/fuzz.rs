@@ -1,5 +1,10 @@
 //! Hostile input: what the kernel tells of itself.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a target says that it found something"
+)]
+
 use std::io::BufReader;
 
 use btf_rs::Btf;

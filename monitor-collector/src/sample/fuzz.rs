@@ -1,5 +1,10 @@
 //! Hostile input: what the kernel tells at a tick.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a target says that it found something"
+)]
+
 use monitor_model::observation::{Bdi, Memory};
 
 use super::congestion::rules;

@@ -1,6 +1,11 @@
 //! Hostile input: what the kernel tells of mounts, sockets, exports and
 //! containers.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a target says that it found something"
+)]
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use monitor_model::observation::is_pod_uid;

@@ -23,7 +23,7 @@ mod namespaces;
 mod netns_entries;
 mod owners;
 mod reader;
-pub mod requests;
+pub(crate) mod requests;
 mod schedule;
 mod sockets;
 mod transports;

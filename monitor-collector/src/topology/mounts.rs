@@ -107,7 +107,7 @@ impl Mounts {
                 mount.mount_points.push(mount_point);
             }
         } else if self.has_room(warnings) {
-            self.nfs.insert(line.device.into(), nfs_mount(&line));
+            self.nfs.insert(line.device.into(), nfs_mount(line));
         }
     }
 

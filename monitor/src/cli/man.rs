@@ -1,6 +1,6 @@
 //! `man`: the manual pages, made of clap's help.
 //!
-//! `clap_mangen` writes what clap knows; the help_sections of the help become sections
+//! `clap_mangen` writes what clap knows; the sections of the help become sections
 //! of their own, and each page names the others.
 
 #[cfg(test)]

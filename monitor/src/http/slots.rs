@@ -1,4 +1,4 @@
-//! ConnectionSlots for connections: no more than memory is set aside for. Who comes when all
+//! Slots for connections: no more than memory is set aside for. Who comes when all
 //! are taken gets the place of the client that has asked for nothing for the longest,
 //! so that idle clients keep nobody out, however many they are.
 

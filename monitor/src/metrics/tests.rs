@@ -84,6 +84,7 @@ fn the_contract_s_families_have_their_names_and_types() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn the_numbers_of_an_observation_come_out_in_base_units() {
     let mut snapshot = testing::snapshot();
     snapshot.observation.bdis_left_out = 44;

@@ -34,6 +34,7 @@ pub struct Ticker {
 
 impl Ticker {
     /// Ready to tick.
+    #[must_use]
     pub fn new(
         watch: Watch,
         mut publisher: Publisher,

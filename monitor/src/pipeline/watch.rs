@@ -43,6 +43,7 @@ pub struct Seen {
 
 impl Watch {
     /// Ready to tick.
+    #[must_use]
     pub fn new(
         mut attached: Attached,
         sampler: Sampler,
@@ -69,11 +70,13 @@ impl Watch {
     }
 
     /// The programs, as they are attached.
+    #[must_use]
     pub const fn attached(&self) -> &Attached {
         &self.attached
     }
 
     /// What judges.
+    #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
     }

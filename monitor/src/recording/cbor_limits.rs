@@ -1,4 +1,4 @@
-//! How much a record would take in memory, from the cbor_limits of its CBOR (RFC 8949)
+//! How much a record would take in memory, from the heads of its CBOR (RFC 8949)
 //! and before anything is made of it.
 //!
 //! An empty map is one byte, and a BDI with defaults in all its fields several

@@ -98,6 +98,7 @@ impl RecordingStore {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "of a file that replay was given")]
 fn file(path: &Path) -> Option<Entry> {
     let known = path.metadata().ok();
     let modified = known.as_ref().and_then(|known| known.modified().ok());

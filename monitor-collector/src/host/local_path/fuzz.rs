@@ -1,5 +1,10 @@
 //! Hostile input: mountinfo and symbolic links, where the daemon wants to write.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a target says that it found something"
+)]
+
 use std::path::{Path, PathBuf};
 
 use super::{Mounts, PlacementError, Walk};

@@ -13,7 +13,7 @@ use super::signal;
 const MAX_DEVICES: usize = 256;
 const MAX_SERVERS: usize = 64;
 
-/// RelatedSample of the related conditions in one observation.
+/// `RelatedSample` of the related conditions in one observation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RelatedSample {
     /// Whether `balance_dirty_pages` is seen.
