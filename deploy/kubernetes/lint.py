@@ -194,7 +194,7 @@ def words():
 
 def guard_files():
     """Every file that the guard's helper may write is below a mount where it may, and named in README.md."""
-    program = (ROOT / "monitor/src/guard/knobs.rs").read_text().split("#[cfg(test)]")[0]
+    program = (ROOT / "monitor/src/guard/tunables.rs").read_text().split("#[cfg(test)]")[0]
     files = {f"/proc/sys/vm/{name}" for name in re.findall(r'vm\.join\("(\w+)"\)', program)}
     files |= {f"/sys/class/bdi/*/{name}" for name in re.findall(r'\.of\(bdi, "(\w+)"\)', program)}
     want(len(files) == 7, f"the guard's helper writes {sorted(files)}: are they all mounted?")
