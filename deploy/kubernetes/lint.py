@@ -120,7 +120,7 @@ def without_guard(documents):
     pod["volumes"] = [v for v in pod["volumes"] if v["name"] not in volumes]
     mounts = [m for m in daemon["volumeMounts"] if m["name"] in volumes]
     daemon["volumeMounts"] = [m for m in daemon["volumeMounts"] if m["name"] not in volumes]
-    args = [arg for arg in daemon["args"] if arg.startswith("--guard.mode")]
+    args = [arg for arg in daemon["args"] if arg.startswith("--guard.")]
     daemon["args"] = [arg for arg in daemon["args"] if arg not in args]
     return rest, sidecars, volumes, mounts, args
 
