@@ -1,4 +1,4 @@
-//! Building a family by actuator, within bounds, and writing it.
+//! Building a family by hand, within bounds, and writing it.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
