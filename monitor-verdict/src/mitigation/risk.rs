@@ -65,7 +65,7 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
         let words = "this kernel has no strict_limit, and max_ratio alone does not prevent it";
         all.push(words.to_owned());
     }
-    // What gets out of it is decided in one target.
+    // What gets out of it is decided in one place.
     all.push(format!(
         "once it is stuck: throttle-monitor explain dirty-throttle --bdi {name}"
     ));

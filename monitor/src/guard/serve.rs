@@ -135,7 +135,7 @@ pub fn ease(
     Ok(())
 }
 
-/// A actuator, and nothing that it does not need.
+/// An actuator, and nothing that it does not need.
 fn prepare(settings: &Settings) -> anyhow::Result<Actuator> {
     let actuator = Actuator::open(settings)?;
     confine()?;
