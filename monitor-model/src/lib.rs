@@ -9,4 +9,6 @@ pub mod loops;
 pub mod mitigation;
 pub mod observation;
 pub mod related;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod verdict;

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
-use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use monitor_common::{Cause, Class};
 use monitor_model::observation::{
-    Backing, Bdi, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, Memory, NfsClient,
-    NfsMount, Nfsd, Observation, RpcClient, ServerThread, SignalStatus, State, ThreadState,
-    Topology, UserServer, Waiting,
+    Backing, Bdi, Congestion, CongestionBy, Delay, DirtyPauses, LoopDevice, NfsClient, NfsMount,
+    Observation, ThreadState, Topology, UserServer, Waiting,
 };
 
 pub use super::phase::Phase;
 pub use super::watched::Watched;
 
-pub const CLIENT: &str = "0:29";
-pub const DISK: &str = "254:0";
-const PAGE: u64 = 4096;
+use monitor_model::testing::{self, PAGE};
+pub use monitor_model::testing::{CLIENT, DISK};
+
 const MB: u64 = 1_000_000;
 
 /// A node with one NFS client device, nfsd and one disk. Its calls are seen to
@@ -38,47 +36,8 @@ pub struct Node {
 
 impl Node {
     pub fn new(threads: u32) -> Self {
-        let thread = |tid| ServerThread {
-            tid,
-            state: ThreadState::Idle,
-            write_since_ns: None,
-            blocked_in: None,
-            behind_throttled: false,
-        };
-        let client = NfsClient {
-            bdi: CLIENT.into(),
-            ..NfsClient::default()
-        };
-        let bdi = |name: &str, busy| Bdi {
-            bdi: name.into(),
-            dirty_bytes: Some(0),
-            writeback_bytes: Some(0),
-            disk_busy_ms: busy,
-            ..Bdi::default()
-        };
-        let now = Observation {
-            monotonic_ns: 1_000_000_000_000,
-            unix_ms: 1_760_000_000_000,
-            memory: Memory {
-                page_size: PAGE,
-                ..Memory::default()
-            },
-            clients: vec![client],
-            nfsd: Some(Nfsd {
-                bytes_written: Some(0),
-                threads: (100..100 + threads).map(thread).collect(),
-                ..Nfsd::default()
-            }),
-            bdis: vec![bdi(CLIENT, None), bdi(DISK, Some(0))],
-            signals: vec![SignalStatus {
-                signal: "rpc_xid".into(),
-                strategy: "tracepoint".into(),
-                state: State::Attached,
-            }],
-            ..Observation::default()
-        };
         let mut node = Self {
-            now,
+            now: testing::node(threads),
             spends: Vec::new(),
             lasting: Vec::new(),
             writes: Vec::new(),
@@ -96,11 +55,8 @@ impl Node {
         let all = &mut self.now.rpc_clients;
         let at = all.iter().position(|rpc| rpc.bdi == bdi);
         let at = at.unwrap_or_else(|| {
-            all.push(RpcClient {
-                id: u32::try_from(all.len()).expect("few") + 7,
-                bdi: bdi.into(),
-                ..RpcClient::default()
-            });
+            let id = u32::try_from(all.len()).expect("few") + 7;
+            all.push(testing::rpc_client(id, bdi));
             all.len() - 1
         });
         let rpc = &mut all[at];
@@ -273,14 +229,7 @@ impl Node {
             let all = &mut self.now.delays;
             let same = |d: &Delay| (d.cause, d.class, d.bdi.as_str()) == (cause, class, bdi);
             let at = all.iter().position(same).unwrap_or_else(|| {
-                all.push(Delay {
-                    cause,
-                    class,
-                    reason: ThrottleReason::None,
-                    bdi: bdi.into(),
-                    sum_ns: 0,
-                    buckets: [0; HIST_BUCKETS],
-                });
+                all.push(testing::delay(cause, class, bdi));
                 all.len() - 1
             });
             all[at].sum_ns += ms * 1_000_000;
@@ -296,21 +245,7 @@ impl Node {
         let (class, on) = self.paused;
         let same = |p: &DirtyPauses| p.class == class && p.bdi == on;
         let at = all.iter().position(same).unwrap_or_else(|| {
-            all.push(DirtyPauses {
-                bdi: on.into(),
-                class,
-                events: 0,
-                node_events: None,
-                pause_ns: 0,
-                dirty_pages: 0,
-                limit_pages: 0,
-                bdi_dirty_pages: 0,
-                bdi_setpoint_pages: 0,
-                task_ratelimit: 0,
-                last_ns: 0,
-                last_dirty_pages: 0,
-                last_limit_pages: 0,
-            });
+            all.push(testing::pauses(on, class));
             all.len() - 1
         });
         let sums = &mut all[at];
@@ -333,14 +268,5 @@ pub fn lasts(tid: usize, class: Class, cause: Cause, bdi: &str) -> Waiting {
 
 pub fn wait(tid: usize, class: Class, bdi: &str) -> Waiting {
     let tid = u32::try_from(tid).expect("small");
-    Waiting {
-        tid,
-        tgid: tid,
-        comm: CompactString::const_new("task"),
-        cause: Cause::BalanceDirtyPages,
-        class,
-        reason: ThrottleReason::None,
-        bdi: bdi.into(),
-        since_ns: 1,
-    }
+    testing::wait(tid, class, Cause::BalanceDirtyPages, bdi, 1)
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use monitor_model::{
     loops::{Loop, LoopChange, LoopEvent},
     observation::{
-        Backing, Bdi, Connection, NfsClient, NfsMount, Nfsd, Observation, PeerSocket, RpcClient,
-        ServerThread, SignalStatus, State, ThreadState, Topology, Transport,
+        Backing, Bdi, Connection, NfsMount, Observation, PeerSocket, ThreadState, Topology,
+        Transport,
     },
 };
 
 use crate::loops::Loops;
 
-pub const BDI: &str = "0:29";
-pub const DISK: &str = "254:0";
+use monitor_model::testing;
+pub use monitor_model::testing::{CLIENT as BDI, DISK, rpc_client};
+
 const CLIENT_NS: u64 = 11;
 pub const SERVER_NS: u64 = 22;
 
@@ -26,24 +27,7 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        let thread = |tid| ServerThread {
-            tid,
-            state: ThreadState::Idle,
-            write_since_ns: None,
-            blocked_in: None,
-            behind_throttled: false,
-        };
         let now = Observation {
-            monotonic_ns: 1_000_000_000_000,
-            unix_ms: 1_760_000_000_000,
-            clients: vec![NfsClient {
-                bdi: BDI.into(),
-                ..NfsClient::default()
-            }],
-            nfsd: Some(Nfsd {
-                threads: (100..108).map(thread).collect(),
-                ..Nfsd::default()
-            }),
             bdis: vec![Bdi {
                 bdi: BDI.into(),
                 max_ratio: Some(100),
@@ -51,13 +35,7 @@ impl Host {
                 ..Bdi::default()
             }],
             rpc_clients: vec![rpc_client(7, BDI)],
-            signals: vec![SignalStatus {
-                signal: "rpc_xid".into(),
-                strategy: "tracepoint".into(),
-                state: State::Attached,
-            }],
-            kernel: "6.12.57-amd64".into(),
-            ..Observation::default()
+            ..testing::node(8)
         };
         Self {
             now,
@@ -116,25 +94,10 @@ impl Host {
     }
 }
 
-pub fn rpc_client(id: u32, bdi: &str) -> RpcClient {
-    RpcClient {
-        id,
-        bdi: bdi.into(),
-        ..RpcClient::default()
-    }
-}
-
 pub fn mount(bdi: &str) -> NfsMount {
     NfsMount {
-        listener_tgid: None,
-        bdi: bdi.into(),
-        source: "10.9.0.2:/".into(),
-        fstype: "nfs4".into(),
-        version: "4.2".into(),
-        mount_points: vec!["/mnt".into()],
-        server: Some(([10, 9, 0, 2], 2049).into()),
         netns: Some(CLIENT_NS),
-        listener: None,
+        ..testing::mount(bdi)
     }
 }
 

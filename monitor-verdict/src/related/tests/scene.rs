@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
+use monitor_common::{Cause, Class};
 use monitor_model::{
     observation::{
-        Bdi, Delay, DirtyPauses, Export, Memory, NfsClient, Nfsd, Observation, ServerThread,
-        SignalStatus, State, ThreadState, Topology,
+        Bdi, Delay, DirtyPauses, Export, Memory, Observation, SignalStatus, State, ThreadState,
+        Topology,
     },
     related::{RelatedEvent, RelatedKind},
 };
@@ -14,8 +14,9 @@ use monitor_model::{
 use crate::tests::node::wait;
 use crate::{Engine, Thresholds};
 
-pub const CLIENT: &str = "0:29";
-pub const DISK: &str = "254:0";
+use monitor_model::testing::{self, PAGE};
+pub use monitor_model::testing::{CLIENT, DISK};
+
 pub const SECOND: u64 = 1_000_000_000;
 pub const MB: u64 = 1_000_000;
 
@@ -34,13 +35,6 @@ impl Scene {
     }
 
     pub fn with(thresholds: Thresholds) -> Self {
-        let thread = |tid| ServerThread {
-            tid,
-            state: ThreadState::Idle,
-            write_since_ns: None,
-            blocked_in: None,
-            behind_throttled: false,
-        };
         let start_ns = 1_000 * SECOND;
         let topology = Topology {
             read_ns: start_ns,
@@ -52,10 +46,8 @@ impl Scene {
             ..Topology::default()
         };
         let now = Observation {
-            monotonic_ns: start_ns,
-            unix_ms: 1_760_000_000_000,
             memory: Memory {
-                page_size: 4096,
+                page_size: PAGE,
                 dirty_bytes: Some(0),
                 writeback_bytes: Some(0),
                 total_bytes: Some(1000 * MB),
@@ -63,18 +55,10 @@ impl Scene {
                 oom_kills: Some(3),
                 ..Memory::default()
             },
-            clients: vec![NfsClient {
-                bdi: CLIENT.into(),
-                ..NfsClient::default()
-            }],
-            nfsd: Some(Nfsd {
-                bytes_written: Some(0),
-                threads: (100..108).map(thread).collect(),
-                ..Nfsd::default()
-            }),
             bdis: vec![bdi(CLIENT, None), bdi(DISK, Some(0))],
+            signals: Vec::new(),
             topology: Arc::new(topology),
-            ..Observation::default()
+            ..testing::node(8)
         };
         Self {
             now,
@@ -129,13 +113,9 @@ impl Scene {
 
 pub fn bdi(name: &str, disk: Option<u64>) -> Bdi {
     Bdi {
-        bdi: name.into(),
-        dirty_bytes: Some(0),
-        writeback_bytes: Some(0),
         written_bytes: Some(0),
-        disk_busy_ms: disk,
         disk_sectors_written: disk,
-        ..Bdi::default()
+        ..testing::bdi(name, disk)
     }
 }
 
@@ -151,21 +131,7 @@ pub fn disk_works(now: &mut Observation, busy_ms: u64, bytes: u64) {
 pub fn pause(now: &mut Observation, class: Class, bdi: &str, ms: u64) {
     let same = |p: &&mut DirtyPauses| p.class == class && p.bdi == bdi;
     if now.dirty_pauses.iter_mut().find(same).is_none() {
-        now.dirty_pauses.push(DirtyPauses {
-            bdi: bdi.into(),
-            class,
-            events: 0,
-            node_events: None,
-            pause_ns: 0,
-            dirty_pages: 0,
-            limit_pages: 0,
-            bdi_dirty_pages: 0,
-            bdi_setpoint_pages: 0,
-            task_ratelimit: 0,
-            last_ns: 0,
-            last_dirty_pages: 0,
-            last_limit_pages: 0,
-        });
+        now.dirty_pauses.push(testing::pauses(bdi, class));
     }
     let found = now.dirty_pauses.iter_mut().find(same).expect("pushed");
     found.events += ms.div_ceil(200);
@@ -176,14 +142,7 @@ pub fn pause(now: &mut Observation, class: Class, bdi: &str, ms: u64) {
 pub fn spend(now: &mut Observation, cause: Cause, class: Class, ms: u64) {
     let same = |d: &&mut Delay| d.cause == cause && d.class == class;
     if now.delays.iter_mut().find(same).is_none() {
-        now.delays.push(Delay {
-            cause,
-            class,
-            reason: ThrottleReason::None,
-            bdi: "".into(),
-            sum_ns: 0,
-            buckets: [0; HIST_BUCKETS],
-        });
+        now.delays.push(testing::delay(cause, class, ""));
     }
     let found = now.delays.iter_mut().find(same).expect("pushed");
     found.sum_ns += ms * 1_000_000;

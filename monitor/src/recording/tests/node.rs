@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use monitor_common::{Cause, Class, ThrottleReason};
-use monitor_model::observation::{
-    Bdi, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation, RpcClient, ServerThread,
-    SignalStatus, State, ThreadState, Topology, Waiting,
-};
+use monitor_common::{Cause, Class};
+use monitor_model::observation::{NfsMount, Observation, ThreadState, Topology, Waiting};
 
-pub const CLIENT: &str = "0:29";
-const DISK: &str = "254:0";
-const PAGE: u64 = 4096;
+pub use monitor_model::testing::CLIENT;
+use monitor_model::testing::{self, DISK, PAGE};
 
 /// A life: so many seconds at work, then frozen, then at work again.
 pub fn life(works: usize, frozen: usize, again: usize) -> Vec<Observation> {
@@ -25,60 +21,19 @@ pub fn life(works: usize, frozen: usize, again: usize) -> Vec<Observation> {
 }
 
 fn start() -> Observation {
-    let thread = |tid| ServerThread {
-        tid,
-        state: ThreadState::Idle,
-        write_since_ns: None,
-        blocked_in: None,
-        behind_throttled: false,
-    };
-    let bdi = |name: &str| Bdi {
-        bdi: name.into(),
-        dirty_bytes: Some(0),
-        writeback_bytes: Some(0),
-        disk_busy_ms: (name == DISK).then_some(0),
-        ..Bdi::default()
-    };
     Observation {
-        monotonic_ns: 1_000_000_000_000,
-        unix_ms: 1_760_000_000_000,
-        memory: Memory {
-            page_size: PAGE,
-            ..Memory::default()
-        },
-        clients: vec![NfsClient {
-            bdi: CLIENT.into(),
-            ..NfsClient::default()
-        }],
-        nfsd: Some(Nfsd {
-            bytes_written: Some(0),
-            threads: (100..108).map(thread).collect(),
-            ..Nfsd::default()
-        }),
-        bdis: vec![bdi(CLIENT), bdi(DISK)],
-        rpc_clients: vec![RpcClient {
-            id: 7,
-            bdi: CLIENT.into(),
-            ..RpcClient::default()
-        }],
+        rpc_clients: vec![testing::rpc_client(7, CLIENT)],
         topology: Arc::new(Topology {
             read_ns: 1,
             mounts: vec![NfsMount {
-                bdi: CLIENT.into(),
-                source: "10.9.0.2:/".into(),
-                mount_points: vec!["/mnt".into()],
-                server: Some(([10, 9, 0, 2], 2049).into()),
-                ..NfsMount::default()
+                fstype: "".into(),
+                version: "".into(),
+                ..testing::mount(CLIENT)
             }],
             ..Topology::default()
         }),
         kernel: "6.12.0".into(),
-        signals: vec![SignalStatus {
-            signal: "rpc_xid".into(),
-            strategy: "tracepoint".into(),
-            state: State::Attached,
-        }],
-        ..Observation::default()
+        ..testing::node(8)
     }
 }
 
@@ -91,15 +46,11 @@ fn second(now: &mut Observation, frozen: bool) {
     now.bdis[0].writeback_bytes = Some(held / 2 * PAGE);
     now.waits.clear();
     if frozen {
+        let began = ns - 100_000_000;
+        let wait = testing::wait(100, Class::Nfsd, Cause::BalanceDirtyPages, DISK, began);
         now.waits.push(Waiting {
-            tid: 100,
-            tgid: 100,
             comm: "nfsd".into(),
-            cause: Cause::BalanceDirtyPages,
-            class: Class::Nfsd,
-            reason: ThrottleReason::None,
-            bdi: DISK.into(),
-            since_ns: ns - 100_000_000,
+            ..wait
         });
         pause(now);
     } else {
@@ -130,21 +81,7 @@ fn second(now: &mut Observation, frozen: bool) {
 /// As 6.12 was seen to pause nfsd while it was frozen.
 fn pause(now: &mut Observation) {
     if now.dirty_pauses.is_empty() {
-        now.dirty_pauses.push(DirtyPauses {
-            bdi: DISK.into(),
-            class: Class::Nfsd,
-            events: 0,
-            node_events: None,
-            pause_ns: 0,
-            dirty_pages: 0,
-            limit_pages: 0,
-            bdi_dirty_pages: 0,
-            bdi_setpoint_pages: 0,
-            task_ratelimit: 0,
-            last_ns: 0,
-            last_dirty_pages: 0,
-            last_limit_pages: 0,
-        });
+        now.dirty_pauses.push(testing::pauses(DISK, Class::Nfsd));
     }
     let sums = &mut now.dirty_pauses[0];
     sums.events += 5;
