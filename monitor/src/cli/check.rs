@@ -1,12 +1,13 @@
 //! `check`: what this kernel and these privileges allow.
 
 mod loops;
+mod npd;
 mod text;
 mod text_report;
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use compact_str::CompactString;
 use monitor_collector::kernel::{
     attach::{self, Attached},
@@ -17,18 +18,29 @@ use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
 use serde::Serialize;
 
 use self::{loops::Search, text_report::TextReport};
-use super::flags::{ConfigArgs, Format, KernelArgs};
+use super::flags::{ConfigArgs, KernelArgs};
 
 /// Version of the JSON document: raised when a field changes its meaning.
 const SCHEMA: u32 = 1;
 
+/// Output format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// One line for a custom plugin of node-problem-detector.
+    Npd,
+}
+
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// How to print.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// Print every signal, with what it shows and why it comes in no better way.
+    /// Print every signal, with what it shows and why no better strategy could be used.
     #[arg(short, long)]
     pub verbose: bool,
     /// Where the configuration is.
@@ -41,10 +53,12 @@ pub struct CheckArgs {
 
 /// What `check` found. docs/check.md has its JSON.
 #[derive(Debug, Serialize)]
-struct Found {
+pub(super) struct Found {
     schema: u32,
     version: &'static str,
     kernel: String,
+    /// The file that was read, if one was.
+    configuration: Option<String>,
     lockdown: Option<String>,
     missing_privileges: Vec<Missing>,
     signals: Vec<Line>,
@@ -87,11 +101,33 @@ struct ToDo {
 ///
 /// Output cannot be written.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let missing = Privileges::of_this_process(&args.kernel.procfs).missing();
+    let (mut found, _) = look(&args.kernel);
+    let file = args.config.config.as_deref();
+    found.configuration = file.map(|path| path.display().to_string());
+    let mut code = found.exit_code;
+    match args.format {
+        Format::Text => {
+            let mut text_report = TextReport::for_stdout();
+            text::text(&mut text_report, &found, args.verbose);
+            text_report.print()?;
+        }
+        Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
+        Format::Npd => {
+            let line;
+            (line, code) = npd::npd(&found);
+            println!("{line}");
+        }
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Attaches everything, looks for loops, and judges what comes in.
+pub(super) fn look(kernel: &KernelArgs) -> (Found, Option<Attached>) {
+    let missing = Privileges::of_this_process(&kernel.procfs).missing();
     let mut attached = if missing.iter().any(|m| m.fatal) {
         None
     } else {
-        match attach::attach_all(args.kernel.settings()) {
+        match attach::attach_all(kernel.settings()) {
             Ok(attached) => Some(attached),
             Err(error) => {
                 eprintln!("throttle-monitor: {error}");
@@ -100,16 +136,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let search = attached.as_mut().map(loops::find).unwrap_or_default();
-    let found = judge(missing, attached.as_ref(), search);
-    match args.format {
-        Format::Text => {
-            let mut text_report = TextReport::for_stdout();
-            text::text(&mut text_report, &found, args.verbose);
-            text_report.print()?;
-        }
-        Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
-    }
-    Ok(ExitCode::from(found.exit_code))
+    (judge(missing, attached.as_ref(), search), attached)
 }
 
 fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> Found {
@@ -132,7 +159,7 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> 
     let (result, exit_code) = match (blind, lossy) {
         (true, _) => ("cannot monitor", 2),
         (false, true) => ("degraded", 1),
-        (false, false) => ("all signals come in", 0),
+        (false, false) => ("all signals attached", 0),
     };
     let kernel = attached.map_or_else(
         || {
@@ -147,6 +174,7 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> 
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         kernel,
+        configuration: None,
         lockdown: attached.and_then(|a| a.facts.lockdown.clone()),
         to_do: to_do(&missing, &signals),
         next: next(exit_code, &search.found),
@@ -182,9 +210,9 @@ fn next(exit_code: u8, loops: &[LoopFound]) -> String {
     let dangerous = loops.iter().filter(|one| !one.found.risk.is_empty());
     let dangerous: Vec<&str> = dangerous.map(|one| &*one.found.id).collect();
     let run = match exit_code {
-        0 => "All signals come in.",
-        1 => "Degraded: livelocks are found, less exactly.",
-        _ => return "Cannot monitor: do what is said above, then run this again.".to_owned(),
+        0 => "All signals are attached.",
+        1 => "Degraded: livelocks are found, less precisely.",
+        _ => return "Cannot monitor: do what is listed above, then run this again.".to_owned(),
     };
     match dangerous.as_slice() {
         [] => format!("{run} Next: throttle-monitor run"),
@@ -192,7 +220,7 @@ fn next(exit_code: u8, loops: &[LoopFound]) -> String {
             let it = if dangerous.len() == 1 {
                 format!("The loop {first} may come")
             } else {
-                format!("{first} and {} more loops may come", dangerous.len() - 1)
+                format!("{first} and {} more loops", dangerous.len() - 1)
             };
             format!(
                 "{run} {it} to a standstill: see above what prevents it. Next: throttle-monitor run, and top to watch it"
@@ -221,7 +249,7 @@ mod tests {
     fn the_last_line_is_what_to_do_next() {
         assert_eq!(
             next(0, &[]),
-            "All signals come in. Next: throttle-monitor run"
+            "All signals are attached. Next: throttle-monitor run"
         );
         assert!(next(2, &[]).contains("run this again"));
     }

@@ -15,7 +15,11 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 
@@ -25,6 +29,12 @@ use super::flags::Invalid;
 use super::run::RunArgs;
 
 pub use self::file::FileError;
+
+/// Where the packages put the configuration of the service.
+pub const SERVICE: &str = "/etc/throttle-monitor/config.toml";
+
+/// Commands that read it if no other file is named: they are about the service.
+const OF_THE_SERVICE: [&str; 2] = ["check", "support-bundle"];
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -58,12 +68,20 @@ pub fn parse<I>(args: I) -> Result<Parsed, Refused>
 where
     I: IntoIterator<Item = OsString> + Clone,
 {
+    parse_beside(args, Path::new(SERVICE))
+}
+
+/// The same with another configuration of the service.
+fn parse_beside<I>(args: I, service: &Path) -> Result<Parsed, Refused>
+where
+    I: IntoIterator<Item = OsString> + Clone,
+{
     let mut command = Cli::command();
     // In the order of the help: clap moves a flag whose default is changed.
     let keys = keys::keys(&command);
     let mut matches = command.clone().try_get_matches_from(args.clone())?;
-    if let Some(path) = config(&matches) {
-        let file = File::read(path)?;
+    if let Some((path, file)) = config(&matches, service)? {
+        command = naming(command, &path);
         let given = file.given(&keys)?;
         command = with_defaults(command, &given);
         // Whatever the command: a file that `run` would refuse is refused.
@@ -98,10 +116,33 @@ fn alone(command: &Command, file: &File, given: &[Given]) -> Result<ArgMatches, 
     Ok(matches)
 }
 
-/// `--config.file`, where the command has it.
-fn config(matches: &ArgMatches) -> Option<&PathBuf> {
-    let (_, matches) = matches.subcommand()?;
-    matches.try_get_one::<PathBuf>("config").ok().flatten()
+/// The file that `--config.file` names, or that of the service where the command is about it.
+fn config(matches: &ArgMatches, service: &Path) -> Result<Option<(PathBuf, File)>, FileError> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Ok(None);
+    };
+    let named = matches.try_get_one::<PathBuf>("config").ok().flatten();
+    if let Some(path) = named {
+        return Ok(Some((path.clone(), File::read(path)?)));
+    }
+    if !OF_THE_SERVICE.contains(&name) {
+        return Ok(None);
+    }
+    match File::read(service) {
+        Err(FileError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => Ok(Some((service.to_owned(), read?))),
+    }
+}
+
+/// The commands that read it unasked say which file it was.
+fn naming(mut command: Command, path: &Path) -> Command {
+    for name in OF_THE_SERVICE {
+        let path = path.to_owned().into_os_string();
+        command = command.mut_subcommand(name, |command| {
+            command.mut_arg("config", |arg| arg.default_value(path))
+        });
+    }
+    command
 }
 
 /// The command line with the file's values for defaults, in each command that

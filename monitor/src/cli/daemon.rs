@@ -25,7 +25,7 @@ pub fn url(text: &str) -> Result<String, String> {
     let host = host.unwrap_or_default();
     // What is before an @ would be a password in the list of processes.
     if host.is_empty() || host.starts_with('/') || host.contains('@') {
-        return Err("must be as in http://127.0.0.1:9746".to_owned());
+        return Err("must be a URL such as http://127.0.0.1:9746".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -57,6 +57,17 @@ impl Daemon {
         }
     }
 
+    /// What it answers at this path, as text.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer, or with an error.
+    pub fn text(&self, path: &str) -> anyhow::Result<String> {
+        let url = format!("{}{path}", self.url);
+        let text = self.ask(&url, &[])?;
+        text.with_context(|| format!("{url} is not there: an older daemon, or something else"))
+    }
+
     /// What it answers at `/api/v1/` and this path.
     ///
     /// # Errors
@@ -66,7 +77,7 @@ impl Daemon {
         let found = self.find(path, &[])?;
         found.with_context(|| {
             let url = &self.url;
-            format!("{url}/api/v1/{path} is not there: an older daemon, or something else")
+            format!("{url}/api/v1/{path} does not exist: an older daemon, or another program")
         })
     }
 
@@ -81,7 +92,16 @@ impl Daemon {
         query: &[(&str, String)],
     ) -> anyhow::Result<Option<T>> {
         let path = format!("{}/api/v1/{path}", self.url);
-        let mut asked = self.agent.get(&path);
+        let Some(text) = self.ask(&path, query)? else {
+            return Ok(None);
+        };
+        let read = serde_json::from_str(&text)
+            .with_context(|| format!("{path} is not an answer of throttle-monitor"))?;
+        Ok(Some(read))
+    }
+
+    fn ask(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Option<String>> {
+        let mut asked = self.agent.get(path);
         if let Some(authorization) = self.access.authorization() {
             asked = asked.header("Authorization", authorization);
         }
@@ -96,7 +116,7 @@ impl Daemon {
             return Ok(None);
         }
         let hint = match status.as_u16() {
-            401 => ": name and password are wanted (--http.config.file)",
+            401 => ": it needs a user name and a password (--http.config.file)",
             400 if path.starts_with("http:") => ": it may speak https",
             _ => "",
         };
@@ -105,9 +125,7 @@ impl Daemon {
         let text = body
             .read_to_string()
             .with_context(|| format!("reading {path}"))?;
-        let read = serde_json::from_str(&text)
-            .with_context(|| format!("{path} is not what a throttle-monitor answers"))?;
-        Ok(Some(read))
+        Ok(Some(text))
     }
 }
 

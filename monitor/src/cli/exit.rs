@@ -6,6 +6,9 @@ use monitor_verdict::ThresholdError;
 
 use monitor_collector::host::local_path::PlacementError;
 
+/// Done, with something degraded or left over.
+pub const DEGRADED: u8 = 1;
+
 /// What was asked for could not be done.
 pub const FAILED: u8 = 2;
 

@@ -4,7 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use monitor_collector::kernel::{attach, plan, signals::SIGNALS};
+use monitor_collector::kernel::{
+    attach::{self, Attached},
+    facts::Facts,
+    plan,
+    signals::SIGNALS,
+};
 
 use super::flags::KernelArgs;
 
@@ -23,7 +28,16 @@ pub struct FactsArgs {
 ///
 /// Nothing can be loaded.
 pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
-    let attached = attach::attach_all(args.kernel.settings())?;
+    let facts = of(attach::attach_all(args.kernel.settings())?);
+    println!(
+        "{}",
+        serde_json::to_string(&facts).context("facts as JSON")?
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The facts, with what the kernel refused.
+pub(super) fn of(attached: Attached) -> Facts {
     let mut facts = attached.facts;
     for (signal, report) in SIGNALS.iter().zip(&attached.reports) {
         for (strategy, why) in &report.refused {
@@ -43,11 +57,7 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    println!(
-        "{}",
-        serde_json::to_string(&facts).context("facts as JSON")?
-    );
-    Ok(ExitCode::SUCCESS)
+    facts
 }
 
 /// What the kernel said of this function, as the plan puts it.

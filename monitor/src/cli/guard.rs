@@ -15,6 +15,7 @@ use monitor_model::guard::{Mode, Outcome};
 use monitor_verdict::guard::Policy;
 
 use super::{
+    exit,
     explain::bdi,
     flags::{Invalid, KernelArgs, duration},
 };
@@ -26,15 +27,12 @@ const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);
 /// Percent of the memory that can be dirty.
 const DIRTY_SHARE: u8 = 60;
 
-/// What was asked for is put back, and something is not as it was.
-const NOT_ALL: u8 = 1;
-
 /// What may be changed on the node.
 #[derive(Debug, Args)]
 pub struct GuardArgs {
-    /// What to do about a loop: nothing; say what one would do; limit its client before it can
-    /// stand still, and get it going again where that was in vain; get one that stands still
-    /// going again. The last two change the node, and need root or --guard.socket: see
+    /// What to do about a loop. off: nothing. advise: log what prevent would do. prevent: limit the
+    /// client before the loop can stall, and break a livelock that comes anyway. break: break a
+    /// livelock. The last two change settings of the node, and need root or --guard.socket; see
     /// docs/guard.md.
     #[arg(
         id = "guard.mode",
@@ -49,24 +47,24 @@ pub struct GuardArgs {
     /// How many livelocks may be broken within an hour, on the whole node.
     #[arg(id = "guard.per-hour", long = "guard.per-hour", value_name = "COUNT", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub per_hour: u32,
-    /// Socket of a helper that runs on its own (`throttle-monitor guard serve --listen`), which is
-    /// told its state file and share itself; without it, one is started.
+    /// Socket of a separate helper (`throttle-monitor guard serve --listen`), which has its own
+    /// state file and share. Without it, the daemon starts a helper.
     #[arg(id = "guard.socket", long = "guard.socket", value_name = "SOCKET")]
     pub socket: Option<PathBuf>,
-    /// What the helper has to know.
+    /// Settings of the helper.
     #[command(flatten)]
     pub helper: HelperArgs,
 }
 
-/// What the helper has to know.
+/// Settings of the helper.
 #[derive(Debug, Args)]
 pub struct HelperArgs {
-    /// File that keeps what was changed; in memory (a tmpfs), so that no disk holds it up, and
-    /// never on NFS.
+    /// File with the undo journal of the guard. On a tmpfs, so that no disk can delay it; never on
+    /// NFS.
     #[arg(id = "guard.state-file", long = "guard.state-file", value_name = "FILE", default_value = JOURNAL)]
     pub state_file: PathBuf,
-    /// How much of the memory that can be dirty (free, or cache of files) the dirty limit may be
-    /// raised to, percent, 1 to 80.
+    /// Highest dirty limit that the guard may set, as percent of the memory that can be dirty
+    /// (free, or page cache), 1 to 80.
     #[arg(id = "guard.dirty-share", long = "guard.dirty-share", value_name = "PERCENT", default_value_t = DIRTY_SHARE, value_parser = clap::value_parser!(u8).range(1..=80))]
     pub dirty_share: u8,
 }
@@ -102,16 +100,16 @@ pub struct GuardCommand {
 /// What `guard` does.
 #[derive(Debug, Subcommand)]
 pub enum GuardAction {
-    /// Put back what a guard has changed and not put back: after it was killed.
+    /// Undo what a guard has changed and left so, because it was killed.
     Undo(NodeArgs),
-    /// Hold the client's BDI, and let the dirty limit follow what is dirty, until SIGINT or
-    /// SIGTERM; then put both back.
+    /// Hold the client's BDI, and let the dirty limit follow the dirty pages, until SIGINT or
+    /// SIGTERM; then restore both.
     Ease {
         /// BDI of the loop's client, `major:minor`.
         #[arg(value_name = "BDI", value_parser = bdi)]
         bdi: String,
-        /// BDI that the server writes to: it is made to answer for its own pages only
-        /// (`strict_limit`, Linux 6.2), and the client is not held.
+        /// BDI that the server writes to: it is then limited by its own pages only (`strict_limit`,
+        /// Linux 6.2), and the client is not held.
         #[arg(long, value_name = "BDI", value_parser = bdi)]
         server_bdi: Option<String>,
         /// The node.
@@ -133,7 +131,7 @@ pub enum GuardAction {
 /// What is changed, and where.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
-    /// What the helper has to know.
+    /// Settings of the helper.
     #[command(flatten)]
     pub helper: HelperArgs,
     /// Where procfs is mounted.
@@ -182,10 +180,9 @@ impl GuardArgs {
         Err(Invalid {
             key: key.to_owned(),
             value,
-            rule:
-                "left out beside `guard.socket`: the helper there has it on its own command line \
+            rule: "omitted with `guard.socket`: that helper has it on its own command line \
                    (throttle-monitor guard serve --listen)"
-                    .to_owned(),
+                .to_owned(),
         })
     }
 
@@ -254,21 +251,21 @@ fn undo(settings: &Settings) -> anyhow::Result<ExitCode> {
     let Report { made, .. } = Actuator::open(settings)?.report();
     let mut out = anstream::stdout();
     if made.is_empty() {
-        writeln!(out, "nothing was changed")?;
+        writeln!(out, "nothing had been changed")?;
     }
     for Made { words, .. } in &made {
         writeln!(out, "{words}")?;
     }
     anyhow::ensure!(
         made.iter().all(|one| one.result != Outcome::Failed),
-        "not everything could be put back: it is still in {}, and can be tried again",
+        "not everything could be restored: the rest is still in {}; try again",
         settings.journal.display()
     );
     let all = made.iter().all(|one| one.result == Outcome::Done);
     Ok(if all {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(NOT_ALL)
+        ExitCode::from(exit::DEGRADED)
     })
 }
 
@@ -282,7 +279,7 @@ fn tell(report: &Report) {
 
 fn hold_down(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
-    let rule = "must be between 1s and 1day: undone and done again faster, it helps nobody";
+    let rule = "must be between 1s and 1day";
     if (LEAST_HOLD_DOWN..=Duration::from_hours(24)).contains(&time) {
         Ok(time)
     } else {

@@ -20,7 +20,7 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
-use super::help_sections::{Item, Section};
+use super::help_sections::{self, Item, Section};
 
 /// Whose pages they are, above each of them.
 const MANUAL: &str = "throttle-monitor manual";
@@ -96,10 +96,12 @@ fn name(command: &Command) -> String {
 
 fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
     let name = name(command);
-    let ending = command.get_after_long_help().map(ToString::to_string);
     let mut text = known_to_clap(command).context("a manual page cannot be made")?;
     let mut end = Roff::new();
-    for section in Section::of(&ending.unwrap_or_default()) {
+    // The program itself has the name of no command.
+    let is_program = name == command.get_name();
+    let of = if is_program { "" } else { command.get_name() };
+    for section in help_sections::sections(of) {
         write_section(&mut end, &section);
     }
     see_also(&mut end, names.iter().filter(|other| **other != name));
@@ -147,10 +149,10 @@ fn write_section(roff: &mut Roff, section: &Section) {
         match item {
             Item::Entry(word, said) => {
                 roff.control("TP", []);
-                roff.text([bold(word)]).text([roman(said)]);
+                roff.text([bold(*word)]).text([roman(*said)]);
             }
             Item::Text(said) => {
-                roff.control("PP", []).text([roman(said)]);
+                roff.control("PP", []).text([roman(*said)]);
             }
         }
     }

@@ -26,6 +26,7 @@ mod run;
 mod serve;
 mod size;
 mod start;
+mod support_bundle;
 mod thresholds;
 pub mod top;
 mod web;
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
         args::Command::Man(args) => man::man(&args, args::Cli::command()),
         args::Command::Guard(args) => guard::guard(&args),
         args::Command::IoFlusher(args) => io_flusher::io_flusher(&args),
+        args::Command::SupportBundle(args) => support_bundle::support_bundle(&args),
         args::Command::Facts(args) => facts::facts(&args),
     };
     result.unwrap_or_else(|error| {

@@ -47,7 +47,7 @@ pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -
 }
 
 /// `uname -n`: in a pod with a network of its own the pod's. Empty: it has none.
-fn node_name() -> String {
+pub(super) fn node_name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
     // What a kernel is called that nobody named.

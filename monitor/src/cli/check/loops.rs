@@ -39,7 +39,7 @@ pub(super) fn find(attached: &mut Attached) -> Search {
         Ok(sampler) => sampler,
         Err(error) => {
             return Search {
-                incomplete: vec![format!("Loops cannot be looked for: {error:#}.").into()],
+                incomplete: vec![format!("Loops cannot be searched for: {error:#}.").into()],
                 ..Search::default()
             };
         }
@@ -75,8 +75,7 @@ pub(super) fn loops(
     incomplete: &[CompactString],
 ) {
     let count = match found.len() {
-        0 => "none: no NFS mount of this node is seen to be served by this node. Behind address translation that takes \
-              traffic to see: a running daemon tells it at /api/v1/loops"
+        0 => "none found: no NFS mount of this node is known to be served by this node. Behind address translation, finding one takes traffic: a running daemon reports it at /api/v1/loops"
             .to_owned(),
         1 => "1 NFS mount that this node serves to itself".to_owned(),
         count => format!("{count} NFS mounts that this node serves to itself"),
@@ -86,7 +85,7 @@ pub(super) fn loops(
         told(text_report, one);
     }
     for sentence in incomplete {
-        text_report.row(Tone::Fair, "not seen", sentence);
+        text_report.row(Tone::Fair, "unread", sentence);
     }
 }
 
@@ -126,7 +125,7 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
 
 fn mounted(one: &Loop) -> String {
     let Some(first) = one.mounts.first() else {
-        return "an NFS mount that was not looked up".to_owned();
+        return "an NFS mount that could not be looked up".to_owned();
     };
     let places: Vec<&str> = one.mounts.iter().map(|m| m.mount_point.as_str()).collect();
     format!("{} at {}", first.source, places.join(", "))
@@ -144,7 +143,7 @@ fn proof(one: &Loop) -> String {
     let proof = one.proof.as_str();
     match one.proof {
         Proof::Xid => format!(
-            "{proof} ({} of {} calls seen to be served here)",
+            "{proof} ({} of {} calls served here, as observed)",
             one.calls_served_here, one.calls
         ),
         Proof::Socket => format!("{proof} (both ends of the connection are on this node)"),
@@ -154,7 +153,7 @@ fn proof(one: &Loop) -> String {
 
 fn backing(one: &Loop) -> String {
     let Some(bdi) = &one.server_bdi else {
-        return "a BDI that is not known yet".to_owned();
+        return "an unknown BDI".to_owned();
     };
     let words = [one.server_fstype.as_str(), one.server_device.as_str()];
     let known: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
@@ -220,7 +219,7 @@ mod tests {
                 "Loops              1 NFS mount that this node serves to itself",
                 "  0:29             10.9.0.2:/ at /mnt, /data",
                 "                   served by nfsd, in another network namespace",
-                "                   proof: xid (49 of 50 calls seen to be served here)",
+                "                   proof: xid (49 of 50 calls served here, as observed)",
                 "                   the server writes to 254:0 (ext4 on /dev/vda)",
                 "                   exempt from local dirty throttling: no (observed: it has no flag)",
                 "  risk             nfsd is not exempt",
@@ -254,9 +253,9 @@ mod tests {
         let text = section(vec![vague, one()], &[]);
         for words in [
             "2 NFS mounts that this node serves to itself",
-            "0:29             an NFS mount that was not looked up\n                   served by nfsd\n",
+            "0:29             an NFS mount that could not be looked up\n                   served by nfsd\n",
             "proof: socket (both ends of the connection are on this node)",
-            "writes to a BDI that is not known yet",
+            "writes to an unknown BDI",
             "this node has become its own client",
         ] {
             assert!(text.contains(words), "{words} in {text}");
@@ -265,11 +264,11 @@ mod tests {
 
     #[test]
     fn where_it_could_not_look_is_said_after_what_was_found() {
-        let gap = "No process lives in network namespace 7: its sockets are not seen.";
+        let gap = "No process lives in network namespace 7: its sockets are not visible.";
         let text = section(Vec::new(), &[gap.into()]);
-        assert!(text.contains("Loops              none:"), "{text}");
+        assert!(text.contains("Loops              none found:"), "{text}");
         assert!(
-            text.ends_with(&format!("\n  not seen         {gap}\n")),
+            text.ends_with(&format!("\n  unread           {gap}\n")),
             "{text}"
         );
     }

@@ -22,6 +22,9 @@ pub fn text(text_report: &mut TextReport, found: &Found, verbose: bool) {
         title.push_str(lockdown);
     }
     text_report.line(Tone::Plain, &title);
+    if let Some(file) = &found.configuration {
+        text_report.line(Tone::Plain, &format!("Configuration: {file}"));
+    }
     text_report.empty();
     privileges(text_report, found);
     for about in About::ALL {
@@ -48,7 +51,7 @@ pub fn text(text_report: &mut TextReport, found: &Found, verbose: bool) {
 fn privileges(text_report: &mut TextReport, found: &Found) {
     let missing = &found.missing_privileges;
     let sum = match missing.len() {
-        0 => "all that are of use".to_owned(),
+        0 => "complete".to_owned(),
         count => format!("{count} missing"),
     };
     text_report.heading("Privileges", &sum);
@@ -160,7 +163,7 @@ fn whole(text_report: &mut TextReport, line: &Line) {
 }
 
 fn once_loaded(module: &str) -> String {
-    format!("the module {module} is not loaded; attached by itself once it is")
+    format!("the module {module} is not loaded; attaches by itself once it is")
 }
 
 fn to_do(text_report: &mut TextReport, found: &Found) {

@@ -27,7 +27,7 @@ const MAX_QUOTED: usize = 60;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("cannot read the configuration {path} (--config.file): {error}")]
+    #[error("cannot read the configuration {path}: {error}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum FileError {
         error: io::Error,
     },
     /// It is not a configuration, as a whole.
-    #[error("the configuration {path} (--config.file) {problem}")]
+    #[error("the configuration {path} {problem}")]
     Whole {
         /// The file.
         path: PathBuf,

@@ -1,11 +1,11 @@
 mod shown;
 mod template;
 
-use std::{ffi::OsString, fs, time::Duration};
+use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use monitor_common::HIST_BUCKETS;
 
-use super::{Parsed, parse};
+use super::{Parsed, parse, parse_beside};
 use crate::cli::args::Command;
 use crate::cli::flags::BUCKETS;
 use crate::cli::run::RunArgs;
@@ -165,11 +165,11 @@ fn a_wrong_value_says_line_key_value_and_what_it_must_be() {
         ),
         (
             "guard.socket = \"/run/g\"\nguard.dirty-share = 50\n",
-            "FILE:2: `guard.dirty-share` is 50, but must be left out beside `guard.socket`",
+            "FILE:2: `guard.dirty-share` is 50, but must be omitted with `guard.socket`",
         ),
         (
             "guard.socket = \"/run/g\"\nguard.state-file = \"/run/s\"\n",
-            "FILE:2: `guard.state-file` is /run/s, but must be left out beside",
+            "FILE:2: `guard.state-file` is /run/s, but must be omitted with",
         ),
         (
             "[web]\nlisten-address = []\n",
@@ -209,10 +209,7 @@ fn values_that_do_not_fit_together_are_blamed_on_who_gave_them() {
     let error = refused_with("interval = \"1s\"\n", &["--thresholds.window", "20s"]);
     assert!(error.starts_with("--`thresholds.window`"), "{error}");
     let error = refused("[thresholds]\nmax-gap = \"2s\"\n");
-    assert!(
-        error.contains("FILE (--config.file) does not fit together"),
-        "{error}"
-    );
+    assert!(error.contains("FILE does not fit together"), "{error}");
     let error = refused("buckets = [0.1, 0.1]\n");
     assert!(
         error.starts_with("FILE:1: `buckets` is not ascending (0.1 before 0.1)"),
@@ -230,7 +227,7 @@ fn a_file_that_is_none_is_refused_with_its_name() {
         .unwrap_err()
         .to_string();
     assert!(
-        gone.contains("/nowhere/at.toml") && gone.contains("--config.file"),
+        gone.contains("cannot read the configuration /nowhere/at.toml"),
         "{gone}"
     );
     let directory = parse(words(&["check", "--config.file", "/proc"]))
@@ -306,4 +303,34 @@ fn the_defaults_of_the_flags_are_the_defaults_of_the_verdict() {
         run(&["run"]).thresholds,
         crate::cli::thresholds::ThresholdArgs::default()
     );
+}
+
+#[test]
+fn what_is_about_the_service_reads_its_file_unless_another_is_named_or_there_is_none() {
+    let service = file("stall-threshold = \"1s\"\n");
+    let other = file("stall-threshold = \"3s\"\n");
+    let other = other.path().to_str().unwrap();
+    let of = |flags: &[&str], service: &Path| match parse_beside(words(flags), service) {
+        Ok(Parsed::Command(cli)) => match cli.command {
+            Command::Check(args) => (args.kernel.stall_threshold, args.config.config),
+            Command::SupportBundle(args) => (args.kernel.stall_threshold, args.config.config),
+            Command::Top(args) => (args.kernel.stall_threshold, args.config.config),
+            other => panic!("not asked for: {other:?}"),
+        },
+        other => panic!("refused: {other:?}"),
+    };
+    let (one, default) = (Duration::from_secs(1), Duration::from_millis(100));
+    for command in ["check", "support-bundle"] {
+        let read = of(&[command], service.path());
+        assert_eq!(read, (one, Some(service.path().to_owned())));
+        let named = of(&[command, "--config.file", other], service.path());
+        assert_eq!(named, (Duration::from_secs(3), Some(other.into())));
+        assert_eq!(
+            of(&[command], Path::new("/nowhere/at.toml")),
+            (default, None)
+        );
+    }
+    assert_eq!(of(&["top"], service.path()), (default, None));
+    let bad = file("interval = 3\n");
+    assert!(parse_beside(words(&["check"]), bad.path()).is_err());
 }

@@ -1,0 +1,84 @@
+//! `check --format npd`: one line and an exit code, as the custom plugins of
+//! node-problem-detector are read.
+
+use super::{Found, LoopFound};
+
+/// Characters that node-problem-detector keeps of a line.
+const MAX: usize = 80;
+
+/// The line and the exit code: 0 OK, 1 problem, 2 unknown.
+pub fn npd(found: &Found) -> (String, u8) {
+    let at_risk = found.loops.iter().filter(|one| !one.found.risk.is_empty());
+    let at_risk: Vec<&LoopFound> = at_risk.collect();
+    let (line, code) = match (at_risk.first(), found.exit_code) {
+        (_, 2) => {
+            let fatal = found.missing_privileges.iter().find(|one| one.fatal);
+            let why = fatal.map_or("see check", |one| one.privilege);
+            (format!("cannot monitor: {why}"), 2)
+        }
+        (Some(first), _) => {
+            let mount = first.found.mounts.first();
+            let what = mount.map_or(&*first.found.id, |mount| &*mount.mount_point);
+            let others = match at_risk.len() {
+                1 => String::new(),
+                several => format!(" and {} more", several - 1),
+            };
+            (
+                format!("served by this node to itself, at risk of a livelock: {what}{others}"),
+                1,
+            )
+        }
+        (None, 1) => (
+            "monitoring is degraded: see throttle-monitor check".to_owned(),
+            1,
+        ),
+        (None, _) => ("no loop is at risk of a livelock".to_owned(), 0),
+    };
+    (short(&line), code)
+}
+
+fn short(line: &str) -> String {
+    let line = line.replace(char::is_control, "?");
+    if line.chars().count() <= MAX {
+        return line;
+    }
+    line.chars().take(MAX - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_model::{loops::Loop, testing};
+
+    use super::*;
+    use crate::cli::check::{Search, judge};
+
+    #[test]
+    fn a_blind_monitor_is_unknown_whatever_else_there_is() {
+        let found = judge(Vec::new(), None, Search::default());
+        assert_eq!(npd(&found), ("cannot monitor: see check".to_owned(), 2));
+    }
+
+    #[test]
+    fn a_loop_at_risk_is_a_problem_in_one_short_line() {
+        let mut found = judge(Vec::new(), None, Search::default());
+        found.exit_code = 0;
+        assert_eq!(
+            npd(&found),
+            ("no loop is at risk of a livelock".to_owned(), 0)
+        );
+        found.exit_code = 1;
+        assert_eq!(npd(&found).1, 1);
+        let risky = Loop {
+            id: format!("0:29-{}\n", "x".repeat(90)).into(),
+            mounts: Vec::new(),
+            ..testing::found_loop()
+        };
+        found.loops = vec![LoopFound {
+            found: risky,
+            preventions: Vec::new(),
+        }];
+        let (line, code) = npd(&found);
+        assert_eq!((line.chars().count(), code), (MAX, 1), "{line}");
+        assert!(line.contains("at risk of a livelock: 0:29-xx"), "{line}");
+    }
+}
