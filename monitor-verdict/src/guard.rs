@@ -148,7 +148,7 @@ impl Guard {
                 return true;
             }
             if acts && (standing.prevented || standing.broken.is_some()) {
-                let reason = format!("the loop {id} ended: its limits are put back");
+                let reason = format!("the loop {id} ended: its limits are restored");
                 decision.events.push(GuardEvent::new(
                     node,
                     id,
@@ -180,7 +180,7 @@ impl Guard {
             standing.prevented = false;
             if self.policy.mode.acts() {
                 let reason = format!(
-                    "the server of {} is exempt from local dirty throttling ({}): its limits are put back",
+                    "the server of {} is exempt from local dirty throttling ({}): its limits are restored",
                     at.found.id,
                     at.found.exempt.why()
                 );
@@ -246,7 +246,7 @@ impl Guard {
         standing.broken = None;
         if self.policy.mode.acts() {
             let reason = format!(
-                "nobody has written to {} for {} s: its limits and the dirty limit are put back",
+                "{} was not written to for {} s: its limits and the dirty limit are restored",
                 at.found.id,
                 CALM_NS / 1_000_000_000
             );
@@ -305,7 +305,7 @@ impl Guard {
         if signature != Signature::DirtyThrottle {
             let name = signature.as_str();
             return Some(format!(
-                "{id} stands still by {name}: no limit that can be set here helps against that (throttle-monitor explain {name})"
+                "{id} is stalled by {name}: no limit that can be set here helps (throttle-monitor explain {name})"
             ));
         }
         if !self.policy.mode.acts() {
@@ -314,13 +314,13 @@ impl Guard {
         if self.is_too_soon(at.now, standing) {
             let seconds = self.policy.hold_down.as_secs();
             return Some(format!(
-                "{id} stands still again within {seconds} s (--guard.hold-down): nothing is done until then"
+                "{id} stalled again within {seconds} s (--guard.hold-down): no action until then"
             ));
         }
         let broken = self.broke_ns.len();
         (broken >= usize::try_from(self.policy.per_hour).unwrap_or(usize::MAX)).then(|| {
             format!(
-                "{broken} livelocks were broken within an hour (--guard.per-hour), and {id} stands still: nothing is done"
+                "{broken} livelocks were broken within an hour (--guard.per-hour), and {id} is stalled: no action"
             )
         })
     }

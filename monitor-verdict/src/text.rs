@@ -1,14 +1,14 @@
 //! Numbers as people read them.
 
-/// `12.3 MB`.
+/// `12.3 MiB`.
 #[must_use]
 pub fn bytes(bytes: f64) -> String {
     let (mut value, mut unit) = (bytes, "B");
-    for next in ["kB", "MB", "GB", "TB"] {
-        if value < 999.5 {
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1023.5 {
             break;
         }
-        (value, unit) = (value / 1000.0, next);
+        (value, unit) = (value / 1024.0, next);
     }
     if unit == "B" || value >= 100.0 {
         format!("{value:.0} {unit}")
@@ -17,7 +17,7 @@ pub fn bytes(bytes: f64) -> String {
     }
 }
 
-/// `12.3 MB/s`.
+/// `12.3 MiB/s`.
 #[must_use]
 pub fn rate(bytes_per_second: f64) -> String {
     format!("{}/s", bytes(bytes_per_second))
@@ -42,10 +42,10 @@ mod tests {
     #[test]
     fn numbers_have_one_decimal_where_it_says_something() {
         assert_eq!(bytes(0.0), "0 B");
-        assert_eq!(bytes(999.6), "1.0 kB");
-        assert_eq!(bytes(12_345_678.0), "12.3 MB");
-        assert_eq!(rate(145_000.0), "145 kB/s");
-        assert_eq!(bytes(9.9e18), "9900000 TB");
+        assert_eq!(bytes(1023.6), "1.0 KiB");
+        assert_eq!(bytes(12_345_678.0), "11.8 MiB");
+        assert_eq!(rate(145_000.0), "142 KiB/s");
+        assert_eq!(bytes(9.9e18), "9003998 TiB");
         assert_eq!(percent(0.994), "99 %");
         assert_eq!(seconds(6_040_000_000), "6.0 s");
     }

@@ -195,7 +195,7 @@ fn what_a_killed_helper_left_is_put_back_by_undo_or_by_the_next_one() {
     assert!(undo.status.success(), "{undo:?}");
     assert_eq!(node.get(RATIO), "100");
     let again = String::from_utf8(node.undo().stdout).unwrap();
-    assert_eq!(again, "nothing was changed\n");
+    assert_eq!(again, "nothing had been changed\n");
 
     let mut link = node.listen();
     until(&mut link, &held(), is_held);

@@ -228,7 +228,7 @@ fn on_a_full_disk_the_recording_stops_and_goes_on_when_there_is_room() {
     );
 
     fs::remove_file(&filler).unwrap();
-    recorder.wait_for("went on", |log| log.contains("the recording goes on"));
+    recorder.wait_for("resumed", |log| log.contains("the recording continues"));
     recorder.wait_for_observations(&path, stopped.observations + 5);
     let log = fs::read_to_string(&recorder.log).unwrap();
     assert_eq!(log.matches(full).count(), 1, "{log}");

@@ -74,7 +74,7 @@ pub enum PlacementError {
     Depth(String),
     /// What would be mounted there is not known.
     #[error(
-        "{path} is below the automount point {mount_point}, on what is not known until it is mounted: give a path on a \
+        "{path} is below the automount point {mount_point}, on a file system that is unknown until it is mounted: give a path on a \
          local file system"
     )]
     Automount {
@@ -87,7 +87,7 @@ pub enum PlacementError {
     #[error("{0}: too many symbolic links")]
     Links(String),
     /// The mounts cannot be read.
-    #[error("it cannot be told whether {path} is on NFS: {mountinfo} cannot be read")]
+    #[error("whether {path} is on NFS is unknown: {mountinfo} cannot be read")]
     Mounts {
         /// The path as given.
         path: String,

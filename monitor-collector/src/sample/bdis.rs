@@ -43,8 +43,7 @@ impl Bdis {
             .inspect_err(|error| {
                 tracing::warn!(
                     %error,
-                    "debugfs cannot be read: dirty and writeback bytes of each BDI are not known, and the verdict \
-                     takes the client's share from balance_dirty_pages alone; mount debugfs or run as root"
+                    "debugfs cannot be read: dirty and writeback bytes of each BDI are unknown, and the verdict takes the client's share from balance_dirty_pages alone; mount debugfs or run as root"
                 );
             })
             .ok();

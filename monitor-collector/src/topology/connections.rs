@@ -370,7 +370,7 @@ fn clients(
     });
     if full {
         round.warnings.note(&format_args!(
-            "Only {MAX_ENDS} connections to NFS servers are followed in network namespace {net}."
+            "Only {MAX_ENDS} connections to NFS servers are read in network namespace {net}."
         ));
     }
     (ends, listeners)

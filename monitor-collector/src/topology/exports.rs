@@ -63,7 +63,7 @@ impl Exports {
             }
         }
         if exports.len() == MAX_EXPORTS {
-            warnings.note(&format_args!("Only {MAX_EXPORTS} exports are looked at."));
+            warnings.note(&format_args!("Only {MAX_EXPORTS} exports are read."));
         }
         exports
     }

@@ -103,9 +103,7 @@ fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
         .collect();
     names.sort_unstable_by_key(|name| (name.len(), name.clone()));
     if names.len() > MAX_DEVICES {
-        warnings.note(&format_args!(
-            "Only {MAX_DEVICES} loop devices are looked at."
-        ));
+        warnings.note(&format_args!("Only {MAX_DEVICES} loop devices are read."));
     }
     let read = |name: CompactString| {
         let dir = block.join(name);

@@ -84,7 +84,7 @@ impl Mounts {
         }
         if self.file_systems.len() == MAX_FILE_SYSTEMS {
             warnings.note(&format_args!(
-                "Only {MAX_FILE_SYSTEMS} file systems are looked at."
+                "Only {MAX_FILE_SYSTEMS} file systems are read."
             ));
             return;
         }
@@ -114,7 +114,7 @@ impl Mounts {
     fn has_room(&self, warnings: &mut LookupWarnings) -> bool {
         let room = self.nfs.len() < MAX_NFS;
         if !room {
-            warnings.note(&format_args!("Only {MAX_NFS} NFS mounts are looked at."));
+            warnings.note(&format_args!("Only {MAX_NFS} NFS mounts are read."));
         }
         room
     }
@@ -164,7 +164,9 @@ pub fn not_all(
     of: &std::fmt::Arguments<'_>,
 ) {
     match read {
-        Ok(Some(false)) => warnings.note(&format_args!("There is more in {of} than is read.")),
+        Ok(Some(false)) => warnings.note(&format_args!(
+            "Only a part of {of} is read: it is too large."
+        )),
         Ok(_) => {}
         Err(error) => warnings.note(&format_args!("Not all of {of} can be read: {error}.")),
     }

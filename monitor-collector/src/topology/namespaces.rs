@@ -66,8 +66,7 @@ impl Namespaces {
                 "processes"
             };
             warnings.note(&format_args!(
-                "The kernel refuses to tell the namespaces of {} {processes} (CAP_SYS_PTRACE, AppArmor or SELinux): a \
-                 socket that nobody seems to have may be theirs.",
+                "The kernel refuses to show the namespaces of {} {processes} (CAP_SYS_PTRACE, AppArmor or SELinux): a socket without a known owner may be theirs.",
                 spaces.denied
             ));
         }
@@ -96,7 +95,7 @@ impl Namespaces {
                 self.mounts.push((mount, vec![pid]));
             }
             Entry::Vacant(_) => warnings.note(&format_args!(
-                "Only {MAX_NAMESPACES} mount namespaces are looked at."
+                "Only {MAX_NAMESPACES} mount namespaces are read."
             )),
         }
         let known = self.nets.len();
@@ -106,7 +105,7 @@ impl Namespaces {
                 new.insert(vec![pid]);
             }
             Entry::Vacant(_) => warnings.note(&format_args!(
-                "Only {MAX_NAMESPACES} network namespaces are looked at."
+                "Only {MAX_NAMESPACES} network namespaces are read."
             )),
         }
     }
@@ -154,9 +153,7 @@ fn processes(root: &OwnedFd, warnings: &mut LookupWarnings) -> io::Result<Vec<u3
         let name = entry.file_name().to_str().ok();
         if let Some(pid) = name.and_then(|name| name.parse().ok()) {
             if pids.len() == MAX_PROCESSES {
-                warnings.note(&format_args!(
-                    "Only {MAX_PROCESSES} processes are looked at."
-                ));
+                warnings.note(&format_args!("Only {MAX_PROCESSES} processes are read."));
                 break;
             }
             pids.push(pid);

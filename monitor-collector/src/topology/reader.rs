@@ -76,7 +76,7 @@ impl Reader {
             match &self.debugfs {
                 Ok(root) => transports = transports::read(root, &wanted.rpc_clients, &mut warnings),
                 Err(error) => warnings.note(&format_args!(
-                    "Where RPC clients send their calls is not known: debugfs cannot be read: {error}."
+                    "Where RPC clients send their calls is unknown: debugfs cannot be read: {error}."
                 )),
             }
         }
@@ -143,7 +143,7 @@ fn unseen(spaces: &Namespaces, mounts: &Mounts, warnings: &mut LookupWarnings) {
     for (net, mount_point) in &mounts.kept_nets {
         if !spaces.nets.contains_key(net) {
             warnings.note(&format_args!(
-                "No process lives in network namespace {net} ({mount_point}): its sockets and exports are not seen."
+                "No process lives in network namespace {net} ({mount_point}): its sockets and exports are not visible."
             ));
         }
     }

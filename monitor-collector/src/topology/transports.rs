@@ -36,9 +36,7 @@ pub fn read(
     let (mut ids, others): (Vec<_>, Vec<_>) = ids.partition(|id| wanted.contains(id));
     ids.extend(others);
     if ids.len() > MAX_CLIENTS {
-        warnings.note(&format_args!(
-            "Only {MAX_CLIENTS} RPC clients are looked at."
-        ));
+        warnings.note(&format_args!("Only {MAX_CLIENTS} RPC clients are read."));
     }
     let mut transports = Vec::new();
     for client in ids.into_iter().take(MAX_CLIENTS) {

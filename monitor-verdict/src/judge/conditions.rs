@@ -30,7 +30,7 @@ pub fn demand(view: &View<'_>) -> Condition {
         return condition(
             Some(false),
             None,
-            format!("{name} is no NFS mount any more"),
+            format!("{name} is no longer an NFS mount"),
         );
     };
     let held_bytes = view.held_bytes();
@@ -71,7 +71,7 @@ pub fn no_progress(view: &View<'_>) -> Condition {
         let holds = all_of(&[under(acked), under(served)]);
         (holds, format!("written by nfsd: {}", number(served)))
     } else {
-        let written = format!("what {} writes is not seen", view.server);
+        let written = format!("writes of {} are not visible", view.server);
         (under(acked), written)
     };
     let why = format!(
@@ -88,10 +88,10 @@ pub fn no_progress(view: &View<'_>) -> Condition {
 pub fn blockage(view: &View<'_>) -> Condition {
     let stopped = |sample: &crate::window::reduce::Sample| sample.server.is_none();
     if view.by_nfsd() && view.newest().is_none_or(stopped) {
-        return condition(Some(false), None, "no nfsd runs".to_owned());
+        return condition(Some(false), None, "nfsd does not run".to_owned());
     }
     let Some(threads) = view.threads() else {
-        let why = format!("what {} waits for is not seen", view.server);
+        let why = format!("waits of {} are not visible", view.server);
         return condition(None, None, why);
     };
     let share = blocked_share(view, &threads);

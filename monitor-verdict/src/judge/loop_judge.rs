@@ -294,7 +294,7 @@ impl LoopJudge {
             }
             LivelockState::Deadlock => {
                 let still = now_ns.saturating_sub(self.progress_ns);
-                format!("nothing moves any more, for {}: {reason}", seconds(still))
+                format!("no byte for {}: {reason}", seconds(still))
             }
             LivelockState::Suspected => match unproven {
                 Some(signature) => format!(
@@ -366,15 +366,14 @@ fn waits_for(view: &View<'_>, conditions: &Conditions) -> String {
     let client = view.newest().and_then(|sample| sample.client(view.client));
     let calls = client.and_then(|client| client.pending_writes);
     let calls = match calls {
-        Some(0) => format!("no WRITE call of {} is on its way", view.client),
+        Some(0) => format!("{} has no WRITE call in flight", view.client),
         Some(calls) => format!("{calls} WRITE calls of {} are unanswered", view.client),
-        None => format!("the WRITE calls of {} are not seen", view.client),
+        None => format!("the WRITE calls of {} are not visible", view.client),
     };
     let busy = view.threads().map(|threads| threads.busy);
     let now = match (conditions.blockage.holds, busy) {
         (Some(false), Some(0)) => format!(
-            "{calls}, and no {} thread works on a call of it: the calls or their answers are on \
-             their way, or the client holds them back",
+            "{calls}, and no {} thread works on them: the calls or their replies are in flight, or the client holds them back",
             view.server
         ),
         (Some(true), _) => format!("{calls}; {}", conditions.closing_edge.why),

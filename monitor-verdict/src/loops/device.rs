@@ -190,7 +190,7 @@ impl Device {
         }
         // Calls to a server in userspace are never seen to be served here.
         if one.is_nfsd() && self.evidence.is_elsewhere() {
-            return "its calls are answered by another host now".into();
+            return "another host answers its calls now".into();
         }
         "its server is no longer found on this node".into()
     }

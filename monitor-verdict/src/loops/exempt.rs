@@ -114,7 +114,7 @@ fn by_threads(one: &Loop, inputs: &DeviceInputs<'_>, flag: &str) -> Exemption {
     let (server, all) = (&one.server, with.saturating_add(without));
     let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, words);
     match (with, without) {
-        (0, 0) => Exemption::unknown(format!("the threads of {server} were not seen")),
+        (0, 0) => Exemption::unknown(format!("the threads of {server} could not be read")),
         (_, 0) => observed(Exempt::Yes, format!("the threads of {server} have {flag}")),
         (0, _) => observed(
             Exempt::No,

@@ -41,7 +41,7 @@ fn server_is(one: &Loop) -> String {
 
 const fn known_by(proof: Proof) -> &'static str {
     match proof {
-        Proof::Xid => "its calls are seen to be served here",
+        Proof::Xid => "its calls are served here, as observed",
         Proof::Socket => "both ends of its connection are on this node",
         Proof::Address => "the server listens at the address that is mounted",
     }
@@ -110,7 +110,7 @@ pub(crate) fn exit(exit: &ServerExit, now_ns: u64) -> String {
 
 pub(super) fn ended(one: &Loop, why: &str) -> String {
     format!(
-        "{} is not a loop with {} any more: {why}",
+        "{} is no longer a loop with {}: {why}",
         client(one),
         one.server
     )

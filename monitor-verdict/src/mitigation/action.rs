@@ -245,7 +245,7 @@ impl Action {
                 (with_cap(what, target), raise(target), lower())
             }
             Self::StopWriters => (
-                "Stop the writers: the server then has the memory for what is already under way."
+                "Stop the writers: the server then has the memory for the calls in flight."
                     .to_owned(),
                 stop(target),
                 go_on(target),

@@ -35,7 +35,7 @@ pub(super) fn exempt(target: &Target) -> Option<Measure> {
              throttle-monitor io-flusher -- COMMAND."
         ),
         seen: "On 6.12, nfs-ganesha 6.5 behind a service address: frozen at once without the \
-               capability, 50 MB/s with it, under the same load."
+               capability, 50 MiB/s with it, under the same load."
             .to_owned(),
         ..Measure::default()
     })
@@ -63,8 +63,7 @@ pub(super) fn stop_and_hold(target: &Target) -> Words {
     let mut undo = lower();
     undo.extend(let_go(target, strict));
     undo.extend(guarded(0));
-    let what = "Stop the writers, hold the client's BDI and raise the limit; let the writers go on \
-                when all is written";
+    let what = "Stop the writers, hold the client's BDI and raise the limit; let the writers continue when everything is written";
     (with_cap(what, target), commands, undo)
 }
 
@@ -86,8 +85,7 @@ pub(super) fn same_address(target: &Target) -> Words {
         &rule,
     ];
     let what = "Before the mount, let the server see this client at the server's own address: nfsd \
-                is then exempt from local dirty throttling. A connection that is there already \
-                keeps its address; exports by client address must allow the server's. $server_pid \
+                is then exempt from local dirty throttling. An existing connection keeps its address; exports by client address must allow the server's. $server_pid \
                 is any process of the server's pod or container.";
     let undo = vec![there("delete table ip nfs_local")];
     (what.to_owned(), commands.map(there).to_vec(), undo)
@@ -110,15 +108,14 @@ pub(super) fn hold_to_bytes(target: &Target) -> Words {
         format!("echo 4194304 > {limit}"),
     ];
     let undo = vec![format!("echo 0 > {limit}"), format!("echo 0 > {strict}")];
-    let what = "Before the load, hold the client's BDI to 4 MB; it is gone with the mount.";
+    let what =
+        "Before the load, hold the client's BDI to 4 MiB; the setting disappears with the mount.";
     (what.to_owned(), commands, undo)
 }
 
 pub(super) fn with_cap(what: &str, target: &Target) -> String {
     if target.is_capped() {
-        format!(
-            "{what}. More would be wanted than half of the memory: that half may not be enough."
-        )
+        format!("{what}. More than half of the memory would be needed: half may not be enough.")
     } else {
         format!("{what}.")
     }
@@ -132,8 +129,7 @@ pub(super) fn class(target: &Target, file: &str) -> String {
 pub(super) fn ease(target: &Target) -> Words {
     let what = "Let the dirty limit follow what is dirty, and give the server room: before Linux \
                 6.2 by holding the client, since then by strict_limit of the BDI that the server \
-                writes to. The program does it until Ctrl-C, and then puts everything back: leave \
-                it until the load is gone.";
+                writes to. The program does it until Ctrl-C, and then restores everything: let it run until the load is gone.";
     let server = match (&target.strict_server, target.offers_strict_limit()) {
         (Some(bdi), _) => format!(" --server-bdi {bdi}"),
         (None, Some(_)) => String::new(),
@@ -163,8 +159,7 @@ pub(super) fn hold(target: &Target, strict: bool, ratio: u32) -> Vec<String> {
 /// The client's BDI, before a load.
 pub(super) fn held_before(target: &Target) -> Words {
     let what = format!(
-        "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are \
-         needed, and they are gone with the mount."
+        "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are needed, and they disappear with the mount."
     );
     (
         what,

@@ -15,7 +15,7 @@ pub(crate) fn risk(one: &Loop, observation: &Observation) -> Vec<String> {
     let held = bdi(one, observation).filter(|bdi| throttled && is_held(bdi));
     if let Some(held) = held {
         all.push(format!(
-            "less dangerous: {} is held at {} % of the dirty limit by strict_limit and max_ratio",
+            "less risk: {} is held at {} % of the dirty limit by strict_limit and max_ratio",
             held.bdi,
             held.max_ratio.unwrap_or(0)
         ));
@@ -62,12 +62,13 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
              /sys/class/bdi/{name}/max_ratio"
         ));
     } else {
-        let words = "this kernel has no strict_limit, and max_ratio alone does not prevent it";
+        let words =
+            "this kernel has no strict_limit, and max_ratio alone does not prevent a livelock";
         all.push(words.to_owned());
     }
     // What gets out of it is decided in one place.
     all.push(format!(
-        "once it is stuck: throttle-monitor explain dirty-throttle --bdi {name}"
+        "once it is stalled: throttle-monitor explain dirty-throttle --bdi {name}"
     ));
     all
 }
@@ -128,7 +129,7 @@ fn throttling(one: &Loop) -> String {
     let waits = "waits for pages that only it can clean";
     match one.exempt.state {
         Exempt::Unknown => format!(
-            "whether {server} is exempt {from} is not known ({why}): without the exemption, it {waits}"
+            "whether {server} is exempt {from} is unknown ({why}): without the exemption, it {waits}"
         ),
         Exempt::Partly => {
             format!(
@@ -150,7 +151,7 @@ fn room(one: &Loop, observation: &Observation) -> String {
     match bdi.and_then(|bdi| bdi.max_ratio) {
         Some(ratio) if ratio < 100 && bdi.is_some_and(|bdi| bdi.strict_limit == Some(true)) => {
             format!(
-                "{name} may fill {ratio} % of {limit}: up to {PREVENT_RATIO} % never stopped a loop"
+                "{name} may fill {ratio} % of {limit}: up to {PREVENT_RATIO} % never stalled a loop"
             )
         }
         Some(ratio) if ratio < 100 => {

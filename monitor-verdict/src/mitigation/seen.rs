@@ -7,6 +7,7 @@ use monitor_model::verdict::Signature;
 use super::action::Action;
 use super::kernel::Kernel;
 use super::target::Target;
+use crate::text::rate;
 
 /// Stops no longer than this are not stops: at 200 ms a pause, a few of them.
 const STOP: f64 = 2.0;
@@ -103,7 +104,7 @@ pub(super) enum Help {
     No,
     /// It went on, with stops.
     Partly,
-    /// It went on and stayed so; or it never stopped.
+    /// It went on and kept running; or it never stopped.
     Yes,
 }
 
@@ -171,10 +172,10 @@ impl Run {
         match self.came {
             Came::Told(_, words) => words.to_owned(),
             Came::Load { froze, rate, oom } if froze.is_nan() => {
-                format!("never stood still, {rate:.1} MB/s{}", killed(oom))
+                format!("no stall, {}{}", per_second(rate), killed(oom))
             }
             Came::Load { froze, oom, .. } => {
-                format!("stood still after {froze:.1} s{}", killed(oom))
+                format!("stalled after {froze:.1} s{}", killed(oom))
             }
             Came::Out {
                 moved,
@@ -185,16 +186,17 @@ impl Run {
                 ..
             } => {
                 if let Some(seconds) = self.drained() {
-                    format!("all was written after {seconds:.1} s{}", killed(oom))
+                    format!("everything was written after {seconds:.1} s{}", killed(oom))
                 } else if moved.is_nan() {
-                    "nothing moved for a minute".to_owned()
+                    "no byte for a minute".to_owned()
                 } else if oom == 0 && self.help() == Help::No {
-                    format!("moved after {moved:.1} s, then stood still for {stop:.0} s")
+                    format!("resumed after {moved:.1} s, then stalled for {stop:.0} s")
                 } else {
                     format!(
-                        "went on after {moved:.1} s{}, {rate:.1} MB/s over a minute and {last:.1} \
-                         at its end{}",
+                        "resumed after {moved:.1} s{}, {} over a minute and {} at its end{}",
                         stops(stop),
+                        per_second(rate),
+                        per_second(last),
                         killed(oom)
                     )
                 }
@@ -203,11 +205,16 @@ impl Run {
     }
 }
 
+/// Measured in millions of bytes.
+fn per_second(megabytes: f64) -> String {
+    rate(megabytes * 1e6)
+}
+
 fn stops(longest: f64) -> String {
     if longest < STOP {
         return String::new();
     }
-    format!(", with stops of up to {longest:.0} s")
+    format!(", with stalls of up to {longest:.0} s")
 }
 
 fn killed(oom: u32) -> String {

@@ -173,7 +173,7 @@ fn the_commands_name_this_loops_bdi_its_writers_and_a_limit_for_this_node() {
         out.contains("kill -STOP 40 41\n") && out.contains("kill -CONT 40 41\n"),
         "{out}"
     );
-    // Two and a half times the 44 MB that are dirty.
+    // Two and a half times the 42.0 MiB that are dirty.
     assert!(
         out.contains(&format!("sysctl vm.dirty_bytes={}\n", 110 * MB)),
         "{out}"
@@ -203,7 +203,7 @@ fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one
     assert_eq!(
         Target::of(&the_loop(), &node).dirty_bytes(),
         Some(136 * MB),
-        "of 54.7 MB"
+        "of 52.2 MiB"
     );
     pause.last_ns = node.monotonic_ns - 11_000_000_000;
     node.dirty_pauses = vec![pause];
@@ -313,7 +313,7 @@ fn where_nothing_was_measured_that_is_said_or_nothing_is_offered() {
     let all = seen(Signature::LoopDevice, "6.12.9");
     assert!(
         all.iter()
-            .all(|one| one.starts_with("6.12: all was written")),
+            .all(|one| one.starts_with("6.12: everything was written")),
         "its own runs, and no others: {all:?}"
     );
     let all = seen(Signature::ReclaimCongestion, "6.12.9");
@@ -438,7 +438,7 @@ fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
     let pages = |dirty: u64, limit: u64| {
         format!("nr_free_pages 7\nnr_dirty {dirty}\nnr_writeback 2\nnr_dirty_threshold {limit}\n")
     };
-    let memory = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
+    let memory = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1000 B\n");
     let page = page_size();
     let any = Target::default();
     // What is dirty, or the limit if that is more, two and a half times.
@@ -532,13 +532,13 @@ fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
     let out = ways_out_at(Signature::DirtyThrottle, &any);
     let both = out.iter().find(|one| one.seen.contains("in vain on"));
     let both = both.expect("writers stopped and held");
-    assert!(!both.seen.contains("stood still for"), "{both:?}");
+    assert!(!both.seen.contains("stalled for"), "{both:?}");
     let vain = in_vain(Signature::DirtyThrottle, &any);
     let vain = vain
         .iter()
         .find(|one| one.seen.contains("; helps on"))
         .expect("the same");
-    assert!(!vain.seen.contains("went on after"), "{vain:?}");
+    assert!(vain.seen.contains("then stalled for 57 s"), "{vain:?}");
 }
 
 #[test]
@@ -553,7 +553,7 @@ fn of_two_runs_the_worse_one_counts_and_both_are_told() {
         .iter()
         .find(|one| one.what.contains("vm.dirty_bytes alone"));
     let alone = alone.expect("it went on once, and did not another time");
-    assert!(alone.seen.contains("in another run: went on"), "{alone:?}");
+    assert!(alone.seen.contains("in another run: resumed"), "{alone:?}");
 }
 
 #[test]

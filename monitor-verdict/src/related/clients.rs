@@ -144,7 +144,7 @@ impl ServerSilence {
                     wants.paused,
                 )
             } else {
-                format!("{server}; no call of {bdi} is known to be open")
+                format!("{server}; {bdi} has no known open call")
             };
             found.push(Finding {
                 kind: NfsServerNotResponding,
@@ -276,7 +276,7 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
         }
         let free = server_is_free(window, view.signs, own.server);
         let who = words::process(own.server, own.server_tgid);
-        return free.then(|| format!("its server {who} here waits for nothing"));
+        return free.then(|| format!("its server {who} here is not waiting"));
     }
     if !nfsd_is_free(window, view.signs) {
         return None;
@@ -290,7 +290,7 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
     })
 }
 
-const NFSD_STOPPED: &str = "its server is this node's nfsd, which was stopped: it has no threads";
+const NFSD_STOPPED: &str = "its server is this node's nfsd, which is stopped: it has no threads";
 
 /// A server's process that is gone or stopped, in words.
 fn halted(node: &Node<'_>, server: &str, tgid: Option<u32>) -> Option<String> {
@@ -363,7 +363,7 @@ fn formerly(view: &View<'_>, server: &str, tgid: Option<u32>) -> String {
 fn far_end(node: &Node<'_>, bdi: &str) -> String {
     let mount = mount(node, bdi);
     let Some((server, netns)) = mount.and_then(|mount| Some((mount.server?, mount.netns?))) else {
-        return "no server of this node is known to serve it".to_owned();
+        return "it is served by no known server of this node".to_owned();
     };
     let mut ends = node.now.topology.far_ends.iter();
     let end = ends.find(|end| end.client_netns == netns && loops::same(end.server, server));
@@ -378,9 +378,9 @@ fn far_end(node: &Node<'_>, bdi: &str) -> String {
              may relay it",
             words::process(&end.name, end.tgid)
         ),
-        None => format!(
-            "no process of this node is known to be at the other end of its connection to {server}"
-        ),
+        None => {
+            format!("the other end of its connection to {server} is no known process of this node")
+        }
     }
 }
 

@@ -79,9 +79,9 @@ pub fn edge(view: &View<'_>) -> Edge {
 fn nobody(view: &View<'_>) -> Edge {
     let signals = view.newest().map(|sample| sample.signals);
     if Signals::has(signals.unwrap_or_default().commit) {
-        Edge::open(SIGNATURE, "nobody waits for a COMMIT of the server's")
+        Edge::open(SIGNATURE, "no task waits for a COMMIT of the server")
     } else {
-        let why = "who waits for a COMMIT is not seen";
+        let why = "waits for a COMMIT are not visible";
         Edge::unseen(SIGNATURE, why, MissingInput::CommitUnseen)
     }
 }

@@ -186,14 +186,14 @@ fn unpaused(view: &View<'_>) -> Edge {
         ..Edge::open(SIGNATURE, why)
     };
     match view.threads() {
-        Some(threads) if threads.most_in_dirty > 0 => {
-            unknown("the server waits in balance_dirty_pages, but what that says is not seen")
-        }
-        Some(_) => Edge::open(SIGNATURE, "the server was not made to pause"),
+        Some(threads) if threads.most_in_dirty > 0 => unknown(
+            "the server waits in balance_dirty_pages, but the pause's numbers are not available",
+        ),
+        Some(_) => Edge::open(SIGNATURE, "the server was not paused"),
         None if view.by_nfsd() && view.newest().is_some_and(|s| s.server.is_none()) => {
-            Edge::open(SIGNATURE, "no nfsd runs")
+            Edge::open(SIGNATURE, "nfsd does not run")
         }
-        None => unknown("what the server waits for is not seen"),
+        None => unknown("waits of the server are not visible"),
     }
 }
 

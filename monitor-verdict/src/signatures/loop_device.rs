@@ -22,7 +22,7 @@ const SIGNATURE: Signature = Signature::LoopDevice;
 #[must_use]
 pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
     let Some(device) = heaviest(view) else {
-        return Edge::open(SIGNATURE, "no loop device lies on the client");
+        return Edge::open(SIGNATURE, "no loop device is on the client");
     };
     let slack = view.edge_slack(SIGNATURE);
     let least = view.thresholds.signatures.loop_device_share / slack;
@@ -48,7 +48,7 @@ pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
     let closed = closed.into_iter().filter(|edge| edge.holds == Some(true));
     let rests_on = closed.max_by_key(|edge| edge.weight_ns).unwrap_or(dirty);
     let part = format!(
-        "loop device {} lies on {} and holds {} of the pages of the two, its worker waits for {} \
+        "loop device {} is on {} and holds {} of the pages of the two, its worker waits for {} \
          of the time",
         device.bdi,
         device.on,
@@ -116,7 +116,7 @@ fn under_server(view: &View<'_>, slack: f64) -> Option<String> {
         && still;
     closed.then(|| {
         format!(
-            "{} wait in balance_dirty_pages on {}, whose file lies on {}; both hold {} of the \
+            "{} wait in balance_dirty_pages on {}, whose file is on {}; both hold {} of the \
              dirty pages",
             who(view),
             throttle.server_bdi,

@@ -31,7 +31,7 @@ pub fn edge(view: &View<'_>) -> Edge {
     let disk = server_disk(view, slack);
     let holds = all_of(&[Some(enough), jam.holds, disk.works.map(|works| !works)]);
     let starves = format!(
-        "nfsd is without pages for a request for {} of the time",
+        "nfsd has no pages for a request for {} of the time",
         percent(share)
     );
     let disk_words = disk.words();
@@ -59,7 +59,7 @@ fn nobody(view: &View<'_>) -> Edge {
     if Signals::has(signals.unwrap_or_default().alloc) {
         Edge::open(SIGNATURE, "nfsd gets pages for its requests")
     } else {
-        let why = "whether nfsd gets pages for its requests is not seen";
+        let why = "whether nfsd gets pages for its requests is unknown";
         Edge::unseen(SIGNATURE, why, MissingInput::AllocUnseen)
     }
 }

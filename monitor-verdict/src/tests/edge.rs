@@ -98,7 +98,8 @@ fn threads_in_a_pause_that_nothing_is_known_of_leave_the_edge_unknown() {
     watched.play_with(&Phase::FROZEN_6_12, 5, |_, o| o.dirty_pauses.clear());
     let edge = watched.verdict().conditions.closing_edge;
     assert_eq!(edge.holds, None, "{}", edge.why);
-    let words = "the server waits in balance_dirty_pages, but what that says is not seen";
+    let words =
+        "the server waits in balance_dirty_pages, but the pause's numbers are not available";
     assert!(edge.why.contains(words), "{}", edge.why);
 }
 
@@ -113,5 +114,5 @@ fn an_nfsd_that_is_gone_pauses_nowhere() {
     });
     let edge = watched.verdict().conditions.closing_edge;
     assert_eq!(edge.holds, Some(false), "{}", edge.why);
-    assert!(edge.why.contains("no nfsd runs"), "{}", edge.why);
+    assert!(edge.why.contains("nfsd does not run"), "{}", edge.why);
 }

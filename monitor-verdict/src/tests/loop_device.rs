@@ -35,7 +35,7 @@ fn a_freeze_whose_pages_are_a_loop_devices_on_the_mount_is_a_livelock() {
         verdict.reason.starts_with(
             "2 of 8 busy nfsd threads wait in balance_dirty_pages on 254:0 (48 of 10437 setpoint \
              pages dirty, disk 0 % busy) while 0:29 holds 100 % of the dirty pages, 2.6 % over \
-             the dirty limit; loop device 7:0 lies on 0:29 and holds 75 % of the pages of the two, its \
+             the dirty limit; loop device 7:0 is on 0:29 and holds 75 % of the pages of the two, its \
              worker waits for 0 % of the time; "
         ),
         "{}",
@@ -115,7 +115,7 @@ fn a_loop_device_on_a_loop_device_is_followed() {
     let verdict = watched.verdict();
     assert_eq!(verdict.signature, LoopDevice);
     assert!(
-        verdict.reason.contains("loop device 7:1 lies on 7:0"),
+        verdict.reason.contains("loop device 7:1 is on 7:0"),
         "{}",
         verdict.reason
     );
@@ -166,8 +166,7 @@ fn a_server_on_a_loop_device_on_its_own_client_is_a_livelock() {
     assert_eq!(watched.state(), Livelock, "{:?}", watched.verdict());
     let verdict = watched.verdict();
     assert_eq!(verdict.signature, LoopDevice);
-    let words = "2 of 8 busy nfsd threads wait in balance_dirty_pages on 7:0, whose file lies on \
-                 0:29; both hold 95 % of the dirty pages; ";
+    let words = "2 of 8 busy nfsd threads wait in balance_dirty_pages on 7:0, whose file is on 0:29; both hold 95 % of the dirty pages; ";
     assert!(verdict.reason.starts_with(words), "{}", verdict.reason);
 }
 
@@ -274,7 +273,7 @@ fn of_several_loop_devices_the_one_that_holds_most_is_named() {
         assert_eq!(watched.play(&FROZEN, 10), Livelock);
         let reason = watched.verdict().reason;
         assert!(
-            reason.contains(&format!("loop device {name} lies")),
+            reason.contains(&format!("loop device {name} is on")),
             "{reason}"
         );
     }

@@ -160,7 +160,7 @@ fn without_whose_calls_they_are_the_other_nfsd_hides_it_and_that_is_said() {
     });
     assert_ne!(states(&watched)[0], Livelock);
     let missing = watched.verdict().confidence.missing.join(" ");
-    assert!(missing.contains("whose calls"), "{missing}");
+    assert!(missing.contains("which client's calls"), "{missing}");
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_loop_whose_threads_were_never_seen_in_a_call_has_those_that_nobody_else_has
     });
     assert_eq!(states(&watched), [Livelock, Calm]);
     let missing = watched.verdict().confidence.missing.join(" ");
-    assert!(missing.contains("whose calls"), "{missing}");
+    assert!(missing.contains("which client's calls"), "{missing}");
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn what_is_not_a_livelock_says_how_many_conditions_hold_and_why_the_others_do_no
     let reason = watched.verdict().reason;
     let words = "2 of 4 conditions hold; not blockage: 0 % of the busy nfsd threads' time is spent \
                  throttled or behind a throttled one (most at once: 0 busy, 0 throttled); not \
-                 closing_edge: dirty-throttle: the server was not made to pause";
+                 closing_edge: dirty-throttle: the server was not paused";
     assert_eq!(reason, words);
 }
 

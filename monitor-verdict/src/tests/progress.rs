@@ -25,9 +25,9 @@ fn under(watched: &Watched) -> String {
 fn no_progress_is_a_share_of_the_best_second_and_half_as_much_more_once_it_held() {
     let mut watched = Watched::new(8);
     watched.play(&BUSY, 5);
-    assert_eq!(under(&watched), "2.0 MB/s");
+    assert_eq!(under(&watched), "1.9 MiB/s");
     watched.play(&Phase::IDLE, 5);
-    assert_eq!(under(&watched), "3.0 MB/s");
+    assert_eq!(under(&watched), "2.8 MiB/s");
 }
 
 #[test]
@@ -35,9 +35,9 @@ fn the_best_second_fades_by_half_in_ten_minutes() {
     let mut watched = Watched::new(8);
     watched.play(&BUSY, 5);
     watched.play(&Phase::IDLE, 600);
-    assert_eq!(under(&watched), "1.5 MB/s");
+    assert_eq!(under(&watched), "1.4 MiB/s");
     watched.play(&Phase::IDLE, 3600);
-    assert_eq!(under(&watched), "1.2 MB/s", "the floor, half as much more");
+    assert_eq!(under(&watched), "1.1 MiB/s", "the floor, half as much more");
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn where_congestion_is_unknown_the_pages_stand_in_and_confidence_is_less() {
     let confidence = watched.verdict().confidence;
     assert!((confidence.share - 0.8).abs() < 1e-9, "{confidence:?}");
     assert!(
-        confidence.missing[0].contains("congested is not known"),
+        confidence.missing[0].contains("congested is unknown"),
         "{confidence:?}"
     );
 }
@@ -223,7 +223,7 @@ fn where_nothing_tells_whether_the_disk_works_it_is_suspected_at_most() {
     assert!(
         missing
             .iter()
-            .any(|words| words.contains("disk works is not known")),
+            .any(|words| words.contains("disk works is unknown")),
         "{missing:?}"
     );
 }

@@ -151,7 +151,7 @@ fn a_server_that_is_shut_down_helps_nobody_who_waits_and_that_is_said() {
     watched.play_with(&Phase::SERVER_GONE, 10, |_, o| o.nfsd = None);
     assert_eq!(watched.state(), Livelock, "{:?}", watched.timeline);
     let reason = watched.verdict().reason;
-    assert!(reason.ends_with("no nfsd runs"), "{reason}");
+    assert!(reason.ends_with("nfsd does not run"), "{reason}");
     watched.play_with(&Phase::IDLE, 5, |_, o| o.nfsd = None);
     assert_eq!(watched.state(), Recovered, "{:?}", watched.timeline);
 }

@@ -45,7 +45,7 @@ fn nfsd_without_pages_over_a_congested_client_is_suspected_and_no_more() {
     );
     assert!(
         verdict.reason.starts_with(
-            "nfsd is without pages for a request for 100 % of the time while 0:29 is congested in \
+            "nfsd has no pages for a request for 100 % of the time while 0:29 is congested in \
              100 % of the samples and the server's disk 0 % busy; "
         ),
         "{}",

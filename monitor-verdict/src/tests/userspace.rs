@@ -34,7 +34,7 @@ fn a_freeze_of_nfs_ganesha_is_a_livelock_then_a_deadlock_and_recovers() {
         "{:?}",
         watched.timeline
     );
-    let words = "nothing moves any more, for 45.0 s: 2 of 8 busy ganesha.nfsd threads wait in \
+    let words = "no byte for 45.0 s: 2 of 8 busy ganesha.nfsd threads wait in \
                  balance_dirty_pages on 254:0 ";
     assert!(verdict.reason.starts_with(words), "{}", verdict.reason);
     watched.play(&Phase::HEALTHY, 20);
@@ -75,8 +75,11 @@ fn where_its_threads_were_not_looked_at_its_waits_tell_with_less_confidence() {
     let confidence = watched.verdict().confidence;
     assert!(confidence.share < listed, "{confidence:?}");
     let says = |words: &str| confidence.missing.iter().any(|one| one.contains(words));
-    assert!(says("threads were not looked at"), "{confidence:?}");
-    assert!(says("writes is not seen"), "{confidence:?}");
+    assert!(says("threads could not be read"), "{confidence:?}");
+    assert!(
+        says("writes of a userspace server are not visible"),
+        "{confidence:?}"
+    );
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn progress_of_a_process_is_what_the_client_was_told() {
     assert_eq!(watched.play(&moves, 5), Recovered);
     let why = watched.verdict().conditions.no_progress.why;
     assert!(
-        why.contains("what ganesha.nfsd writes is not seen"),
+        why.contains("writes of ganesha.nfsd are not visible"),
         "{why}"
     );
 }

@@ -79,71 +79,60 @@ impl MissingInput {
     const fn words(self) -> &'static str {
         match self {
             Self::DirtyUnseen => {
-                "signal balance_dirty_pages is missing: who waits in it, and for whose pages, is \
-                 not known"
+                "signal balance_dirty_pages is missing: which tasks wait in it, and for whose pages, is unknown"
             }
             Self::DirtyExitUnseen => {
-                "the return from balance_dirty_pages is not seen: a wait is taken to end with its \
-                 last pause"
+                "the return from balance_dirty_pages is not visible: a wait is assumed to end with its last pause"
             }
             Self::ClientUnseen => {
-                "signal nfs_client_writes is missing: what was acknowledged to the client is not \
-                 known"
+                "signal nfs_client_writes is missing: bytes acknowledged to the client are unknown"
             }
-            Self::ServedUnseen => "signal nfsd_writes is missing: what nfsd wrote is not known",
+            Self::ServedUnseen => {
+                "signal nfsd_writes is missing: bytes that nfsd wrote are unknown"
+            }
             Self::CallsUnseen => {
-                "whose calls nfsd's threads work on is not known: their writes and waits count for \
-                 every loop of nfsd's"
+                "which client's calls nfsd's threads work on is unknown: their writes and waits count for every loop of nfsd"
             }
             Self::ServedUnwatched => {
-                "what a server in userspace writes is not seen: progress is what was acknowledged \
-                 to the client"
+                "writes of a userspace server are not visible: progress is what was acknowledged to the client"
             }
             Self::ThreadsUnlisted => {
-                "the server's threads were not looked at: its waits alone tell how much of it is \
-                 blocked"
+                "the server's threads could not be read: blockage comes from its waits alone"
             }
             Self::ServersMixed => {
-                "several servers run in userspace: pauses and finished waits are those of all"
+                "several userspace servers run: pauses and finished waits are those of all of them"
             }
             Self::WorkersUnknown => {
-                "the mount writes by LOCALIO and what its server writes to is not known: its \
-                 workers are not told from others"
+                "the mount writes by LOCALIO and its server's BDI is unknown: its workers cannot be told from others"
             }
             Self::PagesByPauses => {
-                "debugfs is not read: the client's pages are those that balance_dirty_pages tells \
-                 its writers"
+                "debugfs is not readable: the client's pages are those that balance_dirty_pages reports to its writers"
             }
             Self::PagesUnknown => {
-                "debugfs is not read and nobody writes to the client: the pages that it holds are \
-                 not known"
+                "debugfs is not readable and no task writes to the client: the pages that it holds are unknown"
             }
             Self::DiskByWrites => {
-                "the server's device is not a disk that tells its busy time: what is written to it \
-                 stands in"
+                "the server's device reports no busy time: bytes written to it are used instead"
             }
             Self::DiskUnknown => {
-                "whether the server's disk works is not known: its dirty pages alone tell a \
-                 livelock from a slow disk"
+                "whether the server's disk works is unknown: its dirty pages alone tell a livelock from a slow disk"
             }
             Self::CongestionByRule => {
                 "the client's congestion is derived from its pages under writeback, once a tick"
             }
             Self::CongestionUnknown => {
-                "whether the client is congested is not known: that it holds pages stands in"
+                "whether the client is congested is unknown: that it holds pages is used instead"
             }
             Self::ReclaimUnseen => {
-                "signal direct_reclaim, or what shows the sleeps in reclaim, is missing: reclaim \
-                 is seen in part or not at all"
+                "signal direct_reclaim, or what shows the sleeps in reclaim, is missing: reclaim is visible in part or not at all"
             }
             Self::CommitUnseen => {
-                "signal nfs_commit is missing: waits for the server's COMMIT are not seen"
+                "signal nfs_commit is missing: waits for the server's COMMIT are not visible"
             }
             Self::AllocUnseen => {
-                "signal svc_alloc_arg is missing: nfsd threads without pages for a request are not \
-                 seen"
+                "signal svc_alloc_arg is missing: nfsd threads without pages for a request are not visible"
             }
-            Self::MapFull => "a map of the kernel side was full: some waits were not counted",
+            Self::MapFull => "a map in the kernel was full: some waits were not counted",
             Self::AddressOnly => {
                 "the loop is known by its server's address alone, not by its connection or calls"
             }

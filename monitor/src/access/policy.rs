@@ -51,7 +51,7 @@ impl Policy {
         if !rate.interval.is_zero() && burst == 0 {
             return Err(Wrong::new(
                 "rate_limit.burst",
-                "must be one at least where there is an interval: with none no request would ever be answered",
+                "must be at least one where there is an interval: with none no request would ever be answered",
             ));
         }
         let rate =
@@ -127,7 +127,7 @@ fn headers(http: &Http) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
         parsed.ok_or_else(|| {
             Wrong::new(
                 KEY,
-                format!("{name} has characters that no header may have"),
+                format!("{name} has characters that are not allowed in a header"),
             )
         })
     };

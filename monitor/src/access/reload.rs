@@ -111,19 +111,19 @@ impl Files {
             if policy.tls().is_some() == web.policy().tls().is_some() {
                 Ok(policy)
             } else {
-                Err("TLS can be switched on or off by a restart only".to_owned())
+                Err("TLS can be switched on or off only by a restart".to_owned())
             }
         });
         match policy {
             Ok(policy) => {
                 web.current.store(Arc::new(policy));
-                tracing::info!(path, "the web configuration was read again");
+                tracing::info!(path, "the web configuration was reloaded");
             }
             Err(error) => {
                 tracing::error!(
                     path,
                     error,
-                    "the web configuration has changed and cannot be used: the one before still counts"
+                    "the changed web configuration cannot be used: the previous one stays in effect"
                 );
             }
         }
@@ -150,7 +150,10 @@ impl Files {
         let (policy, passed_over) =
             Policy::new(document, material.as_ref()).map_err(|wrong| wrong.of(&config))?;
         for what in passed_over {
-            tracing::warn!(what, "the web configuration asks for what is unavailable");
+            tracing::warn!(
+                what,
+                "the web configuration asks for something that is unavailable"
+            );
         }
         Ok(policy)
     }

@@ -91,15 +91,14 @@ fn asked(tls: &Tls, material: &Material) -> Result<Option<Asked>, Wrong> {
         Some(_) if none => {
             return Err(Wrong::new(
                 AUTH,
-                "must be given with a client CA, such as RequireAndVerifyClientCert: without it nobody is asked for a \
-                 certificate",
+                "must be given with a client CA, such as RequireAndVerifyClientCert: without it no client is asked for a certificate",
             ));
         }
         Some(pem) => certificates(pem).map_err(|why| Wrong::new(CA, why))?,
         None if verified => {
             return Err(Wrong::new(
                 CA,
-                "must be given with this client_auth_type: by whom is a client's certificate to be signed?",
+                "must be given with this client_auth_type: it says which authority must sign a client's certificate",
             ));
         }
         None => Vec::new(),
@@ -113,7 +112,7 @@ fn asked(tls: &Tls, material: &Material) -> Result<Option<Asked>, Wrong> {
             ));
         }
         Some(sans) if sans.is_empty() => {
-            return Err(Wrong::new(SANS, "is empty, and would let nobody in"));
+            return Err(Wrong::new(SANS, "is empty, and would refuse every client"));
         }
         Some(sans) => Some(sans.clone()),
     };
@@ -135,7 +134,7 @@ fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, 
             if !GO_SUITES.contains(&name.as_str()) {
                 return Err(Wrong::new(
                     SUITES,
-                    format!("{name:?} is not a suite of Go's secure ones"),
+                    format!("{name:?} is not one of Go's secure suites"),
                 ));
             }
             // rustls sets TLS 1.3's apart by their name.

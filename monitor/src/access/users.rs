@@ -109,7 +109,7 @@ impl Users {
 
 fn check(name: &str, hash: &str) -> Result<(), String> {
     let parts: HashParts = hash.parse().map_err(|error| {
-        format!("the hash of user {name:?} is none of bcrypt ({error}): make one with `htpasswd -nBC 10 {name}`")
+        format!("the hash of user {name:?} is not a bcrypt hash ({error}): make one with `htpasswd -nBC 10 {name}`")
     })?;
     let cost = parts.get_cost();
     if cost > MAX_COST {

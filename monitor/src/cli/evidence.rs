@@ -14,16 +14,15 @@ const MIN_BYTES: u64 = 2 << 20;
 /// Flags for the evidence.
 #[derive(Debug, Args)]
 pub struct EvidenceArgs {
-    /// Directory to which the evidence of each verdict is written, a JSON
-    /// document when a livelock is confirmed, when nothing moves any more, and
-    /// at its end. It must not be on NFS, and is made where only its own name is
-    /// missing. Without it, the newest 16 documents are kept in memory.
+    /// Directory for the evidence of verdicts: a JSON document at the confirmation of a livelock,
+    /// at a deadlock, and at the end. It must not be on NFS; it is created if its parent exists.
+    /// Without it, the newest 16 documents are kept in memory.
     #[arg(id = "evidence.dir", long = "evidence.dir", value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Files in it at most: the oldest are removed.
+    /// Most files in --evidence.dir; the oldest are removed.
     #[arg(id = "evidence.max-files", long = "evidence.max-files", value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub files: u16,
-    /// Size of all of them at most, with a unit: B, KiB, MiB, GiB.
+    /// Largest size of all files in --evidence.dir, with a unit: B, KiB, MiB, GiB.
     #[arg(id = "evidence.max-size", long = "evidence.max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub size: u64,
 }

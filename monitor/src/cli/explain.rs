@@ -34,17 +34,16 @@ const WIDTH: usize = 96;
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// What to explain; without it, a line for each.
+    /// What to explain; without it, list all with a line each.
     #[arg(value_name = "SIGNATURE", value_parser = words())]
     pub word: Option<String>,
-    /// The client's BDI, to be filled into the commands; with it, they are for
-    /// the kernel of this machine.
+    /// The client's BDI, to fill into the commands; they are then for the kernel of this machine.
     #[arg(long, value_name = "MAJOR:MINOR", value_parser = bdi)]
     pub bdi: Option<String>,
-    /// A running daemon, to fill in its loop, its kernel and its writers.
+    /// URL of a running daemon, to fill in its loop, its kernel and its writers.
     #[arg(long, value_name = "URL", value_parser = super::daemon::url)]
     pub url: Option<String>,
-    /// How to show oneself to it.
+    /// How to log in to it.
     #[command(flatten)]
     pub access: AccessArgs,
 }
@@ -60,7 +59,7 @@ pub(super) fn bdi(text: &str) -> Result<String, String> {
     let place = Target::default().with_bdi(text);
     place
         .bdi
-        .ok_or_else(|| "must be as in /proc/self/mountinfo, such as 0:29".to_owned())
+        .ok_or_else(|| "must be major:minor as in /proc/self/mountinfo, such as 0:29".to_owned())
 }
 
 /// Prints the explanation.
@@ -111,11 +110,11 @@ fn text(word: Option<&str>, place: &Target) -> String {
 
 fn list() -> String {
     let mut out =
-        "Signatures of a livelock between an NFS server and its own client:\n\n".to_owned();
+        "Signatures of livelocks between an NFS server and its own client:\n\n".to_owned();
     for one in &EXPLANATIONS {
         let _ = writeln!(out, "  {:<20}{}", one.signature.as_str(), one.title);
     }
-    out.push_str("\nWhat looks like one and is none:\n\n");
+    out.push_str("\nWhat looks like a livelock and is not one:\n\n");
     for one in &RELATED {
         let _ = writeln!(out, "  {:<27}{}", one.kind.as_str(), one.title);
     }
@@ -134,7 +133,7 @@ fn explained(one: &Explanation, place: &Target) -> String {
         out.push('\n');
     }
     out.pop();
-    heading(&mut out, "The way through the kernel");
+    heading(&mut out, "The path through the kernel");
     for chain in one.path {
         path(&mut out, chain);
     }
@@ -150,7 +149,7 @@ fn explained(one: &Explanation, place: &Target) -> String {
     }
     heading(&mut out, "It is not");
     wrap(&mut out, one.unlike, "  ", WIDTH);
-    heading(&mut out, "Get out of it now");
+    heading(&mut out, "Mitigations now");
     let ways_out = mitigation::ways_out_at(signature, place);
     if ways_out.is_empty() {
         wrap(&mut out, NOT_MEASURED, "  ", WIDTH);
@@ -158,7 +157,7 @@ fn explained(one: &Explanation, place: &Target) -> String {
     measures(&mut out, &ways_out);
     vain(
         &mut out,
-        "Does not help:",
+        "Ineffective:",
         &mitigation::in_vain(signature, place),
     );
     heading(&mut out, "Prevent it");
@@ -173,8 +172,7 @@ fn explained(one: &Explanation, place: &Target) -> String {
 }
 
 /// What is said where there is nothing to recommend.
-const NOT_MEASURED: &str = "No way out of this one was measured, so none is offered. Keep the evidence \
-                            (/api/v1/evidence), and please report it.";
+const NOT_MEASURED: &str = "No mitigation was measured for this one, so none is offered. Keep the evidence (/api/v1/evidence), and please report it.";
 
 /// What makes it worse for whoever looks.
 const DO_NOT_TOUCH: &str = "Do not touch the mount: no ls, df, stat, sync or umount. They hang. /proc, /sys and the \
@@ -235,7 +233,7 @@ fn measures(out: &mut String, all: &[Measure]) {
         }
         wrap(out, &format!("Seen: {}", one.seen), "     ", WIDTH);
         if !one.undo.is_empty() {
-            out.push_str("     To take it back, when the load is gone:\n");
+            out.push_str("     To undo it, when the load is gone:\n");
         }
         for command in &one.undo {
             let _ = writeln!(out, "       {command}");

@@ -19,10 +19,10 @@ const LONGEST_BUCKET: f64 = 86_400.0;
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// File with the configuration, TOML; every key is also a flag of `run`.
+    /// Configuration file, TOML; every key is also a flag of `run`.
     ///
-    /// A flag counts more than the file, the file more than the default. Keys:
-    /// docs/configuration.md, or `run --config.show`.
+    /// A flag overrides the file, and the file overrides the default. Keys: docs/configuration.md,
+    /// or `run --config.show`.
     #[arg(long = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ pub struct Invalid {
     pub rule: String,
 }
 
-/// How to print.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -51,13 +51,13 @@ pub enum Format {
 /// How to reach the kernel.
 #[derive(Debug, Args)]
 pub struct KernelArgs {
-    /// Where procfs is mounted: the host's, where the daemon has one of its own.
+    /// Where procfs is mounted; in a container, the host's.
     #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
     pub procfs: PathBuf,
     /// Where sysfs is mounted.
     #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
     pub sysfs: PathBuf,
-    /// Waits at least this long leave a record each (seen in /api/v1/stalls).
+    /// Report each finished wait of at least this length in /api/v1/stalls.
     #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = duration)]
     pub stall_threshold: Duration,
     /// Names of the processes that are userspace NFS servers (class `server`).
@@ -68,10 +68,10 @@ pub struct KernelArgs {
         default_value = "ganesha.nfsd,unfsd"
     )]
     pub nfs_servers: Vec<String>,
-    /// Kinds of hook not to use: tracepoint, btf-tracepoint, fentry, kprobe.
+    /// Kinds of hooks to avoid: tracepoint, btf-tracepoint, fentry, kprobe.
     #[arg(long = "probe.avoid", value_name = "KIND", value_delimiter = ',', value_parser = hook_kind)]
     pub avoid: Vec<String>,
-    /// Let the eBPF programs write messages of their own into the log.
+    /// Log messages of the eBPF programs.
     #[arg(
         long = "log.ebpf",
         value_name = "BOOL",
@@ -84,9 +84,8 @@ pub struct KernelArgs {
     pub log_ebpf: bool,
     /// Upper bounds of the histograms' buckets, seconds, ascending; at most 15.
     ///
-    /// Around 0.1 and 0.2 the default tells the two sleeps that matter apart:
-    /// `congestion_wait`'s 100 ms and `balance_dirty_pages`' longest pause of
-    /// 200 ms, each with a jiffy more.
+    /// Around 0.1 and 0.2 the default separates the two sleeps that matter: 100 ms of
+    /// `congestion_wait` and 200 ms, the longest pause of `balance_dirty_pages`, each plus a jiffy.
     #[arg(
         long,
         value_name = "SECONDS",

@@ -44,7 +44,7 @@ pub struct RecordArgs {
     /// How long to record; without it, until SIGTERM or SIGINT.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Which messages to write to stderr: error, warn, info, debug, trace.
+    /// Least severe level to log on stderr: error, warn, info, debug, trace.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "warn")]
     pub log_level: String,
     /// Time between two observations.
@@ -64,13 +64,13 @@ pub struct RollingArgs {
     /// Record the last minutes into this directory, and keep those before a livelock; never on NFS.
     #[arg(id = "record.dir", long = "record.dir", value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// How much time to record before the oldest is thrown away.
+    /// How much time to keep; older parts are removed.
     #[arg(id = "record.window", long = "record.window", value_name = "DURATION", default_value = "15m", value_parser = window)]
     pub window: Duration,
-    /// How large the recorded minutes may be, in all.
+    /// Largest size of the recorded minutes.
     #[arg(id = "record.max-size", long = "record.max-size", value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub max_size: u64,
-    /// Of how many livelocks to keep the minutes before, the newest ones; each up to --record.max-size.
+    /// Number of livelocks whose minutes before are kept, the newest; each up to --record.max-size.
     #[arg(id = "record.keep", long = "record.keep", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub keep: u16,
 }

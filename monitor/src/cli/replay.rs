@@ -39,7 +39,7 @@ pub struct ReplayArgs {
     /// Recordings; several of one daemon in their order.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How to print.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Judge by this program's default thresholds, not by those of the recording.

@@ -43,22 +43,21 @@ pub struct RunArgs {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Print the configuration that would be used, as a file for --config.file, and
-    /// exit.
+    /// Print the effective configuration, as a file for --config.file, and exit.
     #[arg(long = "config.show")]
     pub config_show: bool,
     /// Where and to whom is served.
     #[command(flatten)]
     pub web: WebArgs,
-    /// Which messages to write.
+    /// Least severe level to log.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
-    /// How to write them.
+    /// Format of the log.
     #[arg(long = "log.format", value_enum, default_value_t = LogFormat::Logfmt)]
     pub log_format: LogFormat,
-    /// Time between two looks at the kernel's maps and at /proc, 100ms to 5s.
+    /// Time between two ticks, 100ms to 5s.
     ///
-    /// The times of the verdict are for 1s.
+    /// The verdict's times were chosen for 1s.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// The numbers of the verdict.
@@ -109,7 +108,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
     let keeps = args.evidence.dir.is_some() || args.rolling.dir.is_some();
     privileges::keep(&privileges::also(ports, keeps))
-        .context("capabilities that are not needed cannot be given up")?;
+        .context("unneeded capabilities cannot be dropped")?;
     // For the thread that writes the log, which inherits it.
     let _ = hardening::io_flusher(true);
     let _log = log::init(&args.log_level, args.log_format)?;

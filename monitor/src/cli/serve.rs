@@ -104,7 +104,7 @@ pub fn serve(
     let playing = thread::Builder::new()
         .name("play".into())
         .spawn(move || play(Some(&mut show)))
-        .context("the thread that plays could not be started")?;
+        .context("the replay thread could not be started")?;
     runtime.block_on(start::serve(listeners, site))?;
     drop(stop);
     if !playing.is_finished() {
@@ -113,8 +113,7 @@ pub fn serve(
         return Ok(code.into());
     }
     let code = playing.join();
-    let code =
-        code.map_err(|_| anyhow::anyhow!("the thread that plays panicked: this is a bug"))?;
+    let code = code.map_err(|_| anyhow::anyhow!("the replay thread panicked: this is a bug"))?;
     Ok(code?.into())
 }
 

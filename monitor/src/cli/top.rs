@@ -36,26 +36,25 @@ const LOOK_AROUND: Duration = Duration::from_secs(3);
 /// Arguments of `top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// A running daemon. Without it, the one at `http://127.0.0.1:9746` if it
-    /// answers, else on its own (as root).
+    /// URL of a running daemon. Without it: the one at `http://127.0.0.1:9746` if it answers, else
+    /// monitor in this process (as root).
     #[arg(long, value_name = "URL", value_parser = daemon::url)]
     pub url: Option<String>,
-    /// How to show oneself to it.
+    /// How to log in to it.
     #[command(flatten)]
     pub access: AccessArgs,
     /// Print one view as text, and exit.
     ///
-    /// On its own that takes some ten seconds: as long as a livelock takes to be
-    /// confirmed.
+    /// Without a daemon it takes about ten seconds, the time to confirm a livelock.
     #[arg(long)]
     pub once: bool,
-    /// How to print: json is a document of the node for each tick, a line each.
+    /// Output format; json: one document per tick, one per line.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Whether to use colours; auto: on a terminal, unless `NO_COLOR` is set.
     #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
-    /// Time between two looks, 100ms to 5s: at the daemon, or at the kernel.
+    /// Time between two refreshes, 100ms to 5s.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// Where the configuration is.

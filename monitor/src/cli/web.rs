@@ -23,7 +23,7 @@ use crate::http::PathError;
 /// Flags of all that serves, in the style of Prometheus' exporters.
 #[derive(Debug, Args)]
 pub struct WebArgs {
-    /// Address and port to serve on; may be given more than once.
+    /// Address and port to listen on; repeatable.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
@@ -31,18 +31,16 @@ pub struct WebArgs {
         value_parser = address
     )]
     pub listen: Vec<SocketAddr>,
-    /// Path under which the metrics are served.
+    /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
-    /// File that says who may connect: TLS, client certificates, passwords. YAML, in
-    /// the format of Prometheus' exporters; see docs/web.md.
+    /// File with TLS, client certificates and passwords, YAML, in the format of Prometheus'
+    /// exporter-toolkit; see docs/web.md.
     ///
-    /// It and the files that it names are read again when they change. They must
-    /// not be on NFS.
+    /// It and the files that it names are reloaded when they change. They must not be on NFS.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// Serve on the sockets that systemd hands over (a .socket unit), instead of
-    /// --web.listen-address.
+    /// Listen on the sockets that systemd passes (a .socket unit), instead of --web.listen-address.
     #[arg(
         long = "web.systemd-socket",
         value_name = "BOOL",
@@ -83,8 +81,7 @@ impl WebArgs {
         for address in &self.listen {
             let listener = TcpListener::bind(address).await.with_context(|| {
                 format!(
-                    "cannot listen on {address} (--web.listen-address): is another throttle-monitor running, or the \
-                     address not this host's?"
+                    "cannot listen on {address} (--web.listen-address): another throttle-monitor runs, or the address is not this host's"
                 )
             })?;
             listeners.push(listener);
@@ -98,13 +95,13 @@ fn handed_over() -> anyhow::Result<Vec<TcpListener>> {
     let fds = sd_notify::listen_fds().context("LISTEN_FDS (--web.systemd-socket)")?;
     if fds.len() == 0 {
         anyhow::bail!(
-            "systemd has handed over no socket (--web.systemd-socket): start it by a .socket unit, see docs/web.md"
+            "systemd has passed no socket (--web.systemd-socket): start it by a .socket unit, see docs/web.md"
         );
     }
     fds.map(|fd| {
         // SAFETY: the protocol gives these to this process, and it is asked once.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        listener(fd).context("cannot serve on a socket of systemd's (--web.systemd-socket)")
+        listener(fd).context("cannot serve on a socket from systemd (--web.systemd-socket)")
     })
     .collect()
 }

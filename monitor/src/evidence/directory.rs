@@ -44,7 +44,7 @@ pub enum WriteError {
         error: io::Error,
     },
     /// It is larger than all documents together may be.
-    #[error("the document has {bytes} bytes, and the directory may have {most}")]
+    #[error("the document has {bytes} bytes, more than the directory may hold ({most})")]
     TooLarge {
         /// Its size.
         bytes: u64,

@@ -25,7 +25,7 @@ impl Writer {
         let end = Instant::now() + deadline;
         while !self.0.is_finished() {
             if Instant::now() >= end {
-                tracing::warn!("evidence that is not written yet is lost: the directory hangs");
+                tracing::warn!("unwritten evidence is lost: the directory hangs");
                 return;
             }
             thread::sleep(Duration::from_millis(5));
@@ -107,7 +107,7 @@ impl Pending {
             if !failed {
                 count(&self.counts.failed);
             }
-            tracing::warn!(id = %lost.head.id, "evidence was never written: newer one takes its place");
+            tracing::warn!(id = %lost.head.id, "evidence was never written: newer evidence replaced it");
         }
     }
 

@@ -294,7 +294,7 @@ impl Actuator {
                 loop_id,
                 action,
                 result,
-                words: format!("{words}, and it follows what is dirty from now on"),
+                words: format!("{words}, and it follows the dirty pages from now on"),
             });
         }
     }
@@ -322,7 +322,7 @@ impl Actuator {
         if self.journal.entry(tunable).is_some_and(|entry| entry.lost) {
             return (
                 Outcome::LeftAlone,
-                format!("{tunable} is somebody else's now"),
+                format!("{tunable} was changed by something else"),
             );
         }
         if now == value && self.journal.entry(tunable).is_none() {
@@ -333,7 +333,7 @@ impl Actuator {
         }
         if let Err(error) = self.journal.note(tunable, loop_id, now, value) {
             let words = format!(
-                "{tunable} is not changed, because it cannot be noted what it was: {error}"
+                "{tunable} is not changed, because its old value cannot be recorded: {error}"
             );
             return (Outcome::Failed, words);
         }
@@ -412,7 +412,7 @@ impl Actuator {
         }
         if lost || !ours.contains(&now) {
             let words = format!(
-                "{tunable} stays {}: somebody else has set it",
+                "{tunable} stays {}: something else has set it",
                 tunable.words(now)
             );
             return (Outcome::LeftAlone, Some(words));
@@ -428,7 +428,7 @@ impl Actuator {
             }
             Err(error) => (
                 Outcome::Failed,
-                Some(format!("{tunable} cannot be put back: {error}")),
+                Some(format!("{tunable} cannot be restored: {error}")),
             ),
         }
     }
@@ -447,7 +447,7 @@ impl Actuator {
             action,
             result: Outcome::LeftAlone,
             words: format!(
-                "{tunable} is {} now: somebody else has set it, and it stays so",
+                "{tunable} is {} now: something else has set it, and it stays",
                 tunable.words(now)
             ),
         });

@@ -211,12 +211,9 @@ impl Controller {
     fn nobody(&self, loop_id: &str, action: Action) -> GuardEvent {
         let given_up = self.link.as_ref().is_some_and(Link::has_given_up);
         let words = if given_up {
-            "the guard's helper ended again and again and is not started any more: nothing is \
-             changed; restart the daemon, or put back what was changed with: throttle-monitor \
-             guard undo (see docs/guard.md)"
+            "the guard's helper ended repeatedly and is not restarted: no action is taken; restart the daemon, or restore the settings with: throttle-monitor guard undo (see docs/guard.md)"
         } else {
-            "the guard's helper does not answer: nothing is changed, and what was changed it has \
-             put back, or does when it starts (see docs/guard.md)"
+            "the guard's helper does not answer: no action is taken; it has restored what it changed, or does when it starts (see docs/guard.md)"
         };
         self.event(Made {
             loop_id: loop_id.to_owned(),

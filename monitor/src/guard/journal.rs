@@ -34,13 +34,11 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Somebody else has it.
-    #[error(
-        "another guard is at work on this node (it has {0} locked): one is enough; stop that daemon first"
-    )]
+    #[error("another guard runs on this node (it has locked {0}): stop that daemon first")]
     Taken(String),
     /// It is not what this program wrote.
     #[error(
-        "the guard's state file {path} cannot be understood: compare vm.dirty_bytes and \
+        "the guard's state file {path} cannot be read: compare vm.dirty_bytes and \
          /sys/class/bdi/*/max_ratio with what they should be, then remove it"
     )]
     Unreadable {

@@ -242,7 +242,7 @@ impl Own {
             .poll(Instant::now(), move || start(&program, &settings))?;
         match started {
             Ok(started) => {
-                tracing::info!("the guard's helper is started again");
+                tracing::info!("the guard's helper is restarted");
                 Some(started)
             }
             Err(error) => {
@@ -259,12 +259,11 @@ fn tell_ended(why: &dyn std::fmt::Display, wait: Wait) {
         Wait::For(time) => tracing::warn!(
             %why,
             again_in = ?time,
-            "the guard's helper has ended: it is started again, and first puts back what was changed"
+            "the guard's helper has ended: it is restarted, and first restores what was changed"
         ),
         Wait::Forever => tracing::error!(
             %why,
-            "the guard's helper ends again and again, and is not started any more: restart the daemon, or put \
-             back what was changed with: throttle-monitor guard undo"
+            "the guard's helper ends repeatedly and is not restarted: restart the daemon, or restore the settings with: throttle-monitor guard undo"
         ),
     }
 }

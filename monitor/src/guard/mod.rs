@@ -39,7 +39,7 @@ pub use start::LinkError;
 /// is. Neither outlives a reboot.
 pub const JOURNAL: &str = "/run/throttle-monitor/guard.json";
 
-/// What the helper has to know.
+/// Settings of the helper.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where procfs is mounted.

@@ -147,7 +147,7 @@ fn confine() -> anyhow::Result<()> {
     let _ = rustix::thread::set_name(c"throttle-guard");
     let _ = hardening::io_flusher(true);
     hardening::raise_lock_limit();
-    privileges::give_up_all().context("capabilities that are not needed cannot be given up")?;
+    privileges::give_up_all().context("unneeded capabilities cannot be dropped")?;
     // Not before: what CAP_IPC_LOCK locked beyond the limit could not grow without it.
     let _ = hardening::lock_memory();
     Ok(())
@@ -252,7 +252,7 @@ impl Silence {
     /// The daemon speaks, and says how long it may be silent.
     fn end(&mut self, longest: Duration) {
         if self.said {
-            say("the daemon is heard again");
+            say("the daemon is heard from again");
         }
         *self = Self {
             heard: Instant::now(),
@@ -275,7 +275,7 @@ impl Silence {
         let is_new = !std::mem::replace(&mut self.said, true);
         is_new.then(|| {
             format!(
-                "nothing was heard of the daemon for {:.1} s, so everything is put back",
+                "no message from the daemon for {:.1} s: everything is restored",
                 self.heard.elapsed().as_secs_f64()
             )
         })

@@ -429,7 +429,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
         node.set("run/guard.json", text);
         let error = Actuator::open(&node.settings()).unwrap_err();
         assert!(
-            error.to_string().contains("cannot be understood"),
+            error.to_string().contains("cannot be read: compare"),
             "{text}: {error}"
         );
         assert_eq!(node.journal().as_deref(), Some(text));

@@ -42,7 +42,7 @@ impl TryFrom<String> for Bdi {
         if parts.is_some_and(|(major, minor)| number(major) && number(minor)) {
             Ok(Self(name))
         } else {
-            Err(format!("{name:?} is no BDI: it must be as in 0:29"))
+            Err(format!("{name:?} is not a BDI: it must be as in 0:29"))
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) async fn events(
     };
     let Ok(slot) = Arc::clone(&events.slots).try_acquire_owned() else {
         let error = format!(
-            "{MAX_LISTENERS} clients listen to events, which is the most: close one, or read \
+            "{MAX_LISTENERS} clients listen to events, the maximum: close one, or read \
              /api/v1/loops and /api/v1/verdicts"
         );
         return (

@@ -51,7 +51,7 @@ impl Recordings {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return Err(error(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &format!("{MAX_READERS} recordings are read, which is the most: try again"),
+                &format!("{MAX_READERS} recordings are being read, the maximum: try again"),
             ));
         };
         let on = Arc::clone(&self.store);
@@ -92,7 +92,7 @@ pub(super) async fn file(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Response {
     let unknown = || {
-        let words = "no recording by this name: /api/v1/recordings lists them";
+        let words = "no recording of this name: /api/v1/recordings lists them";
         error(StatusCode::NOT_FOUND, words)
     };
     let Ok(Path((set, name))) = path else {

@@ -136,7 +136,7 @@ async fn admit(State(web): State<Arc<Web>>, request: Request, next: Next) -> Res
                 WWW_AUTHENTICATE,
                 r#"Basic realm="throttle-monitor", charset="UTF-8""#,
             )],
-            "name and password are wanted\n",
+            "a user name and a password are required\n",
         )
             .into_response(),
     };
@@ -155,7 +155,7 @@ async fn guard(request: Request, next: Next) -> Response {
     let mut response = if reads {
         next.run(request).await
     } else {
-        let error = json!({"error": "nothing can be changed here: use GET or HEAD"});
+        let error = json!({"error": "this server is read-only: use GET or HEAD"});
         (
             StatusCode::METHOD_NOT_ALLOWED,
             [(ALLOW, "GET, HEAD")],
@@ -216,7 +216,7 @@ async fn not_found(State(app): State<App>) -> (StatusCode, Json<serde_json::Valu
     paths.insert(1, &app.telemetry_path);
     (
         StatusCode::NOT_FOUND,
-        Json(json!({"error": "there is nothing at this path", "paths": paths})),
+        Json(json!({"error": "this path does not exist", "paths": paths})),
     )
 }
 

@@ -30,6 +30,6 @@ pub(super) async fn accept(
     }
     let accepted = TlsAcceptor::from(Arc::clone(config)).accept(stream).await;
     accepted
-        .inspect_err(|error| tracing::debug!(%error, "no handshake for TLS"))
+        .inspect_err(|error| tracing::debug!(%error, "no TLS handshake"))
         .ok()
 }

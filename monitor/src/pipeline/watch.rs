@@ -132,7 +132,7 @@ impl Watch {
                         signal = %report.signal,
                         strategy = %report.strategy,
                         state = report.state.as_str(),
-                        "a module was loaded: its signal is known"
+                        "a module was loaded: its signal was attached"
                     );
                 }
                 !changed.is_empty()

@@ -18,7 +18,7 @@ pub enum NotReady {
     NoTick,
     /// The tick hangs or fails.
     #[error(
-        "the last tick was {:.1} s ago, more than {:.1} s: the tick thread hangs or fails, see the log",
+        "the last tick was {:.1} s ago, more than {:.1} s: the tick thread hangs or fails; see the log",
         age.as_secs_f64(), limit.as_secs_f64()
     )]
     Stale {

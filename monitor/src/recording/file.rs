@@ -27,7 +27,7 @@ pub enum OpenError {
     #[error("another throttle-monitor records there")]
     Busy,
     /// What is there is not to be overwritten, and cannot be continued.
-    #[error("there is something already that cannot be continued; move it away")]
+    #[error("a file that cannot be continued exists already; move it away")]
     Other(#[source] ReadError),
 }
 

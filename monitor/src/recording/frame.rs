@@ -56,7 +56,7 @@ impl FrameHeader {
             1 => Kind::Segment,
             2 => Kind::Observation,
             3 => Kind::End,
-            other => return Err(format!("it is of kind {other}, which is not known")),
+            other => return Err(format!("it is of the unknown kind {other}")),
         };
         let length = number(1) as usize;
         if length > MAX_FRAME {

@@ -30,7 +30,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// It begins otherwise.
-    #[error("it is not a recording: it does not begin as one")]
+    #[error("it is not a recording: the first bytes are not those of one")]
     NoRecording,
     /// A version that is not known.
     #[error(
@@ -47,7 +47,7 @@ pub enum ReadError {
     },
     /// The bytes are as they were written, and yet make no sense here.
     #[error(
-        "the frame at byte {offset}, written by throttle-monitor {program}, is not understood by {here}: {what}",
+        "the frame at byte {offset}, written by throttle-monitor {program}, cannot be read by {here}: {what}",
         here = env!("CARGO_PKG_VERSION")
     )]
     NotUnderstood {
@@ -277,7 +277,7 @@ impl<R: Read> Reader<R> {
                 return Ok(());
             }
             if input.pos() == read && self.record.len() == at {
-                return Err(self.corrupt("it cannot be decompressed: the stream does not go on"));
+                return Err(self.corrupt("it cannot be decompressed: the stream is cut off"));
             }
         }
     }

@@ -120,7 +120,7 @@ impl Recorder {
             self.encoder.begin();
             if !self.losing {
                 tracing::warn!(
-                    "an observation finds no room in the recording: the disk does not keep up"
+                    "an observation is missing from the recording: the disk does not keep up"
                 );
             }
         }
@@ -150,7 +150,7 @@ impl Recorder {
     pub fn finish(self, deadline: Duration) {
         if !self.queue.finish(deadline) {
             tracing::warn!(
-                "the disk does not take the end of the recording: what it took can be read"
+                "the end of the recording could not be written: what was written can be read"
             );
         }
     }

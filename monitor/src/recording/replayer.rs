@@ -111,17 +111,17 @@ impl Replayer {
             Some(life) if life.run == header.run => {
                 let (was, is) = (life.observations, header.before);
                 if is > was {
-                    part.note(format!("{} observations are missing here: they found no room, or are in a file that was not given", is - was));
+                    part.note(format!("{} observations are missing here: they were lost, or are in a file that was not given", is - was));
                 } else if is < was {
                     part.note(
-                        "this was played before, or the files are not in their order".to_owned(),
+                        "this part was replayed before, or the files are not in order".to_owned(),
                     );
                 }
                 life.observations = is;
             }
             _ => {
                 if header.before > 0 {
-                    part.note(format!("the daemon had seen {} observations before: what it had learned from them, replay does not know", header.before));
+                    part.note(format!("the daemon had seen {} observations before: replay does not know what it had learned from them", header.before));
                 }
                 let thresholds = self.thresholds.as_ref().unwrap_or(&header.thresholds);
                 let thresholds = if let Err(error) = thresholds.check() {
@@ -156,10 +156,10 @@ impl Part {
     fn end(&mut self, ending: Option<Ending>) {
         match ending {
             Some(Ending::Cut { offset }) => self.note(format!(
-                "it ends within a record, at byte {offset}: the recorder was stopped as it wrote, or the file was not copied whole; all before was read"
+                "it ends within a record, at byte {offset}: the recorder was stopped while it wrote, or the file was not copied completely; everything before was read"
             )),
             Some(Ending::Open) => self.note(
-                "it has no mark of its end: the recorder still runs, was killed, or went on in the next file".to_owned(),
+                "it has no end mark: the recorder still runs, was killed, or continued in the next file".to_owned(),
             ),
             Some(Ending::Ended) | None => {}
         }

@@ -176,7 +176,7 @@ impl<S: Sink> Writer<S> {
             Message::Keep(name) => match self.sink.keep(&name) {
                 Ok(()) => tracing::info!(recording = self.what, name, "recording kept"),
                 Err(error) => {
-                    tracing::warn!(recording = self.what, name, %error, "a recording of the minutes before a livelock could not be kept whole");
+                    tracing::warn!(recording = self.what, name, %error, "a recording of the minutes before a livelock could not be kept completely");
                 }
             },
         }
@@ -187,7 +187,7 @@ impl<S: Sink> Writer<S> {
             Ok(()) => {
                 if self.failing {
                     let lost = self.shared.lost.load(Ordering::Relaxed);
-                    tracing::info!(recording = self.what, lost, "the recording goes on");
+                    tracing::info!(recording = self.what, lost, "the recording continues");
                 }
                 self.failing = false;
                 self.out_of_step = false;
@@ -210,7 +210,7 @@ impl<S: Sink> Writer<S> {
 
     fn finish(&mut self) {
         if let Err(error) = self.sink.finish() {
-            tracing::warn!(recording = self.what, %error, "the recording could not be ended in order");
+            tracing::warn!(recording = self.what, %error, "the recording could not be ended properly");
         }
     }
 }

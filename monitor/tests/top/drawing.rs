@@ -72,7 +72,7 @@ fn the_cycle_has_the_numbers_of_the_tick() {
     for words in [
         "LIVELOCK  this node: dirty-throttle on 0:28-nfsd for 10 s",
         "LOOP 0:28-nfsd: 10.9.0.2:/ at /mnt, cross-netns, not exempt, proof xid",
-        " 4 tasks waiting  --> 43.0 MB held     --> 1 throttled      --> 262 kB held",
+        " 4 tasks waiting  --> 41.0 MiB held     --> 1 throttled      --> 256 KiB held",
         "^-- closed: nfsd waits for 0:28, which it alone writes ",
         " TYPE    throttle-monitor guard ease 0:28 --server-bdi 254:0",
         " nfsd    [TBBBBBBB] 1 throttled, 7 blocked, 0 idle",
@@ -109,7 +109,7 @@ fn a_narrow_screen_lists_the_cycle_that_a_wide_one_draws() {
     let screen = screen(&in_livelock("6.12-netns-livelock"), 60, 20);
     for words in [
         " writers: 4 tasks waiting, for 16.1 s",
-        " -> client 0:28: 43.0 MB held, 602 WRITEs open, 0 B/s a",
+        " -> client 0:28: 41.0 MiB held, 602 WRITEs open, 0 B/s a",
         " -> closed: nfsd waits for 0:28, which it alone writes",
     ] {
         assert!(screen.contains(words), "{words}\n{screen}");

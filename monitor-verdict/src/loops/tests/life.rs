@@ -20,8 +20,7 @@ fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
     assert!(one.became_own_client);
     let message = &host.events[0].message;
     let words = "this node has become its own NFS client: 0:29 (10.9.0.2:/ at /mnt) was served by \
-                 another host and is served by this node's nfsd now (its calls are seen to be \
-                 served here): whether nfsd is exempt";
+                 another host and is served by this node's nfsd now (its calls are served here, as observed): whether nfsd is exempt";
     assert!(message.starts_with(words), "{message}");
 }
 
@@ -110,7 +109,7 @@ fn a_loop_ends_with_its_mount_and_not_with_one_torn_look_up() {
     assert_eq!(host.changes(), [Appeared, Ended]);
     assert_eq!(
         host.events[1].message,
-        "0:29 (10.9.0.2:/ at /mnt) is not a loop with nfsd any more: it is no longer mounted"
+        "0:29 (10.9.0.2:/ at /mnt) is no longer a loop with nfsd: it is no longer mounted"
     );
     assert_eq!(host.loops.found(), []);
 }

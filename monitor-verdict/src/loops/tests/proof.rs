@@ -135,7 +135,7 @@ fn a_proof_stands_until_the_calls_are_seen_to_go_elsewhere() {
     assert_eq!(host.changes(), [Appeared, Ended]);
     assert_eq!(
         host.events[1].message,
-        "0:29 is not a loop with nfsd any more: its calls are answered by another host now"
+        "0:29 is no longer a loop with nfsd: another host answers its calls now"
     );
 }
 
@@ -300,7 +300,7 @@ fn the_strongest_proof_is_told_and_a_weaker_one_later_is_no_news() {
     assert_eq!(
         host.events[2].message,
         "0:29 (10.9.0.2:/ at /mnt) is served by this node's own nfsd in another network namespace: \
-         its calls are seen to be served here; before, it was only known that both ends of its \
+         its calls are served here, as observed; before, it was only known that both ends of its \
          connection are on this node"
     );
 }

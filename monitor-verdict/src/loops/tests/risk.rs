@@ -27,7 +27,7 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
         [
             "nfsd is not exempt from local dirty throttling (predicted: the client's address is not \
              one of the server's own network namespace): it waits for pages that only it can clean",
-            "0:29 may fill the node's whole dirty limit of 98.0 MB alone",
+            "0:29 may fill the node's whole dirty limit of 93.5 MiB alone",
         ]
     );
     assert_eq!(
@@ -37,7 +37,7 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
              podAntiAffinity)",
             "or hold the client's BDI before the load (both: neither alone prevents it): echo 1 > \
              /sys/class/bdi/0:29/strict_limit; echo 25 > /sys/class/bdi/0:29/max_ratio",
-            "once it is stuck: throttle-monitor explain dirty-throttle --bdi 0:29",
+            "once it is stalled: throttle-monitor explain dirty-throttle --bdi 0:29",
         ]
     );
 }
@@ -110,7 +110,7 @@ fn a_client_that_is_held_is_less_dangerous_and_one_that_is_half_held_is_not() {
     let one = held(true, 10);
     assert_eq!(
         one.risk[0],
-        "less dangerous: 0:29 is held at 10 % of the dirty limit by strict_limit and max_ratio"
+        "less risk: 0:29 is held at 10 % of the dirty limit by strict_limit and max_ratio"
     );
     assert_eq!(one.recommendations.len(), 1);
     for (strict, ratio) in [(false, 10), (true, 100)] {
@@ -161,13 +161,17 @@ fn what_the_client_may_fill_is_the_limit_that_the_kernel_named_last() {
     };
     let of = |limit: &str| format!("0:29 may fill the node's whole dirty limit of {limit} alone");
     let (early, late) = (named(1, 5, 1000), named(1, 7, 2000));
-    assert_eq!(room(4096, vec![early.clone(), late.clone()]), of("8.2 MB"));
-    assert_eq!(room(4096, vec![late.clone(), early.clone()]), of("8.2 MB"));
-    assert_eq!(room(4096, vec![early, named(0, 9, 3000)]), of("4.1 MB"));
+    assert_eq!(room(4096, vec![early.clone(), late.clone()]), of("7.8 MiB"));
+    assert_eq!(room(4096, vec![late.clone(), early.clone()]), of("7.8 MiB"));
+    assert_eq!(room(4096, vec![early, named(0, 9, 3000)]), of("3.9 MiB"));
     for unknown in [vec![], vec![named(1, 7, 0)], vec![named(0, 7, 2000)]] {
-        assert_eq!(room(4096, unknown), of("98.0 MB"), "as /proc/vmstat has it");
+        assert_eq!(
+            room(4096, unknown),
+            of("93.5 MiB"),
+            "as /proc/vmstat has it"
+        );
     }
-    assert_eq!(room(0, vec![late]), of("98.0 MB"));
+    assert_eq!(room(0, vec![late]), of("93.5 MiB"));
 }
 
 #[test]
@@ -175,7 +179,7 @@ fn a_share_without_strict_limit_is_said_not_to_hold() {
     let one = cross_netns(|host| host.now.bdis[0].max_ratio = Some(10));
     assert_eq!(
         one.risk[1],
-        "0:29 may fill the node's whole dirty limit of 98.0 MB: max_ratio (10 %) without strict_limit does not hold it"
+        "0:29 may fill the node's whole dirty limit of 93.5 MiB: max_ratio (10 %) without strict_limit does not hold it"
     );
 }
 
@@ -207,7 +211,7 @@ fn a_userspace_server_that_is_not_exempt_is_to_ask_for_it() {
     let one = of(None);
     assert!(
         one.risk[0]
-            .starts_with("whether ganesha.nfsd is exempt from local dirty throttling is not known"),
+            .starts_with("whether ganesha.nfsd is exempt from local dirty throttling is unknown"),
         "{one:?}"
     );
     assert!(
@@ -252,7 +256,7 @@ fn where_nothing_was_looked_up_nothing_is_claimed_of_the_addresses() {
     let one = host.found().expect("a loop");
     assert!(
         one.risk[0].starts_with(
-            "whether nfsd is exempt from local dirty throttling is not known (no WRITE was seen"
+            "whether nfsd is exempt from local dirty throttling is unknown (no WRITE was seen"
         ),
         "{one:?}"
     );

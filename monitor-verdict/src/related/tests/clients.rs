@@ -47,9 +47,8 @@ fn a_server_elsewhere_that_answers_nothing_for_ten_seconds_is_not_responding() {
     assert_eq!(related.since_ms, 1_016_000);
     assert_eq!(
         related.reason,
-        "no answer for 10.0 s: 30 WRITE and 0 COMMIT calls of 0:29 are open, 30.0 MB dirty or in \
-         writeback, 2 writers are paused; no server of this node is known to serve \
-         it"
+        "no answer for 10.0 s: 30 WRITE and 0 COMMIT calls of 0:29 are open, 28.6 MiB dirty or in \
+         writeback, 2 writers are paused; it is served by no known server of this node"
     );
     scene.play(60, unanswered);
     assert_eq!(times(&scene).len(), 1);
@@ -463,8 +462,7 @@ fn a_server_that_was_killed_is_named_after_the_loop_has_ended() {
     scene.play(12, unanswered);
     assert_eq!(
         end(&scene),
-        "no process of this node is known to be at the other end of its connection to \
-         127.0.0.1:2049"
+        "the other end of its connection to 127.0.0.1:2049 is no known process of this node"
     );
 }
 
@@ -488,8 +486,7 @@ fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
     let reason = |scene: &Scene| scene.engine.related()[0].reason.clone();
     assert_eq!(
         reason(&scene),
-        "its server on this node, ganesha.nfsd[204], is gone for 15.0 s; no call of \
-         0:29 is known to be open"
+        "its server on this node, ganesha.nfsd[204], is gone for 15.0 s; 0:29 has no known open call"
     );
     // That its end is forgotten is not an answer.
     scene.now.server_exits.clear();
@@ -512,7 +509,7 @@ fn nfsd_without_threads_was_stopped() {
     scene.play(5, |now| answered(now, MB));
     scene.now.nfsd = None;
     scene.play(12, unanswered);
-    let stopped = "its server is this node's nfsd, which was stopped: it has no threads";
+    let stopped = "its server is this node's nfsd, which is stopped: it has no threads";
     assert_eq!(end(&scene), stopped);
     Arc::make_mut(&mut scene.now.topology).mounts[0].listener = None;
     for _ in 0..20 {
@@ -635,8 +632,7 @@ fn who_is_at_the_other_end_is_named() {
         ),
         (
             None,
-            "no process of this node is known to be at the other end of its connection to \
-             10.96.7.7:2049",
+            "the other end of its connection to 10.96.7.7:2049 is no known process of this node",
         ),
     ] {
         let mut scene = Scene::new();

@@ -26,7 +26,7 @@ fn a_writer_held_to_the_speed_of_an_idle_enough_disk_is_dirty_throttling() {
     assert_eq!(scene.times(DirtyThrottling), [(8, true)]);
     assert_eq!(
         scene.events[0].reason,
-        "0.9 tasks on average are paused in balance_dirty_pages on 254:0, which writes 20.0 MB/s"
+        "0.9 tasks on average are paused in balance_dirty_pages on 254:0, which writes 19.1 MiB/s"
     );
     scene.play(30, works);
     assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
@@ -46,7 +46,7 @@ fn writers_to_an_nfs_mount_are_held_to_the_speed_of_its_server() {
     assert_eq!(scene.holds(), [(DirtyThrottling, CLIENT.to_owned())]);
     let reason = &scene.events[0].reason;
     assert!(
-        reason.ends_with("on 0:29, whose server takes 9.0 MB/s"),
+        reason.ends_with("on 0:29, whose server takes 8.6 MiB/s"),
         "{reason}"
     );
 }
@@ -180,7 +180,7 @@ fn a_busy_disk_under_a_paused_nfsd_is_slow() {
     assert_eq!(scene.times(SlowDisk), [(8, true)]);
     assert_eq!(
         scene.events[0].reason,
-        "the disk of 254:0 is 94 % busy and moves 5.3 MB/s in its busy time while on average 1.0 \
+        "the disk of 254:0 is 94 % busy and moves 5.1 MiB/s in its busy time while on average 1.0 \
          tasks are paused in balance_dirty_pages on it and 0.0 nfsd threads sleep"
     );
     scene.play(60, slow);
@@ -246,7 +246,7 @@ fn where_the_latency_of_a_disk_is_unknown_its_bytes_decide() {
     assert_eq!(scene.holds(), [(DiskSaturated, DISK.to_owned())]);
     assert_eq!(
         scene.events[0].reason,
-        "the disk of 254:0 is 99 % busy and moves 107 MB/s in its busy time while on average 1.0 \
+        "the disk of 254:0 is 99 % busy and moves 102 MiB/s in its busy time while on average 1.0 \
          tasks are paused in balance_dirty_pages on it and 0.0 nfsd threads sleep"
     );
 }
@@ -271,7 +271,7 @@ fn a_disk_that_falls_to_a_tenth_of_what_it_has_shown_is_slow() {
     assert_eq!(scene.holds(), [(SlowDisk, DISK.to_owned())]);
     let began = scene.events.iter().rfind(|event| event.began);
     let reason = &began.expect("one").reason;
-    assert!(reason.contains("(it has shown 404 MB/s)"), "{reason}");
+    assert!(reason.contains("(it has shown 385 MiB/s)"), "{reason}");
     // Other requests, of which it completes as many as ever, are other work.
     let mut scene = Scene::new();
     scene.play(20, |now| busy(now, 400 * MB, 400, 80_000));

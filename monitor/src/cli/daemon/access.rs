@@ -19,11 +19,11 @@ const TRUSTED: [&str; 3] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 
-/// How to show oneself to a daemon.
+/// How to log in to a daemon.
 #[derive(Debug, Args)]
 pub struct AccessArgs {
-    /// File with the password, the certificates or the authority for --url. YAML,
-    /// the `basic_auth` and `tls_config` of Prometheus' HTTP clients; see docs/web.md.
+    /// File with the password, the certificates or the authority for --url: YAML with `basic_auth`
+    /// and `tls_config` as of Prometheus' HTTP clients; see docs/web.md.
     ///
     /// Without it an https:// daemon must have a certificate that this machine trusts.
     #[arg(long = "http.config.file", value_name = "FILE")]
@@ -45,7 +45,7 @@ impl AccessArgs {
     }
 }
 
-/// What is shown, and who is trusted.
+/// The client's credentials, and the authorities that it trusts.
 #[derive(Clone, Default)]
 pub struct Access {
     authorization: Option<String>,

@@ -96,15 +96,15 @@ fn chosen(loops: Vec<Loop>, bdi: Option<&str>) -> anyhow::Result<Loop> {
     let mut fitting = loops.into_iter().filter(wanted);
     match (fitting.next(), bdi) {
         (Some(_), None) if known.len() > 1 => bail!(
-            "the daemon knows more than one loop: choose one with --bdi {}",
+            "the daemon reports more than one loop: choose one with --bdi {}",
             known.join(" or --bdi ")
         ),
         (Some(found), _) => Ok(found),
         (None, Some(bdi)) if !known.is_empty() => bail!(
-            "the daemon knows no loop with the BDI {bdi}, but {}",
+            "the daemon reports no loop with the BDI {bdi}, but {}",
             known.join(", ")
         ),
-        (None, _) => bail!("the daemon knows no loop: leave out --url for the text alone"),
+        (None, _) => bail!("the daemon reports no loop: leave out --url for the general text"),
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
             place(&daemon("<html>"), None, &Access::default()).unwrap_err()
         );
         assert!(
-            error.contains("not what a throttle-monitor answers"),
+            error.contains("is not an answer of throttle-monitor"),
             "{error}"
         );
     }

@@ -24,14 +24,13 @@ pub static RELATED: [Short; 6] = [
     Short {
         kind: RelatedKind::NfsServerNotResponding,
         title: "the client waits for an NFS server that does not answer",
-        what: "The mount has pages to write and gets no answers, and nobody on this node keeps it waiting: the server \
-               is elsewhere, or is here with every thread idle because the network is cut. In a livelock the server \
+        what: "The mount has pages to write and gets no replies, and no task on this node keeps it waiting: the server is elsewhere, or is here with every thread idle because the network is cut. In a livelock the server \
                is here and its threads are busy waiting.",
         confirm: Confirm {
             look: "The kernel says which server, if the mount is hard.",
             command: "dmesg | grep 'nfs: server .* not responding' | tail -3",
         },
-        todo: "Look at the server and at the way to it. The client goes on by itself when it is back.",
+        todo: "Look at the server and at the way to it. The client resumes by itself when the server is back.",
     },
     Short {
         kind: RelatedKind::DirtyThrottling,
@@ -42,12 +41,12 @@ pub static RELATED: [Short; 6] = [
             look: "Sectors written (the tenth column) grow from one look to the next.",
             command: "for i in 1 2; do cat /proc/diskstats; sleep 2; done",
         },
-        todo: "Nothing is broken. Write less, spread the load, or get a faster device.",
+        todo: "This is no fault. Write less, spread the load, or get a faster device.",
     },
     Short {
         kind: RelatedKind::SlowDisk,
         title: "a slow disk is busy all the time and tasks wait for it",
-        what: "The hardest to tell apart: under a loopback mount no WRITE may complete for 4-9 s in a row, with nfsd in \
+        what: "The hardest one to tell from a livelock: under a loopback mount no WRITE may complete for 4-9 s in a row, with nfsd in \
                balance_dirty_pages. But the disk is 92-100 % busy, and its own BDI is as dirty as it should be. A disk is slow if it moves \
                few bytes for the time that it is busy and each request takes long, or if it fell far below what it \
                has shown.",
@@ -61,8 +60,7 @@ pub static RELATED: [Short; 6] = [
     Short {
         kind: RelatedKind::DiskSaturated,
         title: "a disk does what it can and tasks wait for it",
-        what: "The disk is busy all the time and moves as much as it has ever shown, or at least 20 MB/s. Nothing is \
-               wrong with it: more is asked of it than it can do. In a livelock the disk is idle.",
+        what: "The disk is busy all the time and moves as much as it has ever shown, or at least 20 MiB/s. It is healthy: it is asked for more than it can do. In a livelock the disk is idle.",
         confirm: Confirm {
             look: "%util is near 100, and rkB/s and wkB/s are what the disk can do (package sysstat).",
             command: "iostat -x 1 3",
@@ -72,13 +70,13 @@ pub static RELATED: [Short; 6] = [
     Short {
         kind: RelatedKind::MemoryStarvation,
         title: "tasks spend their time in reclaim",
-        what: "Memory is short for all: everybody reclaims, sleeps in reclaim, or is killed. It is a livelock only if \
+        what: "Memory is short everywhere: all tasks reclaim, sleeps in reclaim, or is killed. It is a livelock only if \
                the loop's server reclaims its own client's pages and nothing is written; see reclaim-congestion.",
         confirm: Confirm {
             look: "Shares above 10 in the line `full`.",
             command: "cat /proc/pressure/memory",
         },
-        todo: "Stop what uses the memory, or give it more. The log names the processes that were killed.",
+        todo: "Stop what uses the memory, or add memory. The log names the processes that were killed.",
     },
     Short {
         kind: RelatedKind::HungFileSystem,

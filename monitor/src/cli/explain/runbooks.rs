@@ -85,11 +85,7 @@ fn measures(all: &[Measure]) -> String {
         // The number hangs out.
         let _ = writeln!(text, "{}", lines.trim_start());
         block(&mut text, "", &one.commands);
-        block(
-            &mut text,
-            "To take it back, when the load is gone:",
-            &one.undo,
-        );
+        block(&mut text, "To undo it, when the load is gone:", &one.undo);
     }
     text
 }
@@ -115,9 +111,9 @@ fn block(text: &mut String, title: &str, commands: &[String]) {
 
 fn vain(all: &[InVain]) -> String {
     if all.is_empty() {
-        return "Nothing was tried in vain.".to_owned();
+        return "Every action tried was effective.".to_owned();
     }
-    let mut text = String::from("| what | what came of it |\n|---|---|\n");
+    let mut text = String::from("| action | outcome |\n|---|---|\n");
     for one in all {
         let _ = writeln!(text, "| {} | {} |", one.what, one.seen);
     }

@@ -39,10 +39,10 @@ fn an_explanation_has_the_path_exactly_three_commands_the_ways_out_and_the_preve
         let mut rest = text.as_str();
         for heading in [
             "WHAT IT IS",
-            "THE WAY THROUGH THE KERNEL",
+            "THE PATH THROUGH THE KERNEL",
             "ON WHICH KERNELS",
             "CONFIRM IT BY HAND",
-            "GET OUT OF IT NOW",
+            "MITIGATIONS NOW",
             "PREVENT IT",
         ] {
             let (_, after) = rest

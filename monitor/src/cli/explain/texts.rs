@@ -65,13 +65,12 @@ const STANDS_STILL: Confirm = Confirm {
 pub static EXPLANATIONS: [Explanation; 5] = [
     Explanation {
         signature: Signature::DirtyThrottle,
-        title: "the server is made to wait for dirty pages that only the server can clean",
+        title: "the server is throttled for dirty pages that only the server can clean",
         what: &[
             "This node serves NFS and mounts it itself. The mount's dirty pages fill the node's one dirty limit. The \
-             server wants to write a WRITE call's data to its own disk, but whoever dirties a page while the limit is \
-             exceeded is paused first. The pages that would have to be written are the mount's, and only the server \
+             server wants to write a WRITE call's data to its own disk, but a task that dirties a page while the limit is exceeded is paused first. The pages that would have to be written are the mount's, and only the server \
              can take them.",
-            "It crawls at some KB/s for a second or more, then stalls, and seldom ends by itself. The disk is \
+            "Throughput drops to some KiB/s for a second or more, then stalls, and seldom recovers by itself. The disk is \
              idle, the server's own BDI nearly clean, memory may be free.",
         ],
         path: &[
@@ -100,16 +99,15 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 waits_for: "the inode's lock, held by a thread of the first kind",
             },
         ],
-        kernels: "All. A server that is exempt (PF_LOCAL_THROTTLE) goes on, up to a margin. nfsd is exempt where the \
+        kernels: "All. A server that is exempt (PF_LOCAL_THROTTLE) is not throttled, up to a margin. nfsd is exempt where the \
                   client's address is one of the server's own network namespace (127.0.0.1, or a service address of \
                   the node's), not between two network namespaces of a host, and since 5.11 not where it exports an \
                   NFS mount. A userspace server is exempt if it asked (PR_SET_IO_FLUSHER, as nfs-ganesha does from \
-                  version 6 on, with CAP_SYS_RESOURCE). throttle_loop_info has what was seen (exempt). Seen on 5.10, 6.1, 6.12 and 7.2, within 1 to 10 s after the load began.",
+                  version 6 on, with CAP_SYS_RESOURCE). The label exempt of throttle_loop_info has what was observed. Seen on 5.10, 6.1, 6.12 and 7.2, within 1 to 10 s after the load began.",
         confirm: [
             STANDS_STILL,
             Confirm {
-                look: "The mount's BDI holds megabytes, the server's disk next to nothing. (A slow disk holds as much \
-                       as the mount.)",
+                look: "The mount's BDI holds megabytes, the server's disk almost none. (A slow disk holds as much as the mount.)",
                 command: "grep -H -E 'BdiWriteback|BdiReclaimable|BdiDirtyThresh' /sys/kernel/debug/bdi/*/stats",
             },
             Confirm {
@@ -117,7 +115,7 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 command: "for d in $(grep -slx nfsd /proc/[0-9]*/comm); do echo \"== ${d%/comm}\"; cat \"${d%/comm}/stack\"; done",
             },
         ],
-        unlike: "A slow disk under a loopback mount: no WRITE for 4-9 s in a row and nfsd paused just so, but the disk \
+        unlike: "A slow disk under a loopback mount: no WRITE for 4-9 s in a row and nfsd paused in the same way, but the disk \
                  is 92-100 % busy and its own BDI as dirty as the mount. A dead server: every nfsd thread idle.",
     },
     Explanation {
@@ -127,7 +125,7 @@ pub static EXPLANATIONS: [Explanation; 5] = [
             "Memory is short. A server thread that needs a page for a WRITE call has to reclaim one itself, and what \
              reclaim finds are dirty pages of the loop's own mount, whose BDI is congested: it sleeps until they are \
              written. Only the server can write them.",
-            "Throughput falls to 100-400 KB/s or to nothing, with idle disks. Where the whole machine is short of \
+            "Throughput falls to 100-400 KiB/s or to nothing, with idle disks. Where the whole machine is short of \
              memory, user space freezes with it.",
         ],
         path: &[
@@ -157,7 +155,7 @@ pub static EXPLANATIONS: [Explanation; 5] = [
         ],
         kernels: "The sleep itself: up to 5.15 for nfsd, all for userspace servers (from 5.16 on reclaim_throttle lets \
                   kernel threads go). nfsd may still spend all of its time in direct reclaim on later ones. Seen on \
-                  5.10 (frozen for 35 s; 145-370 KB/s for 39 s), once on 6.1.",
+                  5.10 (frozen for 35 s; 145-370 KiB/s for 39 s), once on 6.1.",
         confirm: [
             STANDS_STILL,
             Confirm {
@@ -170,15 +168,14 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 command: "cat /proc/sys/fs/nfs/nfs_congestion_kb; grep -E 'BdiWriteback|BdiReclaimable' /sys/kernel/debug/bdi/$bdi/stats",
             },
         ],
-        unlike: "A reclaim storm that works: the same sleeps by the hundred, but WRITE goes on at 20-30 MB/s. A memory \
+        unlike: "A reclaim storm that makes progress: hundreds of the same sleeps, but WRITE continues at 20-30 MiB/s. A memory \
                  storm without NFS.",
     },
     Explanation {
         signature: Signature::CommitWait,
         title: "memory allocation waits for a COMMIT that the server itself must answer",
         what: &[
-            "To free a page of the mount, the kernel may wait until it is written and committed. If the one who waits \
-             is a thread of the loop's own server, or kswapd or kcompactd on which the server's threads wait for \
+            "To free a page of the mount, the kernel may wait until it is written and committed. If the waiting task is a thread of the loop's own server, or kswapd or kcompactd on which the server's threads wait for \
              memory, the COMMIT is never answered.",
         ],
         path: &[
@@ -193,7 +190,7 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                     "nfs_wb_folio (nfs_wb_page)",
                     "nfs_commit_inode",
                 ],
-                waits_for: "the answer to a WRITE or COMMIT that the loop's own server is to give",
+                waits_for: "the reply to a WRITE or COMMIT from the loop's own server",
             },
             Chain {
                 who: "the other server threads",
@@ -203,7 +200,7 @@ pub static EXPLANATIONS: [Explanation; 5] = [
         ],
         kernels: "Where nfs_release_folio waits (6.3 to 6.18; Debian's 6.12.57, no longer its 6.12.69): not 5.10 and 6.1, \
                   where it gives up on such a page, nor 6.12.69 and later and 7.2, which have cce0be6eb497 of December \
-                  2025. Reproduced on 6.12.43: two nfsd threads over 127.0.0.1 in 256 MB, 0 B/s 18 s after the load began.",
+                  2025. Reproduced on 6.12.43: two nfsd threads over 127.0.0.1 in 256 MiB, 0 B/s 18 s after the load began.",
         confirm: [
             STANDS_STILL,
             Confirm {
@@ -221,11 +218,9 @@ pub static EXPLANATIONS: [Explanation; 5] = [
     },
     Explanation {
         signature: Signature::RequestStarvation,
-        title: "nfsd gets no pages to receive the calls that would free them",
+        title: "nfsd has no pages to receive the calls that would free pages",
         what: &[
-            "Before nfsd takes a call it fills its request with pages, up to a megabyte of them. Where it gets none, it \
-             sleeps and tries again, without having read the call. Memory is full of the mount's pages, and the calls \
-             that nobody reads are the WRITEs that would clean them.",
+            "Before nfsd takes a call it fills its request with pages, up to a megabyte of them. If there are none, it sleeps and retries, without reading the call. Memory is full of the mount's pages, and the unread calls are the WRITEs that would clean them.",
         ],
         path: &[
             WRITERS,
@@ -238,11 +233,10 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                     "alloc_pages_bulk (alloc_page)",
                     "schedule_timeout",
                 ],
-                waits_for: "up to 500 ms (one tick from Linux 5.17 on), then it tries again",
+                waits_for: "up to 500 ms (one tick from Linux 5.17 on), then it retries",
             },
         ],
-        kernels: "Not reproduced on any kernel, so this is never more than suspected. An allocation of single pages \
-                  hardly fails before the OOM killer comes: 64 nfsd threads in 256 MB that were full had none fail in 40 s \
+        kernels: "Not reproduced on any kernel, so this is never more than suspected. Single-page allocations hardly fail before the OOM killer runs: 64 nfsd threads in 256 MiB that were full had none fail in 40 s \
                   (6.12.117, 14 OOM kills).",
         confirm: [
             STANDS_STILL,
@@ -252,16 +246,15 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 command: "cd /sys/kernel/tracing && echo 1 > events/sunrpc/svc_alloc_arg_err/enable; sleep 5; grep -c svc_alloc_arg_err trace; echo 0 > events/sunrpc/svc_alloc_arg_err/enable",
             },
             Confirm {
-                look: "Next to no free pages, and BdiWriteback of the mount about nfs_congestion_kb or above.",
+                look: "Almost no free pages, and BdiWriteback of the mount about nfs_congestion_kb or above.",
                 command: "grep -E '^(nr_free_pages|nr_writeback|oom_kill) ' /proc/vmstat; cat /proc/sys/fs/nfs/nfs_congestion_kb; grep BdiWriteback /sys/kernel/debug/bdi/$bdi/stats",
             },
         ],
-        unlike: "Memory starvation of the node as a whole: everybody retries, and WRITE goes on whenever somebody frees \
-                 memory.",
+        unlike: "Memory starvation of the node as a whole: every task retries, and WRITE continues whenever memory is freed.",
     },
     Explanation {
         signature: Signature::LoopDevice,
-        title: "a loop device's worker stands in the cycle, in place of nfsd or before it",
+        title: "a loop device's worker is part of the cycle, instead of nfsd or before it",
         what: &[
             "A block device such as /dev/loop0 keeps its data in a file on the NFS mount, or in a file that the server \
              exports. Its worker writes that file as a second writer: the dirty pages of the file system on the loop \
@@ -299,20 +292,19 @@ pub static EXPLANATIONS: [Explanation; 5] = [
                 waits_for: "fewer dirty pages, which are those of the loop device and of the mount",
             },
         ],
-        kernels: "All. Seen on 6.12: ext4 on a loop device whose file lies on a mount across namespaces stalls \
-                  after 4 s; over 127.0.0.1 the same goes on.",
+        kernels: "All. Seen on 6.12: ext4 on a loop device whose file is on a mount across namespaces stalls \
+                  after 4 s; over 127.0.0.1 it does not stall.",
         confirm: [
             STANDS_STILL,
             Confirm {
-                look: "A loop device whose file lies on the mount, or under an export of this node.",
+                look: "A loop device whose file is on the mount, or under an export of this node.",
                 command: "grep -H . /sys/block/loop*/loop/backing_file",
             },
             Confirm {
-                look: "The loop device's BDI (7:0 is /dev/loop0) and the mount's hold megabytes, the server's disk next to \
-                       nothing.",
+                look: "The loop device's BDI (7:0 is /dev/loop0) and the mount's hold megabytes, the server's disk almost none.",
                 command: "grep -H -E 'BdiWriteback|BdiReclaimable' /sys/kernel/debug/bdi/*/stats",
             },
         ],
-        unlike: "A loop device on a local disk that is slow: the disk is busy and no NFS is below it.",
+        unlike: "A loop device on a local disk that is slow: the disk is busy and there is no NFS below it.",
     },
 ];

@@ -48,8 +48,7 @@ pub(in crate::http) async fn evidence(
     }
     let kept: Vec<&str> = snapshot.evidence.iter().map(|one| &*one.head.id).collect();
     let error = json!({
-        "error": "no evidence is kept by this name: only the newest documents are, and \
-                  --evidence.dir keeps more of them",
+        "error": "no evidence of this name is kept: only the newest documents are; --evidence.dir keeps more",
         "kept": kept,
     });
     (StatusCode::NOT_FOUND, Json(error)).into_response()

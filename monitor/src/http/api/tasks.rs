@@ -46,7 +46,7 @@ fn parse_limit(value: &str) -> Result<usize, String> {
 }
 
 fn parse_sort(value: &str) -> Result<Sort, String> {
-    Sort::from_word(value).ok_or_else(|| format!("sort {value:?} is not known"))
+    Sort::from_word(value).ok_or_else(|| format!("sort {value:?} is unknown"))
 }
 
 fn parse_match(value: &str) -> Result<String, String> {
@@ -86,6 +86,6 @@ pub(in crate::http) async fn task(
     if let Some(task) = found.filter(known) {
         return answer(&snapshot, task);
     }
-    let error = json!({"error": "no task with this thread id is known to have waited"});
+    let error = json!({"error": "no wait of this thread id is recorded"});
     (StatusCode::NOT_FOUND, Json(error)).into_response()
 }

@@ -309,7 +309,7 @@ fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
             "limit \"99999999999999999999\" is not a number from 1 to 1000",
         ),
         ("limit=", "limit \"\" is not a number from 1 to 1000"),
-        ("sort=comm", "sort \"comm\" is not known"),
+        ("sort=comm", "sort \"comm\" is unknown"),
         ("sort=delay&sort=waits", "sort is given twice"),
         ("limits=3", "unknown parameter \"limits\""),
         ("match=a&match=b", "match is given twice"),

@@ -502,7 +502,7 @@ fn tls_that_would_not_do_what_it_says_is_refused() {
             "client_auth_type",
             "RequireAndVerifyClientCert",
         ),
-        (verify.to_owned(), "client_ca_file", "by whom"),
+        (verify.to_owned(), "client_ca_file", "which authority"),
         (
             format!("{verify}\n  client_ca_file: none.crt"),
             "client_ca_file",
@@ -516,7 +516,7 @@ fn tls_that_would_not_do_what_it_says_is_refused() {
         (
             format!("{verify}\n  client_ca_file: ca.crt\n  client_allowed_sans: []"),
             "client_allowed_sans",
-            "nobody",
+            "refuse every client",
         ),
         (
             "client_auth_type: Maybe".to_owned(),

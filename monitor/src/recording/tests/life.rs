@@ -103,10 +103,7 @@ fn a_file_that_is_missing_is_told_and_the_engine_goes_on() {
 fn files_in_another_order_are_told() {
     let files = rolled(&node::life(10, 0, 0), 5);
     let (_, parts) = play(&[&files[1], &files[0]], None);
-    assert!(
-        parts[1].notes[0].contains("not in their order"),
-        "{parts:?}"
-    );
+    assert!(parts[1].notes[0].contains("not in order"), "{parts:?}");
 }
 
 #[test]
