@@ -145,6 +145,8 @@ struct Bundle {
     seconds: u64,
     written: Vec<String>,
     missing: Vec<String>,
+    /// Files that this node does not have, which is no defect.
+    absent: Vec<String>,
     /// Of the output itself.
     failed: Option<io::Error>,
 }
@@ -158,6 +160,7 @@ impl Bundle {
             seconds: since.map_or(0, |since| since.as_secs()),
             written: Vec::new(),
             missing: Vec::new(),
+            absent: Vec::new(),
             failed: None,
         }
     }
@@ -179,10 +182,7 @@ impl Bundle {
         self.copy(Path::new("/etc/os-release"), "node/os-release");
         match &args.config.config {
             Some(path) => self.copy(path, "config.toml"),
-            None => self.lacks(
-                "config.toml",
-                &format!("{} does not exist", config::SERVICE),
-            ),
+            None => self.absent.push(config::SERVICE.to_owned()),
         }
     }
 
@@ -234,6 +234,9 @@ impl Bundle {
     fn copy(&mut self, path: &Path, name: &str) {
         match read(path) {
             Ok(bytes) => self.file(name, &bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.absent.push(path.display().to_string());
+            }
             Err(error) => self.lacks(name, &format!("{}: {error}", path.display())),
         }
     }
@@ -271,11 +274,16 @@ impl Bundle {
         for name in &self.written {
             let _ = writeln!(readme, "  {name}");
         }
-        if !self.missing.is_empty() {
-            readme.push_str("\nMissing:\n");
-        }
-        for line in &self.missing {
-            let _ = writeln!(readme, "  {}", line.replace(char::is_control, " "));
+        for (heading, lines) in [
+            ("Missing", &self.missing),
+            ("Not on this node", &self.absent),
+        ] {
+            if !lines.is_empty() {
+                let _ = writeln!(readme, "\n{heading}:");
+            }
+            for line in lines {
+                let _ = writeln!(readme, "  {}", line.replace(char::is_control, " "));
+            }
         }
         self.file("README.txt", readme.as_bytes());
         if let Some(error) = self.failed {
@@ -324,7 +332,7 @@ mod tests {
         for part in [
             "  check.json\n",
             "  daemon/: http://127.0.0.1:1",
-            "  node/all: /nowhere",
+            "\nNot on this node:\n  /nowhere/at/all\n",
         ] {
             assert!(readme.contains(part), "{readme}");
         }
