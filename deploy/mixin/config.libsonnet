@@ -11,7 +11,7 @@
     nodeLabel: 'instance',
     clusterLabel: 'cluster',
 
-    // Where docs/runbooks can be read by whoever is paged; %s is the page.
+    // Where the person who is paged can read docs/runbooks; %s is the page.
     runbookURL: 'https://example.com/throttle-monitor/docs/runbooks/%s.md',
 
     // Where the Node dashboard can be opened, for the links of alerts; empty for none.
@@ -46,16 +46,16 @@
       endlessWaitSeconds: 60,
       // Livelocks of one loop within the hour: it comes back.
       recurring: 3,
-      // Of records lost within 10 minutes, more than so many.
+      // Events lost within 10 minutes, more than this.
       lostEvents: 0,
     },
 
-    // While a node does not answer scrapes, as one that stands still may not, its loops
-    // stay as they were last told for so long. Longer than durations.absent.
+    // While a node does not answer scrapes, as a stalled one may not, its loops keep their
+    // last reported state for this long. Longer than durations.absent.
     lastKnown: '10m',
 
-    // A loop that is no longer told counts as there for so long. Shorter than
-    // durations.loop, or a mount of a moment fires.
+    // A loop that is no longer reported counts as present for this long. Shorter than
+    // durations.loop, or a short mount fires.
     loopGone: '5m',
 
     // How often the rules are evaluated: the states of loops are worth each scrape.

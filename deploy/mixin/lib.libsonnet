@@ -14,7 +14,7 @@ function(config) {
     std.join(',', std.filter(function(s) s != '', [selector, matchers])),
   ],
 
-  // A series as it is now, or, of a node that does not answer, as it was last told:
+  // A series as it is now, or, of a node that does not answer, as it was last reported:
   // one missing scrape ends no alert and begins none anew.
   lastKnown(metric, matchers='')::
     |||
@@ -44,6 +44,9 @@ function(config) {
     '{{- with %s }}{{ with first . }}%s{{ end }}' % [query, text]
     + (if otherwise == '' then '' else '{{ else }}' + otherwise)
     + '{{ end }}',
+
+  // `.Value`, a number of bytes, as `40.06 MiB`; humanize1024 says `40.06Mi`, and `405ki`.
+  bytes:: '{{ .Value | humanize1024 | reReplaceAll "ki$" "Ki" | reReplaceAll "([0-9])([A-Z]|$)" "$1 $2" }}B',
 
   // An alert of: name, severity, duration, expr, page (of docs/runbooks), summary (one
   // line), description (lines); and overview, where it is of no single node.

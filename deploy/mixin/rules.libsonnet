@@ -1,4 +1,4 @@
-// Recording rules: of a node the few series that are wanted of all nodes at once, and
+// Recording rules: of a node the few series that are needed of all nodes at once, and
 // over weeks; of a cluster their sums. Names are level:metric:operation. Of a node three
 // series, and those of the causes and classes in which something ever waited.
 {
@@ -45,7 +45,7 @@
               lib.series('throttle_loop_info'),
             ])
           ),
-          // Share of the time that its loops stand still: of two that do, 2.
+          // Share of the time that its loops are in livelock: of two that are, 2.
           rule(
             'instance:throttle_livelock_seconds:rate5m',
             'sum by (%s) (%s)' % [lib.node, rate('throttle_livelock_seconds_total')]

@@ -8,7 +8,7 @@
 // source of the mount, is for silences: the number in `loop` goes to another mount after
 // an unmount, and the same mount gets another number.
 function(config, lib)
-  local node = '{{ $labels.%s }}' % config.nodeLabel;
+  local where = 'Loop {{ $labels.loop }} on {{ $labels.%s }}' % config.nodeLabel;
 
   // --- expressions ---------------------------------------------------------------
 
@@ -57,44 +57,44 @@ function(config, lib)
       lib.series('throttle_bdi_info', '%s=%%q,%s=%%q,bdi=%%q' % lib.nodeLabels),
       config.clusterLabel,
       config.nodeLabel,
-    ], ' ({{ .Labels.device }})'
+    ], ' {{ .Labels.device }}'
   );
 
   local loop = [lib.with(
     lib.query('throttle_loop_info', ['loop']),
-    '\nThe mount with BDI {{ .Labels.client_bdi }}\n' + source
-    + ' is served on this node by {{ .Labels.server }} ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}),'
-    + '\nwhich writes to BDI {{ or .Labels.server_bdi "(not known yet)" }}.',
-    '\nThe node says no more of it: what is told here is the last that it said.'
+    '\nThe mount\n' + source
+    + ' (BDI {{ .Labels.client_bdi }}) is served by {{ .Labels.server }} of this node ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}).'
+    + '\nThe server writes to BDI {{ or .Labels.server_bdi "(not known yet)" }}.',
+    '\nThe node has stopped reporting: what is shown is its last known state.'
   )];
 
   local now = [
     lib.with(
       lib.query('throttle_loop_progress_bytes_per_second', ['loop']),
-      '\n{{ .Value | humanize1024 }}B/s are acknowledged to it.'
+      '\nAcknowledged to the client: %s/s.' % lib.bytes
     ),
     lib.with(
       lib.query('throttle_loop_demand_bytes', ['loop']),
-      '\n{{ .Value | humanize1024 }}B wait to be written.'
+      '\nWaiting to be written: %s.' % lib.bytes
     ),
     lib.with(
       lib.query('throttle_loop_blockage_ratio', ['loop']),
-      '\nThe busy threads of the server spend {{ .Value | humanizePercentage }} of their time waiting.'
+      '\nThe busy server threads spend {{ .Value | humanizePercentage }} of their time waiting.'
     ),
   ];
 
   local howLong = [lib.with(
     lib.query('throttle_livelock_seconds_total', ['loop'], wrap='sum(increase(%s[1h])) > 0'),
-    '\nIt stood still for {{ .Value | humanizeDuration }} of the last hour.'
+    '\nIn livelock for {{ .Value | humanizeDuration }} of the last hour.'
   )];
 
   local careful = [
     'It seldom ends by itself. Do not touch the mount: no ls, df, umount or sync.',
-    'The runbook says how to confirm it and the way out.',
+    'The runbook has the commands; so has, on the node: throttle-monitor explain {{ $labels.signature }}',
   ];
 
   local prevent = [
-    "Run server and client on different nodes, or hold the mount's BDI down before the load.",
+    "Run server and client on different nodes, or limit the mount's share of the dirty limit before the load.",
   ];
 
   [
@@ -104,10 +104,11 @@ function(config, lib)
       duration: config.durations.livelock,
       expr: state(lib.loop + ', signature', 3),
       page: '{{ $labels.signature }}',
-      summary: 'NFS on %s is dead: loop {{ $labels.loop }} does not move a byte (deadlock, {{ $labels.signature }})' % node,
+      summary: 'The NFS server waits for its own client, and no byte moves.',
       description: [
-        'The NFS server waits for pages of its own client, which only it can write,',
-        'and nothing has moved for half a minute.',
+        where + ' is in a deadlock ({{ $labels.signature }}).',
+        'Tasks cannot write to the mount, and clients of this NFS server wait: it waits for dirty pages',
+        'of its own client, which only it can write back. No byte has moved for half a minute.',
       ] + loop + now + howLong + careful,
     },
     {
@@ -116,9 +117,11 @@ function(config, lib)
       duration: config.durations.livelock,
       expr: state(lib.loop + ', signature', 2),
       page: '{{ $labels.signature }}',
-      summary: 'NFS on %s stands still: loop {{ $labels.loop }} waits for itself (livelock, {{ $labels.signature }})' % node,
+      summary: 'The NFS server waits for its own client, and its clients wait for it.',
       description: [
-        'The NFS server waits for pages of its own client, which only it can write.',
+        where + ' is in a livelock ({{ $labels.signature }}).',
+        'Tasks cannot write to the mount, and clients of this NFS server wait: it waits for dirty pages',
+        'of its own client, which only it can write back.',
       ] + loop + now + howLong + careful,
     },
     {
@@ -128,13 +131,14 @@ function(config, lib)
       // A suspicion may change its signature, and is the same one still.
       expr: state(lib.loop, 1),
       page: 'nfs-loop-suspected',
-      summary: 'NFS on %s may stand still: loop {{ $labels.loop }} is suspected of a livelock' % node,
+      summary: 'The NFS server may be stalled by its own client.',
       description: [
-        'For %s three of the four conditions of a livelock have held, and the fourth is false or unknown.'
+        where + ' is suspected of a livelock.',
+        'For %s three of the four conditions have held, and the fourth is false or unknown.'
         % config.durations.suspected,
         lib.with(
           lib.query('throttle_livelock_state', ['loop'], wrap='topk(1, %s > 0)'),
-          '\nIt looks like {{ .Labels.signature }}.'
+          '\nLikely signature: {{ .Labels.signature }}.'
         ),
       ] + loop + now,
     },
@@ -152,9 +156,9 @@ function(config, lib)
         config.thresholds.recurring,
       ],
       page: 'nfs-loop-recurring',
-      summary: 'NFS on %s stands still again and again: loop {{ $labels.loop }}' % node,
+      summary: 'The NFS server stalls again and again on its own client.',
       description: [
-        '{{ $value | printf "%.0f" }} livelocks of it were confirmed in the last hour.',
+        where + ': {{ $value | printf "%.0f" }} livelocks were confirmed in the last hour.',
       ] + loop + now + howLong,
     },
     {
@@ -163,10 +167,11 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present('scope="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
-      summary: '%s mounts NFS from its own server in another network namespace: loop {{ $labels.loop }}' % node,
+      summary: 'The node mounts NFS from its own server in another network namespace.',
       description: [
-        'Nothing stalls yet. But the server is not exempt from local dirty throttling, or not known to be:',
-        'under a heavy load of buffered writes such a loop stops within seconds.',
+        where + ': nothing is stalled yet.',
+        'The server is not exempt from local dirty throttling, or not known to be:',
+        'under a heavy load of buffered writes such a loop stalls within seconds.',
       ] + loop + prevent,
     },
     {
@@ -175,12 +180,13 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present('server!="nfsd",scope!="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
-      summary: '%s mounts NFS from its own {{ $labels.server }}: loop {{ $labels.loop }}' % node,
+      summary: 'The node mounts NFS from its own server in userspace.',
       description: [
-        'Nothing stalls yet. But the server is not exempt from local dirty throttling, or not known to be:',
-        'under a heavy load of buffered writes such a loop may stop within seconds. A server in userspace',
+        where + ': nothing is stalled yet.',
+        'The server is not exempt from local dirty throttling, or not known to be:',
+        'under a heavy load of buffered writes such a loop may stall within seconds. A server in userspace',
         'is exempt if it asks for it: give its container CAP_SYS_RESOURCE (nfs-ganesha asks from version 6',
-        'on), or start it by throttle-monitor io-flusher -- COMMAND.',
+        'on), or start it with throttle-monitor io-flusher -- COMMAND.',
       ] + loop + prevent,
     },
     {
@@ -189,7 +195,7 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present(''),
       page: 'nfs-loop',
-      summary: '%s mounts NFS from itself: loop {{ $labels.loop }}' % node,
-      description: ['Nothing stalls yet.'] + loop,
+      summary: 'The node mounts NFS from its own server.',
+      description: [where + ': nothing is stalled yet.'] + loop,
     },
   ]

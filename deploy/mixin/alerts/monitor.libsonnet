@@ -50,12 +50,17 @@ function(config, lib)
         mounts: lib.series('throttle_bdi_info', 'fstype=~"nfs4?"'),
       },
       page: 'monitor-blind',
-      summary: 'throttle-monitor on %s does not see {{ $labels.signal }}' % node,
+      summary: 'throttle-monitor lacks a signal that this node needs.',
       description: [
-        '{{- if eq $labels.signal "balance_dirty_pages" }}Without it no livelock is ever suspected, and no other alert of this node can be relied on.',
-        '{{- else if eq $labels.signal "direct_reclaim" }}A loop on this node that stands still by reclaim-congestion is not told.',
-        '{{- else if eq $labels.signal "rpc_xid" }}A loop on this node is found by its sockets only: behind address translation it is not.',
-        '{{- else }}Without it the progress of a loop on this node is not known: it can be suspected at most.',
+        'The signal {{ $labels.signal }} is unavailable on %s.' % node,
+        '{{- if eq $labels.signal "balance_dirty_pages" }}',
+        'Without it no livelock is ever suspected, and no other alert of this node can be relied on.',
+        '{{- else if eq $labels.signal "direct_reclaim" }}',
+        'Without it a loop that is stalled by reclaim-congestion is not detected.',
+        '{{- else if eq $labels.signal "rpc_xid" }}',
+        'Without it loops are detected by their sockets only: those behind address translation are not.',
+        '{{- else }}',
+        'Without it the progress of a loop is unknown: a livelock can be suspected, but not confirmed.',
         '{{- end }}',
         lib.with(
           lib.query('throttle_monitor_build_info'),
@@ -78,15 +83,16 @@ function(config, lib)
         config.thresholds.lostEvents,
       ],
       page: 'monitor-loses-events',
-      summary: 'throttle-monitor on %s loses records: {{ $labels.reason }}' % node,
+      summary: 'throttle-monitor loses events.',
       description: [
-        '{{ $value | printf "%%.0f" }} in the last ten minutes, and so for %s.' % config.durations.losesEvents,
+        'Events lost on %s within ten minutes ({{ $labels.reason }}): {{ $value | printf "%%.0f" }}. This has lasted for %s.'
+        % [node, config.durations.losesEvents],
         '{{- if eq $labels.reason "ringbuf" }}',
         'The list of long waits has gaps. Metrics and verdicts have none.',
         '{{- else if eq $labels.reason "map_full" }}',
-        'Some waits are not counted: numbers are too low, and verdicts less sure.',
+        'Some waits are not counted: numbers are too low, and verdicts less certain.',
         '{{- else if eq $labels.reason "evicted" }}',
-        'The ends of some waits are missed: these are shown for longer than they were.',
+        'The ends of some waits are missed: they are shown longer than they were.',
         '{{- else if eq $labels.reason "recording" }}',
         'Recordings have gaps. Metrics and verdicts have none.',
         '{{- end }}',
@@ -108,10 +114,10 @@ function(config, lib)
         seconds: config.thresholds.stuckSeconds,
       },
       page: 'monitor-stuck',
-      summary: 'throttle-monitor on %s does not look any more' % node,
+      summary: 'throttle-monitor is stuck.',
       description: [
-        'It answers scrapes, but its last look at the kernel was {{ $value | humanizeDuration }} ago.',
-        'All that it shows is from then: no other alert of this node can be relied on.',
+        'throttle-monitor on %s answers scrapes, but its last tick was {{ $value | humanizeDuration }} ago.' % node,
+        'All its values are from then: no other alert of this node can be relied on.',
       ],
     },
     {
@@ -120,16 +126,17 @@ function(config, lib)
       duration: config.durations.absent,
       expr: 'max by (%s) (%s) == 0\n' % [lib.node, lib.series('up')],
       page: 'monitor-down',
-      summary: 'throttle-monitor on %s does not answer' % node,
+      summary: 'throttle-monitor does not answer.',
       description: [
-        'No scrape has succeeded for %s: livelocks on this node are not told.' % config.durations.absent,
+        'No scrape of throttle-monitor on %s has succeeded for %s: livelocks on this node are not reported.'
+        % [node, config.durations.absent],
         lib.with(
           lib.query(
             'throttle_livelock_state',
             wrap='max(max_over_time(%%s[%s])) > 0' % config.lastKnown
           ),
-          '\nBefore it fell silent it told of a '
-          + '{{ if eq .Value 1.0 }}suspected {{ end }}livelock: look at the node first.'
+          '\nIts last report was a '
+          + '{{ if eq .Value 1.0 }}suspected {{ end }}livelock: check the node first.'
         ),
       ],
     },
@@ -140,9 +147,9 @@ function(config, lib)
       overview: true,
       expr: 'absent(%s)\n' % lib.series('up'),
       page: 'monitor-down',
-      summary: 'Prometheus has no throttle-monitor to scrape',
+      summary: 'Prometheus has no throttle-monitor to scrape.',
       description: [
-        'There is no target with %s: livelocks are not told, of any node.' % config.selector,
+        'There is no target with %s: livelocks are not reported for any node.' % config.selector,
       ],
     },
   ]

@@ -1,4 +1,4 @@
-// All nodes: which are in a loop, how bad it is, and which cannot tell.
+// All nodes: which have a loop, in which state, and which monitors are unreliable.
 function(config)
   local query = (import '../lib/query.libsonnet')(config, '%s=~"$node"');
   local board = (import '../lib/dashboard.libsonnet')(config);
@@ -11,7 +11,7 @@ function(config)
   board.new(
     uid=config.fleetDashboardUID,
     title='throttle-monitor / Fleet',
-    description='The nodes that serve NFS to themselves, the worst first, and the monitors that cannot tell.',
+    description='The nodes that serve NFS to themselves, the worst first, and the monitors that are unreliable.',
     from='now-6h',
     variables=[
       board.datasource,
@@ -35,7 +35,7 @@ function(config)
       board.link(
         'Node', '/d/%s?var-datasource=${datasource}&${cluster:queryparam}' % config.nodeDashboardUID, 'One node'
       ),
-      board.link('Runbook', board.runbook('dirty-throttle'), 'What to do, and what not') { targetBlank: true, keepTime: false },
+      board.link('Runbook', board.runbook('dirty-throttle'), 'What to do') { targetBlank: true, keepTime: false },
     ],
     rows=std.flattenArrays([part(config, query) for part in rows]),
   )

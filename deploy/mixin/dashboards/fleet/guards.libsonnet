@@ -1,4 +1,4 @@
-// On which nodes the guard had to do something, or could not.
+// On which nodes the guard had to act, or could not.
 local panel = import '../lib/panel.libsonnet';
 local words = import '../lib/words.libsonnet';
 
@@ -10,11 +10,11 @@ function(config, q)
   ||| % [nodes, q.during('throttle_guard_actions_total', '$__range', matchers)];
 
   [
-    panel.row('The guards: which nodes had to help themselves'),
+    panel.row('The guards: which nodes had to mitigate'),
 
     panel.bars(
       'Nodes, by what their guard may do',
-      'Off is the default. Bad: a node that is off, or only advises, and should not be; one that breaks where nobody knows of it.',
+      'Off is the default. Bad: another mode than the one you configured.',
       [
         panel.instant('count(%s == %d)\nor 0 * count(%s)' % [mode, of[0], mode], of[1])
         for of in [[0, 'off'], [1, 'advise'], [2, 'prevent'], [3, 'break']]
@@ -23,8 +23,8 @@ function(config, q)
     ) + panel.size(8, 7),
 
     panel.table(
-      'Nodes whose guard did something, of this range',
-      'Broke: actions that got a loop going again, two or more a livelock; such a node wants its client or its server elsewhere. Bad: failed, for then it could not help, or not put something back; refused, for then a loop stood still and was not helped. Changed: settings that are another than before, now.',
+      'Nodes whose guard acted, of this range',
+      'Broke: actions that let a stalled loop resume, two or more a livelock; move the client or the server of such a node. Bad: failed, the guard could not set or roll back a limit; refused, a loop was stalled and was not mitigated. Left alone: changed by another program meanwhile. Changed: limits that are not rolled back yet.',
       [
         q.inCluster('group by (%s) (%s)' % [nodes, did('result!~"advised"')]),
         did('action="break", result="done"'),
@@ -49,6 +49,6 @@ function(config, q)
         ['Value #G', 'Changed', { unit: 'short', decimals: 0 }],
       ],
       sortBy='Broke',
-      field={ noValue: 'no guard did anything' },
+      field={ noValue: 'no guard acted' },
     ) + panel.size(16, 7),
   ]

@@ -1,4 +1,4 @@
-// Which monitors can be believed: a node that cannot tell is not a node without a livelock.
+// Which monitors are reliable: a node without a verdict is not a node without a livelock.
 local panel = import '../lib/panel.libsonnet';
 local words = import '../lib/words.libsonnet';
 
@@ -30,10 +30,10 @@ function(config, q)
   local count(what) = 'count(%s)\nor 0 * count(%s)' % [what, q.of('up')];
 
   [
-    panel.row('The monitors: which nodes cannot tell'),
+    panel.row('The monitors: which are unreliable'),
 
     panel.timeseries(
-      'Monitors that cannot be believed',
+      'Unreliable monitors',
       'Gone: reported in this range, is not a target now. Scrape fails: the target is down. Stuck: its last tick is over %d s old. Blind: balance_dirty_pages is not attached, so nothing is ever suspected. Limited: it has a loop and cannot see what client or server write, so nothing is ever confirmed. Each should be zero.'
       % config.thresholds.stuckSeconds,
       [
@@ -54,7 +54,7 @@ function(config, q)
 
     panel.table(
       'Monitors, the worst first',
-      "Whether each node's verdict can be believed (the words are those of the panel beside). Bad: any row that is not green. Lost: what was not counted in this range, should be 0.",
+      "Whether each node's verdict is reliable (in the words of the panel beside). Bad: any row that is not green. Lost: events not counted in this range, should be 0.",
       [
         q.inCluster(health),
         'max by (%s, version, kernel) (%s)' % [nodes, build],
@@ -96,7 +96,7 @@ function(config, q)
 
     panel.bars(
       'Related conditions now',
-      'What looks like a livelock and is none: how many nodes have it. Many of memory-starvation, nfs-server-not-responding or hung-file-system at once have one cause, mostly one server.',
+      'What looks like a livelock, but is not one: how many nodes have it. Many of memory-starvation, nfs-server-not-responding or hung-file-system at once have one cause, usually one server.',
       [panel.instant(
         'count by (kind) (max by (%s, kind) (%s))\nor 0 * count by (kind) (%s)' % [
           nodes,

@@ -5,13 +5,13 @@ local words = import '../lib/words.libsonnet';
 function(config, q)
   local nodes = q.nodes;
   local state = q.of('throttle_livelock_state');
-  // Of a node that does not answer, as one that stands still may not, what it said last.
+  // Of a node that does not answer, as a stalled one may not, its last report.
   local last = 'last_over_time(%s)' % q.during('throttle_livelock_state', std.get(config, 'lastKnown', '10m'));
   local worst = 'max by (%s) (%s)' % [nodes, last];
   local build = q.of('throttle_monitor_build_info');
   local none = '0 * count(%s)' % build;
 
-  // Zero where none is, nothing where nobody reports.
+  // Zero where none is, nothing where no node reports.
   local count(what) = 'count(%s)\nor %s' % [what, none];
 
   local open = panel.linked(
@@ -32,7 +32,7 @@ function(config, q)
     ) + panel.uncolored + panel.size(3, 4),
     panel.stat(
       'In deadlock',
-      'Nodes on which nothing moved through a loop for half a minute after the livelock was confirmed. Any is an emergency.',
+      'Nodes on which no byte moved through a loop for half a minute after the livelock was confirmed. Any is an emergency.',
       count('%s == 3' % worst),
       words.none('purple') { unit: 'short', noValue: 'no data' },
     ) + panel.size(3, 4),
@@ -44,38 +44,38 @@ function(config, q)
     ) + panel.size(3, 4),
     panel.stat(
       'Suspected',
-      'Nodes on which three of the four conditions hold. For seconds it is ordinary, for minutes it wants a look.',
+      'Nodes on which three of the four conditions hold. Ordinary for seconds; look at it after minutes.',
       count('%s == 1' % worst),
       words.none('yellow') { unit: 'short', noValue: 'no data' },
     ) + panel.size(3, 4),
     panel.stat(
       'Nodes with a loop',
-      'Nodes that serve an NFS mount to themselves. Each can livelock: bad where nobody meant it.',
+      'Nodes that serve an NFS mount to themselves. Each can livelock: bad where it is not intended.',
       count('group by (%s) (%s)' % [nodes, q.of('throttle_loop_info')]),
       words.none('yellow') { unit: 'short', noValue: 'no data' },
     ) + panel.quiet + panel.size(3, 4),
     panel.stat(
       'Loops not exempt',
-      'Loops whose server is not exempt from local dirty throttling, or not known to be, as between a server pod and a client pod on one node: these are the ones that stop dead under load.',
+      'Loops whose server is not exempt from local dirty throttling, or not known to be, as between a server pod and a client pod on one node: these stall under load.',
       count('group by (%s, loop) (%s)' % [nodes, q.of('throttle_loop_info', 'exempt!="yes"')]),
       words.none('orange') { unit: 'short', noValue: 'no data' },
     ) + panel.quiet + panel.size(3, 4),
     panel.stat(
-      'In livelock, of this range',
-      'Time in livelock or deadlock within the range of the dashboard, of all loops of all nodes.',
+      'Time in livelock, all loops',
+      'Time in livelock or deadlock within the range of the dashboard, added up over all loops of all nodes: it can be longer than the range.',
       'sum(increase(%s))\nor %s' % [q.during('throttle_livelock_seconds_total', '$__range'), none],
       { thresholds: words.steps([['green', null], ['red', 1]]), unit: 's', decimals: 1, noValue: 'no data' },
     ) + panel.size(3, 4),
     panel.stat(
       'Oldest wait',
-      'The longest wait that has not ended, of any task on any node. Minutes are a task that does not come back.',
+      'The longest wait that has not ended, of any task on any node. A wait of minutes is a task that never resumes.',
       'max(%s)' % q.of('throttle_oldest_wait_seconds'),
       { thresholds: words.steps([['green', null], ['yellow', config.thresholds.longWaitSeconds], ['red', config.thresholds.endlessWaitSeconds]]), unit: 's', decimals: 0, noValue: 'none yet' },
     ) + panel.size(3, 4),
 
     panel.table(
       'Nodes in a loop, the worst first',
-      'One row a loop. Red and purple rows are emergencies: click the node to see why, the signature to get out. Green rows can become red under load, those that are not exempt first. "Told" is the age of what is shown: red, the node no longer answers, and this is the last that it said.',
+      'One row a loop. Red and purple rows are emergencies: click the node to see why, the signature for the runbook. Green rows can become red under load, those that are not exempt first. "In state for" reaches back no farther than the range of the dashboard. "Report age" is the age of the values: red, the node no longer answers, and these are its last.',
       [
         q.inCluster('(\n  max by (%s, loop, signature) (%s > 0)\n  or on (%s, loop) max by (%s, loop) (%s)\n)' % [nodes, last, nodes, nodes, last]),
         q.held('max by (%s, loop) (%s%%s)' % [nodes, state]),
@@ -97,7 +97,7 @@ function(config, q)
         ['in', 'Cluster', panel.width(120)],
         ['loop', 'Loop', panel.width(150)],
         ['signature', 'Signature', runbook + panel.width(160)],
-        ['Value #B', 'For', { unit: 'dtdurations', decimals: 0 } + panel.width(180)],
+        ['Value #B', 'In state for', { unit: 'dtdurations', decimals: 0 } + panel.width(180)],
         ['scope', 'Scope', panel.colored({ mappings: words.scope }) + panel.width(110)],
         ['exempt', 'Exempt', panel.colored({ mappings: words.exempt }) + panel.width(90)],
         ['proof', 'Proof', panel.width(80)],
@@ -105,36 +105,34 @@ function(config, q)
         ['Value #D', 'Demand', { unit: 'bytes', decimals: 1 }],
         ['Value #E', 'Progress', { unit: 'binBps', decimals: 1 }],
         ['Value #F', 'Blockage', { unit: 'percentunit', decimals: 0 }],
-        ['Value #G', 'Told', {
+        ['Value #G', 'Report age', {
           unit: 's',
           decimals: 0,
           thresholds: words.steps([['text', null], ['red', 60]]),
           'custom.cellOptions': { type: 'color-text' },
-        } + panel.width(80)],
+        } + panel.width(100)],
       ],
       sortBy='State',
     ) + panel.size(24, 9),
 
     panel.timeseries(
-      'Nodes with a loop, by their worst state',
-      'Stacked. Green is a loop that works. A red or purple band that stays is a node that stands still.',
+      'Nodes in trouble, by their worst state',
+      'Stacked: nodes that are suspected, in livelock or in deadlock. Zero is good. A red or purple band that stays is a stalled node.',
       [
         panel.range(count('%s == 3' % worst), 'deadlock'),
         panel.range(count('%s == 2' % worst), 'livelock'),
         panel.range(count('%s == 1' % worst), 'suspected'),
-        panel.range(count('%s == 0' % worst), 'none'),
       ],
       { unit: 'short', decimals: 0 },
     ) + panel.stacked + panel.custom({ lineInterpolation: 'stepAfter' }) + panel.size(10, 8) + panel.overrides([
       panel.override('deadlock', panel.color('purple')),
       panel.override('livelock', panel.color('red')),
       panel.override('suspected', panel.color('yellow')),
-      panel.override('none', panel.color('green')),
     ]),
 
     panel.bars(
-      'Nodes that are not well, by signature',
-      'Nodes suspected, in livelock or in deadlock now, by which edge closes the cycle. Many of one signature have one cause, mostly one workload or one kernel.',
+      'Nodes in trouble, by signature',
+      'Nodes suspected, in livelock or in deadlock now, by which edge closes the cycle. Many of one signature have one cause, usually one workload or one kernel.',
       [panel.instant(
         'count by (signature) (max by (%s, signature) (%s) > 0)\nor 0 * count by (signature) (%s)' % [nodes, last, last],
         '{{signature}}'
@@ -144,7 +142,7 @@ function(config, q)
 
     panel.table(
       'Loops whose server is not exempt',
-      'Worth a change before anything stalls: run server and clients on different nodes, or hold the mount\'s BDI. "May fill" is the mount\'s share of the node\'s dirty limit now; near 100 % it can stop the node alone.',
+      'Worth a change before anything stalls: run server and clients on different nodes, or limit the mount\'s share of the dirty limit. "Share" is how much of the node\'s vmstat threshold the mount may fill now; near 100 % it can stall the node alone.',
       [
         q.inCluster('group by (%s, loop, server, device) (\n  %s\n  * on (%s, bdi) group_left (device) %s\n)' % [
           nodes,
@@ -165,15 +163,15 @@ function(config, q)
       [
         [config.nodeLabel, 'Node', open + panel.width(180)],
         ['in', 'Cluster', panel.width(90)],
-        ['loop', 'Loop', panel.width(130)],
         ['device', 'Mounted'],
-        ['Value #B', 'May fill', {
+        ['loop', 'Loop', panel.width(130)],
+        ['Value #B', 'Share', {
           unit: 'percentunit',
           decimals: 0,
           thresholds: words.steps([['text', null], ['orange', 0.5]]),
           'custom.cellOptions': { type: 'color-text' },
         } + panel.width(80)],
       ],
-      sortBy='May fill',
+      sortBy='Share',
     ) + panel.size(9, 8),
   ]

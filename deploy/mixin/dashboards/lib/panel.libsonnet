@@ -91,7 +91,7 @@ local query(expr, legend) = {
         showValue: 'auto',
         alignValue: 'left',
         rowHeight: 0.85,
-        legend: { displayMode: 'list', placement: 'bottom', showLegend: false },
+        legend: { displayMode: 'list', placement: 'bottom', showLegend: true },
         tooltip: { mode: 'single', sort: 'none' },
       },
     },

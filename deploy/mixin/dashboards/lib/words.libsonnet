@@ -22,13 +22,13 @@ local texts(list) = [{
 }];
 
 {
-  // throttle_livelock_state. Below zero is ours: a node without a loop, or one that cannot tell.
+  // throttle_livelock_state, in the words of the page. Below zero is ours: no loop, or no verdict.
   state: {
     mappings: values([
       [-3, 'stuck', 'red'],
       [-2, 'blind', 'orange'],
       [-1, 'no loop', 'green'],
-      [0, 'none', 'green'],
+      [0, 'no livelock', 'green'],
       [1, 'suspected', 'yellow'],
       [2, 'livelock', 'red'],
       [3, 'deadlock', 'purple'],

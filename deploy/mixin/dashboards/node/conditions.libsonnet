@@ -22,8 +22,8 @@ function(config, q)
     ) + panel.line + panel.size(6, 8),
 
     panel.timeseries(
-      '2. No progress: next to nothing is acknowledged or written',
-      "Bytes a second acknowledged to each client, and written by nfsd for all clients. Under 768 KiB/s (dashed), or 1 % of the loop's best second, both are none. At zero with demand: nobody gets on.",
+      '2. No progress: writes are stalled',
+      "Bytes a second acknowledged to each client, and written by nfsd for all clients. Under 768 KiB/s (dashed), or 1 % of the loop's best second, both count as none. At zero with demand every writer is stalled.",
       [
         panel.range('max by (loop) (%s)' % of('throttle_loop_progress_bytes_per_second'), '{{loop}} acknowledged'),
         panel.range(q.rate('throttle_nfsd_written_bytes_total'), 'nfsd wrote, for all clients'),
@@ -33,25 +33,20 @@ function(config, q)
 
     panel.timeseries(
       "3. Blockage: the server's busy threads wait",
-      "Share of the busy server threads' time spent throttled, or blocked beside one that is. Holds from a half (dashed) on; in livelocks it is 1.",
+      "Share of the busy server threads' time spent throttled, or blocked behind a throttled one. Holds from a half (dashed) on; in livelocks it is 1.",
       [panel.range('max by (loop) (%s)' % of('throttle_loop_blockage_ratio'), '{{loop}}')],
       { unit: 'percentunit', noValue: 'no loop', max: 1, thresholds: words.steps([['transparent', null], ['red', 0.5]]) },
     ) + panel.line + panel.size(6, 8),
 
     panel.timeseries(
       '4. Closing edge: whose pages they wait for',
-      "The edge itself has no series (/api/v1/verdicts has it); this is what dirty-throttle rests on. Bad: the node at its vmstat threshold (red line, 97 %) or above while a client holds nearly all and the server's own device next to nothing. If the server's device holds as much as the client, it is a slow disk. For the other signatures look at congestion, at nfsd's waits, and at the kernel's reasons below.",
+      "The edge itself has no series (/api/v1/verdicts has it); this is what dirty-throttle rests on. Bad: a client holds nearly all dirty pages and the server's own device next to nothing, while the node is over its vmstat threshold. If the server's device holds as much as the client, it is a slow disk. For the other signatures look at congestion, at nfsd's waits, and at the kernel's reasons below.",
       [
-        panel.range('(%s) / %s' % [
-          q.of('throttle_dirty_bytes') + ' + ' + q.of('throttle_writeback_bytes'),
-          q.of('throttle_dirty_limit_bytes'),
-        ], 'node, of the vmstat threshold'),
         panel.range('%s / %s' % [held('client_bdi'), dirty], '{{loop}} client, of all dirty'),
         panel.range('%s / %s' % [held('server_bdi'), dirty], '{{loop}} server, of all dirty'),
       ],
-      { unit: 'percentunit', thresholds: words.steps([['transparent', null], ['red', 0.97]]) },
-    ) + panel.line + panel.size(6, 8) + panel.overrides([
-      panel.override('node, of the vmstat threshold', panel.color('text')),
+      { unit: 'percentunit', max: 1 },
+    ) + panel.size(6, 8) + panel.overrides([
       panel.overrideRegexp('.* server, of all dirty', { 'custom.lineStyle': { fill: 'dash', dash: [6, 6] }, 'custom.fillOpacity': 0 }),
     ]),
   ]

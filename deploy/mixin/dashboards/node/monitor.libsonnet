@@ -1,4 +1,4 @@
-// Whether the monitor itself can be believed.
+// Whether the monitor itself is reliable.
 local panel = import '../lib/panel.libsonnet';
 local words = import '../lib/words.libsonnet';
 
@@ -36,14 +36,14 @@ function(config, q) [
 
   panel.timeseries(
     'Age of the last tick, at the scrape',
-    'A second and a bit. From 5 s (dashed) on the daemon is not ready (/-/ready), from %d s on the alert calls it stuck: what it shows is old, be it the node or the daemon that stands still.'
+    'A second and a bit. From 5 s (dashed) on the daemon is not ready (/-/ready), from %d s on the alert calls it stuck: its values are old, whether the node or the daemon is stalled.'
     % config.thresholds.stuckSeconds,
     [panel.range(q.tickAge, 'age')],
     { unit: 's', thresholds: words.steps([['transparent', null], ['red', 5]]) },
   ) + panel.line + panel.size(6, 5),
 
   panel.bars(
-    'Left out of the page',
+    'Left out of /metrics',
     'Series that a scrape did not show since their family was at its limit (256). Should be zero; if not, what is left out is the least important of the family.',
     [panel.instant('sum(%s)' % q.of('throttle_monitor_dropped_series'), 'series')],
     words.none('yellow') { unit: 'short', decimals: 0 },

@@ -25,7 +25,7 @@ function(config, q)
 
     panel.timeseries(
       'Dirty pages of the node against the vmstat threshold',
-      'Stacked: dirty, under writeback. Dashed: nr_dirty_threshold of /proc/vmstat, which lags the dirty limit at which the kernel stops all who write, nfsd too. Bad: at it or above, mostly writeback, and flat.',
+      'Stacked: dirty, under writeback. Dashed: nr_dirty_threshold of /proc/vmstat, which lags the dirty limit at which the kernel throttles all writers, also nfsd. Bad: at it or above, mostly writeback, and flat.',
       [
         panel.range('max(%s)' % q.of('throttle_writeback_bytes'), 'under writeback'),
         panel.range('max(%s)' % q.of('throttle_dirty_bytes'), 'dirty'),
@@ -39,8 +39,8 @@ function(config, q)
     ]),
 
     panel.timeseries(
-      'Dirty and writeback of BDIs against their BDI shares',
-      'What each holds, and its BDI share: its part of the dirty limit (dashed). The share follows the speed of the device: one that stands still loses it. Bad: an NFS mount that is full and flat, while the disk that its server writes to holds next to nothing.',
+      'Dirty and writeback of BDIs against their shares',
+      'What each holds, and its share of the dirty limit (dashed). The share follows the speed of the device: a stalled one loses it. Bad: an NFS mount that is full and flat, while the disk that its server writes to holds next to nothing.',
       [
         panel.range('%s\nand on (bdi) %s' % [held, fullest], '{{bdi}}'),
         panel.range('max by (bdi) (%s)\nand on (bdi) %s' % [of('throttle_bdi_dirty_threshold_bytes'), fullest], '{{bdi}} share'),
@@ -55,14 +55,14 @@ function(config, q)
 
     panel.timeseries(
       'Written by BDIs',
-      'Bytes a second written back. Of a disk: what it does for everybody. Bad: all at zero while pages are dirty.',
+      'Bytes a second written back. Of a disk: for all its users. Bad: all at zero while pages are dirty.',
       [panel.range('%s\nand on (bdi) %s' % [rate('throttle_bdi_written_bytes_total'), risen('throttle_bdi_written_bytes_total')], '{{bdi}}')],
       { unit: 'binBps' },
     ) + panel.size(8, 8),
 
     panel.timeseries(
       'NFS: sent and acknowledged',
-      'Bytes a second of WRITE calls that the client sent, and of those that the server took. They go together; bad: sent falls to zero after acknowledged did.',
+      'Bytes a second of WRITE calls that the client sent, and of those that the server acknowledged. They move together; bad: sent falls to zero after acknowledged did.',
       [
         panel.range('%s\nand on (bdi) %s' % [rate('throttle_nfs_write_sent_bytes_total'), risen('throttle_nfs_write_sent_bytes_total')], '{{bdi}} sent'),
         panel.range('%s\nand on (bdi) %s' % [rate('throttle_nfs_write_acked_bytes_total'), risen('throttle_nfs_write_sent_bytes_total')], '{{bdi}} acknowledged'),
@@ -72,7 +72,7 @@ function(config, q)
 
     panel.timeseries(
       'NFS: sent and not acknowledged',
-      'Bytes of WRITE calls without an answer, since the daemon started: calls on their way, and those that failed. It rises and falls under load. Bad: a plateau of megabytes, while nothing is acknowledged.',
+      'Bytes of WRITE calls without an answer, since the daemon started: calls in flight, and those that failed. It rises and falls under load. Bad: a plateau of mebibytes, while nothing is acknowledged.',
       [panel.range(
         'max by (bdi) (%s - %s)\nand on (bdi) %s' % [
           of('throttle_nfs_write_sent_bytes_total'),
@@ -85,7 +85,7 @@ function(config, q)
 
     panel.states(
       'Congested BDIs',
-      'Red: the BDI is congested, by the rule of its file system; who reclaims memory then waits for it. In a stall an NFS mount stays red; where WRITEs go through it comes and goes.',
+      'Red: the BDI is congested, by the rule of its file system; tasks that reclaim memory then wait for it. In a stall an NFS mount stays red; where WRITEs go through it comes and goes.',
       [panel.range(
         'max by (bdi) (%s)\nand on (bdi) %s' % [
           of('throttle_bdi_congested'),
@@ -97,38 +97,38 @@ function(config, q)
 
     panel.table(
       'BDIs now',
-      'What is mounted from which BDI, and how full it is. Bad: an NFS mount near its threshold, congested and writing nothing.',
+      'What is mounted from which BDI, and how full it is. Bad: an NFS mount over its share of the dirty limit, congested and writing nothing.',
       [
         'max by (bdi, fstype, device) (%s)' % of('throttle_bdi_info'),
         'max by (bdi) (%s)' % of('throttle_bdi_dirty_bytes'),
         'max by (bdi) (%s)' % of('throttle_bdi_writeback_bytes'),
         'max by (bdi) (%s)' % of('throttle_bdi_dirty_threshold_bytes'),
-        '%s / max by (bdi) (%s)' % [held, of('throttle_bdi_dirty_threshold_bytes')],
+        'clamp_min(%s - max by (bdi) (%s), 0)' % [held, of('throttle_bdi_dirty_threshold_bytes')],
         'max by (bdi) (%s)' % of('throttle_bdi_congested'),
         rate('throttle_bdi_written_bytes_total'),
       ],
       [
+        ['device', 'Mounted', panel.width(200)],
         ['bdi', 'BDI', panel.width(80)],
         ['fstype', 'Type', panel.width(70)],
-        ['device', 'Mounted', panel.width(200)],
         ['Value #B', 'Dirty', { unit: 'bytes', decimals: 1 }],
         ['Value #C', 'Writeback', { unit: 'bytes', decimals: 1 }],
-        ['Value #D', 'Threshold', { unit: 'bytes', decimals: 1 }],
-        ['Value #E', 'Full', {
-          unit: 'percentunit',
-          decimals: 0,
-          thresholds: words.steps([['text', null], ['orange', 0.97]]),
+        ['Value #D', 'Share', { unit: 'bytes', decimals: 1 }],
+        ['Value #E', 'Over its share', {
+          unit: 'bytes',
+          decimals: 1,
+          thresholds: words.steps([['text', null], ['orange', 1]]),
           'custom.cellOptions': { type: 'color-text' },
         }],
         ['Value #F', 'Congested', panel.colored(words.yes('red', 'text'))],
         ['Value #G', 'Written', { unit: 'binBps', decimals: 1 }],
       ],
-      sortBy='Full',
+      sortBy='Over its share',
     ) + panel.size(14, 8),
 
     panel.states(
-      'Related: what looks like a livelock and is none',
-      'Orange while it holds; of each kind, and of its BDI. dirty-throttling, slow-disk and disk-saturated are what they say; nfs-server-not-responding, hung-file-system and memory-starvation want somebody to look: docs/related.md.',
+      'Related: similar to a livelock, but not one',
+      'Orange while it holds; of each kind, and of its BDI. dirty-throttling, slow-disk and disk-saturated are ordinary; look into nfs-server-not-responding, hung-file-system and memory-starvation: docs/related.md.',
       [
         panel.range(
           'max by (kind) (%s)\nor 0 * max by (kind) (%s)'

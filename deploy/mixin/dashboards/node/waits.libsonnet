@@ -4,7 +4,7 @@ local words = import '../lib/words.libsonnet';
 
 function(config, q)
   local cause = 'cause=~"$cause"';
-  local nobody = 'nobody has waited yet';
+  local none = 'no task was throttled yet';
   local legend = '{{cause}} {{class}}';
 
   [
@@ -12,7 +12,7 @@ function(config, q)
 
     panel.timeseries(
       'nfsd threads, by what they do',
-      'Throttled: in a cause that the monitor watches. Blocked: asleep elsewhere, mostly on a lock that a throttled one holds; the dashed line is those of them that are seen to wait for a lock. One sample flickers; bands of red and orange that stay, with no idle and no running thread, are a server that is stuck.',
+      'Throttled: in a cause that the monitor watches. Blocked: asleep elsewhere, usually on a lock that a throttled one holds; the dashed line is those that are seen to wait for a lock. One sample flickers; red and orange bands that stay, with no idle and no running thread, are a stalled server.',
       [
         panel.range('sum by (state) (%s)' % q.of('throttle_nfsd_threads'), '{{state}}'),
         panel.range('max(%s)' % q.of('throttle_nfsd_blocked_behind_throttled'), 'blocked behind throttled'),
@@ -27,30 +27,30 @@ function(config, q)
     ]),
 
     panel.timeseries(
-      'Tasks that wait now',
-      'Counted while they wait, not when they are done, so a wait without an end is seen. Causes nest (a sleep in reclaim is also reclaim): do not add them up. Bad: any of nfsd, server or loop_device that stays above zero.',
+      'Throttled tasks',
+      'Counted while they wait, so a wait without an end is seen. Causes nest (a sleep in reclaim is also reclaim): do not add them up. Bad: any of nfsd, server or loop_device that stays above zero.',
       [panel.range('sum by (cause, class) (%s)' % q.of('throttle_waiting_tasks', cause), legend)],
-      { unit: 'short', decimals: 0, noValue: nobody },
+      { unit: 'short', decimals: 0, noValue: none },
     ) + panel.size(8, 8),
 
     panel.timeseries(
       'Oldest wait that has not ended',
-      'Its age. Pauses go up and down; a line that rises as the clock goes is one task that does not come back. %d s (dashed) and more of nfsd is bad in any case.'
+      'Its age. Pauses go up and down; a line that rises with the clock is one task that does not resume. %d s (dashed) and more of nfsd is bad in any case.'
       % config.thresholds.longWaitSeconds,
       [panel.range('max by (cause, class) (%s)' % q.of('throttle_oldest_wait_seconds', cause), legend)],
-      { unit: 's', noValue: nobody, thresholds: words.steps([['transparent', null], ['red', config.thresholds.longWaitSeconds]]) },
+      { unit: 's', noValue: none, thresholds: words.steps([['transparent', null], ['red', config.thresholds.longWaitSeconds]]) },
     ) + panel.line + panel.size(8, 8),
 
     panel.timeseries(
       'Throttled seconds a second',
-      'Of waits that ended, by cause, class and BDI: how many tasks were waiting on average. Of many the twelve that took most. Of waits without an end it shows nothing: see the two panels above. As many as there are nfsd threads is bad; user alone is ordinary throttling.',
+      'Of waits that ended, by cause, class and BDI: how many tasks were waiting on average. At most the twelve that took most. Of waits without an end it shows nothing: see the two panels above. As many as there are nfsd threads is bad; user alone is ordinary throttling.',
       [panel.range(
         'sum by (cause, class, bdi) (%s)\nand on (cause, class, bdi) topk(12, sum by (cause, class, bdi) (increase(%s)))' % [
           q.rate('throttle_delay_seconds_sum', cause),
           q.during('throttle_delay_seconds_sum', '$__range', cause, ' @ end()'),
         ], legend + ' {{bdi}}'
       )],
-      { unit: 'suffix:s/s', decimals: 2, noValue: nobody },
+      { unit: 'suffix:s/s', decimals: 2, noValue: none },
     ) + panel.size(8, 8),
 
     panel.heatmap(
@@ -58,7 +58,7 @@ function(config, q)
       'Waits that ended, by length; the colour is how many. A band at 0.1 s is congestion_wait or reclaim_throttle, one at 0.2 s the longest pause of balance_dirty_pages: many there, for minutes, is throttling at its hardest. Choose one cause: nested ones are counted in each.',
       'sum by (le) (increase(%s))' % q.during('throttle_delay_seconds_bucket', '$__rate_interval', cause),
       's',
-      nobody,
+      none,
     ) + panel.size(8, 8),
 
     panel.timeseries(
@@ -68,6 +68,6 @@ function(config, q)
         panel.range('sum by (class, reason) (%s)' % q.rate('throttle_reclaim_throttle_total'), 'reclaim_throttle {{class}} {{reason}}'),
         panel.range(q.rate('throttle_svc_alloc_arg_retries_total'), 'svc_alloc_arg without pages'),
       ],
-      { unit: 'ops', noValue: 'none yet, or not of this kernel' },
+      { unit: 'ops', noValue: 'none yet, or not on this kernel' },
     ) + panel.size(8, 8),
   ]
