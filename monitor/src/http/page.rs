@@ -1,8 +1,8 @@
 //! The pages for people: the node as it is now, and a verdict by its permanent
 //! link.
 //!
-//! Each is one document with style and script inside. What it says without the
-//! script is made here; the script replaces it by what the API tells, and follows
+//! Each is one document with style and script inside. What it shows without the
+//! script is made here; the script replaces it by what the API reports, and follows
 //! the node tick by tick.
 
 use std::fmt::Write;
@@ -103,7 +103,7 @@ fn evidence(document: &Document) -> Page {
     } = &document.head;
     let title = match occasion {
         Trigger::Confirmed => "The livelock is confirmed",
-        Trigger::Deadlock => "Nothing moves any more",
+        Trigger::Deadlock => "The deadlock is confirmed",
         Trigger::Ended => "The livelock is over",
     };
     let (id, of) = (escape(id), escape(loop_id));
@@ -125,7 +125,7 @@ fn evidence(document: &Document) -> Page {
     }
 }
 
-/// Says what to do about a document that is kept no more.
+/// Where to look for a document that is no longer kept.
 fn gone(snapshot: &Snapshot, id: &str) -> Page {
     let mut list = String::new();
     for one in snapshot.evidence.iter().rev() {
@@ -134,7 +134,7 @@ fn gone(snapshot: &Snapshot, id: &str) -> Page {
         let _ = write!(list, "<li><a href=\"/verdicts/{id}\">{id}</a></li>");
     }
     let list = if list.is_empty() {
-        "<p>None is kept at this moment.</p>".to_owned()
+        "<p>None is kept now.</p>".to_owned()
     } else {
         format!("<p>These are kept:</p><ul>{list}</ul>")
     };
@@ -147,10 +147,10 @@ fn gone(snapshot: &Snapshot, id: &str) -> Page {
         age: String::new(),
         main: format!(
             "<section class=\"hero\" data-state=\"unknown\" aria-labelledby=\"state\"><h1 id=\"state\">This evidence is not kept</h1>\
-             <p class=\"sentence\">Nothing is kept by the name <code>{id}</code>: the daemon has only the newest documents in \
-             memory, and none of the time before it was started.</p>\
-             <ul><li>With <code>--evidence.dir DIR</code> it writes each to a directory, too: look for <code>DIR/{id}.json</code> on this node.</li>\
-             <li>From a recording of that time <code>throttle-monitor replay --evidence.dir DIR FILE</code> makes it again.</li></ul>{list}</section>"
+             <p class=\"sentence\">There is no evidence <code>{id}</code>. The daemon keeps only the newest documents in memory, \
+             and none from before its start.</p>\
+             <ul><li>With <code>--evidence.dir DIR</code> it also writes them to a directory: look for <code>DIR/{id}.json</code> on this node.</li>\
+             <li>A recording of that time gives it again: <code>throttle-monitor replay --evidence.dir DIR FILE</code>.</li></ul>{list}</section>"
         ),
     }
 }
@@ -190,8 +190,8 @@ impl Page {
     }
 }
 
-/// A number that nobody can guess: only what has it may style or run. None where
-/// the kernel gives none; the page does without both then.
+/// A number that cannot be guessed: only what has it may style or run. None if
+/// the kernel gives none; the page then has neither.
 fn nonce() -> Option<String> {
     let mut bytes = [0_u8; 16];
     let filled = getrandom(&mut bytes, GetRandomFlags::NONBLOCK).ok()?;
@@ -234,7 +234,7 @@ fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
     filled
 }
 
-/// What is looked at first, and a word for it.
+/// The state, and a word for it.
 fn state(node: &Node) -> (&'static str, &'static str) {
     let known = node.unix_ms > 0 && (node.ready || node.state != LivelockState::None);
     if !known {
@@ -249,7 +249,7 @@ fn state(node: &Node) -> (&'static str, &'static str) {
     (node.state.as_str(), word)
 }
 
-/// The loops as a table, and what is dangerous about each.
+/// The loops as a table, with the first risk of each.
 fn loops(found: &[Loop]) -> String {
     if found.is_empty() {
         return String::new();
@@ -281,7 +281,7 @@ fn loops(found: &[Loop]) -> String {
     )
 }
 
-/// What else there is, and who tells all this.
+/// Links for programs, and the version.
 fn footer(snapshot: &Snapshot, telemetry_path: &str) -> String {
     let daemon = &snapshot.daemon;
     let mut links = String::new();

@@ -111,7 +111,7 @@ function sentence(node) {
   const worst = node.loops.find((one) => one.state === node.state);
   if (node.unix_ms > 0 && stuck(node.state) && worst) return worst.verdict.reason;
   const rest = node.headline.replace(/^No livelock[.:] ?/, "");
-  if (rest === "") return `${count(node.loops_total, "loop is", "loops are")} watched, and nothing stands still.`;
+  if (rest === "") return `${count(node.loops_total, "loop is", "loops are")} watched; none is stalled.`;
   return rest[0].toUpperCase() + rest.slice(1);
 }
 
@@ -122,12 +122,12 @@ function hero(node) {
   const counts = states.map((one) => [node.loops.filter((loop) => loop.state === one).length, one]).filter(([many]) => many > 0);
   return h("section", { class: "hero", "data-state": state, "aria-labelledby": "state" },
     h("h1", { id: "state" }, icon(state), word),
-    worst && h("p", { class: "since" }, "On ", name(worst.loop, 60), worst.found?.mounts[0] && [", ", name(worst.found.mounts[0].mount_point, 80)],
-      ", since ", time(worst.since_unix_ms, node.unix_ms), ", for ", lasting((node.unix_ms - worst.since_unix_ms) / 1000), "."),
+    worst && h("p", { class: "impact" }, impact(worst, node)),
+    worst && h("p", { class: "since" }, loopName(worst), `, ${worst.verdict.signature}, `, entered(worst, node.unix_ms)),
+    worst?.measures?.length > 0 && h("p", { class: "links" }, h("a", { class: "button primary", href: `#loop-${node.loops.indexOf(worst)}-todo` }, "What to do")),
     h("p", { class: "sentence" }, clip(sentence(node), 1500)),
-    worst?.measures?.length > 0 && h("p", { class: "links" }, h("a", { class: "button", href: `#loop-${node.loops.indexOf(worst)}-todo` }, "What to type")),
     worst && !node.ready && h("ul", { class: "notes" }, node.not_ready.map((one) => h("li", {}, clip(one, 400)))),
-    node.loops_total > 1 && h("p", { class: "soft" }, `${node.loops_total} loops: ${counts.map(([many, one]) => `${many} ${one === "none" ? "without a sign of it" : one}`).join(", ")}.`));
+    node.loops_total > 1 && h("p", { class: "soft" }, `${node.loops_total} loops: ${counts.map(([many, one]) => `${many} ${one === "none" ? "no livelock" : one}`).join(", ")}.`));
 }
 
 const section = (id, title, content, attributes) => h("section", { "aria-labelledby": id, "data-key": id, ...attributes },
@@ -139,18 +139,18 @@ function render() {
   const worst = stuck(node.state) ? node.loops.find((one) => one.state === node.state) : null;
   const cards = node.loops.map((loop, at) => loopCard(loop, node, at,
     view(app.tracks.get(loop.loop) ?? [], node.unix_ms, tick()), loop === worst));
-  const none = node.unix_ms === 0 ? "Nothing was looked at yet." : "This node serves no NFS mount to itself, so nothing here can livelock over one.";
+  const none = node.unix_ms === 0 ? "No data yet." : "This node does not serve an NFS mount to itself, so it has no loop that could livelock.";
   const shown = new Set([...document.querySelectorAll("details.loop[data-state]")].filter((one) => !stuck(one.dataset.state)).map((one) => one.dataset.loop));
   show(at("main"),
     node.daemon.recording && h("p", { class: "banner", "data-key": "recording" }, h("strong", {}, "This is a recording"), ", ", name(node.daemon.recording),
       node.unix_ms > 0 && [", as of ", time(node.unix_ms)], ". Times are the recording’s."),
     hero(node),
-    beside.length > 0 && section("related", "It may look like a livelock, and is this", h("ul", { class: "card" }, beside)),
+    beside.length > 0 && section("related", "Similar to a livelock, but not one", h("ul", { class: "card plain" }, beside)),
     section("loops", node.loops_total === 1 ? "The loop" : "Loops", [cards.length > 0 ? cards : h("p", { class: "card soft" }, none),
       node.loops_total > cards.length && h("p", { class: "soft" }, `${node.loops_total - cards.length} more are in `, h("a", { href: "/api/v1/loops" }, "/api/v1/loops"), ".")]),
     h("div", { class: "columns", "data-key": "columns" },
       h("div", {},
-        section("tasks", "Who waits", tasks(node, app), { class: "card" }),
+        section("tasks", "Throttled tasks", tasks(node, app), { class: "card" }),
         section("happened", "What happened", [lines(node, app.documents), keepsakes(app, node.unix_ms)], { class: "card" })),
       h("div", {},
         section("devices", "Devices", devices(node), { class: "card" }),
@@ -160,12 +160,17 @@ function render() {
   for (const one of document.querySelectorAll("details.loop")) {
     if (shown.has(one.dataset.loop) && stuck(one.dataset.state)) one.open = true;
   }
-  const who = [node.daemon.node, `Linux ${node.daemon.kernel}`].filter(Boolean);
-  show(at("who"), who.map((word, index) => [index > 0 && ", ", name(word, 80)]));
+  showNode(node);
   const [state, word] = bigWord(node);
   document.title = [word, node.daemon.node && clip(node.daemon.node, 40), "throttle-monitor"].filter(Boolean).join(" – ");
   document.body.dataset.state = state;
   age();
+}
+
+// Whose state it is. Recordings have no host name.
+function showNode({ daemon }) {
+  const host = daemon.node ? h("strong", {}, name(daemon.node, 80)) : daemon.recording && "host not recorded";
+  show(at("who"), host, host && ", ", name(`Linux ${daemon.kernel}`, 80));
 }
 
 // How old all this is.
@@ -183,7 +188,7 @@ function age() {
   const words = {
     lost: `Connection lost; ${ticked}`,
     late: `The daemon does not tick; ${ticked}`,
-    open: recording && late ? "The recording stands" : recording ? "Playing" : `Live, ${ticked}`,
+    open: recording && late ? "Recording paused" : recording ? "Playing" : `Live, ${ticked}`,
     connecting: `Connecting; ${ticked}`,
     paused: "Paused while hidden",
   };

@@ -1,9 +1,12 @@
-// A loop: the cycle, what to type, the four conditions and their last minutes.
+// A loop: the cycle, what to do, the four conditions and their last minutes.
 
 function commands(lines, what) {
   if (lines.length === 0) return null;
+  // An option is not broken at its hyphens.
+  const words = (text) => text.split(/( +)/).map((word) => (word.includes("-") ? h("span", {}, word) : word));
+  const shown = (line) => line.split(/(?=\s+#\s)/).map((part, at) => (at === 0 ? words(part) : h("i", {}, part)));
   return h("div", { class: "commands" },
-    h("pre", {}, h("code", {}, lines.map((line, at) => [at > 0 && "\n", h("span", {}, line)]))),
+    h("pre", {}, h("code", {}, lines.map((line, at) => [at > 0 && "\n", h("span", {}, shown(line))]))),
     h("button", { type: "button", "data-does": "copy", "aria-label": `Copy: ${clip(what, 100)}` }, "Copy"));
 }
 
@@ -11,12 +14,10 @@ const measure = (one, at, mark) =>
   h("li", { "data-key": `${mark}-${at}` },
     h("p", { class: "what" }, clip(one.what, 600)),
     commands(one.commands, one.what),
-    one.seen && h("p", { class: "seen" }, h("strong", {}, "Seen "), clip(one.seen, 600)),
-    one.undo?.length > 0 && h("details", {},
-      h("summary", {}, "To take it back, once the load is gone"),
-      commands(one.undo, `to take back: ${one.what}`)));
+    one.undo?.length > 0 && [h("p", { class: "undo" }, "Undo, once the load is gone:"), commands(one.undo, `undo: ${one.what}`)],
+    one.seen && h("p", { class: "seen" }, h("strong", {}, "Measured: "), clip(one.seen, 600)));
 
-const NOT_MEASURED = "No way out of this signature was measured, so none is offered.";
+const NOT_MEASURED = "No mitigation of this signature was measured, so none is offered.";
 
 // The best first; the others are a step away.
 function measures(all, heading, hint, mark, { level = "h4", id = null, none = null } = {}) {
@@ -28,12 +29,12 @@ function measures(all, heading, hint, mark, { level = "h4", id = null, none = nu
     h(level, {}, heading), hint && h("p", { class: "hint" }, hint),
     h("ol", {}, measure(all[0], 0, mark)),
     rest.length > 0 && h("details", {},
-      h("summary", {}, rest.length === 1 ? "One other way" : `${rest.length} other ways`),
+      h("summary", {}, count(rest.length, "alternative")),
       h("ol", { start: 2 }, rest)));
 }
 
 const vain = (all) => all.length > 0 && h("details", { "data-key": "vain" },
-  h("summary", {}, `What does not help (${all.length})`),
+  h("summary", {}, `Ineffective (${all.length})`),
   h("ul", { class: "plain" }, all.map((one) => h("li", {}, h("strong", {}, clip(one.what, 300)), `: ${clip(one.seen, 600)}`))));
 
 function conditions(all, seen, [level, lower] = ["h4", "h5"]) {
@@ -44,32 +45,31 @@ function conditions(all, seen, [level, lower] = ["h4", "h5"]) {
         h("span", { class: "holds" }, holds(one)), " ",
         h("span", { class: "value" }, number(key, one.value))),
       seen?.condition(at),
-      h("p", {}, clip(one.why || asks, 1000)));
+      key === "no_progress" && seen?.progress(),
+      h("p", { class: "why" }, clip(one.why || asks, 1000)));
   });
-  const [line, words] = seen?.progress() ?? [];
   return h("section", { class: "conditions", "data-key": "conditions" },
     h(level, {}, "The four conditions"),
+    seen && legend([["true", "holds"], ["false", "does not hold"], ["null", "unknown"], ["seen", "no data"]]),
     h("ol", { class: "plain" }, rows),
-    seen && h("div", { class: "condition" },
-      h(lower, {}, "Acknowledged to the client ", h("span", { class: "value" }, words)), line,
-      h(lower, {}, "State"), seen.state(), seen.axis()));
+    seen && h("div", { class: "condition" }, h(lower, {}, "State"), seen.state()));
 }
 
 // Who mounts what from whom, in a line.
 function place(loop) {
   const { found, verdict } = loop;
-  if (!found) return h("p", { class: "place" }, "This loop is there no more.");
+  if (!found) return h("p", { class: "place" }, "This loop is gone.");
   const mounts = found.mounts.slice(0, 3).map((mount, at) => [at > 0 && ", ", name(mount.source), " at ", name(mount.mount_point)]);
+  const disk = `${found.server_fstype ?? ""} ${found.server_device ?? ""}`.trim();
   const clients = (found.client_containers ?? []).map(container).filter(Boolean);
   const server = container(found.server_container);
   return h("p", { class: "place" },
     mounts, found.mounts.length > 3 && ` and ${found.mounts.length - 3} more`,
     clients.length > 0 && [" (in ", name(clients.slice(0, 3).join(", ")), ")"],
     " is served by this node’s own ", name(found.server), server && [" (in ", name(server), ")"],
-    SCOPES[found.scope] && `, ${SCOPES[found.scope]}`,
-    verdict.server_bdi && [", which writes to ", name(verdict.server_bdi),
-      (found.server_fstype || found.server_device) && [" (", name(`${found.server_fstype} ${found.server_device}`.trim()), ")"]],
-    `. Known because ${PROOFS[found.proof] ?? found.proof}.`,
+    SCOPES[found.scope] && ` ${SCOPES[found.scope]}`, ".",
+    verdict.server_bdi && [" ", name(found.server), " writes to ", named(disk, verdict.server_bdi), "."],
+    ` Known because ${PROOFS[found.proof] ?? found.proof}.`,
     found.exempt && EXEMPT[found.exempt.state] && [" ", name(found.server), EXEMPT[found.exempt.state],
       found.exempt.reason && ` (${found.exempt.basis ? `${clip(found.exempt.basis, 20)}: ` : ""}${clip(found.exempt.reason, 200)})`, "."]);
 }
@@ -79,10 +79,10 @@ function reasons(loop) {
   const { share, missing } = verdict.confidence;
   return [
     (found?.risk.length > 0 || found?.recommendations.length > 0) && h("details", { "data-key": "risk" },
-      h("summary", {}, "Why this loop is dangerous, and what to do before it stands still"),
+      h("summary", {}, "Risk and prevention of this loop"),
       h("ul", {}, [...found.risk, ...found.recommendations].map((one) => h("li", {}, clip(one, 600))))),
     missing.length > 0 && h("details", { "data-key": "missing" },
-      h("summary", {}, `Certain to ${percent(share)}: what was missing`),
+      h("summary", {}, `Confidence ${percent(share)}: missing inputs`),
       h("ul", {}, missing.map((one) => h("li", {}, clip(one, 600))))),
   ];
 }
@@ -90,16 +90,14 @@ function reasons(loop) {
 function loopCard(loop, node, at, seen, headed) {
   const is = stuck(loop.state);
   const id = `loop-${at}`;
-  const hint = is ? `As root${node.daemon.node ? ` on ${clip(node.daemon.node, 60)}` : ""}. The best comes first, as measured in guests.` : null;
-  const best = measures(loop.measures, is ? "What to type" : "What prevents it", hint, is ? "out" : "before", { id: `${id}-todo`, none: is && NOT_MEASURED });
+  const hint = is ? `As root${node.daemon.node ? ` on ${clip(node.daemon.node, 60)}` : ""}. The best one is first, as measured in virtual machines.` : null;
+  const best = measures(loop.measures, is ? "What to do" : "Prevention", hint, is ? "out" : "before", { id: `${id}-todo`, none: is && NOT_MEASURED });
   return h("details", { class: "card loop", "data-state": loop.state, "data-key": loop.loop, "data-loop": loop.loop, open: opens(loop, node) },
     h("summary", {},
-      h("h3", { id }, badge(loop.state), " ", name(loop.loop, 60)),
-      h("span", { class: "soft" }, is || loop.state === "recovered"
-        ? [`${loop.verdict.signature}, since `, time(loop.since_unix_ms, node.unix_ms), `, ${lasting((node.unix_ms - loop.since_unix_ms) / 1000)}`]
-        : `since `, !is && loop.state !== "recovered" && time(loop.since_unix_ms, node.unix_ms))),
+      h("h3", { id }, badge(loop.state), " ", h("span", {}, loopName(loop))),
+      h("span", { class: "soft" }, ENTERED[loop.state] && `${loop.verdict.signature}, `, entered(loop, node.unix_ms))),
     place(loop),
-    !headed && is && h("p", {}, clip(loop.verdict.reason, 1000)),
+    !headed && is && [h("p", { class: "impact" }, impact(loop, node)), h("p", {}, clip(loop.verdict.reason, 1000))],
     picture(loop, node, id),
     h("div", { class: "halves" },
       h("div", {}, best, vain(loop.in_vain), reasons(loop), proof(loop)),
@@ -109,8 +107,8 @@ function loopCard(loop, node, at, seen, headed) {
 function proof(loop) {
   return h("p", { class: "links", "data-key": "proof" },
     loop.evidence && [h("a", { href: `/verdicts/${encodeURIComponent(loop.evidence)}` },
-      loop.occasion === "ended" ? "Evidence of the livelock that ended" : "Evidence of this verdict"), " to keep or to send. "],
-    h("code", {}, `throttle-monitor explain ${loop.verdict.signature}`), " says what it means.");
+      loop.occasion === "ended" ? "Evidence of the livelock that ended" : "Evidence of this verdict"), ", to keep or to send. "],
+    "Explanation: ", h("code", {}, `throttle-monitor explain ${loop.verdict.signature}`));
 }
 
 // Of many loops only those that matter are open at first.

@@ -16,13 +16,13 @@ const who = (one) => [
 ];
 // A long name of a function may be broken at its underscores.
 const code = (text) => h("span", { class: "code" }, clip(text, 120).split(/(?<=_)/).map((part, at) => [at > 0 && h("wbr"), part]));
-const where = (one) => [code(one.cause), one.bdi && [" on ", name(one.bdi, 40)]];
+const where = (one, node) => [code(one.cause), one.bdi && [" on ", bdiName(one.bdi, node)]];
 
 function waitsNow(waits) {
-  if (waits.length === 0) return "Nobody waits in a watched cause at this moment.";
+  if (waits.length === 0) return "No task is throttled now.";
   const all = waits.reduce((sum, one) => sum + one.tasks, 0);
-  const parts = waits.slice(0, 6).map((one) => `${one.tasks} ${one.class} in ${one.cause} (oldest ${lasting(one.oldest_seconds)})`);
-  return `${count(all, "task waits", "tasks wait")} at this moment: ${parts.join("; ")}${waits.length > 6 ? " and others" : ""}.`;
+  const parts = waits.slice(0, 6).map((one) => `${one.tasks} ${one.class} in ${one.cause} (longest ${lasting(one.oldest_seconds)})`);
+  return `${count(all, "task is", "tasks are")} throttled now: ${parts.join("; ")}${waits.length > 6 ? " and others" : ""}.`;
 }
 
 const FEW = 6;
@@ -38,26 +38,26 @@ function tasks(node, app) {
     const long = one.waiting_seconds != null
       ? h("strong", {}, lasting(one.waiting_seconds)) : [lasting(one.throttled_seconds), h("span", { class: "soft" }, " of the last tick")];
     const ask = h("button", { type: "button", class: "quiet", "data-does": "stack", "data-tid": one.tid, "aria-expanded": String(stack != null), "aria-label": `Kernel stack of ${clip(one.comm, 40)} ${one.tid}` }, "Stack");
-    return [row(key, who(one), where(one), [long, " ", ask]),
+    return [row(key, who(one), where(one, node), h("span", { class: "short" }, long, " ", ask)),
       stack && h("tr", { "data-key": `${key}-stack` }, h("td", { colspan: 3 }, h("p", { class: "stack" }, stack)))];
   });
   return [
     h("p", {}, waitsNow(node.waits)),
-    table("Tasks that were made to wait, those that wait longest first", ["Task", "Waits in", "For"], rows, "Nobody was made to wait within the last tick."),
+    table("Throttled tasks, the longest first", ["Task", "Throttled in", "For"], rows, "No task was throttled within the last tick."),
     all.length > FEW && h("button", { type: "button", class: "quiet", "data-does": "more", "aria-expanded": String(app.allTasks) },
       app.allTasks ? "Show fewer" : `Show all ${all.length}`),
-    node.tasks.matching > all.length && h("p", { class: "soft" }, "Lately ",
-      h("a", { href: "/api/v1/tasks?limit=1000&sort=delay" }, count(node.tasks.matching, "task was", "tasks were")), " made to wait at some time (JSON)."),
+    node.tasks.matching > all.length && h("p", { class: "soft" }, "Throttled at some time lately: ",
+      h("a", { href: "/api/v1/tasks?limit=1000&sort=delay" }, count(node.tasks.matching, "task")), " (JSON)."),
     h("details", { id: "ended", "data-key": "ended" },
-      h("summary", {}, "Long waits that ended lately"), ended(app)),
+      h("summary", {}, "Long waits that ended"), ended(app)),
   ];
 }
 
 function ended(app) {
   if (!app.stalls) return h("p", { class: "soft" }, "Loading.");
   const rows = app.stalls.slice(0, 30).map((one, at) =>
-    row(`e${at}`, who(one), where(one), [lasting(one.delay_seconds), h("span", { class: "soft" }, " from ", time(Date.parse(one.at), app.node?.unix_ms))]));
-  return table("Long waits that ended, the newest first", ["Task", "Waited in", "For"], rows, "None over the threshold is known.");
+    row(`e${at}`, who(one), where(one, app.node), [lasting(one.delay_seconds), h("span", { class: "soft" }, " from ", time(Date.parse(one.at), app.node?.unix_ms))]));
+  return table("Long waits that ended, the newest first", ["Task", "Throttled in", "For"], rows, "None was longer than the threshold.");
 }
 
 function servers(all) {
@@ -66,7 +66,7 @@ function servers(all) {
   return table("NFS servers’ threads by what they do", ["Server", "Idle", "Running", "Throttled", "Blocked"], rows, "No NFS server runs on this node.");
 }
 
-// Pages against the limit, which is a mark where they are over it.
+// Pages, and what they are held against as a mark.
 function bar(dirty, writeback, limit, label) {
   const all = (dirty ?? 0) + (writeback ?? 0);
   const most = Math.max(all, limit ?? 0, 1);
@@ -91,31 +91,32 @@ const ROLES = { client: "the loop’s client", server: "the loop’s server" };
 
 function devices(node) {
   const rows = node.bdis.map((one) => row(one.bdi,
-    [h("strong", {}, name(one.bdi, 40)), " ", ROLES[one.role] && h("span", { class: "tag" }, ROLES[one.role]),
-      h("span", { class: "soft block" }, name(`${one.fstype} ${one.device}`.trim(), 80))],
-    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "BDI share"),
-    [one.waiting_tasks > 0 ? h("span", { class: "short" }, count(one.waiting_tasks, "task")) : h("span", { class: "soft" }, "nobody"),
+    [h("strong", {}, bdiName(one.bdi, node)), " ", ROLES[one.role] && h("span", { class: "tag" }, ROLES[one.role]),
+      h("span", { class: "soft block" }, name(one.role === "client" ? `${one.fstype} ${one.device}`.trim() : one.fstype, 80))],
+    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "share of the dirty limit"),
+    [one.waiting_tasks > 0 ? h("span", { class: "short" }, count(one.waiting_tasks, "task")) : h("span", { class: "soft" }, "none"),
       one.congestion?.congested && h("span", { class: "tag warn block" }, "congested",
         one.congested_since_unix_ms && [" since ", time(one.congested_since_unix_ms, node.unix_ms)])]));
   const { dirty_bytes, writeback_bytes, dirty_limit_bytes } = node.memory;
   return [
     h("div", { class: "whole" }, h("h3", {}, "The node’s dirty pages"),
       pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "vmstat threshold")),
-    table("Backing devices: those of loops first, then the dirtiest", ["Device", "Pages", "Waiting"], rows, "None is known yet."),
+    table("Backing devices: those of loops first, then the dirtiest", ["Device", "Pages", "Throttled"], rows, "None is known yet."),
     node.bdis_total > node.bdis.length && h("p", { class: "soft" }, `${node.bdis_total - node.bdis.length} more are in `, h("a", { href: "/api/v1/bdis" }, "/api/v1/bdis"), "."),
   ];
 }
 
 const related = (node) => node.related.map((one) => h("li", { "data-key": `${one.kind}-${one.bdi}` },
-  h("strong", {}, one.kind.replaceAll("-", " ")), one.bdi && [" of ", name(one.bdi, 40)],
+  h("strong", {}, one.kind.replaceAll("-", " ")), one.bdi && [" of ", bdiName(one.bdi, node)],
   ", since ", time(one.since_unix_ms, node.unix_ms), ": ", clip(one.reason, 600)));
 
 function lines(node, documents) {
   if (node.lines.length === 0) return h("p", { class: "soft" }, "Nothing since the daemon started.");
   return h("ol", { class: "lines" }, node.lines.map((one, at) => {
     const document = one.kind === "verdict" && documents.find((kept) => kept.loop === one.of && kept.unix_ms === one.unix_ms);
+    const loop = node.loops.find((some) => some.loop === one.of);
     return h("li", { "data-key": `${one.unix_ms}-${one.kind}-${one.of}-${one.what}-${node.lines.length - at}` },
-      time(one.unix_ms, node.unix_ms), h("div", {}, name(one.of, 60), " ",
+      time(one.unix_ms, node.unix_ms), h("div", {}, loop ? loopName(loop) : bdiName(one.of, node), " ",
         one.kind === "verdict" ? badge(one.what === "none" ? "none" : one.what) : h("strong", {}, one.what),
         document && [" ", h("a", { href: `/verdicts/${encodeURIComponent(document.id)}` }, "evidence")],
         h("p", { class: "soft" }, clip(one.why, 1000))));
@@ -125,7 +126,7 @@ function lines(node, documents) {
 const files = (set) => set.files.map((one, at) => [at > 0 && ", ",
   h("a", { href: `/api/v1/recordings/${encodeURIComponent(set.name)}/${encodeURIComponent(one.name)}`, download: true }, clip(one.name, 80)), ` (${bytes(one.bytes)})`]);
 
-// What can be taken away from here.
+// Files to download.
 function keepsakes(app, unix_ms) {
   const { documents, recordings } = app;
   return [
@@ -160,11 +161,11 @@ function signals(node) {
   const attached = node.signals.filter((one) => one.state === "attached").length;
   return [
     h("p", {}, node.signals.length === 0 ? "The probes are not attached yet."
-      : `${attached} of ${node.signals.length} signals are attached${missing.length > 0 ? "; of what this kernel has these are not, or not wholly:" : "; nothing that this kernel has is missing."}`),
+      : `${attached} of ${node.signals.length} signals are attached${missing.length > 0 ? ". This kernel supports these as well, but they are missing or incomplete:" : ". No signal that this kernel supports is missing."}`),
     missingSignals(missing),
-    lost.length > 0 && h("p", {}, h("strong", {}, "Lost on the way: "), lost.map(([why, total]) => `${total} (${why})`).join(", "), "."),
-    node.incomplete.length > 0 && [h("p", {}, "Where loops could not be looked for:"), h("ul", {}, node.incomplete.map((one) => h("li", {}, clip(one, 400))))],
+    lost.length > 0 && h("p", {}, h("strong", {}, "Lost: "), lost.map(([why, total]) => `${total} (${why})`).join(", "), "."),
+    node.incomplete.length > 0 && [h("p", {}, "Where loops cannot be detected:"), h("ul", {}, node.incomplete.map((one) => h("li", {}, clip(one, 400))))],
     rest.length > 0 && h("details", {}, h("summary", {}, "All others"),
-      table("Signals", ["Signal", "Way", "State"], rest.map((one) => row(one.signal, name(one.signal, 60), name(one.strategy, 60), one.state)), "")),
+      table("Signals", ["Signal", "Strategy", "State"], rest.map((one) => row(one.signal, name(one.signal, 60), name(one.strategy, 60), one.state)), "")),
   ];
 }

@@ -33,7 +33,7 @@ fn with_evidence() -> (Snapshot, String) {
 fn a_livelock_is_named_in_words_without_the_script() {
     let page = html(&testing::snapshot(), &[]);
     assert!(page.contains("<h1 id=\"state\">Livelock</h1>"), "{page}");
-    let headline = "on loop 0:29-nfsd since 2023-11-14T22:13:12.500Z: 2 of 3 nfsd threads wait for &lt;dirty&gt; pages.";
+    let headline = "on /mnt/&lt;a&gt; (loop 0:29-nfsd) since 2023-11-14T22:13:12.500Z: 2 of 3 nfsd threads wait for &lt;dirty&gt; pages.";
     assert!(page.contains(headline), "{page}");
 }
 

@@ -79,6 +79,9 @@ function progressLine(points, start, length, tick) {
   return { d, peak: rated.length > 0 ? peak : null };
 }
 
+const legend = (marks) => h("p", { class: "legend" }, marks.map(([is, word]) =>
+  h("span", { class: "short" }, h("span", { class: "key", "data-is": is, "aria-hidden": "true" }), word, " ")));
+
 // A view of a loop's points: what the rows of the conditions are drawn with.
 function view(points, now, tick) {
   const length = span(points, now);
@@ -86,24 +89,27 @@ function view(points, now, tick) {
   const minutes = length < 60_000 ? "half minute" : count(length / 60_000, "minute");
   const line = progressLine(points, start, length, tick);
   const drawn = (value) => runs(points, value, start, length, tick);
+  const axis = () => h("p", { class: "axis" }, [0, 0.5, 1].map((part) => time(start + part * length, start + part * length)));
   return {
     condition(at) {
       const all = drawn((point) => String(point.holds[at]));
-      return band(all, [["true", 0, 20], ["false", 17, 3], ["null", 9, 2]],
-        `${CONDITIONS[at][1]} over the last ${minutes}: held for ${percent(share(all, "true"))} of what was seen`);
+      return [band(all, [["true", 0, 20], ["false", 17, 3], ["null", 9, 2]],
+        `${CONDITIONS[at][1]} over the last ${minutes}: held for ${percent(share(all, "true"))} of what was seen`), axis()];
     },
     state() {
       const all = drawn((point) => point.state);
       const bad = all.filter((run) => stuck(run.is)).map((run) => run.is);
-      return band(all, [["none", 17, 3], ["recovered", 13, 7], ["suspected", 9, 11], ["livelock", 0, 20], ["deadlock", 0, 20]],
-        `State over the last ${minutes}: ${bad.length > 0 ? [...new Set(bad)].join(", ") : "nothing suspected"}`);
+      const kinds = [["none", 17, 3], ["recovered", 13, 7], ["suspected", 9, 11], ["livelock", 0, 20], ["deadlock", 0, 20]];
+      const label = `State over the last ${minutes}: ${bad.length > 0 ? [...new Set(bad)].join(", ") : "nothing suspected"}`;
+      return [band(all, kinds, label), axis(),
+        legend(kinds.map(([is]) => [is, STATES[is]]).filter(([is]) => all.some((run) => run.is === is)))];
     },
     progress() {
       const words = line.peak == null ? "not known" : `at most ${rate(line.peak)}`;
-      return [s("svg", { class: "line", viewBox: `0 0 ${WIDTH} 40`, preserveAspectRatio: "none", role: "img", "aria-label": `Progress over the last ${minutes}: ${words}` },
-        s("path", { class: "floor", d: `M0 38.5H${WIDTH}` }),
-        line.d && s("path", { class: "way", d: line.d })), words];
+      return [h("p", { class: "axis" }, h("span", {}, "Acknowledged to the client"), line.peak != null && h("span", {}, `scale: 0 to ${rate(line.peak)}`)),
+        s("svg", { class: "line", viewBox: `0 0 ${WIDTH} 40`, preserveAspectRatio: "none", role: "img", "aria-label": `Progress over the last ${minutes}: ${words}` },
+          s("path", { class: "floor", d: `M0 38.5H${WIDTH}M0 1.5H${WIDTH}` }),
+          line.d && s("path", { class: "way", d: line.d })), axis()];
     },
-    axis: () => h("p", { class: "axis" }, [0, 0.5, 1].map((part) => time(start + part * length, start + part * length))),
   };
 }

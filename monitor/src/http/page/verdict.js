@@ -4,7 +4,7 @@
 function asNode(evidence) {
   const in_state = (state) => evidence.threads.filter((one) => one.state === state).length;
   const server = { name: evidence.verdict.server, tgid: null, idle: evidence.idle_threads, running: in_state("running"), throttled: in_state("throttled"), blocked: in_state("blocked") };
-  return { servers: [server], unix_ms: evidence.unix_ms, daemon: { interval_seconds: 1 } };
+  return { servers: [server], loops: [asLoop(evidence)], bdis: evidence.bdis, unix_ms: evidence.unix_ms, daemon: { interval_seconds: 1 } };
 }
 
 function asLoop(evidence) {
@@ -27,26 +27,27 @@ function asLoop(evidence) {
 
 const OCCASIONS = {
   confirmed: "The livelock is confirmed",
-  deadlock: "Nothing moves any more",
+  deadlock: "The deadlock is confirmed",
   ended: "The livelock is over",
 };
 
-function threads(all, caption, none) {
+function threads(all, node, caption, none) {
   const rows = all.map((one) => row(one.tid,
     [h("strong", {}, name(one.comm, 40)), ` [${one.tid}]`, one.container && h("span", { class: "soft" }, " ", name(container(one.container), 80))],
-    [one.state && `${one.state} `, one.waits.map((wait) => h("div", {}, where(wait))),
-      one.blocked_in && h("div", {}, "blocked in ", code(one.blocked_in), one.behind_throttled && ", behind a throttled one"),
+    [one.state && `${one.state} `, one.waits.map((wait) => h("div", {}, where(wait, node))),
+      one.blocked_in && h("div", {}, "in ", code(one.blocked_in), one.behind_throttled && ", behind a throttled thread"),
       one.stack.length > 0 && h("details", {}, h("summary", {}, "Kernel stack"), h("p", { class: "stack" }, one.stack.join("\n")))],
     one.waiting_seconds == null ? "–" : lasting(one.waiting_seconds)));
-  return table(caption, ["Task", "Does", "Waits for"], rows, none);
+  return table(caption, ["Task", "State", "Waiting for"], rows, none);
 }
 
-function pauses(all) {
-  const rows = all.map((one) => row(`${one.bdi}-${one.class}`, [name(one.bdi, 40), h("span", { class: "soft" }, ` ${one.class}`)],
+function pauses(all, node, page_size) {
+  const size = (pages) => bytes(pages * page_size);
+  const rows = all.map((one) => row(`${one.bdi}-${one.class}`, [bdiName(one.bdi, node), h("span", { class: "soft" }, ` ${one.class}`)],
     `${lasting(one.pause_seconds)} in ${count(one.events, "pause")}`,
-    `${Math.round(one.bdi_dirty_pages)} of setpoint ${Math.round(one.bdi_setpoint_pages)}`,
-    `${Math.round(one.dirty_pages)} of dirty limit ${Math.round(one.limit_pages)}`));
-  return table("What balance_dirty_pages said over the last 3 seconds", ["Device", "Paused", "Its pages", "The node’s"], rows, "Nobody was paused.");
+    `${size(one.bdi_dirty_pages)}, setpoint ${size(one.bdi_setpoint_pages)}`,
+    `${size(one.dirty_pages)}, dirty limit ${size(one.limit_pages)}`));
+  return table("Pauses in balance_dirty_pages over the last 3 seconds", ["Device", "Paused", "Dirty pages of the device", "Of the node"], rows, "No task was paused.");
 }
 
 function evidencePage(evidence, path, recording) {
@@ -54,29 +55,30 @@ function evidencePage(evidence, path, recording) {
   const since = evidence.unix_ms - evidence.monotonic_ms;
   const points = evidence.timeline.map((one) => ({ ...one, unix_ms: one.monotonic_ms + since }));
   const seen = view(points, evidence.unix_ms, 1000);
-  const { dirty_bytes, writeback_bytes, dirty_limit_bytes } = evidence.memory;
+  const { dirty_bytes, writeback_bytes, dirty_limit_bytes, page_size } = evidence.memory;
   const devices = evidence.bdis.slice(0, 24).map((one) => row(one.bdi,
-    [h("strong", {}, name(one.bdi, 40)), h("span", { class: "soft block" }, name(`${one.fstype} ${one.device}`.trim(), 80))],
-    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "BDI share")));
+    [h("strong", {}, bdiName(one.bdi, node)), h("span", { class: "soft block" }, name(`${one.fstype} ${one.device}`.trim(), 80))],
+    pages(one.dirty_bytes, one.writeback_bytes, one.threshold_bytes, "share of the dirty limit")));
   return [
     h("section", { class: "hero", "data-state": evidence.verdict.state, "aria-labelledby": "state" },
       h("h1", { id: "state" }, icon(evidence.verdict.state), OCCASIONS[evidence.occasion] ?? "Evidence"),
-      h("p", { class: "since" }, "Loop ", name(evidence.loop, 60), `, ${evidence.signature}, at `, time(evidence.unix_ms), ", Linux ", name(evidence.kernel, 60)),
+      h("p", { class: "impact" }, impact(loop, node)),
+      h("p", { class: "since" }, loopName(loop), `, ${evidence.signature}, at `, time(evidence.unix_ms), ", Linux ", name(evidence.kernel, 60)),
       h("p", { class: "sentence" }, clip(evidence.verdict.reason, 1500)),
       h("p", { class: "links" }, h("a", { class: "button", href: path, download: `${evidence.id}.json` }, "Download the evidence (JSON)"), " ", recording,
-        evidence.follows && [" ", h("a", { href: `/verdicts/${encodeURIComponent(evidence.follows)}` }, "The confirmation that it follows")])),
+        evidence.follows && [" ", h("a", { href: `/verdicts/${encodeURIComponent(evidence.follows)}` }, "Evidence of its confirmation")])),
     section("cycle", "Who waits for whom", [place(loop), picture(loop, node, "loop-0"),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The cycle as text" }, h("pre", {}, evidence.cycle.map((line) => `${clip(line, 400)}\n`)))], { class: "card" }),
-    section("todo", "Ways out, and the conditions", h("div", { class: "halves" },
-      h("div", {}, measures(evidence.ways_out, "What gets a node out of it", null, "out", { level: "h3", none: NOT_MEASURED }), measures(evidence.preventions, "What prevents it", null, "before", { level: "h3" }), reasons(loop)),
+    section("todo", "Mitigation and conditions", h("div", { class: "halves" },
+      h("div", {}, measures(evidence.ways_out, "What to do", null, "out", { level: "h3", none: NOT_MEASURED }), measures(evidence.preventions, "Prevention", null, "before", { level: "h3" }), reasons(loop)),
       h("div", {}, conditions(evidence.verdict.conditions, points.length > 0 ? seen : null, ["h3", "h4"]))), { class: "card", "data-state": evidence.verdict.state }),
-    section("threads", "The server’s threads", [threads(evidence.threads, "Threads of the server that are not idle", "All were idle."),
+    section("threads", "The server’s threads", [threads(evidence.threads, node, "Threads of the server that are not idle", "All were idle."),
       evidence.idle_threads != null && h("p", { class: "soft" }, `Idle: ${evidence.idle_threads}.`)], { class: "card" }),
-    section("writers", "Who else waits", threads(evidence.writers, "All other tasks that waited", "Nobody."), { class: "card" }),
+    section("writers", "Other throttled tasks", threads(evidence.writers, node, "Throttled tasks that are not of the server", "None."), { class: "card" }),
     section("devices", "Devices", [h("div", { class: "whole" }, h("h3", {}, "The node’s dirty pages"), pages(dirty_bytes, writeback_bytes, dirty_limit_bytes, "vmstat threshold")),
       table("Backing devices", ["Device", "Pages"], devices, "None.")], { class: "card" }),
-    section("pauses", "Pauses", pauses(evidence.pauses), { class: "card" }),
-    evidence.left_out.length > 0 && section("left", "What is not in here", h("ul", {}, evidence.left_out.map((one) => h("li", {}, clip(one, 400)))), { class: "card" }),
+    section("pauses", "Pauses", pauses(evidence.pauses, node, page_size), { class: "card" }),
+    evidence.left_out.length > 0 && section("left", "Not included", h("ul", {}, evidence.left_out.map((one) => h("li", {}, clip(one, 400)))), { class: "card" }),
   ];
 }
 
@@ -99,7 +101,7 @@ async function verdict(id) {
     draw();
     wide.addEventListener("change", draw);
     show(chip, "As it was then");
-    if (node) show(at("who"), [node.daemon.node, `Linux ${node.daemon.kernel}`].filter(Boolean).map((word, index) => [index > 0 && ", ", name(word, 80)]));
+    if (node) showNode(node);
   } catch {
     show(chip, "The document could not be read in full; reload to try again");
   }

@@ -27,18 +27,25 @@ function holds(condition) {
 const held = (condition) =>
   condition.holds == null ? "unknown" : condition.holds ? "holds" : "not";
 
+// Rounded as the daemon does it: from the exact middle to the even digit.
+function rounded(value, places) {
+  const middle = places === 1 ? value % 1 === 0.25 : value % 2 === 0.5;
+  return (middle ? value - 0.03 : value).toFixed(places);
+}
+
+// The digits of text.rs, which makes the sentences of verdicts.
 function bytes(value) {
   if (value == null) return "not known";
   let unit = "B";
-  for (const next of ["kB", "MB", "GB", "TB"]) {
-    if (value < 999.5) break;
-    [value, unit] = [value / 1000, next];
+  for (const next of ["KiB", "MiB", "GiB", "TiB"]) {
+    if (value < 1023.5) break;
+    [value, unit] = [value / 1024, next];
   }
-  return `${value.toFixed(unit === "B" || value >= 99.95 ? 0 : 1)} ${unit}`;
+  return `${rounded(value, unit === "B" || value >= 100 ? 0 : 1)} ${unit}`;
 }
 
 const rate = (value) => (value == null ? "not known" : `${bytes(value)}/s`);
-const percent = (share) => (share == null ? "not known" : `${Math.round(share * 100)} %`);
+const percent = (share) => (share == null ? "not known" : `${rounded(share * 100, 0)} %`);
 const count = (number, one, more = `${one}s`) => `${number} ${number === 1 ? one : more}`;
 
 // A condition's number, in its unit.
@@ -118,6 +125,41 @@ const PROOFS = {
   socket: "both ends of the connection are on this node",
   address: "the server’s address is one of this node’s",
 };
+
+// What `since_unix_ms` is the time of, by state.
+const ENTERED = {
+  suspected: "suspected at",
+  livelock: "livelock confirmed at",
+  deadlock: "deadlock confirmed at",
+  recovered: "recovered at",
+};
+
+const entered = (loop, now) => [ENTERED[loop.state] ?? "watched since", " ", time(loop.since_unix_ms, now),
+  ENTERED[loop.state] && ` (${lasting((now - loop.since_unix_ms) / 1000)} ago)`];
+
+// The path first, for that is what people know; the number after it.
+const named = (path, number) => (path ? [name(path, 80), " (", name(number, 60), ")"] : name(number, 60));
+
+const loopName = (loop) => named(loop.found?.mounts[0]?.mount_point, loop.loop);
+
+function bdiName(bdi, node) {
+  const loop = node.loops.find((one) => one.verdict.client_bdi === bdi && one.found?.mounts.length > 0);
+  return named(loop?.found.mounts[0].mount_point ?? node.bdis.find((one) => one.bdi === bdi)?.device, bdi);
+}
+
+// What a stuck loop means to those who use the node.
+function impact(loop, node) {
+  if (!stuck(loop.state)) return null;
+  const { client_waiting: tasks, found, verdict, state } = loop;
+  const mount = name(found?.mounts[0]?.mount_point ?? "the mount of this loop", 80);
+  const server = node.servers.find((one) => one.name === verdict.server);
+  const held = server ? server.throttled + server.blocked : 0;
+  const all = server ? held + server.running + (server.idle ?? 0) : 0;
+  const writers = state === "suspected" ? count(tasks, "task waits", "tasks wait") : count(tasks, "task cannot", "tasks cannot");
+  return [tasks > 0 && [writers, state === "suspected" ? " to write to " : " write to ", mount, ". "],
+    held > 0 && [`${held === all ? `All ${all}` : `${held} of ${all}`} `, name(verdict.server, 40), " threads are throttled or blocked: ",
+      held === all ? "clients of this server wait." : "clients of this server may wait."]];
+}
 
 // Who is in a container, in one word that helps to find it.
 function container(one) {

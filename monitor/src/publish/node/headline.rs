@@ -45,9 +45,14 @@ pub fn headline(snapshot: &Snapshot, not_ready: &[NotReady]) -> String {
 fn found(snapshot: &Snapshot, verdict: &Verdict) -> String {
     let since = snapshot.unix_ms(verdict.since_ms.saturating_mul(1_000_000));
     let (state, signature) = (verdict.state.as_str(), verdict.signature.as_str());
+    let id = &verdict.loop_id;
+    let found = snapshot.loops.iter().find(|one| one.id == *id);
+    let place = found.and_then(|one| one.mounts.first()).map_or_else(
+        || format!("loop {id}"),
+        |mount| format!("{} (loop {id})", mount.mount_point),
+    );
     format!(
-        "{state} ({signature}) on loop {} since {}: {}.",
-        verdict.loop_id,
+        "{state} ({signature}) on {place} since {}: {}.",
         timeline::time(since),
         verdict.reason
     )

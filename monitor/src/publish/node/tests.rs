@@ -15,7 +15,7 @@ fn headline(snapshot: &Snapshot, not_ready: &[NotReady]) -> String {
 #[test]
 fn a_livelock_is_named_with_its_loop_and_begin() {
     let node = Node::of(&testing::snapshot(), &[]);
-    let expected = "livelock (dirty-throttle) on loop 0:29-nfsd since 2023-11-14T22:13:12.500Z: \
+    let expected = "livelock (dirty-throttle) on /mnt/<a> (loop 0:29-nfsd) since 2023-11-14T22:13:12.500Z: \
                     2 of 3 nfsd threads wait for <dirty> pages.";
     assert_eq!(node.headline, expected);
     assert_eq!((node.state, node.ready), (LivelockState::Livelock, true));

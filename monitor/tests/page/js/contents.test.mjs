@@ -29,7 +29,11 @@ test("a livelock is named, with its loop, its begin and its reason", async () =>
   assert.equal(await page.locator(".sentence").innerText(), loop.verdict.reason);
   const since = await page.locator(".since time").getAttribute("datetime");
   assert.equal(Date.parse(since), loop.since_unix_ms);
-  assert.match(await page.locator(".since").innerText(), /0:28-nfsd, \/mnt, since \d\d:\d\d:\d\d, for \d+ s/);
+  assert.match(await page.locator(".since").innerText(), /^\/mnt \(0:28-nfsd\), dirty-throttle, livelock confirmed at \d\d:\d\d:\d\d \(\d+ s ago\)$/);
+  const [server] = node.servers;
+  assert.equal(await page.locator(".hero .impact").innerText(),
+    `${loop.client_waiting} tasks cannot write to /mnt. All ${server.throttled + server.blocked} nfsd threads are throttled or blocked: clients of this server wait.`);
+  assert.deepEqual([server.idle, server.running], [0, 0]);
   assert.match(await page.title(), /^Livelock/);
   assert.match(await page.locator(".banner").innerText(), /This is a recording, 6\.12-netns-livelock\.tmrec/);
   assert.deepEqual(complaints, []);
@@ -41,7 +45,7 @@ test("the four conditions stand with value and sentence, and the picture tells t
   const all = loop.verdict.conditions;
   const { page, context, complaints } = await open(running, still.url);
   await drawn(page);
-  const told = await texts(page, ".condition[data-key] p");
+  const told = await texts(page, ".condition[data-key] .why");
   assert.deepEqual(told, [all.demand, all.no_progress, all.blockage, all.closing_edge].map((one) => one.why));
   assert.equal(await page.locator(".condition[data-holds=holds]").count(), 4);
   assert.equal(await page.locator(".cycle .edge[data-holds=holds]").count(), 4);
@@ -53,7 +57,7 @@ test("the four conditions stand with value and sentence, and the picture tells t
   await context.close();
 });
 
-test("what to type is the best measure first, and Copy gives the very commands", async () => {
+test("what to do is the best measure first with its undo beside it, and Copy gives the very commands", async () => {
   const [loop] = (await json(still.url, "/api/v1/node")).loops;
   const { page, context, complaints } = await open(running, still.url, { permissions: ["clipboard-read", "clipboard-write"] });
   await drawn(page);
@@ -61,8 +65,16 @@ test("what to type is the best measure first, and Copy gives the very commands",
   assert.equal(await first.count(), 1);
   assert.equal(await first.locator(".what").innerText(), loop.measures[0].what);
   assert.equal(await page.locator(".todo .what").count(), loop.measures.length);
-  await page.getByRole("link", { name: "What to type" }).click();
+  await page.getByRole("link", { name: "What to do" }).click();
   assert.ok(await first.evaluate((one) => one.getBoundingClientRect().top < innerHeight / 2));
+  assert.deepEqual(await first.locator(".commands code").allTextContents(),
+    [loop.measures[0].commands, loop.measures[0].undo].map((lines) => lines.join("\n")));
+  assert.ok(await first.locator(".commands").last().isVisible());
+  // No button covers what it copies.
+  for (const block of await first.locator(".commands").all()) {
+    const [code, button] = [await block.locator("code").boundingBox(), await block.locator("button").boundingBox()];
+    assert.ok(code.x + code.width <= button.x, JSON.stringify([code, button]));
+  }
   await first.locator(".commands button").first().click();
   await page.waitForFunction(() => document.getElementById("said").textContent === "Copied.");
   const copied = await page.evaluate(() => navigator.clipboard.readText());
@@ -78,7 +90,8 @@ test("tasks, devices, servers and what happened are those of the node", async ()
   const tasks = await texts(page, "[aria-labelledby=tasks] > table tbody th");
   assert.deepEqual(tasks.map((text) => Number(/\[(\d+)\]/.exec(text)[1])).sort(), node.tasks.tasks.map((one) => one.tid).sort());
   const devices = await texts(page, "[aria-labelledby=devices] tbody th strong");
-  assert.deepEqual(devices, node.bdis.map((one) => one.bdi));
+  assert.deepEqual(devices, ["/mnt (0:28)", "/dev/vda (254:0)"]);
+  assert.deepEqual(node.bdis.map((one) => one.bdi), ["0:28", "254:0"]);
   const [server] = node.servers;
   assert.deepEqual(await texts(page, "[aria-labelledby=servers] tbody td"),
     [server.idle, server.running, server.throttled, server.blocked].map(String));
@@ -113,6 +126,8 @@ test("ticks arrive without a reload: a loop appears, is suspected, becomes a liv
   assert.deepEqual(spoken.map((text) => text.split(".")[0]), ["Suspected", "Livelock"]);
   // The bands have grown with it: all four conditions have a time at which they hold.
   assert.equal(await page.locator(".condition[data-key] .band [data-is=true]").count(), 4);
+  // Each has its axis, and so have the line and the state.
+  assert.equal(await page.locator(".conditions .axis time").count(), 6 * 3);
   assert.deepEqual(complaints, []);
   await context.close();
 });

@@ -35,7 +35,8 @@ test("a page that is open as the daemon begins shows its first ticks, and no liv
   assert.equal(await page.locator(".banner").count(), 0);
   const attached = node.signals.filter((one) => one.state === "attached").length;
   assert.ok((await page.locator("[aria-labelledby=signals]").innerText()).startsWith(`Signals\n\n${attached} of ${node.signals.length} signals are attached`));
-  assert.deepEqual(await page.locator("[aria-labelledby=devices] tbody th strong").allInnerTexts(), node.bdis.map((one) => one.bdi));
+  assert.deepEqual(await page.locator("[aria-labelledby=devices] tbody th strong").allInnerTexts(),
+    node.bdis.map((one) => (one.device ? `${one.device} (${one.bdi})` : one.bdi)));
   assert.deepEqual(await breaches(page), []);
   assert.deepEqual(complaints, []);
   await context.close();
