@@ -1,5 +1,5 @@
 // The alerts: of loops, of the guard, and of the monitor's own health. What a site may want to
-// change is in config.libsonnet; who is told of what, in ../alertmanager.
+// change is in config.libsonnet; who is notified of what, in ../alertmanager.
 {
   local config = $._config,
   local lib = (import 'lib.libsonnet')(config),

@@ -18,7 +18,7 @@ function(config, lib)
   ||| % [labels, lib.lastKnown('throttle_livelock_state'), atLeast];
 
   // A loop stays for a while after it was last seen: a daemon that restarts, or a mount
-  // that comes and goes, does not tell it twice.
+  // that comes and goes, does not fire twice.
   local present(matchers) =
     local loops = 'last_over_time(%s[%s])' % [lib.series('throttle_loop_info', matchers), config.loopGone];
     |||

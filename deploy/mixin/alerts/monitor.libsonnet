@@ -16,7 +16,7 @@ function(config, lib)
       //    a daemon that has never ticked is blind, too;
       //  - what the verdict on a loop needs, where there is a loop: then the client's
       //    module is loaded;
-      //  - what tells a loop, and the progress of both ends, where the kernel's server runs
+      //  - what detects a loop, and the progress of both ends, where the kernel's server runs
       //    and NFS is mounted: then the modules of both are loaded.
       expr: |||
         label_replace(
@@ -103,7 +103,7 @@ function(config, lib)
       severity: 'ticket',
       duration: config.durations.stuck,
       // Where only the clocks of the node and of Prometheus differ, the time of the last
-      // tick is far off and moves: that is not a standstill.
+      // tick is far off and moves: that daemon is not stuck.
       expr: |||
         max by (%(node)s) (abs(time() - %(tick)s)) > %(seconds)d
           unless on (%(node)s)

@@ -32,7 +32,7 @@ function(config, node='%s="$node"') {
       )
     ||| % { now: now, end: worst % ' @ end()' },
 
-  // Ages are told by when a sample was taken, or the time since the scrape would count.
+  // Ages are as of the sample: else the time since the scrape would count, too.
   tickAge::
     local last = q.of('throttle_monitor_tick_last_success_timestamp_seconds');
     'timestamp(%s) - %s' % [last, last],

@@ -28,8 +28,8 @@ const h = (name, attributes, ...children) =>
 const s = (name, attributes, ...children) =>
   fill(document.createElementNS(SVG, name), attributes, children);
 
-// A name of the node's: a file system, a task, a device. In an element of its own,
-// so that its direction of writing does not turn what stands beside it.
+// A name from the node: a file system, a task, a device. In its own element, so that
+// its direction of writing does not turn the text beside it.
 function name(text, most = 120) {
   const whole = clean(text ?? "");
   return h("bdi", { title: whole.length > most && whole.slice(0, 1000) }, clip(whole, most));

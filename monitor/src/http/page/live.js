@@ -1,4 +1,4 @@
-// The node as it is now: told by the server at each tick, shown at once.
+// The node as it is now: the server sends each tick, and it is shown at once.
 
 const LATE_MS = 5000;
 const HIDDEN_MS = 60_000;
@@ -14,7 +14,7 @@ const app = {
   link: "connecting",
   // The server's clock less this one's, milliseconds.
   ahead: 0,
-  told: 0,
+  heard: 0,
   received: 0,
   said: "",
 };
@@ -33,8 +33,8 @@ const tick = () => (app.node?.daemon.interval_seconds || 1) * 1000;
 
 // A tick, from whichever way it came.
 function take(node) {
-  app.told = Date.now();
-  if (node.unix_ms !== app.node?.unix_ms) app.received = app.told;
+  app.heard = Date.now();
+  if (node.unix_ms !== app.node?.unix_ms) app.received = app.heard;
   const before = app.node;
   app.node = node;
   if (node.unix_ms > 0) keepPoints(node);
@@ -218,7 +218,7 @@ function connect() {
 function whole() {
   if (app.link === "lost") say("Connected again.");
   app.link = "open";
-  app.told = Date.now();
+  app.heard = Date.now();
 }
 
 function broken() {
@@ -230,7 +230,7 @@ function broken() {
 // The browser tries again by itself after a broken connection, but not after a refusal:
 // others may have all the streams that there are.
 function failed() {
-  // Let go of meanwhile, because nobody looks.
+  // Closed meanwhile: the tab is hidden.
   if (app.link === "paused") return;
   if (source.readyState !== EventSource.CLOSED) return broken();
   clearTimeout(again);
@@ -276,7 +276,7 @@ function live() {
   setInterval(age, 1000);
   setInterval(stalls, 5000);
   setInterval(() => {
-    const silent = Date.now() - app.told > Math.max(10_000, 5 * tick());
+    const silent = Date.now() - app.heard > Math.max(10_000, 5 * tick());
     if (silent && source.readyState === EventSource.OPEN) poll();
   }, 5000);
 }

@@ -6,12 +6,12 @@ const WIDTH = 600;
 
 // Points of /api/v1/history and of the ticks since. The server's word goes before what
 // was kept here, and what is later than the newest tick is of a clock that was set back.
-function merge(kept, told, newest) {
-  const first = told[0]?.unix_ms ?? Infinity;
+function merge(kept, fresh, newest) {
+  const first = fresh[0]?.unix_ms ?? Infinity;
   const old = kept.filter((point) => point.unix_ms < first);
-  const last = told.at(-1)?.unix_ms ?? 0;
+  const last = fresh.at(-1)?.unix_ms ?? 0;
   const since = kept.filter((point) => point.unix_ms > last);
-  return [...old, ...told, ...since]
+  return [...old, ...fresh, ...since]
     .filter((point) => point.unix_ms <= newest && point.unix_ms > newest - LONGEST_MS);
 }
 

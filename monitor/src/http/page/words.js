@@ -82,7 +82,7 @@ function day(ms) {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 }
 
-// Latest time that a Date can tell; a hostile recording may say any.
+// Latest time of a Date; a hostile recording may have any.
 const LAST = 8.64e15;
 
 // In the reader's zone; with its day, unless that is the one of `beside`. UTC on demand.
@@ -102,7 +102,7 @@ const ICONS = {
   unknown: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1ZM6 6.2c.2-2.6 4.2-2.4 4 .1C9.9 7.7 8 7.8 8 9.3M8 11.5v.6",
 };
 
-// Each state has a shape of its own: colour alone tells nothing.
+// Each state has its own shape: colour alone is not enough.
 const icon = (state) =>
   s("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" },
     s("path", { d: ICONS[state] ?? ICONS.unknown }));
