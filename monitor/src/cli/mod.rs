@@ -15,7 +15,7 @@ mod flags;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(test)]
-mod generated;
+pub(crate) mod generated;
 mod guard;
 mod help_sections;
 mod io_flusher;

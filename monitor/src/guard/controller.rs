@@ -25,7 +25,7 @@ const MAX_EVENTS: usize = 64;
 pub struct Tallies([[u64; Outcome::ALL.len()]; Action::ALL.len()]);
 
 impl Tallies {
-    fn count(&mut self, action: Action, result: Outcome) {
+    pub(crate) fn count(&mut self, action: Action, result: Outcome) {
         let row = Action::ALL.iter().position(|one| *one == action);
         let column = Outcome::ALL.iter().position(|one| *one == result);
         let cell = row

@@ -2,6 +2,7 @@
 
 mod api;
 mod client;
+mod contract;
 mod events;
 mod limits;
 mod recordings;

@@ -22,20 +22,20 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// One message as it is sent, by its fields.
 #[derive(Debug, Default, PartialEq)]
-struct Message {
-    event: String,
-    id: String,
-    data: String,
+pub(super) struct Message {
+    pub(super) event: String,
+    pub(super) id: String,
+    pub(super) data: String,
 }
 
-struct Client(BufReader<TcpStream>);
+pub(super) struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn listen(server: &Server, last_event_id: &str) -> Self {
         Self::listen_at(server, "/api/v1/events", last_event_id)
     }
 
-    fn listen_at(server: &Server, path: &str, last_event_id: &str) -> Self {
+    pub(super) fn listen_at(server: &Server, path: &str, last_event_id: &str) -> Self {
         let mut stream = server.connect();
         let header = if last_event_id.is_empty() {
             String::new()
@@ -61,7 +61,7 @@ impl Client {
         line.trim_end().to_owned()
     }
 
-    fn next(&mut self) -> Message {
+    pub(super) fn next(&mut self) -> Message {
         let mut message = Message::default();
         loop {
             let line = self.line();

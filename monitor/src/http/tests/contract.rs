@@ -1,0 +1,186 @@
+//! The API is a contract: each document is, byte for byte, what it was.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use monitor_common::{Cause, Class};
+use monitor_model::{
+    evidence::{Evidence, Pauses, Thread},
+    guard::{Action, GuardEvent, Mode, Outcome},
+    mitigation::Measure,
+    observation::{Container, ProcessPlace, Stack, ThreadState, Topology},
+    verdict::Confidence,
+};
+
+use super::client::{Server, get};
+use super::events::Client;
+use crate::cli::generated;
+use crate::evidence::Document;
+use crate::guard::{GuardNow, Tallies};
+use crate::http::paths::PATHS;
+use crate::http::{LIMITS, Site};
+use crate::publish::snapshot::{Happened, Shared, Snapshot};
+use crate::publish::testing;
+use crate::publish::testing::NOW_NS;
+use crate::recording::RecordingStore;
+
+const EVIDENCE: &str = "/api/v1/evidence/20231114T220001.500Z-0.29-nfsd-dirty-throttle-confirmed";
+
+const DOCUMENTS: [&str; 14] = [
+    "/-/ready",
+    "/api/v1/bdis",
+    EVIDENCE,
+    "/api/v1/guard",
+    "/api/v1/history",
+    "/api/v1/loops",
+    "/api/v1/node",
+    "/api/v1/probes",
+    "/api/v1/recordings",
+    "/api/v1/stalls",
+    "/api/v1/tasks",
+    "/api/v1/tasks/11",
+    "/api/v1/tasks/99",
+    "/api/v1/verdicts",
+];
+
+fn container() -> Container {
+    Container {
+        pod_uid: "uid".into(),
+        hostname: "web-0".into(),
+        ..Container::default()
+    }
+}
+
+fn guard_event() -> GuardEvent {
+    GuardEvent {
+        commands: vec!["echo 1".to_owned()],
+        undo: vec!["echo 0".to_owned()],
+        ..GuardEvent::new(
+            &testing::observation(),
+            "0:29-nfsd",
+            Action::Break,
+            Outcome::Done,
+            "it stands still".to_owned(),
+        )
+    }
+}
+
+fn evidence() -> Evidence {
+    let seen = testing::observation();
+    let thread = Thread {
+        tid: 11,
+        comm: "nfsd".into(),
+        state: Some(ThreadState::Throttled),
+        waits: seen.waits,
+        waiting_seconds: Some(2.5),
+        write_seconds: None,
+        blocked_in: None,
+        behind_throttled: false,
+        stack: vec!["balance_dirty_pages".into()],
+        container: Some(container()),
+    };
+    Evidence {
+        threads: vec![thread],
+        pauses: vec![Pauses {
+            bdi: "254:0".into(),
+            class: Class::Nfsd,
+            events: 3,
+            pause_seconds: 0.5,
+            dirty_pages: 9.0,
+            limit_pages: 10.0,
+            bdi_dirty_pages: 1.0,
+            bdi_setpoint_pages: 2.0,
+        }],
+        ways_out: vec![Measure {
+            what: "hold it".to_owned(),
+            commands: vec!["echo 1".to_owned()],
+            undo: vec!["echo 0".to_owned()],
+            seen: "on 6.12".to_owned(),
+        }],
+        guard: vec![guard_event()],
+        ..testing::evidence(1)
+    }
+}
+
+/// A node with something in every list, but for sentences of advice: those may change.
+fn everything() -> Snapshot {
+    let mut snapshot = testing::snapshot();
+    let mut daemon = testing::daemon();
+    // A recording is never late.
+    daemon.recording = Some("night.tmrec".to_owned());
+    snapshot.daemon = Arc::new(daemon);
+    // Who is not found gets no advice.
+    snapshot.loops[0].id = "0:29-other".into();
+    snapshot.loops[0].client_containers = vec![container()];
+    snapshot.verdicts[0].confidence = Confidence {
+        share: 0.75,
+        missing: vec!["no stacks".to_owned()],
+    };
+    snapshot.observation.topology = Arc::new(Topology {
+        read_ns: NOW_NS - 2_500_000_000,
+        incomplete: vec!["one namespace".into()],
+        processes: vec![ProcessPlace {
+            tgid: 11,
+            container: Some(container()),
+        }],
+        ..Topology::default()
+    });
+    snapshot.observation.stacks = vec![Stack {
+        tid: 11,
+        comm: "nfsd".into(),
+        frames: vec!["balance_dirty_pages".into()],
+    }];
+    let again = testing::wait(21, Cause::BalanceDirtyPages, Class::User, NOW_NS - 1);
+    snapshot.observation.waits.push(again);
+    let mut tallies = Tallies::default();
+    tallies.count(Action::Break, Outcome::Done);
+    snapshot.guard = Some(GuardNow {
+        mode: Mode::Break,
+        tallies,
+        active: vec![("0:29-nfsd".to_owned(), "strict_limit".to_owned())],
+        ..GuardNow::default()
+    });
+    snapshot.guard_events = Arc::new([guard_event()].into());
+    Arc::make_mut(&mut snapshot.events)
+        .push_back(testing::event(4, Happened::Guard(guard_event())));
+    let document = Document::new(&evidence()).unwrap();
+    snapshot.evidence = Arc::new([Arc::new(document)].into());
+    snapshot
+}
+
+/// All documents, by path; of the events each by its kind.
+fn documents() -> Vec<(String, String)> {
+    let snapshot = everything();
+    let shared = Arc::new(Shared::new(snapshot.clone()));
+    let history = shared.history();
+    history.push(&snapshot.verdicts, snapshot.observation.unix_ms);
+    let site = Site {
+        telemetry_path: "/metrics".to_owned(),
+        shared,
+        store: Arc::new(RecordingStore::Files(vec!["/nowhere/night.tmrec".into()])),
+        web: Arc::default(),
+    };
+    let server = Server::start_site(LIMITS, 1, site);
+    let answer = |path: &str| (path.to_owned(), get(&server, path).body);
+    let mut all = DOCUMENTS.map(answer).to_vec();
+    let mut client = Client::listen_at(&server, "/api/v1/events?node", "");
+    for _ in 0..5 {
+        let message = client.next();
+        let path = format!("/api/v1/events {} {}", message.event, message.id);
+        all.push((path, message.data));
+    }
+    all
+}
+
+#[test]
+fn every_document_is_byte_for_byte_what_it_was() {
+    let mut text = String::new();
+    for (path, body) in documents() {
+        writeln!(text, "{path}\n{}\n", body.trim_end()).unwrap();
+    }
+    for (path, _) in PATHS {
+        let is_there = text.contains(&format!("{path}\n")) || text.contains(&format!("{path} "));
+        assert!(is_there || !path.starts_with("/api/"), "{path}");
+    }
+    generated::hold_file("monitor/src/http/tests/contract.txt", &text);
+}
