@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+pub mod api;
 pub mod evidence;
 pub mod guard;
+mod known;
 pub mod loops;
 pub mod mitigation;
 pub mod observation;

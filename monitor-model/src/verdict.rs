@@ -3,6 +3,8 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use crate::known::known;
+
 /// How a livelock looks: which edge closes the cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -219,6 +221,7 @@ pub struct Verdict {
     pub reason: String,
     /// What was counted since start, by signature; signatures that were never
     /// confirmed are left out.
+    #[serde(deserialize_with = "known")]
     pub tallies: Vec<Tally>,
 }
 

@@ -17,12 +17,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
-use compact_str::CompactString;
-use monitor_model::{
-    evidence::{Evidence, Trigger},
-    verdict::Signature,
-};
-use serde::Serialize;
+use monitor_model::{api::EvidenceHead, evidence::Evidence};
 
 pub use directory::{Directory, Limits, WriteError};
 pub use writer::{Writer, start};
@@ -37,31 +32,11 @@ pub const MAX_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Document {
     /// What it is.
-    pub head: Head,
+    pub head: EvidenceHead,
     /// Who waits for whom, drawn.
     pub cycle: Vec<String>,
     json: Bytes,
     file: OnceLock<String>,
-}
-
-/// What a document is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Head {
-    /// Its name, also that of its file without `.json`.
-    pub id: CompactString,
-    /// The loop's id.
-    #[serde(rename = "loop")]
-    pub loop_id: CompactString,
-    /// Under which signature.
-    pub signature: Signature,
-    /// When it was made.
-    pub occasion: Trigger,
-    /// When, RFC 3339 in UTC.
-    pub at: CompactString,
-    /// When, milliseconds since 1970.
-    pub unix_ms: u64,
-    /// Its size, bytes.
-    pub bytes: usize,
 }
 
 impl Document {
@@ -72,7 +47,7 @@ impl Document {
     /// What serde refuses, which plain data is not.
     pub fn new(evidence: &Evidence) -> serde_json::Result<Self> {
         let json = json::render(evidence)?;
-        let head = Head {
+        let head = EvidenceHead {
             id: evidence.id.clone(),
             loop_id: evidence.loop_id.clone(),
             signature: evidence.signature,

@@ -37,5 +37,5 @@ pub use header::Header;
 pub use reader::{Ending, Item, ReadError, Reader};
 pub use recorder::{Recorder, Rolling};
 pub use replayer::{Part, Replayer};
-pub use store::{Entry, RecordingStore, Set};
+pub use store::RecordingStore;
 pub use writer::Sink;

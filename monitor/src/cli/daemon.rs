@@ -32,13 +32,13 @@ pub fn url(text: &str) -> Result<String, String> {
 
 /// Asks one daemon. Its connection is kept between two questions.
 #[derive(Debug)]
-pub struct Daemon {
+pub struct DaemonClient {
     url: String,
     agent: ureq::Agent,
     access: Access,
 }
 
-impl Daemon {
+impl DaemonClient {
     /// The one at this URL; no answer takes longer than `patience`.
     #[must_use]
     pub fn new(url: &str, patience: Duration, access: &Access) -> Self {

@@ -8,12 +8,13 @@ use ratatui::{
     layout::Rect,
 };
 
+use monitor_model::api::{Node, Tracks};
+
+use super::daemon;
 use super::daemon::Access;
-use super::{daemon, top};
 use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     fuzz_input::{keeps_the_secret, parts, text},
-    publish::node::Node,
     recording::{Header, Replayer, fuzz::framed},
     terminal::{Answer, Data, Look, Origin, View, draw, plain},
 };
@@ -57,7 +58,7 @@ pub fn daemon_node(data: &[u8]) {
     let data = Data {
         rows: serde_json::from_str(rows).unwrap_or_else(|_| node.tasks.clone()),
         detail,
-        tracks: serde_json::from_str::<top::Tracks>(tracks)
+        tracks: serde_json::from_str::<Tracks>(tracks)
             .map_or_else(|_| Vec::new(), |all| all.tracks),
         node,
     };
@@ -112,7 +113,7 @@ pub fn replay(data: &[u8]) {
         stage.tick(observation, changes, engine, observation.unix_ms);
         let published = shared.load();
         assert!(crate::metrics::render(&published).is_ok());
-        let node = Node::of(&published, &[]);
+        let node = published.node(&[]);
         let json = serde_json::to_string(&node).unwrap_or_default();
         let again = serde_json::from_str::<Node>(&json);
         assert!(again.is_ok(), "{again:?} of {json}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use monitor_collector::kernel::{attach::Attached, preflight::Privileges};
-use monitor_model::observation::State;
+use monitor_model::{api::DaemonInfo, observation::State};
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -36,13 +36,15 @@ pub fn runtime() -> anyhow::Result<Runtime> {
 /// What publishes, in the name of this process.
 pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -> Publisher {
     Publisher::new(Daemon {
-        node: node_name(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        revision: env!("THROTTLE_MONITOR_REVISION").into(),
-        kernel: attached.facts.release.clone(),
-        interval,
+        info: DaemonInfo {
+            node: node_name(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            revision: env!("THROTTLE_MONITOR_REVISION").into(),
+            kernel: attached.facts.release.clone(),
+            interval_seconds: interval.as_secs_f64(),
+            recording: None,
+        },
         bounds: kernel.buckets.clone(),
-        recording: None,
     })
 }
 

@@ -5,8 +5,6 @@ mod once;
 mod own;
 mod source;
 
-#[cfg(any(test, fuzzing))]
-pub(super) use source::Tracks;
 pub mod terminal;
 
 use std::{
@@ -21,7 +19,7 @@ use clap::{Args, ValueEnum};
 
 use self::{own::Own, source::Source};
 use super::{
-    daemon::{self, Access, AccessArgs, Daemon, PATIENCE},
+    daemon::{self, Access, AccessArgs, DaemonClient, PATIENCE},
     flags::{ConfigArgs, Format, KernelArgs, interval},
     thresholds::ThresholdArgs,
 };
@@ -171,11 +169,11 @@ pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
 /// Where to look.
 fn origin(args: &TopArgs, access: &Access) -> anyhow::Result<Origin> {
     if let Some(url) = &args.url {
-        Daemon::new(url, PATIENCE, access).get::<Node>("node")?;
+        DaemonClient::new(url, PATIENCE, access).get::<Node>("node")?;
         return Ok(Origin::Daemon(url.clone()));
     }
     let url = daemon::DEFAULT;
-    match Daemon::new(url, LOOK_AROUND, access).get::<Node>("node") {
+    match DaemonClient::new(url, LOOK_AROUND, access).get::<Node>("node") {
         Ok(_) => Ok(Origin::Daemon(url.to_owned())),
         Err(error) => {
             let why = error.root_cause().to_string();

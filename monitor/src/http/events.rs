@@ -16,10 +16,9 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::api::{At, rfc3339};
-use crate::publish::node::Node;
+use super::api::at;
 use crate::publish::ready;
-use crate::publish::snapshot::{Event, Happened, Shared, Snapshot};
+use crate::publish::snapshot::{Event, Shared, Snapshot};
 
 /// Clients that listen at most: the rest of the connections is for others.
 pub(super) const MAX_LISTENERS: usize = 16;
@@ -167,11 +166,11 @@ impl Listener {
         }
         self.node_sent = tick;
         let render = |snapshot: &Snapshot| {
-            let node = Node::of(snapshot, &ready::not_ready_now(snapshot));
+            let node = snapshot.node(&ready::not_ready_now(snapshot));
             let json = serde_json::to_vec(&node).map_err(|error| error.to_string())?;
             Ok(json.into())
         };
-        let json = snapshot.node(render).ok()?;
+        let json = snapshot.node_json(render).ok()?;
         let text = str::from_utf8(&json).ok()?;
         Some(Message::default().event("node").data(text))
     }
@@ -187,24 +186,8 @@ impl Listener {
 
 /// `None` for what is no JSON, which none of these is.
 fn message(event: &Event) -> Option<Message> {
+    let what = &event.what;
     let message = Message::default().id(event.id.to_string());
-    match &event.what {
-        Happened::Loop(item) => {
-            let at = rfc3339(item.unix_ms);
-            message.event("loop").json_data(At { at, item })
-        }
-        Happened::Related(item) => {
-            let at = rfc3339(item.unix_ms);
-            message.event("related").json_data(At { at, item })
-        }
-        Happened::Verdict(item) => {
-            let at = rfc3339(item.unix_ms);
-            message.event("verdict").json_data(At { at, item })
-        }
-        Happened::Guard(item) => {
-            let at = rfc3339(item.unix_ms);
-            message.event("guard").json_data(At { at, item })
-        }
-    }
-    .ok()
+    let message = message.event(what.kind());
+    message.json_data(at(what.unix_ms(), what)).ok()
 }

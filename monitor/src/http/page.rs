@@ -10,12 +10,12 @@ use std::fmt::Write;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use monitor_model::{evidence::Trigger, loops::Loop, verdict::LivelockState};
+use monitor_model::{api::EvidenceHead, evidence::Trigger, loops::Loop, verdict::LivelockState};
 use monitor_verdict::timeline;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::paths::PATHS;
-use crate::evidence::{Document, Head};
+use crate::evidence::Document;
 use crate::publish::node::Node;
 use crate::publish::ready::NotReady;
 use crate::publish::snapshot::Snapshot;
@@ -57,7 +57,7 @@ pub(super) fn landing(
     not_ready: &[NotReady],
     telemetry_path: &str,
 ) -> Response {
-    let node = Node::of(snapshot, not_ready);
+    let node = snapshot.node(not_ready);
     let (state, word) = state(&node);
     let main = format!(
         "<section class=\"hero\" data-state=\"{state}\" aria-labelledby=\"state\"><h1 id=\"state\">{word}</h1>\
@@ -93,7 +93,7 @@ pub(super) fn verdict(snapshot: &Snapshot, id: &str, telemetry_path: &str) -> Re
 }
 
 fn evidence(document: &Document) -> Page {
-    let Head {
+    let EvidenceHead {
         id,
         loop_id,
         signature,
@@ -163,7 +163,7 @@ impl Page {
     }
 
     fn html(&self, snapshot: &Snapshot, telemetry_path: &str, nonce: Option<&str>) -> String {
-        let daemon = &snapshot.daemon;
+        let daemon = &snapshot.daemon.info;
         let who = [daemon.node.as_str(), "Linux"];
         let who = who.into_iter().filter(|word| !word.is_empty());
         let who = format!(
@@ -283,7 +283,7 @@ fn loops(found: &[Loop]) -> String {
 
 /// Links for programs, and the version.
 fn footer(snapshot: &Snapshot, telemetry_path: &str) -> String {
-    let daemon = &snapshot.daemon;
+    let daemon = &snapshot.daemon.info;
     let mut links = String::new();
     let metrics = (telemetry_path, "metrics for Prometheus");
     for (path, what) in std::iter::once(metrics).chain(PATHS.into_iter().skip(1)) {

@@ -3,6 +3,7 @@
 //! They are read by threads of their own, a few at a time: a disk that hangs
 //! keeps nobody else waiting.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
+use monitor_model::api;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -81,7 +83,11 @@ pub(super) async fn list(State(recordings): State<Recordings>) -> Response {
         RecordingStore::Window(_) | RecordingStore::Files(_) => None,
     };
     match recordings.with(RecordingStore::sets).await {
-        Ok((sets, _slot)) => Json(json!({"recordings": sets, "why_none": why})).into_response(),
+        Ok((recordings, _slot)) => Json(api::Recordings {
+            recordings,
+            why_none: why.map(Cow::Borrowed),
+        })
+        .into_response(),
         Err(response) => response,
     }
 }

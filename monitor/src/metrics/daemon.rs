@@ -27,7 +27,7 @@ pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 }
 
 fn build(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
-    let daemon = &snapshot.daemon;
+    let daemon = &snapshot.daemon.info;
     let mut family = Family::gauge(
         "throttle_monitor_build_info",
         "Always 1: version and commit of the daemon, release of the running kernel. Source: the build, uname.",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use monitor_verdict::{Changes, Engine};
 
-use monitor_model::observation::Observation;
+use monitor_model::{api::DaemonInfo, observation::Observation};
 
 use crate::{
     evidence::Document,
@@ -28,13 +28,15 @@ impl ReplayPublisher {
     pub fn new(header: &Header, recording: Option<String>) -> Self {
         Self {
             publisher: Publisher::new(Daemon {
-                node: String::new(),
-                version: header.program.clone(),
-                revision: header.revision.clone(),
-                kernel: header.kernel.clone(),
-                interval: std::time::Duration::from_millis(header.interval_ms),
+                info: DaemonInfo {
+                    node: String::new(),
+                    version: header.program.clone(),
+                    revision: header.revision.clone(),
+                    kernel: header.kernel.clone(),
+                    interval_seconds: header.interval_ms as f64 / 1000.0,
+                    recording,
+                },
                 bounds: header.bucket_bounds.clone(),
-                recording,
             }),
         }
     }
@@ -99,7 +101,7 @@ impl ReplayPublisher {
             needed: false,
         });
         self.publisher.probes(ProbeReport {
-            kernel: daemon.kernel.clone(),
+            kernel: daemon.info.kernel.clone(),
             signals: signals.collect(),
         });
     }

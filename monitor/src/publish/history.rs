@@ -1,98 +1,13 @@
 //! The four conditions over the last minutes, by loop: what a picture of them
 //! begins with.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use compact_str::CompactString;
-use monitor_model::verdict::{LivelockState, Verdict};
-use serde::{Deserialize, Serialize};
+use monitor_model::verdict::Verdict;
 
-/// Points kept of a loop: ten minutes of ticks of a second.
-pub const MAX_POINTS: usize = 600;
-/// Loops of which points are kept.
-pub const MAX_LOOPS: usize = 16;
+pub use monitor_model::api::{MAX_LOOPS, MAX_POINTS, Track, TrackPoint};
 
-/// One loop at one tick.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// When, milliseconds since 1970.
-    pub unix_ms: u64,
-    /// The state after that tick.
-    pub state: LivelockState,
-    /// Which of the four hold: demand, no progress, blockage, closing edge.
-    pub holds: [Option<bool>; 4],
-    /// The client's dirty and writeback bytes.
-    pub demand_bytes: Option<f32>,
-    /// Acknowledged to the client, bytes a second.
-    pub progress_bytes_per_second: Option<f32>,
-    /// Share of the busy server threads' time that is spent waiting.
-    pub blockage_ratio: Option<f32>,
-    /// The client's share in what the server waits for.
-    pub edge_ratio: Option<f32>,
-}
-
-impl Point {
-    /// What a verdict says, at its tick.
-    #[must_use]
-    pub fn of(verdict: &Verdict, unix_ms: u64) -> Self {
-        let conditions = verdict.conditions.all();
-        let [demand, progress, blockage, edge] =
-            conditions.map(|(_, condition)| condition.value.map(narrow));
-        Self {
-            unix_ms,
-            state: verdict.state,
-            holds: conditions.map(|(_, condition)| condition.holds),
-            demand_bytes: demand,
-            progress_bytes_per_second: progress,
-            blockage_ratio: blockage,
-            edge_ratio: edge,
-        }
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "seven digits are enough for a picture"
-)]
-const fn narrow(value: f64) -> f32 {
-    value as f32
-}
-
-/// A loop's points, oldest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Track {
-    /// The loop's id.
-    #[serde(rename = "loop")]
-    pub loop_id: CompactString,
-    /// Its points.
-    pub points: VecDeque<Point>,
-}
-
-impl Track {
-    /// One without points.
-    #[must_use]
-    pub fn new(loop_id: &CompactString) -> Self {
-        Self {
-            loop_id: loop_id.clone(),
-            points: VecDeque::new(),
-        }
-    }
-
-    /// Adds a point; the newest [`MAX_POINTS`] stay.
-    pub fn push(&mut self, point: Point) {
-        self.points.push_back(point);
-        self.bound();
-    }
-
-    /// Leaves the newest [`MAX_POINTS`].
-    pub fn bound(&mut self) {
-        let surplus = self.points.len().saturating_sub(MAX_POINTS);
-        self.points.drain(..surplus);
-    }
-}
-
-/// The tracks of all loops, shared by the tick thread and those who ask.
+/// The tracks of all loops, at most [`MAX_LOOPS`], shared by the tick thread and those who ask.
 #[derive(Debug, Default)]
 pub struct History(Mutex<Vec<Track>>);
 
@@ -105,7 +20,7 @@ impl History {
         };
         tracks.retain(|track| verdicts.iter().any(|v| v.loop_id == track.loop_id));
         for verdict in verdicts {
-            let point = Point::of(verdict, unix_ms);
+            let point = TrackPoint::of(verdict, unix_ms);
             if let Some(track) = track_for(&mut tracks, verdict) {
                 track.push(point);
             }

@@ -16,3 +16,8 @@ pub mod tasks;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+/// Nanoseconds as seconds.
+pub(crate) const fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

@@ -61,11 +61,11 @@ pub fn stale_after(interval: Duration) -> Duration {
 #[must_use]
 pub fn not_ready(snapshot: &Snapshot, now_ns: u64) -> Vec<NotReady> {
     let mut reasons = Vec::new();
-    let limit = stale_after(snapshot.daemon.interval);
+    let limit = stale_after(snapshot.daemon.interval());
     let age = Duration::from_nanos(now_ns.saturating_sub(snapshot.observation.monotonic_ns));
     if !snapshot.ticked() {
         reasons.push(NotReady::NoTick);
-    } else if age >= limit && snapshot.daemon.recording.is_none() {
+    } else if age >= limit && snapshot.daemon.info.recording.is_none() {
         reasons.push(NotReady::Stale { age, limit });
     }
     if snapshot.probes.signals.is_empty() {

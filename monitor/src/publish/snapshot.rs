@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
-use compact_str::CompactString;
 use monitor_collector::kernel::cost::ProgramCost;
 use monitor_model::{
+    api::DaemonInfo,
     guard::GuardEvent,
     loops::{Loop, LoopEvent},
-    observation::{Observation, StalledTask, State, TaskDelay},
+    observation::{Observation, StalledTask, TaskDelay},
     related::{Related, RelatedEvent, RelatedTally},
     verdict::{Transition, Verdict},
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::history::History;
@@ -28,8 +27,9 @@ use super::process::ProcessStats;
 use crate::evidence::{Document, Results};
 use crate::guard::GuardNow;
 
-pub use events::{Event, Happened, MAX_EVENTS};
+pub use events::{Event, MAX_EVENTS};
 pub use known::KnownWaits;
+pub use monitor_model::api::{Happened, ProbeReport, SignalReport};
 pub use publisher::{Publisher, Tick};
 
 /// Transitions kept, the newest ones.
@@ -40,7 +40,7 @@ pub const MAX_GUARD: usize = 256;
 pub const MAX_STALLS: usize = 256;
 
 /// Everything that is served between one tick and the next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// What the tick saw; its times are the time of the tick. Empty, with
     /// `monotonic_ns` zero, before the first.
@@ -93,54 +93,20 @@ pub struct Snapshot {
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug, Default)]
 pub struct Daemon {
-    /// Name of the node, `uname -n`; empty: not known.
-    pub node: String,
-    /// Version of the program.
-    pub version: String,
-    /// Commit that it was built from.
-    pub revision: String,
-    /// Release of the running kernel, `uname -r`.
-    pub kernel: String,
-    /// Time between two ticks.
-    pub interval: Duration,
+    /// What people are told of it.
+    pub info: DaemonInfo,
     /// Upper bounds of the histograms of waits, seconds, ascending, at
     /// most one less than an observation has buckets; the one after the last
     /// bound is beyond all of them.
     pub bounds: Vec<f64>,
-    /// The recording that is played, as its file is called; `None`: it is live.
-    pub recording: Option<String>,
 }
 
-/// What this kernel and these privileges allow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeReport {
-    /// Release of the running kernel, `uname -r`.
-    pub kernel: String,
-    /// The signals, each with the way that was taken.
-    pub signals: Vec<SignalReport>,
-}
-
-/// How one signal is attached, and why not better.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignalReport {
-    /// The signal's name.
-    pub signal: CompactString,
-    /// The way that was taken, or `none`.
-    pub strategy: CompactString,
-    /// Whether it comes in.
-    pub state: State,
-    /// Why the better ways failed, in the kernel's words; empty for the best.
-    pub reason: String,
-    /// What is lost by that; empty for nothing.
-    pub loses: String,
-    /// What a person can do about it; empty for nothing.
-    pub remedy: String,
-    /// Whether there is anything to see: `false` where this kernel has no such
-    /// wait or its module is not loaded.
-    pub applies: bool,
-    /// Whether a daemon without it (where it applies) cannot do its work:
-    /// then it is not ready.
-    pub needed: bool,
+impl Daemon {
+    /// Time between two ticks.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::try_from_secs_f64(self.info.interval_seconds).unwrap_or_default()
+    }
 }
 
 /// Upper bounds of [`TickDurations`], seconds.
@@ -173,27 +139,8 @@ impl Snapshot {
     #[must_use]
     pub fn before_the_first_tick(daemon: Daemon) -> Self {
         Self {
-            observation: Observation::default(),
-            verdicts: Vec::new(),
-            loops: Vec::new(),
-            loop_events: Arc::default(),
-            timeline: Arc::default(),
-            related: Vec::new(),
-            related_events: Arc::default(),
-            related_tallies: Vec::new(),
-            evidence: Arc::default(),
-            evidence_results: None,
-            events: Arc::default(),
-            guard: None,
-            guard_events: Arc::default(),
-            tasks: Vec::new(),
-            stalls: Arc::default(),
-            probes: Arc::default(),
-            tick_duration: TickDurations::default(),
-            known_waits: KnownWaits::default(),
-            costs: Vec::new(),
-            process: None,
             daemon: Arc::new(daemon),
+            ..Self::default()
         }
     }
 
@@ -254,7 +201,7 @@ impl Published {
     /// # Errors
     ///
     /// What serde refused, in words.
-    pub fn node(&self, render: impl Fn(&Snapshot) -> Rendered) -> Rendered {
+    pub fn node_json(&self, render: impl Fn(&Snapshot) -> Rendered) -> Rendered {
         self.node.get_or_init(|| render(&self.snapshot)).clone()
     }
 }

@@ -1,110 +1,36 @@
 //! Tasks as people ask for them: what each waited for in all, and what it waits
 //! for at this moment, in one row.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use compact_str::CompactString;
 use monitor_model::observation::{Container, TaskDelay, Waiting};
-use serde::{Deserialize, Serialize};
 
+pub use monitor_model::api::{MAX_MATCH, Row, Rows, Sort, Task, TaskQuery};
+
+use super::seconds;
 use super::snapshot::Snapshot;
-
-/// The longest text to look for, characters.
-pub const MAX_MATCH: usize = 64;
-
-/// A task and one cause.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// Who, why, and its finished waits.
-    #[serde(flatten)]
-    pub task: TaskDelay,
-    /// Time in this cause within the last tick, seconds: the wait that lasts
-    /// included, and never more than the tick was long.
-    pub throttled_seconds: f64,
-    /// How long the wait lasts that it is in; `None`: it is in none.
-    pub waiting_seconds: Option<f64>,
-    /// In which container it lives; `None`: in none that is known.
-    pub container: Option<Container>,
-}
-
-/// What rows are sorted by, descending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// Time within the last tick.
-    #[default]
-    Recent,
-    /// Finished waits since the daemon started.
-    Delay,
-    /// Number of finished waits.
-    Waits,
-    /// Age of the wait that lasts.
-    Age,
-}
-
-impl Sort {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Recent, Self::Delay, Self::Waits, Self::Age];
-
-    /// The word in a query.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recent => "recent",
-            Self::Delay => "delay",
-            Self::Waits => "waits",
-            Self::Age => "age",
-        }
-    }
-
-    /// The one with this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == word)
-    }
-}
-
-/// Which rows, and how many.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskQuery {
-    /// By what they are sorted.
-    pub sort: Sort,
-    /// How many at most.
-    pub limit: usize,
-    /// A text that a name, id, cause, class, BDI or container has; empty: any.
-    pub matching: String,
-}
-
-/// Some of the rows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rows {
-    /// All that are known.
-    pub total: usize,
-    /// Those of them that match.
-    pub matching: usize,
-    /// The first of those.
-    pub tasks: Vec<Row>,
-}
 
 /// The rows that are wanted. Takes time in proportion to the tasks, and to sort
 /// only what is given out.
 #[must_use]
 pub fn rows(snapshot: &Snapshot, wanted: &TaskQuery) -> Rows {
     let containers = containers(snapshot);
-    let mut lines = lines(snapshot);
-    let total = lines.len();
+    let mut found = candidates(snapshot);
+    let total = found.len();
     if !wanted.matching.is_empty() {
         let text = wanted.matching.to_lowercase();
-        lines.retain(|line| line.matches(&text, &containers));
+        found.retain(|one| one.matches(&text, &containers));
     }
-    let matching = lines.len();
-    let key = |line: &Line<'_>| line.key(wanted.sort);
-    if wanted.limit < lines.len() {
-        lines.select_nth_unstable_by_key(wanted.limit, key);
-        lines.truncate(wanted.limit);
+    let matching = found.len();
+    let key = |one: &Candidate<'_>| one.key(wanted.sort);
+    if wanted.limit < found.len() {
+        found.select_nth_unstable_by_key(wanted.limit, key);
+        found.truncate(wanted.limit);
     }
-    lines.sort_unstable_by_key(key);
-    let rows = lines.iter().map(|line| line.row(&containers));
+    found.sort_unstable_by_key(key);
+    let rows = found.into_iter().map(|one| one.row(&containers));
     Rows {
         total,
         matching,
@@ -112,37 +38,21 @@ pub fn rows(snapshot: &Snapshot, wanted: &TaskQuery) -> Rows {
     }
 }
 
-/// A thread.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Task {
-    /// Its id.
-    pub tid: u32,
-    /// A row for each cause; empty: it is not known.
-    pub causes: Vec<Row>,
-    /// Functions of its kernel stack, innermost first; `None`: not read. Stacks
-    /// are read while a loop is, or may be, stuck.
-    pub stack: Option<Vec<CompactString>>,
-}
-
-/// What there is to say of a thread.
+/// What there is to say of a thread: its rows by cause, and its stack.
 #[must_use]
 pub fn task(snapshot: &Snapshot, tid: u32) -> Task {
+    let containers = containers(snapshot);
+    let mut found = candidates(snapshot);
+    found.retain(|one| one.task.tid == tid);
+    found.sort_unstable_by_key(|one| one.key(Sort::Age));
+    let rows = found.into_iter().map(|one| one.row(&containers));
     let mut stacks = snapshot.observation.stacks.iter();
     let stack = stacks.find(|stack| stack.tid == tid);
     Task {
         tid,
-        causes: of(snapshot, tid),
+        causes: rows.collect(),
         stack: stack.map(|stack| stack.frames.clone()),
     }
-}
-
-/// All rows of a thread, by cause.
-fn of(snapshot: &Snapshot, tid: u32) -> Vec<Row> {
-    let containers = containers(snapshot);
-    let mut lines = lines(snapshot);
-    lines.retain(|line| line.who.tid() == tid);
-    lines.sort_unstable_by_key(|line| line.key(Sort::Age));
-    lines.iter().map(|line| line.row(&containers)).collect()
 }
 
 /// In which container each process lives, as far as it was looked up.
@@ -153,115 +63,89 @@ pub fn containers(snapshot: &Snapshot) -> HashMap<u32, &Container> {
     known.collect()
 }
 
-/// A row before anything of it is copied.
-struct Line<'a> {
-    who: Who<'a>,
+/// A row before it is sorted.
+struct Candidate<'a> {
+    /// Its finished waits; made up, without any, of a task in its first one.
+    task: Cow<'a, TaskDelay>,
     recent_ns: u64,
     age_ns: Option<u64>,
 }
 
-#[derive(Clone, Copy)]
-enum Who<'a> {
-    /// It has finished waits of this cause.
-    Known(&'a TaskDelay),
-    /// It is in its first one.
-    New(&'a Waiting),
-}
-
-impl Who<'_> {
-    const fn tid(self) -> u32 {
-        match self {
-            Self::Known(task) => task.tid,
-            Self::New(wait) => wait.tid,
-        }
-    }
-}
-
-fn lines(snapshot: &Snapshot) -> Vec<Line<'_>> {
+fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
     let seen = &snapshot.observation;
     let now_ns = seen.monotonic_ns;
-    let tick_ns = u64::try_from(snapshot.daemon.interval.as_nanos()).unwrap_or(u64::MAX);
+    let tick_ns = u64::try_from(snapshot.daemon.interval().as_nanos()).unwrap_or(u64::MAX);
     let tick_ns = tick_ns.max(1);
     let age = |wait: &Waiting| now_ns.saturating_sub(wait.since_ns);
     let mut lasting: HashMap<_, &Waiting> = HashMap::with_capacity(seen.waits.len());
     for wait in &seen.waits {
         lasting.insert((wait.tid, wait.cause), wait);
     }
-    let mut lines = Vec::with_capacity(snapshot.tasks.len() + lasting.len());
+    let mut all = Vec::with_capacity(snapshot.tasks.len() + lasting.len());
     for task in &snapshot.tasks {
         let age_ns = lasting.remove(&(task.tid, task.cause)).map(age);
         let recent = task.recent_delay_ns.saturating_add(age_ns.unwrap_or(0));
-        lines.push(Line {
-            who: Who::Known(task),
+        all.push(Candidate {
+            task: Cow::Borrowed(task),
             recent_ns: recent.min(tick_ns),
             age_ns,
         });
     }
-    lines.extend(lasting.into_values().map(|wait| Line {
-        who: Who::New(wait),
+    all.extend(lasting.into_values().map(|wait| Candidate {
+        task: Cow::Owned(TaskDelay {
+            tid: wait.tid,
+            tgid: wait.tgid,
+            comm: wait.comm.clone(),
+            class: wait.class,
+            cause: wait.cause,
+            bdi: wait.bdi.clone(),
+            waits: 0,
+            delay_ns: 0,
+            recent_delay_ns: 0,
+        }),
         recent_ns: age(wait).min(tick_ns),
         age_ns: Some(age(wait)),
     }));
-    lines
+    all
 }
 
-impl Line<'_> {
+impl Candidate<'_> {
     fn key(&self, sort: Sort) -> impl Ord + use<> {
-        let (tid, cause, delay_ns, waits) = match self.who {
-            Who::Known(task) => (task.tid, task.cause, task.delay_ns, task.waits),
-            Who::New(wait) => (wait.tid, wait.cause, 0, 0),
-        };
+        let task = &self.task;
         let age_ns = self.age_ns.unwrap_or(0);
         let (first, second) = match sort {
             Sort::Recent => (self.recent_ns, age_ns),
-            Sort::Delay => (delay_ns, age_ns),
-            Sort::Waits => (waits, age_ns),
+            Sort::Delay => (task.delay_ns, age_ns),
+            Sort::Waits => (task.waits, age_ns),
             Sort::Age => (age_ns, self.recent_ns),
         };
-        (Reverse((first, second)), tid, cause)
+        (Reverse((first, second)), task.tid, task.cause)
     }
 
     /// Whether any of what it shows has this text, which is in lower case.
     fn matches(&self, text: &str, containers: &HashMap<u32, &Container>) -> bool {
-        let (ids, comm, class, cause, bdi) = match self.who {
-            Who::Known(t) => ([t.tid, t.tgid], &t.comm, t.class, t.cause, &t.bdi),
-            Who::New(w) => ([w.tid, w.tgid], &w.comm, w.class, w.cause, &w.bdi),
-        };
+        let task = &self.task;
         let has = |shown: &str| shown.to_lowercase().contains(text);
-        has(comm)
-            || has(cause.as_str())
-            || has(class.as_str())
-            || has(bdi)
-            || ids.iter().any(|id| id.to_string() == text)
-            || containers.get(&ids[1]).is_some_and(|one| has(&one.words()))
+        has(&task.comm)
+            || has(task.cause.as_str())
+            || has(task.class.as_str())
+            || has(&task.bdi)
+            || [task.tid, task.tgid]
+                .iter()
+                .any(|id| id.to_string() == text)
+            || containers
+                .get(&task.tgid)
+                .is_some_and(|one| has(&one.words()))
     }
 
-    fn row(&self, containers: &HashMap<u32, &Container>) -> Row {
-        let task = match self.who {
-            Who::Known(task) => task.clone(),
-            Who::New(wait) => TaskDelay {
-                tid: wait.tid,
-                tgid: wait.tgid,
-                comm: wait.comm.clone(),
-                class: wait.class,
-                cause: wait.cause,
-                bdi: wait.bdi.clone(),
-                waits: 0,
-                delay_ns: 0,
-                recent_delay_ns: 0,
-            },
-        };
+    fn row(self, containers: &HashMap<u32, &Container>) -> Row {
         Row {
-            container: containers.get(&task.tgid).copied().cloned(),
+            container: containers.get(&self.task.tgid).copied().cloned(),
             throttled_seconds: seconds(self.recent_ns),
             waiting_seconds: self.age_ns.map(seconds),
-            task,
+            task: self.task.into_owned(),
         }
     }
-}
-
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }
 
 #[cfg(test)]

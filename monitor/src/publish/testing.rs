@@ -10,6 +10,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::{
+    api::DaemonInfo,
     loops::{Exempt, ExemptBasis, Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
     observation::{
         Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, Observation,
@@ -347,15 +348,15 @@ pub(crate) fn daemon() -> Daemon {
     for (bound, i) in bounds.iter_mut().zip(0..) {
         *bound = 0.001 * 2f64.powi(i);
     }
-    Daemon {
+    let info = DaemonInfo {
         node: "node-a".to_owned(),
         version: "0.1.0".to_owned(),
         revision: "abc".to_owned(),
         kernel: "6.12.1".to_owned(),
-        interval: Duration::from_secs(1),
-        bounds,
+        interval_seconds: 1.0,
         recording: None,
-    }
+    };
+    Daemon { info, bounds }
 }
 
 pub(crate) fn event(id: u64, what: Happened) -> Event {

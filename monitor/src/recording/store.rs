@@ -8,11 +8,11 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use monitor_model::api::{RecordingFile, RecordingSet};
 use rustix::{
     fs::{AtFlags, Mode, OFlags, openat, statat},
     io::Errno,
 };
-use serde::Serialize;
 
 use super::directory::{is_kept, names, number};
 
@@ -32,28 +32,6 @@ pub enum RecordingStore {
     Files(Vec<PathBuf>),
 }
 
-/// Files that belong together: given to `replay` in this order, they are one
-/// recording.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Set {
-    /// `now`, or the time, loop and signature of the livelock that it was kept
-    /// for.
-    pub name: String,
-    /// Its files, oldest first.
-    pub files: Vec<Entry>,
-}
-
-/// A file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// Its name.
-    pub name: String,
-    /// Its size now.
-    pub bytes: u64,
-    /// When it was written to last, milliseconds since 1970.
-    pub modified_unix_ms: u64,
-}
-
 impl RecordingStore {
     /// What there is: what happens now first, then what was kept, the newest
     /// first. Reads directories.
@@ -61,13 +39,13 @@ impl RecordingStore {
     /// # Errors
     ///
     /// They cannot be read.
-    pub fn sets(&self) -> io::Result<Vec<Set>> {
+    pub fn sets(&self) -> io::Result<Vec<RecordingSet>> {
         match self {
             Self::Empty => Ok(Vec::new()),
             Self::Files(paths) => {
                 let files = paths.iter().filter_map(|path| file(path)).collect();
                 let name = NOW.to_owned();
-                Ok(vec![Set { name, files }])
+                Ok(vec![RecordingSet { name, files }])
             }
             Self::Window(dir) => window(dir),
         }
@@ -99,39 +77,39 @@ impl RecordingStore {
 }
 
 #[allow(clippy::disallowed_methods, reason = "of a file that replay was given")]
-fn file(path: &Path) -> Option<Entry> {
+fn file(path: &Path) -> Option<RecordingFile> {
     let known = path.metadata().ok();
     let modified = known.as_ref().and_then(|known| known.modified().ok());
     let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let millis = since.map_or(0, |since| since.as_millis());
-    Some(Entry {
+    Some(RecordingFile {
         name: path.file_name()?.to_str()?.to_owned(),
         bytes: known.map_or(0, |known| known.len()),
         modified_unix_ms: u64::try_from(millis).unwrap_or(u64::MAX),
     })
 }
 
-fn window(dir: &OwnedFd) -> io::Result<Vec<Set>> {
+fn window(dir: &OwnedFd) -> io::Result<Vec<RecordingSet>> {
     let mut kept: Vec<_> = names(dir)?
         .into_iter()
         .filter(|name| is_kept(name))
         .collect();
     // They begin with the time.
     kept.sort_unstable_by(|a, b| b.cmp(a));
-    let mut sets = vec![Set {
+    let mut sets = vec![RecordingSet {
         name: NOW.to_owned(),
         files: segments(dir)?,
     }];
     for name in kept {
         if let Some(dir) = open_dir(dir, &name)? {
             let files = segments(&dir)?;
-            sets.push(Set { name, files });
+            sets.push(RecordingSet { name, files });
         }
     }
     Ok(sets)
 }
 
-fn segments(dir: &OwnedFd) -> io::Result<Vec<Entry>> {
+fn segments(dir: &OwnedFd) -> io::Result<Vec<RecordingFile>> {
     let mut found: Vec<_> = names(dir)?
         .into_iter()
         .filter_map(|name| Some((number(&name)?, name)))
@@ -143,7 +121,7 @@ fn segments(dir: &OwnedFd) -> io::Result<Vec<Entry>> {
             // The window rolls meanwhile.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
-            Ok(stat) => entries.push(Entry {
+            Ok(stat) => entries.push(RecordingFile {
                 name,
                 bytes: u64::try_from(stat.st_size).unwrap_or(0),
                 modified_unix_ms: u64::try_from(stat.st_mtime)

@@ -1,8 +1,6 @@
 //! What is asked for, and what comes.
 
-use crate::publish::history::Track;
-use crate::publish::node::Node;
-use crate::publish::tasks::{Rows, Task, TaskQuery};
+use monitor_model::api::{Node, Rows, Task, TaskQuery, Track};
 
 /// Where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What was acknowledged to each loop's client, tick by tick.
 
-use crate::publish::history::{MAX_LOOPS, Point, Track};
+use crate::publish::history::{MAX_LOOPS, Track, TrackPoint};
 use crate::publish::node::Node;
 
 /// The tracks of all loops: those that the daemon had, continued.
@@ -33,7 +33,7 @@ impl Progress {
                 last.is_none_or(|last| last.unix_ms != node.unix_ms)
             };
             if let Some(track) = track.filter(is_new) {
-                track.push(Point::of(&one.verdict, node.unix_ms));
+                track.push(TrackPoint::of(&one.verdict, node.unix_ms));
             }
         }
     }
@@ -61,7 +61,7 @@ mod tests {
     fn node(unix_ms: u64) -> Node {
         Node {
             unix_ms,
-            ..Node::of(&testing::snapshot(), &[])
+            ..testing::snapshot().node(&[])
         }
     }
 

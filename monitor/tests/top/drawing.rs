@@ -174,7 +174,7 @@ fn ten_thousand_tasks_are_asked_for_and_drawn_as_ten_are() {
             let wanted = view.request().rows;
             assert!(wanted.limit <= 24, "{wanted:?}");
             let data = Data {
-                node: throttle_monitor::publish::node::Node::of(&snapshot, &[]),
+                node: snapshot.node(&[]),
                 rows: tasks::rows(&snapshot, &wanted),
                 detail: None,
                 tracks: Vec::new(),

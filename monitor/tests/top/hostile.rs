@@ -95,6 +95,23 @@ fn no_name_reaches_the_terminal_with_what_would_move_its_cursor() {
 }
 
 #[test]
+fn a_livelock_that_only_a_newer_daemon_has_a_word_for_is_still_one() {
+    let ticks = in_livelock("6.12-netns-livelock");
+    let clean = data(ticks.last().unwrap(), &view(&[], 80, 24).request().rows);
+    let mut node = serde_json::to_value(&clean.node).unwrap();
+    for one in node["loops"].as_array_mut().unwrap() {
+        one["verdict"]["signature"] = "found-in-2030".into();
+    }
+    let node = serde_json::from_value::<Node>(node).unwrap();
+    assert!(node.loops.is_empty());
+    let mut view = view(&[], 80, 24);
+    view.answer(Answer::Fresh(Box::new(Data { node, ..clean })));
+    let text = plain(&view, 100);
+    let is_said = text.contains("LIVELOCK") && text.contains(" on loop 0:");
+    assert!(is_said && !text.contains("none stuck"), "{text}");
+}
+
+#[test]
 fn a_name_of_a_megabyte_is_drawn_as_the_start_of_one() {
     let mut view = view(&[], 80, 24);
     view.answer(Answer::Fresh(Box::new(poisoned(&"x ".repeat(1 << 19)))));

@@ -7,7 +7,6 @@ use ratatui::{Terminal, backend::TestBackend};
 use throttle_monitor::{
     pipeline::replay_publisher::ReplayPublisher,
     publish::{
-        node::Node,
         snapshot::Published,
         tasks::{self, TaskQuery},
     },
@@ -54,7 +53,7 @@ fn header(file: BufReader<File>) -> Header {
 /// Until the last tick in a livelock, or all of them.
 pub fn in_livelock(name: &str) -> Vec<Arc<Published>> {
     let mut ticks = ticks(name);
-    let stuck = |tick: &Arc<Published>| Node::of(tick, &[]).state.is_livelock();
+    let stuck = |tick: &Arc<Published>| tick.node(&[]).state.is_livelock();
     let last = ticks.iter().rposition(stuck);
     ticks.truncate(last.expect("a livelock") + 1);
     ticks
@@ -63,7 +62,7 @@ pub fn in_livelock(name: &str) -> Vec<Arc<Published>> {
 /// What a daemon answers at this tick.
 pub fn data(tick: &Published, wanted: &TaskQuery) -> Data {
     Data {
-        node: Node::of(tick, &[]),
+        node: tick.node(&[]),
         rows: tasks::rows(tick, wanted),
         detail: None,
         tracks: Vec::new(),
@@ -107,5 +106,5 @@ pub fn screen(ticks: &[Arc<Published>], width: u16, height: u16) -> String {
 
 /// The worst state that a tick shows.
 pub fn state(tick: &Published) -> LivelockState {
-    Node::of(tick, &[]).state
+    tick.node(&[]).state
 }

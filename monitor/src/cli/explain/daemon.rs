@@ -3,46 +3,17 @@
 use anyhow::bail;
 use compact_str::CompactString;
 use monitor_model::{
+    api::{Bdis, Loops, ProbeReport, Stalls},
     loops::Loop,
-    observation::{Bdi, Observation, Waiting},
+    observation::{Bdi, Observation},
 };
 use monitor_verdict::mitigation::Target;
-use serde::Deserialize;
 
-use crate::cli::daemon::{Access, Daemon, PATIENCE};
-
-#[derive(Deserialize)]
-pub(super) struct Loops {
-    loops: Vec<Loop>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Bdis {
-    bdis: Vec<Limits>,
-}
-
-#[derive(Deserialize)]
-struct Limits {
-    bdi: String,
-    #[serde(default)]
-    fstype: String,
-    max_ratio: Option<u32>,
-    strict_limit: Option<bool>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Stalls {
-    stalls: Vec<Waiting>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Probes {
-    kernel: String,
-}
+use crate::cli::daemon::{Access, DaemonClient, PATIENCE};
 
 /// The place of its loop: of the one with this BDI, or of the only one.
 pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Target> {
-    let daemon = Daemon::new(url, PATIENCE, access);
+    let daemon = DaemonClient::new(url, PATIENCE, access);
     let loops = daemon.get("loops")?;
     placed(
         loops,
@@ -55,29 +26,33 @@ pub fn place(url: &str, bdi: Option<&str>, access: &Access) -> anyhow::Result<Ta
 
 /// The same of what it answers.
 pub(super) fn placed(
-    loops: Loops,
+    loops: Loops<'_>,
     bdis: Bdis,
-    stalls: Stalls,
-    probes: Probes,
+    stalls: Stalls<'_>,
+    probes: ProbeReport,
     bdi: Option<&str>,
 ) -> anyhow::Result<Target> {
-    let mut loops = loops.loops;
-    for one in &mut loops {
-        one.client_bdi = shown(&one.client_bdi);
-        one.server = shown(&one.server);
-    }
-    let found = chosen(loops, bdi)?;
+    let loops = loops.loops.into_iter().map(|one| {
+        let found = one.item.into_owned();
+        Loop {
+            client_bdi: shown(&found.client_bdi),
+            server: shown(&found.server),
+            ..found
+        }
+    });
+    let found = chosen(loops.collect(), bdi)?;
     let limits = bdis.bdis.into_iter();
     let limits = limits.map(|one| Bdi {
-        bdi: one.bdi.into(),
-        fstype: one.fstype.into(),
+        bdi: one.bdi,
+        fstype: one.fstype,
         max_ratio: one.max_ratio,
         strict_limit: one.strict_limit,
         ..Bdi::default()
     });
+    let waits = stalls.stalls.into_iter();
     let node = Observation {
         bdis: limits.collect(),
-        waits: stalls.stalls,
+        waits: waits.map(|one| one.item.wait.into_owned()).collect(),
         kernel: probes.kernel.into(),
         ..Observation::default()
     };

@@ -1,17 +1,12 @@
 //! Where what is shown comes from.
 
 use anyhow::bail;
-use serde::Deserialize;
+use monitor_model::api::{MAX_TASKS, Node, Rows, Sort, Task, TaskQuery, Tracks};
 
 use super::own::Own;
 use crate::{
-    cli::daemon::{Access, Daemon, PATIENCE},
-    publish::{
-        history::Track,
-        node::{MAX_TASKS, Node},
-        ready,
-        tasks::{self, Rows, Sort, Task, TaskQuery},
-    },
+    cli::daemon::{Access, DaemonClient, PATIENCE},
+    publish::{ready, tasks},
     terminal::{Answer, Data, Request},
 };
 
@@ -21,7 +16,7 @@ pub enum Source {
     /// Over HTTP.
     Daemon {
         /// It.
-        daemon: Daemon,
+        daemon: DaemonClient,
         /// Whether its history is known up to the last answer.
         begun: bool,
     },
@@ -29,19 +24,12 @@ pub enum Source {
     Own(Own),
 }
 
-/// What `/api/v1/history` answers.
-#[derive(Deserialize)]
-pub struct Tracks {
-    /// A loop each.
-    pub tracks: Vec<Track>,
-}
-
 impl Source {
     /// The daemon at this URL.
     #[must_use]
     pub fn daemon(url: &str, access: &Access) -> Self {
         Self::Daemon {
-            daemon: Daemon::new(url, PATIENCE, access),
+            daemon: DaemonClient::new(url, PATIENCE, access),
             begun: false,
         }
     }
@@ -59,7 +47,7 @@ impl Source {
                     bail!("the thread that ticks panicked: this is a bug");
                 }
                 let snapshot = own.shared().load();
-                Ok(Node::of(&snapshot, &ready::not_ready_now(&snapshot)))
+                Ok(snapshot.node(&ready::not_ready_now(&snapshot)))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `/api/v1/evidence/ID`, and the list of what there is in `/api/v1/verdicts`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,36 +9,23 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use monitor_model::api::EvidenceEntry;
 use serde_json::json;
 
-use super::App;
-use crate::evidence::{Document, Head};
+use super::Latest;
+use crate::evidence::Document;
 
-/// A document that is kept.
-#[derive(Serialize)]
-pub(super) struct Kept<'a> {
-    #[serde(flatten)]
-    head: &'a Head,
-    /// Where the whole of it is served.
-    path: String,
-    /// Where it was written; `null`: nowhere, or not yet.
-    file: Option<&'a str>,
-}
-
-impl<'a> Kept<'a> {
-    pub(super) fn of(document: &'a Arc<Document>) -> Self {
-        Self {
-            head: &document.head,
-            path: format!("/api/v1/evidence/{}", document.head.id),
-            file: document.file(),
-        }
+pub(super) fn entry(document: &Arc<Document>) -> EvidenceEntry<'_> {
+    EvidenceEntry {
+        head: Cow::Borrowed(&document.head),
+        path: format!("/api/v1/evidence/{}", document.head.id),
+        file: document.file().map(Cow::Borrowed),
     }
 }
 
 /// One document, whole, as it would be in its file.
 pub(in crate::http) async fn evidence(
-    State(shared): App,
+    State(shared): Latest,
     id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let snapshot = shared.load();

@@ -4,35 +4,22 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
+use monitor_model::api::{At, Tracks};
+use monitor_verdict::timeline::time;
 
-use super::{App, answer, rfc3339};
-use crate::publish::history::Track;
-use crate::publish::node::Node;
+use super::{Latest, answer};
 use crate::publish::ready;
 
-/// It has the time of its tick itself: twice would be read by nobody strict.
-#[derive(Serialize)]
-struct NodeAt {
-    at: Option<String>,
-    #[serde(flatten)]
-    node: Node,
-}
-
 /// Made for who asks: readiness is of this moment, not of the tick.
-pub(in crate::http) async fn node(State(shared): App) -> Response {
+pub(in crate::http) async fn node(State(shared): Latest) -> Response {
     let snapshot = shared.load();
-    let node = Node::of(&snapshot, &ready::not_ready_now(&snapshot));
-    let at = snapshot.ticked().then(|| rfc3339(node.unix_ms));
-    Json(NodeAt { at, node }).into_response()
+    let node = snapshot.node(&ready::not_ready_now(&snapshot));
+    let at = snapshot.ticked().then(|| time(node.unix_ms));
+    // It has `unix_ms` itself: twice would be read by nobody strict.
+    Json(At { at, item: node }).into_response()
 }
 
-#[derive(Serialize)]
-struct Tracks {
-    tracks: Vec<Track>,
-}
-
-pub(in crate::http) async fn history(State(shared): App) -> Response {
+pub(in crate::http) async fn history(State(shared): Latest) -> Response {
     let tracks = shared.history().tracks();
     answer(&shared.load(), Tracks { tracks })
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::{App, answer};
+use super::{Latest, answer};
 use crate::publish::tasks;
 use crate::publish::tasks::{MAX_MATCH, Sort, Task, TaskQuery, rows};
 
@@ -57,7 +57,7 @@ fn parse_match(value: &str) -> Result<String, String> {
 }
 
 pub(in crate::http) async fn tasks(
-    State(shared): App,
+    State(shared): Latest,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let query = query
@@ -77,7 +77,7 @@ pub(in crate::http) async fn tasks(
 
 /// One task.
 pub(in crate::http) async fn task(
-    State(shared): App,
+    State(shared): Latest,
     tid: Result<Path<u32>, PathRejection>,
 ) -> Response {
     let snapshot = shared.load();

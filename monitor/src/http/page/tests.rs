@@ -42,8 +42,8 @@ fn what_comes_from_the_node_is_escaped_wherever_it_stands() {
     let mut snapshot = testing::snapshot();
     let hostile = "\"><script>'&{{script}}";
     let mut daemon = testing::daemon();
-    (daemon.node, daemon.kernel) = (hostile.into(), hostile.into());
-    (daemon.version, daemon.revision) = (hostile.into(), hostile.into());
+    (daemon.info.node, daemon.info.kernel) = (hostile.into(), hostile.into());
+    (daemon.info.version, daemon.info.revision) = (hostile.into(), hostile.into());
     snapshot.daemon = Arc::new(daemon);
     snapshot.verdicts[0].loop_id = hostile.into();
     snapshot.loops[0].id = hostile.into();

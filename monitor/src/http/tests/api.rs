@@ -10,11 +10,12 @@ use monitor_model::{
     related::{Related, RelatedEvent},
     verdict::{Transition, Verdict},
 };
+use monitor_verdict::timeline::time;
 use serde_json::{Value, json};
 
 use super::client::{Server, get};
 use crate::evidence::{Document, MAX_DOCUMENTS, Sink, keep_newest};
-use crate::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS, rfc3339};
+use crate::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS};
 use crate::publish::node::Node;
 use crate::publish::snapshot::{Daemon, ProbeReport, Snapshot};
 use crate::publish::testing;
@@ -366,7 +367,7 @@ fn the_node_is_one_document_and_its_history_another() {
 
 #[test]
 fn a_clock_beyond_the_year_9999_is_written_as_its_end() {
-    assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
-    let soon = rfc3339(u64::try_from(Duration::from_hours(24).as_millis()).unwrap());
+    assert_eq!(time(u64::MAX), "9999-12-31T23:59:59.999Z");
+    let soon = time(u64::try_from(Duration::from_hours(24).as_millis()).unwrap());
     assert_eq!(soon, "1970-01-02T00:00:00.000Z");
 }

@@ -1,16 +1,24 @@
-//! The API is a contract: each document is, byte for byte, what it was.
+//! The API is a contract: each document is, byte for byte, what it was, and each of its
+//! fields is in the documentation.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use monitor_common::{Cause, Class};
 use monitor_model::{
+    api::{
+        At, Bdis, GuardStatus, Happened, Loops, Node, OfTick, ProbeReport, Recordings, Rows,
+        Stalls, Task, Tracks, Verdicts,
+    },
     evidence::{Evidence, Pauses, Thread},
     guard::{Action, GuardEvent, Mode, Outcome},
     mitigation::Measure,
     observation::{Container, ProcessPlace, Stack, ThreadState, Topology},
     verdict::Confidence,
 };
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::client::{Server, get};
 use super::events::Client;
@@ -19,7 +27,7 @@ use crate::evidence::Document;
 use crate::guard::{GuardNow, Tallies};
 use crate::http::paths::PATHS;
 use crate::http::{LIMITS, Site};
-use crate::publish::snapshot::{Happened, Shared, Snapshot};
+use crate::publish::snapshot::{Shared, Snapshot};
 use crate::publish::testing;
 use crate::publish::testing::NOW_NS;
 use crate::recording::RecordingStore;
@@ -107,7 +115,7 @@ fn everything() -> Snapshot {
     let mut snapshot = testing::snapshot();
     let mut daemon = testing::daemon();
     // A recording is never late.
-    daemon.recording = Some("night.tmrec".to_owned());
+    daemon.info.recording = Some("night.tmrec".to_owned());
     snapshot.daemon = Arc::new(daemon);
     // Who is not found gets no advice.
     snapshot.loops[0].id = "0:29-other".into();
@@ -183,4 +191,76 @@ fn every_document_is_byte_for_byte_what_it_was() {
         assert!(is_there || !path.starts_with("/api/"), "{path}");
     }
     generated::hold_file("monitor/src/http/tests/contract.txt", &text);
+}
+
+fn fields(document: &Value, names: &mut BTreeSet<String>) {
+    match document {
+        Value::Object(all) => {
+            for (name, value) in all {
+                names.insert(name.clone());
+                fields(value, names);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|one| fields(one, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_in_the_documentation() {
+    let docs = [
+        include_str!("../../../../docs/metrics.md"),
+        include_str!("../../../../docs/evidence.md"),
+    ];
+    // What stands between backticks on one line.
+    let code = docs.iter().flat_map(|page| page.lines());
+    let code = code.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = code.flat_map(|code| code.split(|c| !is_part(c))).collect();
+    for (path, body) in documents() {
+        let mut names = BTreeSet::new();
+        // /-/ready is text.
+        fields(&serde_json::from_str(&body).unwrap_or_default(), &mut names);
+        let missing: Vec<_> = names
+            .iter()
+            .filter(|name| !words.contains(&***name))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{path}: docs/metrics.md has no {missing:?}"
+        );
+    }
+}
+
+/// A document as a client reads it, written again.
+fn again<T: DeserializeOwned + Serialize>(document: &str) -> String {
+    let read: T =
+        serde_json::from_str(document).unwrap_or_else(|error| panic!("{error}: {document}"));
+    serde_json::to_string(&read).unwrap()
+}
+
+#[test]
+fn a_client_reads_every_document_as_it_was_written() {
+    let read = |path: &str, body: &str| match path {
+        "/api/v1/bdis" => Some(again::<OfTick<Bdis>>(body)),
+        "/api/v1/guard" => Some(again::<OfTick<GuardStatus<'_>>>(body)),
+        "/api/v1/history" => Some(again::<OfTick<Tracks>>(body)),
+        "/api/v1/loops" => Some(again::<OfTick<Loops<'_>>>(body)),
+        "/api/v1/node" => Some(again::<At<Node>>(body)),
+        "/api/v1/probes" => Some(again::<OfTick<ProbeReport>>(body)),
+        "/api/v1/recordings" => Some(again::<Recordings>(body)),
+        "/api/v1/stalls" => Some(again::<OfTick<Stalls<'_>>>(body)),
+        "/api/v1/tasks" => Some(again::<OfTick<Rows>>(body)),
+        "/api/v1/tasks/11" => Some(again::<OfTick<Task>>(body)),
+        "/api/v1/verdicts" => Some(again::<OfTick<Verdicts<'_>>>(body)),
+        "/api/v1/events node " => Some(again::<Node>(body)),
+        path if path.starts_with("/api/v1/events ") => Some(again::<At<Happened>>(body)),
+        "/-/ready" | EVIDENCE | "/api/v1/tasks/99" => None,
+        _ => panic!("{path}"),
+    };
+    for (path, body) in documents() {
+        if let Some(again) = read(&path, &body) {
+            assert_eq!(again, body, "{path}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use compact_str::{CompactString, format_compact};
+use compact_str::format_compact;
 use monitor_model::{
     loops::Loop,
     observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
@@ -12,20 +12,10 @@ use monitor_model::{
 };
 use monitor_verdict::mitigation::{self, Target};
 
-use super::{BdiNow, DaemonInfo, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Waits};
+use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Waits};
 use crate::evidence::Document;
-use crate::publish::snapshot::{Daemon, Event, Happened, Snapshot};
-
-pub fn teller(daemon: &Daemon) -> DaemonInfo {
-    DaemonInfo {
-        node: daemon.node.clone(),
-        kernel: daemon.kernel.clone(),
-        version: daemon.version.clone(),
-        revision: daemon.revision.clone(),
-        interval_seconds: daemon.interval.as_secs_f64(),
-        recording: daemon.recording.clone(),
-    }
-}
+use crate::publish::seconds;
+use crate::publish::snapshot::{Event, Happened, Snapshot};
 
 /// The worst first; of equals those that a livelock would hit first: the proven
 /// and dangerous ones.
@@ -198,10 +188,7 @@ pub fn bdis(snapshot: &Snapshot) -> Vec<BdiNow> {
     };
     all.sort_by_key(|(role, bdi)| (role.is_empty(), *role, Reverse(held(bdi))));
     all.truncate(MAX_BDIS);
-    let mut waiting: HashMap<&str, usize> = HashMap::new();
-    for wait in &seen.waits {
-        *waiting.entry(&wait.bdi).or_default() += 1;
-    }
+    let waiting = waiting_by_bdi(seen);
     let now = |(role, bdi): (&str, &Bdi)| BdiNow {
         bdi: bdi.clone(),
         congested_since_unix_ms: bdi
@@ -214,6 +201,16 @@ pub fn bdis(snapshot: &Snapshot) -> Vec<BdiNow> {
     all.into_iter().map(now).collect()
 }
 
+/// How many tasks wait because of each BDI's pages.
+#[must_use]
+pub fn waiting_by_bdi(seen: &Observation) -> HashMap<&str, usize> {
+    let mut waiting = HashMap::new();
+    for wait in &seen.waits {
+        *waiting.entry(&*wait.bdi).or_default() += 1;
+    }
+    waiting
+}
+
 /// The newest first.
 pub fn lines(snapshot: &Snapshot) -> Vec<Line> {
     let newest = snapshot.events.iter().rev().take(MAX_LINES);
@@ -221,46 +218,28 @@ pub fn lines(snapshot: &Snapshot) -> Vec<Line> {
 }
 
 fn line(event: &Event) -> Line {
-    match &event.what {
-        Happened::Loop(one) => Line {
-            unix_ms: one.unix_ms,
-            kind: "loop".into(),
-            of: one.loop_id.clone(),
-            what: one.change.as_str().into(),
-            signature: None,
-            why: one.message.clone(),
-        },
-        Happened::Related(one) => Line {
-            unix_ms: one.unix_ms,
-            kind: "related".into(),
-            of: one.bdi.clone(),
-            what: begun(one.kind.as_str(), one.began),
-            signature: None,
-            why: one.reason.clone(),
-        },
-        Happened::Guard(one) => Line {
-            unix_ms: one.unix_ms,
-            kind: "guard".into(),
-            of: one.loop_id.clone(),
-            what: format_compact!("{} {}", one.action.as_str(), one.result.as_str()),
-            signature: None,
-            why: one.reason.clone(),
-        },
-        Happened::Verdict(one) => Line {
-            unix_ms: one.unix_ms,
-            kind: "verdict".into(),
-            of: one.loop_id.clone(),
-            what: one.to.as_str().into(),
-            signature: Some(one.signature),
-            why: one.reason.clone(),
-        },
+    let (of, what, signature, why) = match &event.what {
+        Happened::Loop(one) => (&one.loop_id, one.change.as_str().into(), None, &one.message),
+        Happened::Related(one) => {
+            let what = if one.began { "began" } else { "ended" };
+            let what = format_compact!("{} {what}", one.kind.as_str());
+            (&one.bdi, what, None, &one.reason)
+        }
+        Happened::Guard(one) => {
+            let what = format_compact!("{} {}", one.action.as_str(), one.result.as_str());
+            (&one.loop_id, what, None, &one.reason)
+        }
+        Happened::Verdict(one) => {
+            let what = one.to.as_str().into();
+            (&one.loop_id, what, Some(one.signature), &one.reason)
+        }
+    };
+    Line {
+        unix_ms: event.what.unix_ms(),
+        kind: event.what.kind().into(),
+        of: of.clone(),
+        what,
+        signature,
+        why: why.clone(),
     }
-}
-
-fn begun(kind: &str, began: bool) -> CompactString {
-    format_compact!("{kind} {}", if began { "began" } else { "ended" })
-}
-
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }

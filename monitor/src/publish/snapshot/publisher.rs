@@ -15,7 +15,8 @@ use monitor_model::{
 use monitor_collector::kernel::cost::ProgramCost;
 
 use super::{
-    Daemon, MAX_EVENTS, MAX_GUARD, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared, Snapshot, events,
+    Daemon, Happened, MAX_EVENTS, MAX_GUARD, MAX_STALLS, MAX_TIMELINE, ProbeReport, Shared,
+    Snapshot, events,
 };
 use crate::evidence;
 use crate::evidence::{Document, Results};
@@ -104,15 +105,15 @@ impl Publisher {
         kept.tick_duration.observe(tick.took);
         let last = kept.events.back().map_or(0, |event| event.id);
         let unix_ms = tick.observation.unix_ms;
-        let (loops, related) = (&tick.loop_events, &tick.related_events);
-        let new = events::number(
-            last,
-            unix_ms,
-            loops,
-            related,
-            &tick.transitions,
-            &tick.guard_events,
-        );
+        let loops = tick.loop_events.iter().cloned().map(Happened::Loop);
+        let related = tick.related_events.iter().cloned();
+        let transitions = tick.transitions.iter().cloned();
+        let guard = tick.guard_events.iter().cloned().map(Happened::Guard);
+        let happened = loops
+            .chain(related.map(Happened::Related))
+            .chain(transitions.map(Happened::Verdict))
+            .chain(guard);
+        let new = events::number(last, unix_ms, happened);
         keep_newest(&mut kept.events, new, MAX_EVENTS);
         keep_newest(&mut kept.loop_events, tick.loop_events, MAX_TIMELINE);
         keep_newest(&mut kept.related_events, tick.related_events, MAX_TIMELINE);

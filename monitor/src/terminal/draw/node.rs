@@ -53,6 +53,8 @@ fn what(node: &Node) -> String {
     };
     let Some(worst) = worst(node) else {
         return match node.loops_total {
+            // Of a newer daemon: a loop with a word that is not known here.
+            _ if node.state.metric() > 0.0 => format!("{name}: {}", node.headline),
             0 => format!("{name}: serves no NFS mount to itself, as far as is seen"),
             many => format!("{name}: {}, none stuck", count(number(many), "loop")),
         };
