@@ -12,6 +12,7 @@ use crate::observation::{
     Bdi, Container, Lost, Memory, NfsClient, SignalStatus, ThreadState, Waiting,
 };
 use crate::verdict::{LivelockState, Signature, Verdict};
+use crate::words::words;
 
 /// Version of the document: raised when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -25,32 +26,19 @@ pub const MAX_FRAMES: usize = 32;
 /// Backing devices at most, and as many of what they said of their pauses.
 pub const MAX_BDIS: usize = 64;
 
-/// When a document was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Trigger {
-    /// At the confirmation.
-    Confirmed,
-    /// When nothing moved any more.
-    Deadlock,
-    /// At its end.
-    Ended,
+words! {
+    /// When a document was made.
+    Trigger {
+        /// At the confirmation.
+        Confirmed = "confirmed",
+        /// When nothing moved any more.
+        Deadlock = "deadlock",
+        /// At its end.
+        Ended = "ended",
+    }
 }
 
 impl Trigger {
-    /// Every one of them.
-    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Deadlock, Self::Ended];
-
-    /// The word in JSON and in names.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Deadlock => "deadlock",
-            Self::Ended => "ended",
-        }
-    }
-
     /// What entering a state is an occasion for.
     #[must_use]
     pub const fn of(entered: LivelockState) -> Option<Self> {

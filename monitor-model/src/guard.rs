@@ -4,38 +4,26 @@ use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 
 use crate::observation::Observation;
+use crate::words::words;
 
-/// What the guard may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Nothing.
-    #[default]
-    Off,
-    /// Say what it would do.
-    Advise,
-    /// Limit the client of a loop before it can stand still; get it going again where that
-    /// was in vain.
-    Prevent,
-    /// Get a loop that stands still going again.
-    Break,
+words! {
+    /// What the guard may do.
+    #[derive(Default)]
+    Mode {
+        /// Nothing.
+        #[default]
+        Off = "off",
+        /// Say what it would do.
+        Advise = "advise",
+        /// Limit the client of a loop before it can stand still; get it going again where that
+        /// was in vain.
+        Prevent = "prevent",
+        /// Get a loop that stands still going again.
+        Break = "break",
+    }
 }
 
 impl Mode {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Off, Self::Advise, Self::Prevent, Self::Break];
-
-    /// The word of `--guard.mode`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Advise => "advise",
-            Self::Prevent => "prevent",
-            Self::Break => "break",
-        }
-    }
-
     /// The value of `throttle_guard_mode`.
     #[must_use]
     pub const fn metric(self) -> f64 {
@@ -54,73 +42,45 @@ impl Mode {
     }
 }
 
-/// What was done, or would have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Limits before anything stands still.
-    Prevent,
-    /// Limits, and a limit that follows, for a loop that stands still.
-    Break,
-    /// What was changed is put back.
-    Undo,
-}
-
-impl Action {
-    /// Every one of them.
-    pub const ALL: [Self; 3] = [Self::Prevent, Self::Break, Self::Undo];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prevent => "prevent",
-            Self::Break => "break",
-            Self::Undo => "undo",
-        }
+words! {
+    /// What was done, or would have been.
+    Action {
+        /// Limits before anything stands still.
+        Prevent = "prevent",
+        /// Limits, and a limit that follows, for a loop that stands still.
+        Break = "break",
+        /// What was changed is put back.
+        Undo = "undo",
     }
 }
 
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Said, not done.
-    Advised,
-    /// Decided; nothing is changed yet.
-    Decided,
-    /// Not done: too soon or too often, or there is nothing that helps.
-    Refused,
-    /// Done.
-    Done,
-    /// The kernel refused it, or there is nobody to do it.
-    Failed,
-    /// Somebody else changed it meanwhile: theirs stays.
-    LeftAlone,
+words! {
+    /// What came of it.
+    Outcome {
+        /// Said, not done.
+        Advised = "advised",
+        /// Decided; nothing is changed yet.
+        Decided = "decided",
+        /// Not done: too soon or too often, or there is nothing that helps.
+        Refused = "refused",
+        /// Done.
+        Done = "done",
+        /// The kernel refused it, or there is nobody to do it.
+        Failed = "failed",
+        /// Somebody else changed it meanwhile: theirs stays.
+        LeftAlone = "left_alone",
+    }
 }
 
 impl Outcome {
     /// Every one of them that is counted.
-    pub const ALL: [Self; 5] = [
+    pub const COUNTED: [Self; 5] = [
         Self::Advised,
         Self::Refused,
         Self::Done,
         Self::Failed,
         Self::LeftAlone,
     ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Advised => "advised",
-            Self::Decided => "decided",
-            Self::Refused => "refused",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::LeftAlone => "left_alone",
-        }
-    }
 }
 
 /// What happened: a line of the log, an event, a part of the evidence.

@@ -14,3 +14,4 @@ pub mod related;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod verdict;
+mod words;

@@ -4,58 +4,36 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::Container;
+use crate::words::words;
 
 /// The kernel's server, where the name of a process would stand.
 pub const NFSD: &str = "nfsd";
 
-/// How it is known that a mount is served by this node, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Proof {
-    /// The server's address is one of the client's own namespace, and a server
-    /// listens there.
-    Address,
-    /// Both ends of the TCP connection are sockets of this host.
-    Socket,
-    /// The client's calls are seen to be served by this kernel, by their
-    /// transaction ids.
-    Xid,
-}
-
-impl Proof {
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Socket => "socket",
-            Self::Xid => "xid",
-        }
+words! {
+    /// How it is known that a mount is served by this node, weakest first.
+    Proof {
+        /// The server's address is one of the client's own namespace, and a server
+        /// listens there.
+        Address = "address",
+        /// Both ends of the TCP connection are sockets of this host.
+        Socket = "socket",
+        /// The client's calls are seen to be served by this kernel, by their
+        /// transaction ids.
+        Xid = "xid",
     }
 }
 
-/// Where client and server are to each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// In one network namespace.
-    SameNetns,
-    /// In two.
-    CrossNetns,
-    /// Not known yet.
-    #[default]
-    Unknown,
-}
-
-impl Scope {
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SameNetns => "same-netns",
-            Self::CrossNetns => "cross-netns",
-            Self::Unknown => "unknown",
-        }
+words! {
+    /// Where client and server are to each other.
+    #[derive(Default)]
+    Scope {
+        /// In one network namespace.
+        SameNetns = "same-netns",
+        /// In two.
+        CrossNetns = "cross-netns",
+        /// Not known yet.
+        #[default]
+        Unknown = "unknown",
     }
 }
 
@@ -150,27 +128,15 @@ pub struct LoopEvent {
     pub message: String,
 }
 
-/// What happened to a loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LoopChange {
-    /// It was not there before.
-    Appeared,
-    /// It was found before, and is proven better now.
-    Proven,
-    /// It is there no more.
-    Ended,
-}
-
-impl LoopChange {
-    /// The word in JSON and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Appeared => "appeared",
-            Self::Proven => "proven",
-            Self::Ended => "ended",
-        }
+words! {
+    /// What happened to a loop.
+    LoopChange {
+        /// It was not there before.
+        Appeared = "appeared",
+        /// It was found before, and is proven better now.
+        Proven = "proven",
+        /// It is there no more.
+        Ended = "ended",
     }
 }
 
@@ -182,36 +148,23 @@ impl Loop {
     }
 }
 
-/// Whether the server is exempt from local dirty throttling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Exempt {
-    /// It is.
-    Yes,
-    /// It is not.
-    No,
-    /// Some of its threads are, or it is for some of the WRITEs.
-    Partly,
-    /// Not known.
-    #[default]
-    Unknown,
+words! {
+    /// Whether the server is exempt from local dirty throttling.
+    #[derive(Default)]
+    Exempt {
+        /// It is.
+        Yes = "yes",
+        /// It is not.
+        No = "no",
+        /// Some of its threads are, or it is for some of the WRITEs.
+        Partly = "partly",
+        /// Not known.
+        #[default]
+        Unknown = "unknown",
+    }
 }
 
 impl Exempt {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Yes, Self::No, Self::Partly, Self::Unknown];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::No => "no",
-            Self::Partly => "partly",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Of a server, for people.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -224,24 +177,13 @@ impl Exempt {
     }
 }
 
-/// How it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExemptBasis {
-    /// The flag was seen, or was seen not to be there.
-    Observed,
-    /// The kernel's rule says so; no write was seen yet.
-    Predicted,
-}
-
-impl ExemptBasis {
-    /// The word in JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observed => "observed",
-            Self::Predicted => "predicted",
-        }
+words! {
+    /// How it is known.
+    ExemptBasis {
+        /// The flag was seen, or was seen not to be there.
+        Observed = "observed",
+        /// The kernel's rule says so; no write was seen yet.
+        Predicted = "predicted",
     }
 }
 

@@ -15,6 +15,8 @@ use compact_str::{CompactString, format_compact};
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use serde::{Deserialize, Serialize};
 
+use crate::words::words;
+
 pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid};
 pub use self::nfs::{
     Caller, NfsClient, Nfsd, ServerExit, ServerThread, Serving, ThreadState, UserServer, Waited,
@@ -277,62 +279,36 @@ pub struct Congestion {
     pub threshold_bytes: Option<u64>,
 }
 
-/// How it is known that a backing device is congested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CongestionBy {
-    /// The kernel's flag, as `set_bdi_congested` and `clear_bdi_congested`
-    /// change it (up to 5.17).
-    Flag,
-    /// The NFS client's flag `write_congested`, as read at its calls (from 5.18
-    /// on).
-    WriteCongested,
-    /// The NFS client's own rule: pages under writeback against
-    /// `nfs_congestion_kb`.
-    NfsWriteback,
-    /// FUSE's own rule: requests in the background against the connection's
-    /// `congestion_threshold`.
-    FuseRequests,
-    /// Dirty and writeback bytes against the BDI's share of the dirty limit:
-    /// derived, for the kernel has no such notion any more.
-    DirtyThreshold,
-}
-
-impl CongestionBy {
-    /// The word in JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Flag => "flag",
-            Self::WriteCongested => "write-congested",
-            Self::NfsWriteback => "nfs-writeback",
-            Self::FuseRequests => "fuse-requests",
-            Self::DirtyThreshold => "dirty-threshold",
-        }
+words! {
+    /// How it is known that a backing device is congested.
+    CongestionBy {
+        /// The kernel's flag, as `set_bdi_congested` and `clear_bdi_congested`
+        /// change it (up to 5.17).
+        Flag = "flag",
+        /// The NFS client's flag `write_congested`, as read at its calls (from 5.18
+        /// on).
+        WriteCongested = "write-congested",
+        /// The NFS client's own rule: pages under writeback against
+        /// `nfs_congestion_kb`.
+        NfsWriteback = "nfs-writeback",
+        /// FUSE's own rule: requests in the background against the connection's
+        /// `congestion_threshold`.
+        FuseRequests = "fuse-requests",
+        /// Dirty and writeback bytes against the BDI's share of the dirty limit:
+        /// derived, for the kernel has no such notion any more.
+        DirtyThreshold = "dirty-threshold",
     }
 }
 
-/// Whether a signal comes in; the best is the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// By the best way, nothing lost.
-    Attached,
-    /// By a lesser way; something is lost.
-    Degraded,
-    /// Not at all.
-    Unavailable,
-}
-
-impl State {
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Attached => "attached",
-            Self::Degraded => "degraded",
-            Self::Unavailable => "unavailable",
-        }
+words! {
+    /// Whether a signal comes in; the best is the least.
+    State {
+        /// By the best way, nothing lost.
+        Attached = "attached",
+        /// By a lesser way; something is lost.
+        Degraded = "degraded",
+        /// Not at all.
+        Unavailable = "unavailable",
     }
 }
 

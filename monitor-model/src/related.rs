@@ -3,47 +3,24 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-/// What looks like a livelock and is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RelatedKind {
-    /// The client waits for an NFS server, and no server of this node is what
-    /// keeps it waiting.
-    NfsServerNotResponding,
-    /// Writers are held to the speed of a device that works.
-    DirtyThrottling,
-    /// A disk is busy all the time, moves little by it, and tasks wait for it.
-    SlowDisk,
-    /// A disk is busy all the time and does what it can, and tasks wait for it.
-    DiskSaturated,
-    /// Tasks spend their time in reclaim.
-    MemoryStarvation,
-    /// nfsd's threads hang in their own file system, and nothing throttles them.
-    HungFileSystem,
-}
+use crate::words::words;
 
-impl RelatedKind {
-    /// Every one of them.
-    pub const ALL: [Self; 6] = [
-        Self::NfsServerNotResponding,
-        Self::DirtyThrottling,
-        Self::SlowDisk,
-        Self::DiskSaturated,
-        Self::MemoryStarvation,
-        Self::HungFileSystem,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NfsServerNotResponding => "nfs-server-not-responding",
-            Self::DirtyThrottling => "dirty-throttling",
-            Self::SlowDisk => "slow-disk",
-            Self::DiskSaturated => "disk-saturated",
-            Self::MemoryStarvation => "memory-starvation",
-            Self::HungFileSystem => "hung-file-system",
-        }
+words! {
+    /// What looks like a livelock and is none.
+    RelatedKind {
+        /// The client waits for an NFS server, and no server of this node is what
+        /// keeps it waiting.
+        NfsServerNotResponding = "nfs-server-not-responding",
+        /// Writers are held to the speed of a device that works.
+        DirtyThrottling = "dirty-throttling",
+        /// A disk is busy all the time, moves little by it, and tasks wait for it.
+        SlowDisk = "slow-disk",
+        /// A disk is busy all the time and does what it can, and tasks wait for it.
+        DiskSaturated = "disk-saturated",
+        /// Tasks spend their time in reclaim.
+        MemoryStarvation = "memory-starvation",
+        /// nfsd's threads hang in their own file system, and nothing throttles them.
+        HungFileSystem = "hung-file-system",
     }
 }
 

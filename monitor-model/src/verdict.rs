@@ -4,49 +4,30 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::known::known;
+use crate::words::words;
 
-/// How a livelock looks: which edge closes the cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Signature {
-    /// A server thread is in `balance_dirty_pages` on its own, nearly clean
-    /// BDI while the client's pages fill the dirty limit.
-    DirtyThrottle,
-    /// A server thread reclaims memory, or sleeps in reclaim, while the
-    /// client's BDI is congested.
-    ReclaimCongestion,
-    /// A server thread, kswapd or kcompactd waits until pages of the loop's own
-    /// client are written or committed.
-    CommitWait,
-    /// nfsd gets no pages for its requests while the client's BDI is congested.
-    RequestStarvation,
-    /// A loop device (`/dev/loop0`) lies on the loop's client or under its
-    /// server, and its worker takes part in the cycle.
-    LoopDevice,
+words! {
+    /// How a livelock looks: which edge closes the cycle. In the order of preference between
+    /// equals.
+    Signature {
+        /// A server thread is in `balance_dirty_pages` on its own, nearly clean
+        /// BDI while the client's pages fill the dirty limit.
+        DirtyThrottle = "dirty-throttle",
+        /// A server thread reclaims memory, or sleeps in reclaim, while the
+        /// client's BDI is congested.
+        ReclaimCongestion = "reclaim-congestion",
+        /// A server thread, kswapd or kcompactd waits until pages of the loop's own
+        /// client are written or committed.
+        CommitWait = "commit-wait",
+        /// nfsd gets no pages for its requests while the client's BDI is congested.
+        RequestStarvation = "request-starvation",
+        /// A loop device (`/dev/loop0`) lies on the loop's client or under its
+        /// server, and its worker takes part in the cycle.
+        LoopDevice = "loop-device",
+    }
 }
 
 impl Signature {
-    /// Every one of them, in the order of preference between equals.
-    pub const ALL: [Self; 5] = [
-        Self::DirtyThrottle,
-        Self::ReclaimCongestion,
-        Self::CommitWait,
-        Self::RequestStarvation,
-        Self::LoopDevice,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DirtyThrottle => "dirty-throttle",
-            Self::ReclaimCongestion => "reclaim-congestion",
-            Self::CommitWait => "commit-wait",
-            Self::RequestStarvation => "request-starvation",
-            Self::LoopDevice => "loop-device",
-        }
-    }
-
     /// Whether it was produced on a real kernel, so that a recording of it is in the
     /// corpus. What was not never goes beyond suspected: nobody has seen that its edge
     /// tells a livelock from what only looks like one.
@@ -59,47 +40,28 @@ impl Signature {
             Self::RequestStarvation => false,
         }
     }
-
-    /// The one with this label value.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == word)
-    }
 }
 
-/// The state of a loop.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum LivelockState {
-    /// Nothing of the kind.
-    #[default]
-    None,
-    /// Three of the four conditions, or all four for less than the
-    /// confirmation time.
-    Suspected,
-    /// All four for the confirmation time.
-    Livelock,
-    /// A livelock in which nothing at all moves any more.
-    Deadlock,
-    /// It was one and goes on again; becomes `none` after a while.
-    Recovered,
+words! {
+    /// The state of a loop.
+    #[derive(Default)]
+    LivelockState {
+        /// Nothing of the kind.
+        #[default]
+        None = "none",
+        /// Three of the four conditions, or all four for less than the
+        /// confirmation time.
+        Suspected = "suspected",
+        /// All four for the confirmation time.
+        Livelock = "livelock",
+        /// A livelock in which nothing at all moves any more.
+        Deadlock = "deadlock",
+        /// It was one and goes on again; becomes `none` after a while.
+        Recovered = "recovered",
+    }
 }
 
 impl LivelockState {
-    /// The word in JSON and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Suspected => "suspected",
-            Self::Livelock => "livelock",
-            Self::Deadlock => "deadlock",
-            Self::Recovered => "recovered",
-        }
-    }
-
     /// The value of `throttle_livelock_state`; recovered is none again.
     #[must_use]
     pub const fn metric(self) -> f64 {

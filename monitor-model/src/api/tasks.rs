@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::known::known;
 use crate::observation::{Container, TaskDelay};
+use crate::words::words;
 
 /// The longest text to look for, characters.
 pub const MAX_MATCH: usize = 64;
@@ -24,39 +25,19 @@ pub struct Row {
     pub container: Option<Container>,
 }
 
-/// What rows are sorted by, descending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// Time within the last tick.
-    #[default]
-    Recent,
-    /// Finished waits since the daemon started.
-    Delay,
-    /// Number of finished waits.
-    Waits,
-    /// Age of the wait that lasts.
-    Age,
-}
-
-impl Sort {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Recent, Self::Delay, Self::Waits, Self::Age];
-
-    /// The word in a query.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recent => "recent",
-            Self::Delay => "delay",
-            Self::Waits => "waits",
-            Self::Age => "age",
-        }
-    }
-
-    /// The one with this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == word)
+words! {
+    /// What rows are sorted by, descending.
+    #[derive(Default)]
+    Sort {
+        /// Time within the last tick.
+        #[default]
+        Recent = "recent",
+        /// Finished waits since the daemon started.
+        Delay = "delay",
+        /// Number of finished waits.
+        Waits = "waits",
+        /// Age of the wait that lasts.
+        Age = "age",
     }
 }
 

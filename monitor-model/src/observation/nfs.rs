@@ -4,6 +4,8 @@ use compact_str::CompactString;
 use monitor_common::Cause;
 use serde::{Deserialize, Serialize};
 
+use crate::words::words;
+
 use super::topology::ExemptCount;
 
 /// The NFS client's writes on one device.
@@ -165,33 +167,17 @@ pub struct ServerExit {
     pub node_oom_kills: Option<u64>,
 }
 
-/// What a server thread does. Accumulate it over a window: one sample
-/// flickers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ThreadState {
-    /// Waits for a request.
-    Idle,
-    /// Works.
-    Running,
-    /// Is in one of the [`Cause`](monitor_common::Cause)s.
-    Throttled,
-    /// Sleeps uninterruptibly elsewhere: a lock, or its disk.
-    Blocked,
-}
-
-impl ThreadState {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::Running, Self::Throttled, Self::Blocked];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Running => "running",
-            Self::Throttled => "throttled",
-            Self::Blocked => "blocked",
-        }
+words! {
+    /// What a server thread does. Accumulate it over a window: one sample
+    /// flickers.
+    ThreadState {
+        /// Waits for a request.
+        Idle = "idle",
+        /// Works.
+        Running = "running",
+        /// Is in one of the [`Cause`](monitor_common::Cause)s.
+        Throttled = "throttled",
+        /// Sleeps uninterruptibly elsewhere: a lock, or its disk.
+        Blocked = "blocked",
     }
 }

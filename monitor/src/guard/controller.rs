@@ -22,12 +22,12 @@ const MAX_EVENTS: usize = 64;
 
 /// How often each action came to what, since start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tallies([[u64; Outcome::ALL.len()]; Action::ALL.len()]);
+pub struct Tallies([[u64; Outcome::COUNTED.len()]; Action::ALL.len()]);
 
 impl Tallies {
     pub(crate) fn count(&mut self, action: Action, result: Outcome) {
         let row = Action::ALL.iter().position(|one| *one == action);
-        let column = Outcome::ALL.iter().position(|one| *one == result);
+        let column = Outcome::COUNTED.iter().position(|one| *one == result);
         let cell = row
             .zip(column)
             .and_then(|(row, column)| self.0.get_mut(row)?.get_mut(column));
@@ -40,7 +40,7 @@ impl Tallies {
     pub fn all(&self) -> impl Iterator<Item = (Action, Outcome, u64)> + '_ {
         let rows = Action::ALL.into_iter().zip(&self.0);
         rows.flat_map(|(action, row)| {
-            let cells = Outcome::ALL.into_iter().zip(row);
+            let cells = Outcome::COUNTED.into_iter().zip(row);
             cells.map(move |(result, count)| (action, result, *count))
         })
     }
