@@ -7,7 +7,7 @@
 //! the names of the fields: some may come later. docs/recording.md has the bytes.
 //!
 //! [`Recorder`] is the tick's side and never waits: it encodes and leaves the
-//! bytes in a bounded queue, from which a thread writes them to a [`Sink`].
+//! bytes in a bounded queue, from which a thread writes them to a [`RecordSink`].
 //! [`Reader`] trusts no byte; [`Replayer`] gives what it reads to an engine.
 
 #![forbid(unsafe_code)]
@@ -29,13 +29,13 @@ mod stored;
 mod tests;
 mod writer;
 
-pub use directory::{Directory, Limits};
+pub use directory::{DirectorySink, WindowLimits};
 pub use encoder::{EncodeError, Encoder};
-pub use file::{File, OpenError};
+pub use file::{FileSink, OpenError};
 pub use frame::{MAX_FRAME, MAX_RECORD, VERSION};
 pub use header::Header;
 pub use reader::{Ending, Item, ReadError, Reader};
 pub use recorder::{Recorder, Rolling};
 pub use replayer::{Part, Replayer};
 pub use store::RecordingStore;
-pub use writer::Sink;
+pub use writer::RecordSink;

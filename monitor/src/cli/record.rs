@@ -27,7 +27,10 @@ use crate::pipeline::watch;
 use crate::pipeline::watch::Watch;
 use crate::{
     log::{self, LogFormat},
-    recording::{Directory, File, Header, Limits, Recorder, RecordingStore, Rolling, Sink},
+    recording::{
+        DirectorySink, FileSink, Header, RecordSink, Recorder, RecordingStore, Rolling,
+        WindowLimits,
+    },
 };
 
 /// Texts that wait for stdout.
@@ -88,18 +91,18 @@ impl RollingArgs {
     /// # Errors
     ///
     /// It is on NFS, or cannot be made or written.
-    pub fn open(&self, procfs: &Path) -> anyhow::Result<Option<Recording<Directory>>> {
+    pub fn open(&self, procfs: &Path) -> anyhow::Result<Option<Recording<DirectorySink>>> {
         let Some(path) = &self.dir else {
             return Ok(None);
         };
         refuse_nfs(procfs, path)?;
-        let limits = Limits {
+        let limits = WindowLimits {
             window: self.window,
             max_bytes: self.max_size,
             keep: self.keep.into(),
         };
         let what = path.display().to_string();
-        let sink = Directory::open(path, limits)
+        let sink = DirectorySink::open(path, limits)
             .with_context(|| format!("cannot record into {what} (--record.dir)"))?;
         Ok(Some(Recording {
             sink,
@@ -109,7 +112,7 @@ impl RollingArgs {
     }
 }
 
-impl Recording<Directory> {
+impl Recording<DirectorySink> {
     /// What is recorded, to be read.
     ///
     /// # Errors
@@ -123,7 +126,7 @@ impl Recording<Directory> {
     }
 }
 
-impl<S: Sink> Recording<S> {
+impl<S: RecordSink> Recording<S> {
     /// Starts to record.
     ///
     /// # Errors
@@ -159,7 +162,8 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     start::preflight(&args.kernel)?;
     refuse_nfs(&args.kernel.procfs, &args.output)?;
     let what = args.output.display().to_string();
-    let sink = File::open(&args.output).with_context(|| format!("cannot record into {what}"))?;
+    let sink =
+        FileSink::open(&args.output).with_context(|| format!("cannot record into {what}"))?;
     let thresholds = Thresholds {
         confirm: args.confirm,
         ..Thresholds::default()

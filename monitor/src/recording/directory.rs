@@ -17,8 +17,8 @@ use rustix::{
 };
 
 use super::{
-    file::{File, OpenError, lock},
-    writer::Sink,
+    file::{FileSink, OpenError, lock},
+    writer::RecordSink,
 };
 
 const PREFIX: &str = "segment-";
@@ -26,7 +26,7 @@ const SUFFIX: &str = ".tmrec";
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct WindowLimits {
     /// So much time can be read back at least, if it is not more than
     /// `max_bytes`.
     pub window: Duration,
@@ -41,14 +41,14 @@ pub struct Limits {
 /// All names are relative to the directory as it was opened: what is mounted
 /// over it later is not touched.
 #[derive(Debug)]
-pub struct Directory {
+pub struct DirectorySink {
     dir: OwnedFd,
     /// Keeps others away.
     _lock: fs::File,
-    limits: Limits,
+    limits: WindowLimits,
     /// Finished ones, oldest first.
     done: VecDeque<Segment>,
-    current: Option<(u64, File)>,
+    current: Option<(u64, FileSink)>,
     next: u64,
     /// A new file is due.
     due: bool,
@@ -64,13 +64,13 @@ struct Segment {
     since: Instant,
 }
 
-impl Directory {
+impl DirectorySink {
     /// Makes or continues one. The path must not be on NFS.
     ///
     /// # Errors
     ///
     /// It cannot be made or opened, or another daemon records there.
-    pub fn open(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, limits: WindowLimits) -> Result<Self, OpenError> {
         let mut builder = fs::DirBuilder::new();
         // What is in there names mounts, processes and addresses.
         builder.recursive(true).mode(0o700).create(path)?;
@@ -128,7 +128,7 @@ impl Directory {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = openat(&self.dir, file_name(number), flags, mode)?;
         self.next += 1;
-        let new = File::created(file.into());
+        let new = FileSink::created(file.into());
         if let Some((number, mut file)) = self.current.replace((number, new)) {
             // On a full disk it has no mark of its end: it can be read so.
             let _ = file.end();
@@ -211,7 +211,7 @@ impl Directory {
     }
 }
 
-impl Sink for Directory {
+impl RecordSink for DirectorySink {
     fn append(&mut self, frames: &[u8], roll: bool) -> io::Result<()> {
         self.due |= roll;
         if self.due || self.current.is_none() {

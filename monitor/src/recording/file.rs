@@ -11,7 +11,7 @@ use super::{
     encoder,
     frame::file_head,
     reader::{ReadError, Reader},
-    writer::Sink,
+    writer::RecordSink,
 };
 
 /// Why a recording cannot be written there.
@@ -37,7 +37,7 @@ pub enum OpenError {
 /// others wait. What is added is in the page cache, which outlives the daemon;
 /// the kernel writes it within about 35 s (`vm.dirty_expire_centisecs`).
 #[derive(Debug)]
-pub struct File {
+pub struct FileSink {
     inner: fs::File,
     /// Bytes that are whole.
     length: u64,
@@ -45,7 +45,7 @@ pub struct File {
     torn: bool,
 }
 
-impl File {
+impl FileSink {
     /// Makes a file, or continues a recording: after a crash, what is left of
     /// its last record is cut off. The path must not be on NFS.
     ///
@@ -125,7 +125,7 @@ impl File {
     }
 }
 
-impl Sink for File {
+impl RecordSink for FileSink {
     fn append(&mut self, frames: &[u8], _roll: bool) -> io::Result<()> {
         self.add(frames)
     }

@@ -9,7 +9,7 @@ use monitor_model::{observation::Observation, verdict::Transition};
 use super::{
     encoder::Encoder,
     header::Header,
-    writer::{Message, Queue, Sink},
+    writer::{Message, Queue, RecordSink},
 };
 
 /// A window is made of so many files, and one that is being written.
@@ -63,7 +63,7 @@ impl Recorder {
     /// No thread or no memory is available.
     pub fn start(
         header: Header,
-        sink: impl Sink,
+        sink: impl RecordSink,
         rolling: Option<Rolling>,
         what: String,
     ) -> io::Result<Self> {

@@ -19,7 +19,7 @@ const MAX_MESSAGES: usize = 1024;
 const STACK: usize = 256 << 10;
 
 /// Where a recording is written to.
-pub trait Sink: Send + 'static {
+pub trait RecordSink: Send + 'static {
     /// Adds frames, whole or not at all. `roll`: they begin a segment that
     /// goes to a file of its own, where there are several.
     ///
@@ -78,7 +78,7 @@ pub struct Queue {
 
 impl Queue {
     /// Starts the thread; `what` names the recording in the log.
-    pub fn start(sink: impl Sink, what: String) -> io::Result<Self> {
+    pub fn start(sink: impl RecordSink, what: String) -> io::Result<Self> {
         let (messages, received) = sync_channel(MAX_MESSAGES);
         let (ended, done) = sync_channel(0);
         let shared = Arc::new(Shared::default());
@@ -162,7 +162,7 @@ struct Writer<S> {
     failing: bool,
 }
 
-impl<S: Sink> Writer<S> {
+impl<S: RecordSink> Writer<S> {
     fn write(&mut self, message: Message) {
         self.shared
             .bytes

@@ -9,10 +9,12 @@ use std::{
 use monitor_model::observation::Observation;
 
 use super::{header, judged, node, read};
-use crate::recording::{Directory, Ending, Header, Limits, OpenError, Recorder, Replayer, Rolling};
+use crate::recording::{
+    DirectorySink, Ending, Header, OpenError, Recorder, Replayer, Rolling, WindowLimits,
+};
 
 const WINDOW: Duration = Duration::from_mins(1);
-const LIMITS: Limits = Limits {
+const LIMITS: WindowLimits = WindowLimits {
     window: WINDOW,
     max_bytes: 1 << 20,
     keep: 2,
@@ -27,8 +29,8 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn record(dir: &Path, limits: Limits, header: Header, all: &[Observation]) {
-    let sink = Directory::open(dir, limits).unwrap();
+fn record(dir: &Path, limits: WindowLimits, header: Header, all: &[Observation]) {
+    let sink = DirectorySink::open(dir, limits).unwrap();
     let rolling = Rolling::new(limits.window, limits.max_bytes);
     let mut recorder = Recorder::start(header, sink, Some(rolling), "test".into()).unwrap();
     for (one, changes) in all.iter().zip(judged(all)) {
@@ -70,7 +72,7 @@ fn each_part_of_the_window_goes_to_a_file_of_its_own() {
 fn the_oldest_files_go_when_all_are_too_large() {
     let dir = tempfile::tempdir().unwrap();
     let all = node::life(200, 0, 0);
-    let limits = Limits {
+    let limits = WindowLimits {
         max_bytes: 20_000,
         ..LIMITS
     };
@@ -106,13 +108,13 @@ fn after_a_restart_what_is_older_than_the_window_goes_and_the_rest_stays() {
 #[test]
 fn a_directory_has_one_daemon() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Directory::open(dir.path(), LIMITS).unwrap();
+    let first = DirectorySink::open(dir.path(), LIMITS).unwrap();
     assert!(matches!(
-        Directory::open(dir.path(), LIMITS),
+        DirectorySink::open(dir.path(), LIMITS),
         Err(OpenError::Busy)
     ));
     drop(first);
-    assert!(Directory::open(&dir.path().join("new/one"), LIMITS).is_ok());
+    assert!(DirectorySink::open(&dir.path().join("new/one"), LIMITS).is_ok());
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn what_was_before_a_livelock_is_kept_when_the_window_has_gone_on() {
     let all = node::life(30, 20, 600);
     record(
         dir.path(),
-        Limits {
+        WindowLimits {
             max_bytes: 20_000,
             ..LIMITS
         },

@@ -18,12 +18,12 @@ use monitor_model::observation::Observation;
 
 use super::{header, node, read, recording};
 use crate::recording::{
-    Ending, File, Header, OpenError, Recorder, Replayer, Sink, frame::file_head,
+    Ending, FileSink, Header, OpenError, RecordSink, Recorder, Replayer, frame::file_head,
 };
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn record(all: &[Observation], sink: impl Sink) {
+fn record(all: &[Observation], sink: impl RecordSink) {
     let mut recorder = Recorder::start(header(), sink, None, "test".into()).unwrap();
     for one in all {
         recorder.observe(one, &Changes::default());
@@ -45,7 +45,7 @@ fn a_file_holds_what_was_recorded_and_only_its_owner_may_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     let all = node::life(5, 0, 0);
-    record(&all, File::open(&path).unwrap());
+    record(&all, FileSink::open(&path).unwrap());
     let (back, ending) = read(&fs::read(&path).unwrap());
     assert_eq!(back, all);
     assert_eq!(ending.unwrap(), Ending::Ended);
@@ -62,7 +62,7 @@ fn whatever_is_left_of_a_crashed_recording_is_continued() {
     for cut in (0..bytes.len()).step_by(11) {
         fs::write(&path, &bytes[..cut]).unwrap();
         let (before, _) = read(&bytes[..cut]);
-        record(&all[..2], File::open(&path).unwrap());
+        record(&all[..2], FileSink::open(&path).unwrap());
         let (back, ending) = read(&fs::read(&path).unwrap());
         assert_eq!(back, [&before, &all[..2]].concat(), "cut at {cut}");
         assert_eq!(ending.unwrap(), Ending::Ended);
@@ -77,7 +77,7 @@ fn what_is_no_recording_or_a_damaged_one_is_not_touched() {
     damaged[40] ^= 1;
     for content in [b"a letter to a friend".to_vec(), damaged] {
         fs::write(&path, &content).unwrap();
-        let error = File::open(&path).unwrap_err();
+        let error = FileSink::open(&path).unwrap_err();
         assert!(matches!(error, OpenError::Other(_)), "{error}");
         assert_eq!(fs::read(&path).unwrap(), content);
     }
@@ -87,15 +87,15 @@ fn what_is_no_recording_or_a_damaged_one_is_not_touched() {
 fn what_is_no_file_or_is_written_by_another_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
-    let first = File::open(&path).unwrap();
-    assert!(matches!(File::open(&path), Err(OpenError::Busy)));
+    let first = FileSink::open(&path).unwrap();
+    assert!(matches!(FileSink::open(&path), Err(OpenError::Busy)));
     drop(first);
-    assert!(File::open(&path).is_ok());
+    assert!(FileSink::open(&path).is_ok());
     assert!(matches!(
-        File::open(Path::new("/dev/full")),
+        FileSink::open(Path::new("/dev/full")),
         Err(OpenError::NotRegular)
     ));
-    assert!(matches!(File::open(dir.path()), Err(OpenError::Io(_))));
+    assert!(matches!(FileSink::open(dir.path()), Err(OpenError::Io(_))));
 }
 
 type Content = Arc<Mutex<Vec<u8>>>;
@@ -128,7 +128,7 @@ impl Disk {
     }
 }
 
-impl Sink for Disk {
+impl RecordSink for Disk {
     fn append(&mut self, frames: &[u8], _roll: bool) -> io::Result<()> {
         if let Some(hangs) = &self.hangs {
             let _ = hangs.recv();
