@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Bytes;
 use monitor_model::{api::EvidenceHead, evidence::Evidence};
 
-pub use directory::{Directory, Limits, WriteError};
+pub use directory::{EvidenceDirectory, EvidenceLimits, WriteError};
 pub use writer::{Writer, start};
 
 /// Documents kept in memory, the newest ones.

@@ -60,7 +60,7 @@ pub struct Site {
 
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct ConnectionLimits {
     /// Connections, all listeners together. One more gets the place of one that idles;
     /// if none does, it waits.
     connections: usize,
@@ -79,7 +79,7 @@ struct Limits {
     buffer: usize,
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 64,
     headers: Duration::from_secs(10),
     age: Duration::from_mins(2),
@@ -108,7 +108,7 @@ pub async fn serve(
 }
 
 async fn serve_within(
-    limits: Limits,
+    limits: ConnectionLimits,
     listeners: Vec<TcpListener>,
     site: Site,
     shutdown: impl Future<Output = ()>,
@@ -137,7 +137,7 @@ async fn serve_within(
 
 /// Accepts until it is to stop, then waits for its connections.
 async fn listen(
-    limits: Limits,
+    limits: ConnectionLimits,
     listener: TcpListener,
     router: Router,
     web: Arc<Web>,
@@ -191,7 +191,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 /// Serves one connection until it ends, is too old, or all are to end.
 async fn connection(
-    limits: Limits,
+    limits: ConnectionLimits,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     place: Arc<Slot>,
     router: Router,
@@ -238,7 +238,7 @@ async fn connection(
 
 /// Ends when a connection is too old. A stream ends by itself before, if its
 /// client reads.
-async fn too_old(limits: Limits, streams: &Streams) {
+async fn too_old(limits: ConnectionLimits, streams: &Streams) {
     sleep(limits.age).await;
     if streams.any() {
         sleep(limits.stream).await;

@@ -21,7 +21,7 @@ use std::{
 
 use monitor_model::evidence::Evidence;
 use tempfile::TempDir;
-use throttle_monitor::evidence::{Directory, Limits, Results, Sink, start};
+use throttle_monitor::evidence::{EvidenceDirectory, EvidenceLimits, Results, Sink, start};
 
 /// A file system of 64 KiB in memory, gone with the test.
 struct Small {
@@ -62,11 +62,11 @@ impl Small {
     }
 
     fn start(&self) -> Sink {
-        let limits = Limits {
+        let limits = EvidenceLimits {
             files: 64,
             bytes: 64 << 20,
         };
-        let directory = Directory::new(Path::new("/proc"), self.path(), limits).unwrap();
+        let directory = EvidenceDirectory::new(Path::new("/proc"), self.path(), limits).unwrap();
         start(directory).unwrap().0
     }
 }

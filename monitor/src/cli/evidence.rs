@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::size::at_least;
-use crate::evidence::{Directory, Limits};
+use crate::evidence::{EvidenceDirectory, EvidenceLimits};
 
 /// What a document may have: less would leave no room for one.
 const MIN_BYTES: u64 = 2 << 20;
@@ -33,13 +33,13 @@ impl EvidenceArgs {
     /// # Errors
     ///
     /// It is on NFS, or that cannot be told.
-    pub fn directory(&self, procfs: &Path) -> anyhow::Result<Option<Directory>> {
-        let limits = Limits {
+    pub fn directory(&self, procfs: &Path) -> anyhow::Result<Option<EvidenceDirectory>> {
+        let limits = EvidenceLimits {
             files: self.files.into(),
             bytes: self.size,
         };
         let dir = self.dir.as_deref();
-        let directory = dir.map(|dir| Directory::new(procfs, dir, limits));
+        let directory = dir.map(|dir| EvidenceDirectory::new(procfs, dir, limits));
         directory.transpose().context("--evidence.dir")
     }
 }

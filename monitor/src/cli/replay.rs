@@ -26,7 +26,7 @@ use super::{
     serve::{self, ServeArgs, Show},
 };
 use crate::{
-    evidence::{Directory, Document},
+    evidence::{Document, EvidenceDirectory},
     recording::{Part, ReadError, Replayer},
 };
 
@@ -153,7 +153,7 @@ fn thresholds(args: &ReplayArgs) -> anyhow::Result<Option<Thresholds>> {
     Ok(own.then_some(thresholds))
 }
 
-fn write_evidence(directory: &Directory, changes: &Changes) -> anyhow::Result<()> {
+fn write_evidence(directory: &EvidenceDirectory, changes: &Changes) -> anyhow::Result<()> {
     for evidence in &changes.evidence {
         let document = Document::new(evidence)?;
         let path = directory

@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 65_536;
 
 /// Bounds of the directory; of our own files, for no others are touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct EvidenceLimits {
     /// Files.
     pub files: usize,
     /// Bytes of all of them.
@@ -55,20 +55,20 @@ pub enum WriteError {
 
 /// Where documents are written.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct EvidenceDirectory {
     procfs: PathBuf,
     path: PathBuf,
-    limits: Limits,
+    limits: EvidenceLimits,
 }
 
-impl Directory {
+impl EvidenceDirectory {
     /// Nothing is made or opened yet: the disk may hang, and that is the
     /// business of the thread that writes.
     ///
     /// # Errors
     ///
     /// It is on NFS, or that cannot be told.
-    pub fn new(procfs: &Path, path: &Path, limits: Limits) -> Result<Self, PlacementError> {
+    pub fn new(procfs: &Path, path: &Path, limits: EvidenceLimits) -> Result<Self, PlacementError> {
         refuse_nfs(procfs, path)?;
         Ok(Self {
             procfs: procfs.into(),

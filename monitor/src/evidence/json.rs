@@ -14,21 +14,24 @@ use serde_json::ser::Formatter;
 /// What serde refuses: not of plain data.
 pub(super) fn render(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(32 * 1024);
-    value.serialize(&mut Serializer::with_formatter(&mut text, Lines::default()))?;
+    value.serialize(&mut Serializer::with_formatter(
+        &mut text,
+        LineBreaks::default(),
+    ))?;
     text.push(b'\n');
     Ok(text)
 }
 
 /// Breaks lines down to the elements of the first list, not within these.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineBreaks {
     indent: usize,
     /// Lists that are open.
     lists: usize,
     has_value: bool,
 }
 
-impl Lines {
+impl LineBreaks {
     fn line<W: Write + ?Sized>(&self, to: &mut W) -> io::Result<()> {
         to.write_all(b"\n")?;
         (0..self.indent).try_for_each(|_| to.write_all(b"  "))
@@ -59,7 +62,7 @@ impl Lines {
     }
 }
 
-impl Formatter for Lines {
+impl Formatter for LineBreaks {
     fn begin_array<W: Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
         self.lists += 1;
         self.begin(to, b"[")

@@ -13,11 +13,12 @@ use tempfile::TempDir;
 use super::directory::WriteError;
 use super::writer::start_with;
 use super::{
-    Directory, Document, Limits, MAX_BYTES, MAX_DOCUMENTS, Results, Sink, Writer, keep_newest,
+    Document, EvidenceDirectory, EvidenceLimits, MAX_BYTES, MAX_DOCUMENTS, Results, Sink, Writer,
+    keep_newest,
 };
 use crate::publish::testing::evidence;
 
-const LIMITS: Limits = Limits {
+const LIMITS: EvidenceLimits = EvidenceLimits {
     files: 4,
     bytes: 4000,
 };
@@ -31,8 +32,8 @@ fn name(n: u32) -> String {
     format!("{}.json", id(n))
 }
 
-fn directory(path: &Path) -> Directory {
-    Directory::new(Path::new("/proc"), path, LIMITS).unwrap()
+fn directory(path: &Path) -> EvidenceDirectory {
+    EvidenceDirectory::new(Path::new("/proc"), path, LIMITS).unwrap()
 }
 
 /// What is in a directory, sorted.
@@ -46,11 +47,11 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 fn writing(path: &Path, files: usize) -> (Sink, Writer) {
-    let limits = Limits {
+    let limits = EvidenceLimits {
         files,
         bytes: 1 << 20,
     };
-    let directory = Directory::new(Path::new("/proc"), path, limits).unwrap();
+    let directory = EvidenceDirectory::new(Path::new("/proc"), path, limits).unwrap();
     start_with(directory, SOON).unwrap()
 }
 
@@ -213,11 +214,11 @@ fn procfs_with_nfs_at(path: &Path) -> TempDir {
 fn a_directory_on_nfs_is_refused_at_the_start_and_when_it_becomes_one() {
     let dir = tempfile::tempdir().unwrap();
     let procfs = procfs_with_nfs_at(dir.path());
-    let refused = Directory::new(procfs.path(), &dir.path().join("x"), LIMITS);
+    let refused = EvidenceDirectory::new(procfs.path(), &dir.path().join("x"), LIMITS);
     assert!(matches!(refused, Err(PlacementError::Nfs { .. })));
 
     let elsewhere = procfs_with_nfs_at(Path::new("/nowhere"));
-    let directory = Directory::new(elsewhere.path(), dir.path(), LIMITS).unwrap();
+    let directory = EvidenceDirectory::new(elsewhere.path(), dir.path(), LIMITS).unwrap();
     directory.write(&id(1), b"{}").unwrap();
     let mounted = fs::read(procfs.path().join("self/mountinfo")).unwrap();
     fs::write(elsewhere.path().join("self/mountinfo"), mounted).unwrap();
@@ -322,7 +323,7 @@ fn a_directory_that_hangs_holds_up_nobody_and_what_finds_no_room_is_counted() {
     fs::create_dir(procfs.path().join("self")).unwrap();
     let mountinfo = procfs.path().join("self/mountinfo");
     fs::write(&mountinfo, "1 0 254:0 / / rw - ext4 /dev/vda rw\n").unwrap();
-    let directory = Directory::new(procfs.path(), dir.path(), limits).unwrap();
+    let directory = EvidenceDirectory::new(procfs.path(), dir.path(), limits).unwrap();
     fs::remove_file(&mountinfo).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,

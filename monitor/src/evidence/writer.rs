@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::directory::{Directory, WriteError};
+use super::directory::{EvidenceDirectory, WriteError};
 use super::{Counts, Document, MAX_DOCUMENTS, Sink, count};
 
 /// What could not be written is tried again so often.
@@ -38,11 +38,14 @@ impl Writer {
 /// # Errors
 ///
 /// No thread can be started.
-pub fn start(directory: Directory) -> io::Result<(Sink, Writer)> {
+pub fn start(directory: EvidenceDirectory) -> io::Result<(Sink, Writer)> {
     start_with(directory, RETRY)
 }
 
-pub(super) fn start_with(directory: Directory, retry: Duration) -> io::Result<(Sink, Writer)> {
+pub(super) fn start_with(
+    directory: EvidenceDirectory,
+    retry: Duration,
+) -> io::Result<(Sink, Writer)> {
     // What waits here and what waits to be tried again is as much as is kept.
     let (queue, documents) = sync_channel(MAX_DOCUMENTS);
     let counts = Arc::new(Counts::default());
@@ -63,7 +66,7 @@ pub(super) fn start_with(directory: Directory, retry: Duration) -> io::Result<(S
 }
 
 struct Pending {
-    directory: Directory,
+    directory: EvidenceDirectory,
     counts: Arc<Counts>,
     /// What is to be written, oldest first, each with whether it failed once.
     documents: VecDeque<(Arc<Document>, bool)>,

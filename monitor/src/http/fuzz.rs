@@ -19,7 +19,7 @@ use tokio::{
 
 use super::slots::ConnectionSlots;
 use super::{
-    Limits, Site, connection as serve_connection,
+    ConnectionLimits, Site, connection as serve_connection,
     events::Events,
     routes::{check_telemetry_path, router},
 };
@@ -42,7 +42,7 @@ const CHANCES: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// As ever, but that a connection which does not end is told soon.
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     headers: Duration::from_secs(20),
     age: Duration::from_secs(20),
     stream: Duration::from_secs(20),

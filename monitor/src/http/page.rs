@@ -39,7 +39,7 @@ const SCRIPT: &str = concat!(
 );
 
 /// What one of the pages is made of; all but `main` is text.
-struct Page {
+struct HtmlPage {
     status: StatusCode,
     /// Which part of the script it is for: `node`, `verdict`, or none.
     view: &'static str,
@@ -70,7 +70,7 @@ pub(super) fn landing(
     } else {
         String::new()
     };
-    let page = Page {
+    let page = HtmlPage {
         status: StatusCode::OK,
         view: "node",
         id: String::new(),
@@ -92,7 +92,7 @@ pub(super) fn verdict(snapshot: &Snapshot, id: &str, telemetry_path: &str) -> Re
     page.answer(snapshot, telemetry_path)
 }
 
-fn evidence(document: &Document) -> Page {
+fn evidence(document: &Document) -> HtmlPage {
     let EvidenceHead {
         id,
         loop_id,
@@ -109,7 +109,7 @@ fn evidence(document: &Document) -> Page {
     let (id, of) = (escape(id), escape(loop_id));
     let signature = signature.as_str();
     let cycle = escape(&document.cycle.join("\n"));
-    Page {
+    HtmlPage {
         status: StatusCode::OK,
         view: "verdict",
         id: document.head.id.to_string(),
@@ -126,7 +126,7 @@ fn evidence(document: &Document) -> Page {
 }
 
 /// Where to look for a document that is no longer kept.
-fn gone(snapshot: &Snapshot, id: &str) -> Page {
+fn gone(snapshot: &Snapshot, id: &str) -> HtmlPage {
     let mut list = String::new();
     for one in snapshot.evidence.iter().rev() {
         let id = escape(&one.head.id);
@@ -139,7 +139,7 @@ fn gone(snapshot: &Snapshot, id: &str) -> Page {
         format!("<p>These are kept:</p><ul>{list}</ul>")
     };
     let id = escape(&id.chars().take(200).collect::<String>());
-    Page {
+    HtmlPage {
         status: StatusCode::NOT_FOUND,
         view: "",
         id: String::new(),
@@ -155,7 +155,7 @@ fn gone(snapshot: &Snapshot, id: &str) -> Page {
     }
 }
 
-impl Page {
+impl HtmlPage {
     fn answer(&self, snapshot: &Snapshot, telemetry_path: &str) -> Response {
         let nonce = nonce();
         let html = self.html(snapshot, telemetry_path, nonce.as_deref());

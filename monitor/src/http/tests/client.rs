@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::http::{LIMITS, Limits, Site, serve_within};
+use crate::http::{ConnectionLimits, LIMITS, Site, serve_within};
 use crate::publish::snapshot::{Shared, Snapshot};
 
 /// Serves until it is dropped.
@@ -32,7 +32,7 @@ impl Server {
     }
 
     pub(super) fn start_with(
-        limits: Limits,
+        limits: ConnectionLimits,
         listeners: usize,
         path: &str,
         snapshot: Snapshot,
@@ -50,7 +50,7 @@ impl Server {
         )
     }
 
-    pub(super) fn start_site(limits: Limits, listeners: usize, site: Site) -> Self {
+    pub(super) fn start_site(limits: ConnectionLimits, listeners: usize, site: Site) -> Self {
         let shared = Arc::clone(&site.shared);
         let (stop, stopped) = oneshot::channel();
         let (tell, addresses) = std::sync::mpsc::channel();

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::client::{Server, ask, get};
 use crate::http::events::MAX_LISTENERS;
-use crate::http::{LIMITS, Limits};
+use crate::http::{ConnectionLimits, LIMITS};
 use crate::publish::node::Node;
 use crate::publish::snapshot::{Event, Happened, Snapshot};
 use crate::publish::testing;
@@ -205,7 +205,7 @@ fn listeners_beyond_the_cap_are_refused_and_others_are_served() {
 #[test]
 fn shutdown_ends_the_streams_and_is_not_held_up() {
     let mut server = Server::start_with(
-        Limits {
+        ConnectionLimits {
             drain: LONG,
             ..LIMITS
         },
@@ -224,7 +224,7 @@ fn shutdown_ends_the_streams_and_is_not_held_up() {
 
 #[test]
 fn a_stream_outlives_other_connections_and_ends_whole_at_its_own_age() {
-    let limits = Limits {
+    let limits = ConnectionLimits {
         age: SHORT,
         stream: 5 * SHORT,
         drain: SHORT / 10,

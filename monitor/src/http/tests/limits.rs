@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 
 use super::client::{Server, ask, finish, get};
-use crate::http::{LIMITS, Limits};
+use crate::http::{ConnectionLimits, LIMITS};
 use crate::publish::testing;
 
 const SHORT: Duration = Duration::from_millis(200);
 /// Longer than anything here lasts, even on a busy machine.
 const LONG: Duration = Duration::from_mins(1);
 
-fn start(limits: Limits) -> Server {
+fn start(limits: ConnectionLimits) -> Server {
     Server::start_with(limits, 1, "/metrics", testing::snapshot())
 }
 
@@ -29,7 +29,7 @@ fn hangs_up_after(mut stream: TcpStream) -> Duration {
 
 #[test]
 fn a_client_that_never_ends_its_headers_is_hung_up_on() {
-    let server = start(Limits {
+    let server = start(ConnectionLimits {
         headers: SHORT,
         age: LONG,
         ..LIMITS
@@ -43,7 +43,7 @@ fn a_client_that_never_ends_its_headers_is_hung_up_on() {
 
 #[test]
 fn a_client_that_sends_nothing_or_idles_after_an_answer_is_hung_up_on() {
-    let server = start(Limits {
+    let server = start(ConnectionLimits {
         headers: SHORT,
         age: LONG,
         ..LIMITS
@@ -59,7 +59,7 @@ fn a_client_that_sends_nothing_or_idles_after_an_answer_is_hung_up_on() {
 
 #[test]
 fn a_client_that_keeps_asking_is_served_on_one_connection_until_it_is_too_old() {
-    let server = start(Limits {
+    let server = start(ConnectionLimits {
         headers: LONG,
         age: 3 * SHORT,
         ..LIMITS
@@ -91,7 +91,7 @@ fn ask_healthy(server: &Server) -> TcpStream {
 
 #[test]
 fn a_connection_over_the_cap_has_the_place_of_the_one_that_idles_longest() {
-    let server = start(Limits {
+    let server = start(ConnectionLimits {
         connections: 2,
         headers: LONG,
         age: LONG,
@@ -117,7 +117,7 @@ fn a_connection_over_the_cap_has_the_place_of_the_one_that_idles_longest() {
 #[test]
 fn thousands_of_idle_connections_keep_nobody_out() {
     // With what the daemon has, and no help from its timeouts.
-    let server = start(Limits {
+    let server = start(ConnectionLimits {
         headers: LONG,
         age: LONG,
         ..LIMITS
@@ -158,7 +158,7 @@ fn headers_longer_than_the_buffer_are_refused() {
 
 #[test]
 fn a_body_is_not_waited_for_and_its_request_is_the_connections_last() {
-    let server = start(Limits {
+    let server = start(ConnectionLimits {
         headers: LONG,
         age: LONG,
         ..LIMITS
@@ -199,7 +199,7 @@ fn an_answer_under_way_at_shutdown_is_finished() {
     long.reason = "x".repeat(32 << 20);
     snapshot.timeline = Arc::new([long].into());
     let mut server = Server::start_with(
-        Limits {
+        ConnectionLimits {
             drain: LONG,
             ..LIMITS
         },
@@ -227,7 +227,7 @@ fn an_answer_under_way_at_shutdown_is_finished() {
 
 #[test]
 fn shutdown_ends_idle_connections_and_outlasts_a_stuck_one_by_no_more_than_the_deadline() {
-    let mut server = start(Limits {
+    let mut server = start(ConnectionLimits {
         headers: LONG,
         age: LONG,
         drain: SHORT,

@@ -22,7 +22,7 @@ use rustls::{
 
 use super::client::{Answer, Server, ask, get};
 use crate::access::Web;
-use crate::http::{LIMITS, Limits, Site};
+use crate::http::{ConnectionLimits, LIMITS, Site};
 use crate::publish::snapshot::Shared;
 use crate::publish::testing;
 
@@ -73,7 +73,7 @@ impl Dir {
         Self::server_within(LIMITS, config)
     }
 
-    fn server_within(limits: Limits, config: &Path) -> Server {
+    fn server_within(limits: ConnectionLimits, config: &Path) -> Server {
         Server::start_site(
             limits,
             1,
@@ -226,7 +226,7 @@ fn with_a_certificate_all_is_served_to_who_trusts_it_and_plain_http_is_told_so()
 #[test]
 fn a_handshake_that_does_not_go_on_ends() {
     let dir = Dir::new();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         headers: Duration::from_millis(200),
         ..LIMITS
     };
