@@ -26,7 +26,7 @@ use clap::Parser;
 use throttle_monitor::{
     metrics,
     pipeline::replay_publisher::ReplayPublisher,
-    recording::{Item, Reader, Replayer},
+    recording::{Reader, RecordingItem, Replayer},
 };
 
 /// The metrics of many nodes, from recordings
@@ -147,7 +147,7 @@ fn pages(path: &Path) -> Result<Vec<String>> {
     let open = || File::open(path).map(BufReader::new);
     let name = || path.display().to_string();
     let mut reader = Reader::open(open().with_context(name)?).with_context(name)?;
-    let Some(Item::Segment(header)) = reader.item().with_context(name)? else {
+    let Some(RecordingItem::Segment(header)) = reader.item().with_context(name)? else {
         bail!("{}: it is empty", path.display());
     };
     let mut stage = ReplayPublisher::new(&header, None);

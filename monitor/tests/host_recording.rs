@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use throttle_monitor::recording::{Part, Replayer};
+use throttle_monitor::recording::{PlayedPart, Replayer};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
 // Emulated machines, too.
@@ -80,7 +80,7 @@ impl Drop for Recorder {
     }
 }
 
-fn part(file: &Path) -> Part {
+fn part(file: &Path) -> PlayedPart {
     let file = BufReader::new(File::open(file).unwrap());
     Replayer::default().play(file, |_, _, _| {})
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     evidence::{Document, EvidenceDirectory},
-    recording::{Part, ReadError, Replayer},
+    recording::{PlayedPart, ReadError, Replayer},
 };
 
 /// Entries of each list of the JSON document: a recording may hold anything.
@@ -73,7 +73,7 @@ struct Replayed {
 struct Recorded {
     file: String,
     #[serde(flatten)]
-    part: Part,
+    part: PlayedPart,
     error: Option<String>,
 }
 
@@ -168,12 +168,12 @@ fn play(
     player: &mut Replayer,
     path: &Path,
     each: impl FnMut(&Observation, &Changes, &Engine),
-) -> Part {
+) -> PlayedPart {
     match fs::File::open(path) {
         Ok(file) => player.play(BufReader::new(file), each),
-        Err(source) => Part {
+        Err(source) => PlayedPart {
             error: Some(ReadError::Io { offset: 0, source }),
-            ..Part::default()
+            ..PlayedPart::default()
         },
     }
 }
@@ -202,7 +202,7 @@ fn extend<'a, T: Clone + 'a>(to: &mut Vec<T>, new: impl IntoIterator<Item = &'a 
 }
 
 impl Recorded {
-    fn new(path: &Path, part: Part) -> Self {
+    fn new(path: &Path, part: PlayedPart) -> Self {
         let error = part.error.as_ref().map(chain);
         Self {
             file: path.display().to_string(),
@@ -227,7 +227,7 @@ impl Recorded {
     }
 }
 
-fn read(part: &Part) -> String {
+fn read(part: &PlayedPart) -> String {
     let (Some(first), Some(last)) = (part.first_unix_ms, part.last_unix_ms) else {
         return "not one observation could be read".to_owned();
     };

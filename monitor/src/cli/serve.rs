@@ -25,7 +25,7 @@ use super::web::WebArgs;
 use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     http::Site,
-    recording::{Header, Item, Reader, RecordingStore},
+    recording::{Header, Reader, RecordingItem, RecordingStore},
 };
 
 /// A longer silence in a recording is not waited for: the daemon, or the node,
@@ -158,7 +158,7 @@ impl Show {
 fn header(path: &PathBuf) -> Option<Header> {
     let mut reader = Reader::open(BufReader::new(fs::File::open(path).ok()?)).ok()?;
     match reader.item() {
-        Ok(Some(Item::Segment(header))) => Some(*header),
+        Ok(Some(RecordingItem::Segment(header))) => Some(*header),
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ pub fn are_few(record: &[u8]) -> bool {
     let mut rest = record;
     while let Some((kind, after)) = head(rest) {
         items += 1;
-        containers += usize::from(kind == Kind::Container);
+        containers += usize::from(kind == CborKind::Container);
         if containers > MAX_CONTAINERS || items > MAX_ITEMS {
             return false;
         }
@@ -27,7 +27,7 @@ pub fn are_few(record: &[u8]) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum CborKind {
     /// An array or a map; what is in it follows.
     Container,
     /// All else.
@@ -36,7 +36,7 @@ enum Kind {
 
 /// What begins here, and what follows its head, or its bytes where it has some;
 /// `None`: nothing, or no CBOR.
-fn head(record: &[u8]) -> Option<(Kind, &[u8])> {
+fn head(record: &[u8]) -> Option<(CborKind, &[u8])> {
     let (&first, rest) = record.split_first()?;
     let (argument, rest) = match first & 0x1f {
         small @ 0..24 => (u64::from(small), rest),
@@ -52,10 +52,10 @@ fn head(record: &[u8]) -> Option<(Kind, &[u8])> {
     match first >> 5 {
         2 | 3 => {
             let length = usize::try_from(argument).ok()?;
-            Some((Kind::Other, rest.get(length..)?))
+            Some((CborKind::Other, rest.get(length..)?))
         }
-        4 | 5 => Some((Kind::Container, rest)),
-        _ => Some((Kind::Other, rest)),
+        4 | 5 => Some((CborKind::Container, rest)),
+        _ => Some((CborKind::Other, rest)),
     }
 }
 
@@ -63,10 +63,10 @@ fn head(record: &[u8]) -> Option<(Kind, &[u8])> {
 mod tests {
     use serde_json::json;
 
-    use super::{Kind, MAX_CONTAINERS, MAX_ITEMS, are_few, head};
+    use super::{CborKind, MAX_CONTAINERS, MAX_ITEMS, are_few, head};
 
     /// The kinds of all that is in a record, one after the other.
-    fn kinds(record: &[u8]) -> Vec<Kind> {
+    fn kinds(record: &[u8]) -> Vec<CborKind> {
         let mut rest = record;
         std::iter::from_fn(|| {
             let (kind, after) = head(rest)?;
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_item_is_seen_and_the_bytes_of_a_text_are_none() {
-        use Kind::{Container, Other};
+        use CborKind::{Container, Other};
         let mut record = Vec::new();
         let long = "\u{1}".repeat(300);
         let value = json!({"a": [1, 300, 70_000, -1], long: [[], {}], "x": 1.5, "y": null});
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn of_an_endless_text_the_pieces_are_seen() {
         let endless = [0x7f, 0x61, b'a', 0x61, b'b', 0xff, 0x80];
-        assert_eq!(kinds(&endless).last(), Some(&Kind::Container));
+        assert_eq!(kinds(&endless).last(), Some(&CborKind::Container));
     }
 
     #[test]

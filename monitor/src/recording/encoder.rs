@@ -10,7 +10,7 @@ use zstd::{
 };
 
 use super::{
-    frame::{self, Kind, MAX_RECORD},
+    frame::{self, FrameKind, MAX_RECORD},
     header::Header,
     stored::{Before, Stored},
 };
@@ -113,15 +113,15 @@ impl Encoder {
             self.header.monotonic_ns = observation.monotonic_ns;
             cbor(&self.header, &mut self.record)?;
             self.stream.reinit().map_err(EncodeError::Zstd)?;
-            self.frame(Kind::Segment, to)?;
+            self.frame(FrameKind::Segment, to)?;
         }
         let stored = Stored::of(observation, &mut self.before, self.begins);
         cbor(&stored, &mut self.record)?;
-        self.frame(Kind::Observation, to)
+        self.frame(FrameKind::Observation, to)
     }
 
     /// Adds what is in `record`.
-    fn frame(&mut self, kind: Kind, to: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn frame(&mut self, kind: FrameKind, to: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (stream, record) = (&mut self.stream, &self.record);
         frame::append(kind, to, |to| compress(stream, record, to)).map_err(EncodeError::Zstd)
     }
@@ -130,7 +130,7 @@ impl Encoder {
 /// Adds the frame that says that the recording ended in order.
 pub fn end(to: &mut Vec<u8>) {
     // The payload is empty: nothing can fail.
-    let _ = frame::append(Kind::End, to, |_| Ok(()));
+    let _ = frame::append(FrameKind::End, to, |_| Ok(()));
 }
 
 fn compress(stream: &mut raw::Encoder<'_>, record: &[u8], to: &mut Vec<u8>) -> io::Result<()> {

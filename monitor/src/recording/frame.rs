@@ -19,7 +19,7 @@ pub const MAX_FRAME: usize = MAX_RECORD + (64 << 10);
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// The header of a segment: a zstd stream begins.
     Segment = 1,
     /// An observation: the stream goes on.
@@ -32,7 +32,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// What the frame holds.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Bytes of its payload, at most [`MAX_FRAME`].
     pub length: usize,
     /// CRC-32 of the payload.
@@ -53,9 +53,9 @@ impl FrameHeader {
             return Err("the checksum of its head does not match".to_owned());
         }
         let kind = match bytes[0] {
-            1 => Kind::Segment,
-            2 => Kind::Observation,
-            3 => Kind::End,
+            1 => FrameKind::Segment,
+            2 => FrameKind::Observation,
+            3 => FrameKind::End,
             other => return Err(format!("it is of the unknown kind {other}")),
         };
         let length = number(1) as usize;
@@ -71,7 +71,7 @@ impl FrameHeader {
         })
     }
 
-    fn bytes(kind: Kind, payload: &[u8]) -> [u8; FRAME_HEAD] {
+    fn bytes(kind: FrameKind, payload: &[u8]) -> [u8; FRAME_HEAD] {
         let mut bytes = [0; FRAME_HEAD];
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         bytes[0] = kind as u8;
@@ -89,7 +89,7 @@ impl FrameHeader {
 ///
 /// Those of `payload`; what was added until then stays.
 pub fn append(
-    kind: Kind,
+    kind: FrameKind,
     to: &mut Vec<u8>,
     payload: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
 ) -> io::Result<()> {

@@ -3,10 +3,10 @@
 use std::{fs, io::Write as _, sync::OnceLock};
 
 use super::{
-    Ending, Item, Reader, RecordingStore, Replayer,
+    Ending, Reader, RecordingItem, RecordingStore, Replayer,
     directory::{is_kept, number},
     encoder::Encoder,
-    frame::{Kind, append, file_head},
+    frame::{FrameKind, append, file_head},
 };
 use crate::fuzz_input::text;
 
@@ -28,8 +28,8 @@ fn read(file: &[u8]) -> (u64, Option<String>) {
     let mut observations = 0;
     loop {
         match reader.item() {
-            Ok(Some(Item::Observation(_))) => observations += 1,
-            Ok(Some(Item::Segment(_))) => {}
+            Ok(Some(RecordingItem::Observation(_))) => observations += 1,
+            Ok(Some(RecordingItem::Segment(_))) => {}
             Ok(None) => {
                 let whole = reader.whole();
                 assert!(whole <= file.len() as u64, "{whole}");
@@ -74,7 +74,7 @@ pub fn records(data: &[u8]) {
 pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
     let mut file = file_head().to_vec();
     let mut rest = data;
-    let mut kind = Kind::Segment;
+    let mut kind = FrameKind::Segment;
     let Ok(mut stream) = zstd::stream::Encoder::new(Vec::new(), 1) else {
         return file;
     };
@@ -90,7 +90,7 @@ pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
         {
             return file;
         }
-        kind = Kind::Observation;
+        kind = FrameKind::Observation;
     }
     file
 }

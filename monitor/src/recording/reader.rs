@@ -9,7 +9,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer
 
 use super::{
     cbor_limits,
-    frame::{FILE_HEAD, FRAME_HEAD, FrameHeader, Kind, MAGIC, MAX_RECORD, VERSION},
+    frame::{FILE_HEAD, FRAME_HEAD, FrameHeader, FrameKind, MAGIC, MAX_RECORD, VERSION},
     header::Header,
     stored::{Before, Stored},
 };
@@ -78,7 +78,7 @@ pub enum Ending {
 
 /// What a recording holds.
 #[derive(Debug)]
-pub enum Item {
+pub enum RecordingItem {
     /// A segment begins.
     Segment(Box<Header>),
     /// An observation.
@@ -100,7 +100,7 @@ pub struct Reader<R> {
     /// The version that wrote this segment; `None`: none has begun.
     program: Option<String>,
     before: Before,
-    last: Option<Kind>,
+    last: Option<FrameKind>,
     ending: Option<Ending>,
 }
 
@@ -166,17 +166,17 @@ impl<R: Read> Reader<R> {
     /// # Errors
     ///
     /// What comes next cannot be read; what came before was right.
-    pub fn item(&mut self) -> Result<Option<Item>, ReadError> {
+    pub fn item(&mut self) -> Result<Option<RecordingItem>, ReadError> {
         while let Some(kind) = self.frame()? {
             self.last = Some(kind);
             let item = match kind {
-                Kind::Segment => Item::Segment(Box::new(self.header()?)),
-                Kind::Observation => Item::Observation(Box::new(self.observation()?)),
-                Kind::End if self.payload.is_empty() => {
+                FrameKind::Segment => RecordingItem::Segment(Box::new(self.header()?)),
+                FrameKind::Observation => RecordingItem::Observation(Box::new(self.observation()?)),
+                FrameKind::End if self.payload.is_empty() => {
                     self.whole = self.offset;
                     continue;
                 }
-                Kind::End => return Err(self.corrupt("an end has no payload")),
+                FrameKind::End => return Err(self.corrupt("an end has no payload")),
             };
             self.whole = self.offset;
             return Ok(Some(item));
@@ -200,7 +200,7 @@ impl<R: Read> Reader<R> {
 
     /// Reads the next frame into `payload`; `None`: there is none, and
     /// `ending` says how that is.
-    fn frame(&mut self) -> Result<Option<Kind>, ReadError> {
+    fn frame(&mut self) -> Result<Option<FrameKind>, ReadError> {
         if self.ending.is_some() {
             return Ok(None);
         }
@@ -209,7 +209,7 @@ impl<R: Read> Reader<R> {
         let cut = Ending::Cut { offset: self.whole };
         if read < FRAME_HEAD {
             self.ending = Some(match (read, self.last) {
-                (0, Some(Kind::End)) => Ending::Ended,
+                (0, Some(FrameKind::End)) => Ending::Ended,
                 (0, _) => Ending::Open,
                 _ => cut,
             });

@@ -9,7 +9,7 @@ use monitor_model::{observation::Observation, verdict::Transition};
 use super::{
     encoder::Encoder,
     header::Header,
-    writer::{Message, Queue, RecordSink},
+    writer::{Queue, RecordSink, WriterMessage},
 };
 
 /// A window is made of so many files, and one that is being written.
@@ -91,7 +91,7 @@ impl Recorder {
         let encoded = self.encoder.observation(observation, &mut bytes);
         let length = bytes.len() as u64;
         let sent = match encoded {
-            Ok(()) => self.queue.send(Message::Frames {
+            Ok(()) => self.queue.send(WriterMessage::Frames {
                 bytes,
                 begins,
                 roll,
@@ -135,7 +135,7 @@ impl Recorder {
         rolling.restart(now_ns);
         let (loop_id, signature) = (&transition.loop_id, transition.signature);
         let name = incident(transition.unix_ms, loop_id, signature).into();
-        if !self.queue.send(Message::Keep(name)) {
+        if !self.queue.send(WriterMessage::Keep(name)) {
             tracing::warn!("the minutes before a livelock are not kept: the disk does not keep up");
         }
     }

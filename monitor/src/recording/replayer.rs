@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     header::Header,
-    reader::{Ending, Item, ReadError, Reader},
+    reader::{Ending, ReadError, Reader, RecordingItem},
 };
 
 /// Notes kept of a file.
@@ -35,7 +35,7 @@ struct Life {
 
 /// What could be read of a file.
 #[derive(Debug, Default, Serialize)]
-pub struct Part {
+pub struct PlayedPart {
     /// Of its first segment.
     pub header: Option<Header>,
     /// Observations that were read.
@@ -66,8 +66,8 @@ impl Replayer {
         &mut self,
         file: impl Read,
         mut each: impl FnMut(&Observation, &Changes, &Engine),
-    ) -> Part {
-        let mut part = Part::default();
+    ) -> PlayedPart {
+        let mut part = PlayedPart::default();
         let error = match Reader::open(file) {
             Err(error) => Some(error),
             Ok(mut reader) => {
@@ -83,16 +83,16 @@ impl Replayer {
     fn read<R: Read>(
         &mut self,
         reader: &mut Reader<R>,
-        part: &mut Part,
+        part: &mut PlayedPart,
         each: &mut impl FnMut(&Observation, &Changes, &Engine),
     ) -> Result<(), ReadError> {
         while let Some(item) = reader.item()? {
             match item {
-                Item::Segment(header) => {
+                RecordingItem::Segment(header) => {
                     self.begin(&header, part);
                     part.header.get_or_insert(*header);
                 }
-                Item::Observation(observation) => {
+                RecordingItem::Observation(observation) => {
                     part.count(&observation);
                     // A reader gives no observation before a segment.
                     if let Some(life) = &mut self.life {
@@ -106,7 +106,7 @@ impl Replayer {
         Ok(())
     }
 
-    fn begin(&mut self, header: &Header, part: &mut Part) {
+    fn begin(&mut self, header: &Header, part: &mut PlayedPart) {
         match &mut self.life {
             Some(life) if life.run == header.run => {
                 let (was, is) = (life.observations, header.before);
@@ -140,7 +140,7 @@ impl Replayer {
     }
 }
 
-impl Part {
+impl PlayedPart {
     fn count(&mut self, observation: &Observation) {
         self.observations += 1;
         self.first_unix_ms.get_or_insert(observation.unix_ms);

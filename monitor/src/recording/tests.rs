@@ -12,7 +12,7 @@ use monitor_verdict::{Changes, Engine, Thresholds};
 
 use monitor_model::observation::Observation;
 
-use super::{Encoder, Header, Item, ReadError, Reader, frame::file_head};
+use super::{Encoder, Header, ReadError, Reader, RecordingItem, frame::file_head};
 
 /// A header with nothing in it that a test does not name.
 fn header() -> Header {
@@ -45,8 +45,8 @@ fn read(bytes: &[u8]) -> (Vec<Observation>, Result<super::Ending, ReadError>) {
     };
     loop {
         match reader.item() {
-            Ok(Some(Item::Observation(one))) => all.push(*one),
-            Ok(Some(Item::Segment(_))) => {}
+            Ok(Some(RecordingItem::Observation(one))) => all.push(*one),
+            Ok(Some(RecordingItem::Segment(_))) => {}
             Ok(None) => return (all, Ok(reader.ending().unwrap())),
             Err(error) => return (all, Err(error)),
         }

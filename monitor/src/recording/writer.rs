@@ -47,7 +47,7 @@ pub trait RecordSink: Send + 'static {
 }
 
 /// What is to be done.
-pub enum Message {
+pub enum WriterMessage {
     /// Frames, and how they begin.
     Frames {
         bytes: Vec<u8>,
@@ -61,7 +61,7 @@ pub enum Message {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct QueueState {
     bytes: AtomicUsize,
     lost: AtomicU64,
     broken: AtomicBool,
@@ -70,8 +70,8 @@ struct Shared {
 /// The sending side. Nobody ever waits here.
 #[derive(Debug)]
 pub struct Queue {
-    messages: SyncSender<Message>,
-    shared: Arc<Shared>,
+    messages: SyncSender<WriterMessage>,
+    shared: Arc<QueueState>,
     /// Is disconnected when everything is written.
     done: Receiver<()>,
 }
@@ -81,8 +81,8 @@ impl Queue {
     pub fn start(sink: impl RecordSink, what: String) -> io::Result<Self> {
         let (messages, received) = sync_channel(MAX_MESSAGES);
         let (ended, done) = sync_channel(0);
-        let shared = Arc::new(Shared::default());
-        let mut writer = Writer {
+        let shared = Arc::new(QueueState::default());
+        let mut writer = WriterThread {
             sink,
             what,
             shared: Arc::clone(&shared),
@@ -109,7 +109,7 @@ impl Queue {
     }
 
     /// Leaves a message; whether there was room for it.
-    pub fn send(&self, message: Message) -> bool {
+    pub fn send(&self, message: WriterMessage) -> bool {
         let bytes = message.bytes();
         let queued = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
         // One that is larger than all the room goes in where there is nothing.
@@ -144,7 +144,7 @@ impl Queue {
     }
 }
 
-impl Message {
+impl WriterMessage {
     const fn bytes(&self) -> usize {
         match self {
             Self::Frames { bytes, .. } => bytes.len(),
@@ -153,27 +153,27 @@ impl Message {
     }
 }
 
-struct Writer<S> {
+struct WriterThread<S> {
     sink: S,
     what: String,
-    shared: Arc<Shared>,
+    shared: Arc<QueueState>,
     /// Something is missing: what does not begin a segment is of no use.
     out_of_step: bool,
     failing: bool,
 }
 
-impl<S: RecordSink> Writer<S> {
-    fn write(&mut self, message: Message) {
+impl<S: RecordSink> WriterThread<S> {
+    fn write(&mut self, message: WriterMessage) {
         self.shared
             .bytes
             .fetch_sub(message.bytes(), Ordering::Relaxed);
         match message {
-            Message::Frames { begins: false, .. } if self.out_of_step => self.lose(),
-            Message::Frames { bytes, roll, .. } => {
+            WriterMessage::Frames { begins: false, .. } if self.out_of_step => self.lose(),
+            WriterMessage::Frames { bytes, roll, .. } => {
                 let result = self.sink.append(&bytes, roll);
                 self.appended(result);
             }
-            Message::Keep(name) => match self.sink.keep(&name) {
+            WriterMessage::Keep(name) => match self.sink.keep(&name) {
                 Ok(()) => tracing::info!(recording = self.what, name, "recording kept"),
                 Err(error) => {
                     tracing::warn!(recording = self.what, name, %error, "a recording of the minutes before a livelock could not be kept completely");

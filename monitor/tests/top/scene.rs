@@ -10,7 +10,7 @@ use throttle_monitor::{
         snapshot::Published,
         tasks::{self, TaskQuery},
     },
-    recording::{Header, Item, Reader, Replayer},
+    recording::{Header, Reader, RecordingItem, Replayer},
     terminal::{Answer, Data, Look, Origin, View, draw},
 };
 
@@ -45,7 +45,7 @@ pub fn stage(name: &str) -> (ReplayPublisher, impl Fn() -> BufReader<File>) {
 
 fn header(file: BufReader<File>) -> Header {
     match Reader::open(file).unwrap().item().unwrap() {
-        Some(Item::Segment(header)) => *header,
+        Some(RecordingItem::Segment(header)) => *header,
         other => panic!("no header but {other:?}"),
     }
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::{anything::observations, node, read, recording};
 use crate::recording::{
-    Ending, MAX_FRAME, MAX_RECORD, Part, ReadError, Replayer,
-    frame::{FILE_HEAD, FRAME_HEAD, Kind, append, file_head},
+    Ending, MAX_FRAME, MAX_RECORD, PlayedPart, ReadError, Replayer,
+    frame::{FILE_HEAD, FRAME_HEAD, FrameKind, append, file_head},
 };
 
 proptest! {
@@ -65,7 +65,7 @@ fn segment(payload: &[u8]) -> Vec<u8> {
         to.extend(payload);
         Ok(())
     };
-    append(Kind::Segment, &mut bytes, write).unwrap();
+    append(FrameKind::Segment, &mut bytes, write).unwrap();
     bytes
 }
 
@@ -105,7 +105,7 @@ fn what_could_be_read_is_told_with_the_place_of_the_damage() {
     bytes[at + FRAME_HEAD + 3] ^= 1;
     let mut times = Vec::new();
     let part = Replayer::default().play(bytes.as_slice(), |one, _, _| times.push(one.unix_ms));
-    let Part {
+    let PlayedPart {
         observations,
         first_unix_ms,
         last_unix_ms,
@@ -156,14 +156,14 @@ fn what_is_no_recording_or_too_new_is_told_so() {
 #[test]
 fn an_observation_without_a_segment_is_refused() {
     let mut bytes = file_head().to_vec();
-    append(Kind::Observation, &mut bytes, |_| Ok(())).unwrap();
+    append(FrameKind::Observation, &mut bytes, |_| Ok(())).unwrap();
     assert!(refused(&bytes).contains("without a segment"));
 }
 
 #[test]
 fn a_length_beyond_all_bounds_is_refused_before_anything_is_read() {
     let mut bytes = file_head().to_vec();
-    append(Kind::Segment, &mut bytes, |_| Ok(())).unwrap();
+    append(FrameKind::Segment, &mut bytes, |_| Ok(())).unwrap();
     let too_long = u32::try_from(MAX_FRAME + 1).unwrap();
     bytes[FILE_HEAD + 1..FILE_HEAD + 5].copy_from_slice(&too_long.to_le_bytes());
     let own = crc32fast::hash(&bytes[FILE_HEAD..FILE_HEAD + 9]);
@@ -246,10 +246,10 @@ fn a_word_that_is_not_known_yet_names_the_version_that_wrote_it() {
         std::mem::take(encoder.get_mut())
     };
     let header = frame(&map(r#"{"program": "9.9.9"}"#), &mut encoder);
-    append(Kind::Segment, &mut bytes, |to| to.write_all(&header)).unwrap();
+    append(FrameKind::Segment, &mut bytes, |to| to.write_all(&header)).unwrap();
     let wait = r#"{"signals": [{"signal": "a", "strategy": "b", "state": "dreaming"}]}"#;
     let wait = frame(&map(wait), &mut encoder);
-    append(Kind::Observation, &mut bytes, |to| to.write_all(&wait)).unwrap();
+    append(FrameKind::Observation, &mut bytes, |to| to.write_all(&wait)).unwrap();
     let error = refused(&bytes);
     assert!(
         error.contains("written by throttle-monitor 9.9.9"),
@@ -266,7 +266,7 @@ fn a_word_that_is_not_known_yet_names_the_version_that_wrote_it() {
 fn an_observation_of_which_nothing_is_known_is_an_empty_one() {
     let mut bytes = file_head().to_vec();
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
-    for kind in [Kind::Segment, Kind::Observation] {
+    for kind in [FrameKind::Segment, FrameKind::Observation] {
         encoder
             .write_all(&[0xa1, 0x63, b'n', b'e', b'w', 0x01])
             .unwrap();

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use proptest::prelude::*;
 
 use super::{anything::observations, judged, node, read, recording};
-use crate::recording::{Ending, Header, Item, Reader, Replayer};
+use crate::recording::{Ending, Header, Reader, RecordingItem, Replayer};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
@@ -51,7 +51,7 @@ fn a_header_tells_who_recorded_and_when() {
     let all = node::life(1, 0, 0);
     let bytes = recording(&all);
     let mut reader = Reader::open(bytes.as_slice()).unwrap();
-    let Some(Item::Segment(header)) = reader.item().unwrap() else {
+    let Some(RecordingItem::Segment(header)) = reader.item().unwrap() else {
         panic!("it does not begin with a segment");
     };
     let Header {

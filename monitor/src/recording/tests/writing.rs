@@ -99,17 +99,17 @@ fn what_is_no_file_or_is_written_by_another_is_refused() {
 }
 
 type Content = Arc<Mutex<Vec<u8>>>;
-type Room = Arc<Mutex<usize>>;
+type QueueRoom = Arc<Mutex<usize>>;
 
 /// A disk with so much room, that hangs while nobody lets it go on.
 struct Disk {
     content: Content,
-    room: Room,
+    room: QueueRoom,
     hangs: Option<Receiver<()>>,
 }
 
 impl Disk {
-    fn new(room: usize) -> (Self, Content, Room) {
+    fn new(room: usize) -> (Self, Content, QueueRoom) {
         let content = Arc::new(Mutex::new(file_head().to_vec()));
         let room = Arc::new(Mutex::new(room));
         let disk = Self {
