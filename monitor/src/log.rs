@@ -55,7 +55,7 @@ pub enum LogError {
 /// `main`.
 #[derive(Debug)]
 #[must_use = "the last lines are lost without it"]
-pub struct Guard(queue::Queue);
+pub struct Guard(queue::LogQueue);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -74,7 +74,7 @@ impl Drop for Guard {
 /// For an unknown level, a second call, or when no thread can be started.
 pub fn init(level: &str, format: LogFormat) -> Result<Guard, LogError> {
     let level = parse_level(level)?;
-    let queue = queue::Queue::start(io::stderr()).map_err(LogError::Thread)?;
+    let queue = queue::LogQueue::start(io::stderr()).map_err(LogError::Thread)?;
     let subscriber = subscriber(level, format, queue.clone());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
     let bridge = LogTracer::builder().with_max_level(level.as_log());

@@ -17,7 +17,7 @@ mod waits;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::publish::snapshot::Snapshot;
-use family::Page;
+use family::MetricsPage;
 
 pub use family::{MAX_HISTOGRAMS, MAX_LABEL_LEN, MAX_SERIES};
 /// The content type of what [`render`] makes.
@@ -33,7 +33,7 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     // The next page is about as long as the last one: no doubling, no copies.
     static LAST_LEN: AtomicUsize = AtomicUsize::new(16 * 1024);
     let mut text = String::with_capacity(LAST_LEN.load(Ordering::Relaxed) + 1024);
-    let mut page = Page::new(&mut text);
+    let mut page = MetricsPage::new(&mut text);
     waits::write(snapshot, &mut page)?;
     flow::write(&snapshot.observation, &mut page)?;
     verdicts::write(&snapshot.loops, &snapshot.verdicts, &mut page)?;

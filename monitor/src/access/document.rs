@@ -8,9 +8,9 @@ use serde_saphyr::{Options, options::MergeKeyPolicy};
 /// All of it. A table without a value counts as one that is not there.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Document {
+pub(super) struct WebDocument {
     #[serde(deserialize_with = "nothing_is_default")]
-    pub tls_server_config: Tls,
+    pub tls_server_config: ServerTls,
     #[serde(deserialize_with = "nothing_is_default")]
     pub http_server_config: Http,
     #[serde(deserialize_with = "nothing_is_default")]
@@ -22,7 +22,7 @@ pub(super) struct Document {
 /// `tls_server_config`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Tls {
+pub(super) struct ServerTls {
     pub cert: String,
     pub key: Secret,
     pub client_ca: String,
@@ -38,7 +38,7 @@ pub(super) struct Tls {
     pub curve_preferences: Vec<String>,
 }
 
-impl Tls {
+impl ServerTls {
     /// Whether there is to be TLS at all.
     pub fn is_wanted(&self) -> bool {
         let texts = [
@@ -111,7 +111,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Document {
+impl WebDocument {
     /// Reads it.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl Document {
     }
 }
 
-fn parse(text: &str, options: Options) -> Result<Option<Document>, String> {
+fn parse(text: &str, options: Options) -> Result<Option<WebDocument>, String> {
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| error.without_snippet().to_string())
 }
@@ -188,7 +188,7 @@ fn duration(text: &str) -> Option<Duration> {
 mod tests {
     use std::time::Duration;
 
-    use super::{ClientAuth, Document, Version, duration};
+    use super::{ClientAuth, Version, WebDocument, duration};
 
     #[test]
     fn an_empty_file_and_empty_tables_ask_for_nothing() {
@@ -201,7 +201,7 @@ mod tests {
             "tls_server_config:\nhttp_server_config:\nbasic_auth_users:\nrate_limit:\n",
             "http_server_config:\n  headers:\n",
         ] {
-            let document = Document::parse(text).expect(text);
+            let document = WebDocument::parse(text).expect(text);
             assert!(!document.tls_server_config.is_wanted(), "{text}");
             assert!(document.basic_auth_users.is_empty(), "{text}");
         }
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_format_is_known() {
-        let document = Document::parse(
+        let document = WebDocument::parse(
             r"
 tls_server_config:
   cert: a
@@ -246,7 +246,7 @@ rate_limit:
     #[test]
     fn an_unknown_key_is_refused_with_its_line_and_no_word_of_the_text_around() {
         let text = "basic_auth_users:\n  alice: SECRET\ntls_server_config:\n  key: SECRET\n  certfile: x\n";
-        let error = Document::parse(text).unwrap_err();
+        let error = WebDocument::parse(text).unwrap_err();
         assert!(
             error.contains("certfile") && error.contains("line 5"),
             "{error}"
@@ -272,7 +272,7 @@ rate_limit:
             "basic_auth_users:\n  alice: @SECRET",
             "basic_auth_users:\n alice: x\n  SECRET: y",
         ] {
-            let error = Document::parse(text).expect_err(text);
+            let error = WebDocument::parse(text).expect_err(text);
             assert!(!error.contains("SECRET"), "{text}: {error}");
         }
     }
@@ -280,7 +280,7 @@ rate_limit:
     #[test]
     fn a_secret_shows_up_in_no_debugging_output() {
         let document =
-            Document::parse("basic_auth_users: {alice: HASH}\ntls_server_config: {key: KEY}")
+            WebDocument::parse("basic_auth_users: {alice: HASH}\ntls_server_config: {key: KEY}")
                 .unwrap();
         let shown = format!("{document:?}");
         assert!(!shown.contains("HASH") && !shown.contains("KEY"), "{shown}");
@@ -296,7 +296,7 @@ rate_limit:
             "a: 1\n---\nb: 2\n",
             "basic_auth_users: {a: x, a: y}",
         ] {
-            assert!(Document::parse(text).is_err(), "{text:.40}");
+            assert!(WebDocument::parse(text).is_err(), "{text:.40}");
         }
     }
 

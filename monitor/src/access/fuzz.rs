@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject 
 
 use super::{
     clients::{in_its_time, names},
-    document::Document,
+    document::WebDocument,
     policy::Policy,
     tls::{Material, certificates as of_pem},
     users::credentials,
@@ -16,7 +16,7 @@ use crate::fuzz_input::{SECRET, keeps_the_secret, text};
 /// without a word of the key or of a hash.
 pub fn config(data: &[u8]) {
     let text = text(data);
-    let document = match Document::parse(&text) {
+    let document = match WebDocument::parse(&text) {
         Ok(document) => document,
         Err(why) => return keeps_the_secret(&why),
     };

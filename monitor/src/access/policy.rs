@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 
 use super::{
     Wrong,
-    document::{Document, Http},
+    document::{Http, WebDocument},
     rate::Bucket,
     tls::{self, Material},
     users::Users,
@@ -36,7 +36,7 @@ pub enum Admission {
 impl Policy {
     /// Checks everything; the words are of what was passed over.
     pub(super) fn new(
-        document: Document,
+        document: WebDocument,
         material: Option<&Material>,
     ) -> Result<(Self, Vec<String>), Wrong> {
         let (tls, passed_over) = match material {

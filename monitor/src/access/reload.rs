@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 
 use super::{
     Policy, Web, WebError, Wrong,
-    document::{Document, Tls},
+    document::{ServerTls, WebDocument},
     tls::Material,
 };
 
@@ -137,7 +137,7 @@ impl Files {
             path: config.clone(),
             why: "is not text in UTF-8".to_owned(),
         })?;
-        let document = Document::parse(&text).map_err(|why| WebError::Yaml {
+        let document = WebDocument::parse(&text).map_err(|why| WebError::Yaml {
             path: config.clone(),
             why,
         })?;
@@ -159,7 +159,7 @@ impl Files {
     }
 
     /// As in Prometheus: a file counts more than what is written in its place.
-    fn material(&mut self, tls: &Tls) -> Result<Material, WebError> {
+    fn material(&mut self, tls: &ServerTls) -> Result<Material, WebError> {
         let missing = |key, file| {
             Wrong::new(
                 key,

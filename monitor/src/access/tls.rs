@@ -15,7 +15,7 @@ use rustls::{
 use super::{
     Wrong,
     clients::{self, Asked},
-    document::{ClientAuth, Tls, Version},
+    document::{ClientAuth, ServerTls, Version},
 };
 
 /// What the files hold that the document names, or it itself.
@@ -31,7 +31,10 @@ pub(super) struct Material {
 /// # Errors
 ///
 /// What is missing, does not fit together, or is unavailable.
-pub(super) fn config(tls: &Tls, material: &Material) -> Result<(ServerConfig, Vec<String>), Wrong> {
+pub(super) fn config(
+    tls: &ServerTls,
+    material: &Material,
+) -> Result<(ServerConfig, Vec<String>), Wrong> {
     let mut passed_over = Vec::new();
     let provider = Arc::new(provider(tls, &mut passed_over)?);
     let versions = versions(tls, &mut passed_over)?;
@@ -73,7 +76,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 /// What is asked of clients, if anything.
-fn asked(tls: &Tls, material: &Material) -> Result<Option<Asked>, Wrong> {
+fn asked(tls: &ServerTls, material: &Material) -> Result<Option<Asked>, Wrong> {
     const AUTH: &str = "tls_server_config.client_auth_type";
     const CA: &str = "tls_server_config.client_ca_file";
     const SANS: &str = "tls_server_config.client_allowed_sans";
@@ -124,7 +127,7 @@ fn asked(tls: &Tls, material: &Material) -> Result<Option<Asked>, Wrong> {
 }
 
 /// The suites and curves that are wanted and supported.
-fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, Wrong> {
+fn provider(tls: &ServerTls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, Wrong> {
     const SUITES: &str = "tls_server_config.cipher_suites";
     const CURVES: &str = "tls_server_config.curve_preferences";
     let mut provider = ring::default_provider();
@@ -192,7 +195,7 @@ fn provider(tls: &Tls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, 
 
 /// Those from the oldest to the newest wanted.
 fn versions(
-    tls: &Tls,
+    tls: &ServerTls,
     passed_over: &mut Vec<String>,
 ) -> Result<Vec<&'static SupportedProtocolVersion>, Wrong> {
     let min = tls.min_version.unwrap_or(Version::Tls12);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     desired, journal,
-    message::{MAX_MESSAGE, Message},
+    message::{HelperMessage, MAX_MESSAGE},
 };
 
 /// The state file: what is read and written again is read as the same, and no BDI in it
@@ -25,7 +25,7 @@ pub fn state(data: &[u8]) {
 /// What shall hold: each setting at most once, within what the kernel takes.
 pub fn wanted(data: &[u8]) {
     let data = data.get(..MAX_MESSAGE).unwrap_or(data);
-    if let Ok(Message { wanted, .. }) = serde_json::from_slice(data) {
+    if let Ok(HelperMessage { wanted, .. }) = serde_json::from_slice(data) {
         desired::check(&wanted);
     }
 }

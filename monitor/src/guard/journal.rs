@@ -69,7 +69,7 @@ pub struct Entry {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Document {
+struct JournalDocument {
     schema: u32,
     boot_id: String,
     entries: Vec<Entry>,
@@ -191,7 +191,7 @@ impl Journal {
 
 /// The file's text.
 pub fn document(boot_id: &str, entries: &[Entry]) -> Vec<u8> {
-    let document = Document {
+    let document = JournalDocument {
         schema: SCHEMA,
         boot_id: boot_id.to_owned(),
         entries: entries.to_vec(),
@@ -206,7 +206,7 @@ pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, Jo
         path: path.display().to_string(),
         source,
     };
-    let document: Document = serde_json::from_slice(text).map_err(unreadable)?;
+    let document: JournalDocument = serde_json::from_slice(text).map_err(unreadable)?;
     if document.schema != SCHEMA {
         let words = format!("schema {}, and {SCHEMA} is known", document.schema);
         return Err(unreadable(serde::de::Error::custom(words)));

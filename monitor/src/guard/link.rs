@@ -20,7 +20,7 @@ use rustix::{
 
 use super::{
     Report, Settings,
-    message::{MAX_MESSAGE, Message, SILENCE},
+    message::{HelperMessage, MAX_MESSAGE, SILENCE},
     restart::{Restarts, Wait},
     start::{LinkError, Started, start},
 };
@@ -42,15 +42,15 @@ pub fn silence(interval: Duration) -> Duration {
 
 /// Where the helper comes from.
 #[derive(Debug)]
-enum Source {
+enum HelperSource {
     /// It listens there.
     At(PathBuf),
     /// The daemon starts it, and starts it again when it ends.
-    Own(Box<Own>),
+    Own(Box<OwnHelper>),
 }
 
 #[derive(Debug)]
-struct Own {
+struct OwnHelper {
     program: PathBuf,
     settings: Settings,
     child: Option<Child>,
@@ -61,7 +61,7 @@ struct Own {
 #[derive(Debug)]
 pub struct Link {
     socket: Option<OwnedFd>,
-    source: Source,
+    source: HelperSource,
     silence: Duration,
     /// When it last said something, or was found.
     heard: Option<Instant>,
@@ -85,7 +85,7 @@ impl Link {
     /// It cannot be started, or cannot work.
     pub fn spawn_program(program: &Path, settings: &Settings) -> Result<Self, LinkError> {
         let Started { socket, child } = start(program, settings)?;
-        let own = Own {
+        let own = OwnHelper {
             program: program.to_owned(),
             settings: settings.clone(),
             child: Some(child),
@@ -94,17 +94,17 @@ impl Link {
         Ok(Self {
             socket: Some(socket),
             heard: Some(Instant::now()),
-            ..Self::from(Source::Own(Box::new(own)))
+            ..Self::from(HelperSource::Own(Box::new(own)))
         })
     }
 
     /// The one that listens there, now or later.
     #[must_use]
     pub fn to(path: &Path) -> Self {
-        Self::from(Source::At(path.to_owned()))
+        Self::from(HelperSource::At(path.to_owned()))
     }
 
-    fn from(source: Source) -> Self {
+    fn from(source: HelperSource) -> Self {
         Self {
             socket: None,
             source,
@@ -125,8 +125,8 @@ impl Link {
     #[must_use]
     pub fn restarts(&self) -> Option<u64> {
         match &self.source {
-            Source::Own(own) => Some(own.restarts.count()),
-            Source::At(_) => None,
+            HelperSource::Own(own) => Some(own.restarts.count()),
+            HelperSource::At(_) => None,
         }
     }
 
@@ -134,22 +134,22 @@ impl Link {
     #[must_use]
     pub fn helper_pid(&self) -> Option<u32> {
         match &self.source {
-            Source::Own(own) => own.child.as_ref().map(Child::id),
-            Source::At(_) => None,
+            HelperSource::Own(own) => own.child.as_ref().map(Child::id),
+            HelperSource::At(_) => None,
         }
     }
 
     /// Whether its own helper ended so often that it is not started any more.
     #[must_use]
     pub fn has_given_up(&self) -> bool {
-        matches!(&self.source, Source::Own(own) if self.socket.is_none() && own.restarts.has_given_up())
+        matches!(&self.source, HelperSource::Own(own) if self.socket.is_none() && own.restarts.has_given_up())
     }
 
     /// Finds a helper where there is none, without waiting.
     fn find(&mut self) {
         match &mut self.source {
-            Source::At(path) => self.socket = connected(path).ok(),
-            Source::Own(own) => {
+            HelperSource::At(path) => self.socket = connected(path).ok(),
+            HelperSource::Own(own) => {
                 if let Some(Started { socket, child }) = own.again() {
                     (self.socket, own.child) = (Some(socket), Some(child));
                 }
@@ -163,7 +163,7 @@ impl Link {
         if self.socket.is_none() {
             self.find();
         }
-        let message = Message {
+        let message = HelperMessage {
             wanted: wanted.clone(),
             silence_ms: u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX),
         };
@@ -210,7 +210,7 @@ impl Link {
             let _ = shutdown(socket, Shutdown::Write);
         }
         let begin = Instant::now();
-        if let Source::Own(own) = &mut self.source
+        if let HelperSource::Own(own) = &mut self.source
             && let Some(child) = &mut own.child
         {
             while matches!(child.try_wait(), Ok(None)) && begin.elapsed() < PATIENCE {
@@ -221,7 +221,7 @@ impl Link {
     }
 }
 
-impl Own {
+impl OwnHelper {
     /// One that was started again, when it is there. A program is read from a disk that may
     /// hang, and a helper first puts back what the last one left: that is for another thread.
     fn again(&mut self) -> Option<Started> {

@@ -14,7 +14,7 @@ pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// What the helper is told at each tick.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Message {
+pub(super) struct HelperMessage {
     #[serde(flatten)]
     pub(super) wanted: DesiredState,
     /// After how many milliseconds without a message everything is put back.
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_does_not_say_how_long_it_may_be_silent_may_be_so_for_fifteen_seconds() {
-        let message: Message = serde_json::from_str(r#"{"holds":[],"ease":[]}"#).unwrap();
+        let message: HelperMessage = serde_json::from_str(r#"{"holds":[],"ease":[]}"#).unwrap();
         assert_eq!(message.silence_ms, 15_000);
         assert_eq!(message.wanted, DesiredState::default());
     }

@@ -33,7 +33,7 @@ pub(super) enum Wait {
     Forever,
 }
 
-type Answer = Result<Started, LinkError>;
+type StartResult = Result<Started, LinkError>;
 
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
@@ -42,7 +42,7 @@ pub(super) struct Restarts {
     /// Not before.
     next: Option<Instant>,
     given_up: bool,
-    starting: Option<Receiver<Answer>>,
+    starting: Option<Receiver<StartResult>>,
     count: u64,
 }
 
@@ -78,8 +78,8 @@ impl Restarts {
     pub(super) fn poll(
         &mut self,
         now: Instant,
-        start: impl FnOnce() -> Answer + Send + 'static,
-    ) -> Option<Answer> {
+        start: impl FnOnce() -> StartResult + Send + 'static,
+    ) -> Option<StartResult> {
         if let Some(starting) = &self.starting {
             let answer = match starting.try_recv() {
                 Err(TryRecvError::Empty) => return None,

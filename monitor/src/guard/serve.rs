@@ -29,7 +29,7 @@ use rustix::{
 
 use super::{
     Actuator, Report, Settings,
-    message::{MAX_MESSAGE, Message, SILENCE},
+    message::{HelperMessage, MAX_MESSAGE, SILENCE},
     tunables::Bdi,
 };
 
@@ -177,7 +177,7 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
                         .get(..length)
                         .and_then(|text| serde_json::from_slice(text).ok())
                     {
-                        let Message { wanted, silence_ms } = message;
+                        let HelperMessage { wanted, silence_ms } = message;
                         silence.end(Duration::from_millis(silence_ms));
                         actuator.want(wanted);
                     }

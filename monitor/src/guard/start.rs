@@ -14,7 +14,7 @@ use rustix::{
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
 };
 
-use super::{Settings, message::Message};
+use super::{Settings, message::HelperMessage};
 
 /// How long a helper may take until it is known whether it can work.
 const START: Duration = Duration::from_secs(6);
@@ -80,7 +80,7 @@ impl Started {
     fn can_work(&mut self) -> bool {
         let begin = Instant::now();
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = serde_json::to_vec(&Message::default())
+        let sent = serde_json::to_vec(&HelperMessage::default())
             .is_ok_and(|text| send(&self.socket, &text, flags).is_ok());
         while sent && begin.elapsed() < START {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {

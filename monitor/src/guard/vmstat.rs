@@ -9,7 +9,7 @@ use super::Settings;
 
 /// The numbers that easing goes by, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(super) struct DirtyMemory {
     /// Dirty and under writeback.
     pub(super) dirty: u64,
     /// What the kernel would have for its dirty limit.
@@ -35,7 +35,7 @@ impl Vmstat {
         })
     }
 
-    pub(super) fn read(&mut self) -> io::Result<Memory> {
+    pub(super) fn read(&mut self) -> io::Result<DirtyMemory> {
         self.file.rewind()?;
         self.text.clear();
         self.file.read_to_string(&mut self.text)?;
@@ -43,7 +43,7 @@ impl Vmstat {
     }
 }
 
-fn parse(text: &str, page: u64) -> Option<Memory> {
+fn parse(text: &str, page: u64) -> Option<DirtyMemory> {
     let pages = |names: &[&str]| {
         let mut sum: Option<u64> = None;
         for line in text.lines() {
@@ -54,7 +54,7 @@ fn parse(text: &str, page: u64) -> Option<Memory> {
         }
         Some(sum?.saturating_mul(page))
     };
-    Some(Memory {
+    Some(DirtyMemory {
         dirty: pages(&["nr_dirty", "nr_writeback"])?,
         limit: pages(&["nr_dirty_threshold"])?,
         dirtyable: pages(&["nr_free_pages", "nr_active_file", "nr_inactive_file"])?,
@@ -63,13 +63,13 @@ fn parse(text: &str, page: u64) -> Option<Memory> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, parse};
+    use super::{DirtyMemory, parse};
 
     #[test]
     fn what_is_dirty_and_what_can_be_are_sums_of_vmstat() {
         let text = "nr_free_pages 100\nnr_zone_active_file 7\nnr_active_file 20\nnr_inactive_file 30\n\
                     nr_dirty 3\nnr_writeback 4\nnr_writeback_temp 9\nnr_dirty_threshold 50\n";
-        let memory = Memory {
+        let memory = DirtyMemory {
             dirty: 7 * 4096,
             limit: 50 * 4096,
             dirtyable: 150 * 4096,

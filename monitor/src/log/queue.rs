@@ -18,7 +18,7 @@ pub(super) const MAX_LINES: usize = 512;
 /// Enough to format one event.
 const STACK: usize = 128 * 1024;
 
-enum Message {
+enum LogMessage {
     Line(Vec<u8>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
@@ -26,12 +26,12 @@ enum Message {
 
 /// The sending side.
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
-    messages: SyncSender<Message>,
+pub(super) struct LogQueue {
+    messages: SyncSender<LogMessage>,
     lost: Arc<AtomicU64>,
 }
 
-impl Queue {
+impl LogQueue {
     pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
         let (messages, received) = sync_channel(MAX_LINES);
         let lost = Arc::new(AtomicU64::new(0));
@@ -47,7 +47,7 @@ impl Queue {
     pub(super) fn flush(&self, deadline: Duration) {
         let end = Instant::now() + deadline;
         let (done, wait) = sync_channel(1);
-        let mut message = Message::Flush(done);
+        let mut message = LogMessage::Flush(done);
         while let Err(TrySendError::Full(back)) = self.messages.try_send(message) {
             if Instant::now() >= end {
                 return;
@@ -59,11 +59,11 @@ impl Queue {
     }
 }
 
-fn write_all(messages: &Receiver<Message>, mut to: impl Write, lost: &AtomicU64) {
+fn write_all(messages: &Receiver<LogMessage>, mut to: impl Write, lost: &AtomicU64) {
     while let Ok(message) = messages.recv() {
         match message {
-            Message::Line(line) => super::write_or_lose(&mut to, &line),
-            Message::Flush(done) => {
+            LogMessage::Line(line) => super::write_or_lose(&mut to, &line),
+            LogMessage::Flush(done) => {
                 let _ = done.try_send(());
             }
         }
@@ -78,11 +78,11 @@ fn write_all(messages: &Receiver<Message>, mut to: impl Write, lost: &AtomicU64)
 }
 
 /// One event: lost when the queue is full, never an error.
-impl Write for &Queue {
+impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self
             .messages
-            .try_send(Message::Line(line.to_vec()))
+            .try_send(LogMessage::Line(line.to_vec()))
             .is_err()
         {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ impl Write for &Queue {
     }
 }
 
-impl<'a> MakeWriter<'a> for Queue {
+impl<'a> MakeWriter<'a> for LogQueue {
     type Writer = &'a Self;
 
     fn make_writer(&'a self) -> &'a Self {

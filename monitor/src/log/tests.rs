@@ -7,7 +7,7 @@ use monitor_model::{loops::LoopChange, related::RelatedKind, verdict::LivelockSt
 use serde_json::Value;
 use tracing::subscriber::with_default;
 
-use super::queue::{MAX_LINES, Queue};
+use super::queue::{LogQueue, MAX_LINES};
 use super::{
     LevelFilter, LogError, LogFormat, loop_event, parse_level, related_event, subscriber,
     transition,
@@ -16,9 +16,9 @@ use crate::publish::testing;
 use crate::publish::testing::transition_at;
 
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Memory {
+impl Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -30,7 +30,7 @@ impl Write for Memory {
 
 /// What is logged at `level` by `act`.
 fn logged(level: LevelFilter, format: LogFormat, act: impl FnOnce()) -> String {
-    let memory = Memory::default();
+    let memory = CapturedLog::default();
     let writer = memory.clone();
     with_default(subscriber(level, format, move || writer.clone()), act);
     String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
@@ -200,7 +200,7 @@ impl Write for Closed {
 
 #[test]
 fn a_closed_stderr_neither_stops_the_one_who_logs_nor_the_thread_that_writes() {
-    let queue = Queue::start(Closed).unwrap();
+    let queue = LogQueue::start(Closed).unwrap();
     for _ in 0..3 * MAX_LINES {
         (&queue).write_all(b"line\n").unwrap();
     }
@@ -235,7 +235,7 @@ fn a_stderr_that_nobody_reads_makes_nobody_wait_and_costs_no_more_than_the_queue
     let (written, lines) = channel();
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock().unwrap();
-    let queue = Queue::start(Stuck {
+    let queue = LogQueue::start(Stuck {
         written,
         gate: Arc::clone(&gate),
     })

@@ -4,13 +4,13 @@ use monitor_model::observation::State;
 use prometheus::Result;
 
 use super::{
-    family::{Family, Page},
+    family::{Family, MetricsPage},
     seconds,
 };
 use crate::publish::process::ProcessStats;
 use crate::publish::snapshot::{Snapshot, TICK_BOUNDS};
 
-pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+pub(super) fn write(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     build(snapshot, page)?;
     probes(snapshot, page)?;
     missing(snapshot, page)?;
@@ -26,7 +26,7 @@ pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     }
 }
 
-fn build(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn build(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let daemon = &snapshot.daemon.info;
     let mut family = Family::gauge(
         "throttle_monitor_build_info",
@@ -41,7 +41,7 @@ fn build(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     page.put(family)
 }
 
-fn probes(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn probes(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let mut family = Family::gauge(
         "throttle_monitor_probe_state",
         "Always 1: how a signal is attached and in which state (attached, degraded, unavailable). Source: the loader.",
@@ -59,7 +59,7 @@ fn probes(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 
 /// A signal without anything to see (this kernel has no such wait, its module is
 /// not loaded) is not missing, though it is not attached either.
-fn missing(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn missing(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let mut family = Family::gauge(
         "throttle_monitor_probe_missing",
         "Always 1: a signal that could tell something here, and is not attached; needed: no verdict without it. Source: the loader.",
@@ -73,7 +73,7 @@ fn missing(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 }
 
 /// Only while the kernel counts: its accounting is off by default.
-fn costs(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn costs(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let mut runs = Family::counter(
         "throttle_monitor_probe_runs_total",
         "Times that an eBPF program ran while kernel.bpf_stats_enabled was set. Source: the kernel's accounting.",
@@ -91,7 +91,7 @@ fn costs(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     page.put(time)
 }
 
-fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn lost(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let lost = &snapshot.observation.lost;
     let mut family = Family::counter(
         "throttle_monitor_lost_events_total",
@@ -109,7 +109,7 @@ fn lost(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
 }
 
 /// Only with `--evidence.dir`.
-fn evidence(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn evidence(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let mut family = Family::counter(
         "throttle_monitor_evidence_documents_total",
         "Documents of evidence written to --evidence.dir; failed: not at once, they are tried again; dropped: not even tried. Source: the daemon.",
@@ -126,7 +126,7 @@ fn evidence(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     page.put(family)
 }
 
-fn ticks(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+fn ticks(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let ticks = &snapshot.tick_duration;
     let mut duration = Family::histogram(
         "throttle_monitor_tick_duration_seconds",
@@ -142,7 +142,7 @@ fn ticks(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
     page.put(last)
 }
 
-fn usage(process: &ProcessStats, page: &mut Page) -> Result<()> {
+fn usage(process: &ProcessStats, page: &mut MetricsPage) -> Result<()> {
     let cpu = Family::counter(
         "process_cpu_seconds_total",
         "User and system CPU time of the daemon, seconds. Source: CLOCK_PROCESS_CPUTIME_ID.",

@@ -146,12 +146,12 @@ fn label(name: &str, value: &str) -> LabelPair {
 }
 
 /// The page under construction.
-pub(super) struct Page<'a> {
+pub(super) struct MetricsPage<'a> {
     text: &'a mut String,
     dropped: Vec<(&'static str, u64)>,
 }
 
-impl<'a> Page<'a> {
+impl<'a> MetricsPage<'a> {
     pub(super) const fn new(text: &'a mut String) -> Self {
         Self {
             text,
@@ -190,7 +190,7 @@ impl<'a> Page<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Family, MAX_LABEL_LEN, Page, label};
+    use super::{Family, MAX_LABEL_LEN, MetricsPage, label};
 
     #[test]
     fn a_long_label_value_is_cut_between_characters() {
@@ -217,7 +217,7 @@ mod tests {
         family.add(&[("x", "a"), ("y", "bc")], 2.0);
         family.add(&[("x", "a"), ("y", "bc")], 3.0);
         let mut text = String::new();
-        Page::new(&mut text).put(family).unwrap();
+        MetricsPage::new(&mut text).put(family).unwrap();
         assert_eq!(
             text,
             "# HELP a b\n# TYPE a gauge\na{x=\"ab\",y=\"c\"} 1\na{x=\"a\",y=\"bc\"} 2\n"
@@ -231,7 +231,7 @@ mod tests {
         family.add_some(&[], Some(f64::INFINITY));
         family.add_some(&[], None);
         let mut text = String::new();
-        Page::new(&mut text).put(family).unwrap();
+        MetricsPage::new(&mut text).put(family).unwrap();
         assert_eq!(text, "");
     }
 }

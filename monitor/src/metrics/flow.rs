@@ -8,10 +8,10 @@ use monitor_model::observation::{
 };
 use prometheus::Result;
 
-use super::family::{Family, Page};
+use super::family::{Family, MetricsPage};
 use super::seconds;
 
-pub(super) fn write(observation: &Observation, page: &mut Page) -> Result<()> {
+pub(super) fn write(observation: &Observation, page: &mut MetricsPage) -> Result<()> {
     memory(observation, page)?;
     bdis(observation, page)?;
     // A device that is mounted but not traced wrote an unknown amount, not none.
@@ -32,7 +32,7 @@ pub(super) fn write(observation: &Observation, page: &mut Page) -> Result<()> {
     page.put(retries)
 }
 
-fn memory(observation: &Observation, page: &mut Page) -> Result<()> {
+fn memory(observation: &Observation, page: &mut MetricsPage) -> Result<()> {
     let memory = &observation.memory;
     let mut dirty = Family::gauge(
         "throttle_dirty_bytes",
@@ -69,7 +69,7 @@ fn ordered(observation: &Observation) -> Vec<&Bdi> {
     bdis
 }
 
-fn bdis(observation: &Observation, page: &mut Page) -> Result<()> {
+fn bdis(observation: &Observation, page: &mut MetricsPage) -> Result<()> {
     let bdis = ordered(observation);
     let mut info = Family::gauge(
         "throttle_bdi_info",
@@ -102,7 +102,7 @@ fn bdis(observation: &Observation, page: &mut Page) -> Result<()> {
     Ok(())
 }
 
-type Value<T> = fn(&T) -> Option<u64>;
+type FlowValue<T> = fn(&T) -> Option<u64>;
 type Number<T> = fn(&T) -> Option<f64>;
 
 fn bdi_bytes() -> [(Family, Number<Bdi>); 4] {
@@ -154,7 +154,7 @@ fn bdi_congestion() -> [(Family, Number<Bdi>); 3] {
     ]
 }
 
-fn clients(clients: &[NfsClient], page: &mut Page) -> Result<()> {
+fn clients(clients: &[NfsClient], page: &mut MetricsPage) -> Result<()> {
     for (mut family, value) in client_values() {
         for client in clients {
             family.add_some(&[("bdi", &client.bdi)], value(client).map(|n| n as f64));
@@ -164,7 +164,7 @@ fn clients(clients: &[NfsClient], page: &mut Page) -> Result<()> {
     Ok(())
 }
 
-fn client_values() -> [(Family, Value<NfsClient>); 5] {
+fn client_values() -> [(Family, FlowValue<NfsClient>); 5] {
     let sent = Family::counter(
         "throttle_nfs_write_sent_bytes_total",
         "Bytes of the WRITE calls that the NFS client began, by BDI of the mount. Source: eBPF, nfs:nfs_initiate_write.",
@@ -194,7 +194,7 @@ fn client_values() -> [(Family, Value<NfsClient>); 5] {
     ]
 }
 
-fn server(nfsd: &Nfsd, page: &mut Page) -> Result<()> {
+fn server(nfsd: &Nfsd, page: &mut MetricsPage) -> Result<()> {
     let mut written = Family::counter(
         "throttle_nfsd_written_bytes_total",
         "Bytes that nfsd wrote to exported file systems. Source: eBPF, nfsd:nfsd_write_io_done.",

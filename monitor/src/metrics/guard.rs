@@ -3,10 +3,10 @@
 use monitor_model::guard::Mode;
 use prometheus::Result;
 
-use super::family::{Family, Page};
+use super::family::{Family, MetricsPage};
 use crate::guard::GuardNow;
 
-pub(super) fn write(guard: &GuardNow, page: &mut Page) -> Result<()> {
+pub(super) fn write(guard: &GuardNow, page: &mut MetricsPage) -> Result<()> {
     let mut mode = Family::gauge(
         "throttle_guard_mode",
         "What the guard may do: 0 nothing, 1 advise, 2 prevent, 3 break. Source: --guard.",

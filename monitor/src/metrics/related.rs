@@ -3,9 +3,13 @@
 use monitor_model::related::{Related, RelatedTally};
 use prometheus::Result;
 
-use super::family::{Family, Page};
+use super::family::{Family, MetricsPage};
 
-pub(super) fn write(now: &[Related], tallies: &[RelatedTally], page: &mut Page) -> Result<()> {
+pub(super) fn write(
+    now: &[Related],
+    tallies: &[RelatedTally],
+    page: &mut MetricsPage,
+) -> Result<()> {
     let mut holds = Family::gauge(
         "throttle_related_condition",
         "Always 1: a condition that looks like a livelock and is none, while it holds. Source: the verdict.",

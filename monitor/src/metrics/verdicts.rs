@@ -6,15 +6,15 @@ use monitor_model::{
 };
 use prometheus::Result;
 
-use super::family::{Family, Page};
+use super::family::{Family, MetricsPage};
 
-pub(super) fn write(found: &[Loop], verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+pub(super) fn write(found: &[Loop], verdicts: &[Verdict], page: &mut MetricsPage) -> Result<()> {
     info(found, page)?;
     loops(verdicts, page)?;
     livelocks(verdicts, page)
 }
 
-fn info(found: &[Loop], page: &mut Page) -> Result<()> {
+fn info(found: &[Loop], page: &mut MetricsPage) -> Result<()> {
     let mut family = Family::gauge(
         "throttle_loop_info",
         "Always 1: an NFS mount that this node serves to itself, and how that is known. Source: the verdict, from eBPF, /proc and debugfs.",
@@ -37,7 +37,7 @@ fn info(found: &[Loop], page: &mut Page) -> Result<()> {
 
 /// The numbers of a loop are the same under each signature: the first verdict
 /// that has one gives it.
-fn loops(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+fn loops(verdicts: &[Verdict], page: &mut MetricsPage) -> Result<()> {
     for (mut family, condition) in loop_values() {
         for verdict in verdicts {
             family.add_some(
@@ -72,7 +72,7 @@ fn loop_values() -> [(Family, ConditionOf); 3] {
     ]
 }
 
-fn livelocks(verdicts: &[Verdict], page: &mut Page) -> Result<()> {
+fn livelocks(verdicts: &[Verdict], page: &mut MetricsPage) -> Result<()> {
     // What goes on now is the last to be left out.
     let mut worst_first: Vec<&Verdict> = verdicts.iter().collect();
     worst_first.sort_by(|a, b| b.state.metric().total_cmp(&a.state.metric()));
@@ -103,9 +103,9 @@ fn pairs<'a>(verdicts: &[&'a Verdict]) -> impl Iterator<Item = (&'a Verdict, Sig
     own.chain(rest)
 }
 
-type Value = fn(&Verdict, Signature) -> f64;
+type VerdictValue = fn(&Verdict, Signature) -> f64;
 
-fn livelock_values() -> [(Family, Value); 3] {
+fn livelock_values() -> [(Family, VerdictValue); 3] {
     let state = Family::gauge(
         "throttle_livelock_state",
         "State of a loop under a signature: 0 none, 1 suspected, 2 livelock, 3 deadlock. Source: the verdict.",

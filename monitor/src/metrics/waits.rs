@@ -6,11 +6,11 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::observation::Delay;
 use prometheus::Result;
 
-use super::family::{Family, Page};
+use super::family::{Family, MetricsPage};
 use super::seconds;
 use crate::publish::snapshot::Snapshot;
 
-pub(super) fn write(snapshot: &Snapshot, page: &mut Page) -> Result<()> {
+pub(super) fn write(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     page.put(delay_seconds(
         &snapshot.observation.delays,
         &snapshot.daemon.bounds,

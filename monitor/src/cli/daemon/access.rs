@@ -63,9 +63,9 @@ impl std::fmt::Debug for Access {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Document {
+struct ClientDocument {
     basic_auth: Option<BasicAuth>,
-    tls_config: Option<Tls>,
+    tls_config: Option<ClientTls>,
 }
 
 #[derive(Default, Deserialize)]
@@ -78,7 +78,7 @@ struct BasicAuth {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Tls {
+struct ClientTls {
     ca: Option<String>,
     ca_file: Option<PathBuf>,
     cert: Option<String>,
@@ -101,8 +101,9 @@ impl Access {
         read: &dyn Fn(&Path) -> io::Result<String>,
     ) -> anyhow::Result<Self> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let document: Option<Document> = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))?;
+        let document: Option<ClientDocument> =
+            serde_saphyr::from_str_with_options(text, options)
+                .map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))?;
         let document = document.unwrap_or_default();
         let mut access = Self::default();
         if let Some(basic) = document.basic_auth {
