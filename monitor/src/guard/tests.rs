@@ -15,11 +15,11 @@ use super::{Actuator, ActuatorError, Made, Settings, journal::JournalError};
 
 const PAGE: u64 = 4096;
 
-struct Node {
+struct GuardedNode {
     dir: TempDir,
 }
 
-impl Node {
+impl GuardedNode {
     fn new(has_fine: bool) -> Self {
         let node = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -119,7 +119,7 @@ fn killed(actuator: Actuator) {
 #[test]
 fn limits_of_a_bdi_are_set_noted_and_put_back() {
     for has_fine in [false, true] {
-        let node = Node::new(has_fine);
+        let node = GuardedNode::new(has_fine);
         let file = if has_fine {
             "max_ratio_fine"
         } else {
@@ -153,7 +153,7 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
 #[test]
 fn a_background_limit_comes_back_as_what_it_was_percent_or_bytes() {
     for (bytes, ratio) in [("0", "10"), ("5000000", "0")] {
-        let node = Node::new(true);
+        let node = GuardedNode::new(true);
         node.set("proc/sys/vm/dirty_background_bytes", bytes);
         node.set("proc/sys/vm/dirty_background_ratio", ratio);
         let mut actuator = node.actuator();
@@ -173,7 +173,7 @@ fn a_background_limit_comes_back_as_what_it_was_percent_or_bytes() {
 
 #[test]
 fn a_ratio_that_was_no_whole_percent_comes_back_as_it_was() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     node.set("sys/class/bdi/0:29/max_ratio_fine", "123456\n");
     let mut actuator = node.actuator();
     actuator.want(hold(false, 1));
@@ -184,7 +184,7 @@ fn a_ratio_that_was_no_whole_percent_comes_back_as_it_was() {
 
 #[test]
 fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(easing());
     node.memory(15_000);
@@ -213,7 +213,7 @@ fn the_limit_follows_what_is_dirty_down_to_what_it_was() {
 
 #[test]
 fn once_raised_the_limit_rises_slowly_so_that_writers_do_not_fill_it_at_once() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(easing());
     node.memory(20_000);
@@ -231,7 +231,7 @@ fn once_raised_the_limit_rises_slowly_so_that_writers_do_not_fill_it_at_once() {
 
 #[test]
 fn the_limit_is_never_raised_beyond_its_share_of_the_memory() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(easing());
     node.memory(90_000);
@@ -246,7 +246,7 @@ fn the_limit_is_never_raised_beyond_its_share_of_the_memory() {
 
 #[test]
 fn once_there_is_room_again_the_limit_is_what_it_was_until_there_is_none() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(easing());
     actuator.report();
@@ -271,7 +271,7 @@ fn once_there_is_room_again_the_limit_is_what_it_was_until_there_is_none() {
 
 #[test]
 fn a_limit_in_bytes_is_put_back_as_one() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     node.set("proc/sys/vm/dirty_bytes", "50000000\n");
     let mut actuator = node.actuator();
     actuator.want(easing());
@@ -284,7 +284,7 @@ fn a_limit_in_bytes_is_put_back_as_one() {
 
 #[test]
 fn the_next_one_puts_back_what_one_that_was_killed_has_left() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(hold(true, 10));
     killed(actuator);
@@ -301,7 +301,7 @@ fn the_next_one_puts_back_what_one_that_was_killed_has_left() {
 
 #[test]
 fn what_another_boot_has_left_is_forgotten() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(hold(true, 10));
     killed(actuator);
@@ -313,7 +313,7 @@ fn what_another_boot_has_left_is_forgotten() {
 
 #[test]
 fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(hold(true, 10));
     actuator.report();
@@ -341,7 +341,7 @@ fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
 
 #[test]
 fn a_dirty_limit_that_somebody_sets_while_it_is_eased_stays_as_they_set_it() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(easing());
     node.memory(20_000);
@@ -363,7 +363,7 @@ fn a_dirty_limit_that_somebody_sets_while_it_is_eased_stays_as_they_set_it() {
 
 #[test]
 fn a_mount_that_is_gone_takes_its_limits_with_it() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(hold(true, 10));
     actuator.report();
@@ -380,7 +380,7 @@ fn a_mount_that_is_gone_takes_its_limits_with_it() {
 
 #[test]
 fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     let mut wanted = hold(true, 10);
     wanted.holds[0].bdi = "0:77".into();
@@ -392,7 +392,7 @@ fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
 
 #[test]
 fn a_name_that_is_no_bdi_becomes_no_path() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     fs::write(node.path("sys/class/max_ratio"), "100\n").unwrap();
     let mut actuator = node.actuator();
     for name in ["..", "../bdi/0:29", "0:29/", "", "0:29\n", "a:b"] {
@@ -406,7 +406,7 @@ fn a_name_that_is_no_bdi_becomes_no_path() {
 
 #[test]
 fn two_guards_are_one_too_many() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     let _first = node.actuator();
     let error = Actuator::open(&node.settings()).unwrap_err();
     assert!(
@@ -417,7 +417,7 @@ fn two_guards_are_one_too_many() {
 
 #[test]
 fn a_state_file_that_is_none_is_refused_and_left() {
-    let node = Node::new(true);
+    let node = GuardedNode::new(true);
     fs::create_dir_all(node.path("run")).unwrap();
     for text in [
         "",

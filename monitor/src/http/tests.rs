@@ -9,7 +9,7 @@ mod recordings;
 mod web;
 
 use axum::http::StatusCode;
-use client::{Server, ask, get};
+use client::{TestServer, ask, get};
 
 use crate::publish::snapshot::Snapshot;
 use crate::publish::testing;
@@ -17,7 +17,7 @@ use crate::publish::testing::Exposition;
 
 #[test]
 fn the_landing_page_is_html_that_loads_nothing_and_links_to_what_exists() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     let answer = get(&server, "/");
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(
@@ -46,7 +46,7 @@ fn the_landing_page_is_html_that_loads_nothing_and_links_to_what_exists() {
 
 #[test]
 fn the_metrics_have_their_content_type_and_parse() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     let answer = get(&server, "/metrics");
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(
@@ -65,14 +65,14 @@ fn the_metrics_have_their_content_type_and_parse() {
 
 #[test]
 fn the_metrics_are_where_they_were_asked_to_be_and_nowhere_else() {
-    let server = Server::start_at("/throttle/m", testing::snapshot());
+    let server = TestServer::start_at("/throttle/m", testing::snapshot());
     assert_eq!(get(&server, "/throttle/m").status, StatusCode::OK);
     assert_eq!(get(&server, "/metrics").status, StatusCode::NOT_FOUND);
 }
 
 #[test]
 fn what_is_published_later_is_served_from_then_on() {
-    let server = Server::start(Snapshot::before_the_first_tick(testing::daemon()));
+    let server = TestServer::start(Snapshot::before_the_first_tick(testing::daemon()));
     assert!(
         !get(&server, "/metrics")
             .body
@@ -88,7 +88,7 @@ fn what_is_published_later_is_served_from_then_on() {
 
 #[test]
 fn healthy_is_the_process_and_ready_the_work() {
-    let server = Server::start(Snapshot::before_the_first_tick(testing::daemon()));
+    let server = TestServer::start(Snapshot::before_the_first_tick(testing::daemon()));
     assert_eq!(get(&server, "/-/healthy").status, StatusCode::OK);
     let answer = get(&server, "/-/ready");
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -119,7 +119,7 @@ fn healthy_is_the_process_and_ready_the_work() {
 
 #[test]
 fn an_unknown_path_is_told_what_exists() {
-    let server = Server::start_at("/m", testing::snapshot());
+    let server = TestServer::start_at("/m", testing::snapshot());
     let answer = get(&server, "/nothing");
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     let paths = answer.json()["paths"].clone();
@@ -140,7 +140,7 @@ fn an_unknown_path_is_told_what_exists() {
 
 #[test]
 fn path_tricks_find_nothing() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     for path in [
         "//metrics",
         "/metrics/",
@@ -160,7 +160,7 @@ fn path_tricks_find_nothing() {
 
 #[test]
 fn only_get_and_head_are_allowed() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"] {
         for path in ["/", "/metrics", "/nothing"] {
             let answer = ask(
@@ -179,7 +179,7 @@ fn only_get_and_head_are_allowed() {
 
 #[test]
 fn head_has_the_headers_of_get_and_no_body() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     let answer = ask(
         &server,
         "HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -194,7 +194,7 @@ fn head_has_the_headers_of_get_and_no_body() {
 
 #[test]
 fn every_answer_forbids_to_cache_and_to_guess() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     for path in ["/", "/metrics", "/-/ready", "/api/v1/tasks", "/nothing"] {
         let answer = get(&server, path);
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
@@ -208,7 +208,7 @@ fn every_answer_forbids_to_cache_and_to_guess() {
 
 #[test]
 fn a_verdict_that_is_not_kept_is_a_page_for_people_whatever_its_name() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     for name in ["20200101T000000Z", "%3Cscript%3E", "%ff", "a%2fb"] {
         let answer = get(&server, &format!("/verdicts/{name}"));
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}");

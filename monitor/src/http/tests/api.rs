@@ -13,7 +13,7 @@ use monitor_model::{
 use monitor_verdict::timeline::time;
 use serde_json::{Value, json};
 
-use super::client::{Server, get};
+use super::client::{TestServer, get};
 use crate::evidence::{Document, MAX_DOCUMENTS, Sink, keep_newest};
 use crate::http::api::{MAX_BDIS, MAX_TASKS, MAX_WAITS};
 use crate::publish::node::Node;
@@ -22,14 +22,14 @@ use crate::publish::testing;
 use crate::publish::testing::NOW_NS;
 
 fn json(path: &str) -> Value {
-    get(&Server::start(testing::snapshot()), path).json()
+    get(&TestServer::start(testing::snapshot()), path).json()
 }
 
 const LONG_MATCH: &str = "match=0123456789012345678901234567890123456789012345678901234567890123x";
 
 #[test]
 fn every_answer_says_of_which_tick_it_is() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     for path in ["bdis", "loops", "probes", "stalls", "tasks", "verdicts"] {
         let answer = get(&server, &format!("/api/v1/{path}")).json();
         assert_eq!(answer["at"], "2023-11-14T22:13:20.500Z", "{path}");
@@ -39,7 +39,7 @@ fn every_answer_says_of_which_tick_it_is() {
 
 #[test]
 fn before_the_first_tick_the_lists_are_empty_and_at_no_time() {
-    let server = Server::start(Snapshot::before_the_first_tick(Daemon::default()));
+    let server = TestServer::start(Snapshot::before_the_first_tick(Daemon::default()));
     for (path, list) in [
         ("bdis", "bdis"),
         ("loops", "loops"),
@@ -71,12 +71,12 @@ fn verdicts_and_timeline_read_back_as_what_they_were() {
 }
 
 /// A server whose snapshot has these documents.
-fn with_evidence(count: u32) -> (Server, Vec<Arc<Document>>) {
+fn with_evidence(count: u32) -> (TestServer, Vec<Arc<Document>>) {
     let evidence: Vec<_> = (0..count).map(testing::evidence).collect();
     let documents = Sink::memory_only().take(&evidence);
     let mut snapshot = testing::snapshot();
     keep_newest(&mut snapshot.evidence, documents.clone());
-    (Server::start(snapshot), documents)
+    (TestServer::start(snapshot), documents)
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn thousands_of_bdis_are_counted_and_the_first_of_them_listed() {
     let bdi = |n| testing::bdi(&format!("0:{n}"), "");
     snapshot.observation.bdis = (0..256).rev().map(bdi).collect();
     snapshot.observation.bdis_left_out = 4744;
-    let answer = get(&Server::start(snapshot), "/api/v1/bdis").json();
+    let answer = get(&TestServer::start(snapshot), "/api/v1/bdis").json();
     let sentence = answer["incomplete"][0].as_str().unwrap();
     assert!(
         sentence.starts_with("Only 256 of 5000 backing devices are read"),
@@ -206,7 +206,7 @@ fn the_age_of_the_look_up_is_told_and_null_where_there_was_none() {
     let mut snapshot = testing::snapshot();
     let topology = Arc::make_mut(&mut snapshot.observation.topology);
     topology.read_ns = NOW_NS - 2_500_000_000;
-    let answer = get(&Server::start(snapshot), "/api/v1/loops").json();
+    let answer = get(&TestServer::start(snapshot), "/api/v1/loops").json();
     assert_eq!(answer["topology_age_seconds"], 2.5);
 }
 
@@ -234,7 +234,7 @@ fn tasks_and_waits_are_shown_with_their_containers() {
     };
     let (waits, tasks) = (snapshot.observation.waits[0].tid, snapshot.tasks[0].tid);
     snapshot.observation.topology = Arc::new(topology);
-    let server = Server::start(snapshot);
+    let server = TestServer::start(snapshot);
     let of = |path: &str, list: &str, tid: u32| {
         let answer = get(&server, path).json();
         let mut all = answer[list].as_array().unwrap().clone().into_iter();
@@ -250,7 +250,7 @@ fn tasks_and_waits_are_shown_with_their_containers() {
 fn stalls_are_the_oldest_waits_with_their_age_and_the_newest_finished_ones() {
     let mut snapshot = testing::snapshot();
     snapshot.stalls = Arc::new([testing::stall_since(1), testing::stall_since(2)].into());
-    let answer = get(&Server::start(snapshot), "/api/v1/stalls").json();
+    let answer = get(&TestServer::start(snapshot), "/api/v1/stalls").json();
     assert_eq!(answer["total"], 2);
     let oldest = &answer["stalls"][0];
     assert_eq!(oldest["tid"], 11);
@@ -269,7 +269,7 @@ fn thousands_of_waits_are_counted_and_the_oldest_of_them_listed() {
     let mut snapshot = testing::snapshot();
     let wait = |n| testing::wait(n, Cause::DirectReclaim, Class::User, NOW_NS - u64::from(n));
     snapshot.observation.waits = (0..5000).map(wait).collect();
-    let answer = get(&Server::start(snapshot), "/api/v1/stalls").json();
+    let answer = get(&TestServer::start(snapshot), "/api/v1/stalls").json();
     assert_eq!(answer["total"], 5000);
     assert_eq!(answer["stalls"].as_array().unwrap().len(), MAX_WAITS);
     assert_eq!(answer["stalls"][0]["tid"], 4999);
@@ -277,7 +277,7 @@ fn thousands_of_waits_are_counted_and_the_oldest_of_them_listed() {
 
 #[test]
 fn tasks_are_sorted_as_asked_and_cut_to_the_limit() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     let tids = |query: &str| {
         let answer = get(&server, &format!("/api/v1/tasks{query}")).json();
         assert_eq!(answer["total"], 5, "{query}");
@@ -297,7 +297,7 @@ fn tasks_are_sorted_as_asked_and_cut_to_the_limit() {
 
 #[test]
 fn a_bad_query_is_told_what_is_wrong_and_what_is_accepted() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     let cases = [
         ("limit=0", "limit \"0\" is not a number from 1 to 1000"),
         (
@@ -337,7 +337,7 @@ fn one_task_has_its_causes_and_its_stack_where_one_was_read() {
         comm: "nfsd".into(),
         frames: vec!["io_schedule_timeout".into(), "balance_dirty_pages".into()],
     }];
-    let server = Server::start(snapshot);
+    let server = TestServer::start(snapshot);
     let task = get(&server, "/api/v1/tasks/11").json();
     assert_eq!(task["causes"][0]["cause"], "balance_dirty_pages");
     assert_eq!(task["causes"][0]["waiting_seconds"], 2.5);
@@ -352,7 +352,7 @@ fn one_task_has_its_causes_and_its_stack_where_one_was_read() {
 
 #[test]
 fn the_node_is_one_document_and_its_history_another() {
-    let server = Server::start(testing::snapshot());
+    let server = TestServer::start(testing::snapshot());
     let answer = get(&server, "/api/v1/node");
     let read: Node = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(read.loops_total, 1);

@@ -15,14 +15,14 @@ use crate::http::{ConnectionLimits, LIMITS, Site, serve_within};
 use crate::publish::snapshot::{Shared, Snapshot};
 
 /// Serves until it is dropped.
-pub(super) struct Server {
+pub(super) struct TestServer {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Server {
+impl TestServer {
     pub(super) fn start(snapshot: Snapshot) -> Self {
         Self::start_at("/metrics", snapshot)
     }
@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop();
         if let Some(thread) = self.thread.take() {
@@ -102,13 +102,13 @@ impl Drop for Server {
     }
 }
 
-pub(super) struct Answer {
+pub(super) struct HttpReply {
     pub(super) status: StatusCode,
     headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Answer {
+impl HttpReply {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -148,20 +148,20 @@ impl Answer {
 }
 
 /// Sends a request as it is and reads until the server hangs up.
-pub(super) fn ask(server: &Server, request: &str) -> Answer {
+pub(super) fn ask(server: &TestServer, request: &str) -> HttpReply {
     let mut stream = server.connect();
     stream.write_all(request.as_bytes()).unwrap();
     finish(stream)
 }
 
 /// Reads what is left of an answer.
-pub(super) fn finish(mut stream: TcpStream) -> Answer {
+pub(super) fn finish(mut stream: TcpStream) -> HttpReply {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    Answer::parse(&text)
+    HttpReply::parse(&text)
 }
 
-pub(super) fn get(server: &Server, path: &str) -> Answer {
+pub(super) fn get(server: &TestServer, path: &str) -> HttpReply {
     ask(
         server,
         &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),

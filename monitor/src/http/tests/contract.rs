@@ -20,8 +20,8 @@ use monitor_model::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::client::{Server, get};
-use super::events::Client;
+use super::client::{TestServer, get};
+use super::events::EventStream;
 use crate::cli::generated;
 use crate::evidence::Document;
 use crate::guard::{GuardNow, Tallies};
@@ -168,10 +168,10 @@ fn documents() -> Vec<(String, String)> {
         store: Arc::new(RecordingStore::Files(vec!["/nowhere/night.tmrec".into()])),
         web: Arc::default(),
     };
-    let server = Server::start_site(LIMITS, 1, site);
+    let server = TestServer::start_site(LIMITS, 1, site);
     let answer = |path: &str| (path.to_owned(), get(&server, path).body);
     let mut all = DOCUMENTS.map(answer).to_vec();
-    let mut client = Client::listen_at(&server, "/api/v1/events?node", "");
+    let mut client = EventStream::listen_at(&server, "/api/v1/events?node", "");
     for _ in 0..5 {
         let message = client.next();
         let path = format!("/api/v1/events {} {}", message.event, message.id);

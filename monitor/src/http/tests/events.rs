@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use monitor_model::{loops::LoopEvent, related::RelatedEvent, verdict::Transition};
 use serde_json::Value;
 
-use super::client::{Server, ask, get};
+use super::client::{TestServer, ask, get};
 use crate::http::events::MAX_LISTENERS;
 use crate::http::{ConnectionLimits, LIMITS};
 use crate::publish::node::Node;
@@ -22,20 +22,20 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// One message as it is sent, by its fields.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Message {
+pub(super) struct SentEvent {
     pub(super) event: String,
     pub(super) id: String,
     pub(super) data: String,
 }
 
-pub(super) struct Client(BufReader<TcpStream>);
+pub(super) struct EventStream(BufReader<TcpStream>);
 
-impl Client {
-    fn listen(server: &Server, last_event_id: &str) -> Self {
+impl EventStream {
+    fn listen(server: &TestServer, last_event_id: &str) -> Self {
         Self::listen_at(server, "/api/v1/events", last_event_id)
     }
 
-    pub(super) fn listen_at(server: &Server, path: &str, last_event_id: &str) -> Self {
+    pub(super) fn listen_at(server: &TestServer, path: &str, last_event_id: &str) -> Self {
         let mut stream = server.connect();
         let header = if last_event_id.is_empty() {
             String::new()
@@ -61,8 +61,8 @@ impl Client {
         line.trim_end().to_owned()
     }
 
-    pub(super) fn next(&mut self) -> Message {
-        let mut message = Message::default();
+    pub(super) fn next(&mut self) -> SentEvent {
+        let mut message = SentEvent::default();
         loop {
             let line = self.line();
             // The lengths of the chunks have no colon.
@@ -100,8 +100,8 @@ fn happened(ids: std::ops::RangeInclusive<u64>) -> Snapshot {
 
 #[test]
 fn who_asks_for_the_node_is_sent_it_at_every_tick_after_what_happened() {
-    let server = Server::start(testing::snapshot());
-    let mut client = Client::listen_at(&server, "/api/v1/events?node", "");
+    let server = TestServer::start(testing::snapshot());
+    let mut client = EventStream::listen_at(&server, "/api/v1/events?node", "");
     assert_eq!(client.ids(3), ["1", "2", "3"]);
     let node = client.next();
     assert_eq!((node.event.as_str(), node.id.as_str()), ("node", ""));
@@ -117,14 +117,17 @@ fn who_asks_for_the_node_is_sent_it_at_every_tick_after_what_happened() {
 
 #[test]
 fn a_parameter_that_is_not_known_is_refused() {
-    let answer = get(&Server::start(testing::snapshot()), "/api/v1/events?nodes");
+    let answer = get(
+        &TestServer::start(testing::snapshot()),
+        "/api/v1/events?nodes",
+    );
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 
 #[test]
 fn who_connects_is_told_what_happened_lately_by_kind() {
-    let server = Server::start(testing::snapshot());
-    let mut client = Client::listen(&server, "");
+    let server = TestServer::start(testing::snapshot());
+    let mut client = EventStream::listen(&server, "");
     let (first, second) = (client.next(), client.next());
     assert_eq!((first.event.as_str(), first.id.as_str()), ("loop", "1"));
     let event: LoopEvent = serde_json::from_str(&first.data).unwrap();
@@ -145,8 +148,8 @@ fn who_connects_is_told_what_happened_lately_by_kind() {
 
 #[test]
 fn what_happens_later_comes_when_it_is_published_and_once() {
-    let server = Server::start(happened(1..=2));
-    let mut client = Client::listen(&server, "");
+    let server = TestServer::start(happened(1..=2));
+    let mut client = EventStream::listen(&server, "");
     assert_eq!(client.ids(2), ["1", "2"]);
     server.shared.publish(happened(1..=2));
     server.shared.publish(happened(1..=4));
@@ -157,21 +160,21 @@ fn what_happens_later_comes_when_it_is_published_and_once() {
 
 #[test]
 fn who_comes_back_is_told_what_it_missed_and_all_of_it_where_its_number_is_unknown() {
-    let server = Server::start(happened(5..=7));
-    assert_eq!(Client::listen(&server, "6").ids(1), ["7"]);
+    let server = TestServer::start(happened(5..=7));
+    assert_eq!(EventStream::listen(&server, "6").ids(1), ["7"]);
     for unknown in ["2", "99", "x", "-1"] {
-        let ids = Client::listen(&server, unknown).ids(3);
+        let ids = EventStream::listen(&server, unknown).ids(3);
         assert_eq!(ids, ["5", "6", "7"], "{unknown}");
     }
-    let mut client = Client::listen(&server, "7");
+    let mut client = EventStream::listen(&server, "7");
     server.shared.publish(happened(5..=8));
     assert_eq!(client.ids(1), ["8"]);
 }
 
 #[test]
 fn who_lags_behind_what_is_kept_goes_on_with_the_oldest_that_is() {
-    let server = Server::start(happened(1..=1));
-    let mut client = Client::listen(&server, "");
+    let server = TestServer::start(happened(1..=1));
+    let mut client = EventStream::listen(&server, "");
     assert_eq!(client.ids(1), ["1"]);
     server.shared.publish(happened(500..=501));
     assert_eq!(client.ids(2), ["500", "501"]);
@@ -179,9 +182,9 @@ fn who_lags_behind_what_is_kept_goes_on_with_the_oldest_that_is() {
 
 #[test]
 fn listeners_beyond_the_cap_are_refused_and_others_are_served() {
-    let server = Server::start(happened(1..=1));
-    let mut listening: Vec<Client> = (0..MAX_LISTENERS)
-        .map(|_| Client::listen(&server, ""))
+    let server = TestServer::start(happened(1..=1));
+    let mut listening: Vec<EventStream> = (0..MAX_LISTENERS)
+        .map(|_| EventStream::listen(&server, ""))
         .collect();
     let answer = get(&server, "/api/v1/events");
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -204,7 +207,7 @@ fn listeners_beyond_the_cap_are_refused_and_others_are_served() {
 
 #[test]
 fn shutdown_ends_the_streams_and_is_not_held_up() {
-    let mut server = Server::start_with(
+    let mut server = TestServer::start_with(
         ConnectionLimits {
             drain: LONG,
             ..LIMITS
@@ -213,7 +216,7 @@ fn shutdown_ends_the_streams_and_is_not_held_up() {
         "/metrics",
         happened(1..=1),
     );
-    let mut client = Client::listen(&server, "");
+    let mut client = EventStream::listen(&server, "");
     assert_eq!(client.ids(1), ["1"]);
     let begin = Instant::now();
     server.stop();
@@ -230,9 +233,9 @@ fn a_stream_outlives_other_connections_and_ends_whole_at_its_own_age() {
         drain: SHORT / 10,
         ..LIMITS
     };
-    let server = Server::start_with(limits, 1, "/metrics", happened(1..=1));
+    let server = TestServer::start_with(limits, 1, "/metrics", happened(1..=1));
     let begin = Instant::now();
-    let client = Client::listen(&server, "1");
+    let client = EventStream::listen(&server, "1");
     let rest = client.rest();
     assert!(begin.elapsed() >= limits.stream, "{:?}", begin.elapsed());
     assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");

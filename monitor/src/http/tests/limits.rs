@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
-use super::client::{Server, ask, finish, get};
+use super::client::{TestServer, ask, finish, get};
 use crate::http::{ConnectionLimits, LIMITS};
 use crate::publish::testing;
 
@@ -14,8 +14,8 @@ const SHORT: Duration = Duration::from_millis(200);
 /// Longer than anything here lasts, even on a busy machine.
 const LONG: Duration = Duration::from_mins(1);
 
-fn start(limits: ConnectionLimits) -> Server {
-    Server::start_with(limits, 1, "/metrics", testing::snapshot())
+fn start(limits: ConnectionLimits) -> TestServer {
+    TestServer::start_with(limits, 1, "/metrics", testing::snapshot())
 }
 
 /// How long the server lets a connection be.
@@ -81,7 +81,7 @@ fn a_client_that_keeps_asking_is_served_on_one_connection_until_it_is_too_old() 
 }
 
 /// What asks once and then waits for the answer.
-fn ask_healthy(server: &Server) -> TcpStream {
+fn ask_healthy(server: &TestServer) -> TcpStream {
     let mut stream = server.connect();
     stream
         .write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -181,7 +181,7 @@ fn what_is_no_http_is_refused_and_the_next_client_is_served() {
 
 #[test]
 fn all_listeners_serve() {
-    let server = Server::start_with(LIMITS, 3, "/metrics", testing::snapshot());
+    let server = TestServer::start_with(LIMITS, 3, "/metrics", testing::snapshot());
     for address in &server.addresses {
         let mut stream = TcpStream::connect(address).unwrap();
         stream
@@ -198,7 +198,7 @@ fn an_answer_under_way_at_shutdown_is_finished() {
     let mut long = testing::transition_at(1);
     long.reason = "x".repeat(32 << 20);
     snapshot.timeline = Arc::new([long].into());
-    let mut server = Server::start_with(
+    let mut server = TestServer::start_with(
         ConnectionLimits {
             drain: LONG,
             ..LIMITS

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use super::client::{Server, get};
+use super::client::{TestServer, get};
 use crate::http::recordings::MAX_READERS;
 use crate::http::{LIMITS, Site};
 use crate::publish::snapshot::Shared;
@@ -16,14 +16,14 @@ use crate::recording::RecordingStore;
 
 const NAME: &str = "segment-0000000007.tmrec";
 
-fn server(store: RecordingStore) -> Server {
+fn server(store: RecordingStore) -> TestServer {
     let site = Site {
         telemetry_path: "/metrics".to_owned(),
         shared: Arc::new(Shared::new(testing::snapshot())),
         store: Arc::new(store),
         web: Arc::default(),
     };
-    Server::start_site(LIMITS, 1, site)
+    TestServer::start_site(LIMITS, 1, site)
 }
 
 fn window(dir: &Path) -> RecordingStore {

@@ -20,7 +20,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::client::{Answer, Server, ask, get};
+use super::client::{HttpReply, TestServer, ask, get};
 use crate::access::Web;
 use crate::http::{ConnectionLimits, LIMITS, Site};
 use crate::publish::snapshot::Shared;
@@ -69,12 +69,12 @@ impl Dir {
         self.write("web.yml", &text)
     }
 
-    fn server(config: &Path) -> Server {
+    fn server(config: &Path) -> TestServer {
         Self::server_within(LIMITS, config)
     }
 
-    fn server_within(limits: ConnectionLimits, config: &Path) -> Server {
-        Server::start_site(
+    fn server_within(limits: ConnectionLimits, config: &Path) -> TestServer {
+        TestServer::start_site(
             limits,
             1,
             Site {
@@ -93,8 +93,8 @@ impl Dir {
     }
 
     /// A client that trusts the server as it is now.
-    fn client(&self) -> Client {
-        Client {
+    fn client(&self) -> WebClient {
+        WebClient {
             trusts: fs::read(self.path("server.crt")).unwrap(),
             shows: None,
             versions: vec![&TLS13, &TLS12],
@@ -138,13 +138,13 @@ fn signed(by: &Authority, change: impl FnOnce(&mut CertificateParams)) -> Identi
 }
 
 #[derive(Clone)]
-struct Client {
+struct WebClient {
     trusts: Vec<u8>,
     shows: Option<Identity>,
     versions: Vec<&'static SupportedProtocolVersion>,
 }
 
-impl Client {
+impl WebClient {
     fn showing(&self, identity: &Identity) -> Self {
         Self {
             shows: Some(identity.clone()),
@@ -160,7 +160,7 @@ impl Client {
     }
 
     /// `None`: there was no handshake, or nothing after it.
-    fn get(&self, server: &Server, path: &str) -> Option<Answer> {
+    fn get(&self, server: &TestServer, path: &str) -> Option<HttpReply> {
         let mut roots = RootCertStore::empty();
         for cert in CertificateDer::pem_slice_iter(&self.trusts) {
             roots.add(cert.unwrap()).unwrap();
@@ -186,10 +186,10 @@ impl Client {
         let mut text = String::new();
         // Whether the end is said or not is of no matter.
         let _ = stream.read_to_string(&mut text);
-        (!text.is_empty()).then(|| Answer::parse(&text))
+        (!text.is_empty()).then(|| HttpReply::parse(&text))
     }
 
-    fn is_served(&self, server: &Server) -> bool {
+    fn is_served(&self, server: &TestServer) -> bool {
         self.get(server, "/-/healthy")
             .is_some_and(|answer| answer.status == StatusCode::OK)
     }
@@ -213,7 +213,7 @@ fn with_a_certificate_all_is_served_to_who_trusts_it_and_plain_http_is_told_so()
     let server = Dir::server(&dir.tls(""));
     let answer = dir.client().get(&server, "/metrics").unwrap();
     assert!(answer.body.contains("throttle_livelock_state"));
-    let stranger = Client {
+    let stranger = WebClient {
         trusts: self_signed(&["localhost"]).cert.into_bytes(),
         ..dir.client()
     };
