@@ -47,10 +47,5 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     Ok(text)
 }
 
-/// Nanoseconds as seconds.
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
-
 #[cfg(test)]
 mod tests;

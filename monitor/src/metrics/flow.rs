@@ -9,7 +9,7 @@ use monitor_model::observation::{
 use prometheus::Result;
 
 use super::family::{Family, MetricsPage};
-use super::seconds;
+use crate::publish::seconds;
 
 pub(super) fn write(observation: &Observation, page: &mut MetricsPage) -> Result<()> {
     memory(observation, page)?;

@@ -7,7 +7,7 @@ use monitor_model::observation::Delay;
 use prometheus::Result;
 
 use super::family::{Family, MetricsPage};
-use super::seconds;
+use crate::publish::seconds;
 use crate::publish::snapshot::Snapshot;
 
 pub(super) fn write(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {

@@ -8,7 +8,7 @@ use compact_str::format_compact;
 use monitor_model::{
     loops::Loop,
     observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
-    verdict::{LivelockState, Verdict},
+    verdict::Verdict,
 };
 use monitor_verdict::mitigation::{self, Target};
 
@@ -40,10 +40,7 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
     let by_server = |wait: &&Waiting| of_server.contains(&wait.tid);
     let clients = oldest(seen, |wait| on_client(&wait) && !by_server(&wait));
     let servers = oldest(seen, |wait| by_server(&wait));
-    let stuck = matches!(
-        verdict.state,
-        LivelockState::Suspected | LivelockState::Livelock | LivelockState::Deadlock
-    );
+    let stuck = verdict.state.metric() > 0.0;
     let place = found.map(|found| Target::of(found, seen));
     let measures = place.as_ref().map(|place| {
         if stuck {
