@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     check, config,
-    daemon::{self, Access, AccessArgs, Daemon},
+    daemon::{self, Access, AccessArgs, DaemonClient},
     exit, facts,
     flags::{ConfigArgs, KernelArgs},
     start,
@@ -166,7 +166,7 @@ impl Bundle {
     }
 
     fn collect(&mut self, args: &SupportBundleArgs, access: &Access) {
-        let daemon = Daemon::new(&args.url, PATIENCE, access);
+        let daemon = DaemonClient::new(&args.url, PATIENCE, access);
         if self.daemon(&daemon) {
             self.evidence(&daemon);
         }
@@ -187,7 +187,7 @@ impl Bundle {
     }
 
     /// Whether it answers.
-    fn daemon(&mut self, daemon: &Daemon) -> bool {
+    fn daemon(&mut self, daemon: &DaemonClient) -> bool {
         match daemon.text("/metrics") {
             Ok(text) => self.file("daemon/metrics.txt", text.as_bytes()),
             Err(error) => {
@@ -201,7 +201,7 @@ impl Bundle {
         true
     }
 
-    fn answer(&mut self, daemon: &Daemon, path: &str, name: &str) -> Option<Value> {
+    fn answer(&mut self, daemon: &DaemonClient, path: &str, name: &str) -> Option<Value> {
         match daemon.get::<Value>(path) {
             Ok(answer) => {
                 self.json(name, &answer);
@@ -214,7 +214,7 @@ impl Bundle {
         }
     }
 
-    fn evidence(&mut self, daemon: &Daemon) {
+    fn evidence(&mut self, daemon: &DaemonClient) {
         let Ok(verdicts) = daemon.get::<Value>("verdicts") else {
             return;
         };
@@ -222,7 +222,7 @@ impl Bundle {
         let ids = kept.into_iter().flatten().rev();
         let ids = ids.filter_map(|one| one["id"].as_str());
         // Whatever answers there may say it: it becomes a file's name.
-        for id in ids.take(MAX_EVIDENCE).filter(|id| plain(id) == **id) {
+        for id in ids.take(MAX_EVIDENCE).filter(|id| plain(id) == *id) {
             self.answer(
                 daemon,
                 &format!("evidence/{id}"),
@@ -311,7 +311,7 @@ mod tests {
         let file = new_file(&path).unwrap();
         let mut bundle = Bundle::new(Box::new(file), "root".to_owned(), SystemTime::now());
         bundle.json("check.json", &serde_json::json!({"a": 1}));
-        let gone = Daemon::new("http://127.0.0.1:1", PATIENCE, &Access::default());
+        let gone = DaemonClient::new("http://127.0.0.1:1", PATIENCE, &Access::default());
         assert!(!bundle.daemon(&gone));
         bundle.copy(Path::new("/nowhere/at/all"), "node/all");
         bundle.finish().unwrap();

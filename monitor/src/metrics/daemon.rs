@@ -3,11 +3,9 @@
 use monitor_model::observation::State;
 use prometheus::Result;
 
-use super::{
-    family::{Family, MetricsPage},
-    seconds,
-};
+use super::family::{Family, MetricsPage};
 use crate::publish::process::ProcessStats;
+use crate::publish::seconds;
 use crate::publish::snapshot::{Snapshot, TICK_BOUNDS};
 
 pub(super) fn write(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
