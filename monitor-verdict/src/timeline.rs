@@ -2,9 +2,9 @@
 //! recording print the same bytes.
 
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::engine::Changes;
+pub use crate::text::time;
 
 /// The lines of one observation's changes, each with its end of line; empty for
 /// most.
@@ -48,15 +48,6 @@ pub fn lines(changes: &Changes) -> String {
         );
     }
     text
-}
-
-/// A time as the lines have it: milliseconds since 1970, in UTC.
-#[must_use]
-pub fn time(unix_ms: u64) -> String {
-    // What the formatter refuses to write is beyond the year 9999.
-    let latest = Duration::from_millis(253_402_300_799_999);
-    let at = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
-    humantime::format_rfc3339_millis(at).to_string()
 }
 
 fn line(text: &mut String, unix_ms: u64, words: &str) {

@@ -1,25 +1,19 @@
 //! What a document is called.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use compact_str::{CompactString, format_compact};
 use monitor_model::{evidence::Trigger, verdict::Signature};
 
+use crate::text::time;
+
 /// Bytes of the loop's id in a name: a file name has at most 255.
 const MAX_LOOP: usize = 80;
-
-/// RFC 3339 in UTC; the end of the year 9999 for what is later.
-pub(super) fn rfc3339(unix_ms: u64) -> CompactString {
-    let time = UNIX_EPOCH + Duration::from_millis(unix_ms.min(253_402_300_799_999));
-    format_compact!("{}", humantime::format_rfc3339_millis(time))
-}
 
 /// `20251009T085320.123Z-0.29-nfsd-dirty-throttle`: in the order of time when sorted,
 /// and fit for a file's name whatever the loop is called. What is kept of a livelock
 /// beside its documents has this name, too.
 #[must_use]
 pub fn incident(unix_ms: u64, loop_id: &str, signature: Signature) -> CompactString {
-    let time = rfc3339(unix_ms);
+    let time = time(unix_ms);
     let time: CompactString = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
     format_compact!("{time}-{}-{}", safe(loop_id), signature.as_str())
 }

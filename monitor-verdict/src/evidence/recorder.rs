@@ -18,6 +18,7 @@ use super::name;
 use super::tasks::{Task, Tasks, loop_bdis};
 use super::text_tree::TextTree;
 use crate::mitigation;
+use crate::text::time;
 use crate::window::Window;
 
 /// Loops whose last minutes are kept, 14 KiB each. A loop has some only once
@@ -179,7 +180,7 @@ impl Recorder {
         let confirmed = before
             .as_ref()
             .and_then(|history| history.confirmed.clone());
-        let at = name::rfc3339(transition.unix_ms);
+        let at = CompactString::from(time(transition.unix_ms));
         let cycle = if occasion == Trigger::Ended {
             was(confirmed.as_ref(), &transition.reason)
         } else {

@@ -4,6 +4,7 @@
 //! not to be seen in them (control characters, changes of direction) never
 //! reaches the terminal.
 
+pub use monitor_verdict::text::span;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -74,23 +75,6 @@ pub fn lines(text: &str, width: usize, look: Look) -> Vec<String> {
 /// Columns that a line takes.
 pub fn width(spans: &[Span<'_>]) -> usize {
     spans.iter().map(Span::width).sum()
-}
-
-/// A time: `5 us`, `120 ms`, `15.4 s`, `3m 12s`, `2h 03m`, `4d 07h`.
-pub fn span(seconds: f64) -> String {
-    if !seconds.is_finite() {
-        return "?".to_owned();
-    }
-    let whole = whole(seconds);
-    match whole {
-        _ if seconds < 0.001 => format!("{:.0} us", seconds.max(0.0) * 1e6),
-        _ if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
-        _ if seconds < 9.995 => format!("{seconds:.2} s"),
-        0..100 => format!("{seconds:.1} s"),
-        100..3600 => format!("{}m {:02}s", whole / 60, whole % 60),
-        3600..86_400 => format!("{}h {:02}m", whole / 3600, whole / 60 % 60),
-        _ => format!("{}d {:02}h", whole / 86_400, whole / 3600 % 24),
-    }
 }
 
 /// A time of which nobody wants fractions: `12 s`.
@@ -204,17 +188,10 @@ mod tests {
 
     #[test]
     fn times_are_as_long_as_they_say_something() {
-        let spans = [0.0, 5e-6, 0.12, 0.9996, 9.996, 15.44, 192.0, 7_380.0, 4e5];
-        let words = spans.map(span);
-        let expected = [
-            "0 us", "5 us", "120 ms", "1.00 s", "10.0 s", "15.4 s", "3m 12s", "2h 03m", "4d 15h",
-        ];
-        assert_eq!(words, expected);
         assert_eq!(
             [about(-1.0), about(12.4), about(200.0)],
             ["0 s", "12 s", "3m 20s"]
         );
-        assert_eq!(span(f64::NAN), "?");
         assert_eq!(clock(1_700_000_000_500), "22:13:20Z");
         assert_eq!(clock(u64::MAX), "23:59:59Z");
         assert_eq!(
