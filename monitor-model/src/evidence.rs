@@ -77,7 +77,13 @@ pub struct Evidence {
     pub monotonic_ms: u64,
     /// Release of the running kernel, `uname -r`.
     pub kernel: CompactString,
-    /// Who waits for whom, drawn: lines of at most 100 columns.
+    /// Who waits for whom, step by step; empty: an older version made the document.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// The same at a glance.
+    #[serde(default)]
+    pub picture: Picture,
+    /// The steps as text: lines of at most 100 columns.
     pub cycle: Vec<String>,
     /// The verdict at that moment, with its four conditions.
     pub verdict: Verdict,
@@ -115,6 +121,97 @@ pub struct Evidence {
     pub guard: Vec<GuardEvent>,
     /// What is not in here, a sentence each.
     pub left_out: Vec<String>,
+}
+
+/// A step of the cycle: who waits, or what holds them up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// How it follows from those before it.
+    pub kind: StepKind,
+    /// Threads that it is about, as in `threads` and `writers`; left out: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tids: Vec<u32>,
+    /// The BDI that it is about, as in `bdis`; left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bdi: Option<CompactString>,
+    /// One sentence.
+    pub text: String,
+}
+
+/// How a [`Step`] follows from those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// Those above wait for this.
+    Waits,
+    /// More about the same.
+    Beside,
+    /// A kernel stack of the same, innermost function first.
+    Stack,
+    /// Those above wait for the client again.
+    Closes,
+    /// Not part of the cycle.
+    Aside,
+}
+
+/// The cycle at a glance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picture {
+    /// Writers, mount, server, disk; empty: an older version made it.
+    pub stations: Vec<Station>,
+    /// One for each of the four conditions, in their order.
+    pub arrows: Vec<Arrow>,
+    /// Whether the server waits for its own client, in one sentence.
+    pub closing: String,
+}
+
+/// Who or what takes part in the cycle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Station {
+    /// Path of a mount or file system, or another name.
+    pub name: CompactString,
+    /// Its BDI; `None`: it has none, or it is unknown.
+    pub bdi: Option<CompactString>,
+    /// What to know about it, the most important first.
+    pub lines: Vec<String>,
+}
+
+/// Leads from one [`Station`] to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrow {
+    /// Place in `stations` of the one that it leaves.
+    pub from: usize,
+    /// Place in `stations` of the one that it leads to.
+    pub to: usize,
+    /// Whether the one waits for the other; else data flows, or should.
+    pub waits: bool,
+    /// The condition, by its name in JSON.
+    pub condition: CompactString,
+    /// Whether it holds; `None`: an input is missing.
+    pub holds: Option<bool>,
+    /// The number that decided; `?`: unknown.
+    pub value: String,
+    /// What that number is of.
+    pub unit: String,
+}
+
+/// Who waits in a loop at one moment, and what its ends hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoopNumbers {
+    /// Tasks that wait on the client's BDI.
+    pub client_waiting: usize,
+    /// For how long the first of them waits, seconds.
+    pub client_oldest_seconds: Option<f64>,
+    /// Tasks of the server that wait in a watched cause.
+    pub server_waiting: usize,
+    /// For how long the first of them waits, seconds.
+    pub server_oldest_seconds: Option<f64>,
+    /// WRITE calls that are not answered.
+    pub writes_pending: Option<u64>,
+    /// Dirty and writeback bytes of the client's BDI.
+    pub client_held_bytes: Option<u64>,
+    /// The same of the server's.
+    pub server_held_bytes: Option<u64>,
 }
 
 /// The four conditions at one tick.

@@ -6,11 +6,14 @@
 
 mod bounds;
 mod cycle;
+mod lines;
 mod name;
+mod picture;
 mod places;
 mod recorder;
 mod tasks;
-mod text_tree;
 
+pub use lines::{COLUMNS, lines};
 pub use name::{incident, is_document};
+pub use picture::{numbers, picture};
 pub(crate) use recorder::{JudgedTick, Recorder};

@@ -17,7 +17,10 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
-use monitor_model::{api::EvidenceHead, evidence::Evidence};
+use monitor_model::{
+    api::EvidenceHead,
+    evidence::{Evidence, Step},
+};
 
 pub use directory::{EvidenceDirectory, EvidenceLimits, WriteError};
 pub use writer::{Writer, start};
@@ -33,8 +36,8 @@ pub const MAX_BYTES: usize = 4 << 20;
 pub struct Document {
     /// What it is.
     pub head: EvidenceHead,
-    /// Who waits for whom, drawn.
-    pub cycle: Vec<String>,
+    /// Who waits for whom.
+    pub steps: Vec<Step>,
     json: Bytes,
     file: OnceLock<String>,
 }
@@ -58,7 +61,7 @@ impl Document {
         };
         Ok(Self {
             head,
-            cycle: evidence.cycle.clone(),
+            steps: evidence.steps.clone(),
             json: json.into(),
             file: OnceLock::new(),
         })

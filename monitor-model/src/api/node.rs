@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rows, SignalReport};
 use crate::{
-    evidence::Trigger,
+    evidence::{LoopNumbers, Picture, Step, Trigger},
     known::known,
     loops::Loop,
     mitigation::{InVain, Measure},
@@ -105,20 +105,12 @@ pub struct LoopNow {
     pub verdict: Verdict,
     /// Who mounts and who serves; `null`: it is there no more.
     pub found: Option<Loop>,
-    /// Tasks that wait on the client's BDI.
-    pub client_waiting: usize,
-    /// For how long the first of them waits, seconds.
-    pub client_oldest_seconds: Option<f64>,
-    /// Tasks of the server that wait in a watched cause.
-    pub server_waiting: usize,
-    /// For how long the first of them waits, seconds.
-    pub server_oldest_seconds: Option<f64>,
-    /// WRITE calls that are not answered.
-    pub writes_pending: Option<u64>,
-    /// Dirty and writeback bytes of the client's BDI.
-    pub client_held_bytes: Option<u64>,
-    /// The same of the server's.
-    pub server_held_bytes: Option<u64>,
+    /// Who waits, and what its ends hold.
+    #[serde(flatten)]
+    pub numbers: LoopNumbers,
+    /// The cycle at a glance; left out by older versions.
+    #[serde(default)]
+    pub picture: Picture,
     /// While it is, or may be, stuck: what gets the node out of it, the best
     /// first; else what prevents it.
     pub measures: Vec<Measure>,
@@ -128,7 +120,11 @@ pub struct LoopNow {
     pub evidence: Option<CompactString>,
     /// What that was made for.
     pub occasion: Option<Trigger>,
-    /// Who waits for whom, as that document draws it, while it is stuck.
+    /// Who waits for whom, as that document says it, while it is stuck; left out by
+    /// older versions.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// The steps as text: lines of at most 100 columns.
     pub cycle: Vec<String>,
 }
 

@@ -1,14 +1,15 @@
-//! Who waits for whom, drawn from the facts of one moment:
+//! Who waits for whom, in steps, from the facts of one moment. As text:
 //!
 //! ```text
-//! dd[412], dd[413] wait in balance_dirty_pages on 0:29 (/mnt, 10.9.0.2:/) for 12.0 s
-//!   -> 0:29 holds 81.5 MB dirty or under writeback, 19900 of the node's 20031 dirty pages (limit
-//!      19529); only WRITEs to nfsd clean them: 12 unanswered, 0 B/s acknowledged
-//!     -> nfsd[301] waits in balance_dirty_pages on 254:0 (/export, ext4 /dev/vda) for 11.8 s
+//! dd[412], dd[413] wait in balance_dirty_pages on /mnt (0:29) for 12.0 s
+//!   -> /mnt (0:29, 10.9.0.2:/) holds 81.5 MB dirty and 0 B under writeback, 19900 of the node's
+//!      20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 12 unanswered, 0 B/s
+//!      acknowledged
+//!     -> nfsd[301] waits in balance_dirty_pages on /export (254:0) for 11.8 s
 //!        nfsd[302], nfsd[303] ... (6) wait for a lock behind it (rwsem_down_write_slowpath)
-//!        254:0: 48 of 10437 setpoint pages dirty, disk 0 % busy
+//!        /export (254:0, ext4 /dev/vda) has 48 of 10437 setpoint pages dirty, disk 0 % busy
 //!       -> which ends when the node's dirty pages fall below the limit; 100 % of those that are not
-//!          254:0's are 0:29's, and only nfsd cleans them  [the cycle closes]
+//!          of /export (254:0) are of /mnt (0:29), and only nfsd cleans them [the cycle closes]
 //! ```
 
 mod doing;
@@ -22,28 +23,30 @@ use std::fmt::Write as _;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
+    evidence::{MAX_TASKS, Step, StepKind},
     loops::{Loop, NFSD},
     observation::{Bdi, LoopDevice, NfsClient, Observation},
     verdict::{Signature, Verdict},
 };
 
 use super::bounds::{NAME, short};
-use super::places::{loop_device, place};
+use super::places::{Place, place, shown};
 use super::tasks::{Task, Tasks};
-use super::text_tree::TextTree;
 use crate::text::{bytes, percent, rate, seconds};
 use crate::window::{PauseMeans, Window};
 
 use self::doing::{Doing, group, names};
 
-/// Groups of one step that are drawn each by itself.
+/// Groups of tasks that have a step each.
 const MAX_GROUPS: usize = 6;
-/// Stacks that are drawn: one for each of the first groups.
+/// Stacks: one for each of the first groups.
 const MAX_STACKS: usize = 3;
-/// Functions of a stack that is drawn: down to the server's own.
+/// Functions of a stack: down to the server's own.
 const MAX_FRAMES: usize = 14;
+/// Bytes of a step's text.
+const MAX_TEXT: usize = 1200;
 
-/// The facts of one moment that a drawing is made of.
+/// The facts of one moment that the steps are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct CycleView<'a> {
     pub observation: &'a Observation,
@@ -54,26 +57,40 @@ pub struct CycleView<'a> {
     pub tasks: &'a Tasks<'a>,
 }
 
-/// Draws the cycle.
-pub fn draw(scene: CycleView<'_>) -> Vec<String> {
-    let mut painter = Renderer {
-        scene,
-        drawing: TextTree::default(),
-        drawn: BTreeSet::new(),
+/// The cycle, from the writers over the server back to the client.
+pub fn steps(view: CycleView<'_>) -> Vec<Step> {
+    let mut cycle = Cycle {
+        view,
+        steps: Vec::new(),
+        included: BTreeSet::new(),
     };
-    painter.writers();
-    if let Some(device) = scene.device_on_client() {
-        painter.device(device);
+    cycle.writers();
+    cycle.device(view.device_on_client());
+    cycle.client();
+    cycle.server();
+    cycle.device(view.device_under_server());
+    let client = Some(view.client_bdi());
+    cycle.put(StepKind::Closes, client, &edge::closing(&view));
+    cycle.others();
+    cycle.steps
+}
+
+/// A step beside the cycle.
+pub fn aside(text: &str) -> Step {
+    step(StepKind::Aside, None, text)
+}
+
+fn step(kind: StepKind, bdi: Option<&str>, text: &str) -> Step {
+    Step {
+        kind,
+        tids: Vec::new(),
+        bdi: bdi.map(|bdi| short(bdi, NAME)),
+        text: short(text, MAX_TEXT).into(),
     }
-    painter.client();
-    painter.server();
-    if let Some(device) = scene.device_under_server() {
-        painter.device(device);
-    }
-    let closing = edge::closing(&scene);
-    painter.drawing.arrow(&closing);
-    painter.others();
-    painter.drawing.lines()
+}
+
+fn amount(amount: Option<u64>) -> String {
+    amount.map_or_else(|| "an unknown amount".to_owned(), |n| bytes(n as f64))
 }
 
 impl<'a> CycleView<'a> {
@@ -89,7 +106,7 @@ impl<'a> CycleView<'a> {
         self.verdict.server_bdi.as_deref()
     }
 
-    fn place(&self, bdi: &str) -> CompactString {
+    fn place(&self, bdi: &str) -> Place {
         place(self.observation, self.found, bdi)
     }
 
@@ -142,245 +159,200 @@ fn is_loop_worker(task: &Task<'_>) -> bool {
     waits.any(|w| w.class == Class::LoopDevice || (kernel(w.class) && task.comm.contains("loop")))
 }
 
-struct Renderer<'a> {
-    scene: CycleView<'a>,
-    drawing: TextTree,
+struct Cycle<'a> {
+    view: CycleView<'a>,
+    steps: Vec<Step>,
     /// Tasks that are in it.
-    drawn: BTreeSet<u32>,
+    included: BTreeSet<u32>,
 }
 
-impl<'a> Renderer<'a> {
+impl<'a> Cycle<'a> {
+    fn put(&mut self, kind: StepKind, bdi: Option<&str>, text: &str) {
+        self.steps.push(step(kind, bdi, text));
+    }
+
     /// Who wants to write: those that wait for the client, or for a loop device
     /// on it.
     fn writers(&mut self) {
-        let scene = self.scene;
-        let device = scene.device_on_client().map(|device| &*device.bdi);
-        let bdis = [device, Some(scene.client_bdi())];
+        let view = self.view;
+        let client = view.client_bdi();
+        let device = view.device_on_client().map(|device| &*device.bdi);
         let waits_here = |task: &&Task<'_>| {
             let mut waits = task.waits.iter();
-            !is_loop_worker(task) && waits.any(|wait| bdis.contains(&Some(&*wait.bdi)))
+            let here = |bdi: &str| bdi == client || Some(bdi) == device;
+            !is_loop_worker(task) && waits.any(|wait| here(&wait.bdi))
         };
-        let writers: Vec<&Task<'a>> = scene.tasks.others.iter().filter(waits_here).collect();
+        let writers: Vec<&Task<'a>> = view.tasks.others.iter().filter(waits_here).collect();
         if writers.is_empty() {
-            let place = scene.place(scene.client_bdi());
-            let words = format!("no task is seen to wait for {place} at this moment");
-            self.drawing.arrow(&words);
-        } else {
-            self.step(&writers, &[]);
+            let place = view.place(client);
+            let text = format!("no task is seen to wait for {place} at this moment");
+            self.put(StepKind::Waits, Some(client), &text);
         }
+        self.groups(&writers, &[], StepKind::Waits);
     }
 
     /// What the client holds, and who alone can take it.
     fn client(&mut self) {
-        let scene = self.scene;
-        let name = scene.client_bdi();
-        // What it is was said where somebody waits for it.
-        let mut all = scene.tasks.others.iter().flat_map(|task| &task.waits);
-        let device = scene.device_on_client().is_some();
-        let mut words = if device && !all.any(|wait| wait.bdi == name) {
-            scene.place(name).into_string()
-        } else {
-            short(name, NAME).into_string()
-        };
-        let bdi = scene.bdi(name);
+        let view = self.view;
+        let name = view.client_bdi();
+        let bdi = view.bdi(name);
         let (dirty, writeback) = bdi.map_or((None, None), |b| (b.dirty_bytes, b.writeback_bytes));
-        let amount = |amount: Option<u64>| {
-            amount.map_or_else(|| "an unknown amount".to_owned(), |n| bytes(n as f64))
-        };
-        let _ = write!(
-            words,
-            " holds {} dirty and {} under writeback",
+        let mut text = format!(
+            "{:#} holds {} dirty and {} under writeback",
+            view.place(name),
             amount(dirty),
             amount(writeback)
         );
-        let page = scene.observation.memory.page_size;
+        let page = view.observation.memory.page_size;
         let held = dirty.unwrap_or(0).saturating_add(writeback.unwrap_or(0));
-        match (scene.pauses(), held.checked_div(page)) {
-            (Some(pauses), Some(held)) => {
-                let (all, limit) = (pauses.dirty, pauses.limit);
-                let _ = write!(
-                    words,
-                    ", {held} of the node's {all:.0} dirty pages (limit {limit:.0})"
-                );
-            }
-            (None, Some(held)) => {
-                let _ = write!(words, ", {held} pages");
-            }
-            (_, None) => {}
+        if let Some(held) = held.checked_div(page) {
+            let _ = match view.pauses() {
+                Some(PauseMeans { dirty, limit, .. }) => write!(
+                    text,
+                    ", {held} of the node's {dirty:.0} dirty pages (limit {limit:.0})"
+                ),
+                None => write!(text, ", {held} pages"),
+            };
         }
-        let _ = write!(words, "; only WRITEs to {} clean them", scene.server());
-        if let Some(client) = scene.nfs_client() {
-            let _ = write!(words, ": {} unanswered", client.pending_writes());
+        let _ = write!(text, "; only WRITEs to {} clean them", view.server());
+        if let Some(client) = view.nfs_client() {
+            let _ = write!(text, ": {} unanswered", client.pending_writes());
         }
-        if let Some(acked) = scene.verdict.conditions.no_progress.value {
-            let _ = write!(words, ", {} acknowledged", rate(acked));
+        if let Some(acked) = view.verdict.conditions.no_progress.value {
+            let _ = write!(text, ", {} acknowledged", rate(acked));
         }
-        self.drawing.arrow(&words);
-        if let Some(congested) = self.congested(name) {
-            self.drawing.beside(&congested);
+        self.put(StepKind::Waits, Some(name), &text);
+        if let Some(congestion) = bdi.and_then(|bdi| bdi.congestion).filter(|c| c.congested) {
+            let age = self.age(congestion.since_ns);
+            let (place, by) = (view.place(name), congestion.by.as_str());
+            let text = format!("{place} is congested{age} ({by})");
+            self.put(StepKind::Beside, Some(name), &text);
         }
     }
 
-    /// `0:29 is congested for 12.0 s (write-congested)`.
-    fn congested(&self, bdi: &str) -> Option<String> {
-        let congestion = self.scene.bdi(bdi)?.congestion.filter(|c| c.congested)?;
-        let now = self.scene.observation.monotonic_ns;
-        let age = |since: u64| format!(" for {}", seconds(now.saturating_sub(since)));
-        let age = congestion.since_ns.map_or_else(String::new, age);
-        let (bdi, by) = (short(bdi, NAME), congestion.by.as_str());
-        Some(format!("{bdi} is congested{age} ({by})"))
+    /// ` for 12.0 s`; empty: unknown.
+    fn age(&self, since_ns: Option<u64>) -> String {
+        let now = self.view.observation.monotonic_ns;
+        let age = |since| format!(" for {}", seconds(now.saturating_sub(since)));
+        since_ns.map_or_else(String::new, age)
     }
 
     fn server(&mut self) {
-        let scene = self.scene;
-        let causes = edge::of(&scene).causes();
-        let mut tasks: Vec<&Task<'a>> = scene.tasks.server.iter().collect();
-        tasks.extend(
-            scene
-                .tasks
-                .others
-                .iter()
-                .filter(|t| edge::is_part(&scene, t)),
-        );
+        let view = self.view;
+        let causes = edge::of(&view).causes();
+        let part = view.tasks.others.iter().filter(|t| edge::is_part(&view, t));
+        let tasks: Vec<&Task<'a>> = view.tasks.server.iter().chain(part).collect();
         let seen = |task: &&Task<'_>| {
-            let between = task.waits.is_empty() && scene.doing(task) == Doing::Throttled;
-            task.wait_in(causes).is_some() || between || edge::by_stack(&scene, task)
+            let waits = task.wait_in(causes).is_some() || view.doing(task) == Doing::Throttled;
+            waits || edge::by_stack(&view, task)
         };
         if tasks.iter().any(seen) {
-            self.step(&tasks, causes);
+            self.groups(&tasks, causes, StepKind::Waits);
         } else {
             let causes: Vec<&str> = causes.iter().map(|cause| cause.as_str()).collect();
-            let (server, causes) = (scene.server(), causes.join(", "));
-            let words = format!("no thread of {server} is seen in {causes} at this moment");
-            self.drawing.arrow(&words);
-            self.groups(&tasks, &[], true);
+            let (server, causes) = (view.server(), causes.join(", "));
+            let text = format!("no thread of {server} is seen in {causes} at this moment");
+            self.put(StepKind::Waits, None, &text);
+            self.groups(&tasks, &[], StepKind::Beside);
         }
-        self.pauses();
+        let text = self.pauses();
+        self.put(StepKind::Beside, view.server_bdi(), &text);
     }
 
     /// What the kernel said to the server, and whether its disk works.
-    fn pauses(&mut self) {
-        let scene = self.scene;
-        let Some(bdi) = scene.server_bdi() else {
-            let words = format!("what {} writes to is not known", scene.server());
-            return self.drawing.beside(&words);
+    fn pauses(&self) -> String {
+        let view = self.view;
+        let server = view.server();
+        let Some(bdi) = view.server_bdi() else {
+            return format!("what {server} writes to is not known");
         };
-        let mut all = scene.tasks.server.iter().flat_map(|task| &task.waits);
-        let mut words = if all.any(|wait| wait.bdi == bdi) {
-            short(bdi, NAME).into_string()
-        } else {
-            scene.place(bdi).into_string()
-        };
-        let span = seconds(scene.window.covered_ns());
-        let server = scene.server();
-        let _ = if let Some(pauses) = scene.pauses() {
-            write!(
-                words,
+        let place = view.place(bdi);
+        let span = seconds(view.window.covered_ns());
+        let paused = match view.pauses() {
+            Some(pauses) => format!(
                 " has {:.0} of {:.0} setpoint pages dirty; paused {} times in the last {span}, {} in \
                  all",
                 pauses.bdi_dirty,
                 pauses.bdi_setpoint,
                 pauses.events,
                 seconds(pauses.pause_ns),
-            )
-        } else {
-            write!(
-                words,
-                ": no thread of {server} was paused on it in the last {span}"
-            )
+            ),
+            None => format!(": no thread of {server} was paused on it in the last {span}"),
         };
-        let _ = match scene.window.disk_busy(bdi) {
-            Some(busy) => write!(words, "; its disk is {} busy", percent(busy)),
-            None => write!(words, "; how busy its disk is, is not known"),
-        };
-        self.drawing.beside(&words);
+        match view.window.disk_busy(bdi) {
+            Some(busy) => format!("{place:#}{paused}; its disk is {} busy", percent(busy)),
+            None => format!("{place:#}{paused}; how busy its disk is, is not known"),
+        }
     }
 
     /// A loop device and who works for it.
-    fn device(&mut self, device: &'a LoopDevice) {
-        let scene = self.scene;
-        self.drawing
-            .arrow(&loop_device(scene.observation, scene.found, device));
-        let workers = scene
-            .tasks
-            .others
-            .iter()
-            .filter(|task| is_loop_worker(task));
-        let workers: Vec<&Task<'a>> = workers.filter(|t| !self.drawn.contains(&t.tid)).collect();
-        if !workers.is_empty() {
-            self.step(&workers, &[]);
-        }
+    fn device(&mut self, device: Option<&LoopDevice>) {
+        let view = self.view;
+        let Some(device) = device else { return };
+        let (itself, file, on) = (
+            view.place(&device.bdi),
+            shown(&device.file),
+            view.place(&device.on),
+        );
+        let text = format!("{itself:#} is a loop device: the file {file} on {on}");
+        self.put(StepKind::Waits, Some(&device.bdi), &text);
+        let others = view.tasks.others.iter();
+        let workers =
+            others.filter(|task| is_loop_worker(task) && !self.included.contains(&task.tid));
+        let workers: Vec<&Task<'a>> = workers.collect();
+        self.groups(&workers, &[], StepKind::Waits);
     }
 
-    /// Tasks as one step, grouped by what they do; those in `first` first.
-    fn step(&mut self, tasks: &[&Task<'a>], first: &[Cause]) {
-        self.groups(tasks, first, false);
-    }
-
-    fn groups(&mut self, tasks: &[&Task<'a>], first: &[Cause], beside: bool) {
-        let scene = self.scene;
-        let groups = group(tasks, first, &|task| scene.doing(task));
-        let rest = groups.len().saturating_sub(MAX_GROUPS);
+    /// A step for each group of tasks that do the same, those in `first` first.
+    fn groups(&mut self, tasks: &[&Task<'a>], first: &[Cause], mut kind: StepKind) {
+        let view = self.view;
+        let groups = group(tasks, first, &|task| view.doing(task));
         for (n, (doing, group)) in groups.iter().take(MAX_GROUPS).enumerate() {
-            self.group(doing, group, beside || n > 0);
-            if n < MAX_STACKS {
-                self.stack(group);
+            let longest = group.iter().filter_map(|task| task.since_ns()).min();
+            let (does, age) = (doing.words(group.len()), self.age(longest));
+            self.included.extend(group.iter().map(|task| task.tid));
+            self.group(kind, group, &format!("{} {does}{age}", names(group)));
+            let with_stack = group.iter().find(|task| task.frames().next().is_some());
+            if let Some(task) = with_stack.filter(|_| n < MAX_STACKS) {
+                let frames = task.frames().take(MAX_FRAMES).map(|f| short(f, NAME));
+                let frames: Vec<_> = frames.collect();
+                let text = format!("stack of {}: {}", names(&[task]), frames.join(" < "));
+                self.group(StepKind::Stack, &[task], &text);
             }
+            kind = StepKind::Beside;
         }
-        if rest > 0 {
-            let left = groups.iter().skip(MAX_GROUPS).map(|(_, group)| group.len());
-            let words = format!("and {} more in {rest} other places", left.sum::<usize>());
-            self.drawing.beside(&words);
-        }
-    }
-
-    fn group(&mut self, doing: &Doing, group: &[&Task<'a>], beside: bool) {
-        let now = self.scene.observation.monotonic_ns;
-        self.drawn.extend(group.iter().map(|task| task.tid));
-        let longest = group.iter().filter_map(|task| task.since_ns()).min();
-        let age = |since: u64| format!(" for {}", seconds(now.saturating_sub(since)));
-        let age = longest.map_or_else(String::new, age);
-        let words = format!("{} {}{age}", names(group), doing.words(group.len()));
-        if beside {
-            self.drawing.beside(&words);
-        } else {
-            self.drawing.arrow(&words);
+        if let Some(rest) = groups.get(MAX_GROUPS..).filter(|rest| !rest.is_empty()) {
+            let tasks: usize = rest.iter().map(|(_, group)| group.len()).sum();
+            let text = format!("and {tasks} more in {} other places", rest.len());
+            self.put(kind, None, &text);
         }
     }
 
-    /// The stack of the first of them that has one.
-    fn stack(&mut self, group: &[&Task<'a>]) {
-        let Some(task) = group.iter().find(|task| task.stack.is_some()) else {
-            return;
-        };
-        let frames: Vec<_> = task
-            .frames()
-            .take(MAX_FRAMES)
-            .map(|f| short(f, NAME))
-            .collect();
-        if !frames.is_empty() {
-            let words = format!("stack of {}: {}", names(&[task]), frames.join(" < "));
-            self.drawing.beside(&words);
-        }
+    fn group(&mut self, kind: StepKind, group: &[&Task<'a>], text: &str) {
+        let mut waits = group.iter().flat_map(|task| &task.waits);
+        let bdi = waits.find(|wait| !wait.bdi.is_empty());
+        let mut step = step(kind, bdi.map(|wait| &*wait.bdi), text);
+        step.tids = group.iter().take(MAX_TASKS).map(|task| task.tid).collect();
+        self.steps.push(step);
     }
 
     /// Who else is held up, by number.
     fn others(&mut self) {
-        let scene = self.scene;
-        let rest = scene.tasks.others.iter();
-        let rest = rest.filter(|t| !t.waits.is_empty() && !self.drawn.contains(&t.tid));
+        let view = self.view;
+        let rest = view.tasks.others.iter();
+        let rest = rest.filter(|t| !t.waits.is_empty() && !self.included.contains(&t.tid));
         let rest: Vec<&Task<'a>> = rest.collect();
-        let groups = group(&rest, &[], &|task| scene.doing(task));
-        let mut words = Vec::new();
-        for (doing, group) in groups.iter().take(MAX_GROUPS) {
-            words.push(format!("{} {}", names(group), doing.words(group.len())));
-        }
+        let groups = group(&rest, &[], &|task| view.doing(task));
+        let words = |(doing, group): &(Doing, Vec<_>)| {
+            format!("{} {}", names(group), doing.words(group.len()))
+        };
+        let mut all: Vec<String> = groups.iter().take(MAX_GROUPS).map(words).collect();
         if groups.len() > MAX_GROUPS {
-            words.push(format!("{} more groups", groups.len() - MAX_GROUPS));
+            all.push(format!("{} more groups", groups.len() - MAX_GROUPS));
         }
-        if !words.is_empty() {
-            let words = format!("beside the cycle: {}", words.join("; "));
-            self.drawing.plain(&words);
+        if !all.is_empty() {
+            let text = format!("beside the cycle: {}", all.join("; "));
+            self.group(StepKind::Aside, &rest, &text);
         }
     }
 }

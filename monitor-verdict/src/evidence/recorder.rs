@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use compact_str::CompactString;
 use monitor_model::{
-    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Pauses, Point, SCHEMA, Trigger},
+    evidence::{Evidence, MAX_BDIS, MAX_POINTS, MAX_TASKS, Pauses, Point, SCHEMA, Step, Trigger},
     loops::Loop,
     observation::{Bdi, DirtyPauses, NfsClient, Observation, Stack},
     verdict::{Transition, Verdict},
@@ -14,9 +14,10 @@ use monitor_model::{
 
 use super::bounds::{self, rounded, seconds, short};
 use super::cycle::{self, CycleView};
+use super::lines::{COLUMNS, lines};
 use super::name;
+use super::picture::{numbers, picture};
 use super::tasks::{Task, Tasks, loop_bdis};
-use super::text_tree::TextTree;
 use crate::mitigation;
 use crate::text::time;
 use crate::window::Window;
@@ -63,7 +64,7 @@ struct History {
 struct Confirmed {
     id: CompactString,
     at: CompactString,
-    cycle: Vec<String>,
+    steps: Vec<Step>,
 }
 
 impl Recorder {
@@ -181,10 +182,10 @@ impl Recorder {
             .as_ref()
             .and_then(|history| history.confirmed.clone());
         let at = CompactString::from(time(transition.unix_ms));
-        let cycle = if occasion == Trigger::Ended {
+        let steps = if occasion == Trigger::Ended {
             was(confirmed.as_ref(), &transition.reason)
         } else {
-            cycle::draw(CycleView {
+            cycle::steps(CycleView {
                 observation,
                 window,
                 verdict,
@@ -198,7 +199,7 @@ impl Recorder {
                 Trigger::Confirmed => Some(Confirmed {
                     id: id.clone(),
                     at: at.clone(),
-                    cycle: cycle.clone(),
+                    steps: steps.clone(),
                 }),
                 Trigger::Deadlock => confirmed.clone(),
                 Trigger::Ended => None,
@@ -228,7 +229,9 @@ impl Recorder {
             unix_ms: transition.unix_ms,
             monotonic_ms: transition.monotonic_ms,
             kernel: short(&observation.kernel, bounds::NAME),
-            cycle,
+            cycle: lines(&steps, COLUMNS),
+            steps,
+            picture: picture(observation, verdict, found, &numbers(observation, verdict)),
             verdict: bounds::verdict(verdict),
             found: found.map(bounds::found),
             ways_out: measures(mitigation::ways_out),
@@ -284,17 +287,17 @@ fn point(moment: JudgedTick<'_>, verdict: &Verdict) -> Point {
     }
 }
 
-/// What a document of the end draws: the cycle that was.
-fn was(confirmed: Option<&Confirmed>, reason: &str) -> Vec<String> {
-    let mut drawing = TextTree::default();
-    drawing.plain(reason);
-    let Some(confirmed) = confirmed else {
-        return drawing.lines();
-    };
-    drawing.plain(&format!("when it was confirmed, at {}:", confirmed.at));
-    let mut lines = drawing.lines();
-    lines.extend(confirmed.cycle.iter().cloned());
-    lines
+/// The steps of a document of the end: why, and the cycle that was.
+fn was(confirmed: Option<&Confirmed>, reason: &str) -> Vec<Step> {
+    let mut steps = vec![cycle::aside(reason)];
+    if let Some(Confirmed {
+        at, steps: then, ..
+    }) = confirmed
+    {
+        steps.push(cycle::aside(&format!("when it was confirmed, at {at}:")));
+        steps.extend(then.iter().cloned());
+    }
+    steps
 }
 
 fn client(observation: &Observation, verdict: &Verdict) -> Option<NfsClient> {

@@ -186,7 +186,7 @@ const fn is_within(cause: Cause) -> bool {
     )
 }
 
-fn server_threads<'a>(observation: &'a Observation, server: &str) -> Vec<&'a ServerThread> {
+pub fn server_threads<'a>(observation: &'a Observation, server: &str) -> Vec<&'a ServerThread> {
     if server == NFSD {
         let threads = observation.nfsd.iter();
         return threads.flat_map(|nfsd| &nfsd.threads).collect();

@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use monitor_model::{api::EvidenceHead, evidence::Trigger, loops::Loop, verdict::LivelockState};
+use monitor_verdict::evidence::{COLUMNS, lines};
 use monitor_verdict::timeline;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -108,7 +109,7 @@ fn evidence(document: &Document) -> HtmlPage {
     };
     let (id, of) = (escape(id), escape(loop_id));
     let signature = signature.as_str();
-    let cycle = escape(&document.cycle.join("\n"));
+    let cycle = escape(&lines(&document.steps, COLUMNS).join("\n"));
     HtmlPage {
         status: StatusCode::OK,
         view: "verdict",

@@ -4,7 +4,6 @@
 //! its least first.
 
 mod bdis;
-mod drawing;
 mod health;
 mod loops;
 mod node;

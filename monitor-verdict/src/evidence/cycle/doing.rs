@@ -8,6 +8,7 @@ use monitor_common::{Cause, ThrottleReason};
 use monitor_model::observation::{ThreadState, Waiting};
 
 use crate::evidence::bounds::{NAME, short};
+use crate::evidence::places::Place;
 use crate::evidence::tasks::Task;
 
 /// Names of a group that are written out.
@@ -16,7 +17,7 @@ const MAX_NAMES: usize = 4;
 /// What a task does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doing {
-    /// Is in a watched wait: `balance_dirty_pages on 254:0 (/export)`.
+    /// Is in a watched wait: `balance_dirty_pages on /export (254:0)`.
     Waits(String),
     /// Is throttled and at this moment in none: between two pauses.
     Throttled,
@@ -29,7 +30,7 @@ pub enum Doing {
 }
 
 impl Doing {
-    pub fn of(task: &Task<'_>, place: &dyn Fn(&str) -> CompactString) -> Self {
+    pub fn of(task: &Task<'_>, place: &dyn Fn(&str) -> Place) -> Self {
         if !task.waits.is_empty() {
             return Self::Waits(waits(task, place));
         }
@@ -84,7 +85,7 @@ fn asleep_in(task: &Task<'_>) -> CompactString {
 }
 
 /// `direct_reclaim > reclaim_throttle (writeback)`, the outermost first.
-fn waits(task: &Task<'_>, place: &dyn Fn(&str) -> CompactString) -> String {
+fn waits(task: &Task<'_>, place: &dyn Fn(&str) -> Place) -> String {
     let one = |wait: &&Waiting| {
         let mut words = wait.cause.as_str().to_owned();
         if wait.reason != ThrottleReason::None {

@@ -3,10 +3,9 @@
 use monitor_common::{Cause, Class};
 use monitor_model::verdict::Signature;
 
-use super::{CycleView, is_loop_worker};
-use crate::evidence::bounds::{NAME, short};
+use super::{CycleView, amount, is_loop_worker};
 use crate::evidence::tasks::Task;
-use crate::text::{bytes, percent};
+use crate::text::percent;
 
 /// The causes that are reclaim of memory, or a sleep within it.
 const RECLAIM: [Cause; 7] = [
@@ -34,7 +33,7 @@ const COMMITTING: [&str; 7] = [
 /// The kernel threads that reclaim and compact for all.
 const RECLAIMERS: [&str; 2] = ["kswapd", "kcompactd"];
 
-/// What a drawing closes with.
+/// What the cycle closes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
     Dirty,
@@ -55,20 +54,16 @@ impl Edge {
 }
 
 /// The edge that the signature names; with a loop device, the one that is seen.
-pub fn of(scene: &CycleView<'_>) -> Edge {
-    match scene.signature {
+pub fn of(view: &CycleView<'_>) -> Edge {
+    match view.signature {
         Signature::DirtyThrottle => Edge::Dirty,
         Signature::ReclaimCongestion => Edge::Reclaim,
         Signature::CommitWait => Edge::Commit,
         Signature::RequestStarvation => Edge::Starved,
         Signature::LoopDevice => {
             let seen = |edge: &Edge| {
-                let workers = scene
-                    .tasks
-                    .others
-                    .iter()
-                    .filter(|task| is_loop_worker(task));
-                let mut all = scene.tasks.server.iter().chain(workers);
+                let workers = view.tasks.others.iter().filter(|task| is_loop_worker(task));
+                let mut all = view.tasks.server.iter().chain(workers);
                 all.any(|task| task.wait_in(edge.causes()).is_some())
             };
             let edges = [Edge::Dirty, Edge::Commit, Edge::Starved, Edge::Reclaim];
@@ -79,44 +74,41 @@ pub fn of(scene: &CycleView<'_>) -> Edge {
 
 /// Whether a task that is not the server's stands where its threads stand: in
 /// `commit-wait` it may be kswapd that waits for all.
-pub fn is_part(scene: &CycleView<'_>, task: &Task<'_>) -> bool {
-    if of(scene) != Edge::Commit {
+pub fn is_part(view: &CycleView<'_>, task: &Task<'_>) -> bool {
+    if of(view) != Edge::Commit {
         return false;
     }
     let kernel = |class: Class| matches!(class, Class::Kswapd | Class::Kthread | Class::Kworker);
     let waits = task.wait_in(Edge::Commit.causes());
-    waits.is_some_and(|wait| kernel(wait.class)) || by_stack(scene, task)
+    waits.is_some_and(|wait| kernel(wait.class)) || by_stack(view, task)
 }
 
 /// Whether the stack of a reclaimer or of a server's thread shows it waiting
 /// for the client's pages: a signal for that is not everywhere.
-pub fn by_stack(scene: &CycleView<'_>, task: &Task<'_>) -> bool {
+pub fn by_stack(view: &CycleView<'_>, task: &Task<'_>) -> bool {
     let reclaimer = || RECLAIMERS.iter().any(|name| task.comm.starts_with(name));
-    of(scene) == Edge::Commit
+    of(view) == Edge::Commit
         && (task.state.is_some() || reclaimer())
         && task.frames().any(|frame| COMMITTING.contains(&frame))
 }
 
 /// The last step: back to the client.
-pub fn closing(scene: &CycleView<'_>) -> String {
-    let (client, server) = (short(scene.client_bdi(), NAME), scene.server());
-    let bdi = scene.bdi(scene.client_bdi());
-    let amount = |amount: Option<u64>| {
-        amount.map_or_else(|| "an unknown amount".to_owned(), |n| bytes(n as f64))
-    };
+pub fn closing(view: &CycleView<'_>) -> String {
+    let (client, server) = (view.place(view.client_bdi()), view.server());
+    let bdi = view.bdi(view.client_bdi());
     let writeback = amount(bdi.and_then(|bdi| bdi.writeback_bytes));
-    let edge = &scene.verdict.conditions.closing_edge;
-    let words = match of(scene) {
+    let edge = &view.verdict.conditions.closing_edge;
+    let words = match of(view) {
         Edge::Dirty => {
             let share = edge
                 .value
                 .map_or_else(|| "an unknown share".to_owned(), percent);
-            let rest = scene.server_bdi().map_or_else(String::new, |bdi| {
-                format!(" of those that are not {}'s", short(bdi, NAME))
+            let rest = view.server_bdi().map_or_else(String::new, |bdi| {
+                format!(" of those that are not of {}", view.place(bdi))
             });
             format!(
-                "which ends when the node's dirty pages fall below the limit: {share}{rest} are \
-                 {client}'s, and only {server} cleans them"
+                "which ends when the node's dirty pages fall below the limit: {share}{rest} are of \
+                 {client}, and only {server} cleans them"
             )
         }
         Edge::Reclaim => format!(
@@ -124,7 +116,7 @@ pub fn closing(scene: &CycleView<'_>) -> String {
              and only {server} answers their WRITEs"
         ),
         Edge::Commit => {
-            let pending = scene.nfs_client().map_or_else(String::new, |client| {
+            let pending = view.nfs_client().map_or_else(String::new, |client| {
                 let commits = client.commits_sent.saturating_sub(client.commits_done);
                 format!(
                     " (unanswered: {} WRITE calls, {commits} COMMIT calls)",
@@ -137,7 +129,7 @@ pub fn closing(scene: &CycleView<'_>) -> String {
             )
         }
         Edge::Starved => {
-            let memory = &scene.observation.memory;
+            let memory = &view.observation.memory;
             let (free, total) = (amount(memory.available_bytes), amount(memory.total_bytes));
             format!(
                 "which ends when memory is free for their requests ({free} of {total} available): \
@@ -146,8 +138,8 @@ pub fn closing(scene: &CycleView<'_>) -> String {
         }
     };
     match edge.holds {
-        Some(true) => format!("{words}  [the cycle closes]"),
-        Some(false) => format!("{words}  [the cycle is open]"),
-        None => format!("{words}  [whether the cycle closes is not known]"),
+        Some(true) => format!("{words} [the cycle closes]"),
+        Some(false) => format!("{words} [the cycle is open]"),
+        None => format!("{words} [whether the cycle closes is not known]"),
     }
 }

@@ -67,6 +67,10 @@ fn is_bounded(one: &Evidence) -> bool {
         && one.bdis.len() <= MAX_BDIS
         && one.pauses.len() <= MAX_BDIS
         && tasks.iter().all(|task| task.stack.len() <= MAX_FRAMES)
+        && one
+            .steps
+            .iter()
+            .all(|step| step.text.len() <= 1200 && step.tids.len() <= MAX_TASKS)
         && one.cycle.iter().all(|line| line.chars().count() <= 100)
 }
 

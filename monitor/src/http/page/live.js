@@ -271,7 +271,6 @@ function visible() {
 function live() {
   document.addEventListener("visibilitychange", visible);
   document.addEventListener("toggle", (event) => { if (event.target.id === "ended") stalls(); else if (event.target.id === "recordings") recordings(); }, true);
-  wide.addEventListener("change", () => app.node && render());
   connect();
   setInterval(age, 1000);
   setInterval(stalls, 5000);

@@ -98,7 +98,7 @@ function loopCard(loop, node, at, seen, headed) {
       h("span", { class: "soft" }, ENTERED[loop.state] && `${loop.verdict.signature}, `, entered(loop, node.unix_ms))),
     place(loop),
     !headed && is && [h("p", { class: "impact" }, impact(loop, node)), h("p", {}, clip(loop.verdict.reason, 1000))],
-    picture(loop, node, id),
+    picture(loop),
     h("div", { class: "halves" },
       h("div", {}, best, vain(loop.in_vain), reasons(loop), proof(loop)),
       h("div", {}, conditions(loop.verdict.conditions, seen))));

@@ -123,7 +123,7 @@ fn a_verdict_has_a_page_with_its_cycle_and_its_download_without_the_script() {
     let link = format!("<a href=\"/api/v1/evidence/{id}\" download=\"{id}.json\">");
     assert!(page.contains(&link), "{page}");
     assert!(page.contains(&format!("data-view=\"verdict\" data-id=\"{id}\"")));
-    let drawn = escape(&snapshot.evidence[0].cycle[0]);
+    let drawn = escape(&snapshot.evidence[0].steps[0].text);
     assert!(!drawn.is_empty() && page.contains(&drawn), "{page}");
 }
 

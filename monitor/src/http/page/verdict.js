@@ -1,6 +1,6 @@
 // A verdict by its permanent link: the document that proves it, to be read.
 
-// The parts of a node that the picture is drawn with, out of a document.
+// The parts of a node that the words of a loop need, out of a document.
 function asNode(evidence) {
   const in_state = (state) => evidence.threads.filter((one) => one.state === state).length;
   const server = { name: evidence.verdict.server, tgid: null, idle: evidence.idle_threads, running: in_state("running"), throttled: in_state("throttled"), blocked: in_state("blocked") };
@@ -8,21 +8,8 @@ function asNode(evidence) {
 }
 
 function asLoop(evidence) {
-  const { verdict } = evidence;
-  const waits = evidence.writers.filter((one) => one.waits.some((wait) => wait.bdi === verdict.client_bdi));
-  const held = (bdi) => {
-    const one = evidence.bdis.find((some) => some.bdi === bdi);
-    return one?.dirty_bytes == null || one.writeback_bytes == null ? null : one.dirty_bytes + one.writeback_bytes;
-  };
-  const { client } = evidence;
-  return {
-    loop: evidence.loop, state: verdict.state, verdict, found: evidence.found,
-    client_waiting: waits.length,
-    client_oldest_seconds: Math.max(0, ...waits.map((one) => one.waiting_seconds ?? 0)),
-    server_waiting: evidence.threads.filter((one) => one.waits.length > 0).length,
-    writes_pending: client && client.writes_by_rpc == null ? Math.max(0, client.writes_sent - client.writes_acked - client.writes_failed) : null,
-    client_held_bytes: held(verdict.client_bdi), server_held_bytes: held(verdict.server_bdi),
-  };
+  const waits = evidence.writers.filter((one) => one.waits.some((wait) => wait.bdi === evidence.verdict.client_bdi));
+  return { ...evidence, state: evidence.verdict.state, client_waiting: waits.length };
 }
 
 const OCCASIONS = {
@@ -51,7 +38,7 @@ function pauses(all, node, page_size) {
 }
 
 function evidencePage(evidence, path, recording) {
-  const [loop, node] = [asLoop(evidence), asNode(evidence)];
+  const loop = { ...evidence, state: evidence.verdict.state };
   const since = evidence.unix_ms - evidence.monotonic_ms;
   const points = evidence.timeline.map((one) => ({ ...one, unix_ms: one.monotonic_ms + since }));
   const seen = view(points, evidence.unix_ms, 1000);
@@ -67,7 +54,7 @@ function evidencePage(evidence, path, recording) {
       h("p", { class: "sentence" }, clip(evidence.verdict.reason, 1500)),
       h("p", { class: "links" }, h("a", { class: "button", href: path, download: `${evidence.id}.json` }, "Download the evidence (JSON)"), " ", recording,
         evidence.follows && [" ", h("a", { href: `/verdicts/${encodeURIComponent(evidence.follows)}` }, "Evidence of its confirmation")])),
-    section("cycle", "Who waits for whom", [place(loop), picture(loop, node, "loop-0"),
+    section("cycle", "Who waits for whom", [place(loop), picture(loop),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The cycle as text" }, h("pre", {}, evidence.cycle.map((line) => `${clip(line, 400)}\n`)))], { class: "card" }),
     section("todo", "Mitigation and conditions", h("div", { class: "halves" },
       h("div", {}, measures(evidence.ways_out, "What to do", null, "out", { level: "h3", none: NOT_MEASURED }), measures(evidence.preventions, "Prevention", null, "before", { level: "h3" }), reasons(loop)),
@@ -97,9 +84,7 @@ async function verdict(id) {
     const evidence = await ask(path);
     const node = await ask("/api/v1/node").catch(() => null);
     const recordings = await ask("/api/v1/recordings").catch(() => null);
-    const draw = () => show(at("main"), evidencePage(evidence, path, recordings && recordingOf(evidence, recordings.recordings)));
-    draw();
-    wide.addEventListener("change", draw);
+    show(at("main"), evidencePage(evidence, path, recordings && recordingOf(evidence, recordings.recordings)));
     show(chip, "As it was then");
     if (node) showNode(node);
   } catch {

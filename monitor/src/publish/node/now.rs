@@ -7,10 +7,13 @@ use std::sync::Arc;
 use compact_str::format_compact;
 use monitor_model::{
     loops::Loop,
-    observation::{Bdi, NfsClient, Observation, ServerThread, ThreadState, Waiting},
+    observation::{Bdi, Observation, ServerThread, ThreadState},
     verdict::Verdict,
 };
-use monitor_verdict::mitigation::{self, Target};
+use monitor_verdict::{
+    evidence,
+    mitigation::{self, Target},
+};
 
 use super::{BdiNow, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, Server, Waits};
 use crate::evidence::Document;
@@ -35,11 +38,6 @@ pub fn loops(snapshot: &Snapshot) -> Vec<LoopNow> {
 fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>) -> LoopNow {
     let seen = &snapshot.observation;
     let found = found.get(&*verdict.loop_id).copied();
-    let on_client = |wait: &&Waiting| wait.bdi == verdict.client_bdi;
-    let of_server = server_threads(seen, &verdict.server);
-    let by_server = |wait: &&Waiting| of_server.contains(&wait.tid);
-    let clients = oldest(seen, |wait| on_client(&wait) && !by_server(&wait));
-    let servers = oldest(seen, |wait| by_server(&wait));
     let stuck = verdict.state.metric() > 0.0;
     let place = found.map(|found| Target::of(found, seen));
     let measures = place.as_ref().map(|place| {
@@ -52,30 +50,22 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
     let in_vain = place.as_ref().filter(|_| stuck);
     let in_vain = in_vain.map(|place| mitigation::in_vain(verdict.signature, place));
     let document = document(snapshot, verdict);
-    let held = |name: &str| {
-        let bdi = seen.bdis.iter().find(|bdi| bdi.bdi == name)?;
-        Some(bdi.dirty_bytes?.saturating_add(bdi.writeback_bytes?))
-    };
-    let client = seen.clients.iter().find(|c| c.bdi == verdict.client_bdi);
+    let steps = document
+        .filter(|_| verdict.state.is_livelock())
+        .map_or_else(Vec::new, |one| one.steps.clone());
+    let numbers = evidence::numbers(seen, verdict);
     LoopNow {
         id: verdict.loop_id.clone(),
         state: verdict.state,
         since_unix_ms: snapshot.unix_ms(verdict.since_ms.saturating_mul(1_000_000)),
-        client_waiting: clients.0,
-        client_oldest_seconds: clients.1,
-        server_waiting: servers.0,
-        server_oldest_seconds: servers.1,
-        writes_pending: client.map(NfsClient::pending_writes),
-        client_held_bytes: held(&verdict.client_bdi),
-        server_held_bytes: verdict.server_bdi.as_deref().and_then(held),
+        picture: evidence::picture(seen, verdict, found, &numbers),
+        numbers,
         measures: measures.unwrap_or_default(),
         in_vain: in_vain.unwrap_or_default(),
         evidence: document.map(|one| one.head.id.clone()),
         occasion: document.map(|one| one.head.occasion),
-        cycle: document
-            .filter(|_| verdict.state.is_livelock())
-            .map(|one| one.cycle.clone())
-            .unwrap_or_default(),
+        cycle: evidence::lines(&steps, evidence::COLUMNS),
+        steps,
         verdict: verdict.clone(),
         found: found.cloned(),
     }
@@ -85,33 +75,6 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
 fn document<'a>(snapshot: &'a Snapshot, verdict: &Verdict) -> Option<&'a Arc<Document>> {
     let mut newest = snapshot.evidence.iter().rev();
     newest.find(|one| one.head.loop_id == verdict.loop_id)
-}
-
-fn server_threads(seen: &Observation, server: &str) -> Vec<u32> {
-    let tids = |threads: &[ServerThread]| threads.iter().map(|t| t.tid).collect::<Vec<_>>();
-    if server == "nfsd" {
-        return seen
-            .nfsd
-            .as_ref()
-            .map(|nfsd| tids(&nfsd.threads))
-            .unwrap_or_default();
-    }
-    let own = seen.user_servers.iter().filter(|one| one.name == server);
-    own.flat_map(|one| tids(&one.threads)).collect()
-}
-
-/// How many tasks wait so, and for how long the first of them.
-fn oldest(seen: &Observation, of: impl Fn(&Waiting) -> bool) -> (usize, Option<f64>) {
-    let mut tids: Vec<u32> = Vec::new();
-    let mut first: Option<u64> = None;
-    for wait in seen.waits.iter().filter(|wait| of(wait)) {
-        tids.push(wait.tid);
-        first = Some(first.map_or(wait.since_ns, |ns| ns.min(wait.since_ns)));
-    }
-    tids.sort_unstable();
-    tids.dedup();
-    let age = first.map(|ns| seconds(seen.monotonic_ns.saturating_sub(ns)));
-    (tids.len(), age)
 }
 
 pub fn servers(seen: &Observation) -> Vec<Server> {

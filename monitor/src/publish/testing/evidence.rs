@@ -2,7 +2,7 @@
 
 use compact_str::format_compact;
 use monitor_model::{
-    evidence::{Evidence, Point, SCHEMA, Trigger},
+    evidence::{Evidence, Picture, Point, SCHEMA, Step, StepKind, Trigger},
     verdict::{LivelockState, Signature},
 };
 
@@ -26,6 +26,8 @@ pub(crate) fn evidence(n: u32) -> Evidence {
         unix_ms: seen.unix_ms,
         monotonic_ms: NOW_NS / 1_000_000,
         kernel: "6.12.1".into(),
+        steps: ["dd[7] waits", "nfsd[11] waits"].map(step).into(),
+        picture: Picture::default(),
         cycle: vec!["dd[7] waits".to_owned(), "  -> nfsd[11] waits".to_owned()],
         verdict: verdict(LivelockState::Livelock),
         found: Some(found_loop()),
@@ -52,5 +54,14 @@ pub(crate) fn evidence(n: u32) -> Evidence {
         }],
         guard: Vec::new(),
         left_out: Vec::new(),
+    }
+}
+
+fn step(text: &str) -> Step {
+    Step {
+        kind: StepKind::Waits,
+        tids: Vec::new(),
+        bdi: None,
+        text: text.to_owned(),
     }
 }

@@ -198,11 +198,11 @@ pub fn others(view: &View, width: usize) -> Vec<Line<'static>> {
 
 /// The loop that is looked at: its heading, and its cycle.
 pub fn cycle(view: &View, width: usize) -> Vec<Line<'static>> {
-    let (Some(data), Some((_, one))) = (view.data(), view.loop_at()) else {
+    let Some((_, one)) = view.loop_at() else {
         return Vec::new();
     };
     let mut lines = heading(view, width);
-    lines.extend(picture::picture(&data.node, one, width, view.look));
+    lines.extend(picture::picture(one, width, view.look));
     lines
 }
 

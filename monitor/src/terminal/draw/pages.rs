@@ -1,12 +1,13 @@
 //! What may lie over the screen, in full.
 
 use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
+use monitor_verdict::evidence;
 use monitor_verdict::text::{bytes, percent};
 use ratatui::text::Line;
 
 use super::bdis::{congested, used};
 use super::health::lossy;
-use super::{drawing, loops};
+use super::loops;
 use crate::publish::node::{BdiNow, LoopNow, Node};
 use crate::publish::snapshot::SignalReport;
 use crate::publish::tasks::Row;
@@ -122,10 +123,15 @@ fn help(lines: &mut Lines) {
 
 fn cycle(lines: &mut Lines, one: &LoopNow) {
     lines.gap();
-    for line in drawing::fitted(&one.cycle, lines.width.saturating_sub(1)) {
-        lines.keep(Tone::Plain, 1, &line);
+    let shown = if one.steps.is_empty() {
+        one.cycle.clone()
+    } else {
+        evidence::lines(&one.steps, lines.width.saturating_sub(1))
+    };
+    for line in &shown {
+        lines.keep(Tone::Plain, 1, line);
     }
-    if one.cycle.is_empty() {
+    if shown.is_empty() {
         let words = "It is drawn from the evidence, which is made when a livelock is confirmed. What the conditions say now:";
         lines.put(Tone::Dim, 1, words);
     }

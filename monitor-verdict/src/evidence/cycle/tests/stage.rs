@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use monitor_common::{Cause, Class, ThrottleReason};
 use monitor_model::{
+    evidence::{Picture, Step},
     loops::Loop,
     observation::{
         Congestion, CongestionBy, FileSystem, Observation, ServerThread, ThreadState, Topology,
@@ -14,8 +15,9 @@ use monitor_model::{
 };
 
 use crate::Thresholds;
-use crate::evidence::cycle::{CycleView, draw};
+use crate::evidence::cycle::{CycleView, steps};
 use crate::evidence::tasks::Tasks;
+use crate::evidence::{COLUMNS, lines, numbers, picture};
 use crate::loops::Loops;
 use crate::tests::node::{CLIENT, DISK, Node, Phase};
 use crate::window::Window;
@@ -84,7 +86,7 @@ impl Stage {
         }
     }
 
-    pub fn draw(&self) -> String {
+    pub fn steps(&self) -> Vec<Step> {
         let found = Some(&self.found);
         let tasks = Tasks::of(
             &self.observation,
@@ -92,15 +94,28 @@ impl Stage {
             &self.verdict,
             found,
         );
-        let lines = draw(CycleView {
+        steps(CycleView {
             observation: &self.observation,
             window: &self.window,
             verdict: &self.verdict,
             signature: self.signature,
             found,
             tasks: &tasks,
-        });
-        lines.join("\n")
+        })
+    }
+
+    pub fn draw(&self) -> String {
+        lines(&self.steps(), COLUMNS).join("\n")
+    }
+
+    pub fn picture(&self) -> Picture {
+        let numbers = numbers(&self.observation, &self.verdict);
+        picture(
+            &self.observation,
+            &self.verdict,
+            Some(&self.found),
+            &numbers,
+        )
     }
 }
 
