@@ -8,7 +8,7 @@ const station = (one) => h("div", { class: "station" },
 const edge = (one, at) => h("div", { class: one.waits ? "edge waits" : "edge", "data-holds": held(one) },
   h("span", { class: "mark", "aria-hidden": "true" }, at + 1),
   h("span", { class: "unseen" }, `${CONDITIONS[at][1]} ${holds(one)}: `),
-  h("span", { class: "label" }, h("strong", {}, one.value), " ", one.unit));
+  h("span", { class: "label" }, h("strong", {}, clip(one.value, 30)), " ", clip(one.unit, 60)));
 
 function picture(loop) {
   const { stations, arrows, closing } = loop.picture;
