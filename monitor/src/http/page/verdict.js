@@ -1,15 +1,13 @@
 // A verdict by its permanent link: the document that proves it, to be read.
 
-// The parts of a node that the words of a loop need, out of a document.
+// What the page of a node has of such a loop, out of the document.
 function asNode(evidence) {
-  const in_state = (state) => evidence.threads.filter((one) => one.state === state).length;
-  const server = { name: evidence.verdict.server, tgid: null, idle: evidence.idle_threads, running: in_state("running"), throttled: in_state("throttled"), blocked: in_state("blocked") };
-  return { servers: [server], loops: [asLoop(evidence)], bdis: evidence.bdis, unix_ms: evidence.unix_ms, daemon: { interval_seconds: 1 } };
-}
-
-function asLoop(evidence) {
-  const waits = evidence.writers.filter((one) => one.waits.some((wait) => wait.bdi === evidence.verdict.client_bdi));
-  return { ...evidence, state: evidence.verdict.state, client_waiting: waits.length };
+  const { verdict } = evidence;
+  const threads = (state) => evidence.threads.filter((one) => one.state === state).length;
+  const waiting = evidence.writers.filter((one) => one.waits.some((wait) => wait.bdi === verdict.client_bdi));
+  const server = { name: verdict.server, idle: evidence.idle_threads, running: threads("running"), throttled: threads("throttled"), blocked: threads("blocked") };
+  const loop = { ...evidence, state: verdict.state, client_waiting: waiting.length };
+  return { loops: [loop], servers: [server], bdis: evidence.bdis };
 }
 
 const OCCASIONS = {
@@ -38,7 +36,8 @@ function pauses(all, node, page_size) {
 }
 
 function evidencePage(evidence, path, recording) {
-  const loop = { ...evidence, state: evidence.verdict.state };
+  const node = asNode(evidence);
+  const [loop] = node.loops;
   const since = evidence.unix_ms - evidence.monotonic_ms;
   const points = evidence.timeline.map((one) => ({ ...one, unix_ms: one.monotonic_ms + since }));
   const seen = view(points, evidence.unix_ms, 1000);

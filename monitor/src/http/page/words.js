@@ -157,8 +157,8 @@ function impact(loop, node) {
   const all = server ? held + server.running + (server.idle ?? 0) : 0;
   const writers = state === "suspected" ? count(tasks, "task waits", "tasks wait") : count(tasks, "task cannot", "tasks cannot");
   return [tasks > 0 && [writers, state === "suspected" ? " to write to " : " write to ", mount, ". "],
-    held > 0 && [`${held === all ? `All ${all}` : `${held} of ${all}`} `, name(verdict.server, 40), " threads are throttled or blocked: ",
-      held === all ? "clients of this server wait." : "clients of this server may wait."]];
+    held > 0 && [`${held} of ${all} `, name(verdict.server, 40), " threads throttled or blocked: clients of this server ",
+      held === all && server.idle != null ? "wait." : "may wait."]];
 }
 
 // Who is in a container, in one word that helps to find it.
