@@ -59,7 +59,7 @@ pub fn span(seconds: f64) -> String {
 #[must_use]
 pub fn time(unix_ms: u64) -> String {
     // What the formatter refuses to write is beyond the year 9999.
-    let latest = Duration::from_secs(253_402_300_799);
+    let latest = Duration::from_millis(253_402_300_799_999);
     let at = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
     humantime::format_rfc3339_millis(at).to_string()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! dd[412], dd[413] wait in balance_dirty_pages on /mnt (0:29) for 12.0 s
-//!   -> /mnt (0:29, 10.9.0.2:/) holds 81.5 MB dirty and 0 B under writeback, 19900 of the node's
+//!   -> /mnt (0:29, 10.9.0.2:/) holds 77.7 MiB dirty and 0 B under writeback, 19900 of the node's
 //!      20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 12 unanswered, 0 B/s
 //!      acknowledged
 //!     -> nfsd[301] waits in balance_dirty_pages on /export (254:0) for 11.8 s

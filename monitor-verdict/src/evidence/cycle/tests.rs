@@ -45,7 +45,7 @@ fn dirty_throttle_goes_from_the_writers_over_the_limit_back_to_the_client() {
         stage.draw(),
         "\
 dd[412], dd[413] wait in balance_dirty_pages on /mnt (0:29) for 10.0 s
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 of the
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 of the
      node's 20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 1 unanswered, 0 B/s
      acknowledged
     -> nfsd[100], nfsd[101] wait in balance_dirty_pages on /export (254:0) for 10.0 s
@@ -81,14 +81,14 @@ fn reclaim_congestion_goes_over_the_memory_that_the_server_wants() {
         stage.draw(),
         "\
 dd[412] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 pages; only
-     WRITEs to nfsd clean them: 1 unanswered, 0 B/s acknowledged
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 pages;
+     only WRITEs to nfsd clean them: 1 unanswered, 0 B/s acknowledged
      /mnt (0:29) is congested for 12.0 s (flag)
     -> nfsd[100], nfsd[101], nfsd[102], nfsd[103] ... (5) wait in direct_reclaim >
        wait_iff_congested for 10.0 s
        nfsd[105], nfsd[106] wait in direct_reclaim for 10.0 s
        what nfsd writes to is not known
-      -> which ends when pages under writeback are written: /mnt (0:29) has 40.8 MB of them, and
+      -> which ends when pages under writeback are written: /mnt (0:29) has 38.9 MiB of them, and
          only nfsd answers their WRITEs [the cycle closes]
 beside the cycle: kswapd0[55] waits in congestion_wait"
     );
@@ -124,7 +124,7 @@ fn commit_wait_goes_over_whoever_frees_the_clients_pages() {
         stage.draw(),
         "\
 dd[412] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 of the
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 of the
      node's 20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 1 unanswered, 0 B/s
      acknowledged
     -> nfsd[100] waits in direct_reclaim > nfs_commit on /mnt (0:29) for 10.0 s
@@ -156,15 +156,15 @@ fn request_starvation_goes_over_the_memory_for_requests() {
         stage.draw(),
         "\
 dd[412] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 of the
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 of the
      node's 20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 1 unanswered, 0 B/s
      acknowledged
      /mnt (0:29) is congested for 12.0 s (flag)
     -> nfsd[100], nfsd[101], nfsd[102], nfsd[103] ... (8) wait in svc_alloc_arg for 10.0 s
        /export (254:0, ext4 /dev/vda) has 48 of 10437 setpoint pages dirty; paused 30 times in the
        last 3.0 s, 6.0 s in all; its disk is 0 % busy
-      -> which ends when memory is free for their requests (3.0 MB of 256 MB available): /mnt (0:29)
-         has 40.8 MB under writeback, and only nfsd answers those WRITEs [the cycle closes]"
+      -> which ends when memory is free for their requests (2.9 MiB of 244 MiB available): /mnt
+         (0:29) has 38.9 MiB under writeback, and only nfsd answers those WRITEs [the cycle closes]"
     );
 }
 
@@ -201,7 +201,7 @@ fn a_loop_device_on_the_client_stands_between_the_writers_and_the_client() {
 cp[412], cp[413] wait in balance_dirty_pages on 7:0 for 10.0 s
   -> 7:0 is a loop device: the file /mnt/disk.img on /mnt (0:29)
     -> loop0[77] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
-      -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 of the
+      -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 of the
          node's 20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 1 unanswered, 0 B/s
          acknowledged
         -> nfsd[100] waits in balance_dirty_pages on /export (254:0) for 10.0 s
@@ -242,8 +242,8 @@ fn a_loop_device_under_the_server_stands_between_the_server_and_the_client() {
         stage.draw(),
         "\
 dd[412] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 pages; only
-     WRITEs to nfsd clean them: 1 unanswered, 0 B/s acknowledged
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 pages;
+     only WRITEs to nfsd clean them: 1 unanswered, 0 B/s acknowledged
     -> nfsd[100] waits in balance_dirty_pages on 7:0 for 10.0 s
        7:0: no thread of nfsd was paused on it in the last 3.0 s; how busy its disk is, is not known
       -> 7:0 is a loop device: the file /mnt/disk.img on /mnt (0:29)
@@ -290,8 +290,8 @@ fn a_userspace_server_is_called_by_its_name_and_its_other_processes_are_not_it()
         stage.draw(),
         "\
 no task is seen to wait for /mnt (0:29) at this moment
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 pages; only
-     WRITEs to ganesha.nfsd clean them: 1 unanswered, 0 B/s acknowledged
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 pages;
+     only WRITEs to ganesha.nfsd clean them: 1 unanswered, 0 B/s acknowledged
     -> g_worker[900], g_worker[901] wait in balance_dirty_pages on /export (254:0) for 10.0 s
        /export (254:0, ext4 /dev/vda): no thread of ganesha.nfsd was paused on it in the last 3.0 s;
        its disk is 0 % busy
@@ -315,7 +315,7 @@ fn what_is_not_seen_at_this_moment_is_said_so_and_the_window_speaks() {
         stage.draw(),
         "\
 no task is seen to wait for /mnt (0:29) at this moment
-  -> /mnt (0:29, 127.0.0.1:/srv) holds 40.8 MB dirty and 40.8 MB under writeback, 19900 of the
+  -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 of the
      node's 20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 1 unanswered, 0 B/s
      acknowledged
     -> no thread of nfsd is seen in balance_dirty_pages at this moment
@@ -385,7 +385,7 @@ fn the_picture_has_who_waits_what_flows_and_who_waits_for_whom() {
         stations(&picture),
         [
             "Writers at none: 2 waiting, for 10.0 s",
-            "/mnt at 0:29: 81.5 MB held, 1 WRITE open",
+            "/mnt at 0:29: 77.7 MiB held, 1 WRITE open",
             "nfsd at none: 7 of 8 stuck, 2 throttled, 5 blocked, for 10.0 s",
             "/export at 254:0: 0 B held, ext4 /dev/vda",
         ]
@@ -405,7 +405,7 @@ fn the_picture_has_who_waits_what_flows_and_who_waits_for_whom() {
     assert_eq!(
         arrows,
         [
-            (0, 1, false, "81.0 MB to write".to_owned()),
+            (0, 1, false, "77.2 MiB to write".to_owned()),
             (1, 2, false, "0 B/s acknowledged".to_owned()),
             (2, 3, false, "100 % waiting".to_owned()),
             (2, 1, true, "99 % is the client's".to_owned()),
