@@ -1,30 +1,21 @@
 //! Text for people, in lines.
 
-use std::fmt::Write as _;
+use textwrap::{Options, WordSplitter};
 
-/// Adds a paragraph with every line behind `prefix`, at most `width` characters
-/// long where its words allow that.
+/// Adds a paragraph with every line behind `prefix`, at most `width` columns wide
+/// where its words allow that: a word may be a path or a part of a command.
 pub fn wrap(out: &mut String, paragraph: &str, prefix: &str, width: usize) {
-    let mut used = 0;
-    for word in paragraph.split_whitespace() {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > width {
-            out.push('\n');
-            used = 0;
-        }
-        if used == 0 {
-            out.push_str(prefix);
-            used = prefix.chars().count();
-        } else {
-            out.push(' ');
-            used += 1;
-        }
-        let _ = write!(out, "{word}");
-        used += length;
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    if words.is_empty() {
+        return;
     }
-    if used > 0 {
-        out.push('\n');
-    }
+    let options = Options::new(width)
+        .initial_indent(prefix)
+        .subsequent_indent(prefix)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    out.push_str(&textwrap::fill(&words.join(" "), options));
+    out.push('\n');
 }
 
 #[test]

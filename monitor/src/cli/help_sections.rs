@@ -1,7 +1,7 @@
 //! The end of each command's `--help`: exit status, files, environment. The manual
 //! pages and the table in docs/metrics.md are made of the same data.
 
-use textwrap::{Options, fill};
+use textwrap::{Options, WordSplitter, fill};
 
 use self::Item::{Entry, Text};
 
@@ -420,7 +420,8 @@ pub fn text(command: &str) -> String {
             let options = Options::new(WIDTH)
                 .initial_indent("  ")
                 .subsequent_indent(indent)
-                .break_words(false);
+                .break_words(false)
+                .word_splitter(WordSplitter::NoHyphenation);
             text.push('\n');
             text.push_str(&fill(&line, options));
         }

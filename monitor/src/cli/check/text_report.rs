@@ -81,21 +81,17 @@ impl TextReport {
 
     /// A heading in the first column, its sum in the second.
     pub fn heading(&mut self, heading: &str, words: &str) {
-        self.first(Style::new().bold(), heading, COLUMN);
-        self.second(words);
+        self.columns(0, Style::new().bold(), heading, words);
     }
 
     /// A word in the first column, what it is about in the second.
     pub fn row(&mut self, tone: Tone, word: &str, words: &str) {
-        self.text.push_str("  ");
-        self.first(tone.style(), word, COLUMN - 2);
-        self.second(words);
+        self.columns(2, tone.style(), word, words);
     }
 
     /// More of it.
     pub fn more(&mut self, words: &str) {
-        self.text.push_str(&" ".repeat(COLUMN));
-        self.second(words);
+        self.columns(0, Style::new(), "", words);
     }
 
     /// A command: never broken, for it is copied.
@@ -128,26 +124,15 @@ impl TextReport {
         }
     }
 
-    /// A word, and spaces up to the second column.
-    fn first(&mut self, style: Style, word: &str, width: usize) {
-        self.styled(style, word);
-        let free = width.saturating_sub(word.chars().count()).max(1);
-        self.text.push_str(&" ".repeat(free));
-    }
-
-    /// The cursor stands at the second column.
-    fn second(&mut self, words: &str) {
-        let prefix = " ".repeat(COLUMN);
+    /// A word, and what stands in the second column, which is wrapped.
+    fn columns(&mut self, indent: usize, style: Style, word: &str, words: &str) {
         let mut wrapped = String::new();
-        wrap(&mut wrapped, &plain(words), &prefix, self.width);
-        let wrapped = wrapped.strip_prefix(&prefix).unwrap_or(&wrapped);
-        let line = wrapped.trim_end();
-        let kept = self.text.trim_end_matches(' ').len();
-        if line.is_empty() {
-            self.text.truncate(kept);
-        }
-        self.text.push_str(line);
-        self.text.push('\n');
+        wrap(&mut wrapped, &plain(words), &" ".repeat(COLUMN), self.width);
+        // The word takes the place of spaces before the first line, but for one.
+        let taken = (indent + word.chars().count()).min(COLUMN - 1);
+        self.text.push_str(&" ".repeat(indent));
+        self.styled(style, word);
+        self.text.push_str(wrapped.get(taken..).unwrap_or("\n"));
     }
 
     fn styled(&mut self, style: Style, words: &str) {
