@@ -10,8 +10,7 @@ use ratatui::{
 
 use monitor_model::api::{Node, Tracks};
 
-use super::daemon;
-use super::daemon::Access;
+use super::daemon::{self, Access};
 use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     fuzz_input::{keeps_the_secret, parts, text},

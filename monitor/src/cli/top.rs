@@ -1,31 +1,31 @@
 //! `top`: a live view in the terminal, of a running daemon or on its own.
 
-mod live;
-mod once;
-mod own;
-mod source;
-
-pub mod terminal;
-
 use std::{
-    env,
-    io::{IsTerminal as _, stderr, stdin, stdout},
+    io::{IsTerminal as _, stderr},
     process::ExitCode,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::{Args, ColorChoice};
+use monitor_collector::{host::hardening, kernel::attach, sample::Sampler};
+use monitor_model::api::{Node, Rows, Task, TaskQuery, Track, Tracks};
+use monitor_verdict::Engine;
 
-use self::{own::Own, source::Source};
 use super::{
     daemon::{self, Access, AccessArgs, DaemonClient, PATIENCE},
     flags::{ConfigArgs, Format, KernelArgs, interval},
+    start,
     thresholds::ThresholdArgs,
 };
 use crate::{
-    publish::node::Node,
-    terminal::{Look, Origin, View},
+    evidence::Sink,
+    guard::Controller,
+    pipeline::{tick::Ticker, watch::Watch},
+    publish::{ready, snapshot::Shared, tasks},
+    terminal::{Look, Origin, Source, View, has_screen, live, once},
 };
 
 /// How long somebody waits for a daemon that may not be there.
@@ -50,8 +50,10 @@ pub struct TopArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Whether to use colours; auto: on a terminal, unless `NO_COLOR` is set.
-    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
-    pub color: Color,
+    ///
+    /// Without them a screen has bold and reversed words.
+    #[arg(long, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
     /// Time between two refreshes, 100ms to 5s.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
@@ -66,73 +68,6 @@ pub struct TopArgs {
     pub kernel: KernelArgs,
 }
 
-/// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal that has them, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never: bold and reversed on a screen, nothing in text.
-    Never,
-}
-
-/// What the process was started in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    output: Output,
-    /// `NO_COLOR` says something.
-    no_color: bool,
-    /// The locale has more than ASCII.
-    unicode: bool,
-}
-
-/// Where output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
-    /// No terminal.
-    Pipe,
-    /// A terminal that can do nothing, or does not say what: `TERM`.
-    Dumb,
-    /// A terminal, from which nothing can be read.
-    Terminal,
-    /// A terminal that takes keys, too.
-    Screen,
-}
-
-impl Place {
-    fn of_this_process() -> Self {
-        let var = |name: &str| env::var(name).unwrap_or_default();
-        let output = match (stdout().is_terminal(), &*var("TERM"), stdin().is_terminal()) {
-            (false, ..) => Output::Pipe,
-            (true, "" | "dumb", _) => Output::Dumb,
-            (true, _, false) => Output::Terminal,
-            (true, _, true) => Output::Screen,
-        };
-        // The first that is set counts.
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(var);
-        let locale = locale.into_iter().find(|word| !word.is_empty());
-        let locale = locale.unwrap_or_default().to_lowercase();
-        Self {
-            output,
-            no_color: !var("NO_COLOR").is_empty(),
-            unicode: locale.contains("utf-8") || locale.contains("utf8"),
-        }
-    }
-
-    const fn look(self, color: Color) -> Look {
-        let has_colours = matches!(self.output, Output::Terminal | Output::Screen);
-        Look {
-            colour: match color {
-                Color::Always => true,
-                Color::Never => false,
-                Color::Auto => has_colours && !self.no_color,
-            },
-            unicode: self.unicode,
-        }
-    }
-}
-
 /// Shows it until somebody has seen enough.
 ///
 /// # Errors
@@ -141,28 +76,33 @@ impl Place {
 pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
     args.kernel.check()?;
     args.thresholds.check()?;
-    let place = Place::of_this_process();
-    let look = place.look(args.color);
-    let screen = place.output == Output::Screen && !args.once && args.format == Format::Text;
     let access = args.access.access()?;
+    let (is_text, interval) = (args.format == Format::Text, args.interval);
+    let is_screen = has_screen() && !args.once && is_text;
     let origin = origin(args, &access)?;
-    let source = match &origin {
-        Origin::Daemon(url) => Source::daemon(url, &access),
+    let source: Box<dyn Source> = match &origin {
+        Origin::Daemon(url) => Box::new(DaemonClient::new(url, PATIENCE, &access)),
         Origin::Own => {
-            if stderr().is_terminal() {
-                eprintln!("throttle-monitor: attaching the eBPF programs");
+            let own = own(args)?;
+            if args.once || (is_text && !is_screen) {
+                // What was just attached has seen nothing yet: a livelock that is there
+                // is found within the window and the time of confirmation.
+                let thresholds = &args.thresholds.thresholds;
+                let window = thresholds.window.saturating_add(thresholds.confirm);
+                let patience = window.saturating_add(interval.saturating_mul(2));
+                once::look_for(&own, patience, interval)?;
             }
-            Source::Own(Own::start(args)?)
+            Box::new(own)
         }
     };
-    if args.format == Format::Json {
-        return once::json(&source, args);
+    if !is_text {
+        return once::json(&*source, args.once, interval);
     }
-    let view = View::new(origin, look, args.interval);
-    if screen {
-        live::live(source, view, args.interval)
+    let view = View::new(origin, Look::of_stdout(args.color), interval);
+    if is_screen {
+        live(source, view, interval)
     } else {
-        once::text(source, view, args)
+        once::text(&*source, view)
     }
 }
 
@@ -177,7 +117,7 @@ fn origin(args: &TopArgs, access: &Access) -> anyhow::Result<Origin> {
         Ok(_) => Ok(Origin::Daemon(url.to_owned())),
         Err(error) => {
             let why = error.root_cause().to_string();
-            own::may(&args.kernel).with_context(|| {
+            start::preflight(&args.kernel).with_context(|| {
                 format!("no daemon is found at {url} ({why}), and it cannot look on its own (another daemon: --url)")
             })?;
             Ok(Origin::Own)
@@ -185,33 +125,92 @@ fn origin(args: &TopArgs, access: &Access) -> anyhow::Result<Origin> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Color, Look, Output, Place};
+impl Source for DaemonClient {
+    fn node(&self) -> anyhow::Result<Node> {
+        self.get("node")
+    }
 
-    #[test]
-    fn colours_are_for_a_terminal_that_has_them_unless_somebody_says_otherwise() {
-        let place = |output, no_color| Place {
-            output,
-            no_color,
-            unicode: true,
-        };
-        let screen = place(Output::Screen, false);
-        let colour = |place: Place, color| place.look(color).colour;
-        assert!(colour(screen, Color::Auto) && !colour(screen, Color::Never));
-        for plain in [
-            place(Output::Pipe, false),
-            place(Output::Dumb, false),
-            place(Output::Screen, true),
-        ] {
-            assert!(!colour(plain, Color::Auto), "{plain:?}");
-            assert!(colour(plain, Color::Always), "{plain:?}");
+    fn rows(&self, wanted: &TaskQuery) -> anyhow::Result<Rows> {
+        let mut query = vec![
+            ("limit", wanted.limit.to_string()),
+            ("sort", wanted.sort.as_str().to_owned()),
+        ];
+        if !wanted.matching.is_empty() {
+            query.push(("match", wanted.matching.clone()));
         }
-        let look = screen.look(Color::Auto);
-        let all = Look {
-            colour: true,
-            unicode: true,
-        };
-        assert_eq!(look, all);
+        let mut rows: Rows = self.find("tasks", &query)?.unwrap_or_default();
+        // Whatever answers there.
+        rows.tasks.truncate(wanted.limit);
+        Ok(rows)
+    }
+
+    fn task(&self, tid: u32) -> anyhow::Result<Task> {
+        let found = self.find(&format!("tasks/{tid}"), &[])?;
+        Ok(found.unwrap_or_else(|| Task {
+            tid,
+            ..Task::default()
+        }))
+    }
+
+    fn tracks(&self) -> anyhow::Result<Vec<Track>> {
+        Ok(self.get::<Tracks>("history")?.tracks)
+    }
+}
+
+/// The thread that ticks, and what it leaves.
+struct Own {
+    shared: Arc<Shared>,
+    /// It ticks until this is gone.
+    _stop: mpsc::Sender<()>,
+    ticking: JoinHandle<()>,
+}
+
+/// What `run` does, without HTTP, log, evidence files and recording.
+fn own(args: &TopArgs) -> anyhow::Result<Own> {
+    if stderr().is_terminal() {
+        eprintln!("throttle-monitor: attaching the eBPF programs");
+    }
+    let mut attached = attach::attach_all(args.kernel.settings())?;
+    let publisher = start::publisher(&attached, args.interval, &args.kernel);
+    let shared = publisher.shared();
+    // A node that is stuck is what it is for. Without these it goes on, too.
+    let _ = hardening::lock_memory();
+    let _ = hardening::io_flusher(true);
+    let sampler = Sampler::new(&mut attached)?;
+    let engine = Engine::new(args.thresholds.thresholds.clone());
+    let watch = Watch::new(attached, sampler, engine, None);
+    let (sink, guard) = (Sink::memory_only(), Controller::default());
+    let ticker = Ticker::new(watch, publisher, sink, guard, args.interval);
+    let (stop, stopped) = mpsc::channel();
+    let thread = thread::Builder::new().name("tick".into());
+    let ticking = thread.spawn(move || ticker.run(&stopped));
+    Ok(Own {
+        shared,
+        _stop: stop,
+        ticking: ticking.context("the thread that ticks could not be started")?,
+    })
+}
+
+impl Source for Own {
+    fn node(&self) -> anyhow::Result<Node> {
+        anyhow::ensure!(
+            !self.ticking.is_finished(),
+            "the thread that ticks panicked: this is a bug"
+        );
+        let snapshot = self.shared.load();
+        Ok(snapshot.node(&ready::not_ready_now(&snapshot)))
+    }
+
+    fn rows(&self, wanted: &TaskQuery) -> anyhow::Result<Rows> {
+        Ok(tasks::rows(&self.shared.load(), wanted))
+    }
+
+    fn task(&self, tid: u32) -> anyhow::Result<Task> {
+        Ok(tasks::task(&self.shared.load(), tid))
+    }
+
+    /// It has just begun.
+    fn tracks(&self) -> anyhow::Result<Vec<Track>> {
+        Ok(Vec::new())
     }
 }

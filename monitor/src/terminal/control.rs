@@ -13,12 +13,15 @@ impl View {
     /// The terminal has so many columns and lines. One that does not know is
     /// taken for the usual one.
     pub fn resize(&mut self, width: u16, height: u16) {
-        self.size = if width == 0 || height == 0 {
+        let size = if width == 0 || height == 0 {
             (80, 24)
         } else {
             (width, height)
         };
-        self.settle();
+        if self.size != size {
+            self.size = size;
+            self.settle();
+        }
     }
 
     /// What came of the last question.
@@ -45,7 +48,7 @@ impl View {
     /// What is to be asked for: what fits.
     #[must_use]
     pub fn request(&self) -> Request {
-        let rows = draw::room(self).tasks.saturating_add(self.tasks.top);
+        let rows = draw::rows(self).0.saturating_add(self.tasks.top);
         Request {
             rows: TaskQuery {
                 sort: self.sort,
@@ -77,41 +80,43 @@ impl View {
 
     /// Cursors stay where there are rows.
     pub(super) fn settle(&mut self) {
-        let room = draw::room(self);
-        let data = self.shown.as_deref();
-        let rows = data.map_or(&[][..], |data| &data.rows.tasks);
-        let seen = rows.iter().skip(self.tasks.top).take(room.tasks);
-        let key = self.task_key;
-        let mut seen = seen.map(|row| Some((row.task.tid, row.task.cause)));
+        let (tasks, bdis) = draw::rows(self);
+        let rows = self.rows(tasks).iter();
+        let mut keys = rows.map(|row| (row.task.tid, row.task.cause));
         // The cursor follows its task as far as that is seen.
-        if let Some(at) = seen.position(|one| one == key && key.is_some()) {
+        let at = self
+            .task_key
+            .and_then(|key| keys.position(|one| one == key));
+        if let Some(at) = at {
             self.tasks.at = self.tasks.top.saturating_add(at);
         }
-        let matching = data.map_or(0, |data| data.rows.matching).min(MAX_TASKS);
-        let bdis = data.map_or(0, |data| data.node.bdis.len());
-        self.tasks
-            .keep(matching.max(rows.len()).min(MAX_TASKS), room.tasks);
-        self.bdis.keep(bdis, room.bdis);
+        self.tasks.keep(self.all(Focus::Tasks), tasks);
+        self.bdis.keep(self.all(Focus::Bdis), bdis);
         // On the first row one is wherever it is.
         if self.tasks.at == 0 {
             self.task_key = None;
         }
     }
 
+    /// All rows of a table.
+    fn all(&self, focus: Focus) -> usize {
+        let rows = match (self.data(), focus) {
+            (None, _) => 0,
+            (Some(data), Focus::Bdis) => data.node.bdis.len(),
+            (Some(data), Focus::Tasks) => data.rows.matching.max(data.rows.tasks.len()),
+        };
+        rows.min(MAX_TASKS)
+    }
+
     /// Rows in the table that has the focus.
     pub(super) fn walk(&mut self, by: isize) {
-        let room = draw::room(self);
-        let data = self.shown.as_deref();
+        let ((tasks, bdis), rows) = (draw::rows(self), self.all(self.focus));
         match self.focus {
+            Focus::Bdis => self.bdis.go(by, rows, bdis),
             Focus::Tasks => {
-                let rows = data.map_or(0, |data| data.rows.matching).min(MAX_TASKS);
-                self.tasks.go(by, rows, room.tasks);
+                self.tasks.go(by, rows, tasks);
                 let moved = self.row().filter(|_| self.tasks.at > 0);
                 self.task_key = moved.map(|row| (row.task.tid, row.task.cause));
-            }
-            Focus::Bdis => {
-                let rows = data.map_or(0, |data| data.node.bdis.len());
-                self.bdis.go(by, rows, room.bdis);
             }
         }
     }

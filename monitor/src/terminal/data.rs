@@ -3,11 +3,12 @@
 use monitor_model::api::{Node, Rows, Task, TaskQuery, Track};
 
 /// Where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// The daemon at this URL.
     Daemon(String),
     /// eBPF programs of its own.
+    #[default]
     Own,
 }
 

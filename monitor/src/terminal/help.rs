@@ -1,6 +1,6 @@
-//! The keys, for the help and for the documentation.
+//! What the help says.
 
-/// The keys, for the help.
+/// The keys.
 pub const KEYS: [(&str, &str); 15] = [
     (
         "up, down, k, j",
@@ -32,4 +32,14 @@ pub const KEYS: [(&str, &str); 15] = [
     ("esc", "back; without a page: no filter"),
     ("ctrl-l", "draw the screen anew"),
     ("q, ctrl-c", "quit"),
+];
+
+/// What stands on the screen.
+pub const SHOWN: [&str; 5] = [
+    "IN 1 s: time that the kernel made the task wait within the last tick. AGE: how long the wait lasts that it is in. \
+     TOTAL, WAITS: finished waits since the daemon started.",
+    "DIRTY, WRITEBACK: bytes of the device's pages. SHARE: the BDI share, its part of the node limit. USED: both of them against that.",
+    "Node limit: the dirty pages from which on the kernel makes every writer wait, as /proc/vmstat tells it.",
+    "T throttled, B blocked (a lock, or the disk), r running, . idle: the server's threads, a letter each, or to scale.",
+    "ACKED: bytes a second that the server acknowledged to the client, a tick a column.",
 ];

@@ -58,7 +58,11 @@ impl View {
     }
 
     fn on_screen(&mut self, code: KeyCode) -> Action {
-        let screen = isize::try_from(draw::room(self).of(self.focus)).unwrap_or(isize::MAX);
+        let rows = match (draw::rows(self), self.focus) {
+            ((tasks, _), Focus::Tasks) => tasks,
+            ((_, bdis), Focus::Bdis) => bdis,
+        };
+        let screen = isize::try_from(rows).unwrap_or(isize::MAX);
         match code {
             KeyCode::Char('q') => return Action::Quit,
             KeyCode::Up | KeyCode::Char('k') => self.walk(-1),

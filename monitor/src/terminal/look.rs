@@ -5,7 +5,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
 
 /// What the terminal can show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// Colours.
     pub colour: bool,
@@ -16,23 +16,16 @@ pub struct Look {
 /// How loud a word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// As it is.
     Plain,
-    /// Louder.
     Strong,
-    /// Stepped back.
     Dim,
-    /// All is well.
     Good,
-    /// Not all is well.
     Warn,
-    /// It is bad.
     Bad,
     /// The state of the node, if it is bad.
     Alarm,
     /// The line over a table or a section.
     Heading,
-    /// Where one is.
     Selected,
 }
 

@@ -1,6 +1,6 @@
-//! What `throttle-monitor top` shows: its state, how that is drawn, and what a key
-//! does to it. No clock and no I/O: the time is handed in, what is to be asked for
-//! is handed out ([`View::request`]), and `cli/top` does both.
+//! `throttle-monitor top`: its state, how that is drawn, what a key does to it, and the
+//! loop that drives it. What is asked for is handed out ([`View::request`]); who answers
+//! is a `Source`.
 //!
 //! Whatever the node has, no more is asked for, sorted and drawn than fits on the
 //! screen.
@@ -10,18 +10,27 @@
 mod control;
 mod data;
 mod draw;
-pub mod help;
+mod environment;
+mod help;
 mod keys;
+mod live;
 mod look;
+pub(crate) mod once;
 mod plain;
 mod progress;
+mod source;
 mod table;
+mod tty;
 mod view;
 mod words;
 
 pub use data::{Answer, Data, Origin, Request};
 pub use draw::draw;
+pub(crate) use environment::has_screen;
 pub use keys::Action;
+pub(crate) use live::live;
 pub use look::Look;
-pub use plain::{PLAIN_TASKS, ansi, plain};
+pub use plain::plain;
+pub(crate) use source::Source;
+pub use tty::Screen;
 pub use view::View;

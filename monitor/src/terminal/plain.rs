@@ -3,70 +3,61 @@
 use std::fmt::Write as _;
 
 use ratatui::backend::IntoCrossterm as _;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::crossterm::style::ContentStyle;
-use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::draw;
 use super::view::View;
-use super::words::clean_line;
 
 /// Tasks in it.
 pub const PLAIN_TASKS: usize = 20;
-/// Lines of the reason.
-const REASON: usize = 20;
 
-/// The view without an end at the bottom of a screen, in parts with an empty
-/// line between them.
-fn parts(view: &View, width: usize) -> Vec<Vec<Line<'static>>> {
-    let mut top = vec![draw::state(view, width)];
-    top.extend(draw::reason(view, width, REASON));
-    top.push(draw::meta(view, width));
-    let mut others = draw::other_loops(view, width);
-    let mut loops = draw::loop_section(view, width);
-    loops.append(&mut others);
-    let mut last = draw::also(view, width, REASON);
-    last.extend(draw::health(view, width));
-    let parts = [
-        top,
-        loops,
-        draw::servers(view, width, REASON),
-        draw::task_table(view, width, PLAIN_TASKS, false),
-        draw::bdi_table(view, width, PLAIN_TASKS, false),
-        last,
-    ];
-    parts.into_iter().filter(|part| !part.is_empty()).collect()
-}
-
-fn all(view: &View, width: usize) -> Vec<Line<'static>> {
-    let mut lines = parts(view, width).join(&Line::default());
-    for line in &mut lines {
-        clean_line(line, view.look);
-    }
-    lines
-}
-
-/// Plain lines of at most so many columns.
+/// The screen of so many columns and as many lines as it wants, without keys; with
+/// escape codes where it is in colours. Only commands are wider than that: a pipe has
+/// no edge that would cut them.
 #[must_use]
-pub fn plain(view: &View, width: usize) -> String {
-    let mut out = String::new();
-    for line in all(view, width) {
-        let _ = writeln!(out, "{}", line.to_string().trim_end());
-    }
-    out
+pub fn plain(view: &View, width: u16) -> String {
+    let mut view = view.clone();
+    view.endless = true;
+    view.size = (width, u16::MAX);
+    let parts = draw::wanted(&view);
+    let lines = parts.iter().map(|part| part.lines).sum::<usize>();
+    let widest = parts.iter().map(draw::Part::width).max().unwrap_or(0);
+    let number = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+    let area = Rect::new(0, 0, number(widest).max(width), number(lines));
+    let mut buffer = Buffer::empty(area);
+    draw::parts(&view, &parts, area, &mut buffer);
+    dump(&buffer, view.look.colour)
 }
 
-/// The same with colours, as escape codes.
-#[must_use]
-pub fn ansi(view: &View, width: usize) -> String {
+/// What was drawn, without blanks at the end of lines.
+pub fn dump(buffer: &Buffer, coloured: bool) -> String {
     let mut out = String::new();
-    for line in all(view, width) {
-        for span in line.spans {
-            if span.style == Style::new() {
-                out.push_str(&span.content);
-            } else {
-                let style: ContentStyle = span.style.into_crossterm();
-                let _ = write!(out, "{}", style.apply(span.content));
+    let width = usize::from(buffer.area.width).max(1);
+    for row in buffer.content.chunks(width) {
+        let mut cells: Vec<&Cell> = Vec::new();
+        let mut covered = 0;
+        for cell in row {
+            // A wide character covers the next cell.
+            if covered == 0 {
+                cells.push(cell);
+                covered = cell.symbol().width().max(1);
+            }
+            covered -= 1;
+        }
+        let blank = |cell: &&&Cell| cell.symbol() == " " && (!coloured || ***cell == Cell::EMPTY);
+        let end = cells.iter().rev().take_while(blank).count();
+        cells.truncate(cells.len() - end);
+        for run in cells.chunk_by(|one, next| one.style() == next.style()) {
+            let text: String = run.iter().map(|cell| cell.symbol()).collect();
+            match run.first().map(|cell| cell.style()) {
+                Some(style) if coloured && style != Cell::EMPTY.style() => {
+                    let style: ContentStyle = style.into_crossterm();
+                    let _ = write!(out, "{}", style.apply(text));
+                }
+                _ => out.push_str(&text),
             }
         }
         out.push('\n');

@@ -20,19 +20,16 @@ impl Progress {
         let known = |track: &Track| node.loops.iter().any(|one| one.id == track.loop_id);
         self.0.retain(known);
         for one in node.loops.iter().take(MAX_LOOPS) {
-            let at = self.0.iter().position(|track| track.loop_id == one.id);
-            if at.is_none() {
+            let is_it = |track: &Track| track.loop_id == one.id;
+            if !self.0.iter().any(is_it) {
                 self.0.push(Track::new(&one.id));
             }
-            let track = match at {
-                Some(at) => self.0.get_mut(at),
-                None => self.0.last_mut(),
-            };
+            let mut tracks = self.0.iter_mut().filter(|track| is_it(track));
             let is_new = |track: &&mut Track| {
                 let last = track.points.back();
                 last.is_none_or(|last| last.unix_ms != node.unix_ms)
             };
-            if let Some(track) = track.filter(is_new) {
+            if let Some(track) = tracks.next().filter(is_new) {
                 track.push(TrackPoint::of(&one.verdict, node.unix_ms));
             }
         }

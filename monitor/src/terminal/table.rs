@@ -1,159 +1,163 @@
 //! Tables: as many columns as fit, the least important left out first.
 
-use ratatui::text::{Line, Span};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{HighlightSpacing, Row, StatefulWidget as _, Table, TableState};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::look::{Look, Tone};
-use super::words::cell;
+use super::words::{cut, cut_path};
 
-/// A column.
-#[derive(Clone, Debug)]
-pub struct Column {
-    /// What stands over it.
-    pub title: String,
-    /// How wide it is; of the one that grows, the least.
-    pub width: usize,
-    /// Numbers stand to the right.
-    pub right: bool,
+/// A column of rows.
+pub struct Column<'a, R> {
+    title: String,
+    /// How wide it is; of a path, the least.
+    width: u16,
+    kind: Kind,
     /// How early it is left out: the highest first. Rank zero never.
-    pub rank: u8,
-    /// It takes what is left. One at most.
-    pub grows: bool,
+    rank: u8,
+    cell: Box<dyn Fn(&R) -> String + 'a>,
 }
 
-impl Column {
-    /// Words.
-    pub fn words(title: &str, width: usize, rank: u8) -> Self {
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Words,
+    /// To the right.
+    Number,
+    /// It takes what it wants of what is left, and is cut in the middle. One column at
+    /// most.
+    Path,
+}
+
+impl<'a, R> Column<'a, R> {
+    pub fn new(
+        kind: Kind,
+        title: &str,
+        (width, rank): (u16, u8),
+        cell: impl Fn(&R) -> String + 'a,
+    ) -> Self {
         Self {
             title: title.to_owned(),
             width,
-            right: false,
+            kind,
             rank,
-            grows: false,
+            cell: Box::new(cell),
         }
     }
 
-    /// Numbers.
-    pub fn number(title: &str, width: usize, rank: u8) -> Self {
-        Self {
-            right: true,
-            ..Self::words(title, width, rank)
-        }
-    }
-
-    /// Words that take what is left.
-    pub fn rest(title: &str, least: usize, rank: u8) -> Self {
-        Self {
-            grows: true,
-            ..Self::words(title, least, rank)
+    fn show(&self, text: &str, look: Look) -> Line<'static> {
+        let width = self.width.into();
+        match self.kind {
+            Kind::Words => Line::from(cut(text, width, look)),
+            Kind::Number => Line::from(cut(text, width, look)).right_aligned(),
+            Kind::Path => Line::from(cut_path(text, width, look)),
         }
     }
 }
 
-/// A table of a width.
-#[derive(Debug)]
-pub struct Table {
+/// Those that fit. The first column of the screen is for the mark of the selected row.
+fn fitting<'a, R>(
+    columns: Vec<Column<'a, R>>,
+    rows: &[R],
+    width: u16,
     look: Look,
-    /// Of each column: how wide; zero: left out.
-    widths: Vec<usize>,
-    columns: Vec<Column>,
+) -> Vec<Column<'a, R>> {
+    let mut columns: Vec<_> = columns.into_iter().enumerate().collect();
+    columns.sort_by_key(|(_, column)| column.rank);
+    let mut room = width;
+    columns.retain_mut(|(_, column)| {
+        if column.rank == 0 {
+            column.width = column.width.min(room.saturating_sub(1));
+        }
+        let fits = column.width < room;
+        if fits {
+            room -= column.width + 1;
+        }
+        fits
+    });
+    columns.sort_by_key(|(at, _)| *at);
+    let mut columns: Vec<_> = columns.into_iter().map(|(_, column)| column).collect();
+    for column in columns.iter_mut().filter(|one| one.kind == Kind::Path) {
+        let most = column.width + room;
+        let cells = rows.iter().map(|row| (column.cell)(row));
+        let longest = cells
+            .map(|cell| cut(&cell, most.into(), look).width())
+            .max();
+        let wants = longest.and_then(|longest| longest.try_into().ok());
+        column.width = wants.unwrap_or(0).clamp(column.width, most);
+    }
+    columns
 }
 
-impl Table {
-    /// Chooses the columns. The first column of the screen is for the mark of the
-    /// selected row.
-    pub fn new(columns: Vec<Column>, width: usize, look: Look) -> Self {
-        let mut order: Vec<usize> = (0..columns.len()).collect();
-        order.sort_by_key(|&at| columns.get(at).map(|column| column.rank));
-        let mut widths = vec![0; columns.len()];
-        let mut room = width;
-        for at in order {
-            let (Some(column), Some(to)) = (columns.get(at), widths.get_mut(at)) else {
-                continue;
-            };
-            let wants = if column.rank == 0 {
-                column.width.min(room.saturating_sub(1))
-            } else {
-                column.width
-            };
-            if wants > 0 && wants < room {
-                *to = wants;
-                room -= wants + 1;
-            }
-        }
-        let growing = columns.iter().zip(&mut widths);
-        for (_, to) in growing.filter(|(column, to)| column.grows && **to > 0) {
-            *to += room;
-        }
-        Self {
-            look,
-            widths,
-            columns,
-        }
-    }
-
-    /// The titles.
-    pub fn heading(&self) -> Line<'static> {
-        let titles = self.columns.iter().map(|column| column.title.clone());
-        let text = self.text(&titles.collect::<Vec<_>>());
-        Line::from(self.look.say(Tone::Heading, format!(" {text}")))
-    }
-
-    /// A row of as many cells as there are columns.
-    pub fn row(&self, cells: &[String], tone: Tone, selected: bool) -> Line<'static> {
-        let mark = if selected { ">" } else { " " };
-        let text = self.text(cells);
-        let tone = if selected { Tone::Selected } else { tone };
-        Line::from(vec![Span::raw(mark), self.look.say(tone, text)])
-    }
-
-    fn text(&self, cells: &[String]) -> String {
-        let shown = self.columns.iter().zip(&self.widths).zip(cells);
-        let shown = shown.filter(|((_, width), _)| **width > 0);
-        let cells: Vec<String> = shown
-            .map(|((column, width), text)| cell(text, *width, column.right, self.look))
-            .collect();
-        cells.join(" ")
-    }
+/// Draws the titles, and as many rows as there are lines.
+pub fn draw<R>(
+    columns: Vec<Column<'_, R>>,
+    rows: &[R],
+    tone: impl Fn(&R) -> Tone,
+    selected: Option<usize>,
+    look: Look,
+    (area, buffer): (Rect, &mut Buffer),
+) {
+    let seen = rows.len().min(area.height.saturating_sub(1).into());
+    let rows = rows.get(..seen).unwrap_or_default();
+    let columns = fitting(columns, rows, area.width, look);
+    let shown = rows.iter().map(|row| {
+        let cells = columns.iter().map(|one| one.show(&(one.cell)(row), look));
+        Row::new(cells.collect::<Vec<_>>()).style(look.style(tone(row)))
+    });
+    let titles = columns.iter().map(|one| one.show(&one.title, look));
+    let titles = Row::new(titles.collect::<Vec<_>>());
+    let table = Table::new(shown, columns.iter().map(|one| one.width))
+        .header(titles.style(look.style(Tone::Heading)))
+        .highlight_symbol(">")
+        .highlight_spacing(HighlightSpacing::Always)
+        .row_highlight_style(look.style(Tone::Selected));
+    let selected = selected.filter(|at| *at < rows.len());
+    let mut state = TableState::new().with_selected(selected);
+    table.render(area, buffer, &mut state);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Column, Look, Table, Tone};
+    use super::*;
+    use crate::terminal::plain::dump;
 
     const LOOK: Look = Look {
         colour: false,
         unicode: true,
     };
 
-    fn table(width: usize) -> Table {
+    fn rows(width: u16) -> Vec<String> {
+        let cell = |at: usize| move |row: &[&str; 3]| row[at].to_owned();
         let columns = vec![
-            Column::words("NAME", 6, 0),
-            Column::number("AGE", 5, 1),
-            Column::rest("WHERE", 4, 2),
+            Column::new(Kind::Words, "NAME", (6, 0), cell(0)),
+            Column::new(Kind::Number, "AGE", (5, 1), cell(1)),
+            Column::new(Kind::Path, "WHERE", (4, 2), cell(2)),
         ];
-        Table::new(columns, width, LOOK)
-    }
-
-    fn rows(width: usize) -> [String; 2] {
-        let cells = ["nfsd", "1.5 s", "a container"].map(str::to_owned);
-        let row = table(width).row(&cells, Tone::Plain, true);
-        [table(width).heading(), row].map(|line| line.to_string())
+        let row = ["nfsd", "1.5 s", "/mnt/a (0:29)"];
+        let area = Rect::new(0, 0, width, 2);
+        let mut buffer = Buffer::empty(area);
+        let to = (area, &mut buffer);
+        draw(columns, &[row], |_| Tone::Plain, Some(0), LOOK, to);
+        dump(&buffer, false).lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_last_column_takes_what_is_left() {
+    fn a_path_takes_what_is_left_and_its_end_stays() {
         assert_eq!(
-            rows(26),
-            [" NAME     AGE WHERE       ", ">nfsd   1.5 s a container "]
+            rows(27),
+            [" NAME     AGE WHERE", ">nfsd   1.5 s /mnt/a (0:29)"]
         );
+        assert_eq!(rows(24)[1], ">nfsd   1.5 s /mn…(0:29)");
     }
 
     #[test]
     fn what_matters_least_is_left_out_first_and_the_first_column_never() {
         assert_eq!(rows(14), [" NAME     AGE", ">nfsd   1.5 s"]);
-        assert_eq!(rows(8), [" NAME  ", ">nfsd  "]);
+        assert_eq!(rows(8), [" NAME", ">nfsd"]);
         assert_eq!(rows(4), [" NA…", ">nf…"]);
-        for width in 0..3 {
+        for width in 1..3 {
             assert!(rows(width).iter().all(|row| row.chars().count() <= 2));
         }
     }

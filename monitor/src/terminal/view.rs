@@ -17,11 +17,13 @@ use crate::publish::tasks::{Row, Sort, Task};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Everything that is on the screen, and where on it somebody is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     pub(super) origin: Origin,
     pub(super) look: Look,
     pub(super) size: (u16, u16),
+    /// It is text: there is no end at the bottom, and there are no keys.
+    pub(super) endless: bool,
     pub(super) interval: Duration,
     pub(super) now: Duration,
     pub(super) shown: Option<Box<Data>>,
@@ -47,17 +49,14 @@ pub struct View {
 /// Which table the arrows move in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Focus {
-    /// Tasks.
     #[default]
     Tasks,
-    /// Backing devices.
     Bdis,
 }
 
 /// Where in a table one is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The selected row.
     pub at: usize,
     /// The first row that is shown.
     pub top: usize,
@@ -66,19 +65,15 @@ pub struct Cursor {
 /// What may lie over the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// The keys.
     Help,
     /// The cycle of the loop, as its evidence draws it.
     Cycle,
     /// What to do about the loop.
     Measures,
-    /// What happened lately.
     Events,
     /// What comes in, and what does not.
     Inputs,
-    /// A thread.
     Task(u32),
-    /// A backing device.
     Bdi(CompactString),
 }
 
@@ -105,25 +100,9 @@ impl View {
         Self {
             origin,
             look,
-            size: (80, 24),
             interval,
-            now: Duration::ZERO,
-            shown: None,
-            newest: None,
-            frozen: None,
-            answered: Duration::ZERO,
-            failed: None,
-            progress: Progress::default(),
-            chosen: None,
-            sort: Sort::default(),
-            filter: String::new(),
-            typing: false,
-            focus: Focus::default(),
-            tasks: Cursor::default(),
-            task_key: None,
-            bdis: Cursor::default(),
-            page: None,
-            scroll: 0,
+            size: (80, 24),
+            ..Self::default()
         }
     }
 
@@ -138,10 +117,22 @@ impl View {
         self.shown.as_deref()
     }
 
-    /// Whether it is in colours.
-    #[must_use]
-    pub const fn is_coloured(&self) -> bool {
-        self.look.colour
+    pub(super) fn width(&self) -> usize {
+        self.size.0.into()
+    }
+
+    pub(super) const fn cursor(&self, focus: Focus) -> Cursor {
+        match focus {
+            Focus::Tasks => self.tasks,
+            Focus::Bdis => self.bdis,
+        }
+    }
+
+    /// Which of the rows of a table that are seen is to be marked.
+    pub(super) fn selected(&self, focus: Focus) -> Option<usize> {
+        let Cursor { at, top } = self.cursor(focus);
+        let marked = !self.endless && self.focus == focus;
+        marked.then(|| at.saturating_sub(top))
     }
 
     /// The rows of tasks that are seen.

@@ -4,12 +4,14 @@
 //! not to be seen in them (control characters, changes of direction) never
 //! reaches the terminal.
 
+use std::borrow::Cow;
+
 pub use monitor_verdict::text::span;
 use ratatui::text::{Line, Span};
+use textwrap::{Options, WordSplitter};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::look::Look;
-use crate::text::wrap;
 
 /// Characters that are looked at of any text: no name or sentence has more.
 const MAX_TEXT: usize = 4096;
@@ -28,34 +30,56 @@ pub fn clean(text: &str, look: Look) -> String {
     text.chars().take(MAX_TEXT).map(shown).collect()
 }
 
-/// The same of a line, for the last step before the terminal.
-pub fn clean_line(line: &mut Line<'static>, look: Look) {
-    for span in &mut line.spans {
-        let is_clean = span.content.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if !is_clean {
-            span.content = clean(&span.content, look).into();
-        }
+/// A line of at most so many columns, clean: the last step before the terminal.
+pub fn fitted(line: &Line<'static>, width: usize, look: Look) -> Line<'static> {
+    let mut room = width;
+    let spans = line.spans.iter().map_while(|span| {
+        let text = (room > 0).then(|| cut(&span.content, room, look))?;
+        room = room.saturating_sub(text.width());
+        Some(Span::styled(text, span.style))
+    });
+    Line {
+        spans: spans.collect(),
+        style: line.style,
+        alignment: line.alignment,
     }
 }
 
 /// Its first columns; where it is longer, the last of them says so.
 pub fn cut(text: &str, width: usize, look: Look) -> String {
-    let mut text = clean(text, look);
+    let text = clean(text, look);
     if text.width() <= width {
         return text;
     }
     let Some(room) = width.checked_sub(1) else {
         return String::new();
     };
+    first(text.chars(), room).collect::<String>() + more(look)
+}
+
+/// A path, and what follows it, with its middle left out where it is longer.
+pub fn cut_path(text: &str, width: usize, look: Look) -> String {
+    let text = clean(text, look);
+    if text.width() <= width {
+        return text;
+    }
+    let room = width.saturating_sub(1);
+    let end: Vec<char> = first(text.chars().rev(), room - room / 3).collect();
+    let begin: String = first(text.chars(), room / 3).collect();
+    begin + more(look) + &end.into_iter().rev().collect::<String>()
+}
+
+const fn more(look: Look) -> &'static str {
+    if look.unicode { "…" } else { "~" }
+}
+
+/// As many of them as have room.
+fn first(chars: impl Iterator<Item = char>, room: usize) -> impl Iterator<Item = char> {
     let mut used = 0;
-    let fits = |(_, c): &(usize, char)| {
+    chars.take_while(move |c| {
         used += c.width().unwrap_or(0);
-        used > room
-    };
-    let end = text.char_indices().find(fits).map(|(at, _)| at);
-    text.truncate(end.unwrap_or(text.len()));
-    text.push(if look.unicode { '…' } else { '~' });
-    text
+        used <= room
+    })
 }
 
 /// In exactly so many columns.
@@ -67,17 +91,16 @@ pub fn cell(text: &str, width: usize, right: bool, look: Look) -> String {
 
 /// Lines of at most so many columns, words unbroken where that can be.
 pub fn lines(text: &str, width: usize, look: Look) -> Vec<String> {
-    let mut out = String::new();
-    wrap(&mut out, &clean(text, look), "", width);
-    out.lines().map(|line| cut(line, width, look)).collect()
+    let text = clean(text, look);
+    if text.trim().is_empty() {
+        return Vec::new();
+    }
+    let options = Options::new(width.max(1)).word_splitter(WordSplitter::NoHyphenation);
+    let lines = textwrap::wrap(&text, options).into_iter();
+    lines.map(Cow::into_owned).collect()
 }
 
-/// Columns that a line takes.
-pub fn width(spans: &[Span<'_>]) -> usize {
-    spans.iter().map(Span::width).sum()
-}
-
-/// A time of which nobody wants fractions: `12 s`.
+/// A time without fractions: `12 s`.
 pub fn about(seconds: f64) -> String {
     if seconds < 99.5 {
         format!("{:.0} s", seconds.max(0.0))
@@ -86,12 +109,13 @@ pub fn about(seconds: f64) -> String {
     }
 }
 
+/// Without its fraction.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "as of a float that is too large, or none, the nearest there is"
 )]
-const fn whole(seconds: f64) -> u64 {
+pub const fn whole(seconds: f64) -> u64 {
     seconds as u64
 }
 
@@ -119,30 +143,12 @@ pub fn number(number: usize) -> u64 {
     number.try_into().unwrap_or(u64::MAX)
 }
 
-/// Pictures of numbers, the newest last: unknown ones are a blank, and what is
-/// nothing at all is less than the least that is something.
-pub fn sparkline(values: &[Option<f32>], most: f32, look: Look) -> String {
-    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
-    let steps = if look.unicode { BLOCKS } else { ASCII };
-    let picture = |value: &Option<f32>| {
-        let Some(value) = value.filter(|value| value.is_finite()) else {
-            return ' ';
-        };
-        if value <= 0.0 || most <= 0.0 {
-            return steps[0];
-        }
-        let step = whole(f64::from(value / most) * 7.0).clamp(1, 7);
-        usize::try_from(step).map_or(' ', |step| steps.get(step).copied().unwrap_or(' '))
-    };
-    values.iter().map(picture).collect()
-}
-
-/// Of lines of words the first.
-pub fn within(mut all: Vec<String>, room: usize, most: usize, look: Look) -> Vec<String> {
+/// The same in so many lines at most.
+pub fn within(text: &str, width: usize, most: usize, look: Look) -> Vec<String> {
+    let mut all = lines(text, width, look);
     if all.len() > most {
         let rest = all.split_off(most.saturating_sub(1)).join(" ");
-        all.push(cut(&rest, room, look));
+        all.push(cut(&rest, width, look));
     }
     all
 }
@@ -180,9 +186,30 @@ mod tests {
     }
 
     #[test]
+    fn of_a_path_the_end_stays_with_what_follows_it() {
+        let path = "/var/lib/kubelet/pods/1/mount (0:29)";
+        assert_eq!(cut_path(path, 40, LOOK), path);
+        assert_eq!(cut_path(path, 20, LOOK), "/var/l…/mount (0:29)");
+        assert_eq!(cut_path(path, 20, ASCII), "/var/l~/mount (0:29)");
+        assert_eq!(cut_path("漢字漢字", 5, LOOK), "…字");
+        for width in 0..9 {
+            assert!(cut_path(path, width, LOOK).width() <= width.max(1));
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_in_the_span_that_has_no_room() {
+        let line = |words: [&'static str; 3]| Line::from(words.map(Span::raw).to_vec());
+        let words = |width| fitted(&line(["ab", "cd\u{202e}", "ef"]), width, LOOK).to_string();
+        assert_eq!([2, 4, 5, 7].map(words), ["ab", "abc…", "abcd?", "abcd?ef"]);
+        assert_eq!(words(0), "");
+    }
+
+    #[test]
     fn lines_are_no_wider_than_asked_even_where_a_word_is() {
         assert_eq!(lines("one two three", 8, LOOK), ["one two", "three"]);
-        assert_eq!(lines("indivisible", 4, LOOK), ["ind…"]);
+        assert_eq!(lines("indivisible", 6, LOOK), ["indivi", "sible"]);
+        assert_eq!(lines("  -> kept", 9, LOOK), ["  -> kept"]);
         assert!(lines("", 4, LOOK).is_empty());
     }
 
@@ -198,20 +225,5 @@ mod tests {
             (count(1u64, "task"), count(2u64, "task")),
             ("1 task".into(), "2 tasks".into())
         );
-    }
-
-    #[test]
-    fn nothing_is_less_than_little_and_unknown_is_neither() {
-        let values = [
-            None,
-            Some(0.0),
-            Some(0.01),
-            Some(50.0),
-            Some(100.0),
-            Some(f32::NAN),
-        ];
-        assert_eq!(sparkline(&values, 100.0, LOOK), " ▁▂▄█ ");
-        assert_eq!(sparkline(&values, 100.0, ASCII), " _.-# ");
-        assert_eq!(sparkline(&values[1..3], 0.0, LOOK), "▁▁");
     }
 }

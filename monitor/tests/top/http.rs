@@ -238,7 +238,7 @@ fn no_daemon_and_something_else_are_errors_with_the_address() {
     let (url, _) = pretender(vec![Some("<html>".to_owned())]);
     let output = top(&["--once", "--url", &url]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("not what a throttle-monitor answers"));
+    assert!(stderr(&output).contains("is not an answer of throttle-monitor"));
     let (url, _) = pretender(vec![Some(format!("[{}", "1,".repeat(4 << 20)))]);
     let output = top(&["--once", "--url", &url]);
     assert_eq!(output.status.code(), Some(2));

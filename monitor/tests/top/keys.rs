@@ -142,7 +142,6 @@ fn the_next_loop_is_looked_at_and_after_the_last_the_first() {
     other.id = "0:99-nfsd".into();
     known.node.loops.push(other);
     known.node.loops_total = 2;
-    let first = known.node.loops[0].id.clone();
     view.answer(Answer::Fresh(Box::new(known)));
     let heading = |view: &View| {
         let lines = drawn(view, 100, 30);
@@ -151,9 +150,10 @@ fn the_next_loop_is_looked_at_and_after_the_last_the_first() {
             .find(|line| line.starts_with(" LOOP"))
             .unwrap()
     };
-    assert!(heading(&view).starts_with(&format!(" LOOP 1 of 2: {first} ")));
+    assert!(heading(&view).starts_with(" LOOP 1 of 2: "));
     press(&mut view, 'n');
-    assert!(heading(&view).starts_with(" LOOP 2 of 2: 0:99-nfsd "));
+    let second = heading(&view);
+    assert!(second.starts_with(" LOOP 2 of 2: ") && second.contains("(0:99-nfsd)"));
     press(&mut view, 'n');
     assert!(heading(&view).starts_with(" LOOP 1 of 2: "));
     press(&mut view, 'p');

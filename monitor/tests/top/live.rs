@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use throttle_monitor::cli::top::terminal::Screen;
+use throttle_monitor::terminal::Screen;
 
 use crate::{
     http::{Served, pretender, program},

@@ -1,78 +1,59 @@
-//! Backing devices: dirty pages against their BDI share, which is of the dirty limit.
+//! Backing devices: dirty pages against their BDI share, a part of the node limit.
 
 use monitor_verdict::text::{bytes, percent};
-use ratatui::text::Line;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 
-use crate::publish::node::BdiNow;
+use super::names;
+use crate::publish::node::{BdiNow, Node};
 use crate::terminal::look::Tone;
-use crate::terminal::table::{Column, Table};
+use crate::terminal::table::Kind::{Number, Path, Words};
+use crate::terminal::table::{self, Column};
 use crate::terminal::view::{Focus, View};
 use crate::terminal::words::{about, between};
 
-/// How many there are to show.
-pub fn rows(view: &View) -> usize {
-    view.data().map_or(0, |data| data.node.bdis.len())
-}
+type BdiColumn<'a> = Column<'a, BdiNow>;
 
-/// The heading and at most so many rows; the one that is selected marked, or not.
-pub fn table(view: &View, width: usize, most: usize, marked: bool) -> Vec<Line<'static>> {
-    let Some(data) = view.data() else {
-        return Vec::new();
-    };
-    let title = format!("BDIS {}", data.node.bdis_total);
+/// The table; the row that is selected is marked.
+pub fn draw(view: &View, node: &Node, area: Rect, buffer: &mut Buffer) {
+    let title = format!("BDIS {}", node.bdis_total);
     let columns = vec![
-        Column::words(&title, 8, 0),
-        Column::words("ROLE", 6, 6),
-        Column::number("DIRTY", 8, 1),
-        Column::number("WRITEBACK", 9, 4),
-        Column::number("SHARE", 8, 2),
-        Column::number("USED", 5, 5),
-        Column::words("CONGEST", 8, 3),
-        Column::number("TASKS", 5, 8),
-        Column::rest("WHAT", 13, 7),
+        BdiColumn::new(Path, &title, (14, 0), |one| {
+            names::of_bdi(node, &one.bdi.bdi)
+        }),
+        BdiColumn::new(Words, "ROLE", (6, 6), |one| match &*one.role {
+            "" => "-".to_owned(),
+            role => role.to_owned(),
+        }),
+        BdiColumn::new(Number, "DIRTY", (8, 1), |one| amount(one.bdi.dirty_bytes)),
+        BdiColumn::new(Number, "WRITEBACK", (9, 4), |one| {
+            amount(one.bdi.writeback_bytes)
+        }),
+        BdiColumn::new(Number, "SHARE", (8, 2), |one| {
+            amount(one.bdi.threshold_bytes)
+        }),
+        BdiColumn::new(Number, "USED", (5, 5), |one| {
+            or_unknown(used(one).map(percent))
+        }),
+        BdiColumn::new(Words, "CONGEST", (8, 3), |one| congested(one, node.unix_ms)),
+        BdiColumn::new(Number, "TASKS", (5, 8), |one| one.waiting_tasks.to_string()),
+        BdiColumn::new(Words, "TYPE", (5, 7), |one| one.bdi.fstype.to_string()),
     ];
-    let table = Table::new(columns, width, view.look);
-    let mut lines = vec![table.heading()];
-    let shown = data.node.bdis.iter().enumerate();
-    for (at, one) in shown.skip(view.bdis.top).take(most) {
-        let selected = marked && view.focus == Focus::Bdis && at == view.bdis.at;
-        let tone = if is_congested(one) {
-            Tone::Warn
-        } else {
-            Tone::Plain
-        };
-        lines.push(table.row(&cells(one, data.node.unix_ms), tone, selected));
-    }
-    lines
+    let tone = |one: &BdiNow| match one.bdi.congestion {
+        Some(congestion) if congestion.congested => Tone::Warn,
+        _ => Tone::Plain,
+    };
+    let rows = node.bdis.get(view.bdis.top..).unwrap_or_default();
+    let selected = view.selected(Focus::Bdis);
+    table::draw(columns, rows, tone, selected, view.look, (area, buffer));
 }
 
-fn is_congested(one: &BdiNow) -> bool {
-    one.bdi
-        .congestion
-        .is_some_and(|congestion| congestion.congested)
+fn or_unknown(words: Option<String>) -> String {
+    words.unwrap_or_else(|| "?".to_owned())
 }
 
 fn amount(amount: Option<u64>) -> String {
-    amount.map_or_else(|| "?".to_owned(), |amount| bytes(amount as f64))
-}
-
-fn cells(one: &BdiNow, now_unix_ms: u64) -> Vec<String> {
-    let bdi = &one.bdi;
-    vec![
-        bdi.bdi.to_string(),
-        if one.role.is_empty() {
-            "-".to_owned()
-        } else {
-            one.role.to_string()
-        },
-        amount(bdi.dirty_bytes),
-        amount(bdi.writeback_bytes),
-        amount(bdi.threshold_bytes),
-        used(one).map_or_else(|| "?".to_owned(), percent),
-        congested(one, now_unix_ms),
-        one.waiting_tasks.to_string(),
-        format!("{} {}", bdi.fstype, bdi.device).trim().to_owned(),
-    ]
+    or_unknown(amount.map(|amount| bytes(amount as f64)))
 }
 
 /// The part of its BDI share that is dirty or under writeback.

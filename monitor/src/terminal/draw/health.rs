@@ -3,27 +3,27 @@
 use monitor_model::observation::State;
 use ratatui::text::Line;
 
+use super::names;
 use crate::publish::node::Node;
 use crate::publish::snapshot::SignalReport;
 use crate::terminal::look::Tone;
 use crate::terminal::view::View;
-use crate::terminal::words::{about, between, count, cut, number};
+use crate::terminal::words::{about, between, count, number};
+
+/// The keys of the screen that somebody needs first.
+const KEYS: &str =
+    " ? help  / filter  s sort  space freeze  enter open  m measures  c cycle  q quit";
 
 /// Related conditions, in so many lines.
-pub fn also(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
-    let Some(data) = view.data() else {
-        return Vec::new();
-    };
-    let related = &data.node.related;
-    let mut lines = Vec::new();
-    for (at, one) in related.iter().take(most).enumerate() {
+pub fn also(view: &View, node: &Node, most: usize) -> Vec<Line<'static>> {
+    let rest = node.related.len().saturating_sub(most);
+    let lines = node.related.iter().take(most).enumerate().map(|(at, one)| {
         let of = if one.related.bdi.is_empty() {
-            "the node"
+            "the node".to_owned()
         } else {
-            &*one.related.bdi
+            names::of_bdi(node, &one.related.bdi)
         };
-        let since = about(between(one.since_unix_ms, data.node.unix_ms));
-        let rest = related.len().saturating_sub(most);
+        let since = about(between(one.since_unix_ms, node.unix_ms));
         let more = if at + 1 == most && rest > 0 {
             format!(" (and {rest} more)")
         } else {
@@ -31,11 +31,9 @@ pub fn also(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
         };
         let (kind, reason) = (one.related.kind.as_str(), &one.related.reason);
         let words = format!(" ALSO    {kind} of {of} for {since}{more}: {reason}");
-        lines.push(Line::from(
-            view.look.say(Tone::Warn, cut(&words, width, view.look)),
-        ));
-    }
-    lines
+        Line::from(view.look.say(Tone::Warn, words))
+    });
+    lines.collect()
 }
 
 /// Signals that could tell something here and do not, or not all.
@@ -45,11 +43,7 @@ pub fn lossy(node: &Node) -> impl Iterator<Item = &SignalReport> {
 }
 
 /// What does not come in, in one line; none where all does.
-pub fn health(view: &View, width: usize) -> Vec<Line<'static>> {
-    let Some(data) = view.data() else {
-        return Vec::new();
-    };
-    let node = &data.node;
+pub fn health(view: &View, node: &Node) -> Vec<Line<'static>> {
     let mut parts = Vec::new();
     let mut names = Vec::new();
     for state in [State::Unavailable, State::Degraded] {
@@ -77,33 +71,19 @@ pub fn health(view: &View, width: usize) -> Vec<Line<'static>> {
     let names = names.join(", ");
     let colon = if names.is_empty() { "" } else { ": " };
     let words = format!(" INPUTS  {} (i){colon}{names}", parts.join(", "));
-    vec![Line::from(
-        view.look.say(Tone::Warn, cut(&words, width, view.look)),
-    )]
+    vec![Line::from(view.look.say(Tone::Warn, words))]
 }
 
 /// The last line.
-pub fn keys(view: &View, width: usize) -> Line<'static> {
-    let look = view.look;
-    if view.typing {
+pub fn keys(view: &View) -> Line<'static> {
+    let (tone, words) = if view.typing {
         let words = format!(" filter: {}_  (enter keeps it, esc drops it)", view.filter);
-        return Line::from(look.say(Tone::Strong, cut(&words, width, look)));
-    }
-    let mut words =
-        " ? help  / filter  s sort  space freeze  enter open  m measures  c cycle  q quit"
-            .to_owned();
-    if !view.filter.is_empty() {
-        words = format!(" filter: {}  (esc: all)  ? help  q quit", view.filter);
-    }
-    Line::from(look.say(Tone::Dim, cut(&words, width, look)))
-}
-
-/// The last line of a page.
-pub fn page_keys(view: &View, width: usize) -> Line<'static> {
-    let words = cut(
-        " q or esc back  up, down scroll  n next loop  space freeze",
-        width,
-        view.look,
-    );
-    Line::from(view.look.say(Tone::Dim, words))
+        (Tone::Strong, words)
+    } else if !view.filter.is_empty() {
+        let words = format!(" filter: {}  (esc: all)  ? help  q quit", view.filter);
+        (Tone::Dim, words)
+    } else {
+        (Tone::Dim, KEYS.to_owned())
+    };
+    Line::from(view.look.say(tone, words))
 }

@@ -4,20 +4,21 @@ use monitor_model::verdict::LivelockState;
 use monitor_verdict::text::bytes;
 use ratatui::text::{Line, Span};
 
+use super::{names, paragraph};
 use crate::publish::node::{LoopNow, Node};
 use crate::terminal::data::Origin;
-use crate::terminal::look::Tone;
+use crate::terminal::look::{Look, Tone};
 use crate::terminal::view::View;
-use crate::terminal::words::{about, between, clock, count, cut, lines, number, within};
+use crate::terminal::words::{about, between, clock, count, cut_path, number};
+
+/// Columns that a path has in the first line.
+const PLACE: usize = 32;
 
 /// The first line: the state before everything else.
-pub fn state(view: &View, width: usize) -> Line<'static> {
+pub fn state(view: &View) -> Line<'static> {
     let look = view.look;
     let Some(data) = view.data() else {
-        return Line::from(look.say(
-            Tone::Warn,
-            cut(" WAITING for the first answer", width, look),
-        ));
+        return Line::from(look.say(Tone::Warn, " WAITING for the first answer"));
     };
     let node = &data.node;
     let (label, mut tone) = label(node);
@@ -26,13 +27,10 @@ pub fn state(view: &View, width: usize) -> Line<'static> {
         label = format!(" LAST SEEN:{label}");
         tone = Tone::Warn;
     }
-    let label = cut(&label, width, look);
-    let room = width.saturating_sub(label.chars().count() + 1);
-    let words = cut(&what(node), room, look);
     Line::from(vec![
         look.say(tone, label),
         Span::raw(" "),
-        look.say(Tone::Strong, words),
+        look.say(Tone::Strong, what(node, look)),
     ])
 }
 
@@ -45,13 +43,11 @@ fn label(node: &Node) -> (String, Tone) {
     }
 }
 
-fn what(node: &Node) -> String {
-    let name = if node.daemon.node.is_empty() {
-        "this node"
-    } else {
-        node.daemon.node.as_str()
-    };
+/// The effect, in plain words.
+fn what(node: &Node, look: Look) -> String {
+    let name = node.daemon.node.as_str();
     let Some(worst) = worst(node) else {
+        let name = if name.is_empty() { "this node" } else { name };
         return match node.loops_total {
             // Of a newer daemon: a loop with a word that is not known here.
             _ if node.state.metric() > 0.0 => format!("{name}: {}", node.headline),
@@ -65,10 +61,19 @@ fn what(node: &Node) -> String {
     } else {
         String::new()
     };
+    let place = cut_path(names::of_mount(worst), PLACE, look);
+    let tasks = worst.numbers.client_waiting;
+    let effect = match node.state {
+        LivelockState::Livelock | LivelockState::Deadlock if tasks > 0 => {
+            format!("{} cannot write to {place}", count(number(tasks), "task"))
+        }
+        LivelockState::Livelock | LivelockState::Deadlock => format!("{place} takes no writes"),
+        LivelockState::Suspected => format!("writes to {place} may be stuck"),
+        LivelockState::None | LivelockState::Recovered => format!("{place} takes writes again"),
+    };
+    let on = if name.is_empty() { "" } else { ": " };
     format!(
-        "{name}: {} on {}{others} for {}, since {}",
-        worst.verdict.signature.as_str(),
-        worst.id,
+        "{name}{on}{effect}{others} for {}, since {}",
         about(between(worst.since_unix_ms, node.unix_ms)),
         clock(worst.since_unix_ms)
     )
@@ -82,8 +87,7 @@ fn worst(node: &Node) -> Option<&LoopNow> {
 }
 
 /// What keeps the screen from being of this moment, in a line each.
-pub fn notice(view: &View, width: usize) -> Vec<Line<'static>> {
-    let look = view.look;
+pub fn notice(view: &View) -> Vec<Line<'static>> {
     let mut all = Vec::new();
     if let Some(trouble) = view.trouble() {
         let what = match &view.origin {
@@ -106,15 +110,13 @@ pub fn notice(view: &View, width: usize) -> Vec<Line<'static>> {
         let words = format!("NOT READY any more: {}", data.node.not_ready.join("; "));
         all.push((Tone::Bad, words));
     }
-    let lines = all.into_iter().map(|(tone, words)| {
-        let words = cut(&format!(" {words}"), width, look);
-        Line::from(look.say(tone, words))
-    });
+    let lines = all.into_iter();
+    let lines = lines.map(|(tone, words)| Line::from(view.look.say(tone, format!(" {words}"))));
     lines.collect()
 }
 
 /// Why it is so, in so many lines at most.
-pub fn reason(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
+pub fn reason(view: &View, most: usize) -> Vec<Line<'static>> {
     let Some(data) = view.data() else {
         return Vec::new();
     };
@@ -124,14 +126,11 @@ pub fn reason(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
         None if node.ready => return Vec::new(),
         None => node.not_ready.join("; "),
     };
-    let room = width.saturating_sub(1);
-    let all = within(lines(&words, room, view.look), room, most, view.look);
-    let lines = all.into_iter().map(|line| Line::from(format!(" {line}")));
-    lines.collect()
+    paragraph(view, &words, most)
 }
 
 /// Who says so, and as of when. What has no room is left out, the kernel first.
-pub fn meta(view: &View, width: usize) -> Line<'static> {
+pub fn meta(view: &View) -> Line<'static> {
     let mut parts = vec![match &view.origin {
         Origin::Daemon(url) => format!("daemon {url}"),
         Origin::Own => "on its own, no daemon".to_owned(),
@@ -149,13 +148,13 @@ pub fn meta(view: &View, width: usize) -> Line<'static> {
     let mut words = String::new();
     for part in parts {
         let length = words.chars().count() + part.chars().count() + 3;
-        if !words.is_empty() && length > width {
+        if !words.is_empty() && length > view.width() {
             continue;
         }
         let between = if words.is_empty() { " " } else { " | " };
         words = words + between + &part;
     }
-    Line::from(view.look.say(Tone::Dim, cut(&words, width, view.look)))
+    Line::from(view.look.say(Tone::Dim, words))
 }
 
 /// The node's own dirty pages.
@@ -166,7 +165,7 @@ fn dirty(node: &Node) -> Option<String> {
         .saturating_add(memory.writeback_bytes.unwrap_or(0));
     let held = bytes(held as f64);
     Some(match memory.dirty_limit_bytes {
-        Some(limit) => format!("dirty {held}, vmstat threshold {}", bytes(limit as f64)),
+        Some(limit) => format!("dirty {held}, node limit {}", bytes(limit as f64)),
         None => format!("dirty {held}"),
     })
 }

@@ -1,25 +1,59 @@
 //! What may lie over the screen, in full.
 
-use monitor_model::{loops::Loop, mitigation::Measure, observation::State};
+use monitor_model::{mitigation::Measure, observation::State};
 use monitor_verdict::evidence;
 use monitor_verdict::text::{bytes, percent};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
 use super::bdis::{congested, used};
 use super::health::lossy;
-use super::loops;
+use super::{loops, names, node, text};
 use crate::publish::node::{BdiNow, LoopNow, Node};
 use crate::publish::snapshot::SignalReport;
 use crate::publish::tasks::Row;
 use crate::terminal::data::Origin;
-use crate::terminal::help::KEYS;
+use crate::terminal::help::{KEYS, SHOWN};
 use crate::terminal::look::{Look, Tone};
 use crate::terminal::view::{Page, View};
-use crate::terminal::words;
-use crate::terminal::words::{clock, span};
+use crate::terminal::words::{self, clock, span};
+
+/// The keys of all pages.
+const PAGE_KEYS: &str = " q or esc back  up, down scroll  n next loop  space freeze";
+
+/// Lines of a page that are seen.
+pub fn height(view: &View) -> usize {
+    usize::from(view.size.1).saturating_sub(3)
+}
+
+/// The state stays on top of every page, and the keys below it.
+pub fn draw(view: &View, page: &Page, area: Rect, buffer: &mut Buffer) {
+    let heights = [
+        Constraint::Max(1),
+        Constraint::Max(1),
+        Constraint::Fill(1),
+        Constraint::Max(1),
+    ];
+    let [top, title, middle, bottom] = Layout::vertical(heights).areas(area);
+    let (all, look) = (lines(view), view.look);
+    let seen = usize::from(middle.height);
+    let from = view.scroll.min(all.len().saturating_sub(seen));
+    let mut heading = name(view, page);
+    let more = all.len().saturating_sub(from + seen);
+    if more > 0 {
+        heading = format!("{heading} ({more} more lines: down)");
+    }
+    let scrolled = all.get(from..).unwrap_or_default();
+    let one = |tone, words| vec![Line::from(look.say(tone, words))];
+    text(&[node::state(view)], look, top, buffer);
+    text(&one(Tone::Heading, heading), look, title, buffer);
+    text(scrolled, look, middle, buffer);
+    text(&one(Tone::Dim, PAGE_KEYS.to_owned()), look, bottom, buffer);
+}
 
 /// What stands over it.
-pub fn title(page: &Page) -> String {
+fn name(view: &View, page: &Page) -> String {
     match page {
         Page::Help => " KEYS".to_owned(),
         Page::Cycle => " CYCLE".to_owned(),
@@ -27,7 +61,10 @@ pub fn title(page: &Page) -> String {
         Page::Events => " WHAT HAPPENED LATELY".to_owned(),
         Page::Inputs => " INPUTS".to_owned(),
         Page::Task(tid) => format!(" TASK {tid}"),
-        Page::Bdi(bdi) => format!(" BDI {bdi}"),
+        Page::Bdi(bdi) => {
+            let name = view.data().map(|data| names::of_bdi(&data.node, bdi));
+            format!(" BDI {}", name.as_deref().unwrap_or(bdi))
+        }
     }
 }
 
@@ -39,7 +76,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// A paragraph, every line of it so far in.
+    /// A paragraph, every line of it so far in. Spaces at its begin stay.
     fn put(&mut self, tone: Tone, indent: usize, text: &str) {
         let room = self.width.saturating_sub(indent);
         for line in words::lines(text, room, self.look) {
@@ -48,15 +85,21 @@ impl Lines {
         }
     }
 
-    /// A line that keeps its own spaces: drawings and commands. What is too long
-    /// goes on below.
-    fn keep(&mut self, tone: Tone, indent: usize, text: &str) {
-        let room = self.width.saturating_sub(indent).max(1);
-        let text: Vec<char> = words::clean(text, self.look).chars().collect();
-        for piece in text.chunks(room) {
-            let line = " ".repeat(indent) + &piece.iter().collect::<String>();
-            self.all.push(Line::from(self.look.say(tone, line)));
-        }
+    fn plain(&mut self, text: &str) {
+        self.put(Tone::Plain, 1, text);
+    }
+
+    fn dim(&mut self, text: &str) {
+        self.put(Tone::Dim, 1, text);
+    }
+
+    fn strong(&mut self, text: &str) {
+        self.put(Tone::Strong, 1, text);
+    }
+
+    /// More of what is above.
+    fn more(&mut self, text: &str) {
+        self.put(Tone::Plain, 3, text);
     }
 
     fn gap(&mut self) {
@@ -67,57 +110,53 @@ impl Lines {
 
     fn heading(&mut self, text: &str) {
         self.gap();
-        self.put(Tone::Strong, 1, text);
+        self.strong(text);
     }
 }
 
-/// All lines of a page.
-pub fn lines(view: &View, page: &Page, width: usize) -> Vec<Line<'static>> {
+/// All lines of the page that is open.
+pub fn lines(view: &View) -> Vec<Line<'static>> {
     let mut lines = Lines {
         all: Vec::new(),
-        width,
+        width: view.width(),
         look: view.look,
     };
     let node = view.data().map(|data| &data.node);
-    match (page, node) {
-        (Page::Help, _) => help(&mut lines),
-        (_, None) => lines.put(Tone::Plain, 1, "Nothing is known yet."),
-        (Page::Cycle | Page::Measures, Some(_)) => match view.loop_at() {
-            None => lines.put(Tone::Plain, 1, "No loop is known."),
-            Some((_, one)) => {
-                lines.all.extend(loops::heading(view, width));
-                if *page == Page::Cycle {
-                    cycle(&mut lines, one);
-                } else {
-                    measures(&mut lines, view, one);
+    match (&view.page, node) {
+        (None, _) => {}
+        (Some(Page::Help), _) => help(&mut lines),
+        (_, None) => lines.plain("Nothing is known yet."),
+        (Some(page @ (Page::Cycle | Page::Measures)), Some(node)) => match view.loop_at() {
+            None => lines.plain("No loop is known."),
+            Some((at, one)) => {
+                let heading = loops::heading(view, node, at, one).to_string();
+                lines.put(Tone::Heading, 1, heading.trim_start());
+                match page {
+                    Page::Cycle => cycle(&mut lines, one),
+                    _ => measures(&mut lines, view, one),
                 }
             }
         },
-        (Page::Events, Some(node)) => events(&mut lines, node),
-        (Page::Inputs, Some(node)) => inputs(&mut lines, node),
-        (Page::Task(tid), Some(_)) => task(&mut lines, view, *tid),
-        (Page::Bdi(bdi), Some(node)) => match node.bdis.iter().find(|one| one.bdi.bdi == *bdi) {
-            Some(one) => device(&mut lines, one, node.unix_ms),
-            None => lines.put(Tone::Plain, 1, "It is there no more."),
-        },
+        (Some(Page::Events), Some(node)) => events(&mut lines, node),
+        (Some(Page::Inputs), Some(node)) => inputs(&mut lines, node),
+        (Some(Page::Task(tid)), Some(_)) => task(&mut lines, view, *tid),
+        (Some(Page::Bdi(bdi)), Some(node)) => {
+            match node.bdis.iter().find(|one| one.bdi.bdi == *bdi) {
+                Some(one) => device(&mut lines, one, node.unix_ms),
+                None => lines.plain("It is there no more."),
+            }
+        }
     }
     lines.all
 }
 
 fn help(lines: &mut Lines) {
     for (keys, what) in KEYS {
-        let text = format!(" {keys:<18}{what}");
-        lines.keep(Tone::Plain, 0, &text);
+        lines.plain(&format!("{keys:<18}{what}"));
     }
     lines.heading("What is shown");
-    for text in [
-        "IN 1 s: time that the kernel made the task wait within the last tick. AGE: how long the wait lasts that it is in. \
-         TOTAL, WAITS: finished waits since the daemon started.",
-        "DIRTY, WRITEBACK: bytes of the device's pages. SHARE: the BDI share, its part of the node's dirty limit. USED: both of them against that.",
-        "T throttled, B blocked (a lock, or the disk), r running, . idle: the server's threads.",
-        "ACKED: bytes a second that the server acknowledged to the client, a tick a column.",
-    ] {
-        lines.put(Tone::Plain, 1, text);
+    for text in SHOWN {
+        lines.plain(text);
     }
 }
 
@@ -129,30 +168,21 @@ fn cycle(lines: &mut Lines, one: &LoopNow) {
         evidence::lines(&one.steps, lines.width.saturating_sub(1))
     };
     for line in &shown {
-        lines.keep(Tone::Plain, 1, line);
+        lines.plain(line);
     }
     if shown.is_empty() {
-        let words = "It is drawn from the evidence, which is made when a livelock is confirmed. What the conditions say now:";
-        lines.put(Tone::Dim, 1, words);
+        lines.dim("It is drawn from the evidence, which is made when a livelock is confirmed. What the conditions say now:");
     }
     lines.gap();
     for (name, condition) in one.verdict.conditions.all() {
-        let holds = match condition.holds {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "unknown",
-        };
-        lines.put(
-            Tone::Plain,
-            1,
-            &format!("{name}: {holds}: {}", condition.why),
-        );
+        let holds = loops::holds(condition.holds);
+        lines.plain(&format!("{name}: {holds}: {}", condition.why));
     }
     for missing in &one.verdict.confidence.missing {
-        lines.put(Tone::Dim, 1, &format!("missing: {missing}"));
+        lines.dim(&format!("missing: {missing}"));
     }
     if let Some(id) = &one.evidence {
-        lines.put(Tone::Dim, 1, &format!("evidence: /api/v1/evidence/{id}"));
+        lines.dim(&format!("evidence: /api/v1/evidence/{id}"));
     }
 }
 
@@ -162,11 +192,7 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
         typed(lines, measure);
     }
     if one.measures.is_empty() {
-        lines.put(
-            Tone::Plain,
-            1,
-            "None was measured for this signature, so none is offered.",
-        );
+        lines.plain("None was measured for this signature, so none is offered.");
     }
     let signature = one.verdict.signature.as_str();
     let words = "Lines too long for this screen are easier to copy from";
@@ -175,62 +201,52 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
         Origin::Own => format!(" --bdi {}", one.verdict.client_bdi),
     };
     lines.gap();
-    lines.put(
-        Tone::Dim,
-        1,
-        &format!("{words}: throttle-monitor explain {signature}{url}"),
-    );
+    lines.dim(&format!(
+        "{words}: throttle-monitor explain {signature}{url}"
+    ));
     if !one.in_vain.is_empty() {
         lines.heading("Does not help");
         for vain in &one.in_vain {
             lines.put(Tone::Dim, 3, &format!("{}: {}", vain.what, vain.seen));
         }
     }
-    if let Some(found) = &one.found {
-        lines.heading("Exempt from local dirty throttling");
-        lines.put(Tone::Plain, 3, &found.exempt.words());
-    }
-    let threatened = |found: &&Loop| !found.risk.is_empty() || !found.recommendations.is_empty();
-    if let Some(found) = one.found.as_ref().filter(threatened) {
+    let Some(found) = &one.found else {
+        return;
+    };
+    lines.heading("Exempt from local dirty throttling");
+    lines.more(&found.exempt.words());
+    let mut threats = found.risk.iter().chain(&found.recommendations).peekable();
+    if threats.peek().is_some() {
         lines.heading("Why it is dangerous here");
-        for text in found.risk.iter().chain(&found.recommendations) {
-            lines.put(Tone::Plain, 3, text);
-        }
+    }
+    for text in threats {
+        lines.more(text);
     }
 }
 
 fn typed(lines: &mut Lines, measure: &Measure) {
     for command in &measure.commands {
-        lines.keep(Tone::Strong, 3, command);
+        lines.put(Tone::Strong, 3, command);
     }
     lines.put(Tone::Dim, 3, &format!("Seen: {}", measure.seen));
     if !measure.undo.is_empty() {
-        lines.put(Tone::Plain, 3, "To take it back, when the load is gone:");
+        lines.more("To take it back, when the load is gone:");
     }
     for command in &measure.undo {
-        lines.keep(Tone::Strong, 5, command);
+        lines.put(Tone::Strong, 5, command);
     }
 }
 
 fn events(lines: &mut Lines, node: &Node) {
     if node.lines.is_empty() {
-        lines.put(
-            Tone::Plain,
-            1,
-            "Nothing has happened since the daemon started.",
-        );
+        lines.plain("Nothing has happened since the daemon started.");
     }
     for line in &node.lines {
-        let signature = line
-            .signature
-            .map_or_else(String::new, |one| format!(" ({})", one.as_str()));
-        let (at, of, what) = (clock(line.unix_ms), &line.of, &line.what);
-        lines.put(
-            Tone::Strong,
-            1,
-            &format!("{at} {} {of}: {what}{signature}", line.kind),
-        );
-        lines.put(Tone::Plain, 3, &line.why);
+        let signature = line.signature;
+        let signature = signature.map_or_else(String::new, |one| format!(" ({})", one.as_str()));
+        let (at, kind, of, what) = (clock(line.unix_ms), &line.kind, &line.of, &line.what);
+        lines.strong(&format!("{at} {kind} {of}: {what}{signature}"));
+        lines.more(&line.why);
     }
 }
 
@@ -245,7 +261,7 @@ fn inputs(lines: &mut Lines, node: &Node) {
         lines.put(Tone::Warn, 1, &words);
         let all = [("lost", &one.loses), ("why", &one.reason)];
         for (label, text) in all.into_iter().filter(|(_, text)| !text.is_empty()) {
-            lines.put(Tone::Plain, 3, &format!("{label}: {text}"));
+            lines.more(&format!("{label}: {text}"));
         }
     }
     // One remedy is for many.
@@ -253,141 +269,127 @@ fn inputs(lines: &mut Lines, node: &Node) {
     remedies.sort_unstable();
     remedies.dedup();
     for remedy in remedies.into_iter().filter(|remedy| !remedy.is_empty()) {
-        lines.put(Tone::Strong, 1, &format!("to do: {remedy}"));
+        lines.strong(&format!("to do: {remedy}"));
     }
-    let rest = node
-        .signals
-        .iter()
-        .filter(|one| lossy.iter().all(|bad| bad.signal != one.signal));
-    for one in rest {
+    let is_whole = |one: &&SignalReport| lossy.iter().all(|bad| bad.signal != one.signal);
+    for one in node.signals.iter().filter(is_whole) {
         let (signal, state) = (&one.signal, one.state.as_str());
-        let words = match (one.state, one.reason.as_str()) {
+        lines.dim(&match (one.state, one.reason.as_str()) {
             (State::Attached, _) => format!("{signal}: {state} (by {})", one.strategy),
             (_, "") => format!("{signal}: {state}, nothing to see here"),
             (_, why) => format!("{signal}: {state}, {why}"),
-        };
-        lines.put(Tone::Dim, 1, &words);
+        });
     }
     for sentence in &node.incomplete {
         lines.put(Tone::Warn, 1, sentence);
     }
     let lost = node.lost;
-    let words = format!(
+    lines.gap();
+    lines.plain(&format!(
         "lost since the start: {} records, {} keys of full maps, {} waits without an end, {} observations not recorded",
         lost.ringbuf, lost.map_full, lost.evicted, lost.recording
-    );
-    lines.gap();
-    lines.put(Tone::Plain, 1, &words);
+    ));
 }
 
 fn task(lines: &mut Lines, view: &View, tid: u32) {
     let detail = view.detail(tid);
-    let shown = view.data().map_or(&[][..], |data| &data.rows.tasks);
+    let Some(data) = view.data() else {
+        return;
+    };
     let known: Vec<&Row> = match detail {
         Some(detail) => detail.causes.iter().collect(),
-        None => shown.iter().filter(|row| row.task.tid == tid).collect(),
+        None => data
+            .rows
+            .tasks
+            .iter()
+            .filter(|row| row.task.tid == tid)
+            .collect(),
     };
     if let Some(row) = known.first() {
         let task = &row.task;
         let (comm, process, class) = (&task.comm, task.tgid, task.class.as_str());
-        lines.put(
-            Tone::Strong,
-            1,
-            &format!("{comm}, thread {tid} of process {process}, class {class}"),
-        );
-        let container = row.container.as_ref();
-        let container = container.map_or_else(
-            || "in no container that is known".to_owned(),
-            |one| format!("in {}", one.words()),
-        );
-        lines.put(Tone::Plain, 1, &container);
+        lines.strong(&format!(
+            "{comm}, thread {tid} of process {process}, class {class}"
+        ));
+        match &row.container {
+            Some(one) => lines.plain(&format!("in {}", one.words())),
+            None => lines.plain("in no container that is known"),
+        }
         lines.gap();
     }
     for row in &known {
-        cause(lines, row);
+        lines.plain(&cause(&data.node, row));
     }
     lines.gap();
     match detail.map(|detail| &detail.stack) {
-        None => lines.put(Tone::Dim, 1, "asking for its kernel stack"),
+        None => lines.dim("asking for its kernel stack"),
         Some(Some(frames)) => {
-            lines.put(Tone::Strong, 1, "Kernel stack, innermost first");
+            lines.strong("Kernel stack, innermost first");
             for frame in frames {
-                lines.put(Tone::Plain, 3, frame);
+                lines.more(frame);
             }
         }
-        Some(None) if known.is_empty() => {
-            lines.put(Tone::Plain, 1, "It is not known any more to have waited.");
-        }
-        Some(None) => lines.put(
-            Tone::Dim,
-            1,
-            "No kernel stack was read: they are read, of a loop's server and of who waits with it, while the loop is or may be stuck.",
-        ),
+        Some(None) if known.is_empty() => lines.plain("It is not known any more to have waited."),
+        Some(None) => lines.dim("No kernel stack was read: they are read, of a loop's server and of who waits with it, while the loop is or may be stuck."),
     }
 }
 
-fn cause(lines: &mut Lines, row: &Row) {
+fn cause(node: &Node, row: &Row) -> String {
     let task = &row.task;
     let bdi = if task.bdi.is_empty() {
         String::new()
     } else {
-        format!(" on {}", task.bdi)
+        format!(" on {}", names::of_bdi(node, &task.bdi))
     };
     let lasts = row.waiting_seconds.map_or_else(
         || "does not wait now".to_owned(),
         |age| format!("waits for {}", span(age)),
     );
-    let text = format!(
+    format!(
         "{}{bdi}: {lasts}; {} within the last tick; {} finished waits, {} in all",
         task.cause.as_str(),
         span(row.throttled_seconds),
         task.waits,
         span(task.delay_ns as f64 / 1e9),
-    );
-    lines.put(Tone::Plain, 1, &text);
+    )
 }
 
 fn device(lines: &mut Lines, one: &BdiNow, now_unix_ms: u64) {
     let bdi = &one.bdi;
-    let amount =
-        |amount: Option<u64>| amount.map_or_else(|| "not known".to_owned(), |n| bytes(n as f64));
+    let amount = |amount: Option<u64>| amount.map(|amount| bytes(amount as f64));
     let by = bdi
         .congestion
-        .map_or_else(String::new, |one| format!(" (by {})", one.by.as_str()));
+        .map(|one| format!(" (by {})", one.by.as_str()));
+    let role = if one.role.is_empty() {
+        "none"
+    } else {
+        &*one.role
+    };
+    let strict = match bdi.strict_limit {
+        None => "this kernel has none",
+        Some(true) => "on",
+        Some(false) => "off",
+    };
     let all = [
-        ("what", format!("{} {}", bdi.fstype, bdi.device)),
-        (
-            "role in a loop",
-            if one.role.is_empty() {
-                "none".to_owned()
-            } else {
-                one.role.to_string()
-            },
-        ),
+        ("what", Some(format!("{} {}", bdi.fstype, bdi.device))),
+        ("role in a loop", Some(role.to_owned())),
         ("dirty", amount(bdi.dirty_bytes)),
         ("under writeback", amount(bdi.writeback_bytes)),
         ("BDI share", amount(bdi.threshold_bytes)),
-        (
-            "used of it",
-            used(one).map_or_else(|| "not known".to_owned(), percent),
-        ),
+        ("used of it", used(one).map(percent)),
         ("written in all", amount(bdi.written_bytes)),
-        ("congested", congested(one, now_unix_ms) + &by),
-        ("tasks waiting", one.waiting_tasks.to_string()),
         (
-            "max_ratio",
-            bdi.max_ratio
-                .map_or_else(|| "not known".to_owned(), |ratio| format!("{ratio} %")),
+            "congested",
+            Some(congested(one, now_unix_ms) + &by.unwrap_or_default()),
         ),
-        (
-            "strict_limit",
-            match bdi.strict_limit {
-                None => "this kernel has none".to_owned(),
-                Some(on) => if on { "on" } else { "off" }.to_owned(),
-            },
-        ),
+        ("tasks waiting", Some(one.waiting_tasks.to_string())),
+        ("max_ratio", bdi.max_ratio.map(|ratio| format!("{ratio} %"))),
+        ("strict_limit", Some(strict.to_owned())),
     ];
     for (label, value) in all {
-        lines.put(Tone::Plain, 1, &format!("{label}: {value}"));
+        lines.plain(&format!(
+            "{label}: {}",
+            value.as_deref().unwrap_or("not known")
+        ));
     }
 }

@@ -13,7 +13,7 @@ use ratatui::text::Line;
 
 use crate::publish::node::LoopNow;
 use crate::terminal::look::{Look, Tone};
-use crate::terminal::words::{cut, lines, within};
+use crate::terminal::words::{cut, within};
 
 /// What stands before who waits for another, before that one, and elsewhere.
 const WAITS: &str = " '= ";
@@ -55,7 +55,7 @@ pub fn picture(one: &LoopNow, width: usize, look: Look) -> Vec<Line<'static>> {
         .take(4)
         .map(row)
         .collect();
-    let closing = within(lines(&picture.closing, room, look), room, MOST, look);
+    let closing = within(&picture.closing, room, MOST, look);
     let mut mark = WAITS;
     for line in closing {
         all.push(Line::from(look.say(tone, format!("{mark}{line}"))));

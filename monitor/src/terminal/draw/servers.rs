@@ -3,9 +3,9 @@
 use ratatui::text::{Line, Span};
 
 use crate::publish::node::Server;
-use crate::terminal::look::{Look, Tone};
+use crate::terminal::look::Tone;
 use crate::terminal::view::View;
-use crate::terminal::words::{cell, cut, width as columns};
+use crate::terminal::words::cell;
 
 /// Columns of the bar at most; where there are more threads, it is to scale.
 const BAR: usize = 24;
@@ -15,16 +15,17 @@ const LEAST: usize = 7;
 const MOST: usize = 22;
 
 /// A line for each server.
-pub fn servers(view: &View, width: usize, most: usize) -> Vec<Line<'static>> {
-    let servers = view.data().map_or(&[][..], |data| &data.node.servers);
+pub fn servers(view: &View, servers: &[Server], most: usize) -> Vec<Line<'static>> {
     let shown = servers.get(..most.min(servers.len())).unwrap_or_default();
     let names: Vec<String> = shown.iter().map(|one| name(one, shown)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max();
-    let longest = longest.unwrap_or(0).clamp(LEAST, MOST).min(width / 3);
-    let lines = shown.iter().zip(names);
-    let lines = lines.map(|(server, name)| {
+    let longest = longest
+        .unwrap_or(0)
+        .clamp(LEAST, MOST)
+        .min(view.width() / 3);
+    let lines = shown.iter().zip(names).map(|(server, name)| {
         let name = cell(&name, longest, false, view.look) + " ";
-        line(server, name, width, view.look)
+        line(server, name, view)
     });
     lines.collect()
 }
@@ -38,7 +39,9 @@ fn name(server: &Server, all: &[Server]) -> String {
     }
 }
 
-fn line(server: &Server, name: String, width: usize, look: Look) -> Line<'static> {
+/// The letters of the bar stand behind their words.
+fn line(server: &Server, name: String, view: &View) -> Line<'static> {
+    let look = view.look;
     let states = [
         (server.throttled, 'T', Tone::Bad, "throttled"),
         (server.blocked, 'B', Tone::Warn, "blocked"),
@@ -47,26 +50,31 @@ fn line(server: &Server, name: String, width: usize, look: Look) -> Line<'static
     ];
     let mut spans = vec![Span::raw(" "), look.say(Tone::Strong, name)];
     let lengths = lengths(states.map(|state| state.0));
-    if width >= 70 {
+    let has_bar = view.width() >= 70;
+    if has_bar {
         spans.push(Span::raw("["));
         for ((_, letter, tone, _), length) in states.iter().zip(lengths) {
             spans.push(look.say(*tone, letter.to_string().repeat(length)));
         }
         spans.push(Span::raw("] "));
     }
-    let there = states
-        .into_iter()
-        .filter(|state| state.0 > 0 && state.3 != "idle");
+    let there = states.into_iter().filter(|state| state.0 > 0);
     let mut words: Vec<String> = there
-        .map(|(threads, _, _, state)| format!("{threads} {state}"))
+        .map(|(threads, letter, _, state)| {
+            let letter = if has_bar {
+                format!(" ({letter})")
+            } else {
+                String::new()
+            };
+            format!("{threads} {state}{letter}")
+        })
         .collect();
-    words.push(
-        server
-            .idle
-            .map_or_else(|| "idle not seen".to_owned(), |idle| format!("{idle} idle")),
-    );
-    let room = width.saturating_sub(columns(&spans));
-    spans.push(Span::raw(cut(&words.join(", "), room, look)));
+    match server.idle {
+        Some(0) => words.push("0 idle".to_owned()),
+        Some(_) => {}
+        None => words.push("idle not seen".to_owned()),
+    }
+    spans.push(Span::raw(words.join(", ")));
     Line::from(spans)
 }
 

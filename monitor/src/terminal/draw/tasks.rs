@@ -2,38 +2,36 @@
 
 use monitor_common::Class;
 use monitor_model::observation::Container;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use super::{names, text};
 use crate::publish::tasks::{Row, Sort};
+use crate::terminal::data::Data;
 use crate::terminal::look::Tone;
-use crate::terminal::table::{Column, Table};
+use crate::terminal::table::Kind::{Number, Path, Words};
+use crate::terminal::table::{self, Column};
 use crate::terminal::view::{Focus, View};
-use crate::terminal::words::{about, cut, span};
+use crate::terminal::words::{about, span};
 
-/// The heading and at most so many rows; the one that is selected marked, or not.
-pub fn table(view: &View, width: usize, most: usize, marked: bool) -> Vec<Line<'static>> {
-    let Some(data) = view.data() else {
-        return Vec::new();
-    };
-    let rows = view.rows(most);
-    let has_containers = rows.iter().any(|row| row.container.is_some());
-    let table = Table::new(columns(view, has_containers), width, view.look);
-    let mut lines = vec![table.heading()];
+type TaskColumn<'a> = Column<'a, Row>;
+
+/// The table; the row that is selected is marked.
+pub fn draw(view: &View, data: &Data, area: Rect, buffer: &mut Buffer) {
+    let rows = view.rows(area.height.into());
+    let selected = view.selected(Focus::Tasks);
+    let columns = columns(view, data, rows);
+    table::draw(columns, rows, tone, selected, view.look, (area, buffer));
     if rows.is_empty() {
         let words = match (data.rows.total, view.filter.is_empty()) {
             (0, _) => " no task was made to wait",
             (_, false) => " none has that text: / to change it, esc for all",
             (_, true) => " asking",
         };
-        lines.push(Line::from(
-            view.look.say(Tone::Dim, cut(words, width, view.look)),
-        ));
+        let words = Line::from(view.look.say(Tone::Dim, words));
+        text(&[Line::default(), words], view.look, area, buffer);
     }
-    for (at, row) in (view.tasks.top..).zip(rows) {
-        let selected = marked && view.focus == Focus::Tasks && at == view.tasks.at;
-        lines.push(table.row(&cells(row), tone(row), selected));
-    }
-    lines
 }
 
 /// The threads of a server stand out, and who waits at this moment.
@@ -45,70 +43,62 @@ const fn tone(row: &Row) -> Tone {
     }
 }
 
-fn columns(view: &View, has_containers: bool) -> Vec<Column> {
-    let rows = view
-        .data()
-        .map(|data| (data.rows.matching, data.rows.total));
-    let (matching, total) = rows.unwrap_or_default();
+fn columns<'a>(view: &View, data: &'a Data, rows: &[Row]) -> Vec<TaskColumn<'a>> {
+    let total = data.rows.total;
     let title = if view.filter.is_empty() {
         format!("TASKS {total}")
     } else {
-        format!("TASKS {matching}/{total}")
+        format!("TASKS {}/{total}", data.rows.matching)
     };
-    let seconds = view
-        .data()
-        .map_or(1.0, |data| data.node.daemon.interval_seconds);
-    let by = |sort: Sort, title: &str| {
+    let by = |sort: Sort, title: &str, (width, rank), cell: fn(&Row) -> String| {
         if view.sort == sort {
-            format!("*{title}")
+            // What it is sorted by is there on any screen.
+            TaskColumn::new(Number, &format!("*{title}"), (width, 2), cell)
         } else {
-            title.to_owned()
+            TaskColumn::new(Number, title, (width, rank), cell)
         }
     };
-    // What it is sorted by is there on any screen.
-    let rank = |sort: Sort, rank: u8| if view.sort == sort { 2 } else { rank };
-    let tick = format!("IN {}", about(seconds));
-    vec![
-        Column::words(&title, 15, 0),
-        Column::number("TID", 7, 1),
-        Column::words("CAUSE", 19, 3),
-        Column::words("BDI", 7, 5),
-        Column::number(&by(Sort::Recent, &tick), 8, rank(Sort::Recent, 6)),
-        Column::number(&by(Sort::Age, "AGE"), 7, rank(Sort::Age, 4)),
-        Column::number(&by(Sort::Delay, "TOTAL"), 8, rank(Sort::Delay, 9)),
-        Column::number(&by(Sort::Waits, "WAITS"), 7, rank(Sort::Waits, 10)),
-        Column::words("CLASS", 10, 8),
-        Column::rest(
-            if has_containers { "CONTAINER" } else { "" },
-            9,
-            if has_containers { 7 } else { 11 },
-        ),
-    ]
-}
-
-fn cells(row: &Row) -> Vec<String> {
-    let task = &row.task;
-    vec![
-        task.comm.to_string(),
-        task.tid.to_string(),
-        task.cause.as_str().to_owned(),
-        if task.bdi.is_empty() {
-            "-".to_owned()
-        } else {
-            task.bdi.to_string()
-        },
-        span(row.throttled_seconds),
-        row.waiting_seconds.map_or_else(|| "-".to_owned(), span),
-        finished(task.waits, span(task.delay_ns as f64 / 1e9)),
-        finished(task.waits, task.waits.to_string()),
-        task.class.as_str().to_owned(),
-        row.container.as_ref().map(short).unwrap_or_default(),
-    ]
+    let tick = format!("IN {}", about(data.node.daemon.interval_seconds));
+    let mut columns = vec![
+        TaskColumn::new(Words, &title, (15, 0), |row| row.task.comm.to_string()),
+        TaskColumn::new(Number, "TID", (7, 1), |row| row.task.tid.to_string()),
+        TaskColumn::new(Words, "CAUSE", (19, 3), |row| {
+            row.task.cause.as_str().to_owned()
+        }),
+        TaskColumn::new(Path, "ON", (12, 5), |row| {
+            names::of_bdi(&data.node, &row.task.bdi)
+        }),
+        by(Sort::Recent, &tick, (8, 6), |row| {
+            span(row.throttled_seconds)
+        }),
+        by(Sort::Age, "AGE", (7, 4), |row| {
+            row.waiting_seconds.map_or_else(|| "-".to_owned(), span)
+        }),
+        by(Sort::Delay, "TOTAL", (8, 9), |row| {
+            finished(row, span(row.task.delay_ns as f64 / 1e9))
+        }),
+        by(Sort::Waits, "WAITS", (7, 10), |row| {
+            finished(row, row.task.waits.to_string())
+        }),
+        TaskColumn::new(Words, "CLASS", (11, 8), |row| {
+            row.task.class.as_str().to_owned()
+        }),
+    ];
+    if rows.iter().any(|row| row.container.is_some()) {
+        columns.push(TaskColumn::new(Words, "CONTAINER", (24, 7), |row| {
+            row.container.as_ref().map(short).unwrap_or_default()
+        }));
+    }
+    columns
 }
 
 /// It has none: it is in its first wait, or this is a recording.
-fn finished(waits: u64, words: String) -> String {
-    if waits == 0 { "-".to_owned() } else { words }
+fn finished(row: &Row, words: String) -> String {
+    if row.task.waits == 0 {
+        "-".to_owned()
+    } else {
+        words
+    }
 }
 
 /// What tells containers apart first: `web-0/nginx`.

@@ -9,59 +9,52 @@ use std::{
 
 use anyhow::Context as _;
 use monitor_model::verdict::LivelockState;
-use monitor_verdict::Thresholds;
+use ratatui::crossterm::style::force_color_output;
 
-use super::{TopArgs, source::Source};
-use crate::{
-    publish::node::Node,
-    terminal::{Answer, PLAIN_TASKS, Request, View, ansi, plain},
+use super::{
+    data::Answer,
+    plain::{PLAIN_TASKS, plain},
+    source::{Source, answer},
+    view::View,
 };
+use crate::publish::node::Node;
 
 /// Columns of text that is not for a terminal.
-const WIDTH: usize = 100;
+const WIDTH: u16 = 100;
 
 /// The least that is said of a node.
-const NARROW: usize = 40;
+const NARROW: u16 = 40;
 
 /// Prints one view.
-///
-/// # Errors
-///
-/// The daemon does not answer, or output cannot be written.
-pub fn text(mut source: Source, mut view: View, args: &TopArgs) -> anyhow::Result<ExitCode> {
-    look_long_enough(&source, args)?;
-    let mut request: Request = view.request();
+pub(crate) fn text(source: &dyn Source, mut view: View) -> anyhow::Result<ExitCode> {
+    let mut request = view.request();
     request.rows.limit = PLAIN_TASKS;
-    let answer = source.answer(&request);
+    let answer = answer(source, &mut false, &request);
     if let Answer::Failed(why) = &answer {
         anyhow::bail!("nothing to show: {why}");
     }
     view.answer(answer);
-    let width = if stdout().is_terminal() {
-        ratatui::crossterm::terminal::size().map_or(WIDTH, |size| usize::from(size.0))
+    let size = if stdout().is_terminal() {
+        ratatui::crossterm::terminal::size().ok()
     } else {
-        WIDTH
+        None
     };
-    let width = if width == 0 { WIDTH } else { width.max(NARROW) };
-    let text = if view.is_coloured() {
-        ratatui::crossterm::style::force_color_output(true);
-        ansi(&view, width)
-    } else {
-        plain(&view, width)
+    let width = match size {
+        None | Some((0, _)) => WIDTH,
+        Some((width, _)) => width.max(NARROW),
     };
-    print(&text)?;
-    let node = view.data().map(|data| &data.node);
-    Ok(code(node))
+    force_color_output(true);
+    print(&plain(&view, width))?;
+    Ok(code(view.data().map(|data| &data.node)))
 }
 
 /// Prints a document for each tick, or one.
-///
-/// # Errors
-///
-/// The daemon does not answer at first, or output cannot be written.
-pub fn json(source: &Source, args: &TopArgs) -> anyhow::Result<ExitCode> {
-    if args.once {
-        look_long_enough(source, args)?;
+pub(crate) fn json(
+    source: &dyn Source,
+    once: bool,
+    interval: Duration,
+) -> anyhow::Result<ExitCode> {
+    if once {
         let node = source.node()?;
         print(&line(&node)?)?;
         return Ok(code(Some(&node)));
@@ -86,7 +79,7 @@ pub fn json(source: &Source, args: &TopArgs) -> anyhow::Result<ExitCode> {
                 is_away = true;
             }
         }
-        next = (next + args.interval).max(Instant::now());
+        next = (next + interval).max(Instant::now());
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
@@ -95,29 +88,20 @@ fn line(node: &Node) -> anyhow::Result<String> {
     Ok(serde_json::to_string(node)? + "\n")
 }
 
-/// What was just attached has seen nothing yet: a livelock that is there is found
-/// within the window and the time of confirmation.
-fn look_long_enough(source: &Source, args: &TopArgs) -> anyhow::Result<()> {
-    if matches!(source, Source::Daemon { .. }) {
-        return Ok(());
-    }
-    let patience = patience(&args.thresholds.thresholds, args.interval);
+/// Waits until a livelock is seen, or so long.
+pub(crate) fn look_for(
+    source: &dyn Source,
+    patience: Duration,
+    interval: Duration,
+) -> anyhow::Result<()> {
     if stderr().is_terminal() {
         eprintln!("throttle-monitor: looking for {} s", patience.as_secs());
     }
     let begin = Instant::now();
-    while begin.elapsed() < patience {
-        thread::sleep(args.interval.min(patience.saturating_sub(begin.elapsed())));
-        if source.node()?.state.is_livelock() {
-            break;
-        }
+    while begin.elapsed() < patience && !source.node()?.state.is_livelock() {
+        thread::sleep(interval.min(patience.saturating_sub(begin.elapsed())));
     }
     Ok(())
-}
-
-fn patience(thresholds: &Thresholds, interval: Duration) -> Duration {
-    let window = thresholds.window.saturating_add(thresholds.confirm);
-    window.saturating_add(interval.saturating_mul(2))
 }
 
 /// 3: there is a livelock. 2: nobody can tell.

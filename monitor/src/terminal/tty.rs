@@ -78,7 +78,6 @@ pub fn let_go() {
 /// Whether the other end of the terminal is gone.
 ///
 /// crossterm (0.29) does not tell: it reads nothing again and again.
-#[must_use]
 pub fn is_gone() -> bool {
     let stdin = stdin();
     let mut all = [PollFd::new(&stdin, PollFlags::empty())];

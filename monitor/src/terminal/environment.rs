@@ -1,0 +1,41 @@
+//! The terminal that the process was started in, if it is one.
+
+use std::{
+    env,
+    io::{IsTerminal as _, stdin, stdout},
+};
+
+use anstream::AutoStream;
+use clap::ColorChoice;
+
+use super::look::Look;
+
+fn var(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+/// Whether there is a screen, and somebody who can press keys. A terminal that is dumb,
+/// or does not say what it is, is none.
+pub(crate) fn has_screen() -> bool {
+    let is_terminal = stdout().is_terminal() && stdin().is_terminal();
+    is_terminal && !matches!(&*var("TERM"), "" | "dumb")
+}
+
+impl Look {
+    /// What standard output can show.
+    pub(crate) fn of_stdout(colour: ColorChoice) -> Self {
+        // The first that is set counts.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(var);
+        let locale = locale.into_iter().find(|word| !word.is_empty());
+        let locale = locale.unwrap_or_default().to_lowercase();
+        Self {
+            colour: match colour {
+                ColorChoice::Always => true,
+                ColorChoice::Never => false,
+                // It looks at `NO_COLOR`, too.
+                ColorChoice::Auto => AutoStream::choice(&stdout()) != anstream::ColorChoice::Never,
+            },
+            unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        }
+    }
+}
