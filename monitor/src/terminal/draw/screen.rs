@@ -139,9 +139,15 @@ fn known(view: &View, data: &Data, all: &mut Vec<Part>) {
         let most = rows.saturating_add(1).max(least);
         Part::new(rank, least, most, Content::Table(focus))
     };
+    // A screen asks for as many tasks as it has room for; text has no end but what is there.
+    let tasks = if view.endless {
+        data.rows.tasks.len()
+    } else {
+        data.rows.matching
+    };
     all.extend([
         gap(),
-        table(7, 3, data.rows.matching, Focus::Tasks),
+        table(7, 3, tasks, Focus::Tasks),
         gap(),
         table(9, 2, node.bdis.len(), Focus::Bdis),
     ]);
