@@ -1,5 +1,5 @@
-//! Observations in, transitions and verdicts out: which loops there are, and
-//! one state machine for each.
+//! The engine: turns observations into loops, transitions and verdicts, with one state machine per
+//! loop.
 
 use std::collections::BTreeMap;
 
@@ -19,23 +19,23 @@ use crate::related::{LoopNow, Node, Watch};
 use crate::thresholds::{Thresholds, nanos};
 use crate::window::{Pushed, Window};
 
-/// Verdicts kept at most, of loops that are and of loops that ended.
+/// Maximum number of verdicts, of current and former loops.
 const MAX_VERDICTS: usize = MAX_LOOPS;
 
-/// What changed by an observation.
+/// The changes by an observation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// Loops that came and went, in the order of the client devices' names.
+    /// Loops that began and ended, sorted by client device.
     pub loops: Vec<LoopEvent>,
     /// Related conditions that began and ended.
     pub related: Vec<RelatedEvent>,
     /// States that were entered, in the order of the loops' ids.
     pub transitions: Vec<Transition>,
-    /// What proves a state that was entered just now.
+    /// The evidence of states that were just entered.
     pub evidence: Vec<Evidence>,
 }
 
-/// Judges observations, one after the other.
+/// Judges observations in turn.
 #[derive(Clone, Debug)]
 pub struct Engine {
     thresholds: Thresholds,
@@ -47,8 +47,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that has seen nothing. The thresholds are to be checked
-    /// before: unreasonable ones give unreasonable verdicts, but no panic.
+    /// A new engine. The caller checks the thresholds: unreasonable ones give unreasonable
+    /// verdicts, but no panic.
     #[must_use]
     pub fn new(thresholds: Thresholds) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// Takes in the next observation.
+    /// Adds the next observation.
     pub fn observe(&mut self, observation: &Observation) -> Changes {
         let loops = self.found.observe(observation);
         let transitions = self.judge(observation);
@@ -86,7 +86,7 @@ impl Engine {
         self.related.now()
     }
 
-    /// What was counted of every kind of related condition since start.
+    /// The counters of every kind of related condition since start.
     #[must_use]
     pub fn related_tallies(&self) -> [RelatedTally; RelatedKind::ALL.len()] {
         self.related.tallies()
@@ -143,7 +143,7 @@ impl Engine {
         transitions
     }
 
-    /// What is to be said of every loop now, in the order of their ids.
+    /// The verdict of every loop, sorted by id.
     #[must_use]
     pub fn verdicts(&self) -> Vec<Verdict> {
         self.loops
@@ -152,7 +152,7 @@ impl Engine {
             .collect()
     }
 
-    /// The loops of now come in, those that ended long ago go out.
+    /// Adds new loops and drops those that ended long ago.
     fn find(&mut self, now: u64) {
         for found in self.found.found() {
             if let Some(one) = self.loops.get_mut(&found.id) {

@@ -1,22 +1,20 @@
-//! What is to be changed on a node so that a loop cannot stand still, or goes on
-//! again: pure, from the loops and their verdicts. Nothing is changed here, and
-//! what was changed before is not known here either: what comes out is what shall
-//! hold now. Whoever makes it hold undoes what is no longer wanted.
+//! Decides what to change on a node so that a loop cannot stall, or resumes. Pure: the input is the
+//! loops and their verdicts, the output is the desired state. The actuator applies it and undoes
+//! what is no longer wanted.
 //!
-//! Two things are ever wanted:
+//! The guard has two means:
 //!
 //! - A [`Hold`]: limits of a client's BDI.
-//! - Easing: while more is dirty than the dirty limit allows, the limit follows, a
-//!   little above it. The writers are let in by a trickle then, and the server, whose
-//!   own BDI is nearly clean, goes on at full speed: what is dirty falls, and the
-//!   limit with it. A limit that is raised once and for all is filled at once.
+//! - Easing: while the dirty pages exceed the dirty limit, the limit follows a little above them.
+//!   Writers then enter at a trickle, while the server, whose own BDI is nearly clean, runs at full
+//!   speed. So the dirty pages fall, and the limit with them. Writers would fill a limit that is
+//!   raised only once.
 //!
-//! What breaks a livelock is, since Linux 6.2, `strict_limit` of the BDI that the
-//! server writes to: under it `balance_dirty_pages` looks at that BDI's own pages and
-//! no others. Threads that wait in there have read before that there was none, so
-//! the limit is eased until they are out. Where there is no `strict_limit`, or nobody knows
-//! what the server writes to, the client is held, what is dirty is written at once, and
-//! the limit eased for as long as somebody writes.
+//! Since Linux 6.2, `strict_limit` of the BDI that the server writes to breaks a livelock: with it
+//! `balance_dirty_pages` considers only that BDI's own pages. Threads that already wait there have
+//! read the old setting, so the limit is eased until they leave. Without `strict_limit`, or if the
+//! server's BDI is unknown, the client is held, dirty pages are written at once, and the limit is
+//! eased while writers remain.
 
 mod at;
 mod hold;
@@ -41,63 +39,63 @@ use crate::loops::MAX_LOOPS;
 use crate::mitigation::{guard_breaks, guard_prevents};
 use crate::thresholds::nanos;
 
-/// For so long nobody must want anything of a loop before what broke its livelock is
-/// undone: a writer that only drew breath would freeze it again.
+/// A loop must be without demand for this long before the guard undoes what broke its livelock.
+/// After a shorter pause the writer would freeze it again.
 const CALM_NS: u64 = 30_000_000_000;
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 
-/// What was decided.
+/// One decision of the guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What shall hold now.
+    /// The desired state.
     pub wanted: DesiredState,
-    /// What is new.
+    /// The events since the last decision.
     pub events: Vec<GuardEvent>,
 }
 
-/// How the guard is to behave.
+/// The settings of the guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// What it may do.
+    /// The permitted actions.
     pub mode: Mode,
-    /// Between two actions for one loop.
+    /// The time between two actions for one loop.
     pub hold_down: Duration,
-    /// Livelocks that it may break within an hour, on the whole node.
+    /// The number of livelocks that it may break within an hour, on the whole node.
     pub per_hour: u32,
 }
 
-/// What is wanted for a loop, and since when.
+/// The desired change for a loop, and its history.
 #[derive(Clone, Debug, Default)]
 struct Standing {
     prevented: bool,
     broken: Option<Broken>,
-    /// When an action last began.
+    /// The start of the last action.
     acted_ns: Option<u64>,
-    /// It was said that nothing is done about the livelock of now.
+    /// Whether the refusal to act on the current livelock is reported.
     said: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Broken {
     action: Action,
-    /// The BDI that its server writes to, where that is held.
+    /// The BDI that the loop's server writes to, if it is held.
     server: Option<CompactString>,
-    /// Since when nobody wants anything of the loop.
+    /// The time since which the loop has no demand.
     calm_since_ns: Option<u64>,
 }
 
-/// Decides, tick by tick.
+/// Decides at each tick.
 #[derive(Clone, Debug)]
 pub struct Guard {
     policy: Policy,
     loops: BTreeMap<CompactString, Standing>,
-    /// When livelocks were broken, within the last hour.
+    /// The livelocks broken within the last hour.
     broke_ns: VecDeque<u64>,
 }
 
 impl Guard {
-    /// One that has decided nothing yet.
+    /// A guard that has made no decision yet.
     #[must_use]
     pub const fn new(policy: Policy) -> Self {
         Self {
@@ -107,13 +105,13 @@ impl Guard {
         }
     }
 
-    /// How it is to behave.
+    /// The settings of the guard.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// What shall hold, with these loops and verdicts.
+    /// Decides the desired state for these loops and verdicts.
     pub fn decide(&mut self, node: &Observation, loops: &[Loop], verdicts: &[Verdict]) -> Decision {
         let mut decision = Decision::default();
         if self.policy.mode == Mode::Off {
@@ -139,7 +137,7 @@ impl Guard {
         decision
     }
 
-    /// Loops that ended: what was done for them is undone.
+    /// Drops loops that ended, which undoes their changes.
     fn forget(&mut self, now: u64, node: &Observation, loops: &[Loop], decision: &mut Decision) {
         let hold_down = nanos(self.policy.hold_down);
         let acts = self.policy.mode.acts();
@@ -160,7 +158,7 @@ impl Guard {
             standing.prevented = false;
             standing.broken = None;
             standing.said = false;
-            // Mounted anew at once, it is not limited at once again.
+            // A loop that is mounted again at once stays unlimited at first.
             standing
                 .acted_ns
                 .is_some_and(|at| now.saturating_sub(at) < hold_down)
@@ -174,7 +172,7 @@ impl Guard {
         }
     }
 
-    /// Before any stall: where the kernel can hold a client's BDI strictly.
+    /// Limits the client before any stall, if the kernel can limit its BDI strictly.
     fn prevent(&self, at: &At<'_>, standing: &mut Standing, decision: &mut Decision) {
         if standing.prevented && !at.is_in_danger() {
             standing.prevented = false;
@@ -220,7 +218,7 @@ impl Guard {
         });
     }
 
-    /// Once nobody has wanted anything for a while, what broke it is undone.
+    /// Undoes what broke the livelock once the loop has had no demand for a while.
     fn calm(
         &self,
         at: &At<'_>,
@@ -260,7 +258,7 @@ impl Guard {
         }
     }
 
-    /// A loop that stands still.
+    /// Acts on a stalled loop.
     fn break_up(
         &mut self,
         at: &At<'_>,
@@ -299,7 +297,7 @@ impl Guard {
         });
     }
 
-    /// Why nothing is done about it now.
+    /// The reason not to act on the livelock now.
     fn refuses(&self, at: &At<'_>, verdict: &Verdict, standing: &Standing) -> Option<String> {
         let (id, signature) = (&at.found.id, verdict.signature);
         if signature != Signature::DirtyThrottle {
@@ -325,13 +323,13 @@ impl Guard {
         })
     }
 
-    /// Whether this verdict is to be acted on, and in whose name.
+    /// The action for this verdict, if any.
     fn reacts(&self, at: &At<'_>, verdict: &Verdict) -> Option<Action> {
         match self.policy.mode {
             Mode::Break | Mode::Advise => verdict.state.is_livelock().then_some(Action::Break),
-            // What it could not prevent.
+            // Prevention failed, so break the livelock.
             Mode::Prevent if verdict.state.is_livelock() => at.is_proven().then_some(Action::Break),
-            // Where the client cannot be held beforehand, at the first sign.
+            // Without a strict limit beforehand, act at the first sign.
             Mode::Prevent => {
                 let all = verdict.conditions.count() == verdict.conditions.all().len();
                 let begins = verdict.state != LivelockState::None

@@ -1,5 +1,4 @@
-//! Which NFS mounts of this node are served by this node: pure, from what the
-//! kernel and the namespaces tell.
+//! Finds the NFS mounts that this node serves to itself, from kernel counters and look-ups. Pure.
 
 mod calls;
 mod device;

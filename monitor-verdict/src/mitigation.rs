@@ -1,11 +1,10 @@
-//! What gets a node out of a livelock and what prevents it: only what was seen to
-//! work in this very livelock, with the loop's own BDI filled in. What ended in
-//! processes killed for memory, on any kernel, is no way out on any. This is the
-//! only place that decides it: the risk's recommendations, the guard, the evidence and the
-//! runbooks take it from here.
+//! The mitigations of a livelock and the preventions. Only actions that worked in this very
+//! livelock count, with the loop's own BDI filled in. An action that ended with processes killed
+//! for memory on one kernel is a mitigation on none. The risk's recommendations, the guard, the
+//! evidence and the runbooks all take them from here.
 //!
-//! What was seen is one table, [`seen`]; what can be done is [`action`], what to
-//! type for it [`command`]; the numbers of this node are in [`Target`].
+//! [`seen`] is the table of outcomes, [`action`] lists the actions, [`command`] their commands, and
+//! [`Target`] holds the numbers of this node.
 
 mod action;
 mod command;
@@ -29,9 +28,9 @@ use seen::{Help, Outcome, Stuck, When};
 pub use target::Target;
 pub(crate) use target::strict_server;
 
-/// The client's largest share of the dirty limit, percent, before a load. With
-/// `strict_limit` it never froze; with 10 % it was measured to be slower than the same
-/// load over 127.0.0.1, with 25 % and 50 % it was not.
+/// The client's largest share of the dirty limit, percent, before a load. With `strict_limit` it
+/// never froze. At 10 % it was slower than the same load over 127.0.0.1, at 25 % and 50 % it was
+/// not.
 pub const PREVENT_RATIO: u32 = 25;
 
 /// Whether this client cannot fill the dirty limit. Both settings are needed: neither
@@ -42,13 +41,13 @@ pub fn is_held(client: &Bdi) -> bool {
         && client.max_ratio.is_some_and(|ratio| ratio <= PREVENT_RATIO)
 }
 
-/// What gets this node out of it, the best first; none: nothing was measured that does.
+/// The mitigations for this node, the best first. Empty: no measured action works.
 #[must_use]
 pub fn ways_out(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
     ways_out_at(signature, &Target::of(found, node))
 }
 
-/// What would have prevented it, the best first.
+/// The preventions for this livelock, the best first.
 #[must_use]
 pub fn preventions(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
     preventions_at(signature, &Target::of(found, node))
@@ -73,29 +72,29 @@ pub fn preventions_at(signature: Signature, target: &Target) -> Vec<Measure> {
     all
 }
 
-/// What the guard does to a loop before it can stand still.
+/// What the guard does before a loop can stall.
 pub(crate) fn guard_prevents(target: &Target) -> Measure {
     Action::HoldClient.measure(target, String::new())
 }
 
-/// What the guard does to one that stands still.
+/// What the guard does to a stalled loop.
 pub(crate) fn guard_breaks(target: &Target) -> Measure {
     Action::Ease.measure(target, String::new())
 }
 
-/// What was tried in such a livelock and did not help.
+/// The actions that were ineffective against such a livelock.
 #[must_use]
 pub fn in_vain(signature: Signature, target: &Target) -> Vec<InVain> {
     vain(signature, When::During, target)
 }
 
-/// What was tried before such a livelock and did not prevent it.
+/// The actions that did not prevent such a livelock.
 #[must_use]
 pub fn not_preventing(signature: Signature, target: &Target) -> Vec<InVain> {
     vain(signature, When::Before, target)
 }
 
-/// What there is to do then, that can be done here.
+/// The actions for such a livelock that this node supports.
 fn actions(signature: Signature, when: When, target: &Target) -> impl Iterator<Item = Action> {
     let is_dirty = is_dirty(signature);
     let all = match when {
@@ -108,7 +107,7 @@ fn actions(signature: Signature, when: When, target: &Target) -> impl Iterator<I
     all.iter().copied().filter(fits).filter(offered)
 }
 
-/// Whether the dirty limit is what the cycle closes over.
+/// Whether the cycle closes over the dirty limit.
 const fn is_dirty(signature: Signature) -> bool {
     matches!(signature, Signature::DirtyThrottle | Signature::LoopDevice)
 }
@@ -126,17 +125,17 @@ fn measures(signature: Signature, when: When, target: &Target) -> Vec<Measure> {
         Some((rank, action.measure(target, seen)))
     });
     let mut ranked: Vec<(u8, Measure)> = ranked.collect();
-    // Stable: among equals their own order.
+    // A stable sort keeps the order of the list among equals.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, measure)| measure).collect()
 }
 
-/// How well the runs speak for an action here, best first; `None`: they do not.
+/// The rank of an action by its runs, best first; `None`: the runs do not support it.
 fn rank(of: Stuck, when: When, action: Action, kernel: Option<Kernel>) -> Option<u8> {
     let help = |kernel| seen::outcome(of, when, action, kernel).map(|outcome| outcome.help);
     let helped = |kernel: &Kernel| help(*kernel) == Some(Help::Yes);
     let Some(kernel) = kernel else {
-        // On any kernel: what helped on more of them goes first.
+        // On an unknown kernel, an action that helped on more kernels ranks higher.
         let helped = Kernel::ALL.iter().filter(|kernel| helped(kernel)).count();
         let without = Kernel::ALL.len() - helped;
         let some = Kernel::ALL
@@ -158,7 +157,7 @@ fn vain(signature: Signature, when: When, target: &Target) -> Vec<InVain> {
     };
     let failed = |action: Action| {
         let what = action.words().to_owned();
-        // Wherever it was: it is told everywhere.
+        // Kills on any kernel are reported on all of them.
         if seen::kills(of, when, action) {
             let seen = told_all(of, when, action, target, |_| true);
             return Some(InVain { what, seen });
@@ -181,8 +180,7 @@ fn vain(signature: Signature, when: When, target: &Target) -> Vec<InVain> {
         .collect()
 }
 
-/// What came of it: on the target's own kernel, else on those where it came to
-/// `kept`.
+/// The outcome: on the target's own kernel, or else on the kernels whose outcome satisfies `kept`.
 fn told(of: Stuck, when: When, action: Action, target: &Target, kept: fn(Help) -> bool) -> String {
     let Some(kernel) = target.kernel() else {
         return told_all(of, when, action, target, kept) + &elsewhere(of, when, action, kept);
@@ -197,7 +195,7 @@ fn told(of: Stuck, when: When, action: Action, target: &Target, kept: fn(Help) -
     }
 }
 
-/// Kernel by kernel, those where it came to `kept`.
+/// The outcomes by kernel, of those that satisfy `kept`.
 fn told_all(
     of: Stuck,
     when: When,
@@ -213,7 +211,7 @@ fn told_all(
     all.collect::<Vec<_>>().join("; ")
 }
 
-/// The kernels where it came to something else.
+/// The kernels with another outcome.
 fn elsewhere(of: Stuck, when: When, action: Action, kept: fn(Help) -> bool) -> String {
     let others = Kernel::ALL.into_iter().filter(|kernel| {
         let outcome = seen::outcome(of, when, action, *kernel);

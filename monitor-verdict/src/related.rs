@@ -1,8 +1,8 @@
-//! Conditions that look like a livelock and are none, as kinds of their own.
+//! Conditions that look like a livelock but are not one.
 //!
-//! [`watch`] asks at every tick, for each kind, of what it holds: a BDI, or the
-//! node for its memory. What holds long enough has begun, what does not hold
-//! for long enough has ended. A kind whose inputs are missing is not claimed.
+//! At every tick [`watch`] checks each kind on its subjects: the BDIs, or the node for its memory.
+//! A condition begins after it holds long enough, and ends after it does not hold for long enough.
+//! A kind with missing inputs is not reported.
 
 mod clients;
 mod devices;

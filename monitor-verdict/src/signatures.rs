@@ -1,7 +1,7 @@
-//! What closes the cycle: one file for each signature, all of the same kind.
+//! The closing edges of the cycle, one file for each signature.
 //!
-//! An edge is looked for in the server's own waits. It says what share of its
-//! time they explain; the edge that explains most is the loop's.
+//! An edge is derived from the server's own waits, with the share of its time that they explain.
+//! The edge that explains most becomes the loop's.
 
 mod commit_wait;
 mod dirty_throttle;
@@ -20,7 +20,7 @@ use crate::window::view::{Held, View};
 /// The closing edge of one signature at one tick.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edge {
-    /// Whose it is.
+    /// The signature.
     pub signature: Signature,
     /// Whether it is closed; `None`: an input is missing.
     pub holds: Option<bool>,
@@ -28,18 +28,18 @@ pub struct Edge {
     pub value: Option<f64>,
     /// One sentence with the numbers that decided.
     pub why: Cow<'static, str>,
-    /// Who waits for what, for people; empty where it is not closed.
+    /// Describes who waits for what; empty: the cycle is not closed.
     pub words: String,
     /// The server's time in this window that its waits explain, nanoseconds.
     pub weight_ns: u64,
-    /// What the server waits on, where its waits tell.
+    /// The BDI that the server waits on, if its waits show it.
     pub server_bdi: Option<CompactString>,
-    /// Inputs that were missing or replaced.
+    /// The inputs that are missing or replaced.
     pub gaps: Vec<MissingInput>,
 }
 
 impl Edge {
-    /// It is not there: the server does not wait in this way.
+    /// The edge is open: the server does not wait in this way.
     const fn open(signature: Signature, why: &'static str) -> Self {
         Self {
             signature,
@@ -53,7 +53,7 @@ impl Edge {
         }
     }
 
-    /// The same, but what would show it is missing.
+    /// The edge is open or closed: the input that would show it is missing.
     fn unseen(signature: Signature, why: &'static str, gap: MissingInput) -> Self {
         Self {
             gaps: vec![gap],
@@ -77,8 +77,8 @@ pub fn edges(view: &View<'_>) -> [Edge; Signature::ALL.len()] {
     ]
 }
 
-/// Which edge speaks for a loop: a livelock may be partly in one and partly in
-/// another, tick by tick, and is one livelock.
+/// Chooses the edge for a loop. A livelock may alternate between two edges tick by tick and is
+/// still one livelock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SignatureChooser {
     weights: [u64; Signature::ALL.len()],
@@ -86,18 +86,18 @@ pub struct SignatureChooser {
 }
 
 impl SignatureChooser {
-    /// Whose edges held at the last tick.
+    /// The edges that held at the last tick.
     #[must_use]
     pub const fn held(&self) -> Held {
         self.held
     }
 
-    /// What was seen until now counts no more.
+    /// Drops the weights of earlier ticks.
     pub const fn forget_weights(&mut self) {
         self.weights = [0; Signature::ALL.len()];
     }
 
-    /// Counts in the edges of one tick.
+    /// Adds the edges of one tick.
     pub fn add(&mut self, edges: &[Edge]) {
         for edge in edges {
             let holds = edge.holds == Some(true);
@@ -105,28 +105,28 @@ impl SignatureChooser {
             if let Some(weight) = self.weights.get_mut(edge.signature as usize)
                 && holds
             {
-                // Not nothing, else it would be as if it never held.
+                // A weight of zero would mean that it never held.
                 *weight = weight.saturating_add(edge.weight_ns.max(1));
             }
         }
     }
 
-    /// The signature whose edge explained most while it held; `None`: none did. A
-    /// `confirmed` livelock is named only after one that was reproduced.
+    /// The signature whose edge explained most while it held; `None`: none held. A `confirmed`
+    /// livelock is named only after a reproduced signature.
     #[must_use]
     pub fn heaviest(&self, confirmed: bool) -> Option<Signature> {
         let weight = |signature: Signature| self.weights.get(signature as usize).copied();
         let all = Signature::ALL.into_iter();
         let all = all.filter(|one| !confirmed || one.is_reproduced());
         let all = all.filter_map(|one| Some((one, weight(one).filter(|&w| w > 0)?)));
-        // Of equals the first.
+        // Among equals the first wins.
         all.reduce(|best, one| if one.1 > best.1 { one } else { best })
             .map(|(signature, _)| signature)
     }
 
-    /// The edge that says how it stands now. One that holds goes before one
-    /// that is unknown, and that before one that is open; `fixed` goes before
-    /// its equals, then what was reproduced, then what explains most.
+    /// The edge for the current conditions. A closed edge precedes an unknown one, and that an open
+    /// one. Among equals come first `fixed`, then reproduced signatures, then the one that explains
+    /// most.
     #[must_use]
     pub fn active_edge<'a>(&self, edges: &'a [Edge], fixed: Option<Signature>) -> Option<&'a Edge> {
         let rank = |edge: &Edge| {

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers as text for people.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,5 +1,5 @@
-//! The timeline: what changed, a line each. The live daemon and a replay of its
-//! recording print the same bytes.
+//! The timeline: one line per change. The daemon and a replay of its recording print the same
+//! bytes.
 
 use std::fmt::Write as _;
 
@@ -51,7 +51,7 @@ pub fn lines(changes: &Changes) -> String {
 }
 
 fn line(text: &mut String, unix_ms: u64, words: &str) {
-    // Names may come from a recording: one event stays one line.
+    // Names may come from a recording, so remove line breaks: one event stays one line.
     let words = words.replace(|c: char| c.is_control(), " ");
     let _ = writeln!(text, "{}  {words}", time(unix_ms));
 }

@@ -1,5 +1,5 @@
-//! The sliding window that all signatures look through: a bounded ring of
-//! reduced observations, and the questions asked of it.
+//! The sliding window of all signatures: a bounded ring of reduced observations, and queries over
+//! it.
 
 pub mod confidence;
 mod own;
@@ -16,27 +16,26 @@ use monitor_model::observation::{DirtyPauses, Observation};
 use crate::thresholds::{Thresholds, nanos};
 use crate::window::reduce::{Sample, Threads};
 
-/// Samples kept at most, whatever the tick: at 100 ms these are 6.4 s.
+/// Maximum number of samples for any tick: 6.4 s at 100 ms.
 const MAX_SAMPLES: usize = 64;
-/// A tick is never exactly on time; so much late is still the same second.
+/// Ticks are never exactly on time; this much delay still counts as the same second.
 pub(super) const TICK_SLACK_NS: u64 = 200_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
 pub use own::Own;
 
-/// What became of an observation.
+/// The result of adding an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// The next tick, so many nanoseconds after the one before.
     Next(u64),
-    /// The first one, or the first after a gap or a step back in time: all
-    /// before is forgotten.
+    /// The first one, or the first after a gap or a step back in time. Older samples are dropped.
     Restarted,
-    /// Of the same moment as the one before: left out.
+    /// An observation with the same time as the previous one; it is dropped.
     Ignored,
 }
 
-/// Bytes that moved in a time.
+/// Bytes that moved within a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// Bytes.
@@ -53,14 +52,14 @@ impl Moved {
     }
 }
 
-/// What `balance_dirty_pages` said over the window: means over its ticks, in
-/// pages. Each tick weighs the same: in the crawl it speaks 100 times a second
-/// and in the freeze 5 times, and the freeze is what is asked for.
+/// The reports of `balance_dirty_pages` over the window, as means over its ticks, in pages. Each
+/// tick has the same weight. The crawl has 100 reports a second and the freeze 5, but the freeze
+/// matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PauseMeans {
     /// Pauses.
     pub events: u64,
-    /// Pauses together, nanoseconds.
+    /// Total time of the pauses, nanoseconds.
     pub pause_ns: u64,
     /// Dirty and writeback pages of the node.
     pub dirty: f64,
@@ -68,14 +67,14 @@ pub struct PauseMeans {
     pub limit: f64,
     /// This BDI's part of `dirty`.
     pub bdi_dirty: f64,
-    /// Where the kernel would have `bdi_dirty`.
+    /// The kernel's target for `bdi_dirty`.
     pub bdi_setpoint: f64,
-    /// `dirty` over `limit` in the newest tick with a pause: at the onset the
-    /// mean lags behind pages that still rise.
+    /// `dirty` over `limit` in the newest tick with a pause. At the onset the mean lags behind
+    /// pages that still rise.
     pub newest_share: f64,
 }
 
-/// What the server threads did over the window.
+/// The states of the server threads over the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThreadSamples {
     /// Samples of all threads together.
@@ -84,16 +83,15 @@ pub struct ThreadSamples {
     pub busy: u64,
     /// Samples of threads throttled, or blocked behind a throttled one.
     pub stuck: u64,
-    /// Samples of busy threads that are not blocked: those that can be in a
-    /// cause.
+    /// Samples of busy threads that are not blocked, so that can be in a cause.
     pub unblocked: u64,
     /// Ticks with a throttled thread.
     pub throttled_ticks: u32,
-    /// Most threads busy at once.
+    /// Maximum of threads busy at once.
     pub most_busy: u32,
-    /// Most threads throttled at once.
+    /// Maximum of threads throttled at once.
     pub most_throttled: u32,
-    /// Most threads in `balance_dirty_pages` at once.
+    /// Maximum of threads in `balance_dirty_pages` at once.
     pub most_in_dirty: u32,
 }
 
@@ -116,7 +114,7 @@ impl Window {
         }
     }
 
-    /// Takes the next observation in, lets the oldest fall out.
+    /// Adds an observation and drops the oldest.
     pub fn push(&mut self, observation: &Observation) -> Pushed {
         let now = observation.monotonic_ns;
         let pushed = match self.samples.back().map(|last| now.checked_sub(last.ns)) {
@@ -129,7 +127,7 @@ impl Window {
         };
         let oldest = now.saturating_sub(self.span_ns.saturating_add(TICK_SLACK_NS));
         let mut spare = Sample::default();
-        // The last one stays, however old: a starved daemon ticks seldom.
+        // Keep the last one, however old: a starved daemon ticks rarely.
         while self.samples.len() >= MAX_SAMPLES
             || (self.samples.len() > 1 && self.samples.front().is_some_and(|s| s.ns < oldest))
         {
@@ -158,7 +156,7 @@ impl Window {
         }
     }
 
-    /// Whether so much time is enough to speak for the window: half of it.
+    /// Whether this time covers enough of the window: half of it.
     fn suffices(&self, ns: u64) -> bool {
         ns >= (self.span_ns / 2).max(1)
     }
@@ -168,9 +166,8 @@ impl Window {
         self.samples.iter().zip(self.samples.iter().skip(1))
     }
 
-    /// What a counter moved over the window. `None`: it is missing now, was
-    /// there for less than half the window, or ran backwards, as it does when
-    /// a daemon or a module starts anew.
+    /// The growth of a counter over the window. `None`: it is missing now, covers less than half
+    /// the window, or ran backwards, as after a restart of the daemon or a module.
     #[must_use]
     pub fn moved(&self, counter: impl Fn(&Sample) -> Option<u64>) -> Option<Moved> {
         let moved = sum(self.ticks(), &counter)?;
@@ -194,7 +191,7 @@ impl Window {
         Some(recent.map(|(_, tick)| tick))
     }
 
-    /// What `balance_dirty_pages` said to a class on a BDI; `None`: nothing.
+    /// The reports of `balance_dirty_pages` to a class on a BDI; `None`: there are none.
     #[must_use]
     pub fn pauses(&self, bdi: &str, class: Class) -> Option<PauseMeans> {
         let mut means = PauseMeans::default();
@@ -240,28 +237,28 @@ impl Window {
         total
     }
 
-    /// Share of the time that the disk of a BDI was busy, 0 to 1; `None`
-    /// where it is not a disk or too little was seen.
+    /// Share of the time that the disk of a BDI was busy, 0 to 1; `None`: it is not a disk, or the
+    /// samples cover too little.
     #[must_use]
     pub fn disk_busy(&self, bdi: &str) -> Option<f64> {
         let busy = self.moved(|sample| sample.disk_busy_ms(bdi))?;
         Some((busy.bytes as f64 * 1e6 / busy.ns as f64).min(1.0))
     }
 
-    /// What was written back to a BDI from the page cache.
+    /// Bytes written back to a BDI from the page cache.
     #[must_use]
     pub fn written_back(&self, bdi: &str) -> Option<Moved> {
         self.moved(|sample| sample.device(bdi)?.written_bytes)
     }
 
-    /// What the disk of a BDI wrote, whoever asked it to.
+    /// Bytes that the disk of a BDI wrote, for any writer.
     #[must_use]
     pub fn disk_wrote(&self, bdi: &str) -> Option<Moved> {
         self.moved(|sample| sample.device(bdi)?.disk_written_bytes)
     }
 
-    /// Share of the samples in which a BDI was congested, of those that tell.
-    /// `None`: too few do, or the newest does not.
+    /// Share of the samples in which a BDI was congested, among those that report it. `None`: too
+    /// few do, or the newest does not.
     #[must_use]
     pub fn congested(&self, bdi: &str) -> Option<f64> {
         let of = |sample: &Sample| Some(sample.device(bdi)?.congested?.0);
@@ -272,8 +269,7 @@ impl Window {
         enough.then(|| congested as f64 / told.len() as f64)
     }
 
-    /// What threads did; `None` where that is not seen now, or for less than
-    /// half the window.
+    /// The states of threads; `None`: they are not visible now, or for less than half the window.
     #[must_use]
     pub fn threads(&self, of: impl Fn(&Sample) -> Option<Threads>) -> Option<ThreadSamples> {
         self.newest().and_then(&of)?;
@@ -283,8 +279,8 @@ impl Window {
         let all: Vec<Threads> = self.samples.iter().filter_map(of).collect();
         let mut sum = ThreadSamples::default();
         for (n, threads) in all.iter().enumerate() {
-            // Who queues on a lock does so behind a thread that was throttled
-            // a moment ago or will be in the next: single samples flicker.
+            // A thread that waits for a lock queues behind one that was throttled a moment ago or
+            // soon will be. Single samples flicker.
             let beside = all
                 .get(n.saturating_sub(1)..(n + 2).min(all.len()))
                 .unwrap_or(&[]);
@@ -324,8 +320,8 @@ fn sum<'a>(
     Some(moved)
 }
 
-/// Means over the pauses of one tick; `None`: no pause, or a counter ran
-/// backwards. What was not there before had none before.
+/// Means over the pauses of one tick; `None`: no pause, or a counter ran backwards. New counters
+/// start at zero.
 fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option<PauseMeans> {
     let after = to.pauses(bdi, class)?;
     let before = from.pauses(bdi, class);
@@ -336,7 +332,7 @@ fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option
     let mean = |after: u64, before: Option<u64>| {
         Some(after.checked_sub(before.unwrap_or(0))? as f64 / events as f64)
     };
-    // The node's numbers are the same whoever hears them.
+    // The node's numbers are the same in every class's reports.
     let own = node_pages(from, to, |one| one.bdi == bdi && one.class == class);
     let node = own.or_else(|| node_pages(from, to, |_| true));
     let (dirty, limit) = node.or_else(|| to.dirty_pages()).unwrap_or_default();
@@ -356,8 +352,8 @@ fn pauses_of_tick(from: &Sample, to: &Sample, bdi: &str, class: Class) -> Option
     })
 }
 
-/// The node's dirty pages and their limit as `balance_dirty_pages` told them in one tick
-/// to those that `wanted` names: a mean. `None`: it said nothing of the node.
+/// The node's dirty pages and their limit, the mean of the reports of `balance_dirty_pages` in one
+/// tick to those that `wanted` names. `None`: no report covers the node.
 fn node_pages(
     from: &Sample,
     to: &Sample,

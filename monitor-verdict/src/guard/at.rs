@@ -1,4 +1,4 @@
-//! What the guard asks of a loop on its node.
+//! The facts about a loop on its node that the guard decides by.
 
 use compact_str::CompactString;
 use monitor_model::{
@@ -39,12 +39,12 @@ impl At<'_> {
         self.found.proof >= Proof::Socket
     }
 
-    /// Whether somebody, maybe this guard, holds it already.
+    /// Whether the BDI is held already, by this guard or by an administrator.
     pub(super) fn is_held(&self) -> bool {
         self.bdi().is_some_and(is_held)
     }
 
-    /// A server that is exempt goes on beyond the limit.
+    /// An exempt server continues beyond the limit, so its loop is not at risk.
     pub(super) fn is_in_danger(&self) -> bool {
         !self.found.exempt.is_exempt()
     }
@@ -75,7 +75,7 @@ impl At<'_> {
         });
     }
 
-    /// What the server writes to, if the kernel can hold that strictly.
+    /// The BDI that the server writes to, if the kernel can limit it strictly.
     pub(super) fn strict_server(&self, verdict: &Verdict) -> Option<CompactString> {
         let name = self.found.server_bdi.as_ref();
         strict_server(name.or(verdict.server_bdi.as_ref()), self.node).map(Into::into)

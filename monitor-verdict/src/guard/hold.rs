@@ -1,22 +1,21 @@
-//! What is to be changed: limits of BDIs, and a dirty limit that follows.
+//! The changes that the guard wants: limits of BDIs, and a dirty limit that follows.
 
 use compact_str::CompactString;
 use monitor_model::guard::{Action, Hold};
 
-/// The share of the dirty limit that all clients of loops together may have, percent:
-/// the rest is the servers'.
+/// The share of the dirty limit that all clients of loops together may use, in percent. The rest is
+/// left for the servers.
 const ALL_RATIO: u32 = 50;
 
-/// The same for a loop that stands still and whose server cannot be freed.
+/// The same for a stalled loop whose server cannot be freed.
 const BREAK_RATIO: u32 = 1;
 
-/// Where it cannot be freed, what the server makes dirty is written at once. Else nobody
-/// writes it before as much is dirty as `vm.dirty_background_ratio` says, and all of it
-/// counts against the limit meanwhile.
+/// If the server cannot be freed, the kernel must write its dirty pages at once. Otherwise they
+/// count against the limit until `vm.dirty_background_ratio` is reached.
 const BACKGROUND_BYTES: u64 = 64 << 10;
 
-/// What breaks a livelock: the BDI that the server writes to answers for its own
-/// pages only; where there is none such, the client is held.
+/// Breaks a livelock: with `strict_limit`, the server's BDI answers for its own pages only. Without
+/// it, the client is held.
 #[must_use]
 pub fn to_break(
     loop_id: CompactString,
@@ -37,7 +36,7 @@ pub fn to_break(
     }
 }
 
-/// Many clients have less each.
+/// With many clients, each gets a smaller share.
 pub(super) fn share(holds: &mut [Hold]) {
     let ratios = || holds.iter().filter_map(|hold| hold.max_ratio);
     let each = ALL_RATIO / u32::try_from(ratios().count()).unwrap_or(u32::MAX).max(1);

@@ -14,7 +14,7 @@ use crate::mitigation::tests::the_loop;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A node with one loop, and what is thought of it.
+/// A node with one loop and its verdict.
 struct Scene {
     node: Observation,
     loops: Vec<Loop>,
@@ -76,7 +76,7 @@ impl Scene {
     }
 }
 
-/// With all four conditions, or none.
+/// A verdict in which all four conditions hold, or none does.
 fn verdict(state: LivelockState, holds: bool) -> Verdict {
     let condition = || Condition {
         holds: Some(holds),
@@ -132,7 +132,7 @@ fn prevent_holds_the_client_strictly_when_its_loop_appears_and_lets_go_when_it_e
     };
     assert!(hold.strict_limit && hold.max_ratio < Some(100));
     assert!(wanted.ease.is_empty(), "no limit of the node is touched");
-    // It is said once, and goes on to hold though it is seen to be held.
+    // The decision is reported once, and the hold persists after the node shows it.
     scene.node.bdis[0].strict_limit = Some(true);
     scene.node.bdis[0].max_ratio = hold.max_ratio;
     let again = scene.tick();
@@ -253,7 +253,7 @@ fn break_acts_on_a_livelock_and_not_before_until_nobody_writes_any_more() {
     let Decision { wanted, events } = scene.tick();
     assert_eq!(what(&events), [(Action::Break, Outcome::Decided)]);
     assert_eq!((wanted.ease.len(), wanted.holds.len()), (1, 1));
-    // The load goes on for an hour, and is eased for as long.
+    // The load continues for an hour, and so does the easing.
     scene.moving();
     assert!(scene.ticks(3600).is_empty());
     assert_eq!(scene.tick().wanted, wanted);
@@ -284,7 +284,7 @@ fn what_breaks_it_frees_the_server_where_it_can_and_else_holds_the_client() {
     let freed = ("254:0".to_owned(), true, None);
     assert_eq!(held("6.12.9", &|_| ()), freed);
     assert_eq!(held("5.10.0-32", &|_| ()), client(false));
-    // Nobody knows what it writes to; that is gone; it is a mount of NFS itself.
+    // The server's BDI is unknown, is gone, or is an NFS mount itself.
     assert_eq!(
         held("6.12.9", &|scene| scene.loops[0].server_bdi = None),
         client(true)
@@ -297,7 +297,7 @@ fn what_breaks_it_frees_the_server_where_it_can_and_else_holds_the_client() {
         held("6.12.9", &|scene| scene.node.bdis[1].fstype = "nfs4".into()),
         client(true)
     );
-    // What is held goes on to be held, whatever is seen of it meanwhile.
+    // A hold persists, whatever the node shows meanwhile.
     let mut scene = Scene::new(Mode::Break, "6.12.9");
     scene.stuck();
     let before = scene.tick().wanted;
@@ -419,8 +419,7 @@ fn a_mount_that_comes_and_goes_is_not_limited_at_each_turn() {
 }
 
 proptest! {
-    /// Whatever is found and judged, what is wanted is of a loop that is there, and
-    /// nothing at all of a guard that only advises.
+    /// Every desired state belongs to an existing loop. A guard that only advises wants no change.
     #[test]
     fn what_is_wanted_is_of_a_loop_that_is_there(
         mode in proptest::sample::select(Mode::ALL.to_vec()),

@@ -21,8 +21,8 @@ pub fn condition(holds: Option<bool>, value: Option<f64>, why: String) -> Condit
     }
 }
 
-/// The client has pages to write: it holds some, itself or in a loop device on
-/// it, or writers wait on its BDI, or WRITE calls are unanswered.
+/// The client has pages to write. It or a loop device on it holds some, writers wait on its BDI, or
+/// WRITE calls are unanswered.
 #[must_use]
 pub fn demand(view: &View<'_>) -> Condition {
     let name = view.client;
@@ -57,9 +57,8 @@ pub fn demand(view: &View<'_>) -> Condition {
     condition(holds, held_bytes.map(|held| held as f64), why)
 }
 
-/// Next to nothing is acknowledged to the client, and next to nothing written
-/// by the server: a client may wait its turn while nfsd serves others. What a
-/// server in userspace writes is not seen.
+/// The client gets almost no acknowledgements and the server writes almost nothing. Both count: a
+/// client may wait its turn while nfsd serves others. Writes of a userspace server are not visible.
 #[must_use]
 pub fn no_progress(view: &View<'_>) -> Condition {
     let limit = view.stall_rate;
@@ -115,8 +114,8 @@ fn blocked_share(view: &View<'_>, threads: &ThreadSamples) -> f64 {
     } else {
         0.0
     };
-    // The waits that the kernel counted miss no flicker: a one-thread server
-    // may be idle in every sample and paused nine tenths of the time.
+    // The kernel counts every wait. A one-thread server may be idle in every sample and still be
+    // paused nine tenths of the time.
     let busy = threads.busy as f64 / f64::from(threads.samples.max(1));
     let timed = view.share_of_thread(time) / busy.max(1.0);
     sampled.max(timed).min(1.0)

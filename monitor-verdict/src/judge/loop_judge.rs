@@ -1,5 +1,4 @@
-//! One loop, judged tick by tick: its conditions, which edge speaks for it, and
-//! its machine.
+//! Judges one loop tick by tick: its conditions, its closing edge and its state machine.
 
 use compact_str::CompactString;
 use monitor_model::{
@@ -27,32 +26,32 @@ pub struct LoopJudge {
     machine: Machine,
     verdict: Verdict,
     choice: SignatureChooser,
-    /// What was counted, by signature.
+    /// The counters by signature.
     counted: [Counted; Signature::ALL.len()],
     localio: bool,
     proof: Proof,
     rpc_clients: Vec<u32>,
-    /// Best bytes a second seen, decayed.
+    /// The highest rate seen, bytes a second, decayed.
     best: f64,
     /// The last moment with progress or without demand, nanoseconds.
     progress_ns: u64,
     /// The last moment at which it was a loop, nanoseconds.
     seen_ns: u64,
-    /// When the livelock that is or was last was confirmed, nanoseconds.
+    /// The confirmation of the current or last livelock, nanoseconds.
     confirmed_ns: u64,
 }
 
-/// What a loop asks of all loops.
+/// The facts about all loops that the judgement of one needs.
 #[derive(Clone, Debug, Default)]
 pub struct AllLoops {
-    /// Their client devices.
+    /// The client devices of the loops.
     client_bdis: Vec<CompactString>,
-    /// The RPC clients of each, by its id.
+    /// The RPC clients of each loop, by its id.
     rpc_clients: Vec<(CompactString, Vec<u32>)>,
 }
 
 impl AllLoops {
-    /// These.
+    /// Collects them from these loops.
     pub fn of<'a>(loops: impl Iterator<Item = &'a LoopJudge>) -> Self {
         let mut all = Self::default();
         for one in loops {
@@ -71,24 +70,24 @@ impl AllLoops {
     }
 }
 
-/// What was counted of a signature.
+/// The counters of one signature.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
     detections: u64,
     livelock_ns: u64,
 }
 
-/// What moved within the last second.
+/// The bytes that moved within the last second.
 #[derive(Clone, Copy, Debug)]
 struct LastSecond {
     acked: Option<Moved>,
     served: Option<Moved>,
-    /// What a server in userspace writes is not seen, and not asked for.
+    /// Whether nfsd serves. Writes of a userspace server are not visible.
     by_nfsd: bool,
 }
 
 impl LoopJudge {
-    /// A loop that is met now.
+    /// The judge of a new loop.
     #[must_use]
     pub fn new(found: &Loop, now: u64) -> Self {
         let verdict = Verdict {
@@ -119,21 +118,20 @@ impl LoopJudge {
         }
     }
 
-    /// What is to be said of it.
+    /// The verdict.
     #[must_use]
     pub const fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// Whether it may be forgotten: it ended so long ago, and nothing is wrong.
+    /// Whether it can be dropped: the loop ended long enough ago and is calm.
     #[must_use]
     pub fn is_over(&self, now: u64, patience_ns: u64) -> bool {
         let calm = self.machine.state() == LivelockState::None;
         calm && now.saturating_sub(self.seen_ns) >= patience_ns
     }
 
-    /// It is a loop now. What the server writes to may be known later, or
-    /// change.
+    /// The loop exists now. Its server's BDI may become known later, or change.
     pub fn follow(&mut self, found: &Loop, now: u64) {
         self.seen_ns = now;
         self.localio = found.localio;
@@ -153,7 +151,7 @@ impl LoopJudge {
         self.choice = SignatureChooser::default();
     }
 
-    /// One tick; the state that was left, if one was.
+    /// Judges one tick. Returns the state that was left, if any.
     pub fn tick(
         &mut self,
         window: &Window,
@@ -173,7 +171,7 @@ impl LoopJudge {
         let last = LastSecond::of(window, &self.verdict, own);
         let stall_rate = self.stall_rate(&last, thresholds, dt_ns);
         let progress_now = last.reaches(stall_rate);
-        // Who has nothing to write makes no progress, and is not held up.
+        // A client without demand makes no progress and is not stalled.
         let demanded = self.verdict.conditions.demand.holds == Some(true);
         if progress_now != Some(false) || !demanded {
             self.progress_ns = now_ns;
@@ -199,7 +197,7 @@ impl LoopJudge {
             self.choice.forget_weights();
         }
         self.choice.add(&edges);
-        // Once there was a livelock its name stays, until the loop is calm again.
+        // A livelock keeps its name until the loop is calm again.
         let fixed = self.machine.was_livelock();
         let fixed = fixed.then_some(self.verdict.signature);
         let active_edge = self.choice.active_edge(&edges, fixed);
@@ -227,7 +225,7 @@ impl LoopJudge {
         self.count(was, dt_ns, now_ns);
         self.verdict.conditions = conditions;
         self.verdict.confidence = confidence;
-        // Where no write of the server was seen, what it waits for tells.
+        // Without an observed write of the server, use the device it waits for.
         self.verdict.server_bdi = self.verdict.server_bdi.take().or(server_bdi);
         let stays = self.verdict.state.is_livelock() && self.machine.state().is_livelock();
         let reason = now_waits.filter(|_| stays).unwrap_or(reason);
@@ -271,8 +269,8 @@ impl LoopJudge {
             ));
     }
 
-    /// Bytes a second under which nothing moves: a share of the best second,
-    /// with hysteresis.
+    /// The rate, bytes a second, below which the loop counts as stalled: a share of the best
+    /// second, with hysteresis.
     fn stall_rate(&mut self, last: &LastSecond, thresholds: &Thresholds, dt_ns: u64) -> f64 {
         let half_lives = dt_ns as f64 / nanos(thresholds.best_half_life).max(1) as f64;
         self.best *= (-half_lives).exp2();
@@ -307,7 +305,7 @@ impl LoopJudge {
         };
     }
 
-    /// The line of the timeline of a state just entered.
+    /// The timeline's line for a state just entered.
     #[must_use]
     pub fn transition(&self, from: LivelockState, observation: &Observation) -> Transition {
         Transition {
@@ -335,8 +333,8 @@ fn conditions(view: &View<'_>, active_edge: Option<&Edge>) -> Conditions {
     }
 }
 
-/// What the conditions lack, and the edge that holds; where none does, what any
-/// of them lacks.
+/// The inputs missing for the conditions and for the edge that holds. If no edge holds, those of
+/// all edges.
 fn gaps(view: &View<'_>, edges: &[Edge], active_edge: Option<&Edge>) -> Vec<MissingInput> {
     let mut gaps = Vec::new();
     view.gaps(&mut gaps);
@@ -360,8 +358,8 @@ fn reason(view: &View<'_>, conditions: &Conditions, active_edge: Option<&Edge>) 
     )
 }
 
-/// What a livelock whose cycle is open now waits for, as far as that is seen:
-/// nothing of it is known to be over.
+/// What a livelock with an open cycle still waits for, as far as visible. Nothing proves that it is
+/// over.
 fn waits_for(view: &View<'_>, conditions: &Conditions) -> String {
     let client = view.newest().and_then(|sample| sample.client(view.client));
     let calls = client.and_then(|client| client.pending_writes);
@@ -388,7 +386,7 @@ fn waits_for(view: &View<'_>, conditions: &Conditions) -> String {
     )
 }
 
-/// Which conditions do not hold, in their own words.
+/// The conditions that do not hold, with their reasons.
 fn missing(conditions: &Conditions) -> String {
     let open = conditions
         .all()
@@ -412,7 +410,7 @@ impl LastSecond {
         }
     }
 
-    /// Whether either side moves so many bytes a second.
+    /// Whether either side moves at least this many bytes a second.
     fn reaches(&self, stall_rate: f64) -> Option<bool> {
         let reaches = |moved: Option<Moved>| moved.map(|moved| moved.rate() >= stall_rate);
         let acked = reaches(self.acked);

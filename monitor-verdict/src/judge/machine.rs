@@ -12,7 +12,7 @@ use monitor_model::verdict::{Conditions, LivelockState};
 use crate::thresholds::{Thresholds, nanos};
 use crate::window::TICK_SLACK_NS;
 
-/// What one tick brings to the machine.
+/// The input of one tick.
 #[derive(Clone, Copy, Debug)]
 pub struct Tick<'a> {
     /// Now, `CLOCK_MONOTONIC` nanoseconds.
@@ -25,13 +25,13 @@ pub struct Tick<'a> {
     pub progress_now: Option<bool>,
     /// Whether no byte at all moved since the tick before.
     pub nothing_moved: Option<bool>,
-    /// Whether somebody waits for the loop and gets no answer: writers on the
-    /// client, or more WRITE calls than were answered over the window.
+    /// Whether requests to the loop wait without an answer: writers on the client, or more WRITE
+    /// calls than were answered over the window.
     pub waits: Option<bool>,
 }
 
-/// A state and the clocks that lead out of it. A clock is the moment since
-/// which something has been true without a break.
+/// A state and the clocks that lead out of it. A clock is the start of an uninterrupted period in
+/// which something holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     state: LivelockState,
@@ -74,15 +74,15 @@ impl Machine {
         self.was_livelock
     }
 
-    /// The window starts anew: nothing is known to have lasted. The state
-    /// stays, for what was frozen before a gap mostly still is.
+    /// The window starts anew, so all clocks do. The state stays: a loop that was frozen before the
+    /// gap is mostly still frozen.
     pub fn restart(&mut self, now_ns: u64) {
         (self.all_four, self.any_three, self.three_unrefuted) = (None, None, None);
         (self.fewer, self.gone, self.still) = (None, None, None);
         self.since_ns = self.since_ns.min(now_ns);
     }
 
-    /// One tick; the state that was left, if one was. At most one step.
+    /// Advances by one tick and at most one step. Returns the state that was left, if any.
     pub fn step(&mut self, tick: &Tick<'_>, thresholds: &Thresholds) -> Option<LivelockState> {
         self.clocks(tick);
         let next = self.next(tick.now_ns, thresholds);
@@ -111,9 +111,9 @@ impl Machine {
         run(&mut self.three_unrefuted, count >= 3 && !refuted);
         run(&mut self.fewer, count < 3);
         run(&mut self.still, tick.nothing_moved == Some(true));
-        // What is unknown is not gone. Progress is judged by the last second:
-        // over the window one good second would count as three. That the cycle is
-        // open is not an end as long as somebody waits: bytes must move.
+        // An unknown condition does not end a state. Progress is judged by the last second: over
+        // the window one good second would count as three. An open cycle is not an end while
+        // requests wait: bytes must move.
         let open = [&conditions.blockage, &conditions.closing_edge];
         let open = open.iter().any(|condition| condition.holds == Some(false));
         let gone = conditions.demand.holds == Some(false) || open && tick.waits == Some(false);
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Seconds of the same conditions; the states entered, with their second.
+    /// Plays seconds of the same conditions; returns the states entered, with their second.
     fn play(
         machine: &mut Machine,
         from: u64,
@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    /// One livelock, then so many seconds with an open cycle.
+    /// One livelock, then some seconds with an open cycle.
     fn opened(waits: Option<bool>, demand: Option<bool>, progress: Option<bool>) -> Machine {
         let mut machine = Machine::new(0);
         play(&mut machine, 1, 10, ALL, Some(false));
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(state(yes, yes, no), Livelock);
         assert_eq!(state(None, yes, no), Livelock, "unknown is not gone");
         assert_eq!(state(None, None, None), Livelock);
-        // Nobody waits, nothing is wanted, or bytes move.
+        // No request waits, there is no demand, or bytes move.
         assert_eq!(state(no, yes, no), LivelockState::None);
         assert_eq!(state(yes, no, no), LivelockState::None);
         assert_eq!(state(yes, yes, yes), LivelockState::None);

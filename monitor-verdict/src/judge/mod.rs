@@ -1,4 +1,4 @@
-//! What is to be said of one loop: conditions and time become a state.
+//! Judges one loop: conditions and time become a state.
 
 mod conditions;
 mod loop_judge;

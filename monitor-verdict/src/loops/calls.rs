@@ -1,15 +1,15 @@
-//! What the RPC clients did since the observation before. Their counters are
-//! totals, which may start anew, vanish and come back.
+//! The activity of the RPC clients since the previous observation. Their counters are totals that
+//! may restart, vanish and come back.
 
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 use monitor_model::observation::{ExemptCount, Observation, RpcClient};
 
-/// RPC clients remembered at most; the kernel side keeps fewer.
+/// Maximum number of RPC clients; the kernel side keeps fewer.
 pub(super) const MAX_CLIENTS: usize = 4096;
 
-/// Calls, and those of them that this kernel's server took.
+/// Calls, and the part of them that this node's nfsd took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Tally {
     pub(super) calls: f64,
@@ -30,21 +30,21 @@ impl Tally {
     }
 }
 
-/// What is left of a number after a time.
+/// The part of a number that is left after a time.
 pub(super) fn decay(ns: u64, half_life_ns: u64) -> f64 {
     (-(ns as f64) / half_life_ns.max(1) as f64).exp2()
 }
 
-/// What one RPC client did since the observation before.
+/// The activity of one RPC client since the previous observation.
 #[derive(Clone, Debug)]
 pub(super) struct Fresh<'a> {
     pub(super) client: &'a RpcClient,
     pub(super) tally: Tally,
-    /// What it did before and that still counts, `tally` included.
+    /// The earlier calls that still count, with `tally`.
     pub(super) recent: Tally,
-    /// New writes to each of the client's `backing`, in its order.
+    /// New writes to each of the client's `backing`, in the same order.
     pub(super) writes: Vec<f64>,
-    /// Its WRITEs that nfsd served since then.
+    /// The WRITEs that nfsd served for it since then.
     pub(super) exempt: ExemptCount,
 }
 
@@ -80,7 +80,7 @@ impl Calls {
                 fresh
             })
             .collect();
-        // Who is not listed now may be again: only too many are forgotten.
+        // A missing client may come back, so drop them only if there are too many.
         if self.seen.len() > MAX_CLIENTS {
             self.seen.retain(|_, seen| seen.at_ns == now);
         }
@@ -102,8 +102,8 @@ impl Seen {
     }
 }
 
-/// A client that was not seen before made all its calls since then, or since
-/// the daemon started: they count as of the last of them.
+/// All calls of a new client are since then, or since the start of the daemon. They count as of the
+/// last one.
 fn fresh<'a>(client: &'a RpcClient, seen: Option<&Seen>, now: u64, half_life_ns: u64) -> Fresh<'a> {
     let weight = match seen {
         Some(_) => 1.0,

@@ -1,4 +1,4 @@
-//! One NFS device from its first look to its last, and the loop that it is.
+//! One NFS device over its lifetime, and its loop.
 
 use std::net::SocketAddr;
 
@@ -16,12 +16,12 @@ use crate::thresholds::{LoopThresholds, nanos};
 
 const NS_PER_MS: u64 = 1_000_000;
 
-/// The server of a mount that is not a loop any more.
+/// The server of a mount that is no longer a loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
     /// The mount's BDI.
     pub client_bdi: CompactString,
-    /// Who served: `nfsd`, or the name of the server's process.
+    /// The server: `nfsd`, or the name of its process.
     pub server: CompactString,
     /// The process.
     pub tgid: Option<u32>,
@@ -31,19 +31,19 @@ pub struct Former {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Device {
     met_ns: u64,
-    /// The server's address when it was last known.
+    /// The server's last known address.
     server: Option<SocketAddr>,
     /// Whether a look-up ever listed it.
     was_listed: bool,
-    /// Whether one ever told where it is mounted.
+    /// Whether a look-up ever reported its mount point.
     was_mounted: bool,
-    /// Since when the mount is missed.
+    /// Since when look-ups lack the mount.
     gone_since: Option<u64>,
     evidence: Evidence,
     found: Option<Loop>,
-    /// Since when the loop is one that was not told yet.
+    /// The beginning of a loop that is not reported yet.
     untold_since: Option<u64>,
-    /// Who served it last, and how many answers there were when it ended.
+    /// The last server, its process, and the number of answers when the loop ended.
     former: Option<(CompactString, Option<u32>, u64)>,
 }
 
@@ -55,13 +55,13 @@ impl Device {
         }
     }
 
-    /// The loop that it is, if it is one.
+    /// The device's loop, if any.
     pub(super) const fn found(&self) -> Option<&Loop> {
         self.found.as_ref()
     }
 
-    /// Takes in what one observation tells; `kept` is what is left of what
-    /// counted before. Without `room` it does not become a loop.
+    /// Adds one observation; `kept` is the share of the older counts that remains. Without `room`
+    /// it does not become a loop.
     pub(super) fn step(
         &mut self,
         inputs: &DeviceInputs<'_>,
@@ -103,7 +103,7 @@ impl Device {
         events
     }
 
-    /// Who served it until it ended, as long as nobody has answered since.
+    /// The last server, unless the client got an answer since the loop ended.
     pub(super) fn former(&self, bdi: &CompactString) -> Option<Former> {
         let (server, tgid, _) = self.former.as_ref()?;
         Some(Former {
@@ -124,9 +124,9 @@ impl Device {
         }
     }
 
-    /// Whether it is the kernel's own: looked up, mounted nowhere, and never
-    /// written to. To mount a directory of an NFSv4 server, the kernel first
-    /// mounts the server's root for itself; that is a device, too, for a while.
+    /// Whether it is the kernel's internal mount: listed by a look-up, without a mount point, never
+    /// written to. For a directory of an NFSv4 server, the kernel first mounts the server's root
+    /// for itself, which is a device for a while.
     fn is_internal(&self, inputs: &DeviceInputs<'_>) -> bool {
         let unwritten = inputs.client.is_none_or(|client| client.writes_sent == 0);
         self.was_listed && !self.was_mounted && unwritten
@@ -155,10 +155,10 @@ impl Device {
         let active = inputs.client.is_some_and(|c| {
             let last = c.last_sent_ns.max(c.last_acked_ns);
             let recent = last > 0 && now.saturating_sub(last) < patience;
-            // Or stuck, and mounted where no look-up sees it.
+            // A stuck client whose mount no look-up sees also counts.
             recent || (!self.was_listed && c.pending_writes() > 0)
         });
-        // What was mounted after the last look-up is not in it.
+        // The last look-up cannot list a later mount.
         let unseen = inputs.observation.topology.read_ns <= self.met_ns && inputs.client.is_some();
         self.gone_since = if inputs.mount.is_some() || active || unseen {
             None
@@ -188,14 +188,14 @@ impl Device {
             let now = inputs.observation.monotonic_ns;
             return format_compact!("its server, {}", words::exit(exit, now));
         }
-        // Calls to a server in userspace are never seen to be served here.
+        // Calls to a userspace server are never seen to be served here.
         if one.is_nfsd() && self.evidence.is_elsewhere() {
             return "another host answers its calls now".into();
         }
         "its server is no longer found on this node".into()
     }
 
-    /// The loop as it is now, and the event where that is one.
+    /// Updates the loop; returns an event if that is one.
     fn update(
         &mut self,
         before: Option<Loop>,
@@ -217,7 +217,7 @@ impl Device {
         self.server_side(&mut one, inputs);
         describe_containers(&mut one, inputs);
         let totals = inputs.rpc.iter().map(|fresh| fresh.client);
-        // Who has not called for long may be missing.
+        // A client without recent calls may be missing from the list.
         if !inputs.rpc.is_empty() {
             one.rpc_clients = totals.clone().map(|client| client.id).collect();
         }
@@ -230,7 +230,7 @@ impl Device {
         }
         let event = match (self.untold_since, old_proof) {
             (Some(since), _) => {
-                // Where it is mounted and served takes a look-up more.
+                // Its mount point and server are known one look-up later.
                 let whole = !one.mounts.is_empty() && one.scope != Scope::Unknown;
                 let late = now.saturating_sub(since) >= nanos(thresholds.tell_after);
                 (whole || late).then(|| {
@@ -248,7 +248,7 @@ impl Device {
         event
     }
 
-    /// Fills in where the server is, what it writes to, and whether it is exempt.
+    /// Fills in the server's location, the BDI that it writes to, and its exemption.
     fn server_side(&self, one: &mut Loop, inputs: &DeviceInputs<'_>) {
         let end = inputs.server_end();
         one.server_netns = end.netns.or(one.server_netns);
@@ -268,7 +268,7 @@ impl Device {
     }
 }
 
-/// What the server writes to, where no write of it was seen.
+/// The BDI that the server writes to, if no write was seen.
 fn guess(one: &Loop, inputs: &DeviceInputs<'_>) -> Option<CompactString> {
     let exported = one.server_netns.and_then(|ns| inputs.exported_from(ns));
     let paused = || inputs.userspace_paused_on().filter(|_| !one.is_nfsd());
@@ -291,7 +291,7 @@ fn describe_mount(one: &mut Loop, inputs: &DeviceInputs<'_>) {
 
 fn describe_containers(one: &mut Loop, inputs: &DeviceInputs<'_>) {
     let of = |netns: Option<u64>| inputs.container_of(netns?);
-    // A look-up that did not see it takes nothing back.
+    // A look-up without the container does not clear it.
     if let Some(container) = of(one.server_netns) {
         one.server_container = Some(container.clone());
     }

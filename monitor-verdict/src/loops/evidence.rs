@@ -1,4 +1,4 @@
-//! Whether this node serves one NFS device, and how that is known.
+//! Whether this node serves an NFS device, and the proof.
 
 use compact_str::CompactString;
 use monitor_model::{
@@ -11,12 +11,12 @@ use super::exempt;
 use super::inputs::{Claim, DeviceInputs, sees_xids};
 use crate::thresholds::{LoopThresholds, nanos};
 
-/// Backing devices remembered for one NFS device.
+/// Maximum number of backing devices for one NFS device.
 const MAX_BACKING: usize = 16;
-/// RPC clients remembered for one NFS device.
+/// Maximum number of RPC clients for one NFS device.
 const MAX_CLIENTS: usize = 64;
 
-/// What speaks for and against that this node serves one NFS device.
+/// The evidence for and against the claim that this node serves one NFS device.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     /// Its RPC clients, by their ids.
@@ -25,27 +25,27 @@ pub(super) struct Evidence {
     recent: Tally,
     /// Calls made while nfsd was free, since the last judgement on them.
     batch: Tally,
-    /// The last judgement was that the calls are answered elsewhere.
+    /// Whether the last judgement was that another host answers the calls.
     elsewhere: bool,
-    /// They were so before there was a loop.
+    /// Whether another host answered them before there was a loop.
     was_elsewhere: bool,
-    /// The calls are seen to be served here.
+    /// Whether the calls were seen to be served here.
     by_xid: bool,
     found: Option<LookedUp>,
-    /// The look-up that `found` is as of.
+    /// The time of the look-up that produced `found`.
     read_ns: u64,
     backing: Vec<Written>,
     writes: Writes,
     exempt: exempt::Writes,
 }
 
-/// What was looked up, as long as it stands.
+/// A result of a look-up.
 #[derive(Clone, Debug)]
 struct LookedUp {
     claim: Claim,
-    /// When it was last confirmed.
+    /// The last confirmation.
     seen_ns: u64,
-    /// Since when it is missed.
+    /// Since when look-ups lack it.
     missed_since: Option<u64>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Written {
     recent: f64,
 }
 
-/// Recent writes of the client, and how they went.
+/// Recent writes of the client, by route.
 #[derive(Clone, Copy, Debug, Default)]
 struct Writes {
     before: Option<(u64, u64)>,
@@ -68,7 +68,7 @@ struct Writes {
 }
 
 impl Evidence {
-    /// Nothing but who the RPC clients are: their calls were to another server.
+    /// Keeps only the RPC clients: their calls went to another server.
     pub(super) fn anew(&mut self) -> Self {
         Self {
             clients: std::mem::take(&mut self.clients),
@@ -76,8 +76,7 @@ impl Evidence {
         }
     }
 
-    /// Takes in what one observation tells; `kept` is what is left of what
-    /// counted before.
+    /// Adds one observation; `kept` is the share of the older counts that remains.
     pub(super) fn learn(
         &mut self,
         inputs: &DeviceInputs<'_>,
@@ -105,8 +104,8 @@ impl Evidence {
             self.exempt.learn(fresh.exempt);
         }
         let Tally { calls, served } = self.recent;
-        // A call that nobody answered yet may still be taken here: a loop that
-        // freezes in its first second has more of these than of others.
+        // An unanswered call may still be taken here. A loop that freezes in its first second has
+        // more of these than of others.
         let unanswered = inputs.client.map_or(0, NfsClient::pending_writes) as f64;
         let share = served / (calls - unanswered).max(served);
         if served >= thresholds.served_min_calls as f64 && share >= thresholds.served_share {
@@ -116,8 +115,7 @@ impl Evidence {
         self.judge_batch(inputs.unanswered(), thresholds);
     }
 
-    /// Whether this RPC client is found to be the device's only now: then what
-    /// it did before counts, too.
+    /// Whether this RPC client is new to the device. Then its earlier activity counts, too.
     fn join(&mut self, id: u32) -> bool {
         let new = !self.clients.contains(&id) && self.clients.len() < MAX_CLIENTS;
         if new {
@@ -126,7 +124,7 @@ impl Evidence {
         new
     }
 
-    /// Only an answered call was answered elsewhere.
+    /// Only an answered call can have been answered elsewhere.
     fn judge_batch(&mut self, unanswered: u64, thresholds: &LoopThresholds) {
         let Tally { calls, served } = self.batch;
         let calls = (calls - unanswered as f64).max(served);
@@ -144,7 +142,7 @@ impl Evidence {
         }
         if elsewhere && self.by_xid {
             self.by_xid = false;
-            // Else the calls before the server moved would prove it again.
+            // Otherwise the calls from before the server moved would prove it again.
             self.recent = Tally::default();
         }
     }
@@ -192,8 +190,8 @@ impl Evidence {
         let weaker =
             |claim: &Claim| claim.server == found.claim.server && claim.proof < found.claim.proof;
         match claim {
-            // An idle client closes its connection and opens it again; that
-            // the server listens is enough until then.
+            // An idle client closes its connection and opens it again. Until then a listening
+            // server is enough.
             Some(claim) if weaker(&claim) => found.missed_since = None,
             Some(claim) => *found = LookedUp::new(claim, read_ns),
             None if found.claim.proof == Proof::Socket && !inputs.active_since(found.seen_ns) => {}
@@ -201,9 +199,8 @@ impl Evidence {
         }
     }
 
-    /// Calls of before a connection to this node say nothing against it. Where
-    /// the server moved here and stands still at once, there are no later ones,
-    /// nor a free thread that would take them.
+    /// Calls from before a connection to this node prove nothing against it. If the server moved
+    /// here and stalls at once, there are no later calls and no free thread to take them.
     fn connected_anew(&mut self) {
         if self.elsewhere && !self.by_xid {
             self.elsewhere = false;
@@ -212,7 +209,7 @@ impl Evidence {
         }
     }
 
-    /// Who serves it here, by the strongest proof that stands.
+    /// The server on this node, by the strongest proof.
     pub(super) fn claim(&self, inputs: &DeviceInputs<'_>) -> Option<Claim> {
         if self.by_xid {
             return Some(Claim {
@@ -231,7 +228,7 @@ impl Evidence {
         self.elsewhere
     }
 
-    /// Whether they were before they were served here.
+    /// Whether its calls were served elsewhere before they were served here.
     pub(super) const fn was_elsewhere(&self) -> bool {
         self.was_elsewhere
     }
@@ -241,12 +238,12 @@ impl Evidence {
         self.writes.localio
     }
 
-    /// With which flag nfsd served its last WRITEs.
+    /// The flags under which nfsd served its last WRITEs.
     pub(super) const fn exempt(&self) -> exempt::Writes {
         self.exempt
     }
 
-    /// What the server writes to most for it.
+    /// The device that the server writes to most for it.
     pub(super) fn backing(&self) -> Option<&Written> {
         let all = self.backing.iter();
         let most = |a: &&Written, b: &&Written| {

@@ -1,12 +1,11 @@
-//! Whether the kernel exempts a loop's server from local dirty throttling: seen,
-//! or predicted from the kernel's rule as long as nothing was seen.
+//! Whether the kernel exempts a loop's server from local dirty throttling: observed, or predicted
+//! from the kernel's rule until there is an observation.
 //!
-//! nfsd sets `PF_LOCAL_THROTTLE` while it writes for a connection that was local
-//! when it accepted it (`sock_is_loopback`, net/sunrpc/svcsock.c): the route back
-//! to the client leaves by a loopback device, that is, the client's address is
-//! one of the server's own network namespace. Since 5.11 it does not do so where
-//! the exported file system is itself a remote one (`EXPORT_OP_REMOTE_FS`). A
-//! process sets the flag for itself (`prctl(PR_SET_IO_FLUSHER)`).
+//! nfsd sets `PF_LOCAL_THROTTLE` while it writes for a connection that was local when it accepted
+//! it (`sock_is_loopback`, net/sunrpc/svcsock.c). Local means that the route back to the client
+//! leaves by a loopback device: the client's address is one of the server's own network namespace.
+//! Since 5.11 it does not do so if the exported file system is itself remote
+//! (`EXPORT_OP_REMOTE_FS`). A process sets the flag for itself (`prctl(PR_SET_IO_FLUSHER)`).
 
 use monitor_model::{
     loops::{Exempt, ExemptBasis, Exemption, Loop, Scope},
@@ -16,7 +15,7 @@ use monitor_model::{
 use super::inputs::{DeviceInputs, ServerEnd};
 use crate::mitigation::risk;
 
-/// The WRITEs that nfsd served for a device of late.
+/// The WRITEs that nfsd served recently for a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Writes {
     with: f64,
@@ -24,13 +23,12 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// What counts of before, once there are new ones: after a reconnection the
-    /// answer may be another.
+    /// The weight of older WRITEs once there are new ones: a reconnection may change the answer.
     const KEPT: f64 = 0.5;
-    /// A share this small is none: writes of before a reconnection.
+    /// A share this small counts as none: these are WRITEs from before a reconnection.
     const FEW: f64 = 0.05;
 
-    /// Takes in the WRITEs since the observation before.
+    /// Adds the WRITEs since the previous observation.
     pub(super) fn learn(&mut self, new: ExemptCount) {
         if new == ExemptCount::default() {
             return;
@@ -78,7 +76,7 @@ pub(super) fn judge(
     }
 }
 
-/// By the kernel's rule.
+/// Predicts by the kernel's rule.
 fn predict(one: &Loop, inputs: &DeviceInputs<'_>, end: &ServerEnd) -> Exemption {
     let predicted = |state, words: &str| Exemption::new(state, ExemptBasis::Predicted, words);
     let remote = risk::exports_nfs(one, inputs.observation);
@@ -108,7 +106,7 @@ fn predict(one: &Loop, inputs: &DeviceInputs<'_>, end: &ServerEnd) -> Exemption 
     }
 }
 
-/// A process has the flag or has not, each thread for itself.
+/// Each thread of a process has the flag or lacks it.
 fn by_threads(one: &Loop, inputs: &DeviceInputs<'_>, flag: &str) -> Exemption {
     let ExemptCount { with, without } = threads(one, inputs.observation);
     let (server, all) = (&one.server, with.saturating_add(without));
@@ -127,8 +125,8 @@ fn by_threads(one: &Loop, inputs: &DeviceInputs<'_>, flag: &str) -> Exemption {
     }
 }
 
-/// The threads of the loop's server: of all processes of its name in its network
-/// namespace, as far as that is known.
+/// The threads of the loop's server: of all processes of its name in its network namespace, as far
+/// as known.
 fn threads(one: &Loop, observation: &Observation) -> ExemptCount {
     let netns = |tgid| {
         let mut processes = observation.topology.server_processes.iter();
@@ -147,7 +145,7 @@ fn threads(one: &Loop, observation: &Observation) -> ExemptCount {
         })
 }
 
-/// What this kernel calls the flag.
+/// The name of the flag on this kernel.
 pub(super) fn flag(observation: &Observation) -> &'static str {
     if risk::is_before(observation, (5, 8)) {
         "PF_LESS_THROTTLE"

@@ -13,9 +13,9 @@ use super::device::{Device, Former};
 use super::inputs::{DeviceInputs, sees_xids, takes_calls};
 use crate::thresholds::{LoopThresholds, nanos};
 
-/// Loops known at most; what else would be one is left out until others end.
+/// Maximum number of loops; further ones are dropped until others end.
 pub const MAX_LOOPS: usize = 256;
-/// NFS devices looked at at most.
+/// Maximum number of NFS devices.
 const MAX_DEVICES: usize = 1024;
 
 /// Finds the loops, observation by observation.
@@ -24,7 +24,8 @@ pub struct Loops {
     thresholds: LoopThresholds,
     now_ns: u64,
     calls: Calls,
-    /// Whether calls would have been taken and seen at the last observation.
+    /// Whether nfsd had a free thread at the last observation, so that a call would have been taken
+    /// and seen.
     was_free: bool,
     devices: BTreeMap<CompactString, Device>,
     found: Vec<Loop>,
@@ -32,7 +33,7 @@ pub struct Loops {
 }
 
 impl Loops {
-    /// Knows none yet.
+    /// A finder without loops.
     #[must_use]
     pub fn new(thresholds: LoopThresholds) -> Self {
         Self {
@@ -41,7 +42,7 @@ impl Loops {
         }
     }
 
-    /// Takes in the next observation; what changed by it.
+    /// Adds the next observation and returns the changes.
     pub fn observe(&mut self, observation: &Observation) -> Vec<LoopEvent> {
         let now = observation.monotonic_ns;
         let half_life = nanos(self.thresholds.half_life);
@@ -78,14 +79,13 @@ impl Loops {
         &self.found
     }
 
-    /// Who served the mounts that are not loops any more and have no answer
-    /// since.
+    /// The servers of former loops without an answer since.
     #[must_use]
     pub fn former(&self) -> &[Former] {
         &self.former
     }
 
-    /// Makes the acquaintance of new NFS devices.
+    /// Starts to track new NFS devices.
     fn meet(&mut self, observation: &Observation) {
         let clients = observation.clients.iter().map(|client| &client.bdi);
         let mounts = observation.topology.mounts.iter().map(|mount| &mount.bdi);

@@ -1,5 +1,5 @@
-//! What one observation tells of one NFS device: the join of what the kernel
-//! counted with what was looked up.
+//! The inputs from one observation for one NFS device: the kernel's counters joined with the
+//! look-ups.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,11 +15,11 @@ use monitor_model::{
 
 use super::calls::Fresh;
 
-/// The signal that matches transaction ids, by its name in
+/// The signal that matches transaction ids, named as in
 /// [`monitor_model::observation::SignalStatus`].
 const RPC_XID: &str = "rpc_xid";
 
-/// One observation, seen from one NFS device.
+/// One observation from the perspective of one NFS device.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceInputs<'a> {
     pub(super) bdi: &'a str,
@@ -27,19 +27,19 @@ pub(super) struct DeviceInputs<'a> {
     pub(super) mount: Option<&'a NfsMount>,
     pub(super) client: Option<&'a NfsClient>,
     pub(super) connection: Option<&'a Connection>,
-    /// What the device's RPC clients did since the observation before.
+    /// The activity of the device's RPC clients since the previous observation.
     pub(super) rpc: Vec<&'a Fresh<'a>>,
-    /// Whether calls to this node's nfsd would have been taken at once, and
-    /// seen: else one that was not says nothing.
+    /// Whether nfsd had a free thread, so that calls to it were taken at once and seen. Otherwise a
+    /// call that was not seen proves nothing.
     pub(super) free: bool,
 }
 
-/// Who serves, by what was looked up.
+/// The server, according to look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) proof: Proof,
     pub(super) server: CompactString,
-    /// The server's process, where it is one.
+    /// The server's process, if it is one.
     pub(super) tgid: Option<u32>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> DeviceInputs<'a> {
         }
     }
 
-    /// Who serves, by what was looked up.
+    /// The server, according to look-ups.
     pub(super) fn claim(&self) -> Option<Claim> {
         if let Some(connection) = self.connection {
             return Some(Claim {
@@ -80,10 +80,10 @@ impl<'a> DeviceInputs<'a> {
         })
     }
 
-    /// Calls of the client that have no answer, as far as they are known. Of a list that was
-    /// cut short and whose oldest call waits, none is known to have one.
+    /// The number of the client's unanswered calls. If a truncated list has an old call, none
+    /// counts as answered.
     pub(super) fn unanswered(&self) -> u64 {
-        /// A server that answers at all takes less.
+        /// A server that answers at all takes less time.
         const LONG_NS: u64 = 2_000_000_000;
         let now = self.observation.monotonic_ns;
         let mut opens = self
@@ -104,21 +104,21 @@ impl<'a> DeviceInputs<'a> {
         open.max(pending)
     }
 
-    /// The end of a server's process, if it ended lately.
+    /// The end of a server's process, if it was recent.
     pub(super) fn exit_of(&self, server: &str, tgid: Option<u32>) -> Option<&'a ServerExit> {
         let mut exits = self.observation.server_exits.iter().rev();
         exits.find(|exit| exit.name == server && tgid.is_none_or(|tgid| tgid == exit.tgid))
     }
 
-    /// Whether the client did anything after this moment.
+    /// Whether the client was active after this time.
     pub(super) fn active_since(&self, ns: u64) -> bool {
         let wrote = |c: &NfsClient| c.last_sent_ns.max(c.last_acked_ns) > ns;
         self.client.is_some_and(wrote)
             || self.rpc.iter().any(|fresh| fresh.client.last_call_ns > ns)
     }
 
-    /// The server's end of the connection: by the peer that the server sees, else
-    /// by the client's own view.
+    /// The server's end of the connection, from the server's socket or else from the client's own
+    /// view.
     pub(super) fn server_end(&self) -> ServerEnd {
         let mut clients = self.rpc.clone();
         clients.sort_by_key(|fresh| std::cmp::Reverse(fresh.client.last_served_ns));
@@ -143,7 +143,7 @@ impl<'a> DeviceInputs<'a> {
                 ),
             };
         }
-        // Who listens at an address of the client's own namespace is in it.
+        // A listener at an address of the client's own namespace is in that namespace.
         let listens = self.mount.filter(|mount| mount.listener.is_some());
         ServerEnd {
             netns: listens.and_then(|mount| mount.netns),
@@ -158,7 +158,7 @@ impl<'a> DeviceInputs<'a> {
         found.map(|one| &one.container)
     }
 
-    /// The only BDI that is exported from a namespace.
+    /// The BDI exported from a namespace, if there is exactly one.
     pub(super) fn exported_from(&self, netns: u64) -> Option<CompactString> {
         let exports = self.observation.topology.exports.iter();
         let mut bdis = exports.filter(|e| e.netns == netns).map(|e| &e.bdi);
@@ -166,7 +166,7 @@ impl<'a> DeviceInputs<'a> {
         bdis.all(|bdi| bdi == first).then(|| first.clone())
     }
 
-    /// The only BDI on which userspace servers were paused.
+    /// The BDI on which userspace servers were paused, if there is exactly one.
     pub(super) fn userspace_paused_on(&self) -> Option<CompactString> {
         let pauses = self.observation.dirty_pauses.iter();
         let mut bdis = pauses
@@ -176,7 +176,7 @@ impl<'a> DeviceInputs<'a> {
         bdis.all(|bdi| bdi == first).then(|| first.clone())
     }
 
-    /// Type and device of the file system on a BDI, empty where not known.
+    /// Type and device of the file system on a BDI; empty: unknown.
     pub(super) fn file_system(&self, bdi: &str, device: &str) -> (CompactString, CompactString) {
         let all = &self.observation.topology.file_systems;
         let known = |fs: &&FileSystem| !fs.fstype.is_empty();
@@ -195,20 +195,19 @@ impl<'a> DeviceInputs<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerEnd {
     pub(super) netns: Option<u64>,
-    /// Whether the client's address is local to that namespace: what nfsd asks
-    /// of a new connection before it exempts itself from throttling.
+    /// Whether the client's address is local to that namespace. nfsd checks this for a new
+    /// connection before it exempts itself from throttling.
     pub(super) client_is_local: Option<bool>,
 }
 
-/// Whether transaction ids are matched at all.
+/// Whether transaction ids are matched.
 pub(super) fn sees_xids(observation: &Observation) -> bool {
     let mut signals = observation.signals.iter();
     signals.any(|s| s.signal == RPC_XID && s.state != State::Unavailable)
 }
 
-/// Whether a call that came to nfsd now would be taken at once. Where threads
-/// are stuck it may wait for over a second, and then counts as not served
-/// here: that says nothing of where the server is.
+/// Whether nfsd would take a new call at once. With stuck threads a call may wait for over a second
+/// and then counts as not served here. That proves nothing about the server's location.
 pub(super) fn takes_calls(observation: &Observation) -> bool {
     let Some(nfsd) = &observation.nfsd else {
         return true;
@@ -220,8 +219,8 @@ pub(super) fn takes_calls(observation: &Observation) -> bool {
     !stuck && (spare || nfsd.threads.is_empty())
 }
 
-/// The device's RPC clients: those that the kernel learned, else those that
-/// send to the mount's server, unless these may be another mount's.
+/// The RPC clients of the device: those that the kernel reported, or else those that send to the
+/// mount's server, unless they may belong to another mount.
 pub(crate) fn rpc_clients<'a, T>(
     bdi: &str,
     mount: Option<&NfsMount>,
@@ -256,17 +255,17 @@ fn connection<'a>(topology: &'a Topology, mount: &NfsMount) -> Option<&'a Connec
     topology.connections.iter().find(here)
 }
 
-/// Where no look-up told: the server's own address is local to it.
+/// Falls back to whether the server's own address is local to it.
 fn local(told: Option<bool>, client: SocketAddr, server: SocketAddr) -> Option<bool> {
     told.or((ip(client) == ip(server)).then_some(true))
 }
 
-/// A dual-stack socket shows IPv4 addresses mapped into IPv6.
+/// Dual-stack sockets show IPv4 addresses mapped into IPv6.
 fn ip(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-/// Whether two addresses are one.
+/// Whether two addresses are the same.
 pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && ip(a) == ip(b)
 }

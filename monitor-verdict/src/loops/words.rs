@@ -1,4 +1,4 @@
-//! What is said when a loop comes and goes: one sentence each.
+//! The sentences for loops that begin and end.
 
 use compact_str::{CompactString, format_compact};
 use monitor_model::{
@@ -8,10 +8,10 @@ use monitor_model::{
 
 use crate::text::seconds;
 
-/// Containers that are named; the others are counted.
+/// Maximum number of containers to name; the others are counted.
 const MAX_NAMED: usize = 3;
 
-/// The client's device with what is mounted there, and for whom.
+/// The client's device, its mount point and its container.
 fn client(one: &Loop) -> CompactString {
     let bdi = &one.client_bdi;
     let mut parts = Vec::new();
@@ -96,7 +96,7 @@ pub(crate) fn exit(exit: &ServerExit, now_ns: u64) -> String {
             "; the OOM killer of its memory cgroup killed {n} {} there at that moment",
             processes(n)
         ),
-        // The node's count has the cgroups' kills in it.
+        // The node's count includes the cgroups' kills.
         (Some(0), _) | (None, Some(0) | None) => String::new(),
         (None, Some(n)) => {
             format!(

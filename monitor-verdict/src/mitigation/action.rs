@@ -1,4 +1,4 @@
-//! What can be done, and what to type for it.
+//! The actions against a livelock, and their commands.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use super::command::{
 };
 use super::target::Target;
 
-/// Something to do.
+/// An action against a livelock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// `strict_limit=1`, `max_ratio=1`, then a higher `vm.dirty_bytes`.
@@ -28,9 +28,9 @@ pub(super) enum Action {
     DirtyBytes,
     /// Writers stopped.
     StopWriters,
-    /// Memory made free.
+    /// Memory freed.
     FreeMemory,
-    /// Writers stopped, and memory made free.
+    /// Writers stopped, and memory freed.
     StopFree,
     /// `max_ratio=1`.
     MaxRatio,
@@ -48,8 +48,7 @@ pub(super) enum Action {
     HoldClient,
     /// `strict_limit=1` and `max_bytes=4M`.
     StrictMaxBytes,
-    /// Writers stopped, the client held, a higher `vm.dirty_bytes`, writers go
-    /// on.
+    /// Writers stopped, the client held, a higher `vm.dirty_bytes`, writers resumed.
     StopHeld,
     /// `umount -f`.
     UmountForce,
@@ -73,8 +72,7 @@ pub(super) enum Action {
     SyncMount,
 }
 
-/// What is tried once a loop stands still. Of what helps as well, what stops
-/// nobody is first.
+/// The actions on a stalled loop. Among equals, those that stop no process come first.
 pub(super) const WAYS_OUT: &[Action] = &[
     Action::Ease,
     Action::StrictDirtyBytes,
@@ -96,8 +94,7 @@ pub(super) const WAYS_OUT: &[Action] = &[
     Action::Sync,
 ];
 
-/// What is tried where memory is what is short: to raise the dirty limit is no
-/// way there.
+/// The actions if memory is short: a higher dirty limit does not help then.
 pub(super) const WAYS_OUT_OF_MEMORY: &[Action] = &[
     Action::StopWriters,
     Action::StopFree,
@@ -105,7 +102,7 @@ pub(super) const WAYS_OUT_OF_MEMORY: &[Action] = &[
     Action::KillWriters,
 ];
 
-/// What is done before the load.
+/// The actions before the load.
 pub(super) const PREVENTIONS: &[Action] = &[
     Action::HoldClient,
     Action::StrictMaxBytes,
@@ -121,14 +118,14 @@ pub(super) const PREVENTIONS: &[Action] = &[
     Action::RealTime,
 ];
 
-/// Who uses most memory.
+/// Lists the processes that use the most memory.
 const BIGGEST: &str = "ps -eo pid,rss,comm --sort=-rss | head";
 
 impl Action {
-    /// Whether this kernel can do it at all.
+    /// Whether this kernel supports the action.
     pub fn is_offered(self, target: &Target) -> bool {
         match self {
-            // The exemption is nfsd's, and IPv4 is what was measured.
+            // The exemption is nfsd's, and only IPv4 was measured.
             Self::SameAddress => {
                 target.is_nfsd()
                     && target.exempt != Exempt::Yes
@@ -139,7 +136,8 @@ impl Action {
                 target.is_nfsd() && target.release.is_none_or(|release| release >= (6, 18))
             }
             Self::RealTime | Self::MoreThreads | Self::StopServer => target.is_nfsd(),
-            // Since 6.2 it frees the server, which was measured; the client was held before.
+            // Since 6.2 it frees the server, which is what the runs measured; before, it holds the
+            // client.
             Self::Ease => {
                 target.strict_server.is_some() || target.offers_strict_limit() != Some(true)
             }
@@ -147,7 +145,7 @@ impl Action {
         }
     }
 
-    /// Whether nobody writes any more after it.
+    /// Whether all writers stop for good after it.
     pub const fn ends_writing(self) -> bool {
         matches!(
             self,
@@ -159,13 +157,12 @@ impl Action {
         )
     }
 
-    /// Whether it is about the kernel's exemption of nfsd, which is of dirty
-    /// throttling only.
+    /// Whether it concerns the kernel's exemption of nfsd, which covers only dirty throttling.
     pub const fn is_for_dirty_throttle_only(self) -> bool {
         matches!(self, Self::SameAddress)
     }
 
-    /// `max_bytes` came with it, in 6.2 (`mm/backing-dev.c`).
+    /// `max_bytes` appeared together with `strict_limit` in 6.2 (`mm/backing-dev.c`).
     const fn wants_strict_limit(self) -> bool {
         matches!(
             self,
@@ -178,7 +175,7 @@ impl Action {
         )
     }
 
-    /// A few words, for what does not help.
+    /// A short name, for the list of ineffective actions.
     pub fn words(self) -> &'static str {
         match self {
             Self::StrictDirtyBytes => {
@@ -218,7 +215,7 @@ impl Action {
         }
     }
 
-    /// What to type here.
+    /// The commands for this target.
     pub fn measure(self, target: &Target, seen: String) -> Measure {
         let (what, commands, undo) = match self {
             Self::StrictDirtyBytes => held_and_raised(target, true),
@@ -317,7 +314,7 @@ impl Action {
     }
 }
 
-/// For what needs no commands of its own, or was of no help.
+/// A sentence for actions without commands, or that did not help.
 fn sentence(action: Action) -> String {
     let words = match action {
         Action::Sync => "Run sync.",

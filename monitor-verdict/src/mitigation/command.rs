@@ -1,11 +1,11 @@
-//! What to type.
+//! The commands of each action.
 
 use monitor_model::{loops::Exempt, mitigation::Measure};
 
 use super::PREVENT_RATIO;
 use super::target::{HALVES, MEMORY_SHARE, Target};
 
-/// The one measure that needs no command.
+/// The one measure without a command.
 pub(super) fn apart(server: &str) -> Measure {
     let server = if server.is_empty() {
         "the server"
@@ -24,7 +24,7 @@ pub(super) fn apart(server: &str) -> Measure {
     }
 }
 
-/// A userspace server asks for the exemption itself; nfsd has it or has not.
+/// A userspace server requests the exemption itself. For nfsd the kernel decides.
 pub(super) fn exempt(target: &Target) -> Option<Measure> {
     let asks = !target.is_nfsd() && matches!(target.exempt, Exempt::No | Exempt::Partly);
     let server = &target.server;
@@ -41,14 +41,14 @@ pub(super) fn exempt(target: &Target) -> Option<Measure> {
     })
 }
 
-/// What it does, what to type, what to type to take it back.
+/// The description, the commands, and the commands that undo them.
 pub(super) type Words = (String, Vec<String>, Vec<String>);
 
-/// Under limits they may go on.
+/// Stopped writers may resume under limits.
 pub(super) fn stop_and_hold(target: &Target) -> Words {
     let offered = target.offers_strict_limit();
     let strict = offered == Some(true);
-    // Where it is not known, the shell finds out.
+    // If the kernel's support is unknown, the shell checks for the file.
     let file = class(target, "strict_limit");
     let guarded = |value: u8| {
         let line = format!("[ ! -e {file} ] || echo {value} > {file}");
@@ -125,7 +125,7 @@ pub(super) fn class(target: &Target, file: &str) -> String {
     format!("/sys/class/bdi/{}/{file}", target.bdi())
 }
 
-/// What no shell does well: ten times a second, and never beyond a share of the memory.
+/// A loop that a shell does poorly: ten times a second, and never beyond a share of the memory.
 pub(super) fn ease(target: &Target) -> Words {
     let what = "Let the dirty limit follow what is dirty, and give the server room: before Linux \
                 6.2 by holding the client, since then by strict_limit of the BDI that the server \
@@ -133,7 +133,7 @@ pub(super) fn ease(target: &Target) -> Words {
     let server = match (&target.strict_server, target.offers_strict_limit()) {
         (Some(bdi), _) => format!(" --server-bdi {bdi}"),
         (None, Some(_)) => String::new(),
-        // On any kernel.
+        // This works on any kernel.
         (None, None) => {
             "  # Linux 6.2 and later: with --server-bdi, the BDI of the server's disk".to_owned()
         }
@@ -156,7 +156,7 @@ pub(super) fn hold(target: &Target, strict: bool, ratio: u32) -> Vec<String> {
     commands
 }
 
-/// The client's BDI, before a load.
+/// Limits of the client's BDI, set before a load.
 pub(super) fn held_before(target: &Target) -> Words {
     let what = format!(
         "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are needed, and they disappear with the mount."
@@ -178,13 +178,13 @@ pub(super) fn let_go(target: &Target, strict: bool) -> Vec<String> {
     commands
 }
 
-/// A higher dirty limit, after what it was: `sysctl` forgets it.
+/// A higher dirty limit. The old value is printed first because `sysctl` does not keep it.
 pub(super) fn raise(target: &Target) -> Vec<String> {
     let mut commands = vec!["sysctl vm.dirty_bytes vm.dirty_ratio  # write both down".to_owned()];
     if let Some(bytes) = target.dirty_bytes() {
         commands.push(format!("sysctl vm.dirty_bytes={bytes}"));
     } else {
-        // As `Target::dirty_bytes`, with the same cap. %.0f: some awks have 32 bits for %d.
+        // The same formula and cap as `Target::dirty_bytes`. %.0f: some awks have 32 bits for %d.
         commands.push(
             "held=$(awk '/^nr_(dirty|writeback) /{n += $2} /^nr_dirty_threshold /{t = $2} END \
              {printf \"%.0f\", (n > t ? n : t)}' /proc/vmstat)"
@@ -206,10 +206,10 @@ pub(super) fn lower() -> Vec<String> {
     vec!["sysctl vm.dirty_ratio=20  # or what it was; this sets vm.dirty_bytes to 0".to_owned()]
 }
 
-/// The processes, or how to find them.
+/// The process ids, or the command that finds them.
 fn pids(target: &Target) -> (Vec<String>, String) {
     if target.writers.is_empty() {
-        // Links of /proc are read and not followed: nothing touches the mount.
+        // The command reads links of /proc without following them, so it never touches the mount.
         let mount = target.mount_point.as_deref().unwrap_or("/mnt");
         let commands = vec![
             format!("mount={mount}  # the client's; or where a loop device on it is mounted"),

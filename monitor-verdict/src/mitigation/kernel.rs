@@ -1,6 +1,6 @@
-//! The kernels on which measures were tried.
+//! The kernels on which the actions were measured.
 
-/// A kernel on which it was measured.
+/// A kernel on which actions were measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kernel {
     V5_10,

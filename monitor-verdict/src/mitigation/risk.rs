@@ -1,4 +1,4 @@
-//! Why a loop is dangerous on this node, and what to do about it.
+//! The risk of a loop on this node, and the recommendations.
 
 use monitor_model::{
     loops::{Exempt, Loop},
@@ -8,7 +8,7 @@ use monitor_model::{
 use crate::mitigation::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 
-/// Why it is dangerous here, a sentence each, the worst first.
+/// The reasons for the risk on this node, a sentence each, the worst first.
 pub(crate) fn risk(one: &Loop, observation: &Observation) -> Vec<String> {
     let mut all = Vec::new();
     let throttled = !one.exempt.is_exempt();
@@ -38,8 +38,7 @@ pub(crate) fn risk(one: &Loop, observation: &Observation) -> Vec<String> {
     all
 }
 
-/// What to do about it, a sentence each. To be asked once its risk is known:
-/// where there is none, there is nothing to do.
+/// The recommendations, a sentence each. The caller checks first that there is a risk.
 pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<String> {
     if one.risk.is_empty() {
         return Vec::new();
@@ -66,15 +65,15 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
             "this kernel has no strict_limit, and max_ratio alone does not prevent a livelock";
         all.push(words.to_owned());
     }
-    // What gets out of it is decided in one place.
+    // The mitigations come from the one place that decides them.
     all.push(format!(
         "once it is stalled: throttle-monitor explain dirty-throttle --bdi {name}"
     ));
     all
 }
 
-/// Measured on 6.12: the load that freezes nfs-ganesha without the exemption goes
-/// on at 50 MB/s with it.
+/// Measured on 6.12: the load that freezes nfs-ganesha without the exemption runs at 50 MB/s with
+/// it.
 fn exempt(one: &Loop) -> Option<String> {
     let server = &one.server;
     (!one.is_nfsd() && one.exempt.state != Exempt::Unknown).then(|| {
@@ -109,7 +108,7 @@ pub(crate) fn exports_nfs(one: &Loop, observation: &Observation) -> bool {
     mounts.any(|bdi| bdi == server_bdi) || clients.any(|bdi| bdi == server_bdi)
 }
 
-/// The server writes to an NFS mount in turn.
+/// Reports that the server writes to an NFS mount in turn.
 fn chain(one: &Loop, observation: &Observation) -> Option<String> {
     let server_bdi = one.server_bdi.as_ref()?;
     exports_nfs(one, observation).then(|| {
@@ -121,8 +120,7 @@ fn chain(one: &Loop, observation: &Observation) -> Option<String> {
     })
 }
 
-/// What the server waits for unless the kernel lets it go on where others must
-/// wait (`mm/page-writeback.c`).
+/// What the server waits for, unless the kernel exempts it from throttling (`mm/page-writeback.c`).
 fn throttling(one: &Loop) -> String {
     let (server, why) = (&one.server, one.exempt.why());
     let from = "from local dirty throttling";
@@ -140,7 +138,7 @@ fn throttling(one: &Loop) -> String {
     }
 }
 
-/// How much the client may fill.
+/// How much of the dirty limit the client may fill.
 fn room(one: &Loop, observation: &Observation) -> String {
     let name = &one.client_bdi;
     let limit = limit_bytes(observation).map_or_else(
@@ -163,7 +161,7 @@ fn room(one: &Loop, observation: &Observation) -> String {
     }
 }
 
-/// The hard limit that the kernel named last, else the one of /proc/vmstat.
+/// The hard limit that the kernel reported last, or else the one of /proc/vmstat.
 fn limit_bytes(observation: &Observation) -> Option<u64> {
     let pauses = observation.dirty_pauses.iter().filter(|p| p.events > 0);
     let last = pauses.max_by_key(|p| p.last_ns).map(|p| p.last_limit_pages);
@@ -172,8 +170,8 @@ fn limit_bytes(observation: &Observation) -> Option<u64> {
         .or(observation.memory.dirty_limit_bytes)
 }
 
-/// Where the server may sleep besides: `wait_iff_congested` was replaced by
-/// `reclaim_throttle` in 5.16, which lets kernel threads go.
+/// Before 5.16 the server may also sleep in `wait_iff_congested`. Its replacement,
+/// `reclaim_throttle`, exempts kernel threads.
 fn reclaim(one: &Loop, observation: &Observation) -> Option<String> {
     let (major, minor) = version(&observation.kernel)?;
     let server = &one.server;
@@ -192,7 +190,7 @@ fn reclaim(one: &Loop, observation: &Observation) -> Option<String> {
     })
 }
 
-/// Whether this kernel is known to be older than that.
+/// Whether this kernel is known to be older than `release`.
 pub(crate) fn is_before(observation: &Observation, release: (u32, u32)) -> bool {
     version(&observation.kernel).is_some_and(|version| version < release)
 }

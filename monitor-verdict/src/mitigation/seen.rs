@@ -1,4 +1,4 @@
-//! What came of each action on each kernel, and whether that is help.
+//! The outcome of each action on each kernel, and whether it helped.
 
 mod runs;
 
@@ -9,33 +9,33 @@ use super::kernel::Kernel;
 use super::target::Target;
 use crate::text::rate;
 
-/// Stops no longer than this are not stops: at 200 ms a pause, a few of them.
+/// Stops up to this length do not count: they are a few pauses of 200 ms each.
 const STOP: f64 = 2.0;
 
-/// Standing still for so long of a minute is not help, if it ended like that.
+/// A stall this long within a minute means that the action did not help.
 const STUCK: f64 = 30.0;
 
-/// Under this rate, MB/s, it crawls.
+/// Below this rate, MB/s, the loop crawls.
 const CRAWL: f64 = 1.0;
 
-/// Under this rate, MB/s, over the minute and at its end, it does not move.
+/// Below this rate, MB/s, over the minute and at its end, the loop is stalled.
 const DEAD: f64 = 0.3;
 
-/// A livelock that was played.
+/// A livelock that was reproduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stuck {
     /// nfsd waits in `balance_dirty_pages`, across network namespaces.
     Nfsd,
-    /// nfs-ganesha does.
+    /// nfs-ganesha waits there.
     Ganesha,
-    /// nfsd does, and a loop device is on the mount.
+    /// nfsd waits there, and a loop device lies on the mount.
     LoopDevice,
     /// nfsd reclaims.
     Reclaim,
 }
 
 impl Stuck {
-    /// The one that is most alike; `None`: none was played.
+    /// The most similar reproduced livelock; `None`: there is none.
     pub fn of(signature: Signature, target: &Target) -> Option<Self> {
         Some(match signature {
             Signature::DirtyThrottle if target.is_nfsd() => Self::Nfsd,
@@ -47,10 +47,10 @@ impl Stuck {
     }
 }
 
-/// When something is done.
+/// The time of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// Once the loop stands still.
+    /// After the loop stalled.
     During,
     /// Before the load.
     Before,
@@ -66,16 +66,16 @@ struct Run {
     came: Came,
 }
 
-/// What came of it.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug)]
 enum Came {
-    /// Of an action on a loop that stood still.
+    /// An action on a stalled loop.
     Out {
-        /// Seconds until it moved; NaN: never.
+        /// Seconds until bytes moved; NaN: never.
         moved: f64,
         /// The longest stop after that, seconds.
         stop: f64,
-        /// Seconds until all was written; NaN: never.
+        /// Seconds until all pages were written; NaN: never.
         drained: f64,
         /// MB/s over the minute.
         rate: f64,
@@ -84,47 +84,47 @@ enum Came {
         /// Processes killed for memory.
         oom: u32,
     },
-    /// Of an action before the load.
+    /// An action before the load.
     Load {
-        /// Seconds until it stood still; NaN: never.
+        /// Seconds until the loop stalled; NaN: never.
         froze: f64,
         /// MB/s over the minute.
         rate: f64,
         /// Processes killed for memory.
         oom: u32,
     },
-    /// Of a run of which only words were kept.
+    /// A run of which only a text remains.
     Told(Help, &'static str),
 }
 
 /// Whether it helped, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Help {
-    /// It stood still, or did again; or processes were killed for memory.
+    /// The loop stalled, or stalled again, or processes were killed for memory.
     No,
-    /// It went on, with stops.
+    /// The loop resumed, with stops.
     Partly,
-    /// It went on and kept running; or it never stopped.
+    /// The loop resumed and kept running, or never stalled.
     Yes,
 }
 
-/// What came of an action on a kernel, over all runs.
+/// The outcome of an action on a kernel, over all runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Of the run that went worst.
+    /// The result of the worst run.
     pub help: Help,
     /// Each run in a few words.
     pub words: String,
 }
 
-/// Whether processes were killed for memory in any run of it, on any kernel: memory that
-/// is short is not what a kernel's version decides.
+/// Whether any run of it on any kernel killed processes for memory. The kernel's version does not
+/// decide whether memory is short.
 pub(super) fn kills(of: Stuck, when: When, action: Action) -> bool {
     let mut runs = runs::RUNS.iter();
     runs.any(|run| (run.of, run.when, run.action) == (of, when, action) && run.kills())
 }
 
-/// What came of this on this kernel; `None`: nobody tried.
+/// The outcome of an action on this kernel; `None`: it was not tried.
 pub(super) fn outcome(of: Stuck, when: When, action: Action, kernel: Kernel) -> Option<Outcome> {
     let fits =
         |run: &&Run| (run.of, run.when, run.action, run.kernel) == (of, when, action, kernel);
@@ -136,7 +136,7 @@ pub(super) fn outcome(of: Stuck, when: When, action: Action, kernel: Kernel) -> 
 }
 
 impl Run {
-    /// Until all was written, where nobody wrote more: that is the end of it.
+    /// Seconds until all pages were written, if all writers had stopped. That completes the run.
     fn drained(&self) -> Option<f64> {
         match self.came {
             Came::Out { drained, .. } if self.action.ends_writing() => {
@@ -205,7 +205,7 @@ impl Run {
     }
 }
 
-/// Measured in millions of bytes.
+/// The measurements are in millions of bytes.
 fn per_second(megabytes: f64) -> String {
     rate(megabytes * 1e6)
 }

@@ -1,4 +1,4 @@
-//! Where commands are for: the loop's BDI, and the numbers of its node.
+//! The target of the commands: the loop's BDI, and the numbers of its node.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,38 +11,37 @@ use monitor_model::{
 
 use super::kernel::Kernel;
 
-/// What a command reads the BDI from where it is not filled in.
+/// The shell variable for the BDI, if no name is filled in.
 pub(super) const BDI: &str = "$bdi";
 
-/// `vm.dirty_bytes` is never set to more than this share of the memory: what is
-/// dirty cannot be given to anybody else.
+/// `vm.dirty_bytes` never exceeds this share of the memory: dirty pages are unavailable to others.
 pub(super) const MEMORY_SHARE: u64 = 2;
 
-/// The dirty limit that lets the server go on, in halves of what is dirty now.
-/// Below the middle of background limit and limit nobody is paused
-/// (`dirty_freerun_ceiling`, `mm/page-writeback.c`): at 2.5 times, the middle
-/// is a quarter above what is dirty even where writeback begins at once.
+/// The dirty limit that lets the server continue, in halves of the dirty bytes. Below the middle of
+/// the background limit and the limit no task pauses (`dirty_freerun_ceiling`,
+/// `mm/page-writeback.c`). At 2.5 times, the middle is a quarter above the dirty bytes even if
+/// writeback begins at once.
 pub(super) const HALVES: u64 = 5;
 
 const MIB: u64 = 1 << 20;
 
-/// What `balance_dirty_pages` said longer ago says nothing of now.
+/// An older report of `balance_dirty_pages` no longer describes the node.
 const RECENT_NS: u64 = 10_000_000_000;
 
-/// More writers are stopped by name, not one by one.
+/// With more writers the commands match their names instead of listing them.
 const MAX_WRITERS: usize = 20;
 
-/// Where commands are for. The default is any target: shell variables and tests
-/// stand for what is not known.
+/// The target of the commands. The default is any target: shell variables and tests stand for
+/// unknown values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// The client's BDI.
     pub bdi: Option<String>,
-    /// The BDI that the server writes to, where the kernel can hold that strictly.
+    /// The BDI that the server writes to, if the kernel can limit it strictly.
     pub strict_server: Option<String>,
-    /// Where it is mounted.
+    /// The mount point of the client.
     pub mount_point: Option<String>,
-    /// Who serves: `nfsd`; empty: any server.
+    /// The server: `nfsd`; empty: any server.
     pub server: String,
     /// The server's address, as the client sees it.
     pub server_address: Option<IpAddr>,
@@ -60,12 +59,12 @@ pub struct Target {
     pub held_bytes: Option<u64>,
     /// Size of the node's memory.
     pub memory_bytes: Option<u64>,
-    /// Processes that wait to write to the client.
+    /// Processes that wait to write to the client's BDI.
     pub writers: Vec<u32>,
 }
 
 impl Target {
-    /// Of a loop on its node.
+    /// The target of a loop on its node.
     #[must_use]
     pub fn of(found: &Loop, node: &Observation) -> Self {
         let mut bdis = node.bdis.iter();
@@ -91,8 +90,8 @@ impl Target {
         .with_bdi(&found.client_bdi)
     }
 
-    /// With this BDI, if it is a name that a kernel gives: it goes into
-    /// commands, and may come from a recording.
+    /// Sets the BDI if it is a name that a kernel gives. It may come from a recording and goes into
+    /// commands.
     #[must_use]
     pub fn with_bdi(mut self, bdi: &str) -> Self {
         if is_bdi(bdi) {
@@ -101,21 +100,21 @@ impl Target {
         self
     }
 
-    /// With the BDI that the server writes to, if the kernel can hold that strictly.
+    /// Sets the BDI that the server writes to, if the kernel can limit it strictly.
     #[must_use]
     pub fn with_strict_server(mut self, bdi: Option<&CompactString>) -> Self {
         self.strict_server = bdi.filter(|bdi| is_bdi(bdi)).map(ToString::to_string);
         self
     }
 
-    /// With the kernel that `uname -r` says.
+    /// Sets the kernel from the output of `uname -r`.
     #[must_use]
     pub fn with_kernel(mut self, release: &str) -> Self {
         self.release = version(release);
         self
     }
 
-    /// Whether nfsd serves, or nobody knows who.
+    /// Whether the server is nfsd, or unknown.
     pub(super) fn is_nfsd(&self) -> bool {
         matches!(self.server.as_str(), "" | "nfsd")
     }
@@ -131,12 +130,12 @@ impl Target {
         self.has_strict_limit.or_else(by_release)
     }
 
-    /// The measured kernel that is nearest to this one.
+    /// The measured kernel that is closest to this one.
     pub(super) fn kernel(&self) -> Option<Kernel> {
         self.release.map(Kernel::nearest)
     }
 
-    /// A measured kernel's name, beside that of this one where it stands for it.
+    /// The name of a measured kernel. It adds this kernel's name if the two differ.
     pub(super) fn named(&self, kernel: Kernel) -> String {
         let name = kernel.as_str();
         match self.release {
@@ -149,25 +148,25 @@ impl Target {
         }
     }
 
-    /// What `vm.dirty_bytes` is to be; `None`: a command has to find out.
+    /// The value for `vm.dirty_bytes`; `None`: the shell computes it.
     pub(super) fn dirty_bytes(&self) -> Option<u64> {
         let wanted = self.held_bytes?.saturating_mul(HALVES) / 2;
         // Without a cap nothing is recommended.
         let most = self.memory_bytes? / MEMORY_SHARE;
-        // Whole megabytes are easier to type; never beyond the share.
+        // Whole megabytes are easier to type.
         let bytes = wanted.min(most);
         Some((bytes / MIB * MIB).max(MIB))
     }
 
-    /// Whether the share of the memory keeps the limit below what is wanted.
+    /// Whether the share of the memory keeps the limit below the wanted value.
     pub(super) fn is_capped(&self) -> bool {
         let wanted = self.held_bytes.map(|held| held.saturating_mul(HALVES) / 2);
         matches!((wanted, self.memory_bytes), (Some(wanted), Some(all)) if wanted > all / MEMORY_SHARE)
     }
 }
 
-/// What the server writes to, if the kernel can hold that strictly. A mount of NFS that is
-/// exported again is a client's itself.
+/// The BDI that the server writes to, if the kernel can limit it strictly. A re-exported NFS mount
+/// is itself a client, so it does not qualify.
 pub(crate) fn strict_server(name: Option<&CompactString>, node: &Observation) -> Option<String> {
     let name = name?;
     let bdi = node.bdis.iter().find(|bdi| bdi.bdi == *name)?;
@@ -175,7 +174,7 @@ pub(crate) fn strict_server(name: Option<&CompactString>, node: &Observation) ->
     (bdi.strict_limit.is_some() && !is_nfs && is_bdi(name)).then(|| name.to_string())
 }
 
-/// Whether it is a name that a kernel gives.
+/// Whether it is a BDI name that a kernel gives.
 fn is_bdi(name: &str) -> bool {
     let number = |part: &str| {
         !part.is_empty() && part.len() < 10 && part.bytes().all(|b| b.is_ascii_digit())
@@ -190,8 +189,8 @@ fn address(text: &str) -> Option<IpAddr> {
     with_port.or_else(|| text.parse().ok())
 }
 
-/// What counts against the limit now, and at least the limit itself: it is
-/// exceeded, or there would be no livelock.
+/// The bytes that count against the limit now, and at least the limit itself: a livelock implies
+/// that it is exceeded.
 fn held(node: &Observation) -> Option<u64> {
     let Memory {
         dirty_bytes,
@@ -216,7 +215,7 @@ fn held(node: &Observation) -> Option<u64> {
         .filter(|&held| held > 0)
 }
 
-/// Who waits to write to this BDI, or to a loop device on it, each process once.
+/// The processes that wait to write to this BDI, or to a loop device on it, each once.
 fn writers(bdi: &str, node: &Observation) -> Vec<u32> {
     let is_on = |other: &str| {
         let mut loops = node.topology.loop_devices.iter();
@@ -236,8 +235,8 @@ fn writers(bdi: &str, node: &Observation) -> Vec<u32> {
     all
 }
 
-/// A path that no shell reads as anything else: it goes into commands, and may
-/// come from a recording.
+/// A path without characters that a shell interprets. It may come from a recording and goes into
+/// commands.
 fn plain_path(path: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     (path.starts_with('/') && path.chars().all(plain)).then(|| path.to_owned())

@@ -13,7 +13,7 @@ use super::{PREVENT_RATIO, Target, in_vain, preventions, preventions_at, ways_ou
 
 const MB: u64 = 1 << 20;
 
-/// One that is proven, across network namespaces.
+/// A proven loop across network namespaces.
 pub(crate) fn the_loop() -> Loop {
     Loop {
         id: "0:29-nfsd".into(),
@@ -58,7 +58,7 @@ fn wait(tgid: u32, class: Class, bdi: &str) -> Waiting {
     }
 }
 
-/// A node that is stuck, with 44 MB dirty of 320 MB.
+/// A stalled node with 44 MB dirty of 320 MB.
 fn node(kernel: &str) -> Observation {
     let has_strict_limit = !kernel.starts_with("5.") && !kernel.starts_with("6.1.");
     Observation {
@@ -151,7 +151,7 @@ fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
             );
         }
     }
-    // What the BDI shows counts more than the version: a vendor may backport.
+    // The BDI's files count more than the version: a vendor may backport.
     let mut node = node("5.14.0-503.el9");
     node.bdis[0].strict_limit = Some(false);
     let target = Target::of(&the_loop(), &node);
@@ -413,7 +413,7 @@ fn one_number_holds_a_client_before_the_load() {
     assert!(!super::is_held(&client(PREVENT_RATIO + 1)));
 }
 
-/// What a shell makes of the lines that raise the limit, on a node with these files.
+/// Runs the lines that raise the limit in a shell, on a node with these files.
 fn raised(target: &Target, vmstat: &str, meminfo: &str) -> u64 {
     let proc = tempfile::tempdir().unwrap();
     std::fs::write(proc.path().join("vmstat"), vmstat).unwrap();
@@ -441,7 +441,7 @@ fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
     let memory = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1000 B\n");
     let page = page_size();
     let any = Target::default();
-    // What is dirty, or the limit if that is more, two and a half times.
+    // Two and a half times the dirty bytes or the limit, whichever is more.
     assert_eq!(
         raised(&any, &pages(998, 500), &memory(1 << 20)),
         2500 * page
@@ -453,19 +453,19 @@ fn a_shell_that_finds_out_the_limit_has_the_same_cap_as_the_daemon() {
     // Most of 16 TiB: the cap counts, and no awk writes 1e+13.
     let (all, huge) = ((1 << 44) / page, memory(1 << 34));
     assert_eq!(raised(&any, &pages(all - 2, 9), &huge), 1 << 43);
-    // The daemon's own number, whatever it is, is below the same cap.
+    // The daemon's own number is below the same cap.
     let mut node = node("6.12.9");
     node.memory.dirty_bytes = Some(1 << 44);
     node.memory.total_bytes = Some(1 << 44);
     let target = Target::of(&the_loop(), &node);
     assert_eq!(raised(&target, "", ""), 1 << 43);
-    // Without the size of the memory the shell finds out.
+    // If the size of the memory is unknown, the shell reads it.
     node.memory.total_bytes = None;
     let target = Target::of(&the_loop(), &node);
     assert_eq!(raised(&target, &pages(all - 2, 9), &huge), 1 << 43);
 }
 
-/// What `getconf PAGESIZE` says.
+/// The output of `getconf PAGESIZE`.
 fn page_size() -> u64 {
     let out = std::process::Command::new("getconf")
         .arg("PAGESIZE")

@@ -1,5 +1,5 @@
-//! `nfs-server-not-responding`: calls of an NFS client are unanswered, and no
-//! server of this node is what keeps them waiting.
+//! `nfs-server-not-responding`: calls of an NFS client are unanswered, and no server of this node
+//! causes that.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use crate::thresholds::nanos;
 use crate::window::Window;
 use crate::window::reduce::related::RelatedSample;
 
-/// Clients that wait for an answer and are watched at most, by name.
+/// Maximum number of waiting clients to track, by name.
 const MAX_SILENCES: usize = 256;
 
-/// Since when the clients that want one have no answer.
+/// Since when waiting clients have no answer.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSilence {
     waiting: BTreeMap<CompactString, Silence>,
@@ -29,12 +29,12 @@ pub struct ServerSilence {
 
 #[derive(Clone, Debug)]
 struct Silence {
-    /// WRITE and COMMIT calls answered, well or with an error, total.
+    /// Total WRITE and COMMIT calls with an answer or an error.
     answers: u64,
-    /// Calls that were sent and are not open any more, total, of any kind.
+    /// Total calls of any kind that were sent and are no longer open.
     ended: u64,
     since_ns: u64,
-    /// When an answer was last seen while it waited.
+    /// The last answer while the client waited.
     answered_ns: Option<u64>,
     wants: Wants,
 }
@@ -46,14 +46,14 @@ struct Wants {
     commits: u64,
     held_bytes: Option<u64>,
     paused: u32,
-    /// Calls of any kind, where they are seen.
+    /// Open calls of any kind, if they are visible.
     open: Option<OpenCalls>,
-    /// Whether that much is certain without a server's end.
+    /// Whether the wait is certain even if the server still runs.
     certain: bool,
 }
 
 impl Wants {
-    /// Since when the oldest open call is seen.
+    /// The beginning of the oldest open call.
     fn oldest(&self) -> Option<u64> {
         let open = self.open.as_ref().filter(|open| open.count > 0);
         open.map(|open| open.since_ns)
@@ -61,7 +61,7 @@ impl Wants {
 }
 
 impl ServerSilence {
-    /// Takes in a tick.
+    /// Adds a tick.
     pub fn tick(&mut self, node: &Node<'_>) {
         let signs = node.window.signs().filter(|signs| signs.sees_clients);
         let Some(signs) = signs else {
@@ -73,8 +73,8 @@ impl ServerSilence {
         for client in &node.now.clients {
             let calls = Calls::of(node, &client.bdi);
             let wants = wants(node, signs, client, calls.open);
-            // A client that is refused a connection begins no call: its tasks wait
-            // for the recovery of its state.
+            // A client whose connection is refused begins no call: its tasks wait for the recovery
+            // of its state.
             if !wants.certain && !is_gone(node, &client.bdi, before.get(&client.bdi)) {
                 continue;
             }
@@ -86,8 +86,8 @@ impl ServerSilence {
                 answered_ns: None,
                 wants: wants.clone(),
             });
-            // A call that was not sent yet is open all the same: fewer than
-            // before is not an answer. Of a list that was cut short the oldest counts.
+            // A call that is not sent yet is open too, so a smaller count is not an answer. For a
+            // truncated list the oldest call counts.
             let ended = match calls.ended {
                 Some(ended) => silence.ended < ended,
                 None => silence.wants.oldest() != wants.oldest(),
@@ -106,13 +106,13 @@ impl ServerSilence {
         }
     }
 
-    /// Finds those without an answer for long enough.
+    /// Finds the clients whose silence lasts long enough.
     pub fn judge(&self, view: &View<'_>, found: &mut Vec<Finding>) {
         let now = view.node.now.monotonic_ns;
         let thresholds = &view.node.thresholds.related;
         for (bdi, silence) in &self.waiting {
             let silent_ns = now.saturating_sub(silence.since_ns);
-            // What is told is over by answers, not by clocks that start anew.
+            // An open condition ends by answers, not by clocks that restart.
             let silent = if view.holds(NfsServerNotResponding, bdi) {
                 silence.answered_ns.is_none() || silent_ns >= nanos(thresholds.answers_apart)
             } else {
@@ -157,8 +157,8 @@ impl ServerSilence {
     }
 }
 
-/// What it waits for. A call whose end was missed stays open for ever: then no
-/// page is held and later calls were answered, and it is not certain.
+/// What the client waits for. A call whose end was missed stays open for ever. Then no page is held
+/// and later calls have answers, so the wait is not certain.
 fn wants(
     node: &Node<'_>,
     signs: &RelatedSample,
@@ -191,12 +191,12 @@ fn wants(
     }
 }
 
-/// What the RPC clients of a mount have under way.
+/// The open calls of a mount's RPC clients.
 #[derive(Default)]
 struct Calls {
     open: Option<OpenCalls>,
-    /// Sent and not open any more: answered, or sent once more. `None`: how many are
-    /// open is not known.
+    /// Sent and no longer open: answered or retransmitted. `None`: the number of open calls is
+    /// unknown.
     ended: Option<u64>,
 }
 
@@ -229,7 +229,7 @@ impl Calls {
     }
 }
 
-/// Calls beside WRITE and COMMIT, in words.
+/// Describes open calls other than WRITE and COMMIT.
 fn others(wants: &Wants, now: u64) -> String {
     let counted = wants.writes.saturating_add(wants.commits);
     let open = wants.open.as_ref().filter(|open| open.count > 0);
@@ -247,8 +247,7 @@ fn mount<'a>(node: &Node<'a>, bdi: &str) -> Option<&'a NfsMount> {
     mounts.find(|mount| mount.bdi == bdi)
 }
 
-/// Why no server of this node is what keeps this client waiting, in words;
-/// `None`: one may be.
+/// Describes why no server of this node keeps this client waiting; `None`: one may do so.
 fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
     let node = view.node;
     let window = node.window;
@@ -262,11 +261,11 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
         if let Some(former) = former.find(|former| former.client_bdi == bdi) {
             return Some(formerly(view, &former.server, former.tgid));
         }
-        // Before mounts and servers are looked up, a loop may not be known.
+        // Until the first look-up of mounts and servers, a loop may be unknown.
         let looked = node.now.topology.read_ns > 0 || nfsd_is_free(window, view.signs);
         return looked.then(|| far_end(node, bdi));
     };
-    // Past the server's threads, theirs is not what it waits for.
+    // This client writes past the server's threads, so it does not wait for them.
     if own.localio {
         return None;
     }
@@ -292,7 +291,7 @@ fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
 
 const NFSD_STOPPED: &str = "its server is this node's nfsd, which is stopped: it has no threads";
 
-/// A server's process that is gone or stopped, in words.
+/// Describes a server process that ended or is stopped.
 fn halted(node: &Node<'_>, server: &str, tgid: Option<u32>) -> Option<String> {
     let is_it = |name: &str, its: u32| name == server && tgid.is_none_or(|tgid| tgid == its);
     let mut running = node.now.user_servers.iter();
@@ -306,14 +305,14 @@ fn halted(node: &Node<'_>, server: &str, tgid: Option<u32>) -> Option<String> {
     Some(format!("its server on this node, {words}"))
 }
 
-/// The end of a server's process, the last one of that name if it is not known which.
+/// The end of a server's process. Without a process id, the last one of that name.
 fn exit<'a>(node: &Node<'a>, server: &str, tgid: Option<u32>) -> Option<&'a ServerExit> {
     let mut exits = node.now.server_exits.iter().rev();
     exits.find(|exit| exit.name == server && tgid.is_none_or(|tgid| tgid == exit.tgid))
 }
 
-/// Whether the process that served this client has ended and no other of its name
-/// runs. The end itself is forgotten after a while.
+/// Whether the process that served this client has ended and no other of its name runs. The exit
+/// record itself expires.
 fn is_gone(node: &Node<'_>, bdi: &str, before: Option<&Silence>) -> bool {
     let Some((server, tgid)) = served(node, bdi) else {
         return false;
@@ -323,7 +322,7 @@ fn is_gone(node: &Node<'_>, bdi: &str, before: Option<&Silence>) -> bool {
     !running.any(|one| one.name == server) && (was_gone || exit(node, server, tgid).is_some())
 }
 
-/// Who serves this client here, or did last.
+/// The current or last server of this client on this node.
 fn served<'a>(node: &Node<'a>, bdi: &str) -> Option<(&'a str, Option<u32>)> {
     let mut loops = node.loops.iter();
     let own = loops.find(|one| one.stands && one.client_bdi == bdi);
@@ -334,7 +333,7 @@ fn served<'a>(node: &Node<'a>, bdi: &str) -> Option<(&'a str, Option<u32>)> {
     })
 }
 
-/// A server whose process has ended, in words; `None` beside an open verdict.
+/// Describes a server whose process has ended; `None` beside an open verdict.
 fn gone(view: &View<'_>, bdi: &str) -> Option<String> {
     if view.node.told_by(bdi, suspect).is_some() {
         return None;
@@ -343,7 +342,7 @@ fn gone(view: &View<'_>, bdi: &str) -> Option<String> {
     Some(formerly(view, server, tgid))
 }
 
-/// The server that it had, in words.
+/// Describes the former server.
 fn formerly(view: &View<'_>, server: &str, tgid: Option<u32>) -> String {
     if server == NFSD {
         return match view.signs.nfsd {
@@ -359,7 +358,7 @@ fn formerly(view: &View<'_>, server: &str, tgid: Option<u32>) -> String {
     })
 }
 
-/// Who is at the other end of its connection, in words.
+/// Describes the other end of its connection.
 fn far_end(node: &Node<'_>, bdi: &str) -> String {
     let mount = mount(node, bdi);
     let Some((server, netns)) = mount.and_then(|mount| Some((mount.server?, mount.netns?))) else {
@@ -384,8 +383,8 @@ fn far_end(node: &Node<'_>, bdi: &str) -> String {
     }
 }
 
-/// Whether a call that reached nfsd would be taken: at every sample a thread
-/// was idle and none throttled, and none slept all the time.
+/// Whether nfsd would take a call. At every sample a thread was idle and none throttled, and none
+/// slept all the time.
 fn nfsd_is_free(window: &Window, signs: &RelatedSample) -> bool {
     match signs.nfsd {
         None => true,
@@ -398,7 +397,7 @@ fn nfsd_is_free(window: &Window, signs: &RelatedSample) -> bool {
     }
 }
 
-/// The same of a server in userspace; one that is not seen is not free.
+/// Whether a userspace server would take a call. A server that is not visible counts as busy.
 fn server_is_free(window: &Window, signs: &RelatedSample, server: &str) -> bool {
     let stuck = |signs: &RelatedSample| {
         let mut servers = signs.user_servers.iter();

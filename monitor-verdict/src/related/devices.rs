@@ -1,5 +1,4 @@
-//! `dirty-throttling`, `slow-disk` and `disk-saturated`: tasks wait for a device
-//! that works.
+//! `dirty-throttling`, `slow-disk` and `disk-saturated`: tasks wait for a device that works.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,14 +12,14 @@ use crate::thresholds::nanos;
 use crate::window::reduce::related::{Device, RelatedSample};
 use crate::window::{Moved, Window};
 
-/// Finds them, of every device.
+/// Finds the three conditions on every device.
 pub(super) fn judge(view: &View<'_>, shown: &Shown, found: &mut Vec<Finding>) {
     let servers = Servers::of(view);
     for device in &view.signs.devices {
         let paused = device.paused_ns.max(device.server_paused_ns) > 0;
         let waiting = device.waiting.max(device.server_waiting) > 0;
         let blocked = servers.blocked_on(device);
-        // Most devices of a node have nobody who waits, and are not asked.
+        // Skip devices without waiting tasks: most of them.
         if paused || waiting || blocked > 0.0 {
             found.extend(dirty_throttling(view, device));
             found.extend(busy_disk(view, shown, device, blocked));
@@ -28,7 +27,7 @@ pub(super) fn judge(view: &View<'_>, shown: &Shown, found: &mut Vec<Finding>) {
     }
 }
 
-/// Writers are held to the speed of a device that takes what they write.
+/// Finds writers that are limited to the speed of their device.
 fn dirty_throttling(view: &View<'_>, device: &Device) -> Option<Finding> {
     let (window, bdi) = (view.node.window, &device.bdi);
     if !view.signs.sees_dirty || view.node.told_by(bdi, suspect).is_some() {
@@ -56,12 +55,11 @@ fn dirty_throttling(view: &View<'_>, device: &Device) -> Option<Finding> {
     })
 }
 
-/// A disk has no time left, and tasks wait for it: it is slow, or does what it
-/// can.
+/// Finds a busy disk that tasks wait for. It is slow, or at its maximum.
 fn busy_disk(view: &View<'_>, shown: &Shown, device: &Device, blocked: f64) -> Option<Finding> {
     let (window, bdi) = (view.node.window, &device.bdi);
     let thresholds = &view.node.thresholds.related;
-    // Which of the two it is may change while it is busy.
+    // A busy disk may change between the two conditions.
     let ease = view.ease(SlowDisk, bdi).min(view.ease(DiskSaturated, bdi));
     let throttled = if view.signs.sees_dirty {
         view.throttled_on(bdi)
@@ -73,8 +71,8 @@ fn busy_disk(view: &View<'_>, shown: &Shown, device: &Device, blocked: f64) -> O
     }
     let busy = window.disk_busy(bdi)?;
     let wrote = window.wrote(bdi);
-    // Busy, and nothing comes of it: that disk is not slow, it hangs. One that
-    // only reads has no writers that wait.
+    // A busy disk without results hangs; it is not slow. A disk with reads only has no waiting
+    // writers.
     let writers = throttled > 0.0 || a_write_lasts(view);
     if busy < thresholds.disk_busy_share * ease || writers && wrote.is_some_and(|w| w.bytes == 0) {
         return None;
@@ -95,12 +93,12 @@ fn busy_disk(view: &View<'_>, shown: &Shown, device: &Device, blocked: f64) -> O
     })
 }
 
-/// What a disk does per second of its busy time.
+/// The work of a disk per second of its busy time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Pace {
     bytes: Option<f64>,
     requests: Option<f64>,
-    /// What one request takes, queueing included, seconds.
+    /// The time of one request, queueing included, seconds.
     latency: Option<f64>,
 }
 
@@ -115,8 +113,8 @@ impl Pace {
         }
     }
 
-    /// `None`: many quick requests with few bytes in them. That keeps a disk
-    /// busy, but says nothing of what it can do: its queue may be short.
+    /// `None`: many quick, small requests. They keep a disk busy but do not show its maximum: its
+    /// queue may be short.
     fn kind(self, view: &View<'_>, shown: Pace, bdi: &str) -> Option<RelatedKind> {
         let thresholds = &view.node.thresholds.related;
         let ease = view.ease(SlowDisk, bdi);
@@ -125,7 +123,7 @@ impl Pace {
         let share = thresholds.disk_slow_share / ease;
         let less = |now: Option<f64>, best: Option<f64>| matches!((now, best), (Some(now), Some(best)) if now < best * share);
         let fell = less(self.bytes, shown.bytes) && less(self.requests, shown.requests);
-        // An unknown latency speaks for nothing.
+        // An unknown latency supports neither.
         let least = thresholds.disk_slow_request.as_secs_f64() * ease;
         let quick = self.latency.is_some_and(|latency| latency < least);
         match (little || fell, quick) {
@@ -150,15 +148,15 @@ impl Pace {
     }
 }
 
-/// What each disk has shown to be able to do while it was busy all the time,
-/// decayed. A disk with time left says nothing: its cache takes a burst.
+/// The best work of each disk while it was busy all the time, decayed. A disk with idle time shows
+/// nothing: its cache takes a burst.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
     best: BTreeMap<CompactString, Pace>,
 }
 
 impl Shown {
-    /// Takes in a tick, so long after the one before.
+    /// Adds a tick; `dt_ns` is the time since the previous one.
     pub(super) fn tick(&mut self, node: &Node<'_>, dt_ns: u64) {
         let thresholds = &node.thresholds.related;
         let half_lives = dt_ns as f64 / nanos(thresholds.disk_shown_half_life).max(1) as f64;
@@ -194,7 +192,7 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// Whether nfsd is in a WRITE for all of the window.
+/// Whether nfsd is in a WRITE during the whole window.
 fn a_write_lasts(view: &View<'_>) -> bool {
     let (now, window) = (view.node.now, view.node.window.covered_ns());
     let mut threads = now.nfsd.iter().flat_map(|nfsd| &nfsd.threads);
@@ -204,7 +202,7 @@ fn a_write_lasts(view: &View<'_>) -> bool {
     })
 }
 
-/// The BDIs that nfsd writes to, while its threads sleep.
+/// The BDIs that nfsd writes to while its threads sleep.
 struct Servers<'a> {
     blocked: f64,
     bdis: Vec<&'a str>,
@@ -222,8 +220,7 @@ impl<'a> Servers<'a> {
         Self { blocked, bdis }
     }
 
-    /// How many nfsd threads, on average, sleep where this device may be what
-    /// they sleep for.
+    /// The average number of nfsd threads that may sleep for this device.
     fn blocked_on(&self, device: &Device) -> f64 {
         if self.bdis.binary_search(&device.bdi.as_str()).is_ok() {
             self.blocked

@@ -1,5 +1,5 @@
-//! `hung-file-system`: nfsd's threads sleep in their own file system for ever,
-//! and nothing throttles them.
+//! `hung-file-system`: nfsd's threads sleep in their own file system for ever, and nothing
+//! throttles them.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,10 +14,10 @@ use super::view::{Finding, Node, View};
 use crate::text::{percent, seconds};
 use crate::thresholds::nanos;
 
-/// Threads watched at most, as many as the sampler reads.
+/// Maximum number of threads to track, equal to that of the sampler.
 const MAX_SLEEPERS: usize = 1024;
 
-/// Since when nfsd's threads sleep, by their ids.
+/// Since when nfsd's threads sleep, by thread id.
 #[derive(Clone, Debug, Default)]
 pub struct HungThreads {
     since_ns: BTreeMap<u32, u64>,
@@ -28,14 +28,14 @@ pub struct HungThreads {
 struct Asleep {
     /// In a WRITE.
     in_write: u32,
-    /// All of them.
+    /// All such threads.
     all: u32,
     /// The longest sleep.
     longest_ns: u64,
 }
 
 impl HungThreads {
-    /// Takes in a tick.
+    /// Adds a tick.
     pub fn tick(&mut self, node: &Node<'_>) {
         let now = node.now.monotonic_ns;
         let before = std::mem::take(&mut self.since_ns);
@@ -44,8 +44,8 @@ impl HungThreads {
         self.since_ns = asleep.map(|t| (t.tid, since(t.tid))).collect();
     }
 
-    /// Finds the file system: of several that nfsd writes to, the one that is
-    /// told already, or that it wrote to last.
+    /// Finds the file system: of several that nfsd writes to, the one already reported, or the one
+    /// it wrote to last.
     pub fn judge(&self, view: &View<'_>, found: &mut Vec<Finding>) {
         let asleep = self.asleep(view);
         if asleep.all == 0 || !nobody_throttled(view) || !nothing_served(view) {
@@ -83,7 +83,7 @@ fn hung_threads(now: &Observation) -> impl Iterator<Item = &ServerThread> {
     threads.filter(|t| t.state == ThreadState::Blocked && !t.behind_throttled)
 }
 
-/// Neither nfsd, nor a loop device that it writes to.
+/// Whether neither nfsd nor a loop device that it writes to is throttled.
 fn nobody_throttled(view: &View<'_>) -> bool {
     let window = view.node.window;
     view.signs.sees_dirty
@@ -99,7 +99,7 @@ fn nothing_served(view: &View<'_>) -> bool {
 fn finding(view: &View<'_>, bdi: &str, asleep: Asleep) -> Option<Finding> {
     let node = view.node;
     let told = node.told_by(bdi, LivelockState::is_livelock);
-    // Whoever writes to it as well may hold the lock that nfsd waits for.
+    // Another writer to it may hold the lock that nfsd waits for.
     if told.is_some() || view.throttled_on(bdi) > 0.0 {
         return None;
     }
@@ -108,8 +108,7 @@ fn finding(view: &View<'_>, bdi: &str, asleep: Asleep) -> Option<Finding> {
     let limit = node.thresholds.related.hung_busy_share / view.ease(HungFileSystem, bdi);
     let idle = busy.is_some_and(|busy| busy < limit);
     let nothing = wrote.bytes == 0;
-    // Threads found asleep at every tick may be in one call or in many: of
-    // reads, which a busy disk serves.
+    // Threads asleep at every tick may be in one call or in many reads that a busy disk serves.
     let hangs = asleep.in_write > 0 && (nothing || idle) || nothing && idle;
     hangs.then(|| Finding {
         kind: HungFileSystem,

@@ -1,5 +1,4 @@
-//! `memory-starvation`: tasks spend their time in reclaim because next to
-//! nothing is available.
+//! `memory-starvation`: tasks spend their time in reclaim because almost no memory is available.
 
 use compact_str::CompactString;
 use monitor_model::{observation::Memory, related::RelatedKind::MemoryStarvation};
@@ -7,7 +6,7 @@ use monitor_model::{observation::Memory, related::RelatedKind::MemoryStarvation}
 use super::view::{Finding, View};
 use crate::text::percent;
 
-/// Finds it, of the node.
+/// Finds it on the node.
 pub(super) fn judge(view: &View<'_>, found: &mut Vec<Finding>) {
     let window = view.node.window;
     let thresholds = &view.node.thresholds.related;
@@ -19,7 +18,7 @@ pub(super) fn judge(view: &View<'_>, found: &mut Vec<Finding>) {
     let kills = kills.map_or(0, |moved| moved.bytes);
     let reclaims = |share: f64| tasks.is_some_and(|tasks| tasks >= share);
     let starved = reclaims(thresholds.reclaim_share * ease) && low != Some(false);
-    // A memory cgroup's kills count as well, but nobody else reclaims for them.
+    // Kills by a memory cgroup count too, but other tasks do not reclaim for them.
     let killed = kills > 0 && (low == Some(true) || reclaims(thresholds.oom_reclaim_share));
     if !starved && !killed {
         return;

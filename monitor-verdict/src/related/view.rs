@@ -1,4 +1,4 @@
-//! What the related conditions look at.
+//! The inputs of the related conditions.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use crate::thresholds::Thresholds;
 use crate::window::Window;
 use crate::window::reduce::related::{Device, RelatedSample};
 
-/// A loop as it is judged at this tick.
+/// A loop and its verdict at this tick.
 #[derive(Clone, Copy, Debug)]
 pub struct LoopNow<'a> {
     /// Its id.
     pub id: &'a str,
     /// The client's device.
     pub client_bdi: &'a str,
-    /// Who serves.
+    /// The server.
     pub server: &'a str,
-    /// The process, where it is one.
+    /// The server's process, if it is one.
     pub server_tgid: Option<u32>,
-    /// What the server writes to, where it is known.
+    /// The BDI that the server writes to, if known.
     pub server_bdi: Option<&'a str>,
     /// Its state.
     pub state: LivelockState,
@@ -43,18 +43,18 @@ pub struct Node<'a> {
     pub now: &'a Observation,
     /// Its loops.
     pub loops: &'a [LoopNow<'a>],
-    /// Who served the mounts that are not loops any more.
+    /// The servers of former loops.
     pub former: &'a [Former],
     /// The numbers to compare with.
     pub thresholds: &'a Thresholds,
 }
 
-/// What holds, before it is known for how long.
+/// A condition that holds at this tick, before its duration is checked.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
     pub kind: RelatedKind,
     pub bdi: CompactString,
-    /// How bad: of too many, the worst are kept.
+    /// The severity: of too many findings, the worst are kept.
     pub weight: f64,
     /// Whether it begins at once.
     pub at_once: bool,
@@ -62,7 +62,7 @@ pub(super) struct Finding {
     pub reason: String,
 }
 
-/// A condition that holds, told or not yet.
+/// A condition that holds, begun or not.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     /// Since when it holds.
@@ -74,7 +74,7 @@ pub(super) struct Held {
     pub reason: String,
 }
 
-/// The node, and what held until now.
+/// The node, and the conditions that held until now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub node: &'a Node<'a>,
@@ -83,15 +83,14 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// Whether a condition is told of this BDI.
+    /// Whether a condition of this BDI has begun.
     pub fn holds(&self, kind: RelatedKind, bdi: &str) -> bool {
         let told = self.held.iter().filter(|(_, held)| held.began);
         told.into_iter()
             .any(|((its, name), _)| *its == kind && name == bdi)
     }
 
-    /// The factor of a threshold that is to be reached: less than 1 for what
-    /// is told already.
+    /// The factor of a threshold: less than 1 for a condition that has begun.
     pub fn ease(&self, kind: RelatedKind, bdi: &str) -> f64 {
         if self.holds(kind, bdi) {
             self.node.thresholds.related.ease
@@ -100,17 +99,15 @@ impl View<'_> {
         }
     }
 
-    /// How many tasks on average are in `balance_dirty_pages` on a BDI,
-    /// servers' threads among them.
+    /// The average number of tasks in `balance_dirty_pages` on a BDI, with servers' threads.
     pub fn throttled_on(&self, bdi: &str) -> f64 {
         let pauses = |d: &Device| d.paused_ns.saturating_add(d.server_paused_ns);
         let waiting = |d: &Device| d.waiting.saturating_add(d.server_waiting);
         self.node.window.waited(bdi, pauses, waiting)
     }
 
-    /// The BDIs that nfsd writes to, each with the moment of the last write
-    /// that was seen. NFS mounts that are exported again are not among them:
-    /// what hangs there is another server.
+    /// The BDIs that nfsd writes to, each with the time of the last observed write. Re-exported NFS
+    /// mounts are excluded: a hang there is another server's.
     pub fn server_bdis(&self) -> BTreeMap<&str, u64> {
         let now = self.node.now;
         let mut found: BTreeMap<&str, u64> = BTreeMap::new();
@@ -132,7 +129,7 @@ impl View<'_> {
 }
 
 impl Node<'_> {
-    /// The loop that tells of this BDI already, its client's or its server's.
+    /// The loop whose verdict already covers this BDI, its client's or its server's.
     pub(super) fn told_by(
         &self,
         bdi: &str,
@@ -143,7 +140,7 @@ impl Node<'_> {
     }
 }
 
-/// States that say more of a loop than a related condition does.
+/// The states of a loop that supersede a related condition.
 pub(super) const fn suspect(state: LivelockState) -> bool {
     matches!(
         state,

@@ -16,7 +16,7 @@ use super::{devices, memory};
 use crate::text::seconds;
 use crate::thresholds::nanos;
 
-/// BDIs of one kind at most; of more, the worst.
+/// Maximum number of BDIs of one kind; of more, the worst are kept.
 pub(super) const MAX_SUBJECTS: usize = 32;
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -28,13 +28,13 @@ pub struct Watch {
     hung_threads: HungThreads,
     shown: Shown,
     now: Vec<Related>,
-    /// Beginnings, and nanoseconds in which it held.
+    /// The number of beginnings, and the nanoseconds in which it held.
     counted: [(u64, u64); RelatedKind::ALL.len()],
     last_ns: Option<u64>,
 }
 
 impl Watch {
-    /// One tick; what began and ended by it.
+    /// Adds a tick and returns what began and ended.
     pub fn observe(&mut self, node: &Node<'_>) -> Vec<RelatedEvent> {
         let now = node.now.monotonic_ns;
         let dt = match self.last_ns.replace(now) {
@@ -50,7 +50,7 @@ impl Watch {
         self.shown.tick(node, dt);
         let found = self.find(node);
         if !node.window.speaks() {
-            // What was told is neither confirmed nor over by what was not seen.
+            // Missing inputs neither confirm nor end an open condition.
             self.held.values_mut().for_each(|held| held.last_ns = now);
         }
         let mut events = self.end(node, &found);
@@ -59,12 +59,12 @@ impl Watch {
         events
     }
 
-    /// What holds now, in the order of the kinds and of the BDIs' names.
+    /// The conditions that hold now, sorted by kind and BDI.
     pub fn now(&self) -> &[Related] {
         &self.now
     }
 
-    /// What was counted, of every kind.
+    /// The counters of every kind.
     pub fn tallies(&self) -> [RelatedTally; RelatedKind::ALL.len()] {
         RelatedKind::ALL.map(|kind| {
             let (beginnings, ns) = self.counted[kind as usize];
@@ -76,7 +76,7 @@ impl Watch {
         })
     }
 
-    /// After a gap or a step back in time the clocks run from here.
+    /// Restarts the clocks after a gap or a step back in time.
     fn restart(&mut self, now: u64) {
         self.silences = ServerSilence::default();
         self.hung_threads = HungThreads::default();
@@ -96,7 +96,7 @@ impl Watch {
         }
     }
 
-    /// What holds at this tick, of each kind the worst first.
+    /// The conditions that hold at this tick, the worst of each kind first.
     fn find(&self, node: &Node<'_>) -> Vec<Finding> {
         let mut found = Vec::new();
         let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
@@ -118,7 +118,7 @@ impl Watch {
         found
     }
 
-    /// Ends what did not hold for long enough, or what a loop's verdict tells.
+    /// Ends the conditions that did not hold for long enough, or that a loop's verdict covers.
     fn end(&mut self, node: &Node<'_>, found: &[Finding]) -> Vec<RelatedEvent> {
         let patience = nanos(node.thresholds.related.end);
         let now = node.now.monotonic_ns;
@@ -145,7 +145,7 @@ impl Watch {
         events
     }
 
-    /// Begins what holds for long enough, in the order of kinds and names.
+    /// Begins the conditions that held long enough, sorted by kind and name.
     fn begin(&mut self, node: &Node<'_>, found: Vec<Finding>, events: &mut Vec<RelatedEvent>) {
         let now = node.now.monotonic_ns;
         let first = events.len();
@@ -155,7 +155,7 @@ impl Watch {
         }
         for one in found {
             let patience = match one.kind {
-                // The silence itself was long enough.
+                // The silence already includes the delay.
                 RelatedKind::NfsServerNotResponding => 0,
                 _ => nanos(node.thresholds.related.begin),
             };
@@ -197,7 +197,7 @@ impl Watch {
     }
 }
 
-/// Which loop's verdict says what this condition would say, wrongly.
+/// The loop whose verdict covers this condition, which would give the wrong cause.
 fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
     let tells = match kind {
         RelatedKind::NfsServerNotResponding | RelatedKind::DirtyThrottling => suspect,

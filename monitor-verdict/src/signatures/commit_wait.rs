@@ -1,8 +1,7 @@
-//! Signature `commit-wait`: to free a page of the client, memory allocation
-//! waits until the loop's own server has committed it (`nfs_release_folio`,
-//! `nfs_wb_folio`, `nfs_commit_inode`). Where a thread of that server is the
-//! one that waits, the cycle is closed by that alone; where it is kswapd or
-//! kcompactd, only if the server's threads get no memory at the same time.
+//! Signature `commit-wait`: to free a page of the client, memory allocation waits until the loop's
+//! own server has committed it (`nfs_release_folio`, `nfs_wb_folio`, `nfs_commit_inode`). If a
+//! thread of that server waits, that alone closes the cycle. If kswapd or kcompactd waits, the
+//! server's threads must lack memory at the same time.
 
 use monitor_common::Class;
 use monitor_model::verdict::Signature;
@@ -17,7 +16,7 @@ use super::reclaim_congestion::server_disk;
 
 const SIGNATURE: Signature = Signature::CommitWait;
 
-/// Whether the server waits for a COMMIT of its own.
+/// Whether the server waits for its own COMMIT.
 #[must_use]
 pub fn edge(view: &View<'_>) -> Edge {
     let own = view.commit_ns(view.class());
@@ -65,7 +64,7 @@ pub fn edge(view: &View<'_>) -> Edge {
         } else {
             String::new()
         },
-        // Where kswapd is stuck, it is why the server's threads are.
+        // A stuck kswapd is the reason why the server's threads are stuck.
         weight_ns: if by_helpers && !by_server {
             helpers.saturating_add(starved)
         } else {

@@ -1,11 +1,10 @@
-//! Signature `dirty-throttle`: the server is in `balance_dirty_pages` on its
-//! own, nearly clean BDI, because the client's pages fill the node's dirty
-//! limit; and those only the server can clean.
+//! Signature `dirty-throttle`: the server is in `balance_dirty_pages` on its own, nearly clean BDI,
+//! because the client's pages fill the node's dirty limit. Only the server can clean those.
 //!
-//! The event of `balance_dirty_pages` tells it from a slow disk. Frozen (6.12):
-//! `limit=19529 dirty=20031 bdi_setpoint=10437 bdi_dirty=48`. Slow but alive:
-//! `bdi_dirty` about 8000 of setpoint 9126 and the disk 92-100 % busy. That
-//! dirty is over the limit says nothing alone.
+//! The event of `balance_dirty_pages` distinguishes it from a slow disk. Frozen (6.12):
+//! `limit=19529 dirty=20031 bdi_setpoint=10437 bdi_dirty=48`. Slow but alive: `bdi_dirty` about
+//! 8000 of setpoint 9126 and the disk 92-100 % busy. Dirty pages over the limit alone prove
+//! nothing.
 
 use monitor_model::verdict::Signature;
 
@@ -50,13 +49,13 @@ pub fn edge(view: &View<'_>) -> Edge {
     }
 }
 
-/// Who holds the dirty pages while the server is paused.
+/// The holders of the dirty pages while the server is paused.
 pub struct Throttle<'a> {
     pub server_bdi: &'a str,
     pub pauses: PauseMeans,
     pub disk: Disk,
-    /// The client's share of the pages that are not the server BDI's, with the
-    /// loop devices on it.
+    /// The client's share of the pages outside the server's BDI, with those of the loop devices on
+    /// it.
     pub own: Option<f64>,
     /// The share of the client devices of all loops together.
     pub clients: Option<f64>,
@@ -85,7 +84,7 @@ impl<'a> Throttle<'a> {
         let own = newest.client(view.client).and_then(&mut pages_of);
         let others = newest.clients.iter();
         let others = others.filter(|c| c.bdi != view.client && view.is_loop(&c.bdi));
-        // An unknown other is left out, which only makes the sum smaller.
+        // Unknown ones are left out, which only makes the sum smaller.
         let others: f64 = others.filter_map(pages_of).sum();
         let clients = own.map(|own| (own + others).min(1.0));
         let disk = Disk::of(view, server_bdi, view.edge_slack(SIGNATURE));
@@ -100,7 +99,7 @@ impl<'a> Throttle<'a> {
         })
     }
 
-    /// The node is over its hard limit, or as good as; `None`: neither is known.
+    /// Whether the node is over its hard limit, or almost; `None`: unknown.
     pub fn over_limit(&self, view: &View<'_>, slack: f64) -> Option<bool> {
         let share = 1.0 - (1.0 - view.thresholds.over_limit_share) * slack;
         let mean = self.pauses.dirty / self.pauses.limit.max(1.0);
@@ -152,10 +151,9 @@ impl<'a> Throttle<'a> {
     }
 }
 
-/// How far the node is from its dirty limit: a livelock holds it there, a percent or less
-/// beside.
+/// The distance of the node from its dirty limit: a livelock holds it within about a percent.
 fn beside_limit(over: f64) -> String {
-    /// Rounds to 0.0 %, or is next to it.
+    /// Values below round to 0.0 % or almost.
     const AT: f64 = 0.001;
     if over.abs() < AT {
         return "at the dirty limit".to_owned();
@@ -164,10 +162,10 @@ fn beside_limit(over: f64) -> String {
     format!("{:.1} % {side} the dirty limit", over.abs() * 100.0)
 }
 
-/// `2 of 8 busy nfsd threads`, those of them that are throttled by dirty pages.
+/// Text such as `2 of 8 busy nfsd threads`: the threads throttled by dirty pages.
 pub fn who(view: &View<'_>) -> String {
     let threads = view.threads().unwrap_or_default();
-    // A thread between two pauses is throttled by its state alone.
+    // Between two pauses only its state shows that a thread is throttled.
     let seen = threads.most_in_dirty;
     let waiting = if seen > 0 {
         seen
@@ -178,8 +176,8 @@ pub fn who(view: &View<'_>) -> String {
     format!("{waiting} of {busy} busy {} threads", view.server)
 }
 
-/// No pause was counted. Where threads are seen to wait all the same, or
-/// nothing is seen yet, that is not an answer.
+/// No pause was counted. If threads are seen to wait, or nothing is visible yet, the edge is
+/// unknown.
 fn unpaused(view: &View<'_>) -> Edge {
     let unknown = |why| Edge {
         holds: None,

@@ -1,10 +1,9 @@
-//! Signature `loop-device`: a loop device (`/dev/loop0`) is a part of the
-//! cycle. Its file lies on the client, so that its pages become the client's,
-//! which only the server can clean; or what the server writes to is itself such
-//! a device.
+//! Signature `loop-device`: a loop device (`/dev/loop0`) is a part of the cycle. Either its file
+//! lies on the client, so that its pages become the client's, which only the server can clean. Or
+//! the server itself writes to such a device.
 //!
-//! The server waits as in `dirty-throttle` or `reclaim-congestion`. This says
-//! more of the same cycle, and goes before them.
+//! The server waits as in `dirty-throttle` or `reclaim-congestion`. This signature is more
+//! specific, so it takes precedence.
 
 use monitor_common::Class;
 use monitor_model::verdict::Signature;
@@ -18,7 +17,7 @@ use super::dirty_throttle::{Throttle, share, who};
 
 const SIGNATURE: Signature = Signature::LoopDevice;
 
-/// Whether a loop device is a part of what the other edges found.
+/// Whether a loop device is part of what the other edges found.
 #[must_use]
 pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
     let Some(device) = heaviest(view) else {
@@ -72,7 +71,7 @@ pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
     }
 }
 
-/// Of the loop devices on the client the one that holds most.
+/// The loop device on the client that holds most.
 fn heaviest<'a>(view: &'a View<'_>) -> Option<&'a LoopDevice> {
     let newest = view.newest()?;
     let held = |one: &LoopDevice| newest.device(&one.bdi).and_then(|d| d.held_bytes);
@@ -80,16 +79,15 @@ fn heaviest<'a>(view: &'a View<'_>) -> Option<&'a LoopDevice> {
     devices.reduce(|most, one| if held(one) > held(most) { one } else { most })
 }
 
-/// Its share of the pages of both.
+/// Its share of the pages of it and the client.
 fn held_share(view: &View<'_>, device: &str) -> Option<f64> {
     let held = view.newest()?.device(device)?.held_bytes?;
     let all = view.held_bytes()?;
     (all > 0).then(|| held as f64 / all as f64)
 }
 
-/// Waits of its worker: of the kernel thread `loop0`, or of a worker of a
-/// workqueue (since 5.14), which is throttled by the client's pages like no
-/// other worker.
+/// Waits of its worker: the kernel thread `loop0`, or a workqueue worker (since 5.14). The client's
+/// pages throttle no other kind of worker.
 fn worker_ns(view: &View<'_>, device: &LoopDevice) -> u64 {
     let file = |bdi: &str| bdi == device.on;
     let workers = view.window.paused_ns(Class::Kworker, file);
@@ -98,9 +96,8 @@ fn worker_ns(view: &View<'_>, device: &LoopDevice) -> u64 {
     workers.saturating_add(thread).saturating_add(reclaims)
 }
 
-/// The server is throttled on a loop device whose pages only the client can
-/// clean: not clean, and with a request in it for as long as that is stuck.
-/// Who waits there, if so.
+/// Whether the server is throttled on a loop device whose pages only the client can clean. The
+/// device is not clean, and has a request in it while it is stuck. Returns the waiters.
 fn under_server(view: &View<'_>, slack: f64) -> Option<String> {
     let newest = view.newest()?;
     let throttle = Throttle::find(view)?;

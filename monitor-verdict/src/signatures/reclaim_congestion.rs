@@ -1,11 +1,10 @@
-//! Signature `reclaim-congestion`: the server reclaims memory, or sleeps in
-//! reclaim, because the pages that could be freed are the client's, under
-//! writeback or dirty; and those only the server can clean.
+//! Signature `reclaim-congestion`: the server reclaims memory, or sleeps in reclaim, because the
+//! client holds the pages that could be freed, under writeback or dirty. Only the server can clean
+//! those.
 //!
-//! Measured on 5.10, the node else usable: both nfsd threads in
-//! `wait_iff_congested`, 20 sleeps of 100 ms a second, nothing moves. A storm
-//! that works has the same sleeps (76-421 in 40 s) and moves 22-30 MB/s: there
-//! it is progress that tells.
+//! Measured on 5.10 on a node that stays usable: both nfsd threads are in `wait_iff_congested`,
+//! with 20 sleeps of 100 ms a second, and nothing moves. A working storm has the same sleeps
+//! (76-421 in 40 s) and moves 22-30 MB/s: there only progress makes the difference.
 
 use monitor_model::verdict::Signature;
 
@@ -54,15 +53,15 @@ pub fn edge(view: &View<'_>) -> Edge {
         } else {
             String::new()
         },
-        // What they wait for in there is commit-wait's.
+        // Waits for COMMIT within reclaim belong to commit-wait.
         weight_ns: spent.saturating_sub(view.commit_ns(view.class())),
         server_bdi: None,
         gaps,
     }
 }
 
-/// The disk of what the server writes to, as far as either is known. One that
-/// has much to write itself counts as one that works, be it idle or hang.
+/// The disk that the server writes to, as far as known. A disk with much to write counts as
+/// working, even if it is idle or hangs.
 pub fn server_disk(view: &View<'_>, slack: f64) -> Disk {
     let paused = || view.paused_most().map(|(bdi, _)| bdi);
     let Some(bdi) = view.server_bdi.or_else(paused) else {

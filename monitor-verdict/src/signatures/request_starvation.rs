@@ -1,6 +1,5 @@
-//! Signature `request-starvation`: nfsd gets no pages for its next request
-//! (`svc_alloc_arg` sleeps and tries again) while the client's pages fill the
-//! memory; and those only that request would clean.
+//! Signature `request-starvation`: nfsd gets no pages for its next request (`svc_alloc_arg` sleeps
+//! and tries again) while the client's pages fill the memory. Only that request would clean those.
 
 use monitor_model::verdict::Signature;
 
@@ -14,7 +13,7 @@ use super::reclaim_congestion::server_disk;
 
 const SIGNATURE: Signature = Signature::RequestStarvation;
 
-/// Whether nfsd starves for pages over those of the client.
+/// Whether nfsd starves for pages because of the client's.
 #[must_use]
 pub fn edge(view: &View<'_>) -> Edge {
     if !view.by_nfsd() {

@@ -1,5 +1,5 @@
-//! A server in a memory cgroup: what `balance_dirty_pages` says to it may be of the
-//! cgroup, and is not taken for the node's.
+//! Tests of a server in a memory cgroup: reports of `balance_dirty_pages` may concern the cgroup
+//! and must not count for the node.
 
 use monitor_common::Class;
 use monitor_model::{
@@ -11,7 +11,7 @@ use super::node::{CLIENT, Phase, Watched};
 
 const PAGE: u64 = 4096;
 
-/// What the programs count of a server whose part of the BDI belongs to a cgroup.
+/// The counters of a server whose part of the BDI belongs to a cgroup.
 fn in_cgroup(now: &mut Observation) {
     for pauses in &mut now.dirty_pauses {
         pauses.node_events = Some(0);
@@ -27,7 +27,7 @@ fn vmstat(now: &mut Observation, dirty: u64, limit: u64) {
     now.memory.dirty_limit_bytes = Some(limit * PAGE);
 }
 
-/// Writers to the NFS mount, whose pages are never a cgroup's part of it.
+/// Reports to writers on the NFS mount, whose pages never belong to a cgroup's part of it.
 fn writers_hear(second: u64, now: &mut Observation, dirty: u64, limit: u64) {
     let events = 5 * (second + 1);
     now.dirty_pauses.push(DirtyPauses {

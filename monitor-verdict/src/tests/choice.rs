@@ -1,4 +1,4 @@
-//! Which signature a livelock gets that is partly in one and partly in another.
+//! Tests of the signature of a livelock between two signatures.
 
 use monitor_common::{Cause, Class};
 use monitor_model::verdict::{
@@ -9,7 +9,7 @@ use monitor_model::verdict::{
 use super::node::{Phase, Watched};
 use super::reclaim;
 
-/// Both at once: so many milliseconds a second in each.
+/// Both waits at once: milliseconds a second in each.
 fn both(pause_ms: u64, reclaim_ms: u64) -> (Watched, Phase) {
     let mut watched = reclaim::frozen();
     watched.node.in_dirty = true;
@@ -45,7 +45,7 @@ fn the_wait_that_explains_most_gives_the_livelock_its_name() {
 fn one_that_goes_over_from_the_one_to_the_other_is_confirmed_once() {
     let (mut watched, dirty) = both(1900, 0);
     for second in 0..30 {
-        // Two seconds of the one, two of the other.
+        // Two seconds of one, two of the other.
         let reclaims = second % 4 >= 2;
         watched.node.in_dirty = !reclaims;
         watched.node.spends[0].3 = if reclaims { 1900 } else { 0 };
@@ -123,7 +123,7 @@ fn what_was_before_the_suspicion_does_not_count() {
     watched.node.in_dirty = false;
     watched.node.congest(true);
     watched.node.spends = vec![(Cause::DirectReclaim, Class::Nfsd, "", 1100)];
-    // One of three in reclaim, minutes long, while all goes well.
+    // One of three threads is in reclaim for minutes while the loop works.
     let works = Phase {
         throttled: 1,
         running: 2,

@@ -1,4 +1,4 @@
-//! What a verdict says it lacked.
+//! Tests of the inputs that a verdict reports as missing.
 
 use monitor_model::{
     observation::{SignalStatus, State},

@@ -1,5 +1,4 @@
-//! Whether the server's disk works, where others use it too and where it is no
-//! disk.
+//! Tests of the server's disk: shared with others, or not a disk.
 
 use monitor_model::verdict::LivelockState::{Livelock, None as Nothing};
 

@@ -1,4 +1,4 @@
-//! The closing edge of `dirty-throttle`, number by number.
+//! Tests of the closing edge of `dirty-throttle`, number by number.
 
 use monitor_common::Class;
 use monitor_model::verdict::Condition;
@@ -11,7 +11,7 @@ fn edge(phase: &Phase) -> Condition {
     watched.verdict().conditions.closing_edge
 }
 
-/// Frozen for five seconds, then so for five more.
+/// Five frozen seconds, then five of this phase.
 fn then(phase: &Phase) -> Condition {
     let mut watched = Watched::new(8);
     watched.play(&Phase::FROZEN_6_12, 5);

@@ -1,4 +1,4 @@
-//! The documents that prove a verdict, on the node of the other tests.
+//! Tests of the evidence, on the node of the other tests.
 
 mod bounds;
 mod garbage;
@@ -20,7 +20,7 @@ use monitor_model::{
 use super::node::{CLIENT, DISK, Node, Phase, wait};
 use crate::{Engine, Thresholds};
 
-/// A node whose mount and disk are looked up, and the documents of its engine.
+/// A node with a known mount and disk, and its engine's evidence.
 pub(super) struct Told {
     pub(super) node: Node,
     engine: Engine,
@@ -57,7 +57,7 @@ impl Told {
         self.play_with(phase, seconds, |_| ())
     }
 
-    /// Plays with a last hand on each observation.
+    /// Plays with a change to each observation.
     pub(super) fn play_with(
         &mut self,
         phase: &Phase,
@@ -247,8 +247,7 @@ fn threads_that_work_for_another_client_are_not_listed_as_the_loops() {
     assert!(document.writers.iter().any(|task| task.tid == 200));
 }
 
-/// A node that freezes after twenty seconds, and whose stacks are read at one
-/// moment only.
+/// A node that freezes after twenty seconds, with stacks read at one time only.
 fn stacks_read_at(monotonic_ms: u64) -> Told {
     let mut told = Told::new();
     let read = |tid| Stack {

@@ -1,4 +1,4 @@
-//! Observations without any sense.
+//! Random observations without any sense.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Random {
         usize::try_from(self.next() % n).expect("small")
     }
 
-    /// Small ones, large ones and those at the end.
+    /// Small, large and extreme numbers.
     fn number(&mut self) -> u64 {
         match self.below(4) {
             0 => self.next(),
@@ -186,8 +186,8 @@ impl Random {
     }
 }
 
-/// An observation without any sense, the same for the same seed. Its moment is
-/// mostly near others'.
+/// A random observation, the same for the same seed. Its time is mostly close to that of the
+/// others.
 pub fn garbage(seed: u64) -> Observation {
     let mut random = Random(seed);
     let near = random.below(10) > 0;

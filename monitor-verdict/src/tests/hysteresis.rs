@@ -1,4 +1,4 @@
-//! What held, holds on a little longer: each edge for itself.
+//! Tests of each edge's hysteresis: a threshold is looser once its condition holds.
 
 use monitor_common::{Cause, Class};
 use monitor_model::verdict::LivelockState::{Livelock, Suspected};
@@ -6,15 +6,13 @@ use monitor_model::verdict::LivelockState::{Livelock, Suspected};
 use super::node::{CLIENT, Node, Phase, Watched};
 use super::reclaim;
 
-/// Whether the cycle is closed: that it opens is not an end of a livelock as long as
-/// nothing moves.
+/// Whether the cycle is closed. An open cycle alone does not end a livelock.
 fn is_closed(watched: &Watched) -> bool {
     watched.verdict().conditions.closing_edge.holds == Some(true)
 }
 
-/// Whether the cycle stays closed after a livelock by two threads that wait so many
-/// milliseconds a second, and then less; and when a fresh loop with that alone is a
-/// livelock.
+/// Two threads wait `ms` milliseconds a second after a livelock. Returns whether the cycle stays
+/// closed, and whether a fresh loop with the same waits becomes a livelock.
 fn less(cause: Cause, bdi: &'static str, ms: u64) -> (bool, Option<u64>) {
     let mut closed = Vec::new();
     let mut fresh = None;
@@ -46,7 +44,7 @@ fn a_wait_that_confirmed_a_livelock_keeps_it_at_two_thirds_of_its_share() {
     }
 }
 
-/// What is never confirmed: whether its edge is still closed.
+/// For an unconfirmable signature: whether its edge is still closed.
 #[test]
 fn a_wait_of_a_suspected_signature_is_one_at_two_thirds_of_its_share() {
     for (ms, closed) in [(210, true), (190, false)] {

@@ -1,4 +1,4 @@
-//! Missing inputs and more than one client device.
+//! Tests with missing inputs and with several client devices.
 
 use monitor_common::Class;
 use monitor_model::{

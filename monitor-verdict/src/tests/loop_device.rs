@@ -141,8 +141,8 @@ fn the_pages_of_the_loop_device_are_demand() {
     );
 }
 
-/// nfsd exports what is on /dev/loop0, whose file lies on a mount of that very
-/// server. The device is busy as long as a request is stuck in it.
+/// nfsd exports a file system on /dev/loop0, whose file lies on a mount of that very server. The
+/// device stays busy while a request is stuck in it.
 fn exported() -> Watched {
     let mut watched = with_loop_device(11_000);
     watched.node.paused = (Class::Nfsd, LOOP);

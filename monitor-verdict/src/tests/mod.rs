@@ -1,4 +1,4 @@
-//! The engine as a whole, played second by second.
+//! Tests of the whole engine, second by second.
 
 mod cgroup;
 mod choice;

@@ -1,4 +1,4 @@
-//! The words that dashboards, alerts, recordings and evidence know things by.
+//! Tests of the names that dashboards, alerts, recordings and evidence depend on.
 
 use std::fmt::Debug;
 
@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::node::{Phase, Watched};
 
-/// Each is its word, in labels and in JSON alike.
+/// Each name is the same in labels and in JSON.
 fn known<T>(words: &[(T, &str)], as_str: impl Fn(T) -> &'static str)
 where
     T: Copy + Debug + PartialEq + Serialize + DeserializeOwned,

@@ -1,4 +1,4 @@
-//! What only looks like a livelock.
+//! Tests of cases that only look like a livelock.
 
 use monitor_common::{Cause, Class};
 use monitor_model::verdict::LivelockState::{Livelock, None as Nothing, Suspected};

@@ -1,4 +1,4 @@
-//! A node for tests, second by second, until recordings take its place.
+//! A simulated node for tests, second by second.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ const MB: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Node {
     pub now: Observation,
-    /// Milliseconds a second that tasks spend in waits that end.
+    /// Milliseconds a second in finished waits.
     pub spends: Vec<(Cause, Class, &'static str, u64)>,
-    /// Waits that last, beside those of the phase.
+    /// Unfinished waits, beside those of the phase.
     pub lasting: Vec<Waiting>,
     /// Bytes a second that are written to BDIs.
     pub writes: Vec<(&'static str, u64)>,
-    /// Whose pauses the phase's are, and where.
+    /// The class and the BDI of the phase's pauses.
     pub paused: (Class, &'static str),
     /// Whether throttled threads are in `balance_dirty_pages`.
     pub in_dirty: bool,
@@ -49,7 +49,7 @@ impl Node {
         node
     }
 
-    /// The device's RPC client makes calls; so many of them are served here.
+    /// The device's RPC client makes calls, of which `served` are served here.
     pub fn call(&mut self, bdi: &str, calls: u64, served: u64) {
         let now = self.now.monotonic_ns;
         let all = &mut self.now.rpc_clients;
@@ -74,15 +74,14 @@ impl Node {
         }
     }
 
-    /// The calls go to another host, from the first one on.
+    /// All calls go to another host.
     pub fn served_elsewhere(&mut self) {
         self.now.rpc_clients.clear();
         self.call(CLIENT, 12, 0);
         self.elsewhere = true;
     }
 
-    /// What a look-up finds: these mounts, each with who listens at its
-    /// address in its own namespace.
+    /// The look-up finds these mounts, each with the listener at its address in its own namespace.
     pub fn look_up(&mut self, mounts: &[(&str, Option<&str>)]) {
         let mount = |&(bdi, listener): &(&str, Option<&str>)| NfsMount {
             bdi: bdi.into(),
@@ -100,7 +99,7 @@ impl Node {
         });
     }
 
-    /// The server is a process of this name, with so many threads.
+    /// The server is a process of this name with `threads` threads.
     pub fn userspace(threads: u32, name: &str) -> Self {
         let mut node = Self::new(threads);
         let threads = node.now.nfsd.take().map(|nfsd| nfsd.threads);
@@ -117,7 +116,7 @@ impl Node {
         node
     }
 
-    /// The client is congested, or not, by the kernel's own flag.
+    /// Sets the kernel's flag for a congested client.
     pub fn congest(&mut self, congested: bool) {
         self.now.bdis[0].congestion = Some(Congestion {
             congested,
@@ -128,7 +127,7 @@ impl Node {
         });
     }
 
-    /// A loop device whose file lies on a BDI; it holds so many pages.
+    /// A loop device whose file lies on a BDI and that holds `pages` pages.
     pub fn losetup(&mut self, bdi: &str, on: &str, pages: u64) {
         Arc::make_mut(&mut self.now.topology)
             .loop_devices
@@ -258,7 +257,7 @@ impl Node {
     }
 }
 
-/// A wait of any cause, as old as the node.
+/// A wait of any cause that began with the node.
 pub fn lasts(tid: usize, class: Class, cause: Cause, bdi: &str) -> Waiting {
     Waiting {
         cause,

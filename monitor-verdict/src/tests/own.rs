@@ -1,4 +1,4 @@
-//! nfsd in two network namespaces: what is a loop's own.
+//! Tests of nfsd in two network namespaces: the share of each loop.
 
 use monitor_common::{Cause, Class};
 use monitor_model::{
@@ -23,7 +23,7 @@ struct Beside {
     /// Bytes a second that are acknowledged to the second mount.
     acked: u64,
     state: ThreadState,
-    /// Milliseconds a second that each of its threads is paused on its device.
+    /// Milliseconds a second of pauses of each of its threads on its device.
     paused_ms: u64,
 }
 
@@ -41,7 +41,7 @@ fn watched() -> Watched {
     Watched::of(node)
 }
 
-/// What the kernel side tells of whose calls are whose: `n` seconds in all.
+/// The kernel side's attribution of calls: `n` seconds in all.
 fn attribute(now: &mut Observation, phase: &Phase, beside: Beside, n: u64) {
     let nfsd = now.nfsd.as_mut().expect("runs");
     let own = nfsd.bytes_written.expect("seen");
@@ -171,7 +171,7 @@ fn pauses_of_another_nfsd_are_not_this_loops() {
         paused_ms: 900,
         ..WORKS
     };
-    // The first waits for its turn, with threads that run.
+    // The first client waits for its turn while threads run.
     let phase = Phase {
         throttled: 0,
         blocked: 0,

@@ -2,7 +2,7 @@
 
 const MB: u64 = 1_000_000;
 
-/// What happens in each second of a phase.
+/// The events of each second of a phase.
 #[derive(Clone, Copy, Debug)]
 pub struct Phase {
     pub acked: u64,
@@ -24,7 +24,7 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// Nothing happens.
+    /// An idle node.
     pub const IDLE: Self = Self {
         acked: 0,
         served: 0,
@@ -129,8 +129,8 @@ impl Phase {
         writers: 2,
         ..Self::IDLE
     };
-    /// 5.10, nearly all of the memory is the client's: both nfsd threads in
-    /// reclaim, not one pause.
+    /// 5.10: the client holds nearly all of the memory. Both nfsd threads are in reclaim, without
+    /// one pause.
     pub const FROZEN_RECLAIM: Self = Self {
         throttled: 2,
         blocked: 0,
@@ -139,7 +139,7 @@ impl Phase {
         held: 12_000,
         ..Self::FROZEN_6_12
     };
-    /// The same waits in a storm that works, at 22-30 MB/s.
+    /// The same waits in a working storm, at 22-30 MB/s.
     pub const STORM: Self = Self {
         acked: 22 * MB,
         served: 22 * MB,

@@ -1,4 +1,4 @@
-//! What is a livelock, with the numbers measured in real ones.
+//! Tests of livelocks, with the numbers of real ones.
 
 use monitor_model::verdict::LivelockState::{
     Deadlock, Livelock, None as Nothing, Recovered, Suspected,

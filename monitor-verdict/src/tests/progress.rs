@@ -1,4 +1,4 @@
-//! What counts as demand and as progress, and what a verdict says of its times.
+//! Tests of demand, progress and the times in a verdict.
 
 use monitor_common::Class;
 use monitor_model::verdict::LivelockState::{Livelock, None as Calm, Recovered};
@@ -14,7 +14,7 @@ const BUSY: Phase = Phase {
     ..Phase::HEALTHY
 };
 
-/// Bytes a second below which nothing moves, as the verdict says them.
+/// The rate in the verdict below which the loop counts as stalled.
 fn under(watched: &Watched) -> String {
     let why = watched.verdict().conditions.no_progress.why;
     let (_, rest) = why.split_once("no progress under ").expect("said");
@@ -136,7 +136,7 @@ fn the_verdicts_of_loops_that_ended_leave_room_for_no_more_than_the_most() {
     let mount = |watched: &mut Watched, from: usize| {
         for n in from..from + MAX_LOOPS {
             watched.node.mount(&format!("1:{n}"));
-            // Their clients' ids are those of the ones before: more calls.
+            // Their client ids are the old ones, so their calls add up.
             watched.node.call(&format!("1:{n}"), 12, 12);
         }
         assert_eq!(watched.play(&Phase::IDLE, 20), Calm);

@@ -1,4 +1,4 @@
-//! What holds whatever comes.
+//! Properties that hold for any input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ fn is_an_edge_of_the_machine(from: LivelockState, to: LivelockState) -> bool {
     )
 }
 
-/// A daemon, a module or a device that starts anew.
+/// A restart of the daemon, a module or a device.
 fn reset(node: &mut Node, what: u8) {
     let now = &mut node.now;
     match what {
@@ -51,7 +51,7 @@ fn reset(node: &mut Node, what: u8) {
     }
 }
 
-/// Every list in another order.
+/// Shuffles every list.
 fn shuffle(observation: &mut Observation, random: &mut u64) {
     fn one<T>(list: &mut [T], random: &mut u64) {
         for n in (1..list.len()).rev() {
@@ -98,7 +98,7 @@ proptest! {
         for verdict in played.verdicts.last().into_iter().flatten() {
             let (state, detections) = states.get(verdict.loop_id.as_str()).copied().unwrap_or_default();
             prop_assert_eq!(verdict.state, state);
-            // A loop that was forgotten and came back counts from zero.
+            // A loop that was dropped and came back counts from zero.
             prop_assert!(verdict.detections() <= detections);
             prop_assert_eq!(verdict.detections() > 0, verdict.livelock_seconds() > 0.0 || state.is_livelock());
             prop_assert!((0.0..=1.0).contains(&verdict.confidence.share));
@@ -167,12 +167,12 @@ proptest! {
         steps in prop::collection::vec((step(), 1usize..6), 1..12)
     ) {
         let mut steps = stretched(steps);
-        // Calls by the billion that nobody here took refute the loop for long.
+        // Billions of calls that nfsd did not take refute the loop for a long time.
         for step in steps.iter_mut().filter(|step| (20..=24).contains(&step.trouble)) {
             step.trouble = u8::MAX;
         }
         let quiet = |phase| Step { phase, trouble: u8::MAX, number: 0 };
-        // A clock that was far ahead is back by then, and its loop known.
+        // By then a clock that was far ahead is back, and the loop is known.
         steps.extend(std::iter::repeat_n(quiet(Phase::HEALTHY), 40));
         steps.extend(std::iter::repeat_n(quiet(Phase::FROZEN_6_12), 12));
         let played = play(&steps);

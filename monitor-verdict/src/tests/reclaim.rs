@@ -1,4 +1,4 @@
-//! Signature `reclaim-congestion`, and what only has its waits.
+//! Tests of signature `reclaim-congestion` and of similar waits.
 
 use monitor_common::{Cause, Class};
 use monitor_model::verdict::{

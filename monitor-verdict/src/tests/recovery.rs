@@ -1,4 +1,4 @@
-//! Recovered means that bytes move, or that nothing is left to move.
+//! Tests of recovery: bytes move, or there is no more demand.
 
 use monitor_common::Class;
 use monitor_model::{
@@ -51,7 +51,7 @@ fn a_livelock_whose_server_falls_idle_while_writers_wait_is_one_incident() {
 #[test]
 fn what_lies_dirty_and_waits_for_nobody_does_not_keep_a_livelock() {
     let mut watched = frozen();
-    // The flusher will come for it within half a minute.
+    // The flusher writes these pages within half a minute.
     let lies = Phase {
         writers: 0,
         held: 800,

@@ -1,5 +1,5 @@
-//! What no kernel should send and some day will: gaps, steps back, counters
-//! that start anew, more loops than there is room for.
+//! Tests of input that no kernel should send: gaps, steps back, counters that restart, too many
+//! loops.
 
 use monitor_model::{
     observation::Observation,
@@ -102,7 +102,7 @@ fn counters_that_start_anew_are_no_progress_and_no_end_of_a_livelock() {
 fn a_condition_that_wavers_around_its_threshold_holds_on() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::FROZEN_6_12, 12);
-    // Past every threshold for entering, within those for leaving.
+    // Beyond the thresholds for entering, within those for leaving.
     let wavering = Phase {
         dirty: 18_700,
         bdi_dirty: 6_000,

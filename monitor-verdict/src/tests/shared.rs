@@ -1,4 +1,4 @@
-//! The conditions that all signatures share, number by number.
+//! Tests of the conditions that all signatures share, number by number.
 
 use monitor_common::{Cause, Class};
 

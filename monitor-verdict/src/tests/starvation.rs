@@ -84,8 +84,7 @@ fn retries_that_sleep_for_half_a_second_each_are_starvation() {
 #[test]
 fn the_time_of_a_row_is_not_counted_twice() {
     let mut watched = calm();
-    // Counted retry by retry, and lasting as a whole; the client is calm, so
-    // that the number is looked at.
+    // The wait is counted by retry and as a whole. The client is calm, so that this number decides.
     watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 200)];
     let wait = lasts(100, Class::Nfsd, Cause::SvcAllocArg, "");
     watched.play_with(&STARVED, 20, |_, o| {

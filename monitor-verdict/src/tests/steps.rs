@@ -1,4 +1,4 @@
-//! Seconds of anything, for the properties.
+//! Arbitrary seconds for the property tests.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::node::{CLIENT, DISK, Node, Phase, wait};
 use crate::{Engine, Thresholds, signal};
 
-/// One second of anything: a phase with arbitrary numbers, and a trouble.
+/// One second: a phase with arbitrary numbers, and a trouble.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub phase: Phase,
@@ -45,7 +45,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         })
 }
 
-/// Mostly nothing; else what `number` makes of one field.
+/// Mostly leaves the observation alone, else sets one field from `number`.
 pub fn disturb(observation: &mut Observation, step: &Step) {
     let number = step.number;
     match step.trouble {
@@ -127,7 +127,7 @@ pub fn disturb(observation: &mut Observation, step: &Step) {
     }
 }
 
-/// What came out, tick by tick.
+/// The results, tick by tick.
 #[derive(Debug, Default, PartialEq)]
 pub struct Played {
     pub transitions: Vec<(usize, Transition)>,
@@ -135,8 +135,7 @@ pub struct Played {
     pub times_ns: Vec<u64>,
 }
 
-/// A node on which everything takes part: two mounts, a loop device, a server
-/// in userspace, waits of all kinds.
+/// A node with every feature: two mounts, a loop device, a userspace server, waits of all kinds.
 pub fn node() -> Node {
     let mut node = Node::new(8);
     node.mount("0:31");
@@ -156,7 +155,7 @@ pub fn node() -> Node {
     node
 }
 
-/// Plays the steps, with a last hand on each observation.
+/// Plays the steps, with a change to each observation.
 pub fn run(
     steps: &[Step],
     thresholds: Thresholds,
@@ -180,7 +179,7 @@ pub fn run(
     played
 }
 
-/// Each step, and after it quiet seconds of the same.
+/// Each step, followed by quiet seconds of the same.
 pub fn stretched(steps: Vec<(Step, usize)>) -> Vec<Step> {
     let stretch = |(step, n): (Step, usize)| {
         let quiet = Step {

@@ -23,7 +23,7 @@ fn reclaim(window: &Window) -> u64 {
     window.time_in(Cause::DirectReclaim, Class::Nfsd, |_| true) / MS
 }
 
-/// A wait that began so long before now.
+/// A wait that began this long ago.
 fn since(node: &Node, tid: usize, ms: u64) -> Waiting {
     Waiting {
         since_ns: node.now.monotonic_ns - ms * MS,
@@ -56,7 +56,7 @@ fn a_long_wait_that_ends_counts_for_the_part_in_the_window() {
     play(&mut node, &mut window, 5);
     node.lasting = vec![since(&node, 100, 500)];
     play(&mut node, &mut window, 20);
-    // It ends 300 ms after the last tick and is counted as a whole.
+    // It ends 300 ms after the last tick and is counted in full.
     node.lasting.clear();
     node.spends = vec![(Cause::DirectReclaim, Class::Nfsd, "", 20_800)];
     play(&mut node, &mut window, 1);

@@ -1,4 +1,4 @@
-//! Servers that are processes, and mounts that write without a server's thread.
+//! Tests of server processes, and of mounts that write without a server thread.
 
 use monitor_common::{Cause, Class};
 use monitor_model::{
@@ -149,7 +149,7 @@ fn localio() -> Watched {
     watched
 }
 
-/// No thread of nfsd is busy: the workers are, and are caught by their waits.
+/// No thread of nfsd is busy. The workers are, and their waits show them.
 const WORKERS: Phase = Phase {
     throttled: 0,
     blocked: 0,

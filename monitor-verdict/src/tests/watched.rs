@@ -12,7 +12,7 @@ use crate::{Engine, Thresholds};
 pub struct Watched {
     pub node: Node,
     pub engine: Engine,
-    /// Everything that changed: seconds since the first tick, and to what.
+    /// All state changes: seconds since the first tick, and the new state.
     pub timeline: Vec<(u64, LivelockState)>,
     pub transitions: Vec<Transition>,
     start_ns: u64,
@@ -35,12 +35,12 @@ impl Watched {
         }
     }
 
-    /// So many seconds of a phase; the state after them.
+    /// Plays some seconds of a phase; returns the state after them.
     pub fn play(&mut self, phase: &Phase, seconds: u64) -> LivelockState {
         self.play_with(phase, seconds, |_, _| {})
     }
 
-    /// The same, with a last hand on each observation.
+    /// The same, with a change to each observation.
     pub fn play_with(
         &mut self,
         phase: &Phase,

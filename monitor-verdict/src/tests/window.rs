@@ -178,7 +178,7 @@ fn blocked_threads_are_stuck_only_beside_a_throttled_one() {
     play(&mut node, &mut window, &blocked, 4);
     let threads = nfsd(&window).expect("seen");
     assert_eq!((threads.busy, threads.stuck), (24, 0));
-    // One sample with a throttled thread: it, the one before, the one after.
+    // A throttled thread in one sample also counts for the sample before and after.
     play(
         &mut node,
         &mut window,

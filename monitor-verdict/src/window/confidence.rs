@@ -1,59 +1,55 @@
-//! What was missing when a verdict was made, and what that costs.
+//! The inputs that a verdict lacks, and what that costs.
 
 use monitor_model::verdict::Confidence;
 
-/// An input that was missing, or that a weaker one replaced.
+/// An input that is missing, or replaced by a weaker one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingInput {
-    /// Pauses and waits of `balance_dirty_pages` are not seen at all: with
-    /// them most of what the verdict rests on is gone.
+    /// Pauses and waits of `balance_dirty_pages` are not visible. Most of a verdict rests on them.
     DirtyUnseen,
-    /// The return from `balance_dirty_pages` is not seen: no number is wrong,
-    /// some are late.
+    /// The return from `balance_dirty_pages` is not visible: numbers are right, but some are late.
     DirtyExitUnseen,
-    /// The client's WRITEs are not seen: half of what progress is.
+    /// The client's WRITEs are not visible: half of the progress.
     ClientUnseen,
-    /// nfsd's writes are not seen: the other half.
+    /// nfsd's writes are not visible: the other half of the progress.
     ServedUnseen,
-    /// The server is a process. The client's answers come from it, so that
-    /// little is lost.
+    /// The server is a process. The client sees its answers, so little is lost.
     ServedUnwatched,
-    /// No thread of it was looked at: how many could work is not known.
+    /// None of its threads is known, nor how many could run.
     ThreadsUnlisted,
-    /// Two kinds of servers' waits are counted as one.
+    /// The waits of two kinds of servers share one counter.
     ServersMixed,
-    /// The workers of LOCALIO cannot be told from others.
+    /// The workers of LOCALIO cannot be distinguished from others.
     WorkersUnknown,
-    /// What the client holds is taken from what those were told who write to
-    /// it, which lags.
+    /// The client's pages come from the pauses of its writers, which lag.
     PagesByPauses,
-    /// What the client holds is not known.
+    /// The client's pages are not known.
     PagesUnknown,
-    /// The time that the disk is busy is not known, but what is written to it.
+    /// The disk's busy time is not known, but the bytes written are.
     DiskByWrites,
-    /// Whether the disk works is not known: dirty pages alone tell a slow disk.
+    /// The disk's activity is not known: only dirty pages indicate a slow disk.
     DiskUnknown,
-    /// Congestion is derived, once a tick, from the kernel's own rule.
+    /// Congestion is derived once a tick by the kernel's own rule.
     CongestionByRule,
-    /// Congestion is not known: that the client holds pages stands in.
+    /// Congestion is not known: the client's pages stand in.
     CongestionUnknown,
-    /// Reclaim is not seen at all, or without its sleeps.
+    /// Reclaim is not visible at all, or its sleeps are not.
     ReclaimUnseen,
-    /// Waits for COMMIT are not seen.
+    /// Waits for COMMIT are not visible.
     CommitUnseen,
-    /// Retries of `svc_alloc_arg` are not seen.
+    /// Retries of `svc_alloc_arg` are not visible.
     AllocUnseen,
-    /// Whose calls nfsd works on is not seen, or not of all threads.
+    /// The senders of some or all of nfsd's calls are not visible.
     CallsUnseen,
-    /// A map of the kernel side was full: waits are missing.
+    /// A kernel-side map was full: waits are missing.
     MapFull,
-    /// That the node serves the mount is known by its address alone.
+    /// Only the address shows that the node serves the mount.
     AddressOnly,
 }
 
 impl MissingInput {
-    /// What it takes from the confidence. An input that one condition rests on
-    /// alone takes 0.3 and more, one with a good substitute 0.1 or less.
+    /// Its cost in confidence. An input on which a condition rests alone costs 0.3 and more, one
+    /// with a good substitute 0.1 or less.
     const fn share(self) -> f64 {
         match self {
             Self::DirtyUnseen => 0.5,
@@ -75,7 +71,7 @@ impl MissingInput {
         }
     }
 
-    /// What is missing, and what stood in.
+    /// The missing input and its substitute.
     const fn words(self) -> &'static str {
         match self {
             Self::DirtyUnseen => {
@@ -140,12 +136,12 @@ impl MissingInput {
     }
 }
 
-/// Sums up; the order and repetitions mean nothing.
+/// Sums up. Order and repetitions do not matter.
 pub fn confidence(mut gaps: Vec<MissingInput>) -> Confidence {
     gaps.sort_unstable();
     gaps.dedup();
     let lost: f64 = gaps.iter().map(|gap| gap.share()).sum();
-    // Shares are hundredths; sums of them are not, in binary.
+    // The shares are hundredths, but their binary sums are not.
     let share = ((1.0 - lost) * 100.0).round() / 100.0;
     Confidence {
         share: share.max(0.0),

@@ -1,9 +1,9 @@
-//! What nfsd does for one loop: on a node where nfsd serves several clients, from
-//! several network namespaces, what another one gets says nothing of this one.
+//! What nfsd does for one loop. If nfsd serves several clients from several network namespaces, the
+//! service to one of them does not describe another.
 //!
-//! A thread of nfsd belongs to one namespace's server for as long as it lives, and
-//! works on one call at a time. Both is told by the RPC client of the call. What
-//! cannot be told counts for every loop, as long as nothing speaks against it.
+//! A thread of nfsd belongs to one namespace's server for its whole life and handles one call at a
+//! time. The RPC client of the call identifies both. What stays unknown counts for every loop,
+//! unless something contradicts it.
 
 use monitor_common::{Cause, Class};
 use monitor_model::observation::Caller;
@@ -12,12 +12,12 @@ use super::time::{time_of_class, time_of_tick};
 use super::{Moved, Window, pauses_of_tick};
 use crate::window::reduce::{Lasting, NfsdThread, Sample, Threads};
 
-/// Which of nfsd's calls are a loop's.
+/// The calls of nfsd that belong to a loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Own<'a> {
     /// The RPC clients of its mount.
     pub clients: &'a [u32],
-    /// Those of the other loops' mounts.
+    /// The RPC clients of the other loops' mounts.
     pub others: &'a [&'a [u32]],
 }
 
@@ -35,7 +35,7 @@ impl Own<'_> {
         }
     }
 
-    /// The loop's threads by what they do.
+    /// The states of the loop's threads.
     #[must_use]
     pub fn threads(&self, all: &[NfsdThread]) -> Threads {
         let own = all.iter().filter(|thread| self.has(thread.caller));
@@ -43,8 +43,7 @@ impl Own<'_> {
             .fold(Threads::default(), Threads::and)
     }
 
-    /// Whether threads work of which it cannot be told whether it is for the
-    /// loop, while there are other loops.
+    /// Whether threads work for an unknown client while there are other loops.
     #[must_use]
     pub fn is_mixed(&self, sample: &Sample) -> bool {
         let untold = |thread: &NfsdThread| {
@@ -61,8 +60,7 @@ impl Own<'_> {
 }
 
 impl Window {
-    /// Bytes that nfsd wrote for a loop over the window, and those of which it is
-    /// not known for whom.
+    /// Bytes that nfsd wrote for a loop over the window, and bytes written for unknown clients.
     #[must_use]
     pub fn served(&self, own: Own<'_>) -> Option<Moved> {
         let moved = sum(self.ticks(), own)?;
@@ -77,8 +75,8 @@ impl Window {
         (moved.ns > 0 && self.newest().and_then(node_wide).is_some()).then_some(moved)
     }
 
-    /// Pauses of a loop's nfsd threads on all BDIs that `wanted` names,
-    /// nanoseconds. A thread's pauses of one tick are taken to be on one BDI.
+    /// Pauses of a loop's nfsd threads on all BDIs that `wanted` names, nanoseconds. All pauses of
+    /// a thread in one tick count for one BDI.
     #[must_use]
     pub fn nfsd_paused_ns(&self, own: Own<'_>, wanted: impl Fn(&str) -> bool) -> u64 {
         let mut total = 0u64;
@@ -140,13 +138,13 @@ fn served_in_tick(from: &Sample, to: &Sample, own: Own<'_>) -> Option<u64> {
     let all = node_wide(to)?.checked_sub(node_wide(from)?)?;
     let untold = |sample: &Sample| sample.server?.bytes_unattributed;
     let (Some(before), Some(after)) = (untold(from), untold(to)) else {
-        // Whose writes they are is not seen.
+        // The writes are not attributed to clients.
         return Some(all);
     };
     let mut bytes = after.checked_sub(before)?;
     for &(client, after) in &to.nfsd_wrote {
         if own.has(Caller::Client(client)) {
-            // What the kernel side forgot begins at zero, and what is new, too.
+            // Counters that are new, or that the kernel side dropped, begin at zero.
             let at = from.nfsd_wrote.binary_search_by_key(&client, |(id, _)| *id);
             let before = at.ok().and_then(|at| from.nfsd_wrote.get(at));
             let before = before.map_or(0, |&(_, bytes)| bytes);
@@ -157,8 +155,7 @@ fn served_in_tick(from: &Sample, to: &Sample, own: Own<'_>) -> Option<u64> {
     Some(bytes)
 }
 
-/// What was added to the finished waits of a loop's threads; `None`: whose they
-/// are is not seen.
+/// The growth of the finished waits of a loop's threads; `None`: the owners are not visible.
 fn finished(
     from: &Sample,
     to: &Sample,
@@ -177,7 +174,7 @@ fn finished(
             .iter()
             .any(|(of, bdi, _)| *of == cause && wanted(bdi));
         if named {
-            // A counter that ran backwards says nothing.
+            // A counter that ran backwards counts as no change.
             let moved = thread.waited_ns(cause).saturating_sub(before);
             total = total.saturating_add(moved);
         }

@@ -1,6 +1,5 @@
-//! An observation reduced to what the signatures ask for, some kilobytes
-//! instead of the whole node. All lists are sorted: the order of an observation
-//! means nothing.
+//! Reduces an observation to the inputs of the signatures: some kilobytes instead of the whole
+//! node. All lists are sorted, because the order of an observation carries no meaning.
 
 mod own;
 mod threads;
@@ -20,9 +19,8 @@ pub use own::NfsdThread;
 pub use threads::Threads;
 pub use waits::{Finished, Lasting};
 
-/// The signals that the verdict needs, by the names of
-/// [`observation::SignalStatus`]. Unavailable makes unknown what they bring; a
-/// signal that is not listed is taken to be there.
+/// The signals that the verdict needs, by their names in [`observation::SignalStatus`]. If one is
+/// unavailable, its inputs are unknown. A signal that is not listed counts as available.
 pub mod signal {
     /// Pauses and lasting waits of `balance_dirty_pages`.
     pub const BALANCE_DIRTY_PAGES: &str = "balance_dirty_pages";
@@ -35,14 +33,13 @@ pub mod signal {
         ["congestion_wait", "wait_iff_congested", "reclaim_throttle"];
     /// Waits for the NFS server's COMMIT.
     pub const NFS_COMMIT: &str = "nfs_commit";
-    /// nfsd threads that get no pages for a request.
+    /// nfsd threads that wait for pages for a request.
     pub const SVC_ALLOC_ARG: &str = "svc_alloc_arg";
-    /// Whose calls nfsd works on.
+    /// The senders of the calls that nfsd handles.
     pub const RPC_XID: &str = "rpc_xid";
 }
 
-/// Bounds on what one observation may bring; more is left out, in the
-/// observation's order.
+/// Bounds on one observation. Excess entries are dropped, in the observation's order.
 const MAX_CLIENTS: usize = 256;
 const MAX_PAUSES: usize = 512;
 const MAX_DEVICES: usize = 512;
@@ -54,7 +51,7 @@ const MAX_USER_SERVERS: usize = 64;
 pub struct Sample {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ns: u64,
-    /// Size of a page, `None` where it was not said.
+    /// Size of a page; `None`: the observation lacks it.
     pub page_size: Option<u64>,
     /// The node's dirty limit, as /proc/vmstat has it.
     pub dirty_limit_bytes: Option<u64>,
@@ -62,20 +59,18 @@ pub struct Sample {
     pub dirty_bytes: Option<u64>,
     /// The kernel's NFS server, where it runs.
     pub server: Option<Server>,
-    /// Its threads one by one, by thread id; `None` where whose calls they work
-    /// on is not seen, or throttling is not.
+    /// Its threads, by thread id; `None`: the senders of their calls or their throttling are not
+    /// visible.
     pub nfsd_threads: Option<Vec<NfsdThread>>,
-    /// Bytes that it wrote for the RPC clients of this node, total, by their ids.
+    /// Total bytes that it wrote for the RPC clients of this node, by client id.
     pub nfsd_wrote: Vec<(u32, u64)>,
-    /// Userspace NFS servers by the name of their process, where their threads
-    /// were looked at.
+    /// Userspace NFS servers by process name, if their threads are known.
     pub user_servers: Vec<(CompactString, Threads)>,
-    /// Threads of userspace servers by their waits alone; `None` where
-    /// throttling is not seen.
+    /// Threads of userspace servers, known by their waits alone; `None`: throttling is not visible.
     pub user_waits: Option<Threads>,
     /// NFS client devices.
     pub clients: Vec<Client>,
-    /// What `balance_dirty_pages` said; empty and no pauses are the same.
+    /// Reports of `balance_dirty_pages`. Empty is the same as no pauses.
     pub pauses: Vec<observation::DirtyPauses>,
     /// Backing devices.
     pub devices: Vec<Device>,
@@ -85,15 +80,15 @@ pub struct Sample {
     pub finished: Vec<Finished>,
     /// Waits that last.
     pub lasting: Vec<Lasting>,
-    /// Keys that found a map full, total.
+    /// Total keys that found a map full.
     pub map_full: u64,
-    /// Which signals come in.
+    /// The state of the signals.
     pub signals: Signals,
-    /// What the related conditions ask for.
+    /// The inputs of the related conditions.
     pub signs: related::RelatedSample,
 }
 
-/// Which of the signals come in.
+/// The state of the signals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signals {
     /// [`signal::BALANCE_DIRTY_PAGES`].
@@ -115,11 +110,11 @@ pub struct Signals {
 /// The kernel's NFS server at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Server {
-    /// Bytes written to the exported file systems, total.
+    /// Total bytes written to the exported file systems.
     pub bytes_written: Option<u64>,
-    /// Those of them that are nobody's in particular, total; `None`: all are.
+    /// The part of them that belongs to no known RPC client; `None`: all of them.
     pub bytes_unattributed: Option<u64>,
-    /// Its threads by state; `None` where throttling is not seen.
+    /// Its threads by state; `None`: throttling is not visible.
     pub threads: Option<Threads>,
 }
 
@@ -128,13 +123,13 @@ pub struct Server {
 pub struct Client {
     /// The device, which is its BDI's name.
     pub bdi: CompactString,
-    /// Bytes that the server took, total; `None` where the signal is missing.
+    /// Total bytes that the server acknowledged; `None`: the signal is missing.
     pub bytes_acked: Option<u64>,
     /// WRITE calls sent, neither answered nor failed.
     pub pending_writes: Option<u64>,
     /// WRITE calls answered or failed, total.
     pub answered_writes: Option<u64>,
-    /// Writers in `balance_dirty_pages` on it; `None` where that is not seen.
+    /// Writers in `balance_dirty_pages` on it; `None`: they are not visible.
     pub waiting_writers: Option<u32>,
     /// Dirty and writeback bytes.
     pub held_bytes: Option<u64>,
@@ -149,11 +144,11 @@ pub struct Device {
     pub busy_ms: Option<u64>,
     /// Bytes that the disk wrote since boot.
     pub disk_written_bytes: Option<u64>,
-    /// Bytes written back since it exists: of the page cache, not past it.
+    /// Total bytes written back from the page cache. Direct I/O is not included.
     pub written_bytes: Option<u64>,
     /// Dirty and writeback bytes.
     pub held_bytes: Option<u64>,
-    /// Whether it is congested, and how that is known.
+    /// Whether it is congested, and the source of that.
     pub congested: Option<(bool, CongestionBy)>,
 }
 
@@ -167,7 +162,7 @@ pub struct LoopDevice {
 }
 
 impl Sample {
-    /// Becomes the reduction of `observation`; keeps the buffers that it has.
+    /// Becomes the reduction of `observation` and keeps its buffers.
     pub fn refill(&mut self, observation: &Observation) {
         self.signals = Signals::of(&observation.signals);
         let sees_dirty = Signals::has(self.signals.dirty);
@@ -229,7 +224,7 @@ impl Sample {
         self.loop_devices.sort_unstable();
     }
 
-    /// After the devices, which they look up.
+    /// Fills in the clients, which need the devices.
     fn clients(&mut self, observation: &Observation) {
         let sees_client = Signals::has(self.signals.client);
         let sees_dirty = Signals::has(self.signals.dirty);
@@ -244,7 +239,7 @@ impl Sample {
         self.clients = clients;
     }
 
-    /// The reduction of `observation` in the buffers of an older one.
+    /// The reduction of `observation`, in the buffers of an older one.
     pub(super) fn reuse(old: &mut Self, observation: &Observation) -> Self {
         let mut sample = mem::take(old);
         sample.refill(observation);
@@ -279,7 +274,7 @@ impl Sample {
         self.device(bdi)?.busy_ms
     }
 
-    /// What `balance_dirty_pages` said to this class on this BDI.
+    /// The reports of `balance_dirty_pages` to this class on this BDI.
     #[must_use]
     pub fn pauses(&self, bdi: &str, class: Class) -> Option<&observation::DirtyPauses> {
         let at = self
@@ -288,7 +283,7 @@ impl Sample {
         at.ok().and_then(|at| self.pauses.get(at))
     }
 
-    /// Finished waits of this cause, class and BDI, total nanoseconds.
+    /// Total nanoseconds of finished waits of this cause, class and BDI.
     #[must_use]
     pub fn finished_ns(&self, cause: Cause, class: Class, bdi: &str) -> Option<u64> {
         let at = self
@@ -313,7 +308,7 @@ impl Signals {
         }
     }
 
-    /// Whether a signal in this state comes in at all.
+    /// Whether a signal in this state delivers data.
     #[must_use]
     pub fn has(state: Option<State>) -> bool {
         state != Some(State::Unavailable)
@@ -322,7 +317,7 @@ impl Signals {
 
 impl Device {
     fn of(bdi: &observation::Bdi) -> Self {
-        /// Of /sys/dev/block/*/stat, whatever the disk's own are.
+        /// /sys/dev/block/*/stat counts in sectors of 512 bytes on every disk.
         const SECTOR: u64 = 512;
         let held = match (bdi.dirty_bytes, bdi.writeback_bytes) {
             (None, None) => None,
@@ -340,7 +335,7 @@ impl Device {
 }
 
 fn client(from: &NfsClient, waits: &[Waiting], sees_client: bool, sees_dirty: bool) -> Client {
-    // Short and failed WRITEs take bytes from the balance; calls do not lie.
+    // Short and failed WRITEs distort the byte count; the calls are exact.
     let waits_here = |wait: &&Waiting| {
         wait.cause == Cause::BalanceDirtyPages && wait.class != Class::Nfsd && wait.bdi == from.bdi
     };

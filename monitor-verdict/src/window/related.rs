@@ -1,4 +1,4 @@
-//! Questions that the related conditions ask.
+//! The questions of the related conditions to the window.
 
 use monitor_model::observation::Memory;
 
@@ -6,19 +6,19 @@ use super::{Moved, Window};
 use crate::window::reduce::related::{Device, RelatedSample, ServerThreadCounts};
 
 impl Window {
-    /// Whether enough was seen to speak for the window.
+    /// Whether the samples cover enough of the window.
     #[must_use]
     pub fn speaks(&self) -> bool {
         self.suffices(self.covered_ns())
     }
 
-    /// The newest signs.
+    /// The newest sample.
     #[must_use]
     pub fn signs(&self) -> Option<&RelatedSample> {
         Some(&self.newest()?.signs)
     }
 
-    /// What a counter of a backing device moved.
+    /// The growth of a counter of a backing device.
     #[must_use]
     pub fn device_moved(
         &self,
@@ -28,7 +28,7 @@ impl Window {
         self.moved(|sample| counter(sample.signs.device(bdi)?))
     }
 
-    /// What the device wrote, bytes: as its disk says, else as its BDI does.
+    /// Bytes that the device wrote, by its disk's counter or else by its BDI's.
     #[must_use]
     pub fn wrote(&self, bdi: &str) -> Option<Moved> {
         let sectors = self.device_moved(bdi, |device| device.sectors_written);
@@ -43,7 +43,7 @@ impl Window {
         }
     }
 
-    /// What the device read and wrote, bytes. Reads count where they are known.
+    /// Bytes that the device read and wrote. Reads are added if known.
     #[must_use]
     pub fn transferred(&self, bdi: &str) -> Option<Moved> {
         let wrote = self.wrote(bdi)?;
@@ -61,8 +61,8 @@ impl Window {
         self.device_moved(bdi, |device| device.requests)
     }
 
-    /// What one of them took on average, queueing included, seconds. `None`:
-    /// unknown, or none was completed.
+    /// The average time of a request, queueing included, seconds. `None`: unknown, or none was
+    /// completed.
     #[must_use]
     pub fn request_seconds(&self, bdi: &str) -> Option<f64> {
         let requests = self.requests(bdi).filter(|moved| moved.bytes > 0)?;
@@ -70,9 +70,9 @@ impl Window {
         Some(took.bytes as f64 / requests.bytes as f64 / 1000.0)
     }
 
-    /// How many tasks, on average, waited: by the pauses that the kernel
-    /// counted, which is exact. Where it counts none, by those caught waiting:
-    /// a few samples of short pauses may catch one each by chance.
+    /// The average number of waiting tasks, from the pauses that the kernel counted, which is
+    /// exact. Without a count it comes from the samples. A few samples may each catch a short pause
+    /// by chance.
     #[must_use]
     pub fn waited(
         &self,
@@ -94,22 +94,20 @@ impl Window {
         numbers.sum::<f64>() / self.samples.len().max(1) as f64
     }
 
-    /// Whether it was so in every sample in which nfsd ran; `None`: it did in
-    /// none.
+    /// Whether it holds in every sample in which nfsd ran; `None`: it ran in none.
     #[must_use]
     pub fn crew_always(&self, is: impl Fn(&ServerThreadCounts) -> bool) -> Option<bool> {
         let crews = self.samples.iter().filter_map(|s| s.signs.nfsd.as_ref());
         crews.map(is).reduce(|all, one| all && one)
     }
 
-    /// Whether it was so in every sample.
+    /// Whether it holds in every sample.
     #[must_use]
     pub fn always(&self, is: impl Fn(&RelatedSample) -> bool) -> bool {
         self.samples.iter().all(|sample| is(&sample.signs))
     }
 
-    /// The least of a number of the node's memory; `None` where it is missing
-    /// now.
+    /// The smallest value of a memory counter over the window; `None`: it is missing now.
     #[must_use]
     pub fn least(&self, number: impl Fn(&Memory) -> Option<f64>) -> Option<f64> {
         number(&self.signs()?.memory)?;
@@ -117,8 +115,8 @@ impl Window {
         known.reduce(f64::min)
     }
 
-    /// Time that tasks spent in reclaim, nanoseconds. A sum that falls, as it
-    /// does when a wait is forgotten whose end was not seen, counts nothing.
+    /// Time that tasks spent in reclaim, nanoseconds. A sum falls when a wait without a seen end is
+    /// dropped; that counts as no time.
     #[must_use]
     pub fn reclaimed(&self) -> Option<Moved> {
         self.signs()?.reclaim_ns?;

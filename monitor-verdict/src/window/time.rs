@@ -1,4 +1,4 @@
-//! Time spent in waits over the window, those that last included.
+//! Time spent in waits over the window, including unfinished waits.
 
 use monitor_common::{Cause, Class};
 
@@ -6,11 +6,10 @@ use super::Window;
 use crate::window::reduce::{Finished, Lasting, Sample};
 
 impl Window {
-    /// Time that tasks of a class spent in a cause on the BDIs that `wanted`
-    /// names (its name is empty where the cause has none), nanoseconds: never
-    /// more than the window for one task. Causes nest: do not add them up.
-    /// Not for `balance_dirty_pages`, whose waits are many pauses each: see
-    /// [`Window::paused_ns`].
+    /// Time that tasks of a class spent in a cause on the BDIs that `wanted` names, nanoseconds.
+    /// The name is empty if the cause has no BDI. One task counts for at most the window. Causes
+    /// nest: do not add them up. Not for `balance_dirty_pages`, whose waits are many pauses each:
+    /// see [`Window::paused_ns`].
     #[must_use]
     pub fn time_in(&self, cause: Cause, class: Class, wanted: impl Fn(&str) -> bool) -> u64 {
         let of = |tick| time_of_class(tick, cause, class, &wanted);
@@ -23,8 +22,8 @@ impl Window {
         Self::reclaim_of(|cause| self.time_in(cause, class, |_| true))
     }
 
-    /// Time in reclaim and compaction, whatever was done in there, of those whose
-    /// time in a cause is given. The sleeps are within the work, mostly.
+    /// Time in reclaim and compaction, whatever happens inside, for tasks with a given time in a
+    /// cause. The sleeps mostly lie within the work.
     #[must_use]
     pub fn reclaim_of(time_in: impl Fn(Cause) -> u64) -> u64 {
         let sum = |causes: &[Cause]| {
@@ -52,7 +51,7 @@ pub(super) fn time_of_class(
     class: Class,
     wanted: &impl Fn(&str) -> bool,
 ) -> u64 {
-    // A counter that ran backwards says nothing; what was not there was zero.
+    // A counter that ran backwards counts as no change; a new one starts at zero.
     let moved = |one: &Finished| {
         let before = from.finished_ns(cause, class, &one.bdi).unwrap_or(0);
         one.sum_ns.saturating_sub(before)
@@ -65,8 +64,7 @@ pub(super) fn time_of_class(
     time_of_tick((from, to), cause, finished, own)
 }
 
-/// Time in a cause, of which so much was counted as finished in this tick, with
-/// the waits that last and are `own`.
+/// Time in a cause: the time counted as finished in this tick, and the `own` waits that still last.
 pub(super) fn time_of_tick(
     (from, to): (&Sample, &Sample),
     cause: Cause,
@@ -79,10 +77,10 @@ pub(super) fn time_of_tick(
     let lasting = to.lasting.iter().filter(own);
     let lasting = lasting.map(in_tick).fold(0, u64::saturating_add);
     if cause == Cause::SvcAllocArg {
-        // A row of retries is counted retry by retry and lasts on as a whole.
+        // A series of retries counts both as single retries and as one long wait.
         return finished.max(lasting);
     }
-    // What ended in this tick began before it, and was counted then.
+    // A wait that ended in this tick began earlier; its earlier part is counted already.
     let ended = from.lasting.iter().filter(own);
     let ended = ended.filter(|one| !lasts(to, one));
     let before = ended.map(|one| from.ns.saturating_sub(one.since_ns));

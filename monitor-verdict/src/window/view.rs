@@ -1,5 +1,5 @@
-//! One loop at one tick: what the conditions and the signatures look at, and
-//! the facts that several of them ask for.
+//! One loop at one tick: the inputs of its conditions and signatures, and the facts that several of
+//! them share.
 
 mod disk;
 mod pages;
@@ -19,49 +19,49 @@ use crate::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 
 pub use disk::Disk;
 
-/// What one loop looks at.
+/// The inputs of one loop.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The node over the window.
     pub window: &'a Window,
     /// The client's device.
     pub client: &'a str,
-    /// Who serves.
+    /// The server.
     pub server: &'a str,
-    /// What the server writes to, where it is known.
+    /// The BDI that the server writes to, if known.
     pub server_bdi: Option<&'a str>,
-    /// Whether workers of the client write in the server's place.
+    /// Whether workers of the client write instead of the server.
     pub localio: bool,
-    /// How the loop is known.
+    /// How the loop was found.
     pub proof: Proof,
-    /// Which of nfsd's threads and writes are the loop's.
+    /// The threads and writes of nfsd that belong to the loop.
     pub own: Own<'a>,
     /// The numbers to compare with.
     pub thresholds: &'a Thresholds,
-    /// Bytes a second under which nothing moves, hysteresis included.
+    /// Rate, bytes a second, below which the loop counts as stalled, hysteresis included.
     pub stall_rate: f64,
     /// Since the last second with progress, nanoseconds.
     pub stalled_ns: u64,
     /// The client devices of all loops.
     pub loops: &'a [CompactString],
-    /// The conditions one tick ago: what held, holds on a little longer.
+    /// The conditions one tick ago: one that held then has a looser threshold.
     pub before: &'a Conditions,
-    /// Whose edge held one tick ago.
+    /// The edges that held one tick ago.
     pub held: Held,
 }
 
-/// Whose closing edge holds.
+/// The signatures whose closing edge holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held([bool; Signature::ALL.len()]);
 
 impl Held {
-    /// Whether the edge of this signature does.
+    /// Whether the edge of this signature holds.
     #[must_use]
     pub fn by(self, signature: Signature) -> bool {
         self.0.get(signature as usize).copied().unwrap_or(false)
     }
 
-    /// From now on it does, or does not.
+    /// Records whether it holds now.
     pub fn set(&mut self, signature: Signature, holds: bool) {
         if let Some(slot) = self.0.get_mut(signature as usize) {
             *slot = holds;
@@ -76,7 +76,7 @@ impl View<'_> {
         self.thresholds.slack(before.holds == Some(true))
     }
 
-    /// The same of a signature's edge.
+    /// The factor by which a signature's threshold is looser now.
     #[must_use]
     pub fn edge_slack(&self, signature: Signature) -> f64 {
         self.thresholds.slack(self.held.by(signature))
@@ -110,8 +110,8 @@ impl View<'_> {
         }
     }
 
-    /// Whether who waits on this BDI works for the server: one of its threads,
-    /// or with LOCALIO a worker that writes to what the server exports.
+    /// Whether a waiter on this BDI works for the server. It is a server thread, or with LOCALIO a
+    /// worker that writes to what the server exports.
     #[must_use]
     pub fn serves(&self, class: Class, bdi: &str) -> bool {
         let worker = self.localio && class == Class::Kworker && self.server_bdi == Some(bdi);
@@ -125,9 +125,8 @@ impl View<'_> {
             .moved(|sample| sample.client(self.client)?.bytes_acked)
     }
 
-    /// Whether somebody waits for the loop and gets no answer: writers on the
-    /// client's BDI, or more WRITE calls than were answered over the window. Pages
-    /// that only lie dirty wait for nobody.
+    /// Whether requests to the loop wait without an answer: writers on the client's BDI, or more
+    /// WRITE calls than were answered over the window. No task waits for pages that are only dirty.
     #[must_use]
     pub fn waits(&self) -> Option<bool> {
         let Some(client) = self.newest()?.client(self.client) else {
@@ -144,20 +143,19 @@ impl View<'_> {
         any_of(&[writers, calls])
     }
 
-    /// Bytes that the server wrote for the loop over the window; not known of any
-    /// but nfsd.
+    /// Bytes that the server wrote for the loop over the window. Known only for nfsd.
     #[must_use]
     pub fn served(&self) -> Option<Moved> {
         self.by_nfsd().then(|| self.window.served(self.own))?
     }
 
-    /// What those who serve did over the window.
+    /// The states of the serving threads over the window.
     #[must_use]
     pub fn threads(&self) -> Option<ThreadSamples> {
         self.window.threads(|sample| self.threads_of(sample))
     }
 
-    /// What those who serve do at one moment.
+    /// The states of the serving threads at one moment.
     fn threads_of(&self, sample: &Sample) -> Option<Threads> {
         let own = if self.by_nfsd() {
             match &sample.nfsd_threads {
@@ -165,7 +163,7 @@ impl View<'_> {
                 None => sample.server?.threads,
             }
         } else {
-            // Where throttling is not seen, neither are its threads.
+            // The threads' states come from the throttling signal.
             let listed = sample.user_servers.iter();
             let listed = listed.into_iter().find(|(name, _)| name == self.server);
             listed.map(|&(_, threads)| threads).or(sample.user_waits)
@@ -184,7 +182,7 @@ impl View<'_> {
         Some(own.and(workers))
     }
 
-    /// The BDI, not an NFS client's, on which those who serve were paused most.
+    /// The BDI, other than an NFS client's, on which the serving threads paused most.
     #[must_use]
     pub fn paused_most(&self) -> Option<(&str, PauseMeans)> {
         let newest = self.newest()?;
@@ -198,14 +196,14 @@ impl View<'_> {
                 continue;
             };
             if pauses.class == Class::Nfsd {
-                // What it says of pages is of the device, whoever asked.
+                // The page counts belong to the device, not to the class.
                 let only = |bdi: &str| bdi == pauses.bdi;
                 means.pause_ns = self.window.nfsd_paused_ns(self.own, only);
                 if means.pause_ns == 0 && newest.nfsd_threads.is_some() {
                     continue;
                 }
             }
-            // They are sorted: of equals the first name.
+            // The list is sorted: among equals the first name wins.
             if most.is_none_or(|(_, best)| means.pause_ns > best.pause_ns) {
                 most = Some((&pauses.bdi, means));
             }
@@ -213,7 +211,7 @@ impl View<'_> {
         most
     }
 
-    /// Pauses of those who serve over the window, nanoseconds.
+    /// Pauses of the serving threads over the window, nanoseconds.
     #[must_use]
     pub fn paused_ns(&self) -> u64 {
         let own = if self.by_nfsd() {
@@ -225,13 +223,13 @@ impl View<'_> {
         own.saturating_add(self.window.paused_ns(Class::Kworker, workers))
     }
 
-    /// Their time in reclaim.
+    /// Time of the serving threads in reclaim.
     #[must_use]
     pub fn reclaim_ns(&self) -> u64 {
         Window::reclaim_of(|cause| self.time_in(cause, self.class(), |_| true))
     }
 
-    /// Time that tasks of a class spent in a cause; of nfsd the loop's threads.
+    /// Time that tasks of a class spent in a cause. For nfsd only the loop's threads count.
     fn time_in(&self, cause: Cause, class: Class, wanted: impl Fn(&str) -> bool) -> u64 {
         if class == Class::Nfsd {
             self.window.nfsd_time_in(self.own, cause, wanted)
@@ -240,17 +238,16 @@ impl View<'_> {
         }
     }
 
-    /// A class's wait for the COMMIT of pages of the client.
+    /// Time of a class in waits for the COMMIT of the client's pages.
     #[must_use]
     pub fn commit_ns(&self, class: Class) -> u64 {
-        // Where the BDI could not be read it is empty.
+        // The name is empty if the BDI could not be read.
         let own = |bdi: &str| bdi.is_empty() || bdi == self.client;
         self.time_in(Cause::NfsCommit, class, own)
     }
 
-    /// nfsd's time without pages for a request, as far as it was measured: how
-    /// long a retry sleeps differs from kernel to kernel, so their number says
-    /// nothing.
+    /// nfsd's time without pages for a request. The number of retries carries no meaning: their
+    /// length differs between kernels.
     #[must_use]
     pub fn alloc_ns(&self) -> u64 {
         if !self.by_nfsd() {
@@ -259,7 +256,7 @@ impl View<'_> {
         self.time_in(Cause::SvcAllocArg, Class::Nfsd, |_| true)
     }
 
-    /// All the time in causes: reclaim, COMMIT and request pages nest.
+    /// The time in all causes: reclaim, COMMIT and request pages nest.
     #[must_use]
     pub fn throttled_ns(&self) -> u64 {
         let nested = self.reclaim_ns().max(self.alloc_ns());
@@ -267,8 +264,7 @@ impl View<'_> {
         self.paused_ns().saturating_add(nested)
     }
 
-    /// A time as a share of that of the server's threads that do not queue
-    /// behind others.
+    /// A time as a share of that of the server's threads that do not queue behind others.
     #[must_use]
     pub fn share_of_unblocked(&self, ns: u64) -> f64 {
         let mean = |t: ThreadSamples| t.unblocked as f64 / f64::from(t.samples.max(1));
@@ -282,7 +278,7 @@ impl View<'_> {
         ns as f64 / self.window.covered_ns().max(1) as f64
     }
 
-    /// Inputs that demand, progress and blockage lack.
+    /// The missing inputs of demand, progress and blockage.
     pub fn gaps(&self, gaps: &mut Vec<MissingInput>) {
         let Some(newest) = self.newest() else {
             return;
@@ -329,7 +325,7 @@ impl View<'_> {
     }
 }
 
-/// Any of these, where some may be unknown: one true is true.
+/// Any of these, where some may be unknown: one true makes it true.
 #[must_use]
 pub fn any_of(parts: &[Option<bool>]) -> Option<bool> {
     if parts.contains(&Some(true)) {
@@ -339,7 +335,7 @@ pub fn any_of(parts: &[Option<bool>]) -> Option<bool> {
     known.then_some(false)
 }
 
-/// All of these, where some may be unknown: one false is false.
+/// All of these, where some may be unknown: one false makes it false.
 #[must_use]
 pub fn all_of(parts: &[Option<bool>]) -> Option<bool> {
     if parts.contains(&Some(false)) {

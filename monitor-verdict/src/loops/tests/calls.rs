@@ -1,4 +1,4 @@
-//! What RPC clients did since the observation before.
+//! Tests of the RPC clients' activity.
 
 use monitor_model::observation::{Observation, RpcClient};
 

@@ -1,4 +1,4 @@
-//! Whose containers a loop is between.
+//! Tests of the containers at the two ends of a loop.
 
 use monitor_model::{
     loops::LoopChange::Appeared,

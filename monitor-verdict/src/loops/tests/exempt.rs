@@ -1,4 +1,4 @@
-//! Whether the server is exempt from local dirty throttling, and how that is known.
+//! Tests of the server's exemption from local dirty throttling.
 
 use monitor_model::{
     loops::{Exempt, ExemptBasis, Exemption, Loop},
@@ -20,7 +20,7 @@ pub fn server(tgid: u32, exempt_threads: Option<ExemptCount>) -> UserServer {
     }
 }
 
-/// Nothing was looked up but the mount, and nothing was written.
+/// A host where only the mount is known, without writes.
 fn quiet(change: impl FnOnce(&mut Host)) -> Host {
     let mut host = Host::new();
     host.look_up(|_| ());
@@ -80,7 +80,7 @@ fn a_client_with_another_address_of_the_servers_namespace_makes_it_exempt() {
 
 #[test]
 fn what_the_server_sees_decides_and_not_the_namespaces() {
-    // Masqueraded to an address of the server's.
+    // The address is masqueraded to one of the server's.
     let seen = |from: &str, local| {
         let host = quiet(|host| {
             host.now.rpc_clients[0].peer = from.parse().ok();
@@ -94,7 +94,7 @@ fn what_the_server_sees_decides_and_not_the_namespaces() {
     };
     assert_eq!(seen("10.9.0.3:801", Some(true)), (Exempt::Yes, PREDICTED));
     assert_eq!(seen("10.9.0.1:801", Some(false)), (Exempt::No, PREDICTED));
-    // Of recordings that do not tell: the server's own address is local to it.
+    // Older recordings lack the fact: the server's own address is local to it.
     assert_eq!(seen("10.9.0.2:801", None), (Exempt::Yes, PREDICTED));
     assert_eq!(seen("10.9.0.1:801", None), (Exempt::No, PREDICTED));
     let told = |local| {
@@ -114,7 +114,7 @@ fn what_the_server_sees_decides_and_not_the_namespaces() {
 fn where_nothing_was_seen_or_looked_up_it_is_not_known() {
     let host = quiet(|_| ());
     assert_eq!(short(&host), (Exempt::Unknown, None));
-    // By the listener it is known that both are in one namespace.
+    // The listener shows that both are in one namespace.
     let host = quiet(|host| {
         let mut one = mount(BDI);
         one.listener = Some("nfsd".into());
@@ -138,7 +138,7 @@ fn what_is_observed_counts_more_than_what_is_predicted() {
             reason: "nfsd served its last WRITEs with PF_LOCAL_THROTTLE".to_owned(),
         }
     );
-    // It stays so, however long nothing is written.
+    // The result stays without writes.
     host.seconds(3600, 0, 0);
     assert_eq!(short(&host), (Exempt::Yes, OBSERVED));
 }
@@ -152,7 +152,7 @@ fn some_writes_with_and_some_without_are_partly_and_a_few_of_before_are_forgotte
         exempt(&host).reason,
         "nfsd served some of its last WRITEs with PF_LOCAL_THROTTLE and others without"
     );
-    // It connected anew, by another way.
+    // The client reconnected by another route.
     for _ in 0..5 {
         writes(&mut host, 0, 50);
     }

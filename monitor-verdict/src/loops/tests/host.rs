@@ -44,8 +44,7 @@ impl Host {
         }
     }
 
-    /// One more second in which so many calls are made, of which so many are
-    /// served here.
+    /// One more second with this many calls, of which `served` are served here.
     pub fn second(&mut self, calls: u64, served: u64) -> &mut Self {
         self.now.monotonic_ns += 1_000_000_000;
         self.now.unix_ms += 1000;
@@ -68,7 +67,7 @@ impl Host {
         self
     }
 
-    /// A look-up that finds the mount, and what `add` adds.
+    /// A look-up that finds the mount and what `add` adds.
     pub fn look_up(&mut self, add: impl FnOnce(&mut Topology)) -> &mut Self {
         let mut topology = Topology {
             read_ns: self.now.monotonic_ns,

@@ -1,4 +1,4 @@
-//! How loops come and go.
+//! Tests of how loops begin and end.
 
 use monitor_model::{
     loops::{
@@ -232,7 +232,7 @@ fn an_idle_client_closes_its_connection_and_stays_a_loop() {
         host.look_up(|_| ()).seconds(30, 0, 0);
     }
     assert_eq!(host.changes(), [Appeared]);
-    // It writes again, and its connection is found nowhere here.
+    // The client writes again, and no look-up finds its connection here.
     for _ in 0..3 {
         host.now.clients[0].last_sent_ns = host.now.monotonic_ns;
         host.look_up(|_| ()).seconds(5, 0, 0);
@@ -383,7 +383,7 @@ fn a_userspace_server_that_is_gone_is_said_to_be_gone_and_no_other_host_to_answe
                this node at that moment";
     assert!(message.ends_with(why), "{message}");
     assert_eq!(host.loops.former()[0].tgid, Some(204));
-    // Somebody answers.
+    // The server answers one call.
     host.now.clients[0].writes_acked += 1;
     host.seconds(1, 1, 0);
     assert_eq!(host.loops.former(), []);

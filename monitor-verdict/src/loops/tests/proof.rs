@@ -1,4 +1,4 @@
-//! What is proof and what is chance.
+//! Tests of proof and chance.
 
 use monitor_common::Class;
 use monitor_model::{
@@ -32,13 +32,13 @@ fn three_recent_calls_served_here_are_proof_in_the_same_tick() {
 
 #[test]
 fn writes_that_wait_for_their_answer_do_not_speak_against_a_loop() {
-    // Frozen in its first second: 64 WRITEs on their way, 4 of them taken.
+    // The loop froze in its first second: 64 WRITEs are on their way, 4 of them taken.
     let mut host = Host::new();
     host.now.clients[0].writes_sent = 64;
     host.now.clients[0].writes_acked = 4;
     host.second(64, 4);
     assert_eq!(proof(&host), Some(Proof::Xid));
-    // All answered, and elsewhere: none.
+    // All calls are answered, but elsewhere.
     let mut host = Host::new();
     host.now.clients[0].writes_sent = 64;
     host.now.clients[0].writes_acked = 64;
@@ -52,12 +52,12 @@ fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_no_loop() {
     host.look_up(|topology| topology.mounts[0].mount_points.clear());
     host.seconds(3, 5, 5);
     assert_eq!(host.events, []);
-    // And gone with the next look-up.
+    // The loop ends with the next look-up.
     host.look_up(|topology| topology.mounts.clear());
     host.seconds(3, 5, 5);
     assert_eq!(host.events, []);
     assert!(host.found().is_none());
-    // Mounted where no look-up can see, it is one as soon as it writes.
+    // A mount that no look-up can see becomes a loop with its first write.
     host.now.clients[0].writes_sent = 1;
     host.second(1, 1);
     assert_eq!(proof(&host), Some(Proof::Xid));
@@ -67,7 +67,7 @@ fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_no_loop() {
 fn a_burst_of_chance_matches_among_other_calls_is_no_proof() {
     let mut host = Host::new();
     host.seconds(20, 50, 0);
-    // Two counters pass each other: for two seconds every call matches.
+    // Two counters pass each other, so for two seconds every call matches.
     host.seconds(2, 50, 50);
     host.seconds(60, 50, 0);
     assert_eq!(host.events, []);
@@ -181,7 +181,7 @@ fn unanswered_calls_in_a_freeze_refute_nothing() {
     let mut host = Host::new();
     host.seconds(5, 10, 10);
     host.threads(ThreadState::Blocked);
-    // What fits into the socket, and all of it again after a minute.
+    // As many calls as fit into the socket, and all of them again after a minute.
     host.second(200, 0).seconds(60, 0, 0).second(200, 0);
     assert_eq!(proof(&host), Some(Proof::Xid));
     host.threads(ThreadState::Idle);

@@ -1,4 +1,4 @@
-//! What is said of the risk, and what to do.
+//! Tests of the risk and the recommendations.
 
 use monitor_common::Class;
 use monitor_model::{
@@ -52,7 +52,7 @@ fn of_a_server_that_is_exempt_no_throttling_is_told_and_nothing_advised() {
     assert_eq!(one.exempt.state, Exempt::Yes);
     assert!(one.risk.is_empty(), "{one:?}");
     assert!(one.recommendations.is_empty(), "{one:?}");
-    // What the exemption does not help against is told all the same.
+    // Risks beyond the exemption are still reported.
     let one = cross_netns(|host| {
         host.now.kernel = "5.10.0-36-amd64".into();
         host.now.rpc_clients[0].exempt_writes = Some(count(9, 0));

@@ -1,4 +1,4 @@
-//! Where the server is and what it writes to.
+//! Tests of the server's location and of the BDI that it writes to.
 
 use monitor_common::Class;
 use monitor_model::{
@@ -105,7 +105,7 @@ fn of_two_devices_it_is_the_one_with_the_most_recent_writes_and_its_own_file_sys
         };
         t.file_systems = vec![fs("8:1", "ext4"), fs("254:1", "xfs")];
     });
-    // A hundred writes once, and one each second.
+    // A hundred writes at once, and then one each second.
     host.now.rpc_clients[0].backing = vec![
         backing("8:0", "8:1", 100, at),
         backing(DISK, "254:1", 1, at),

@@ -1,7 +1,6 @@
-//! Every run, in guests: a server in a network namespace of its own, four
-//! endless buffered writers, 320 MB of memory, a disk of 30-100 MB/s;
-//! `vm.dirty_bytes` was raised to 100 MB. `./dev vm KERNEL ways-out-...` and
-//! `prevent-...` play them. The last ones are of other livelocks, in the guests
+//! All runs, in guests: a server in its own network namespace, four endless buffered writers, 320
+//! MB of memory, a disk of 30-100 MB/s, `vm.dirty_bytes` raised to 100 MB. `./dev vm KERNEL
+//! ways-out-...` and `prevent-...` repeat them. The last runs are of other livelocks, in the guests
 //! of `ganesha-livelock`, `loop-device` and `reclaim-usable`.
 
 use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
@@ -17,8 +16,8 @@ use crate::mitigation::action::Action::{
 
 const NEVER: f64 = f64::NAN;
 
-/// Seconds until it moved, of the longest stop after that, until all was
-/// written; MB/s over the minute and at its end; processes killed.
+/// Seconds until bytes moved, of the longest stop after that, and until all was written. Then MB/s
+/// over the minute and at its end, and processes killed.
 const fn out(
     kernel: Kernel,
     action: Action,
@@ -45,12 +44,12 @@ const fn out(
     }
 }
 
-/// [`out`] of another livelock than nfsd's across namespaces.
+/// [`out`] for another livelock than nfsd's across namespaces.
 const fn of(of: Stuck, run: Run) -> Run {
     Run { of, ..run }
 }
 
-/// Seconds until it stood still, MB/s over the minute, processes killed.
+/// Seconds until the loop stalled, MB/s over the minute, processes killed.
 const fn before(kernel: Kernel, action: Action, froze: f64, rate: f64, oom: u32) -> Run {
     Run {
         of: Stuck::Nfsd,
@@ -61,7 +60,7 @@ const fn before(kernel: Kernel, action: Action, froze: f64, rate: f64, oom: u32)
     }
 }
 
-/// An earlier run, of which only this was kept.
+/// An earlier run of which only a text remains.
 const fn told(when: When, kernel: Kernel, action: Action, help: Help, words: &'static str) -> Run {
     Run {
         of: Stuck::Nfsd,

@@ -1,4 +1,4 @@
-//! Whom the commands stop.
+//! Tests of which processes the commands stop.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `nfs-server-not-responding` and what is not it.
+//! Tests of `nfs-server-not-responding` and of similar cases.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::scene::{CLIENT, MB, SECOND, Scene, answered, threads, unanswered};
 use crate::tests::node::wait;
 use crate::{Thresholds, signal};
 
-/// The mount is served by this node: by whom, at its own address.
+/// This server on this node serves the mount, at the mount's own address.
 fn served_here(scene: &mut Scene, server: &str) {
     let topology = Arc::make_mut(&mut scene.now.topology);
     topology.mounts = vec![NfsMount {
@@ -387,7 +387,7 @@ fn a_mount_that_nfsd_exports_again_waits_for_its_own_server() {
 
 const GANESHA: &str = "ganesha.nfsd";
 
-/// The mount is served by ganesha.nfsd[204] here, which waits for nothing.
+/// ganesha.nfsd[204] on this node serves the mount and waits for nothing.
 fn served_by_ganesha(scene: &mut Scene) {
     served_here(scene, GANESHA);
     Arc::make_mut(&mut scene.now.topology).mounts[0].listener_tgid = Some(204);
@@ -434,7 +434,7 @@ fn a_server_that_was_killed_is_named_after_the_loop_has_ended() {
     let killed = "its server on this node, ganesha.nfsd[204], is gone for 12.0 s; the OOM killer of \
                   its memory cgroup killed 1 process there at that moment";
     assert_eq!(end(&scene), killed);
-    // Nobody listens any more: the loop ends, and its server stays known.
+    // Without a listener the loop ends, but its server stays known.
     Arc::make_mut(&mut scene.now.topology).mounts[0].listener = None;
     for _ in 0..20 {
         scene.play(1, unanswered);
@@ -442,7 +442,7 @@ fn a_server_that_was_killed_is_named_after_the_loop_has_ended() {
     }
     assert!(scene.engine.loops().is_empty());
     assert_eq!(end(&scene), killed.replace("12.0", "32.0"));
-    // Where the kills are not known, nothing is said of them.
+    // If the kills are unknown, the text omits them.
     scene.now.server_exits[0].cgroup_oom_kills = None;
     scene.now.server_exits[0].node_oom_kills = Some(0);
     scene.play(1, unanswered);
@@ -457,7 +457,7 @@ fn a_server_that_was_killed_is_named_after_the_loop_has_ended() {
         end(&scene),
         "its server on this node was ganesha.nfsd[204], which is no longer connected to it"
     );
-    // Somebody answered after that: it is another server's silence.
+    // After an answer, the silence belongs to another server.
     scene.play(10, |now| answered(now, MB));
     scene.play(12, unanswered);
     assert_eq!(
@@ -471,7 +471,7 @@ fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
     let mut scene = Scene::new();
     served_by_ganesha(&mut scene);
     scene.play(5, |now| answered(now, MB));
-    // While it runs, a client that wants nothing is told of nothing.
+    // While the server runs, a client without demand is not reported.
     scene.play(30, |_| {});
     assert_eq!(scene.engine.related(), []);
     let server = std::mem::take(&mut scene.now.user_servers);
@@ -488,7 +488,7 @@ fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
         reason(&scene),
         "its server on this node, ganesha.nfsd[204], is gone for 15.0 s; 0:29 has no known open call"
     );
-    // That its end is forgotten is not an answer.
+    // The expiry of the exit record is not an answer.
     scene.now.server_exits.clear();
     scene.play(30, |_| {});
     assert!(
@@ -496,7 +496,7 @@ fn a_server_that_ended_is_reported_although_its_client_has_no_call_open() {
         "{}",
         reason(&scene)
     );
-    // One that is started again is.
+    // A restarted server is.
     scene.now.user_servers = server;
     scene.play(15, |now| answered(now, MB));
     assert_eq!(scene.engine.related(), []);
@@ -520,7 +520,7 @@ fn nfsd_without_threads_was_stopped() {
     assert_eq!(end(&scene), stopped);
 }
 
-/// The mount's RPC client has so many calls open since then, of so many sent.
+/// The mount's RPC client has `count` calls open since `since_ns`, of `sent` calls.
 fn open(scene: &mut Scene, sent: u64, count: u32, since_ns: u64) {
     scene.now.rpc_clients = vec![RpcClient {
         id: 4,
@@ -556,7 +556,7 @@ fn of_a_list_that_is_cut_short_the_oldest_call_tells_of_answers() {
             scene.play(1, |_| {});
         }
     };
-    // More and more are sent, and the oldest is another one each time.
+    // Calls continue, and the oldest one changes each time.
     play(&mut scene, 30, true);
     assert_eq!(times(&scene), []);
     play(&mut scene, 15, false);
@@ -599,7 +599,7 @@ fn one_long_call_among_calls_that_are_answered_is_none_without_an_answer() {
         scene.play(1, |_| {});
     }
     assert_eq!(times(&scene), []);
-    // A call that waits for the connection is open and was not sent.
+    // A call that waits for the connection is open but not sent.
     for second in 0..9 {
         open(&mut scene, 200, 1 + second % 2, since_ns);
         scene.play(1, |_| {});
@@ -640,7 +640,7 @@ fn who_is_at_the_other_end_is_named() {
         let topology = Arc::make_mut(&mut scene.now.topology);
         topology.mounts[0].listener = None;
         topology.mounts[0].server = Some(([10, 96, 7, 7], 2049).into());
-        // Another client's, and another namespace's.
+        // The far end belongs to another client and another namespace.
         topology.far_ends = vec![FarEnd {
             client_netns: 9,
             ..far_end_of_another()

@@ -1,4 +1,4 @@
-//! `dirty-throttling`, `slow-disk`, `disk-saturated`, and what is none of them.
+//! Tests of `dirty-throttling`, `slow-disk`, `disk-saturated`, and of similar cases.
 
 use monitor_common::{Cause, Class};
 use monitor_model::{
@@ -61,7 +61,7 @@ fn where_pauses_are_seen_only_while_they_last_samples_stand_in_for_them() {
     assert_eq!(scene.holds(), [(DirtyThrottling, DISK.to_owned())]);
 }
 
-/// Pauses of a fifth of the time, of which every tick catches one, as it may by chance.
+/// Pauses for a fifth of the time, which every tick happens to catch.
 #[test]
 fn short_pauses_caught_by_chance_are_no_task_that_is_paused_all_the_time() {
     let mut scene = Scene::new();
@@ -201,8 +201,8 @@ fn a_slow_disk_that_pauses_writers_is_both() {
     assert_eq!(scene.holds(), both);
 }
 
-/// The disk is busy for a second, and completes so many writes that took so long
-/// each, microseconds, with so many bytes in all.
+/// The disk is busy for a second and completes `requests` writes of `each` microseconds, `bytes` in
+/// all.
 fn busy(now: &mut Observation, bytes: u64, requests: u64, each_us: u64) {
     pause(now, Class::Nfsd, DISK, 1000);
     disk_works(now, 990, bytes);
@@ -228,11 +228,11 @@ fn a_disk_that_does_what_it_can_is_saturated_and_not_slow() {
     let saturated = [(DiskSaturated, DISK.to_owned())];
     assert_eq!(told(5 * MB, 10, 400_000), slow);
     assert_eq!(told(106 * MB, 106, 300_000), saturated);
-    // A rotating disk with small writes all over it.
+    // A rotating disk with random small writes.
     assert_eq!(told(MB, 120, 8_000), slow);
     // A flash disk with one small synchronous write after the other.
     assert_eq!(told(5 * MB, 1200, 800), []);
-    // Many at once: the queue takes time, the disk moves much.
+    // Many at once: the requests queue for long, but the disk moves much.
     assert_eq!(told(90 * MB, 22_000, 45_000), saturated);
 }
 
@@ -272,7 +272,7 @@ fn a_disk_that_falls_to_a_tenth_of_what_it_has_shown_is_slow() {
     let began = scene.events.iter().rfind(|event| event.began);
     let reason = &began.expect("one").reason;
     assert!(reason.contains("(it has shown 385 MiB/s)"), "{reason}");
-    // Other requests, of which it completes as many as ever, are other work.
+    // Different requests at the highest rate so far are different work.
     let mut scene = Scene::new();
     scene.play(20, |now| busy(now, 400 * MB, 400, 80_000));
     scene.play(20, |now| busy(now, 40 * MB, 10_000, 80_000));

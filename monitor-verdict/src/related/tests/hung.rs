@@ -1,4 +1,4 @@
-//! `hung-file-system` and what is not it.
+//! Tests of `hung-file-system` and of similar cases.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::scene::{CLIENT, DISK, MB, SECOND, Scene, bdi, disk_works, pause, thre
 use crate::signal;
 use crate::tests::node::wait;
 
-/// Frozen: three threads in a WRITE since the first second, nothing moves.
+/// Three threads are in a WRITE since the first second, and nothing moves.
 fn frozen(now: &mut Observation) {
     threads(now, 3, ThreadState::Blocked, Some(1_001 * SECOND));
 }
@@ -259,7 +259,7 @@ fn of_two_exports_it_is_the_one_that_was_written_to_last() {
     );
 }
 
-/// nfsd exports nothing that a look-up sees.
+/// No look-up sees an export of nfsd.
 fn without_exports() -> Scene {
     let mut scene = Scene::new();
     Arc::make_mut(&mut scene.now.topology).exports.clear();

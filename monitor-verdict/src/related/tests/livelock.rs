@@ -1,4 +1,4 @@
-//! Livelocks are not related condition, and those are not livelock.
+//! Livelocks are not related conditions, and those are not livelocks.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Played {
     }
 }
 
-/// Every thread sleeps in its file system, and nothing throttles any.
+/// Every thread sleeps in its file system, and none is throttled.
 const BLOCKED: Phase = Phase {
     throttled: 0,
     blocked: 8,
@@ -63,7 +63,7 @@ const BLOCKED: Phase = Phase {
     ..Phase::FROZEN_6_12
 };
 
-/// Every thread is in a WRITE since now.
+/// Every thread is in a WRITE that began now.
 fn in_a_write(node: &Node) -> impl Fn(&mut Observation) + use<> {
     let since = node.now.monotonic_ns;
     move |now| {
@@ -119,7 +119,7 @@ fn a_frozen_file_system_under_a_loop_is_hung_and_no_livelock() {
 #[test]
 fn a_verdict_takes_over_what_was_told_before_it() {
     let mut played = Played::new();
-    // So patient that only the verdict ends it.
+    // With these thresholds only the verdict ends it.
     let mut patient = Thresholds::default();
     patient.related.end = Duration::from_hours(1);
     played.engine = Engine::new(patient);

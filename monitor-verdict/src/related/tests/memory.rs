@@ -1,4 +1,4 @@
-//! `memory-starvation` and what is not it.
+//! Tests of `memory-starvation` and of similar cases.
 
 use monitor_common::{Cause, Class};
 use monitor_model::{observation::Observation, related::RelatedKind::MemoryStarvation};
@@ -10,7 +10,7 @@ fn short(now: &mut Observation) {
     now.memory.available_bytes = Some(30 * MB);
 }
 
-/// Next to nothing is available, and tasks reclaim for so long a second.
+/// Almost no memory is available, and tasks reclaim for `ms` a second.
 fn reclaiming(ms: u64) -> impl FnMut(&mut Observation) {
     move |now| {
         short(now);
@@ -249,7 +249,7 @@ fn an_oom_kill_begins_it_at_once() {
     });
     assert_eq!(times(&scene), [(6, true)]);
     assert!(scene.events[0].reason.ends_with("1 OOM kills"));
-    // The killed one's memory is available again.
+    // The killed process's memory is available again.
     let mut scene = Scene::new();
     scene.play(5, |_| {});
     scene.play(1, |now| {

@@ -1,4 +1,4 @@
-//! Gaps, bounds, order, and anything at all.
+//! Tests with gaps, bounds, other orders and arbitrary input.
 
 use std::sync::Arc;
 
@@ -171,7 +171,7 @@ fn of_too_many_slow_disks_those_are_told_that_the_most_tasks_wait_for() {
     let many = MAX_SUBJECTS + 5;
     let name = |n| format!("8:{n}");
     scene.now.bdis = (0..many).map(|n| bdi(&name(n), Some(0))).collect();
-    // Three threads sleep, maybe for one of these.
+    // Three threads sleep, possibly for one of these.
     let topology = Arc::make_mut(&mut scene.now.topology);
     let export = topology.exports[0].clone();
     let of = |n| Export {
@@ -212,7 +212,7 @@ fn more_clients_than_are_watched_do_no_harm() {
     assert_eq!(scene.holds().len(), MAX_SUBJECTS);
 }
 
-/// One second of some troubles at once, each a bit.
+/// One second with several mild troubles at once.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     troubles: u16,
@@ -265,7 +265,7 @@ fn happen(now: &mut Observation, step: Step) {
     }
 }
 
-/// Mostly nothing; else what `number` makes of one field.
+/// Mostly leaves the observation alone, else sets one field from `number`.
 fn disturb(now: &mut Observation, step: Step) {
     let number = step.number;
     match step.break_what {
@@ -368,7 +368,7 @@ proptest! {
 
     #[test]
     fn the_order_of_bdis_is_irrelevant(steps in prop::collection::vec((step(), 1..20u8), 1..16)) {
-        // Two BDIs of one name are two answers to one question.
+        // Two BDIs of one name are ambiguous.
         prop_assume!(steps.iter().all(|(step, _)| step.break_what != 20));
         let (forth, back) = (
             run(&steps, Thresholds::default(), false),

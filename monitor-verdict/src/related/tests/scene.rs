@@ -1,4 +1,4 @@
-//! A node that is well, and what goes wrong with it: second by second.
+//! A healthy node and its troubles, second by second.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Scene {
         }
     }
 
-    /// So many seconds, in each of which this happens.
+    /// Plays some seconds and applies `happens` in each.
     pub fn play(&mut self, seconds: u64, mut happens: impl FnMut(&mut Observation)) {
         for _ in 0..seconds {
             self.now.monotonic_ns += SECOND;
@@ -84,13 +84,13 @@ impl Scene {
         self.events.extend(changes.related);
     }
 
-    /// What holds now.
+    /// The conditions that hold now.
     pub fn holds(&self) -> Vec<(RelatedKind, String)> {
         let all = self.engine.related().iter();
         all.map(|one| (one.kind, one.bdi.to_string())).collect()
     }
 
-    /// When this kind began and ended, seconds since the first tick.
+    /// When this condition began and ended, seconds since the first tick.
     pub fn times(&self, kind: RelatedKind) -> Vec<(u64, bool)> {
         let its = self.events.iter().filter(|event| event.kind == kind);
         its.map(|e| (e.monotonic_ms / 1000 - self.start_ns / SECOND, e.began))
@@ -148,7 +148,7 @@ pub fn spend(now: &mut Observation, cause: Cause, class: Class, ms: u64) {
     found.sum_ns += ms * 1_000_000;
 }
 
-/// A server that answers nothing: 30 MB are under writeback, two writers wait.
+/// The server does not answer: 30 MB are under writeback, two writers wait.
 pub fn unanswered(now: &mut Observation) {
     let client = &mut now.clients[0];
     client.writes_sent = client.writes_acked + client.writes_failed + 30;

@@ -1,4 +1,4 @@
-//! Whatever comes in, a document is bounded and parses back.
+//! Tests that a document is bounded and parses back, for any input.
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
@@ -17,12 +17,10 @@ use crate::Thresholds;
 use crate::evidence::{JudgedTick, Recorder, is_document};
 use crate::window::Window;
 
-/// No document is larger, whatever it is made of: what is served and written
-/// counts on it.
+/// The maximum size of a document. Serving and writing depend on it.
 const MAX_JSON: usize = 1 << 20;
 
-/// The documents of a loop that enters all states that have one, one after the
-/// other.
+/// The documents of a loop that enters all states with a document, in turn.
 fn documents(observation: &Observation, verdict: &Verdict, text: &CompactString) -> Vec<Evidence> {
     let mut window = Window::new(&Thresholds::default());
     let mut recorder = Recorder::default();
@@ -86,7 +84,7 @@ fn holds(one: &Evidence) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Whether a person can print each text of it.
+/// Whether all its text is printable.
 fn is_plain(value: &Value) -> bool {
     match value {
         Value::String(text) => !text.contains(|c: char| c.is_control() || c == '\u{202e}'),

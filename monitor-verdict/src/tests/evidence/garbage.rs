@@ -1,4 +1,4 @@
-//! What no kernel sends and a recording may hold.
+//! Input that no kernel sends but a recording may contain.
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
@@ -12,7 +12,7 @@ use monitor_model::{
 };
 use proptest::prelude::*;
 
-/// A name that anything may have.
+/// An arbitrary name.
 pub fn name() -> impl Strategy<Value = CompactString> {
     let known = [
         "",

@@ -1,5 +1,5 @@
-//! nfsd's threads one by one, and what nfsd wrote for whom: what is one loop's own
-//! on a node where nfsd serves several, in several network namespaces.
+//! nfsd's threads, and what nfsd wrote for each client. This separates one loop's share if nfsd
+//! serves several, in several network namespaces.
 
 use compact_str::CompactString;
 use monitor_common::Cause;
@@ -17,16 +17,16 @@ const MAX_WAITED: usize = 16;
 pub struct NfsdThread {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
-    /// Who sent the call that it works on, or did last.
+    /// The sender of its current or last call.
     pub caller: Caller,
-    /// What it does.
+    /// Its state.
     pub does: Threads,
-    /// Its finished waits by cause, with the last one's BDI, total nanoseconds.
+    /// Total nanoseconds of its finished waits by cause, with the BDI of the last one.
     pub waited: Vec<(Cause, CompactString, u64)>,
 }
 
 impl NfsdThread {
-    /// Its finished waits of a cause, total nanoseconds.
+    /// Total nanoseconds of its finished waits of a cause.
     #[must_use]
     pub fn waited_ns(&self, cause: Cause) -> u64 {
         let all = self.waited.iter().filter(|(of, ..)| *of == cause);

@@ -1,5 +1,4 @@
-//! What the related conditions ask of an observation, beside what the
-//! signatures do.
+//! The inputs of the related conditions in an observation, beyond those of the signatures.
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
@@ -9,30 +8,28 @@ use monitor_model::observation::{
 
 use super::signal;
 
-/// BDIs and servers of one observation at most, by name; more is left out.
+/// Bounds on BDIs and servers of one observation, by name. Excess entries are dropped.
 const MAX_DEVICES: usize = 256;
 const MAX_SERVERS: usize = 64;
 
-/// `RelatedSample` of the related conditions in one observation.
+/// The inputs of the related conditions in one observation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RelatedSample {
-    /// Whether `balance_dirty_pages` is seen.
+    /// Whether `balance_dirty_pages` is visible.
     pub sees_dirty: bool,
-    /// Whether the NFS client's calls are.
+    /// Whether the NFS client's calls are visible.
     pub sees_clients: bool,
-    /// By name.
+    /// The devices, sorted by name.
     pub devices: Vec<Device>,
     /// The kernel's NFS server, where it runs.
     pub nfsd: Option<ServerThreadCounts>,
-    /// NFS servers in userspace, by name: threads that are throttled or
-    /// blocked.
+    /// Throttled or blocked threads of userspace NFS servers, by name.
     pub user_servers: Vec<(CompactString, u32)>,
-    /// Whether a worker, a loop device's perhaps, is in `balance_dirty_pages`.
+    /// Whether a worker, possibly of a loop device, is in `balance_dirty_pages`.
     pub worker_throttled: bool,
-    /// What tasks waited in reclaim and compaction of their own, total: with
-    /// what still lasts, so that an endless wait counts while it lasts.
-    /// Without kswapd and kcompactd, whose work it is, and without what memory
-    /// cgroups do to their own. `None`: not seen.
+    /// Total time of tasks in their own reclaim and compaction. Unfinished waits count, so that an
+    /// endless wait is visible. It excludes kswapd and kcompactd, whose work it is, and reclaim
+    /// within memory cgroups. `None`: not visible.
     pub reclaim_ns: Option<u64>,
     /// The node's memory.
     pub memory: Memory,
@@ -43,7 +40,7 @@ pub struct RelatedSample {
 pub struct Device {
     /// Its name.
     pub bdi: CompactString,
-    /// Written since it exists, bytes.
+    /// Bytes written since the device exists.
     pub written_bytes: Option<u64>,
     /// Sectors that its disk wrote.
     pub sectors_written: Option<u64>,
@@ -51,37 +48,37 @@ pub struct Device {
     pub sectors_read: Option<u64>,
     /// Reads and writes that it completed.
     pub requests: Option<u64>,
-    /// Milliseconds that these took, one by one.
+    /// Total milliseconds of these requests.
     pub request_ms: Option<u64>,
-    /// Where it is an NFS client's: bytes that the server took.
+    /// For an NFS client's device: bytes that the server acknowledged.
     pub acked_bytes: Option<u64>,
-    /// Pauses of tasks that serve no NFS, total, nanoseconds.
+    /// Total nanoseconds of pauses of tasks other than NFS servers.
     pub paused_ns: u64,
-    /// Pauses of NFS servers' threads.
+    /// Total nanoseconds of pauses of NFS server threads.
     pub server_paused_ns: u64,
-    /// Tasks that serve no NFS and are in `balance_dirty_pages` on it.
+    /// Tasks other than NFS servers in `balance_dirty_pages` on it.
     pub waiting: u32,
-    /// The same of NFS servers' threads.
+    /// NFS server threads in `balance_dirty_pages` on it.
     pub server_waiting: u32,
 }
 
 /// nfsd at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerThreadCounts {
-    /// Bytes written to the exported file systems, total.
+    /// Total bytes written to the exported file systems.
     pub bytes_written: Option<u64>,
-    /// Threads.
+    /// All threads.
     pub threads: u32,
-    /// That wait for a request.
+    /// Threads that wait for a request.
     pub idle: u32,
-    /// That are in one of the causes.
+    /// Threads in one of the causes.
     pub throttled: u32,
-    /// That sleep uninterruptibly elsewhere.
+    /// Threads in uninterruptible sleep elsewhere.
     pub blocked: u32,
 }
 
 impl RelatedSample {
-    /// Becomes those of `observation`; keeps the buffers that it has.
+    /// Becomes the sample of `observation` and keeps its buffers.
     pub fn refill(&mut self, observation: &Observation) {
         self.sees_dirty = attached(observation, signal::BALANCE_DIRTY_PAGES);
         self.sees_clients = attached(observation, signal::NFS_CLIENT);
@@ -120,7 +117,7 @@ impl RelatedSample {
                 None => {}
             }
         }
-        // Whose of several a wait is does not matter: none is free.
+        // With several waits it does not matter which thread has which: none is free.
         let mut waits = observation.waits.iter();
         if waits.any(|w| w.class == Class::Server) {
             for (_, stuck) in &mut self.user_servers {
@@ -190,7 +187,7 @@ fn device(from: &Bdi) -> Device {
 fn crew(observation: &Observation) -> Option<ServerThreadCounts> {
     let nfsd = observation.nfsd.as_ref()?;
     let of = |state| small(nfsd.threads.iter().filter(|t| t.state == state).count());
-    // The two are read at slightly different moments: the larger one counts.
+    // The two are read at slightly different moments, so the larger one counts.
     let waits = observation.waits.iter();
     let waits = small(waits.filter(|wait| wait.class == Class::Nfsd).count());
     Some(ServerThreadCounts {
@@ -205,7 +202,7 @@ fn crew(observation: &Observation) -> Option<ServerThreadCounts> {
 /// Time in reclaim and compaction, finished and lasting.
 fn reclaim_ns(observation: &Observation) -> Option<u64> {
     let whole = attached(observation, Cause::DirectReclaim.as_str());
-    // The sleeps are part of a direct reclaim: one or the other, never both.
+    // The sleeps are part of a direct reclaim, so only one of the two counts.
     let sleeps = [
         Cause::CongestionWait,
         Cause::WaitIffCongested,

@@ -1,16 +1,16 @@
-//! Server threads by what they do at one moment.
+//! Server threads by state at one moment.
 
 use monitor_common::{Cause, Class};
 use monitor_model::observation::{Observation, ServerThread, ThreadState, UserServer, Waiting};
 
-/// Server threads by what they do at one moment.
+/// Server threads by state at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads {
     /// Neither throttled nor blocked nor idle.
     pub running: u32,
     /// In one of the causes.
     pub throttled: u32,
-    /// In `balance_dirty_pages` among them.
+    /// Those of the throttled that are in `balance_dirty_pages`.
     pub in_dirty: u32,
     /// Asleep uninterruptibly elsewhere.
     pub blocked: u32,
@@ -27,7 +27,7 @@ impl Threads {
             .saturating_add(self.blocked)
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {
@@ -39,13 +39,13 @@ impl Threads {
         }
     }
 
-    /// Those of the kernel's nfsd.
+    /// The threads of the kernel's nfsd.
     pub(super) fn of_nfsd(all: &[ServerThread], waits: &[Waiting]) -> Self {
         let all = all.iter().map(|thread| Self::of_nfsd_thread(thread, waits));
         all.fold(Self::default(), Self::and)
     }
 
-    /// One of them.
+    /// One thread of nfsd.
     pub(super) fn of_nfsd_thread(thread: &ServerThread, waits: &[Waiting]) -> Self {
         let mut one = Self::default();
         let of = |w: &&Waiting| w.class == Class::Nfsd && w.tid == thread.tid;
@@ -53,8 +53,8 @@ impl Threads {
         one
     }
 
-    /// Those of one process of a userspace server. Its list has no idle ones,
-    /// and a thread may have begun to wait since it was made.
+    /// The threads of one process of a userspace server. The list lacks idle threads, and a thread
+    /// may have begun to wait since the list was made.
     pub(super) fn of_process(server: &UserServer, waits: &[Waiting]) -> Self {
         let mut sum = Self::default();
         for thread in &server.threads {
@@ -67,7 +67,7 @@ impl Threads {
         sum.and(Self::by_waits(waits, Class::Server, unlisted))
     }
 
-    /// By their waits alone: those in no wait are not seen.
+    /// Counts threads by their waits alone. Threads without a wait are not visible.
     pub(super) fn by_waits(
         waits: &[Waiting],
         class: Class,
@@ -86,8 +86,8 @@ impl Threads {
         sum
     }
 
-    /// A thread is throttled if the sampler says so or if a wait of it lasts:
-    /// the two are read at slightly different moments.
+    /// A thread is throttled if the sampler reports it or if it has an unfinished wait: the two are
+    /// read at slightly different moments.
     fn add<'a>(&mut self, thread: &ServerThread, mut own: impl Iterator<Item = &'a Waiting>) {
         let wait = own.next();
         let in_dirty = |w: &Waiting| w.cause == Cause::BalanceDirtyPages;
@@ -111,7 +111,7 @@ impl Threads {
     }
 }
 
-/// The threads of each userspace server, by its process's name.
+/// The threads of each userspace server, by process name.
 pub(super) fn user_servers<'a>(
     observation: &'a Observation,
 ) -> impl Iterator<Item = (&'a UserServer, Threads)> {

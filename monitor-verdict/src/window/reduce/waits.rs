@@ -1,6 +1,5 @@
-//! Waits of those who can take part in a cycle: the servers' threads and the
-//! kernel's own. Those of programs are not kept, of which there may be
-//! thousands.
+//! Waits of tasks that can take part in a cycle: server threads and kernel threads. There may be
+//! thousands of program waits, so they are dropped.
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
@@ -13,9 +12,9 @@ const MAX_LASTING: usize = 1024;
 /// Finished waits of one cause, class and BDI, total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// Who.
+    /// The class of the waiting tasks.
     pub class: Class,
     /// BDI, empty where the cause has none.
     pub bdi: CompactString,
@@ -23,14 +22,14 @@ pub struct Finished {
     pub sum_ns: u64,
 }
 
-/// A wait that lasts at the moment of the sample.
+/// A wait that is unfinished at the moment of the sample.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lasting {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// Who.
+    /// The class of the waiting tasks.
     pub class: Class,
     /// BDI, empty where the cause has none.
     pub bdi: CompactString,
@@ -38,8 +37,7 @@ pub struct Lasting {
     pub since_ns: u64,
 }
 
-/// Fills in the finished waits, sorted, the kernel's reasons of one cause added
-/// up.
+/// Fills in the finished waits, sorted. The kernel's reasons of one cause are added up.
 pub(super) fn finished(into: &mut Vec<Finished>, observation: &Observation) {
     let kept = |delay: &&Delay| delay.class != Class::User;
     into.clear();
@@ -66,7 +64,7 @@ pub(super) fn finished(into: &mut Vec<Finished>, observation: &Observation) {
     });
 }
 
-/// Fills in the waits that last, sorted.
+/// Fills in the unfinished waits, sorted.
 pub(super) fn lasting(into: &mut Vec<Lasting>, observation: &Observation) {
     let kept = |wait: &&Waiting| wait.class != Class::User;
     into.clear();
@@ -88,7 +86,7 @@ pub(super) fn lasting(into: &mut Vec<Lasting>, observation: &Observation) {
 }
 
 impl Finished {
-    /// What it is a total of.
+    /// The identity of the total.
     pub(super) fn key(&self) -> (Cause, Class, &str) {
         (self.cause, self.class, &self.bdi)
     }

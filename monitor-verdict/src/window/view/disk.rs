@@ -5,7 +5,7 @@ use crate::window::Moved;
 use crate::window::confidence::MissingInput;
 use crate::window::view::View;
 
-/// What a server's disk does.
+/// The activity of a server's disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Disk {
     /// Share of the time that it is busy, 0 to 1.
@@ -14,18 +14,18 @@ pub struct Disk {
     pub writes: Option<f64>,
     /// Whether it works for the server.
     pub works: Option<bool>,
-    /// Whether it is busy all the same.
+    /// Whether it is busy for others.
     pub for_others: bool,
-    /// Whether it counts as one that works for the pages that wait for it.
+    /// Whether the pages waiting for it make it count as working.
     pub has_pages: bool,
 }
 
 impl Disk {
-    /// The disk of a BDI, with thresholds so much looser.
+    /// The disk of a BDI, with thresholds looser by `slack`.
     ///
-    /// Reads keep a disk busy, too. So a busy disk to which nothing is written
-    /// back works for others, if the server has next to nothing to write: a
-    /// slow disk writes without a break, and one that hangs has pages waiting.
+    /// Reads keep a disk busy, too. A busy disk without writeback works for others if the server
+    /// has almost nothing to write: a slow disk writes without a break, and one that hangs has
+    /// pages waiting.
     #[must_use]
     pub fn of(view: &View<'_>, bdi: &str, slack: f64) -> Self {
         let thresholds = view.thresholds;
@@ -36,13 +36,13 @@ impl Disk {
         let moves = |least: u64| writes.map(|rate| rate >= least as f64);
         let works = match busy {
             Some(busy) if busy < limit => Some(false),
-            // What is not known to be idle for the server is taken to work.
+            // Unless it is known to be idle for the server, it counts as working.
             Some(_) => {
                 let idle = moves(floor) == Some(false);
                 Some(!(idle && view.clean_beside_client(bdi, slack) == Some(true)))
             }
-            // The crawl before a freeze writes a little, and is none. What is
-            // not seen to be written for a process may be all the same.
+            // The small writes of the crawl before a freeze do not count. Writes of a process may
+            // be invisible.
             None => {
                 let works = moves(thresholds.stall_floor_bytes_per_second);
                 works.filter(|&works| works || view.by_nfsd())
@@ -57,7 +57,7 @@ impl Disk {
         }
     }
 
-    /// What was not known of it.
+    /// The inputs that it lacks.
     #[must_use]
     pub const fn gap(&self) -> Option<MissingInput> {
         match (self.busy, self.works) {
@@ -67,7 +67,7 @@ impl Disk {
         }
     }
 
-    /// As `disk 0 % busy`.
+    /// Text such as `disk 0 % busy`.
     #[must_use]
     pub fn words(&self) -> String {
         if self.has_pages {
@@ -85,10 +85,9 @@ impl Disk {
     }
 }
 
-/// Bytes a second. Of the page cache where that is known: not what others write
-/// past it. But `bdi_debug_stats_show` of older kernels leaves out what tasks in
-/// a memory cgroup write, where a process may be and nfsd never is: of a process
-/// the disk's own number goes before.
+/// Bytes a second. Writeback of the page cache is preferred: it excludes the direct writes of
+/// others. For a process the disk's own number is preferred: `bdi_debug_stats_show` of older
+/// kernels omits writes of tasks in a memory cgroup, where a process may be and nfsd never is.
 fn writes(view: &View<'_>, bdi: &str) -> Option<f64> {
     let rate = |moved: Option<Moved>| moved.map(|moved| moved.rate());
     let pages = rate(view.window.written_back(bdi));

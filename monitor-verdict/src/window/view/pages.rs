@@ -1,5 +1,4 @@
-//! Whose pages they are: what the client holds, with the loop devices whose
-//! files lie on it.
+//! The pages that only the client can clean, with those of loop devices whose files lie on it.
 
 use monitor_common::Class;
 
@@ -8,23 +7,22 @@ use crate::window::confidence::MissingInput;
 use crate::window::reduce::{Client, LoopDevice, Sample};
 use crate::window::view::View;
 
-/// Loop devices on loop devices that are followed.
+/// Depth of stacked loop devices that is followed.
 const MAX_DEPTH: usize = 4;
 
 /// Whether the client's queue is so full that reclaim and writers wait for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClientCongestion {
-    /// `None`: cannot be told.
+    /// `None`: unknown.
     pub holds: Option<bool>,
-    /// What was not known, or stood in.
+    /// The input that is missing or replaced.
     pub gap: Option<MissingInput>,
-    /// As `0:29 is congested in 100 % of the samples`.
+    /// Text such as `0:29 is congested in 100 % of the samples`.
     pub words: String,
 }
 
 impl Sample {
-    /// Whether a BDI is a loop device whose file lies on the client, be it
-    /// through others.
+    /// Whether a BDI is a loop device whose file lies on the client, directly or through others.
     #[must_use]
     pub fn rests_on(&self, bdi: &str, client: &str) -> bool {
         let mut at = bdi;
@@ -48,8 +46,8 @@ impl Sample {
         devices.filter(move |device| self.rests_on(&device.bdi, client))
     }
 
-    /// Dirty and writeback bytes of the loop devices whose files lie on the
-    /// client; what is not known is left out.
+    /// Dirty and writeback bytes of the loop devices whose files lie on the client. Unknown ones
+    /// are left out.
     #[must_use]
     pub fn held_through(&self, client: &str) -> u64 {
         let held = |device: &LoopDevice| self.device(&device.bdi)?.held_bytes;
@@ -68,8 +66,8 @@ impl View<'_> {
         Some(own.saturating_add(newest.held_through(self.client)))
     }
 
-    /// Pages that only this client can clean: of its BDI, else what
-    /// `balance_dirty_pages` says to those who write to it.
+    /// Pages that only this client can clean: those of its BDI, or else what `balance_dirty_pages`
+    /// reports to its writers.
     #[must_use]
     pub fn pages_of(&self, client: &Client) -> (Option<f64>, Option<MissingInput>) {
         let Some(newest) = self.newest() else {
@@ -97,10 +95,9 @@ impl View<'_> {
         means.map(|means| means.bdi_dirty).reduce(f64::max)
     }
 
-    /// Whether a BDI holds little, measured by what the client holds: then it
-    /// is not what the node waits for. A disk that hangs holds about as much;
-    /// and older kernels do not even say that it is busy, for a request counts
-    /// when it ends.
+    /// Whether a BDI holds little compared with the client: then the node does not wait for it. A
+    /// disk that hangs holds about as much. Older kernels do not even report it busy, because they
+    /// count a request at its end.
     #[must_use]
     pub fn clean_beside_client(&self, bdi: &str, slack: f64) -> Option<bool> {
         let held = self.newest()?.device(bdi)?.held_bytes?;
@@ -108,7 +105,7 @@ impl View<'_> {
         Some((held as f64) < client * (self.thresholds.server_clean_share * slack).min(1.0))
     }
 
-    /// Whether the client is congested, or as good as.
+    /// Whether the client is congested, or almost.
     #[must_use]
     pub fn jam(&self, slack: f64) -> ClientCongestion {
         let signatures = &self.thresholds.signatures;
