@@ -1,4 +1,4 @@
-//! What the guard may do, what it did, and what came of it: as words and as labels.
+//! The guard's modes, actions and outcomes, as text and as labels.
 
 use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
@@ -83,30 +83,30 @@ impl Outcome {
     ];
 }
 
-/// What happened: a line of the log, an event, a part of the evidence.
+/// An event of the guard: a line of the log, an event, a part of the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardEvent {
-    /// When, `CLOCK_MONOTONIC` milliseconds.
+    /// Time, `CLOCK_MONOTONIC` milliseconds.
     pub monotonic_ms: u64,
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
-    /// The loop's id; empty: the daemon that was there before left it.
+    /// The loop's id; empty: a previous daemon left the change.
     #[serde(rename = "loop")]
     pub loop_id: CompactString,
-    /// What was, or would be, done.
+    /// The action.
     pub action: Action,
-    /// What came of it.
+    /// The outcome.
     pub result: Outcome,
     /// One sentence for people.
     pub reason: String,
-    /// What a person would type to do the same.
+    /// The commands that do the same.
     pub commands: Vec<String>,
-    /// What a person would type to undo it.
+    /// The commands that undo it.
     pub undo: Vec<String>,
 }
 
 impl GuardEvent {
-    /// One of now, without commands.
+    /// An event with the current time, without commands.
     #[must_use]
     pub fn new(
         node: &Observation,
@@ -134,11 +134,11 @@ pub struct Hold {
     /// The loop's id.
     #[serde(rename = "loop")]
     pub loop_id: CompactString,
-    /// What for.
+    /// The action that it belongs to.
     pub action: Action,
-    /// The client's BDI, or the one that its server writes to, `major:minor`.
+    /// The BDI of the client or of its server, `major:minor`.
     pub bdi: CompactString,
-    /// Whether `strict_limit` is to be set; else it stays as it is.
+    /// Whether to set `strict_limit`; otherwise it stays as it is.
     pub strict_limit: bool,
     /// `max_ratio`, percent; `None`: it stays as it is.
     pub max_ratio: Option<u32>,
@@ -147,11 +147,11 @@ pub struct Hold {
     pub background_bytes: Option<u64>,
 }
 
-/// What shall hold now.
+/// The desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredState {
-    /// At most one for each loop.
+    /// Limits, at most one for each loop.
     pub holds: Vec<Hold>,
-    /// For these loops the dirty limit follows what is dirty.
+    /// The loops for which the dirty limit follows the dirty pages.
     pub ease: Vec<(CompactString, Action)>,
 }

@@ -1,4 +1,4 @@
-//! Plain data: what one layer hands to the next. No logic, no I/O.
+//! Plain data that one layer passes to the next. No logic, no I/O.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]

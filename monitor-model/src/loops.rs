@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::observation::Container;
 use crate::words::words;
 
-/// The kernel's server, where the name of a process would stand.
+/// The kernel's server, used in place of a process name.
 pub const NFSD: &str = "nfsd";
 
 words! {
@@ -45,36 +45,35 @@ pub struct Loop {
     pub id: CompactString,
     /// The mount's BDI.
     pub client_bdi: CompactString,
-    /// Who serves: `nfsd`, or the name of the server's process.
+    /// The server: `nfsd`, or the name of its process.
     pub server: CompactString,
-    /// The server's process; `None`: not known, or it is the kernel.
+    /// The server's process; `None`: unknown, or it is the kernel.
     #[serde(default)]
     pub server_tgid: Option<u32>,
-    /// What the server writes to for it; `None`: not known yet.
+    /// The BDI that the server writes to for it; `None`: unknown so far.
     pub server_bdi: Option<CompactString>,
-    /// Type of the file system there; empty: not known.
+    /// Type of the file system there; empty: unknown.
     pub server_fstype: CompactString,
-    /// Device of the file system there; empty: not known.
+    /// Device of the file system there; empty: unknown.
     pub server_device: CompactString,
-    /// The strongest proof there is.
+    /// The strongest proof.
     pub proof: Proof,
-    /// Where client and server are to each other.
+    /// The relation of client and server.
     pub scope: Scope,
     /// Whether its server is exempt from local dirty throttling.
     #[serde(default)]
     pub exempt: Exemption,
-    /// Since when it is known, `CLOCK_MONOTONIC` milliseconds.
+    /// Time of its discovery, `CLOCK_MONOTONIC` milliseconds.
     pub since_ms: u64,
     /// The same, milliseconds since 1970.
     pub since_unix_ms: u64,
-    /// Another host served the mount before: the node has become its own
-    /// client.
+    /// Another host served the mount before: the node has become its own client.
     pub became_own_client: bool,
     /// The client writes without the server's threads (LOCALIO).
     pub localio: bool,
-    /// Where it is mounted, and what.
+    /// Its mounts.
     pub mounts: Vec<Mount>,
-    /// NFS version of the mount; empty: not known.
+    /// NFS version of the mount; empty: unknown.
     pub version: CompactString,
     /// The server's address, as the client sees it.
     pub server_address: Option<CompactString>,
@@ -82,47 +81,46 @@ pub struct Loop {
     pub client_netns: Option<u64>,
     /// The server's network namespace.
     pub server_netns: Option<u64>,
-    /// The containers of the client, as far as they are known: the one whose
-    /// network namespace it is, and the pods that the kubelet has mounted it for.
+    /// The known containers of the client: the one that owns its network namespace, and the pods
+    /// that the kubelet mounted it for.
     #[serde(default)]
     pub client_containers: Vec<Container>,
-    /// The container whose network namespace the server is in.
+    /// The container that owns the server's network namespace.
     #[serde(default)]
     pub server_container: Option<Container>,
-    /// The mount's RPC clients, by which nfsd's threads and writes are told
-    /// apart.
+    /// The mount's RPC clients, which identify nfsd's threads and writes.
     #[serde(skip)]
     pub rpc_clients: Vec<u32>,
     /// Calls that the mount's RPC clients sent since the daemon started.
     pub calls: u64,
-    /// Those of them that this kernel's server took.
+    /// The part of them that this kernel's server took.
     pub calls_served_here: u64,
-    /// Why it is dangerous here, a sentence each, the worst first.
+    /// The risks on this node, a sentence each, the worst first.
     pub risk: Vec<String>,
-    /// What to do about it, a sentence each.
+    /// The recommendations, a sentence each.
     pub recommendations: Vec<String>,
 }
 
-/// A place where a loop's client is mounted.
+/// A mount of a loop's client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Where.
+    /// The mount point.
     pub mount_point: CompactString,
-    /// What: `10.9.0.2:/`.
+    /// The mounted export: `10.9.0.2:/`.
     pub source: CompactString,
 }
 
-/// A loop came or went.
+/// The beginning or end of a loop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopEvent {
-    /// When, `CLOCK_MONOTONIC` milliseconds.
+    /// Time, `CLOCK_MONOTONIC` milliseconds.
     pub monotonic_ms: u64,
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
     /// The loop's id.
     #[serde(rename = "loop")]
     pub loop_id: CompactString,
-    /// What happened.
+    /// The change.
     pub change: LoopChange,
     /// One sentence for people.
     pub message: String,
@@ -192,14 +190,14 @@ words! {
 pub struct Exemption {
     /// Whether it is.
     pub state: Exempt,
-    /// How it is known; `None`: it is not.
+    /// The source; `None`: the state is unknown.
     pub basis: Option<ExemptBasis>,
     /// Why, half a sentence.
     pub reason: String,
 }
 
 impl Exemption {
-    /// One that is known.
+    /// A known state.
     #[must_use]
     pub fn new(state: Exempt, basis: ExemptBasis, reason: impl Into<String>) -> Self {
         Self {
@@ -209,7 +207,7 @@ impl Exemption {
         }
     }
 
-    /// One that is not.
+    /// An unknown state.
     #[must_use]
     pub fn unknown(reason: impl Into<String>) -> Self {
         Self {
@@ -218,13 +216,13 @@ impl Exemption {
         }
     }
 
-    /// Whether the server goes on where others are throttled.
+    /// Whether the server continues where other tasks are throttled.
     #[must_use]
     pub fn is_exempt(&self) -> bool {
         self.state == Exempt::Yes
     }
 
-    /// How it is known and why: `observed: nfsd served ...`.
+    /// The source and the reason: `observed: nfsd served ...`.
     #[must_use]
     pub fn why(&self) -> String {
         match self.basis {

@@ -1,26 +1,26 @@
-//! What gets a node out of a livelock, and what prevents one.
+//! Mitigations of a livelock, and preventions.
 
 use serde::{Deserialize, Serialize};
 
-/// One thing to do.
+/// One measure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measure {
-    /// What it does, one sentence.
+    /// Its effect, one sentence.
     pub what: String,
-    /// What to type, in this order.
+    /// The commands, in this order.
     pub commands: Vec<String>,
-    /// What to type to take it back, once the load is gone.
+    /// The commands that undo it, once the load is gone.
     #[serde(default)]
     pub undo: Vec<String>,
-    /// How it was seen to work: kernels and numbers.
+    /// The measurements: kernels and numbers.
     pub seen: String,
 }
 
-/// What does not help.
+/// An ineffective action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InVain {
-    /// What somebody may think of, a few words.
+    /// The action, a few words.
     pub what: String,
-    /// What came of it: kernels and numbers.
+    /// The outcome: kernels and numbers.
     pub seen: String,
 }

@@ -1,9 +1,8 @@
-//! What one tick read: plain data, the boundary between what reads and what judges.
+//! The data read in one tick: the boundary between the collector and the verdict.
 //!
-//! `record` writes these, `replay` reads them back, the verdict knows nothing
-//! else. What could not be read is `None` or absent, never an invented zero.
-//! Counters are totals since the daemon started; the difference of two
-//! observations is what happened between them.
+//! `record` writes observations, `replay` reads them back, and the verdict has no other input. A
+//! value that could not be read is `None` or absent, never an invented zero. Counters are totals
+//! since the daemon started. The difference of two observations is what happened between them.
 
 mod container;
 mod nfs;
@@ -26,15 +25,14 @@ pub use self::topology::{
     PeerSocket, RpcClient, ServerProcess, Topology, Transport,
 };
 
-/// One tick's view of the node.
+/// The node at one tick.
 ///
-/// Recordings outlive versions: a field that is added later is `None` or empty
-/// where an old recording does not have it. What has no default as a whole
-/// needs a `serde(default)` at each such field.
+/// Recordings outlive versions. A field that is added later is `None` or empty in an old recording.
+/// A field without a default of its own needs `serde(default)`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Observation {
-    /// `CLOCK_MONOTONIC`, nanoseconds: the clock of everything here.
+    /// `CLOCK_MONOTONIC`, nanoseconds: the clock of all times here.
     pub monotonic_ns: u64,
     /// Wall clock, milliseconds since 1970, for people.
     pub unix_ms: u64,
@@ -42,19 +40,18 @@ pub struct Observation {
     pub memory: Memory,
     /// Histograms of waits, by (cause, class, reason, BDI).
     pub delays: Vec<Delay>,
-    /// Waits that last at this moment.
+    /// Unfinished waits.
     pub waits: Vec<Waiting>,
-    /// What `balance_dirty_pages` said, by (BDI, class of the dirtier).
+    /// The reports of `balance_dirty_pages`, by (BDI, class of the dirtier).
     pub dirty_pauses: Vec<DirtyPauses>,
-    /// The NFS client, by device. A device is here once it is mounted or has
-    /// written.
+    /// The NFS client, by device. A device is listed once it is mounted or has written.
     pub clients: Vec<NfsClient>,
-    /// The kernel's NFS server; `None` where it does not run.
+    /// The kernel's NFS server; `None`: it does not run.
     pub nfsd: Option<Nfsd>,
-    /// NFS servers in userspace that run.
+    /// Running userspace NFS servers.
     #[serde(default)]
     pub user_servers: Vec<UserServer>,
-    /// NFS servers in userspace that ended lately.
+    /// Userspace NFS servers that ended recently.
     #[serde(default)]
     pub server_exits: Vec<ServerExit>,
     /// Backing devices in use.
@@ -62,21 +59,21 @@ pub struct Observation {
     /// Backing devices in use that `bdis` leaves out, because there are too many.
     #[serde(default)]
     pub bdis_left_out: u32,
-    /// The kernel's RPC clients that sent a call lately.
+    /// The kernel's RPC clients that sent a call recently.
     pub rpc_clients: Vec<RpcClient>,
-    /// Who mounts and who serves NFS on this node, as last looked up.
+    /// The NFS mounts and servers of this node, from the last look-up.
     pub topology: Arc<Topology>,
     /// Release of the running kernel, `uname -r`.
     pub kernel: CompactString,
     /// How each signal is attached.
     pub signals: Vec<SignalStatus>,
-    /// What was lost on the way.
+    /// Totals of lost data.
     pub lost: Lost,
-    /// Retries of `svc_alloc_arg`, all nfsd threads together; `None` where
-    /// the kernel does not tell.
+    /// Retries of `svc_alloc_arg`, all nfsd threads together; `None`: the kernel does not report
+    /// them.
     pub svc_alloc_arg_retries: Option<u64>,
-    /// Kernel stacks of the servers' threads and of those who wait with them;
-    /// empty unless a loop is suspected.
+    /// Kernel stacks of the servers' threads and of tasks that wait with them; empty unless a loop
+    /// is suspected.
     #[serde(default)]
     pub stacks: Vec<Stack>,
 }
@@ -96,7 +93,7 @@ impl Observation {
     }
 }
 
-/// What a task's kernel stack looks like.
+/// The kernel stack of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
     /// Thread id in the initial pid namespace.
@@ -120,7 +117,7 @@ pub struct Memory {
     /// `nr_dirty_threshold` of /proc/vmstat. Lags the hard limit by up to 2x
     /// when memory is tight: prefer the `limit` of [`DirtyPauses`].
     pub dirty_limit_bytes: Option<u64>,
-    /// `nr_dirty_background_threshold` of /proc/vmstat: where writeback begins.
+    /// `nr_dirty_background_threshold` of /proc/vmstat: the start of writeback.
     pub background_limit_bytes: Option<u64>,
     /// `MemTotal` of /proc/meminfo.
     #[serde(default)]
@@ -136,18 +133,18 @@ pub struct Memory {
 /// A histogram of waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delay {
-    /// Why the tasks waited.
+    /// The cause.
     pub cause: Cause,
-    /// What kind of tasks they are.
+    /// The class of the tasks.
     pub class: Class,
     /// For `reclaim_throttle`, the kernel's reason.
     pub reason: ThrottleReason,
     /// BDI, empty where the cause has none.
     pub bdi: CompactString,
-    /// All waits together, nanoseconds.
+    /// Total of all waits, nanoseconds.
     pub sum_ns: u64,
-    /// Waits per bucket, not cumulative; the last is beyond all bounds. The
-    /// bounds are those of the daemon's configuration.
+    /// Waits per bucket, not cumulative. The last one is beyond all bounds, which the daemon's
+    /// configuration sets.
     pub buckets: [u64; HIST_BUCKETS],
 }
 
@@ -155,13 +152,13 @@ impl Delay {
     /// Waits counted.
     #[must_use]
     pub fn count(&self) -> u64 {
-        // A recording may say anything.
+        // A recording may contain any number.
         let add = |sum: u64, count: &u64| sum.saturating_add(*count);
         self.buckets.iter().fold(0, add)
     }
 }
 
-/// A wait that lasts.
+/// An unfinished wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// Thread id in the initial pid namespace.
@@ -170,9 +167,9 @@ pub struct Waiting {
     pub tgid: u32,
     /// The task's name.
     pub comm: CompactString,
-    /// Why it waits.
+    /// The cause.
     pub cause: Cause,
-    /// What kind of task it is.
+    /// The class of the task.
     pub class: Class,
     /// For `reclaim_throttle`, the kernel's reason.
     pub reason: ThrottleReason,
@@ -182,23 +179,23 @@ pub struct Waiting {
     pub since_ns: u64,
 }
 
-/// What `balance_dirty_pages` said to the dirtiers of one class on one BDI:
-/// totals over its pauses. A mean over a window is the difference of two sums
-/// divided by the difference of `events`.
+/// The reports of `balance_dirty_pages` to the dirtiers of one class on one BDI, as totals over its
+/// pauses. A mean over a window is the difference of two sums divided by the difference of
+/// `events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirtyPauses {
     /// The BDI that was written to.
     pub bdi: CompactString,
-    /// What kind of tasks wrote.
+    /// The class of the writing tasks.
     pub class: Class,
     /// Pauses.
     pub events: u64,
-    /// Those of them that say something of the node: not of the part of the BDI that
-    /// belongs to a memory cgroup, which may be held to that cgroup's own limit. Absent:
-    /// all of them, in older recordings.
+    /// The pauses that describe the node. Others concern the part of the BDI that belongs to a
+    /// memory cgroup, which may be held to that cgroup's own limit. Absent: all pauses, in older
+    /// recordings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_events: Option<u64>,
-    /// Pauses together, nanoseconds.
+    /// Total of the pauses, nanoseconds.
     pub pause_ns: u64,
     /// Sum of dirty and writeback pages of the whole node, over `node_events`.
     pub dirty_pages: u64,
@@ -206,9 +203,9 @@ pub struct DirtyPauses {
     pub limit_pages: u64,
     /// Sum of this BDI's dirty and writeback pages.
     pub bdi_dirty_pages: u64,
-    /// Sum of where the kernel would have this BDI's part, pages.
+    /// Sum of the kernel's target for this BDI's part, pages.
     pub bdi_setpoint_pages: u64,
-    /// Sum of the rate that the task was allowed, KiB a second.
+    /// Sum of the rate that the kernel allowed the task, KiB a second.
     pub task_ratelimit: u64,
     /// The last event, `CLOCK_MONOTONIC` nanoseconds.
     pub last_ns: u64,
@@ -219,7 +216,7 @@ pub struct DirtyPauses {
 }
 
 impl DirtyPauses {
-    /// Pauses that say something of the node.
+    /// The pauses that describe the node.
     #[must_use]
     pub fn node_events(&self) -> u64 {
         self.node_events.unwrap_or(self.events)
@@ -242,10 +239,9 @@ pub struct Bdi {
     pub writeback_bytes: Option<u64>,
     /// Its share of the dirty limit, bytes.
     pub threshold_bytes: Option<u64>,
-    /// Written since it exists, bytes.
+    /// Bytes written since the device exists.
     pub written_bytes: Option<u64>,
-    /// Milliseconds that the disk was busy since boot (`io_ticks`); `None` for
-    /// what is not a block device.
+    /// Milliseconds that the disk was busy since boot (`io_ticks`); `None`: not a block device.
     pub disk_busy_ms: Option<u64>,
     /// Sectors of 512 bytes that the disk wrote since boot.
     pub disk_sectors_written: Option<u64>,
@@ -253,29 +249,29 @@ pub struct Bdi {
     pub disk_sectors_read: Option<u64>,
     /// Reads and writes that the disk completed since boot, merged ones as one.
     pub disk_requests: Option<u64>,
-    /// Milliseconds that these took, one by one, queueing included.
+    /// Total milliseconds of these requests, queueing included.
     pub disk_request_ms: Option<u64>,
-    /// Whether it is congested; `None`: it cannot be told.
+    /// Its congestion; `None`: unknown.
     pub congestion: Option<Congestion>,
     /// `max_ratio` of /sys/class/bdi: its largest share of the dirty limit,
     /// percent.
     pub max_ratio: Option<u32>,
-    /// `strict_limit` of /sys/class/bdi; `None` where the kernel has none.
+    /// `strict_limit` of /sys/class/bdi; `None`: the kernel lacks it.
     pub strict_limit: Option<bool>,
 }
 
 /// Whether a backing device is congested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Congestion {
-    /// Now.
+    /// Whether it is congested now.
     pub congested: bool,
-    /// How that is known.
+    /// The source of that.
     pub by: CongestionBy,
-    /// Since when, `CLOCK_MONOTONIC` nanoseconds; as far as it was watched.
+    /// Start of the congestion, `CLOCK_MONOTONIC` nanoseconds, as far as observed.
     pub since_ns: Option<u64>,
-    /// How long in all since the daemon watches it, nanoseconds.
+    /// Total congested time since the daemon watches it, nanoseconds.
     pub total_ns: u64,
-    /// At how many bytes it counts as congested, where that is a number.
+    /// The threshold in bytes, if the rule has one.
     pub threshold_bytes: Option<u64>,
 }
 
@@ -312,32 +308,32 @@ words! {
     }
 }
 
-/// How one signal is attached.
+/// The state of one signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalStatus {
     /// The signal's name.
     pub signal: CompactString,
-    /// The way that was taken, or `none`.
+    /// The strategy in use, or `none`.
     pub strategy: CompactString,
-    /// Whether it comes in.
+    /// Its state.
     pub state: State,
 }
 
-/// What was lost, totals.
+/// Totals of lost data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lost {
-    /// Records that found the ring buffer full.
+    /// Records dropped by a full ring buffer.
     pub ringbuf: u64,
-    /// Keys that found a map full.
+    /// Keys dropped by a full map.
     pub map_full: u64,
-    /// Waits whose end was never seen, thrown out by the daemon.
+    /// Waits dropped by the daemon because their end was never seen.
     pub evicted: u64,
-    /// Observations that found no room in a recording.
+    /// Observations that did not fit into a recording.
     pub recording: u64,
 }
 
-/// A task's totals for one cause: for people, no input of the verdict.
+/// A task's totals for one cause. For display only, not an input of the verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskDelay {
     /// Thread id in the initial pid namespace.
@@ -346,27 +342,27 @@ pub struct TaskDelay {
     pub tgid: u32,
     /// The task's name.
     pub comm: CompactString,
-    /// What kind of task it is.
+    /// The class of the task.
     pub class: Class,
-    /// Why it waited.
+    /// The cause.
     pub cause: Cause,
     /// The last wait's BDI.
     pub bdi: CompactString,
     /// Finished waits.
     pub waits: u64,
-    /// Finished waits together, nanoseconds.
+    /// Total of finished waits, nanoseconds.
     pub delay_ns: u64,
-    /// The same within the last tick.
+    /// The part of it within the last tick.
     pub recent_delay_ns: u64,
 }
 
-/// A finished wait over the threshold: for people, no input of the verdict.
+/// A finished wait over the threshold. For display only, not an input of the verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StalledTask {
-    /// The wait, as it was while it lasted.
+    /// The wait as it was before it ended.
     #[serde(flatten)]
     pub wait: Waiting,
-    /// How long it took, nanoseconds.
+    /// Its duration, nanoseconds.
     pub delay_ns: u64,
 }
 

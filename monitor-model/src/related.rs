@@ -1,4 +1,4 @@
-//! What looks like a livelock and is not one.
+//! Conditions that look like a livelock but are not one.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,9 @@ words! {
 /// A condition that holds now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Related {
-    /// Which one.
+    /// The kind.
     pub kind: RelatedKind,
-    /// The BDI that it is about; empty where it is about the node.
+    /// The BDI that it concerns; empty: the node.
     pub bdi: CompactString,
     /// Since when, `CLOCK_MONOTONIC` milliseconds.
     pub since_ms: u64,
@@ -37,30 +37,30 @@ pub struct Related {
     pub reason: String,
 }
 
-/// A condition began or ended: a line of the timeline.
+/// The beginning or end of a condition: a line of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelatedEvent {
-    /// When, `CLOCK_MONOTONIC` milliseconds.
+    /// Time, `CLOCK_MONOTONIC` milliseconds.
     pub monotonic_ms: u64,
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
-    /// Which one.
+    /// The kind.
     pub kind: RelatedKind,
-    /// The BDI that it is about; empty where it is about the node.
+    /// The BDI that it concerns; empty: the node.
     pub bdi: CompactString,
-    /// Whether it began; else it ended.
+    /// Whether it began; otherwise it ended.
     pub began: bool,
     /// One sentence with the numbers that decided.
     pub reason: String,
 }
 
-/// What was counted of one kind since start.
+/// The counters of one kind since start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RelatedTally {
-    /// Which one.
+    /// The kind.
     pub kind: RelatedKind,
-    /// How often it began, of all BDIs together.
+    /// The number of beginnings, over all BDIs.
     pub beginnings: u64,
-    /// Seconds in which it held, of one BDI or of many.
+    /// Seconds in which it held, on one BDI or on several.
     pub seconds: f64,
 }

@@ -1,5 +1,5 @@
-//! One made-up node, from which the tests of every crate begin: an NFS mount, an nfsd with idle
-//! threads, and the disk that it writes to. Tests change what they are about.
+//! A made-up node for the tests of every crate: an NFS mount, an nfsd with idle threads, and the
+//! disk that it writes to. Each test changes what it needs.
 
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
@@ -19,7 +19,7 @@ pub const DISK: &str = "254:0";
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
-/// The node, with so many nfsd threads: the first has the id 100.
+/// The node with `threads` nfsd threads; the first has the id 100.
 #[must_use]
 pub fn node(threads: u32) -> Observation {
     let idle = |tid| thread(tid, ThreadState::Idle);
@@ -50,7 +50,7 @@ pub fn node(threads: u32) -> Observation {
     }
 }
 
-/// A clean BDI; of a disk, for how long it was busy.
+/// A clean BDI, and the busy time of its disk.
 #[must_use]
 pub fn bdi(name: &str, disk_busy_ms: Option<u64>) -> Bdi {
     Bdi {
@@ -89,7 +89,7 @@ pub fn wait(tid: u32, class: Class, cause: Cause, bdi: &str, since_ns: u64) -> W
     }
 }
 
-/// Finished waits, none so far.
+/// Finished waits, all zero.
 #[must_use]
 pub fn delay(cause: Cause, class: Class, bdi: &str) -> Delay {
     Delay {
@@ -102,7 +102,7 @@ pub fn delay(cause: Cause, class: Class, bdi: &str) -> Delay {
     }
 }
 
-/// Pauses of tasks of a class on a BDI, none so far.
+/// Pauses of tasks of a class on a BDI, all zero.
 #[must_use]
 pub fn pauses(bdi: &str, class: Class) -> DirtyPauses {
     DirtyPauses {

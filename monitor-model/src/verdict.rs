@@ -1,4 +1,4 @@
-//! The words of a verdict.
+//! The types of a verdict.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl LivelockState {
         }
     }
 
-    /// Whether it is one now.
+    /// Whether it is a livelock now.
     #[must_use]
     pub const fn is_livelock(self) -> bool {
         matches!(self, Self::Livelock | Self::Deadlock)
@@ -85,7 +85,7 @@ impl LivelockState {
 pub struct Condition {
     /// Whether it holds; `None`: an input is missing.
     pub holds: Option<bool>,
-    /// The number that decided, in the unit that the sentence names.
+    /// The deciding number, in the unit that the sentence names.
     pub value: Option<f64>,
     /// One sentence for people, with its numbers.
     pub why: String,
@@ -96,17 +96,17 @@ pub struct Condition {
 pub struct Conditions {
     /// The client has pages to write; the value is bytes.
     pub demand: Condition,
-    /// Nothing worth naming moves; the value is bytes a second.
+    /// Almost nothing moves; the value is bytes a second.
     pub no_progress: Condition,
     /// The server's busy threads wait; the value is a share, 0 to 1.
     pub blockage: Condition,
-    /// They wait for the client's own pages; the value is the share that the
-    /// signature's edge rests on: of the dirty pages, or of time.
+    /// They wait for the client's own pages. The value is the share that the signature's edge rests
+    /// on: of the dirty pages, or of time.
     pub closing_edge: Condition,
 }
 
 impl Conditions {
-    /// All four, by the names that they have in JSON.
+    /// All four, by their names in JSON.
     #[must_use]
     pub fn all(&self) -> [(&'static str, &Condition); 4] {
         [
@@ -117,7 +117,7 @@ impl Conditions {
         ]
     }
 
-    /// How many of them hold for certain.
+    /// The number of conditions known to hold.
     #[must_use]
     pub fn count(&self) -> usize {
         self.all()
@@ -130,10 +130,10 @@ impl Conditions {
 /// How far a verdict can be trusted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Confidence {
-    /// 1: every input that the conditions ask for was there. Less by a share
-    /// for each that was not, or that was replaced by a weaker one.
+    /// 1: every input of the conditions was available. Each input that was missing or replaced by a
+    /// weaker one reduces it.
     pub share: f64,
-    /// What was missing, and what stood in for it, a sentence each.
+    /// The missing inputs and their substitutes, a sentence each.
     pub missing: Vec<String>,
 }
 
@@ -146,10 +146,10 @@ impl Default for Confidence {
     }
 }
 
-/// What was counted of one (loop, signature) since start.
+/// The counters of one (loop, signature) since start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Which signature.
+    /// The signature.
     pub signature: Signature,
     /// Livelocks confirmed.
     pub detections: u64,
@@ -157,7 +157,7 @@ pub struct Tally {
     pub livelock_seconds: f64,
 }
 
-/// What is to be said of one loop now.
+/// The verdict on one loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The loop's id, `<client bdi>-<server>`.
@@ -165,19 +165,19 @@ pub struct Verdict {
     pub loop_id: CompactString,
     /// The client's device.
     pub client_bdi: CompactString,
-    /// Who serves: `nfsd`, or the name of the server's process.
+    /// The server: `nfsd`, or the name of its process.
     pub server: CompactString,
-    /// What the server writes to, where it is known.
+    /// The BDI that the server writes to, if known.
     pub server_bdi: Option<CompactString>,
-    /// Which edge closes the cycle; in `none`, the one that is nearest to it.
+    /// The edge that closes the cycle; in `none`, the one closest to it.
     pub signature: Signature,
     /// The state.
     pub state: LivelockState,
-    /// How far all this can be trusted.
+    /// The confidence in all this.
     pub confidence: Confidence,
-    /// Since when, `CLOCK_MONOTONIC` milliseconds.
+    /// Beginning of the state, `CLOCK_MONOTONIC` milliseconds.
     pub since_ms: u64,
-    /// The four numbers.
+    /// The four conditions.
     pub conditions: Conditions,
     /// One sentence for people.
     pub reason: String,
@@ -188,7 +188,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The state under a signature: all but the nearest one are `none`.
+    /// The state under a signature: all but the active one are `none`.
     #[must_use]
     pub fn state_by(&self, signature: Signature) -> LivelockState {
         if self.signature == signature {
@@ -198,7 +198,7 @@ impl Verdict {
         }
     }
 
-    /// What was counted under a signature.
+    /// The counters of a signature.
     #[must_use]
     pub fn tally(&self, signature: Signature) -> Tally {
         let mut tallies = self.tallies.iter();
@@ -229,14 +229,14 @@ impl Verdict {
 /// A change of state: a line of the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
-    /// When, `CLOCK_MONOTONIC` milliseconds.
+    /// Time, `CLOCK_MONOTONIC` milliseconds.
     pub monotonic_ms: u64,
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
     /// The loop's id.
     #[serde(rename = "loop")]
     pub loop_id: CompactString,
-    /// Which signature.
+    /// The signature.
     pub signature: Signature,
     /// The state before.
     pub from: LivelockState,

@@ -1,53 +1,50 @@
-//! In which container a process lives: facts from its cgroup.
+//! The container of a process: facts from its cgroup.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-/// A container, as the cgroup of its processes names it. What is not known is
-/// empty.
+/// A container, as the cgroup of its processes names it. Unknown fields are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
     /// The container's id, 64 hexadecimal digits.
     pub id: CompactString,
-    /// Who made it, as far as the cgroup's name tells: `containerd`, `cri-o`,
+    /// The container runtime, as far as the cgroup's name shows it: `containerd`, `cri-o`,
     /// `docker`, `podman`.
     pub runtime: CompactString,
     /// `metadata.uid` of the Kubernetes pod; of a static pod the hash of its
     /// manifest, as the kubelet names its cgroup.
     pub pod_uid: CompactString,
-    /// The host name in its own UTS namespace: of a pod its name, up to 63
-    /// characters. Empty with `hostNetwork`, where it is the node's.
+    /// The host name in its own UTS namespace: for a pod its name, up to 63 characters. Empty with
+    /// `hostNetwork`, where it is the node's.
     pub hostname: CompactString,
-    /// The container's name in its pod, as the pod's manifest has it. Of the one
-    /// that only keeps a pod's namespaces there is none.
+    /// The container's name in the pod's manifest. Empty for the container that only keeps a pod's
+    /// namespaces.
     pub name: CompactString,
 }
 
-/// Who lives in a network namespace.
+/// The container of a network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetNamespace {
     /// Its number, as in `net:[4026531840]`.
     pub netns: u64,
-    /// The container of its first process: of a pod, mostly the one that only
-    /// keeps its namespaces.
+    /// The container of its first process: in a pod, mostly the one that only keeps its namespaces.
     pub container: Container,
 }
 
-/// Where a process lives.
+/// The container of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessPlace {
     /// Process id in the initial pid namespace.
     pub tgid: u32,
-    /// Its container; `None`: in none that is known.
+    /// Its container; `None`: none is known.
     pub container: Option<Container>,
 }
 
 impl Container {
-    /// As people call it: `pod web-0`, `container nginx of pod web-0`,
-    /// `container 3f4c…`.
+    /// A short name for people: `pod web-0`, `container nginx of pod web-0`, `container 3f4c…`.
     #[must_use]
     pub fn words(&self) -> String {
         let short = |text: &CompactString| text.chars().take(12).collect::<String>();
@@ -63,7 +60,7 @@ impl Container {
         }
     }
 
-    /// The pod of a volume that the kubelet has mounted, by its mount point:
+    /// The pod of a volume that the kubelet mounted, from its mount point:
     /// `/var/lib/kubelet/pods/UID/volumes/kubernetes.io~nfs/NAME`.
     #[must_use]
     pub fn of_volume(mount_point: &str) -> Option<Self> {
@@ -77,7 +74,7 @@ impl Container {
     }
 }
 
-/// Whether this may be the UID of a pod: a UUID, or a static pod's hash.
+/// Whether the text has the form of a pod's UID: a UUID, or a static pod's hash.
 #[must_use]
 pub fn is_pod_uid(text: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());

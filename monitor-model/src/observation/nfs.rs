@@ -14,38 +14,38 @@ use super::topology::ExemptCount;
 pub struct NfsClient {
     /// The mount's device, which is its BDI's name: `0:29`.
     pub bdi: CompactString,
-    /// WRITE calls begun.
+    /// WRITE calls started.
     pub writes_sent: u64,
-    /// Those of them that became calls to a server. The others were done by
-    /// the client itself (LOCALIO); `None` where that is not seen.
+    /// The part of them that became calls to a server. The client did the others itself (LOCALIO);
+    /// `None`: not visible.
     pub writes_by_rpc: Option<u64>,
     /// Bytes in them.
     pub bytes_sent: u64,
     /// WRITE calls answered without an error.
     pub writes_acked: u64,
-    /// Bytes that the server took.
+    /// Bytes that the server acknowledged.
     pub bytes_acked: u64,
     /// WRITE calls that failed.
     pub writes_failed: u64,
-    /// COMMIT calls begun.
+    /// COMMIT calls started.
     pub commits_sent: u64,
     /// COMMIT calls answered.
     pub commits_done: u64,
-    /// Last WRITE begun, `CLOCK_MONOTONIC` nanoseconds, zero for never.
+    /// Last WRITE started, `CLOCK_MONOTONIC` nanoseconds; zero: never.
     pub last_sent_ns: u64,
-    /// Last WRITE answered, `CLOCK_MONOTONIC` nanoseconds, zero for never.
+    /// Last WRITE answered, `CLOCK_MONOTONIC` nanoseconds; zero: never.
     pub last_acked_ns: u64,
 }
 
 impl NfsClient {
-    /// WRITE calls begun and neither answered nor failed.
+    /// WRITE calls started and neither answered nor failed.
     #[must_use]
     pub const fn pending_writes(&self) -> u64 {
         let answered = self.writes_acked.saturating_add(self.writes_failed);
         self.writes_sent.saturating_sub(answered)
     }
 
-    /// WRITE and COMMIT calls that ended, well or with an error.
+    /// WRITE and COMMIT calls that ended, with or without an error.
     #[must_use]
     pub const fn answers(&self) -> u64 {
         let writes = self.writes_acked.saturating_add(self.writes_failed);
@@ -57,10 +57,9 @@ impl NfsClient {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Nfsd {
-    /// Bytes written to the exported file systems; `None` where the signal is
-    /// not attached.
+    /// Bytes written to the exported file systems; `None`: the signal is not attached.
     pub bytes_written: Option<u64>,
-    /// WRITE operations begun.
+    /// WRITE operations started.
     pub writes_started: u64,
     /// WRITE operations ended.
     pub writes_done: u64,
@@ -68,34 +67,34 @@ pub struct Nfsd {
     pub last_done_ns: u64,
     /// Its threads.
     pub threads: Vec<ServerThread>,
-    /// Of `bytes_written`, those written in calls of which nothing was seen:
-    /// whose they are is not known. `None`: no call is seen.
+    /// The part of `bytes_written` from calls that were not seen, whose client is unknown. `None`:
+    /// no call is visible.
     pub bytes_unattributed: Option<u64>,
-    /// Whose calls its threads work on; a thread that is not listed is of
-    /// [`Caller::Unknown`]. `None`: no call is seen.
+    /// The callers of its threads. A thread that is missing has [`Caller::Unknown`]. `None`: no
+    /// call is visible.
     pub serving: Option<Vec<Serving>>,
 }
 
-/// Whose call a thread of nfsd works on, or did last.
+/// The sender of the current or last call of an nfsd thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Serving {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
-    /// Who sent it.
+    /// The sender.
     pub caller: Caller,
     /// The thread's finished waits, by cause.
     pub waited: Vec<Waited>,
 }
 
-/// Who sent a call to the kernel's NFS server.
+/// The sender of a call to the kernel's NFS server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Caller {
     /// No call was seen.
     #[default]
     Unknown,
-    /// No RPC client of this node was seen to send it: another host.
+    /// No RPC client of this node was seen to send it: it came from another host.
     Elsewhere,
     /// The [`RpcClient`](super::RpcClient) of this node with this id.
     Client(u32),
@@ -104,11 +103,11 @@ pub enum Caller {
 /// A thread's finished waits in one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waited {
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// The last one's BDI, empty where the cause has none.
+    /// The BDI of the last one; empty: the cause has none.
     pub bdi: CompactString,
-    /// All of them together, nanoseconds; announced pauses as they begin.
+    /// Total nanoseconds. Announced pauses count from their start.
     pub sum_ns: u64,
 }
 
@@ -117,21 +116,19 @@ pub struct Waited {
 pub struct ServerThread {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
-    /// What it does.
+    /// Its state.
     pub state: ThreadState,
-    /// Since when it is in the WRITE operation that it is in,
-    /// `CLOCK_MONOTONIC` nanoseconds.
+    /// The start of its current WRITE operation, `CLOCK_MONOTONIC` nanoseconds.
     pub write_since_ns: Option<u64>,
-    /// In `blocked`: the kernel function that it sleeps in, where it could be
-    /// read.
+    /// If `blocked`: the kernel function that it sleeps in, if it could be read.
     pub blocked_in: Option<CompactString>,
-    /// In `blocked`: whether it waits for a lock while another thread of the
-    /// server is throttled, most likely with that lock held.
+    /// If `blocked`: whether it waits for a lock while another thread of the server is throttled,
+    /// most likely with that lock held.
     #[serde(default)]
     pub behind_throttled: bool,
 }
 
-/// An NFS server in userspace, such as nfs-ganesha.
+/// A userspace NFS server, such as nfs-ganesha.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserServer {
@@ -139,18 +136,16 @@ pub struct UserServer {
     pub name: CompactString,
     /// Process id in the initial pid namespace.
     pub tgid: u32,
-    /// Its threads that are not idle; most of a server's hundreds are. A thread
-    /// that sleeps interruptibly counts as idle: what it waits for cannot be
-    /// told from outside.
+    /// Its threads that are not idle; most of a server's hundreds are. A thread in interruptible
+    /// sleep counts as idle, because the reason for its wait is not visible.
     pub threads: Vec<ServerThread>,
-    /// Its threads, idle ones too, by whether they are exempt from local dirty
-    /// throttling; `None`: none was looked at yet.
+    /// All its threads, by exemption from local dirty throttling; `None`: not read yet.
     pub exempt_threads: Option<ExemptCount>,
-    /// Whether the process is stopped: SIGSTOP, or a debugger.
+    /// Whether the process is stopped, by SIGSTOP or a debugger.
     pub stopped: bool,
 }
 
-/// An NFS server in userspace that was there and is not any more.
+/// A userspace NFS server that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerExit {
@@ -160,10 +155,10 @@ pub struct ServerExit {
     pub tgid: u32,
     /// When it was first found gone, `CLOCK_MONOTONIC` nanoseconds.
     pub gone_ns: u64,
-    /// Processes of its memory cgroup that the OOM killer took within the few
-    /// seconds before; `None`: unknown.
+    /// Processes of its memory cgroup that the OOM killer killed within the few seconds before;
+    /// `None`: unknown.
     pub cgroup_oom_kills: Option<u64>,
-    /// Processes of the node that the OOM killer took since the tick before.
+    /// Processes of the node that the OOM killer killed since the previous tick.
     pub node_oom_kills: Option<u64>,
 }
 
