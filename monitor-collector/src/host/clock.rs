@@ -1,4 +1,4 @@
-//! The clock of every time here.
+//! The clock of all times here.
 
 use rustix::time::{ClockId, clock_gettime};
 

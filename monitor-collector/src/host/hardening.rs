@@ -1,4 +1,4 @@
-//! What lets the daemon go on when the node does not.
+//! Keeps the daemon running while the node stalls.
 
 use rustix::{
     io,
@@ -6,12 +6,12 @@ use rustix::{
     process::{Resource, Rlimit, configure_io_flusher_behavior, setrlimit},
 };
 
-/// Whether this thread's own allocations are spared from waiting for writeback
-/// (`PR_SET_IO_FLUSHER`); threads that it starts inherit it.
+/// Sets whether this thread's allocations skip waits for writeback (`PR_SET_IO_FLUSHER`). Threads
+/// that it starts inherit it.
 ///
-/// Off while eBPF maps and programs are made: the mark takes `__GFP_IO` away,
-/// without which the kernel gives per-CPU memory only from what it has at hand
-/// (`pcpu_alloc` takes it for an atomic context): 5.10 was seen to refuse maps.
+/// Turn it off while eBPF maps and programs are created. The flag removes `__GFP_IO`, and
+/// `pcpu_alloc` then treats the context as atomic and serves per-CPU memory only from its reserve:
+/// 5.10 refused maps.
 ///
 /// # Errors
 ///
@@ -20,16 +20,14 @@ pub fn io_flusher(on: bool) -> io::Result<()> {
     configure_io_flusher_behavior(on)
 }
 
-/// Keeps the daemon's memory in.
+/// Locks the daemon's memory.
 ///
-/// To be called once everything is loaded: reading the kernel's BTF takes some
-/// 40 MB for a moment, which must be given back first, because locked memory
-/// cannot be.
+/// Call it after everything is loaded. Reading the kernel's BTF takes some 40 MB for a moment, and
+/// locked memory cannot be given back.
 ///
 /// # Errors
 ///
-/// `CAP_SYS_RESOURCE`, or `CAP_IPC_LOCK` and a limit that is high enough, is
-/// missing.
+/// `CAP_SYS_RESOURCE`, or `CAP_IPC_LOCK` and a sufficient limit, is missing.
 pub fn lock_memory() -> io::Result<()> {
     // SAFETY: glibc's own, without arguments that matter; it takes the
     // allocator's locks as malloc does.
@@ -38,11 +36,11 @@ pub fn lock_memory() -> io::Result<()> {
         libc::malloc_trim(0);
     }
     raise_lock_limit();
-    // On fault, so that thread stacks do not come in whole.
+    // With `ONFAULT`, thread stacks do not become resident as a whole.
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }
 
-/// As much memory may be locked as there is. Where that is unavailable, locking says so.
+/// Raises the limit of locked memory. If that fails, locking reports it.
 pub fn raise_lock_limit() {
     let unlimited = Rlimit {
         current: None,

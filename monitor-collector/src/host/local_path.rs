@@ -1,12 +1,10 @@
-//! Where the daemon may write: not on NFS, and that without asking NFS.
+//! Checks that a path is not on NFS, without any request to NFS.
 //!
-//! A write to NFS may be what the livelock stops, and a mere `stat` there may
-//! never come back. So nothing below an NFS mount is touched: the path is
-//! followed name by name, each is looked up in mountinfo before the kernel is
-//! asked about it. What a local file system rests on counts, too: the file of a
-//! loop device, also below partitions, dm and md (`/sys/dev/block`, by
-//! [`backing`]), and the layers of an overlay. What a FUSE file system rests on
-//! is not known to anybody but its server.
+//! The livelock may stop a write to NFS, and even `stat` may hang there. So nothing below an NFS
+//! mount is touched: the path is followed name by name, and each is looked up in mountinfo before
+//! the kernel resolves it. The storage of a local file system counts, too: the file of a loop
+//! device, also below partitions, dm and md (`/sys/dev/block`, by [`backing`]), and the layers of
+//! an overlay. Only its server knows the storage of a FUSE file system.
 
 use std::{
     fs, io,
@@ -20,13 +18,13 @@ use crate::host::text::unescape;
 
 mod backing;
 
-/// As the kernel's own limit, `MAXSYMLINKS`.
+/// The kernel's own limit, `MAXSYMLINKS`.
 const MAX_LINKS: usize = 40;
 
-/// So many file systems may rest on each other.
+/// Maximum depth of file systems on top of each other.
 const MAX_DEPTH: usize = 8;
 
-/// Why a path is refused.
+/// The reason to refuse a path.
 #[derive(Debug, thiserror::Error)]
 pub enum PlacementError {
     /// It is on NFS.
@@ -38,10 +36,10 @@ pub enum PlacementError {
         path: String,
         /// `nfs` or `nfs4`.
         fstype: String,
-        /// Where that is mounted.
+        /// The mount point.
         mount_point: String,
     },
-    /// Its server is another computer, or a process of this one.
+    /// Another computer serves it, or a process on this one.
     #[error(
         "{path} is on a file system that a server must answer for ({fstype} at {mount_point}): give a path on a \
          local file system"
@@ -51,28 +49,28 @@ pub enum PlacementError {
         path: String,
         /// Such as `fuse.sshfs`.
         fstype: String,
-        /// Where that is mounted.
+        /// The mount point.
         mount_point: String,
     },
-    /// A local file system rests on something that is not.
+    /// The storage of a local file system is not local.
     #[error("{path} is on {fstype} at {mount_point}, which rests on {on}: {why}")]
     Rests {
         /// The path as given.
         path: String,
         /// Such as `ext4`.
         fstype: String,
-        /// Where that is mounted.
+        /// The mount point.
         mount_point: String,
         /// The file of a loop device, or a layer of an overlay.
         on: String,
-        /// Why that is refused.
+        /// The reason to refuse that one.
         #[source]
         why: Box<PlacementError>,
     },
-    /// File systems upon file systems without an end.
+    /// File systems on top of each other without an end.
     #[error("{0}: too many file systems rest on each other")]
     Depth(String),
-    /// What would be mounted there is not known.
+    /// The future mount at an automount point is unknown.
     #[error(
         "{path} is below the automount point {mount_point}, on a file system that is unknown until it is mounted: give a path on a \
          local file system"
@@ -91,29 +89,28 @@ pub enum PlacementError {
     Mounts {
         /// The path as given.
         path: String,
-        /// The file that says it.
+        /// The path of the mounts file.
         mountinfo: String,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
 }
 
 impl PlacementError {
-    /// Whether another path is to be given; else it could not be told.
+    /// Whether another path helps; otherwise the check itself failed.
     #[must_use]
     pub const fn is_of_the_configuration(&self) -> bool {
         !matches!(self, Self::Mounts { .. })
     }
 }
 
-/// Refuses a path on NFS, also through bind mounts, symbolic links, loop devices and
-/// overlays, and what another server answers for; one that does not exist yet counts as what
-/// it would be made in.
+/// Refuses a path on NFS, also through bind mounts, symbolic links, loop devices and overlays, and
+/// on other served file systems. A path that does not exist yet counts as its parent.
 ///
 /// # Errors
 ///
-/// It is on NFS, or that cannot be told.
+/// It is on NFS, or the check failed.
 pub fn refuse_nfs(procfs: &Path, path: &Path) -> Result<(), PlacementError> {
     refuse(procfs, Path::new("/sys"), path)
 }
@@ -128,7 +125,7 @@ fn refuse(procfs: &Path, sysfs: &Path, path: &Path) -> Result<(), PlacementError
     };
     let text = fs::read(&mountinfo).map_err(mounts)?;
     let text = String::from_utf8_lossy(&text);
-    // The kernel keeps the name of the working directory: NFS is not asked.
+    // The kernel caches the name of the working directory: this does not contact NFS.
     let path = std::path::absolute(path).map_err(mounts)?;
     let mounts = Mounts::new(&text, |device, source| {
         backing::files(sysfs, device, source)
@@ -149,7 +146,7 @@ struct Mount {
 
 struct Mounts<F> {
     all: Vec<Mount>,
-    /// The files that a device rests on, by its number and its name.
+    /// The files that a device is stored on, by its number and its name.
     backing: F,
 }
 
@@ -162,13 +159,13 @@ impl<F: Fn(&str, &str) -> Vec<PathBuf>> Mounts<F> {
 
 struct Walk<'a, F> {
     mounts: &'a Mounts<F>,
-    /// How many file systems lie above, and which: a layer of a container's root that seems
-    /// to be on that root itself is of another namespace.
+    /// The number of file systems above, and which. A layer of a container's root that seems to be
+    /// on that root itself belongs to another namespace.
     depth: usize,
     asked: Vec<u64>,
     given: String,
-    /// Where the walk is, without links and dots, and on which mounts that is:
-    /// one more than it has names, the root's first.
+    /// The current path of the walk, without links and dots, and its mounts: the root's first, then
+    /// one for each name.
     at: PathBuf,
     on: Vec<Option<usize>>,
     links: usize,
@@ -194,7 +191,7 @@ impl<'a, F: Fn(&str, &str) -> Vec<PathBuf>> Walk<'a, F> {
         path: &Path,
         read_link: &dyn Fn(&Path) -> Option<PathBuf>,
     ) -> Result<(), PlacementError> {
-        // Names still to go, the next one last.
+        // The remaining names, the next one last.
         let mut ahead = reversed(path);
         self.refuse(self.on.last().copied().flatten())?;
         while let Some(name) = ahead.pop() {
@@ -209,7 +206,7 @@ impl<'a, F: Fn(&str, &str) -> Vec<PathBuf>> Walk<'a, F> {
             let on = self.mounted(parent).or(parent);
             self.refuse(on)?;
             self.on.push(on);
-            // Not there or not to be read: nothing to follow.
+            // It does not exist or cannot be read, so there is no link to follow.
             let Some(link) = read_link(&self.at) else {
                 continue;
             };
@@ -229,16 +226,14 @@ impl<'a, F: Fn(&str, &str) -> Vec<PathBuf>> Walk<'a, F> {
         Ok(())
     }
 
-    /// The topmost mount right here, on the mount `below`; `None` for one that
-    /// is not in the list.
+    /// The topmost mount at this path, on the mount `below`; `None`: the list lacks it.
     fn mounted(&self, below: Option<usize>) -> Option<usize> {
-        // What is no UTF-8 is compared as it can be shown: at worst, a path is
-        // refused that need not be.
+        // A path that is not UTF-8 is compared in its lossy form. At worst, a good path is refused.
         let at = self.at.to_string_lossy();
         let mut top = None;
         let mounts = &self.mounts.all;
         let mut parent = below.map(|index| mounts[index].id);
-        // Each mount lies on another one: no more than there are.
+        // Each mount lies on another one, so the loop is bounded by their number.
         for _ in 0..mounts.len() {
             let here = |mount: &Mount| {
                 mount.at == at && parent.is_none_or(|parent| mount.parent == parent)
@@ -282,8 +277,8 @@ impl<'a, F: Fn(&str, &str) -> Vec<PathBuf>> Walk<'a, F> {
         }
     }
 
-    /// Whether what a file system rests on is local. These paths are the kernel's own:
-    /// without links, and nobody is asked about them.
+    /// Whether the storage of a file system is local. These paths come from the kernel and have no
+    /// links, so they are not resolved.
     fn rests(&self, mount: &Mount, on: &[PathBuf]) -> Result<(), PlacementError> {
         if self.depth >= MAX_DEPTH && !on.is_empty() {
             return Err(PlacementError::Depth(self.given.clone()));
@@ -310,8 +305,8 @@ impl<'a, F: Fn(&str, &str) -> Vec<PathBuf>> Walk<'a, F> {
 }
 
 impl Mount {
-    /// Whether a server answers for it, near or far. `virtiofs`, and 9p over virtio, are the
-    /// host's of a virtual machine.
+    /// Whether a server is behind it, on this computer or another. `virtiofs`, and 9p over virtio,
+    /// belong to the host of a virtual machine.
     fn is_served(&self) -> bool {
         let (kind, _) = self.fstype.split_once('.').unwrap_or((&self.fstype, ""));
         match kind {
@@ -325,9 +320,8 @@ impl Mount {
     }
 }
 
-/// The directories of an overlay (`ovl_show_options`, fs/overlayfs). Of a container they are
-/// paths of another mount namespace, which mean nothing here: what they would be here is
-/// looked at all the same.
+/// The directories of an overlay (`ovl_show_options`, fs/overlayfs). A container's are paths of
+/// another mount namespace. They are checked all the same, as paths of this one.
 fn layers(options: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for option in options.split(',') {

@@ -2,16 +2,16 @@
 
 use super::text::is_device;
 
-/// One line of mountinfo, as it stands there.
+/// One unparsed line of mountinfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The mount's number.
     pub id: &'a str,
-    /// That of the mount that it is mounted on.
+    /// The number of its parent mount.
     pub parent: &'a str,
     /// `major:minor`.
     pub device: &'a str,
-    /// What of the file system is mounted; of nsfs, the namespace.
+    /// The mounted part of the file system; for nsfs, the namespace.
     pub root: &'a str,
     /// Escaped.
     pub mount_point: &'a str,
@@ -24,7 +24,7 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// `None`: not such a line.
+    /// `None`: not a valid line.
     #[must_use]
     pub fn parse(line: &'a str) -> Option<Self> {
         let (before, after) = line.split_once(" - ")?;

@@ -1,13 +1,12 @@
-//! What the daemon gives up before it begins: every capability that nothing below
-//! needs, and the way to get new ones.
+//! Drops every capability that the daemon does not need, and the means to gain new ones.
 //!
-//! Capabilities belong to threads, so this comes before the first other one. What
-//! is kept is kept to the end: modules that are loaded later are attached to then.
+//! Capabilities belong to threads, so this runs before the first other one starts. The daemon keeps
+//! the rest to its end, because it attaches to modules that are loaded later.
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
-/// What each is for is said in docs/install.md, and by `check` where it is missing.
-/// The systemd unit gives these and no others.
+/// docs/install.md states the purpose of each, and so does `check` if one is missing. The systemd
+/// unit grants exactly these.
 const NEEDED: [Capability; 6] = [
     Capability::CAP_BPF,
     Capability::CAP_PERFMON,
@@ -17,10 +16,10 @@ const NEEDED: [Capability; 6] = [
     Capability::CAP_SYS_ADMIN,
 ];
 
-/// Ports below this are the administrator's.
+/// Ports below this are reserved for the administrator.
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// What only some configurations need.
+/// Capabilities that only some configurations need.
 #[must_use]
 pub fn also(ports: impl IntoIterator<Item = u16>, writes: bool) -> Vec<Capability> {
     let mut also = Vec::new();
@@ -30,26 +29,26 @@ pub fn also(ports: impl IntoIterator<Item = u16>, writes: bool) -> Vec<Capabilit
     {
         also.push(Capability::CAP_NET_BIND_SERVICE);
     }
-    // Root may be given a directory of somebody else's.
+    // The directory may belong to another user even if the daemon runs as root.
     if writes {
         also.push(Capability::CAP_DAC_OVERRIDE);
     }
     also
 }
 
-/// Gives up all but these and those that are always needed; none is gained.
+/// Drops all but these and those that are always needed; it gains none.
 ///
 /// # Errors
 ///
 /// The kernel refuses it, which it has no reason to.
 pub fn keep(also: &[Capability]) -> Result<(), CapsError> {
     let mut wanted: CapsHashSet = NEEDED.iter().chain(also).copied().collect();
-    // Memory is locked by a limit that is raised, or against one that cannot be.
+    // Without `CAP_SYS_RESOURCE` the limit of locked memory stays, and locking needs this.
     if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE)? {
         wanted.insert(Capability::CAP_IPC_LOCK);
     }
-    // It takes a capability to take one out of the bounding set; without that one
-    // there is nothing to be gained by exec either, once this is set.
+    // Removing a capability from the bounding set needs a capability. Without it, exec cannot gain
+    // any either once this is set.
     let _ = rustix::thread::set_no_new_privs(true);
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         for capability in caps::read(None, CapSet::Bounding)?.difference(&wanted) {
@@ -66,7 +65,7 @@ pub fn keep(also: &[Capability]) -> Result<(), CapsError> {
     Ok(())
 }
 
-/// Gives up all of them, for a process that needs none.
+/// Drops all of them, for a process that needs none.
 ///
 /// # Errors
 ///

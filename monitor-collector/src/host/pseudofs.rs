@@ -1,4 +1,4 @@
-//! The kernel's own file systems, where the machine has not mounted them.
+//! The kernel's pseudo file systems, mounted if the machine has not done so.
 
 use std::{
     fs,
@@ -12,12 +12,12 @@ use rustix::{
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
 };
 
-/// The root of such a file system, through a mount that is in no namespace:
-/// nobody sees it, and it is gone when this is closed. Needs `CAP_SYS_ADMIN`.
+/// The root of such a file system, through a detached mount. It is in no namespace, so other
+/// processes do not see it, and it ends when this is closed. Needs `CAP_SYS_ADMIN`.
 ///
 /// # Errors
 ///
-/// The kernel refuses, or has no such file system.
+/// The kernel refuses, or lacks the file system.
 pub fn detached(fstype: &str) -> io::Result<OwnedFd> {
     let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
@@ -28,11 +28,11 @@ pub fn detached(fstype: &str) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// debugfs' root: `/sys/kernel/debug`, or a mount that no one else sees.
+/// debugfs' root: `/sys/kernel/debug`, or a detached mount.
 ///
 /// # Errors
 ///
-/// The kernel has none, or refuses.
+/// The kernel lacks it, or refuses.
 pub fn debugfs(sysfs: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let root = rustix::fs::open(sysfs.join("kernel/debug"), flags, Mode::empty())?;
@@ -55,8 +55,8 @@ pub fn read_at(root: &OwnedFd, path: impl AsRef<Path>) -> io::Result<String> {
     Ok(text)
 }
 
-/// Whole lines from the beginning of a file below a directory, and whether there is more.
-/// The kernel makes no more of them than one read has space for.
+/// Whole lines from the beginning of a file below a directory, and whether there is more. The
+/// kernel generates only as many as one read has space for.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use std::{
 
 use compact_str::CompactString;
 
-/// Bytes of one file that are read at most.
+/// Maximum number of bytes of one file.
 const MAX_BYTES: u64 = 32 << 20;
 
 /// Calls `each` with every line, without its end, until it has seen
@@ -21,7 +21,7 @@ pub fn lines(path: &Path, max_lines: usize, mut each: impl FnMut(&str)) -> io::R
     each_line(File::open(path)?, max_lines, &mut each)
 }
 
-/// The same of anything that can be read.
+/// The same for any reader.
 pub(crate) fn each_line(
     from: impl io::Read,
     max_lines: usize,
@@ -59,7 +59,7 @@ pub fn unescape(text: &str) -> CompactString {
     String::from_utf8_lossy(&bytes).into()
 }
 
-/// The byte that a `\ooo` at the beginning stands for, and what follows.
+/// The byte of a leading `\ooo`, and the rest.
 fn octal(text: &[u8]) -> Option<(u8, &[u8])> {
     let (digits, after) = text.strip_prefix(b"\\")?.split_at_checked(3)?;
     let byte = digits.iter().try_fold(0u8, |byte, digit| {
@@ -69,7 +69,7 @@ fn octal(text: &[u8]) -> Option<(u8, &[u8])> {
     Some((byte?, after))
 }
 
-/// `major:minor`, as the kernel prints a device; fit to be part of a path.
+/// `major:minor`, as the kernel prints a device; safe as part of a path.
 #[must_use]
 pub fn is_device(text: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Addresses that are delivered here.
+/// Addresses that are local to the namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     v4: Vec<(Ipv4Addr, u32)>,
@@ -14,7 +14,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Takes a line of `fib_trie`: a leaf, or one of its routes.
+    /// Adds a line of `fib_trie`: a leaf, or one of its routes.
     pub fn fib_trie(&mut self, line: &str) {
         let line = line.trim_ascii_start();
         if let Some(leaf) = line.strip_prefix("|-- ") {
@@ -23,14 +23,14 @@ impl Addresses {
             && let Some((length, kind)) = route.split_once(' ')
             && kind.starts_with("host LOCAL")
             && let (Some(leaf), Ok(length @ 0..=32)) = (self.leaf, length.parse())
-            // The trie of all routes and that of local ones may be one.
+            // The tries of all routes and of local routes may be merged.
             && !self.v4.contains(&(leaf, length))
         {
             self.v4.push((leaf, length));
         }
     }
 
-    /// Takes a line of `if_inet6`.
+    /// Adds a line of `if_inet6`.
     pub fn if_inet6(&mut self, line: &str) {
         let digits = line.split_ascii_whitespace().next().unwrap_or_default();
         if digits.len() == 32
@@ -40,13 +40,13 @@ impl Addresses {
         }
     }
 
-    /// Whether what is sent to it stays here; `None`: no address could be read.
+    /// Whether the address is local; `None`: no address could be read.
     pub fn is_local(&self, address: IpAddr) -> Option<bool> {
         let known = !self.v4.is_empty() || !self.v6.is_empty();
         known.then(|| self.contains(address))
     }
 
-    /// Whether what is sent to it stays here.
+    /// Whether the address is local.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.v4.iter().any(|(net, length)| {

@@ -1,4 +1,4 @@
-//! Which BDI is under a mount.
+//! Finds the BDI under a mount.
 
 use std::{
     collections::BTreeSet,
@@ -8,18 +8,17 @@ use std::{
 
 use compact_str::{CompactString, ToCompactString as _};
 
-/// BDIs, disks and btrfs file systems that are looked at, each.
+/// Maximum number each of BDIs, disks and btrfs file systems.
 const MAX_ENTRIES: usize = 4096;
 
-/// Names BDIs from what sysfs says.
+/// Finds BDIs in sysfs.
 pub struct Backings {
     sysfs: PathBuf,
     bdis: BTreeSet<CompactString>,
     btrfs: Option<Vec<Btrfs>>,
 }
 
-/// A btrfs file system: its mounts have a device number of their own, which
-/// names no BDI.
+/// A btrfs file system. Its mounts have their own device number, which does not name a BDI.
 struct Btrfs {
     bdi: CompactString,
     /// Names below /sys/class/block.
@@ -36,8 +35,7 @@ impl Backings {
         }
     }
 
-    /// The BDI under what is mounted; `None`: it has none of its own, as
-    /// tmpfs, overlayfs or procfs.
+    /// The BDI under a mount; `None`: it has none of its own, as tmpfs, overlayfs or procfs.
     pub fn of(&mut self, device: &str, fstype: &str, source: &str) -> Option<CompactString> {
         if self.bdis.contains(device) {
             return Some(device.into());
@@ -59,13 +57,13 @@ impl Backings {
         let of_disk = all.iter().find(|fs| fs.disks.contains(&disk));
         match (of_disk, all.as_slice()) {
             (Some(fs), _) => Some(fs.bdi.clone()),
-            // Whatever the source is called (`/dev/root`), it can be no other.
+            // With a single file system the name of the source (`/dev/root`) does not matter.
             (None, [only]) => Some(only.bdi.clone()),
             (None, _) => None,
         }
     }
 
-    /// `vda1` of `/dev/vda1`, `dm-0` of `/dev/mapper/NAME`.
+    /// `vda1` for `/dev/vda1`, `dm-0` for `/dev/mapper/NAME`.
     fn disk(&self, source: &str) -> CompactString {
         let name = source.strip_prefix("/dev/").unwrap_or(source);
         let Some(mapped) = name.strip_prefix("mapper/") else {

@@ -1,14 +1,14 @@
-//! The names that container runtimes give to cgroups.
+//! The cgroup names of container runtimes.
 //!
-//! | who | path |
+//! | runtime | path |
 //! |---|---|
 //! | kubelet, systemd driver | `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice/cri-containerd-ID.scope`, the dashes of UID as `_` |
 //! | kubelet, cgroupfs driver | `/kubepods/burstable/podUID/ID` |
-//! | containerd told a systemd name without its driver | `…/kubepods-burstable-podUID.slice:cri-containerd:ID` |
+//! | containerd given a systemd name, with the cgroupfs driver | `…/kubepods-burstable-podUID.slice:cri-containerd:ID` |
 //! | CRI-O, podman, docker | `crio-ID.scope`, `libpod-ID.scope`, `docker-ID.scope`, `/docker/ID` |
 //!
-//! A node that is itself a container has its own name before all that: the last
-//! container in the path counts.
+//! A node that is itself a container adds its own name in front, so the last container in the
+//! path counts.
 
 use compact_str::CompactString;
 use monitor_model::observation::{Container, is_pod_uid};
@@ -19,7 +19,7 @@ const ID: usize = 64;
 /// The container of a process, from the lines of its `/proc/PID/cgroup`.
 pub fn container<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Container> {
     lines.into_iter().find_map(|line| {
-        // `0::PATH`, or of version 1 `NUMBER:CONTROLLERS:PATH`.
+        // `0::PATH`, or in version 1 `NUMBER:CONTROLLERS:PATH`.
         of_path(line.splitn(3, ':').nth(2)?)
     })
 }
@@ -29,8 +29,7 @@ fn of_path(path: &str) -> Option<Container> {
     let last = |found: &dyn Fn(&str) -> bool| names.iter().rposition(|name| found(name));
     let container = last(&|name| id(name).is_some());
     let pod = last(&|name| pod_uid(name).is_some());
-    // A pod whose container is not known is still one; a container before the
-    // pod is the node.
+    // A pod counts even if its container is unknown. A container in front of the pod is the node.
     let container = container.filter(|at| pod.is_none_or(|pod| *at > pod));
     let name = container
         .and_then(|at| names.get(at).copied())
@@ -56,7 +55,7 @@ fn id(name: &str) -> Option<&str> {
     (id.len() == ID && id.bytes().all(digit)).then_some(id)
 }
 
-/// Who names containers so; `before` is the part of the path before the name.
+/// The runtime with this form of names; `before` is the part of the path before the name.
 fn runtime(name: &str, before: &str) -> &'static str {
     let known = [
         ("cri-containerd", "containerd"),
@@ -73,7 +72,7 @@ fn runtime(name: &str, before: &str) -> &'static str {
 fn pod_uid(name: &str) -> Option<CompactString> {
     let name = name.strip_suffix(".slice").unwrap_or(name);
     let (before, uid) = name.rsplit_once("pod")?;
-    // In a slice's name a dash would be a level of its own.
+    // In a slice's name a dash separates levels.
     let uid = uid.replace('_', "-");
     ((before.is_empty() || before.ends_with('-')) && is_pod_uid(&uid)).then(|| uid.into())
 }
@@ -85,7 +84,7 @@ mod tests {
     const ID: &str = "3f4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a";
     const UID: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
 
-    /// Runtime, pod and whether the id was found.
+    /// The runtime, the pod, and whether an id was found.
     fn read(path: &str) -> Option<(String, String, bool)> {
         let path = path.replace("UID", UID).replace("ID", ID);
         let path = path.replace("U_D", &UID.replace('-', "_"));

@@ -1,4 +1,4 @@
-//! Both ends of a connection, where both are on this node.
+//! Connections with both ends on this node.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,15 +19,15 @@ use super::{
     warnings::LookupWarnings,
 };
 
-/// Lines read of one table of sockets.
+/// Maximum number of lines of one socket table.
 const MAX_SOCKETS: usize = 131_072;
-/// Lines read of a namespace's addresses.
+/// Maximum number of lines of a namespace's addresses.
 const MAX_ADDRESSES: usize = 65_536;
-/// Clients' ends, and listeners, that are followed.
+/// Maximum number of clients' ends, and of listeners.
 const MAX_ENDS: usize = 4096;
-/// Rounds that look for one server's end, before it is taken to be elsewhere.
+/// Rounds of search for a server's end, before it counts as on another host.
 const TRIES: u8 = 3;
-/// Rounds after which it is looked for again.
+/// Rounds until the next search for it.
 const FORGET_ROUNDS: u8 = 10;
 
 /// A client's end.
@@ -39,8 +39,8 @@ struct End {
     inode: u64,
 }
 
-/// What was found for a client's end or a peer, and how often it was looked
-/// for. To look is dear: it reads the sockets of all network namespaces.
+/// The result for a client's end or a peer, and the number of searches. A search is expensive: it
+/// reads the sockets of all network namespaces.
 #[derive(Clone, Debug)]
 struct CachedLookup<T> {
     tries: u8,
@@ -62,25 +62,25 @@ impl<T> CachedLookup<T> {
     }
 }
 
-/// What is at the other end of a client's.
+/// The other end of a client's connection.
 #[derive(Clone, Debug)]
 enum Met {
     Server(Connection),
     Other(FarEnd),
 }
 
-/// What one round found.
+/// The results of one round.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Connections to servers.
     pub connections: Vec<Connection>,
-    /// Who else has the other ends.
+    /// Other owners of the far ends.
     pub far_ends: Vec<FarEnd>,
-    /// Where the server's peers are connected to.
+    /// The sockets of the server's peers.
     pub peers: Vec<PeerSocket>,
 }
 
-/// Finds connections and remembers them while they last.
+/// Finds connections and caches them while they last.
 pub struct Connections {
     owners: Owners,
     ends: BTreeMap<End, CachedLookup<Met>>,
@@ -88,21 +88,20 @@ pub struct Connections {
     rounds: u8,
 }
 
-/// What one round reads with.
+/// The inputs of one round.
 pub struct Round<'a> {
-    /// Who lives where.
+    /// The processes of each namespace.
     pub spaces: &'a Namespaces,
-    /// The kernel's server may run: a socket that no process has may be its.
+    /// Whether the kernel's server may run, so that a socket without a process may be its own.
     pub nfsd: bool,
-    /// Network namespaces in which it exports something: without an export it
-    /// serves nobody.
+    /// Network namespaces in which it has exports: without an export it serves no client.
     pub exporting: BTreeSet<u64>,
-    /// What could not be read.
+    /// The facts that could not be read.
     pub warnings: &'a mut LookupWarnings,
 }
 
 impl Connections {
-    /// With the names of NFS servers' processes.
+    /// An empty cache, with the names of NFS servers' processes.
     pub fn new(servers: &[String]) -> Self {
         Self {
             owners: Owners::new(servers),
@@ -112,8 +111,7 @@ impl Connections {
         }
     }
 
-    /// Finds what can be found, and who listens where the mounts' clients
-    /// are.
+    /// Finds the connections, and the listeners in the clients' namespaces.
     pub fn read(
         &mut self,
         round: &mut Round<'_>,
@@ -155,12 +153,13 @@ impl Connections {
         found
     }
 
-    /// The processes of userspace servers that were come by.
+    /// The userspace server processes found so far.
     pub fn server_processes(&mut self, spaces: &Namespaces) -> Vec<ServerProcess> {
         self.owners.server_processes(spaces)
     }
 
-    /// Who listens where a mount sends its calls, if it is its own namespace.
+    /// Fills in the listener at a mount's server address, if that belongs to the client's
+    /// namespace.
     fn listeners(
         &mut self,
         round: &mut Round<'_>,
@@ -183,7 +182,7 @@ impl Connections {
         }
     }
 
-    /// Looks for the servers' ends that are not known.
+    /// Searches for the unknown server ends.
     fn servers(&mut self, round: &mut Round<'_>) {
         let mut open = Vec::new();
         for (end, sight) in self.ends.iter_mut().filter(|(_, s)| s.is_open()) {
@@ -235,8 +234,8 @@ impl Connections {
                     let far_end = end.far_end(name, server_tgid(owner), true);
                     sight.found = Some(Met::Other(far_end));
                 }
-                // The kernel's server saw this peer, so a socket whose owner
-                // cannot be told is rather its.
+                // The kernel's server saw this peer, so a socket of unknown owner is probably its
+                // own.
                 if peers_here
                     && owner.is_none_or(|owner| server_name(owner, round.nfsd).is_some())
                     && let Some(peer) = peers.remove(&socket.remote)
@@ -253,7 +252,7 @@ impl Connections {
         }
     }
 
-    /// The other end of a client's was found: a server's, or a tunnel's.
+    /// Records the other end of a client's connection: a server's, or a tunnel's.
     fn met(
         &mut self,
         end: End,
@@ -286,9 +285,8 @@ impl Connections {
         });
     }
 
-    /// Clients whose server may be here under another address, by the network
-    /// namespace in which it may be: a server there sees the client's address,
-    /// unless that is translated as well.
+    /// Clients whose server may be on this node under another address, by the possible network
+    /// namespace. A server there sees the client's address, unless that is translated as well.
     fn translated(
         &self,
         round: &Round<'_>,
@@ -324,9 +322,8 @@ impl End {
     }
 }
 
-/// Servers' addresses by the network namespace of their clients. A transport
-/// does not tell its namespace, so it counts for all: a trunk of a mount has
-/// the mount's port.
+/// Servers' addresses by the network namespace of their clients. A transport does not show its
+/// namespace, so it counts for all of them: a trunk of a mount has the mount's port.
 fn targets(mounts: &[NfsMount], transports: &[Transport]) -> BTreeMap<u64, BTreeSet<SocketAddr>> {
     let mut targets: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for mount in mounts {
@@ -342,7 +339,7 @@ fn targets(mounts: &[NfsMount], transports: &[Transport]) -> BTreeMap<u64, BTree
     targets
 }
 
-/// Clients' ends towards these servers, and who listens on their ports.
+/// Clients' ends towards these servers, and the listeners on their ports.
 fn clients(
     round: &mut Round<'_>,
     net: u64,
@@ -376,8 +373,8 @@ fn clients(
     (ends, listeners)
 }
 
-/// Where the other ends of these may be, by namespace and as their sockets
-/// would have it: only where the server's address is a local one.
+/// The possible other ends, by namespace and in the form of their sockets. Only a local server
+/// address qualifies.
 fn mirrors(
     round: &mut Round<'_>,
     ends: &[End],
@@ -399,8 +396,7 @@ fn mirrors(
     nets
 }
 
-/// Who gets what is sent to an address: the listener on it, else on any of its
-/// family, else on any.
+/// The listener for an address: on the address itself, else on any of its family, else on any.
 fn taker(listeners: &[Socket], server: SocketAddr) -> Option<&Socket> {
     let rank = |socket: &Socket| match socket.local.ip() {
         ip if ip == server.ip() => Some(0),
@@ -416,7 +412,7 @@ fn taker(listeners: &[Socket], server: SocketAddr) -> Option<&Socket> {
         .map(|(_, socket)| socket)
 }
 
-/// `None`: no NFS server's.
+/// `None`: not an NFS server.
 fn server_name(owner: &Owner, nfsd: bool) -> Option<CompactString> {
     match owner {
         Owner::Kernel => nfsd.then(|| "nfsd".into()),

@@ -1,10 +1,9 @@
-//! Which container a process or a network namespace belongs to.
+//! Finds the container of a process or a network namespace.
 //!
-//! From `/proc/PID/cgroup`; for the pod's name from the host name in the UTS
-//! namespace of one of its processes, into which a thread goes for a moment; for
-//! the container's from `/proc/PID/mountinfo`. Not from `environ`, which reads the
-//! process's memory under a lock that it may hold while it is stuck, nor from a
-//! file of the container, which may lie on NFS.
+//! The sources are `/proc/PID/cgroup`, and `/proc/PID/mountinfo` for the container's name. The
+//! pod's name is the host name in the UTS namespace of one of its processes, which a thread enters
+//! for a moment. `environ` is not read: it takes a lock that a stuck process may hold. Files of the
+//! container are not read: they may lie on NFS.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,15 +27,15 @@ use crate::host::text;
 
 /// Lines of `/proc/PID/cgroup`: there are at most 16 hierarchies.
 const MAX_LINES: usize = 32;
-/// Mounts of a container that are looked through.
+/// Maximum number of mounts of a container.
 const MAX_MOUNTS: usize = 1024;
-/// Network namespaces and processes that are told of.
+/// Maximum number of network namespaces and processes to report.
 const MAX_PLACES: usize = 256;
-/// Bytes of a name that are kept: the kernel's limit of a host name, Kubernetes'
-/// of a container's is 63.
+/// Maximum bytes of a name: the kernel's limit of a host name. Kubernetes limits a container's to
+/// 63.
 pub(super) const MAX_NAME: usize = 64;
 
-/// What was found in one round.
+/// The results of one round.
 #[derive(Debug, Default)]
 pub struct Containers {
     /// Host names by UTS namespace; empty: the node's own, or unavailable.
@@ -44,7 +43,7 @@ pub struct Containers {
 }
 
 impl Containers {
-    /// Who lives in these network namespaces. `residents`: a process of each.
+    /// The containers of these network namespaces. `residents`: a process of each.
     pub fn of_namespaces(
         &mut self,
         spaces: &Namespaces,
@@ -58,7 +57,7 @@ impl Containers {
         found.take(MAX_PLACES).collect()
     }
 
-    /// Where these processes live. Those that are gone live nowhere.
+    /// The containers of these processes. Processes that have ended are skipped.
     pub fn of_processes(
         &mut self,
         spaces: &Namespaces,
@@ -84,8 +83,7 @@ impl Containers {
 
     fn hostname(&mut self, spaces: &Namespaces, process: &Path) -> CompactString {
         let number = |process: &Path| namespaces::number_of(process, "uts");
-        // The first process, which the kernel may refuse to tell of; its first
-        // thread.
+        // The kernel may deny access to process 1. Process 2 is kthreadd.
         let node = [1, 2].map(|pid| number(&spaces.process(pid)));
         let Some(own) = number(process).filter(|own| !node.contains(&Some(*own))) else {
             return CompactString::default();
@@ -101,8 +99,8 @@ impl Containers {
     }
 }
 
-/// What its pod's manifest calls a container. The kubelet mounts a file for its
-/// termination message into it, which lies in a directory of that name.
+/// The name of a container in its pod's manifest. The kubelet mounts a file for its termination
+/// message into it, from a directory of that name.
 fn name_in_pod(process: &Path, pod_uid: &str) -> CompactString {
     let mut name = CompactString::default();
     if !pod_uid.is_empty() {
@@ -118,7 +116,7 @@ fn name_in_pod(process: &Path, pod_uid: &str) -> CompactString {
     name
 }
 
-/// In the root of a mount: `…/pods/UID/containers/NAME/…`.
+/// Finds it in the root of a mount: `…/pods/UID/containers/NAME/…`.
 pub(super) fn name_of<'a>(line: &'a str, pod_uid: &str) -> Option<&'a str> {
     let (_, rest) = line.split(' ').nth(3)?.split_once("/pods/")?;
     let rest = rest.strip_prefix(pod_uid)?.strip_prefix("/containers/")?;
@@ -126,8 +124,7 @@ pub(super) fn name_of<'a>(line: &'a str, pod_uid: &str) -> Option<&'a str> {
     (name.len() <= MAX_NAME).then_some(name)
 }
 
-/// The host name in a UTS namespace. The thread that goes there does not come
-/// back: it ends.
+/// The host name in a UTS namespace. The thread that enters it cannot return, so it ends.
 fn hostname_in(namespace: &Path) -> io::Result<CompactString> {
     let file = File::open(namespace)?;
     let inside = move || {

@@ -1,5 +1,5 @@
-//! What the kernel's server exports: `/proc/PID/net/rpc/nfsd.export/content`
-//! (`svc_export_show`, fs/nfsd/export.c), by network namespace.
+//! The exports of the kernel's server by network namespace: `/proc/PID/net/rpc/nfsd.export/content`
+//! (`svc_export_show`, fs/nfsd/export.c).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,23 +16,23 @@ use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
 use crate::host::text::unescape;
 
-/// Exports kept.
+/// Maximum number of exports.
 const MAX_EXPORTS: usize = 1024;
-/// Lines read of the exports and of the mounts of one namespace.
+/// Maximum number of lines of the exports and of the mounts of one namespace.
 const MAX_LINES: usize = 131_072;
-/// Whose mounts the paths are: the kernel looks them up for who writes them
+/// The processes whose mounts the paths refer to: the kernel resolves them for the writer
 /// (nfs-utils).
 const EXPORTERS: [&str; 3] = ["rpc.mountd", "nfsv4.exportd", "exportd"];
 
 /// Reads exports.
 #[derive(Debug, Default)]
 pub struct Exports {
-    /// Process whose mounts the paths of a network namespace are.
+    /// The exporting process of each network namespace.
     exporters: BTreeMap<u64, u32>,
 }
 
 impl Exports {
-    /// What is exported in each network namespace, and the BDI under it.
+    /// The exports of each network namespace, and the BDIs under them.
     pub fn read(
         &mut self,
         spaces: &Namespaces,
@@ -87,14 +87,13 @@ fn is_exporter(process: &Path) -> bool {
     EXPORTERS.contains(&comm.trim_end_matches('\n'))
 }
 
-/// The directory of one line; comments and what is being looked up begin with
-/// `#`.
+/// The directory in one line. Comments and pending look-ups begin with `#`.
 pub(super) fn path(line: &str) -> Option<CompactString> {
     let (path, _) = line.split_once('\t')?;
     path.starts_with('/').then(|| unescape(path))
 }
 
-/// The mount under each path is the last one at its longest mount point.
+/// Finds the mount under each path: the last one at its longest mount point.
 fn with_backings(
     spaces: &Namespaces,
     mounts: &Mounts,
@@ -106,7 +105,7 @@ fn with_backings(
         .into_iter()
         .map(|path| (path, 0, CompactString::default()))
         .collect();
-    // Where the mounts cannot be read, the BDIs stay unknown.
+    // If the mounts cannot be read, the BDIs stay unknown.
     let _ = spaces.lines(&[exporter], "mountinfo", MAX_LINES, |line| {
         let Some(line) = Line::parse(line) else {
             return;

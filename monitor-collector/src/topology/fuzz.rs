@@ -1,5 +1,4 @@
-//! Hostile input: what the kernel tells of mounts, sockets, exports and
-//! containers.
+//! Hostile input: the kernel's texts about mounts, sockets, exports and containers.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -22,8 +21,8 @@ use crate::fuzz_input::{parts, text};
 use crate::host::mountinfo::Line;
 use crate::host::text::{each_line, is_device, unescape};
 
-/// mountinfo: a line that is written again parses to the same, a device is fit to
-/// be part of a path, a server is known by its canonical address.
+/// mountinfo: a rewritten line parses to the same mount, a device is safe as part of a path, and a
+/// server has its canonical address.
 pub fn mountinfo(data: &[u8]) {
     for line in text(data).lines() {
         if let Some(name) = name_of(line, "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f") {
@@ -85,7 +84,7 @@ pub fn volumes(data: &[u8]) {
     }
 }
 
-/// Tables of sockets.
+/// Socket tables.
 pub fn sockets(data: &[u8]) {
     for line in text(data).lines() {
         if let Some(socket) = Socket::parse(line) {
@@ -100,7 +99,7 @@ pub fn sockets(data: &[u8]) {
     }
 }
 
-/// `fib_trie` and `if_inet6`: what is not an address there is none here.
+/// `fib_trie` and `if_inet6`: an address that the text lacks is not local.
 pub fn addresses(data: &[u8]) {
     let text = text(data);
     let mut addresses = Addresses::default();
@@ -116,7 +115,7 @@ pub fn addresses(data: &[u8]) {
     assert!(!addresses.contains(IpAddr::from([0u16; 8])) || text.contains(&"0".repeat(31)));
 }
 
-/// Exports of the kernel's server, and mount points that they may lie on.
+/// Exports of the kernel's server, and mount points that may contain them.
 pub fn exports(data: &[u8]) {
     let text = text(data);
     let [exported, mount_points] = parts(&text);
@@ -132,7 +131,7 @@ pub fn exports(data: &[u8]) {
     }
 }
 
-/// `info` of an RPC transport.
+/// The `info` file of an RPC transport.
 pub fn transports(data: &[u8]) {
     let text = text(data);
     if let Some(server) = transports::server(&text) {
@@ -143,7 +142,7 @@ pub fn transports(data: &[u8]) {
     }
 }
 
-/// `/proc/PID/cgroup`: an id is one, a pod's UID is one.
+/// `/proc/PID/cgroup`: ids and pod UIDs have the right form.
 pub fn cgroup(data: &[u8]) {
     let text = text(data);
     let Some(container) = cgroup::container(text.lines()) else {
@@ -169,8 +168,7 @@ pub fn links(data: &[u8]) {
     }
 }
 
-/// A loop device's `backing_file` and `dev`, and mount points that the file may
-/// lie on.
+/// A loop device's `backing_file` and `dev`, and mount points that may contain the file.
 pub fn loop_devices(data: &[u8]) {
     let text = text(data);
     let [file, dev, mount_points] = parts(&text);
@@ -185,7 +183,7 @@ pub fn loop_devices(data: &[u8]) {
     }
 }
 
-/// Any file, read by lines: so many at most, and none that is not there.
+/// Any file, read by lines: bounded, and each line occurs in the file.
 pub fn lines(data: &[u8]) {
     let most = usize::from(data.first().copied().unwrap_or(0)) / 8;
     let mut seen = Vec::new();

@@ -1,4 +1,4 @@
-//! Loop devices, and where their files lie.
+//! Loop devices, and the file systems of their files.
 
 use std::{fs, path::Path};
 
@@ -11,17 +11,15 @@ use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
 use crate::host::text::unescape;
 
-/// Loop devices that are looked at.
+/// Maximum number of loop devices.
 const MAX_DEVICES: usize = 1024;
-/// What the kernel adds to the path of a file without a name (`d_path`,
-/// `fs/d_path.c`).
+/// The kernel's suffix for the path of an unlinked file (`d_path`, `fs/d_path.c`).
 const DELETED: &str = " (deleted)";
 
-/// All that have a file, by name.
+/// All loop devices with a file, by name.
 ///
-/// The file is found by its path alone, which is not touched: it may lie on NFS.
-/// The kernel tells the path as it is in the mount namespace that the device was
-/// set up in; it is looked for in the host's.
+/// The file itself may lie on NFS, so only its path is used. The kernel shows the path in the mount
+/// namespace in which the device was set up. It is looked up in the host's.
 pub fn read(
     spaces: &Namespaces,
     sysfs: &Path,
@@ -58,7 +56,7 @@ pub fn read(
     devices
 }
 
-/// The mount that a file is taken to lie on.
+/// The mount that a file probably lies on.
 #[derive(Clone, Debug)]
 struct Over {
     length: usize,
@@ -75,8 +73,8 @@ impl Over {
         }
     }
 
-    /// The longer mount point is the nearer one. Of two at the same place the
-    /// upper one is mounted on the lower; their order says nothing.
+    /// The longer mount point is closer to the file. Of two at the same place the upper one is
+    /// mounted on the lower; their order carries no meaning.
     fn gives_way_to(&self, mount_point: &str, line: &Line<'_>) -> bool {
         mount_point.len() > self.length
             || mount_point.len() == self.length && self.parent != line.id
@@ -90,8 +88,8 @@ pub(super) fn holds(mount_point: &str, path: &str) -> bool {
     below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || mount_point.ends_with('/'))
 }
 
-/// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`,
-/// drivers/block/loop.c) is there while the device has a file.
+/// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`, drivers/block/loop.c)
+/// exists while the device has a file.
 fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
     let entries = fs::read_dir(block).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
@@ -118,7 +116,7 @@ fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
         .collect()
 }
 
-/// From what its files `dev` and `loop/backing_file` say.
+/// Parses its files `dev` and `loop/backing_file`.
 pub(super) fn device(dev: &str, file: &str) -> Option<LoopDevice> {
     let file = file.strip_suffix('\n').unwrap_or(file);
     (!file.is_empty()).then(|| LoopDevice {
@@ -173,7 +171,7 @@ mod tests {
         loop_device(&node, 0, "/data/nfs/image");
         loop_device(&node, 1, "/data/image");
         loop_device(&node, 2, "/database/image");
-        // Not configured, and one of another driver.
+        // One device is not configured, the other has another driver.
         node.sysfs("block/loop3/dev", "7:3\n");
         node.sysfs("block/vda/dev", "254:0\n");
         assert_eq!(
@@ -194,7 +192,7 @@ mod tests {
             "mountinfo",
             r"37 27 0:29 / /a\040b rw - nfs4 10.9.0.2:/ rw,vers=4.2",
         );
-        // A file that is itself a mount point, as of a container's volume.
+        // The file is itself a mount point, as of a container's volume.
         node.append(
             1,
             "mountinfo",

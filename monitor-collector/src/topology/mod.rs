@@ -1,11 +1,10 @@
-//! Who mounts and who serves NFS on this node, over all namespaces: read by a
-//! thread of its own, because it takes longer than a tick may.
+//! Reads the NFS mounts and servers of this node over all namespaces, in its own thread because it
+//! takes longer than a tick.
 //!
-//! It reads procfs, sysfs and debugfs, and of procfs only what takes no lock
-//! that a stuck process may hold: no `cmdline`, `environ` or `maps`. The formats
-//! are parsed here, line by line and within bounds: the crate `procfs` has but
-//! two of the eight, collects whole tables, and gives up a table for one line
-//! that it does not understand.
+//! It reads procfs, sysfs and debugfs. In procfs it reads only files that take no lock a stuck
+//! process may hold: no `cmdline`, `environ` or `maps`. The formats are parsed here, line by line
+//! and within bounds. The crate `procfs` has only two of the eight, collects whole tables, and
+//! drops a table for one line that it does not understand.
 
 #![forbid(unsafe_code)]
 
@@ -53,10 +52,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::{reader::Reader, schedule::Schedule};
 
-/// How long a start waits for the first answer.
+/// The maximum wait for the first answer at start.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// What a tick would know.
+/// The facts that a tick needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookupRequest {
     /// Devices that the NFS client writes to, by BDI name.
@@ -65,15 +64,15 @@ pub struct LookupRequest {
     pub rpc_clients: BTreeSet<u32>,
     /// Clients' addresses, as the kernel's server saw them.
     pub peers: BTreeSet<SocketAddr>,
-    /// Processes that wait and go on waiting, by id.
+    /// Processes in a longer wait, by id.
     pub processes: BTreeSet<u32>,
-    /// Processes that waited lately. Nobody is in a hurry to know of them: they
-    /// are looked up when something else is.
+    /// Processes that waited recently. They are not urgent: they are looked up together with
+    /// others.
     pub also: BTreeSet<u32>,
 }
 
 impl LookupRequest {
-    /// What of it a topology does not answer.
+    /// The part of the request that a topology does not answer.
     fn unanswered(&self, topology: &Topology) -> Self {
         let mut left = self.clone();
         for mount in &topology.mounts {
@@ -106,8 +105,8 @@ impl LookupRequest {
     }
 }
 
-/// The thread that looks up. It ends when this is dropped, without being waited
-/// for: a read that hangs must not keep the daemon from ending.
+/// The look-up thread. It ends when this is dropped, but the drop does not wait: a hanging read
+/// must not keep the daemon from ending.
 pub struct Lookup {
     latest: Arc<ArcSwap<Topology>>,
     questions: SyncSender<LookupRequest>,
@@ -139,7 +138,7 @@ impl Lookup {
         })
     }
 
-    /// Looks up everything once, in this thread.
+    /// Runs one round in the calling thread.
     #[must_use]
     pub fn once(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Topology {
         Reader::new(procfs, sysfs, nfs_servers).round(&LookupRequest::default())
@@ -151,22 +150,21 @@ impl Lookup {
         self.latest.load_full()
     }
 
-    /// Says what is to be known. The answer comes within a second or two, if
-    /// there is one.
+    /// Sends a request. The answer, if any, comes within a second or two.
     pub fn ask(&mut self, wanted: &LookupRequest) {
         if *wanted == self.asked {
             return;
         }
         match self.questions.try_send(wanted.clone()) {
             Ok(()) => self.asked = wanted.clone(),
-            // It has not looked at the last question yet: asked again at the
-            // next tick. Disconnected it is only after a panic.
+            // The thread has not read the last request yet; the next tick asks again. It
+            // disconnects only after a panic.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
     }
 }
 
-/// Rounds until nobody can ask any more.
+/// Runs rounds until the sender is dropped.
 fn look_up(
     mut reader: Reader,
     answers: &ArcSwap<Topology>,
@@ -199,7 +197,7 @@ fn look_up(
     }
 }
 
-/// What this thread has computed so far.
+/// The CPU time of this thread so far.
 fn computed() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()

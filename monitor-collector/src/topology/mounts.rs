@@ -1,4 +1,4 @@
-//! What is mounted, over all mount namespaces.
+//! The mounts of all mount namespaces.
 
 use std::{
     collections::BTreeMap,
@@ -18,17 +18,17 @@ use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
 use crate::host::text::unescape;
 
-/// Where NFS is served if nobody says otherwise.
+/// The default port of NFS.
 const NFS_PORT: u16 = 2049;
-/// Lines read of one mount namespace: more than the kernel's own limit,
+/// Maximum number of lines of one mount namespace: more than the kernel's own limit,
 /// `fs.mount-max`.
 pub const MAX_LINES: usize = 131_072;
-/// Lines read of a network namespace's volumes.
+/// Maximum number of lines of a network namespace's volumes.
 const MAX_VOLUMES: usize = 4096;
-/// Devices kept of each kind.
+/// Maximum number of devices of each kind.
 const MAX_FILE_SYSTEMS: usize = 4096;
 const MAX_NFS: usize = 256;
-/// Mount points kept of an NFS mount.
+/// Maximum number of mount points of an NFS mount.
 const MAX_MOUNT_POINTS: usize = 4;
 
 /// Everything mounted, by device.
@@ -38,7 +38,7 @@ pub struct Mounts {
     pub file_systems: BTreeMap<CompactString, FileSystem>,
     /// NFS mounts.
     pub nfs: BTreeMap<CompactString, NfsMount>,
-    /// Network namespaces that something keeps by a mount, and where.
+    /// Network namespaces kept alive by a mount, and the mount's path.
     pub kept_nets: BTreeMap<u64, CompactString>,
 }
 
@@ -119,9 +119,8 @@ impl Mounts {
         room
     }
 
-    /// Learns in which network namespace each NFS mount's client is, and the
-    /// server's true port. A mount that no process sees any more is learnt of
-    /// here alone.
+    /// Finds the network namespace of each NFS mount's client, and the server's true port. Only
+    /// this file lists a mount that no process sees any more.
     pub fn read_volumes(&mut self, spaces: &Namespaces, warnings: &mut LookupWarnings) {
         for (&namespace, pids) in &spaces.nets {
             let add = |line: &str| {
@@ -156,8 +155,8 @@ impl Mounts {
     }
 }
 
-/// Says what of a file was not read, if any. That it is not there is no gap:
-/// its process ended, or its module is not loaded.
+/// Warns about a file that was not read completely. A missing file is no warning: its process
+/// ended, or its module is not loaded.
 pub fn not_all(
     read: io::Result<Option<bool>>,
     warnings: &mut LookupWarnings,
@@ -172,7 +171,7 @@ pub fn not_all(
     }
 }
 
-/// The NFS mount that a line tells of.
+/// The NFS mount in a line.
 pub(super) fn nfs_mount(line: &Line<'_>) -> NfsMount {
     NfsMount {
         bdi: line.device.into(),
@@ -187,8 +186,8 @@ pub(super) fn nfs_mount(line: &Line<'_>) -> NfsMount {
     }
 }
 
-/// `addr=` and `port=` (`nfs_show_mount_options`, fs/nfs/super.c). Without
-/// a port, version 3 asked the server's rpcbind, so the default is a guess.
+/// `addr=` and `port=` (`nfs_show_mount_options`, fs/nfs/super.c). Version 3 without a port used
+/// the server's rpcbind, so the default is a guess.
 fn nfs_server(line: &Line<'_>) -> Option<SocketAddr> {
     let address: IpAddr = line.option("addr")?.parse().ok()?;
     let port = line.option("port").and_then(|port| port.parse().ok());

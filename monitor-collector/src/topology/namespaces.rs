@@ -1,4 +1,4 @@
-//! One walk over /proc: who lives in which namespace.
+//! One walk over /proc: the processes of each namespace.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -12,12 +12,11 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, readlinkat_raw};
 use super::warnings::LookupWarnings;
 use crate::host::text;
 
-/// Processes that are looked at.
+/// Maximum number of processes.
 const MAX_PROCESSES: usize = 65_536;
-/// Namespaces of each kind.
+/// Maximum number of namespaces of each kind.
 const MAX_NAMESPACES: usize = 1024;
-/// Processes that are asked about a mount namespace, one after the other: the
-/// first may be gone by then.
+/// Processes to try for a mount namespace, in turn: the first may have ended.
 const REPRESENTATIVES: usize = 3;
 /// More than `net:[4026531840]` needs.
 const MAX_LINK: usize = 32;
@@ -26,12 +25,12 @@ const MAX_LINK: usize = 32;
 #[derive(Debug, Default)]
 pub struct Namespaces {
     procfs: PathBuf,
-    /// Mount namespaces in the order of their lowest process, that is: the
-    /// host's first. A few processes of each.
+    /// Mount namespaces sorted by their lowest process, so the host's is first. A few processes of
+    /// each.
     pub mounts: Vec<(u64, Vec<u32>)>,
     /// All processes of each network namespace.
     pub nets: BTreeMap<u64, Vec<u32>>,
-    /// Processes that live in namespaces unknown.
+    /// Processes whose namespaces are unknown.
     pub denied: u32,
 }
 
@@ -50,7 +49,7 @@ impl Namespaces {
         };
         let mut of_mounts = BTreeMap::new();
         for pid in processes(&root, warnings)? {
-            // A process that ends meanwhile has none; neither has a zombie.
+            // A process that ended meanwhile has none, nor has a zombie.
             match (namespace(&root, pid, "mnt"), namespace(&root, pid, "net")) {
                 (Ok(mount), Ok(net)) => spaces.add(&mut of_mounts, pid, mount, net, warnings),
                 (Err(error), _) | (_, Err(error)) => {
@@ -110,12 +109,12 @@ impl Namespaces {
         }
     }
 
-    /// Reads a file of the first of these processes that is still there.
-    /// `Ok(None)`: it is not there. `Ok(Some(false))`: not all was read.
+    /// Reads a file of the first of these processes that still runs. `Ok(None)`: the file does not
+    /// exist. `Ok(Some(false))`: it was not read completely.
     ///
     /// # Errors
     ///
-    /// It is there but cannot be read.
+    /// It exists but cannot be read.
     pub fn lines(
         &self,
         pids: &[u32],
@@ -140,7 +139,7 @@ impl Namespaces {
     }
 }
 
-/// `ENOENT`, or `ESRCH` where the process ended after the file was opened.
+/// `ENOENT`, or `ESRCH` if the process ended after the file was opened.
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
@@ -163,8 +162,8 @@ fn processes(root: &OwnedFd, warnings: &mut LookupWarnings) -> io::Result<Vec<u3
     Ok(pids)
 }
 
-/// The number of a process's namespace of this kind; `None`: it is gone, or the
-/// kernel refuses to tell.
+/// The number of a process's namespace of this kind; `None`: it has ended, or the kernel denies
+/// access.
 pub fn number_of(process: &Path, kind: &str) -> Option<u64> {
     let mut link = [0; MAX_LINK];
     let path = process.join("ns").join(kind);

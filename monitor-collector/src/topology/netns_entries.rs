@@ -1,6 +1,5 @@
-//! Network namespaces in which no process lives, as `ip netns` leaves them:
-//! they have no /proc/PID/net. For the time of a round a thread of the daemon
-//! goes into each, and is its process.
+//! Network namespaces without a process, as `ip netns` leaves them, have no /proc/PID/net. During a
+//! round a thread of the daemon enters each and stands in as its process.
 
 use std::{
     collections::BTreeMap,
@@ -17,22 +16,20 @@ use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
 use super::namespaces::Namespaces;
 
-/// Where `ip netns` mounts them. Nothing else is opened: a path that somebody
-/// else chose may lie on NFS.
+/// The mount directories of `ip netns`. No other path is opened: it may lie on NFS.
 const DIRECTORIES: [&str; 2] = ["/run/netns/", "/var/run/netns/"];
-/// Namespaces without a process that a round goes into.
+/// Maximum number of namespaces to enter in a round.
 const MAX_KEEPERS: usize = 64;
 
-/// Threads in namespaces. Dropped, they end, so that a namespace that is
-/// deleted meanwhile goes as well.
+/// The threads in namespaces. They end when this is dropped, so that a deleted namespace can go.
 #[derive(Default)]
 pub struct NetnsEntries {
     threads: Vec<(SyncSender<()>, JoinHandle<()>)>,
 }
 
 impl NetnsEntries {
-    /// Goes into those of `kept` that have no process, and makes each thread
-    /// the process of its namespace. One that cannot be entered stays without.
+    /// Enters the namespaces of `kept` that lack a process. Each thread becomes the process of its
+    /// namespace. A namespace that cannot be entered stays without one.
     pub fn enter(spaces: &mut Namespaces, kept: &BTreeMap<u64, CompactString>) -> Self {
         let mut netns_entries = Self::default();
         for (&net, mount_point) in kept {
@@ -69,7 +66,7 @@ impl Drop for NetnsEntries {
     fn drop(&mut self) {
         for (stop, thread) in self.threads.drain(..) {
             drop(stop);
-            // It waits for nothing else.
+            // The thread waits for nothing else.
             let _ = thread.join();
         }
     }
@@ -96,7 +93,7 @@ fn keep(net: u64, path: &Path, entered: &SyncSender<io::Result<u32>>, stopped: &
     reason = "a file of nsfs, in a thread that nobody waits for"
 )]
 fn enter(net: u64, path: &Path) -> io::Result<u32> {
-    // A file that is not the mount any more is not a namespace.
+    // The file may no longer be the namespace's mount.
     if fs::symlink_metadata(path)?.ino() != net {
         return Err(io::ErrorKind::NotFound.into());
     }

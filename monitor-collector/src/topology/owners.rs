@@ -1,4 +1,4 @@
-//! Who has a socket: `/proc/PID/fd` of the processes of its network namespace.
+//! The owners of sockets: `/proc/PID/fd` of the processes of their network namespace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,23 +12,23 @@ use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
 
 use super::namespaces::{Namespaces, is_gone};
 
-/// File descriptors that one search looks at.
+/// Maximum number of file descriptors in one search.
 const MAX_FDS: usize = 262_144;
 /// `TASK_COMM_LEN` without its zero.
 const COMM_LEN: usize = 15;
-/// Processes of servers that are remembered.
+/// Maximum number of server processes to remember.
 const MAX_SERVERS: usize = 64;
 /// Enough for `socket:[18446744073709551615]`; other links may be cut.
 const MAX_LINK: usize = 32;
 
-/// Who has a socket.
+/// The owner of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// No process has it.
+    /// No process owns it.
     Kernel,
     /// A process with one of the names of NFS servers.
     Server(Process),
-    /// Another process: a tunnel or proxy, whose own server may be anywhere.
+    /// Another process: a tunnel or proxy, whose own server may be on any host.
     Other(Process),
 }
 
@@ -41,19 +41,18 @@ pub struct Process {
     pub tgid: u32,
 }
 
-/// Finds owners and remembers them as long as they are asked for.
+/// Finds owners and caches them while they are requested.
 pub struct Owners {
     servers: Vec<CompactString>,
-    /// `None`: it could not be told.
+    /// `None`: unknown.
     known: BTreeMap<u64, Option<Owner>>,
     asked: BTreeSet<u64>,
-    /// Processes with a server's name, where owners were searched.
+    /// Processes with a server's name, found during searches.
     processes: BTreeMap<u32, CompactString>,
 }
 
 impl Owner {
-    /// Whether its process is the one that it was: it has not ended, and executes the same
-    /// program.
+    /// Whether its process is still the same: it has not ended, and executes the same program.
     fn holds(&self, spaces: &Namespaces) -> bool {
         match self {
             Self::Kernel => true,
@@ -65,7 +64,7 @@ impl Owner {
 }
 
 impl Owners {
-    /// With the names of NFS servers' processes.
+    /// An empty cache, with the names of NFS servers' processes.
     pub fn new(servers: &[String]) -> Self {
         let cut = |name: &String| {
             let end = name.floor_char_boundary(COMM_LEN);
@@ -79,7 +78,7 @@ impl Owners {
         }
     }
 
-    /// The processes of servers that searches came by and that are still there.
+    /// The server processes found during searches that still run.
     pub fn server_processes(&mut self, spaces: &Namespaces) -> Vec<ServerProcess> {
         let mut processes = std::mem::take(&mut self.processes);
         processes.retain(|pid, name| comm(&spaces.process(*pid)).as_ref() == Some(name));
@@ -98,13 +97,13 @@ impl Owners {
         told.collect()
     }
 
-    /// Forgets sockets that were not asked for since the last call.
+    /// Drops sockets that were not requested since the last call.
     pub fn forget_unasked(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         self.known.retain(|inode, _| asked.contains(inode));
     }
 
-    /// Searches again for those that could not be told.
+    /// Drops unknown owners, so that they are searched again.
     pub fn forget_unknown(&mut self) {
         self.known.retain(|_, owner| owner.is_some());
     }
@@ -119,15 +118,15 @@ impl Owners {
         nets.map(|(&net, _)| net).collect()
     }
 
-    /// Who has these sockets of a network namespace. One that is missing in
-    /// the answer has an owner that could not be told.
+    /// The owners of these sockets of a network namespace. A socket that is missing in the answer
+    /// has an unknown owner.
     pub fn find(
         &mut self,
         spaces: &Namespaces,
         net: u64,
         inodes: &BTreeSet<u64>,
     ) -> BTreeMap<u64, Owner> {
-        // Zero: nobody accepted it yet.
+        // Zero: the socket is not accepted yet.
         let wanted: BTreeSet<_> = inodes.iter().copied().filter(|inode| *inode != 0).collect();
         self.asked.extend(&wanted);
         self.known.retain(|inode, owner| {
@@ -151,8 +150,8 @@ impl Owners {
             .collect()
     }
 
-    /// Takes out of `left` what a process has, named servers first. Returns
-    /// whether all were looked through.
+    /// Removes the sockets of processes from `left`, named servers first. Returns whether all
+    /// processes were read.
     fn search(&mut self, spaces: &Namespaces, pids: &[u32], left: &mut BTreeSet<u64>) -> bool {
         let mut others = Vec::with_capacity(pids.len());
         let mut servers = Vec::new();
@@ -194,8 +193,8 @@ fn comm(process: &Path) -> Option<CompactString> {
     Some(comm.trim_end_matches('\n').into())
 }
 
-/// Calls `each` with the inode of every socket that a process has open. Links
-/// are read, not followed: no file is touched.
+/// Calls `each` with the inode of every open socket of a process. Links are read, not followed: no
+/// file is touched.
 fn sockets(fd_dir: &Path, fds: &mut usize, mut each: impl FnMut(u64)) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(fd_dir, flags, Mode::empty())?;
@@ -251,7 +250,7 @@ mod tests {
         let root = procfs.path();
         process(root, 1, "init", &["/dev/null", "socket:[11]"]);
         process(root, 7, "ssh", &["socket:[12]", "pipe:[13]", "socket:[14]"]);
-        // Held by both: the server inherited it from what started it.
+        // Both have it: the server inherited it from its parent.
         process(root, 9, "ganesha.nfsd", &["socket:[14]", "socket:[15]"]);
         let spaces = Namespaces::walk(root, &mut LookupWarnings::default()).unwrap();
         let mut owners = Owners::new(&["ganesha.nfsd".into()]);
@@ -294,13 +293,13 @@ mod tests {
         let asked = BTreeSet::from([12]);
         let found = owners.find(&spaces, 30, &asked);
         assert_eq!(found[&12], Owner::Other(of("sh", 7)));
-        // An entry script that was given the socket, and executes the server.
+        // A start script inherited the socket and executes the server.
         fs::write(root.join("7/comm"), "unfsd\n").unwrap();
         let found = owners.find(&spaces, 30, &asked);
         assert_eq!(found[&12], Owner::Server(of("unfsd", 7)));
         let known = owners.server_processes(&spaces);
         assert_eq!(known.iter().map(|one| one.tgid).collect::<Vec<_>>(), [7]);
-        // And its number is another's by now, which has the socket of a pipe only.
+        // Its process id now belongs to another process, without sockets.
         fs::write(root.join("7/comm"), "cat\n").unwrap();
         fs::remove_dir_all(root.join("7/fd")).unwrap();
         fs::create_dir(root.join("7/fd")).unwrap();

@@ -1,4 +1,4 @@
-//! One round: everything that is looked up, once.
+//! One round: every look-up, once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{host::clock::monotonic_ns, host::pseudofs};
 
-/// Reads rounds and remembers what is dear to find again.
+/// Runs rounds and caches what is expensive to find.
 pub struct Reader {
     procfs: PathBuf,
     sysfs: PathBuf,
@@ -33,7 +33,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens debugfs, wherever it is.
+    /// Opens debugfs, wherever it is mounted.
     pub fn new(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Self {
         Self {
             debugfs: pseudofs::debugfs(&sysfs),
@@ -44,8 +44,8 @@ impl Reader {
         }
     }
 
-    /// Reads everything. Where NFS is neither mounted nor served, that is a
-    /// walk over the processes and one look at the mounts of each namespace.
+    /// Runs a round. Without NFS mounts and servers, that is a walk over the processes and one read
+    /// of the mounts of each namespace.
     pub fn round(&mut self, wanted: &LookupRequest) -> Topology {
         let mut warnings = LookupWarnings::default();
         let read_ns = monotonic_ns();
@@ -57,10 +57,10 @@ impl Reader {
             Namespaces::default()
         });
         let mut mounts = Mounts::read(&spaces, &self.sysfs, &mut warnings);
-        // Those who keep one for the round are not residents.
+        // The threads that enter a namespace for the round do not count as its residents.
         let first = |(&net, pids): (&u64, &Vec<u32>)| Some((net, *pids.first()?));
         let residents: BTreeMap<_, _> = spaces.nets.iter().filter_map(first).collect();
-        // They leave at the end of the round.
+        // They leave the namespaces at the end of the round.
         let _keepers = NetnsEntries::enter(&mut spaces, &mounts.kept_nets);
         let nfsd = self.nfsd();
         let exports = if nfsd {
@@ -113,8 +113,8 @@ impl Reader {
         }
     }
 
-    /// Whether the kernel has a server, as a module or built in.
-    /// /proc/fs/nfsd says nothing: it is there on every kernel that could.
+    /// Whether the kernel has a server, as a module or built in. /proc/fs/nfsd proves nothing:
+    /// every kernel with server support has it.
     fn nfsd(&self) -> bool {
         let filesystems = fs::read_to_string(self.procfs.join("filesystems")).unwrap_or_default();
         filesystems.lines().any(|line| line.ends_with("\tnfsd"))
@@ -122,7 +122,7 @@ impl Reader {
     }
 }
 
-/// The network namespaces of those who mount and who serve.
+/// The network namespaces of clients and servers.
 fn nets(
     mounts: &[NfsMount],
     connections: &[Connection],
@@ -138,7 +138,7 @@ fn nets(
     ends.chain(clients).chain(servers).chain(peers).collect()
 }
 
-/// Network namespaces in which no process lives have no /proc/PID/net.
+/// Warns about network namespaces without a process: they have no /proc/PID/net.
 fn unseen(spaces: &Namespaces, mounts: &Mounts, warnings: &mut LookupWarnings) {
     for (net, mount_point) in &mounts.kept_nets {
         if !spaces.nets.contains_key(net) {

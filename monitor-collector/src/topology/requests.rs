@@ -1,4 +1,4 @@
-//! What a tick asks of the look-up.
+//! The requests of a tick to the look-up.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -7,13 +7,13 @@ use monitor_model::observation::{NfsClient, RpcClient, TaskDelay, Waiting};
 
 use super::LookupRequest;
 
-/// A wait this old is worth a look at who it is.
+/// A wait of this age justifies a look-up of its process.
 const LONG_NS: u64 = 1_000_000_000;
-/// Processes asked for of each kind.
+/// Maximum number of processes of each kind in a request.
 const MAX_PROCESSES: usize = 64;
 
-/// Of RPC clients, those of the NFS mounts that write and those that are served
-/// here: most others last for one call.
+/// The RPC clients of NFS mounts that write, and those that are served on this node. Most others
+/// last for one call.
 pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> LookupRequest {
     let mut wanted = LookupRequest {
         devices: clients.iter().map(|client| client.bdi.clone()).collect(),
@@ -28,8 +28,8 @@ pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> LookupReq
     wanted
 }
 
-/// Who has waited for a second and more, those who wait longest first, as far as
-/// they may live in a container.
+/// The processes that have waited for a second and more, the longest first, if they may be in a
+/// container.
 pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
     let mut longest: Vec<_> = waits
         .iter()
@@ -48,7 +48,7 @@ pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
     found
 }
 
-/// Who was delayed most within the last tick.
+/// The processes with the longest delays within the last tick.
 pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
     let mut most: Vec<_> = tasks
         .iter()

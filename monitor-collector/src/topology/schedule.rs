@@ -1,4 +1,4 @@
-//! When to read again.
+//! Decides when to read again.
 
 use std::{
     collections::VecDeque,
@@ -7,37 +7,37 @@ use std::{
 
 use super::LookupRequest;
 
-/// Between two rounds where nothing is asked for.
+/// Time between two rounds without requests.
 const ROUTINE: Duration = Duration::from_secs(30);
-/// At most, however dear a round is.
+/// Maximum time between two rounds, however expensive they are.
 const ROUTINE_MAX: Duration = Duration::from_mins(2);
-/// Seconds between two rounds for the same questions.
+/// Seconds between two rounds for the same request.
 const BACKOFF: [u64; 6] = [1, 1, 2, 4, 8, 16];
-/// So many times as long as a round computes, the next one waits: 0.05 % of a
-/// core where nothing is asked for, 1 % where something is.
+/// The pause after a round, as a multiple of its CPU time: 0.05 % of a core without requests, 1 %
+/// with them.
 const ROUTINE_SHARE: u32 = 2000;
 const ASKED_SHARE: u32 = 100;
-/// So many rounds in a minute need not wait for that: what is asked for is
-/// mostly a mount that writes for the first time, and people want to know.
+/// Rounds per minute that may skip this pause. A request is mostly for a mount that writes for the
+/// first time, and the result is wanted soon.
 const PROMPT: usize = 6;
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Keeps the rounds apart.
+/// Schedules the rounds.
 #[derive(Debug)]
 pub struct Schedule {
     ended: Instant,
-    /// What the last round computed.
+    /// CPU time of the last round.
     cost: Duration,
-    /// What it left unanswered.
+    /// The requests that it left unanswered.
     unanswered: LookupRequest,
-    /// Rounds one after the other that did.
+    /// Consecutive rounds that left them unanswered.
     tries: usize,
-    /// When the last rounds ended, at most [`PROMPT`].
+    /// The ends of the last rounds, at most [`PROMPT`].
     last: VecDeque<Instant>,
 }
 
 impl Schedule {
-    /// Nothing was read yet.
+    /// A schedule before the first round.
     pub fn new(now: Instant) -> Self {
         Self {
             ended: now,
@@ -48,7 +48,7 @@ impl Schedule {
         }
     }
 
-    /// A round is over.
+    /// Records the end of a round.
     pub fn ended(&mut self, now: Instant, cost: Duration, unanswered: LookupRequest) {
         let nothing_new = unanswered.is_within(&self.unanswered);
         self.tries = if nothing_new { self.tries + 1 } else { 1 };
@@ -61,7 +61,7 @@ impl Schedule {
         self.unanswered = unanswered;
     }
 
-    /// When the next round is due, where the last one does not answer this.
+    /// The time of the next round, given the requests that the last one left unanswered.
     pub fn due(&self, unanswered: &LookupRequest) -> Instant {
         let routine = (self.cost * ROUTINE_SHARE).clamp(ROUTINE, ROUTINE_MAX);
         if unanswered.is_empty() {
@@ -72,7 +72,7 @@ impl Schedule {
         } else {
             0
         };
-        // In the end there is most likely no answer.
+        // After several rounds there is most likely no answer.
         let backoff = BACKOFF
             .get(tries)
             .map_or(routine, |&s| Duration::from_secs(s));

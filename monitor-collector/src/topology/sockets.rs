@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What a socket is for, as far as it matters.
+/// The states that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// `TCP_ESTABLISHED`.
@@ -19,15 +19,14 @@ pub struct Socket {
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
-    /// What it is for.
+    /// Its state.
     pub state: State,
-    /// Inode of the file that has it; zero: nobody accepted it yet, or nobody
-    /// has it any more.
+    /// Inode of its file; zero: it is not accepted yet, or already closed.
     pub inode: u64,
 }
 
 impl Socket {
-    /// `None`: the header, a socket in another state, or not such a line.
+    /// `None`: the header, a socket in another state, or not a valid line.
     pub fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace();
         let (local, remote) = (fields.nth(1)?, fields.next()?);
@@ -45,7 +44,7 @@ impl Socket {
     }
 }
 
-/// Network bytes, printed as words of this machine's byte order.
+/// Network bytes, printed as words in this machine's byte order.
 fn address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -64,8 +63,8 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(canonical(SocketAddr::new(address, port)))
 }
 
-/// One form for one address: IPv4 in IPv6 as IPv4, and no scope, which not
-/// everybody prints.
+/// The canonical form of an address: IPv4 in IPv6 as IPv4. It has no scope, because not every
+/// source prints one.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -1,4 +1,4 @@
-//! Whole rounds on made-up nodes.
+//! Tests of whole rounds on made-up nodes.
 
 pub mod node;
 mod properties;

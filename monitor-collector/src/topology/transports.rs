@@ -1,5 +1,4 @@
-//! Where RPC clients send their calls: debugfs `sunrpc/rpc_clnt/ID/xprt*`
-//! (net/sunrpc/debugfs.c).
+//! The destinations of RPC clients: debugfs `sunrpc/rpc_clnt/ID/xprt*` (net/sunrpc/debugfs.c).
 
 use std::{collections::BTreeSet, io, net::SocketAddr, os::fd::OwnedFd};
 
@@ -9,9 +8,9 @@ use rustix::fs::{Dir, Mode, OFlags, openat};
 use super::{sockets::canonical, warnings::LookupWarnings};
 use crate::host::pseudofs;
 
-/// RPC clients looked at.
+/// Maximum number of RPC clients.
 const MAX_CLIENTS: usize = 1024;
-/// Transports of one client (`nconnect`, and trunks).
+/// Maximum number of transports of one client (`nconnect`, and trunks).
 const MAX_TRANSPORTS: usize = 64;
 const CLIENTS: &str = "sunrpc/rpc_clnt";
 

@@ -1,5 +1,5 @@
-//! `/proc/PID/net/nfsfs/volumes`: `nfs_volume_list_show`, fs/nfs/client.c.
-//! It belongs to a network namespace, and so tells a mount's.
+//! `/proc/PID/net/nfsfs/volumes`: `nfs_volume_list_show`, fs/nfs/client.c. It belongs to a network
+//! namespace and so shows that of a mount.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -9,7 +9,7 @@ use crate::host::text::is_device;
 /// One line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume<'a> {
-    /// `4`, of `v4`.
+    /// `4` for `v4`.
     pub version: &'a str,
     /// `major:minor`.
     pub device: &'a str,
@@ -18,7 +18,7 @@ pub struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    /// `None`: the header, or not such a line.
+    /// `None`: the header, or not a valid line.
     pub fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace();
         let version = fields.next()?.strip_prefix('v')?;
@@ -39,8 +39,8 @@ impl<'a> Volume<'a> {
     }
 }
 
-/// `%08x` of an IPv4 address in host order, or `%pi6`: both read from left to
-/// right (`xs_format_common_peer_addresses`, net/sunrpc/xprtsock.c).
+/// Parses `%08x` of an IPv4 address in host order, or `%pi6`: both read from left to right
+/// (`xs_format_common_peer_addresses`, net/sunrpc/xprtsock.c).
 fn hex_address(text: &str) -> Option<IpAddr> {
     match text.len() {
         8 => Some(Ipv4Addr::from(u32::from_str_radix(text, 16).ok()?).into()),

@@ -1,13 +1,13 @@
-//! What one round could not read.
+//! The facts that one round could not read.
 
 use std::fmt::Display;
 
 use compact_str::{CompactString, ToCompactString as _};
 
-/// Sentences that are kept; many namespaces fail alike.
+/// Maximum number of sentences; many namespaces fail alike.
 const MAX_GAPS: usize = 32;
 
-/// Collects them.
+/// Collects the warnings.
 #[derive(Debug, Default)]
 pub struct LookupWarnings(Vec<CompactString>);
 

@@ -1,4 +1,4 @@
-//! The files that a block device rests on, as sysfs tells: nothing but sysfs is read.
+//! The files that a block device is stored on, from sysfs alone.
 
 use std::{
     ffi::OsStr,
@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// So many devices are looked at for one file system.
+/// Maximum number of devices for one file system.
 const MAX_DEVICES: usize = 64;
 
-/// Of the device with this number (`major:minor`); of a file system without a device of its
-/// own (btrfs, ZFS), of the one that `source` names.
+/// The files of the device with this number (`major:minor`). For a file system without its own
+/// device (btrfs, ZFS), those of the device in `source`.
 pub(super) fn files(sysfs: &Path, number: &str, source: &str) -> Vec<PathBuf> {
     let mut ahead = Vec::new();
     let by_number = sysfs.join("dev/block").join(number);
@@ -23,7 +23,7 @@ pub(super) fn files(sysfs: &Path, number: &str, source: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut seen = Vec::new();
     while let Some(device) = ahead.pop() {
-        // A link of sysfs, to the device below /sys/devices.
+        // The link leads from one sysfs path to the device below /sys/devices.
         #[allow(clippy::disallowed_methods, reason = "a link of sysfs")]
         let Ok(device) = fs::canonicalize(&device) else {
             continue;

@@ -1,4 +1,4 @@
-//! Hostile input: mountinfo and symbolic links, where the daemon wants to write.
+//! Hostile input: mountinfo and symbolic links at the daemon's output paths.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{Mounts, PlacementError, Walk};
 use crate::fuzz_input::{parts, text};
 
-/// A path, links (`FROM TO`), mountinfo: the walk ends, and refuses only what the
-/// mounts are a reason for.
+/// A path, links (`FROM TO`), mountinfo: the walk ends, and each refusal has a mount as its reason.
 pub fn placement(data: &[u8]) {
     let text = text(data);
     let [path, links, mountinfo] = parts(&text);
@@ -21,7 +20,7 @@ pub fn placement(data: &[u8]) {
         Some(PathBuf::from(to))
     };
     let path = Path::new("/").join(path);
-    // Links are devices on files, too: a cycle of them ends.
+    // Links also serve as devices on files, so that cycles of them are tested.
     let mounts = Mounts::new(mountinfo, |device, _| {
         let all = links.lines().filter_map(|line| line.split_once(' '));
         let on = all.filter(|(from, _)| *from == device);

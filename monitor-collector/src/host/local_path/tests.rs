@@ -1,4 +1,4 @@
-//! On made-up mounts of a real directory with real links.
+//! Tests with made-up mounts of a real directory with real links.
 
 use std::{
     fmt::Write as _,
@@ -9,7 +9,7 @@ use std::{
 
 use super::{PlacementError, refuse, refuse_nfs};
 
-/// A directory that stands for a node: `proc/self/mountinfo` and a tree.
+/// A directory as a node: `proc/self/mountinfo` and a tree.
 struct Node {
     dir: tempfile::TempDir,
     mounts: String,
@@ -17,7 +17,7 @@ struct Node {
 }
 
 impl Node {
-    /// With an ext4 as its root.
+    /// A node with ext4 as its root.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("proc/self")).unwrap();
@@ -128,7 +128,7 @@ fn a_path_on_nfs_is_refused_by_name_and_one_beside_it_is_not() {
         "a/b/new/deep",
         "a/./b/x",
         "a/b/c/../x",
-        // The way is over NFS.
+        // This path crosses NFS.
         "a/b/../x",
     ] {
         assert!(node.is_refused(on), "{on}");
@@ -169,7 +169,7 @@ fn a_link_to_nfs_is_refused_wherever_it_is_in_the_path() {
 #[test]
 fn what_is_below_an_nfs_mount_is_not_asked() {
     let mut node = Node::new();
-    // Would lead away from NFS, if it were followed.
+    // This link would lead away from NFS if it were followed.
     symlink(node.path("a"), node.path("a/b/out")).unwrap();
     assert!(node.refuses(node.path("a/b/out")).is_ok());
     node.mount(ROOT, "a/b", "nfs");
@@ -203,13 +203,13 @@ fn a_root_on_nfs_leaves_only_what_is_mounted_elsewhere() {
     let root = node.line(ROOT, Path::new("/"), "nfs");
     node.line(root, node.dir.path().join("tree/a").as_path(), "tmpfs");
     assert!(node.is_refused("b"));
-    // The way to it is over NFS, where a link could be.
+    // The path to it crosses NFS, which may hold a link.
     assert!(node.is_refused("a"));
 }
 
 #[test]
 fn a_root_that_is_its_own_parent_is_a_root() {
-    // So an initramfs shows itself.
+    // An initramfs has mounts of this form.
     let mut node = Node::new();
     node.mounts.clear();
     node.next = 1;
@@ -221,7 +221,7 @@ fn a_root_that_is_its_own_parent_is_a_root() {
 
 #[test]
 fn where_the_root_is_no_mount_the_others_still_count() {
-    // So a chroot sees it.
+    // A chroot sees mounts of this form.
     let mut node = Node::new();
     node.mounts.clear();
     node.mount(999, "a/b", "nfs");
@@ -301,11 +301,11 @@ fn partitions_and_mapped_devices_lead_to_the_file_below() {
     symlink(&part, dm.join("slaves/loop0p1")).unwrap();
     let upper = node.device("253:1", "virtual/block/dm-1");
     symlink(&dm, upper.join("slaves/dm-0")).unwrap();
-    // A ring, as no kernel makes it, has an end.
+    // A ring, which no kernel creates, must end.
     symlink(&upper, disk.join("slaves/dm-1")).unwrap();
     node.full(ROOT, "a/part", ["259:3", "xfs", "/dev/loop0p1", "x"]);
     node.full(ROOT, "a/dm", ["253:1", "ext4", "/dev/mapper/upper", "x"]);
-    // btrfs has a device number of its own.
+    // btrfs has its own device number.
     node.full(
         ROOT,
         "a/btrfs",
@@ -361,7 +361,7 @@ fn an_overlay_counts_as_its_layers_where_they_can_be_seen() {
     node.full(ROOT, "o3", ["0:52", "overlay", "overlay", &plain]);
     assert!(node.rests_on_nfs("o1/x") && node.rests_on_nfs("o2/x"));
     assert!(node.refuses(node.path("o3/x")).is_ok());
-    // A container's root: its layers are paths of the host.
+    // The layers of a container's root are paths of the host.
     let mut node = Node::new();
     node.mounts.clear();
     let layers = "lowerdir=/var/lib/l1:/var/lib/l2,upperdir=/var/lib/u,workdir=/var/lib/w";

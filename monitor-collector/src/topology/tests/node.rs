@@ -20,7 +20,7 @@ pub const LISTEN: &str = "0A";
 pub struct Node(TempDir);
 
 impl Node {
-    /// With a disk 254:0 and the initial namespaces, in which process 1 is.
+    /// A node with a disk 254:0 and the initial namespaces, with process 1 in them.
     pub fn new() -> Self {
         let node = Self(TempDir::new().unwrap());
         node.sysfs("class/bdi/254:0/x", "");
@@ -130,7 +130,7 @@ impl Node {
     }
 }
 
-/// As the kernel prints an address: words of this machine's byte order.
+/// The kernel's format of an address: words in this machine's byte order.
 fn hex(address: &str) -> (String, bool) {
     let address: SocketAddr = address.parse().unwrap();
     let words = |bytes: &[u8]| {

@@ -9,7 +9,7 @@ use crate::topology::mounts::nfs_mount;
 use crate::topology::sockets::Socket;
 use crate::topology::volumes::Volume;
 
-/// What a kernel prints, cut and mixed.
+/// Kernel output, cut and mixed.
 fn words() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         Just(" - ".to_owned()),

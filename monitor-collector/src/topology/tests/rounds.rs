@@ -119,8 +119,8 @@ fn far_ends(topology: &Topology) -> Vec<String> {
     topology.far_ends.iter().map(text).collect()
 }
 
-/// The mount is of a service address that no namespace has; process 51 is in the
-/// pod with a socket whose peer is the client.
+/// The mount uses a service address that no namespace has. Process 51 is in the pod and has a
+/// socket whose peer is the client.
 fn behind_a_service_address(comm: &str) -> Node {
     let node = Node::new();
     node.process(50, "server-pod", 21, 31);
@@ -142,7 +142,7 @@ fn a_server_behind_a_translation_is_found_by_the_clients_address() {
         far_ends(&topology),
         ["10.9.0.1:801 in 30: ganesha.nfsd 51 behind 10.96.7.7:2049"]
     );
-    // Another program's socket with this peer is anybody's.
+    // Another program's socket with this peer proves nothing.
     let topology = round(&behind_a_service_address("nginx"));
     assert_eq!(far_ends(&topology), Vec::<String>::new());
 }
@@ -167,7 +167,7 @@ fn a_loopback_mount_is_found_with_its_listener() {
     node.socket(1, "0.0.0.0:2049", "0.0.0.0:0", LISTEN, 800);
     node.socket(1, "127.0.0.1:801", "127.0.0.1:2049", ESTABLISHED, 900);
     node.socket(1, "127.0.0.1:2049", "127.0.0.1:801", ESTABLISHED, 901);
-    // The same addresses mean something else in another namespace.
+    // The same addresses have another meaning in another namespace.
     node.socket(50, "127.0.0.1:2049", "127.0.0.1:801", ESTABLISHED, 902);
     let topology = round(&node);
     assert_eq!(
@@ -221,7 +221,7 @@ fn a_server_behind_ipv4_in_ipv6_is_found() {
 fn peers_are_found_by_the_address_that_the_server_sees() {
     let node = two_namespaces();
     node.nfsd_loaded();
-    // Behind NAT: no socket of a client has this address.
+    // Behind NAT no client socket has this address.
     node.socket(50, "10.9.0.2:2049", "10.0.0.99:50001", ESTABLISHED, 902);
     node.append(50, "net/rpc/nfsd.export/content", "/srv\t*(rw)");
     let wanted = LookupRequest {
@@ -262,7 +262,7 @@ fn a_connection_is_kept_while_its_client_end_lasts() {
     let mut reader = node.reader(&[]);
     let mut connections = || loops(&reader.round(&LookupRequest::default())).len();
     assert_eq!(connections(), 1);
-    // Not read again: it cannot have gone elsewhere.
+    // The file is not read again: the connection cannot have moved.
     fs::remove_file(node.path("proc/50/net/tcp")).unwrap();
     assert_eq!(connections(), 1);
     fs::remove_file(node.path("proc/1/net/tcp")).unwrap();
