@@ -1,4 +1,4 @@
-//! Makes hold what is wanted, and puts back what no longer is.
+//! Applies the desired state, and restores what is no longer wanted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,34 +16,33 @@ use super::{
     vmstat::Vmstat,
 };
 
-/// The limit that follows is this share of what is dirty above it: `wb_position_ratio`
-/// (`mm/page-writeback.c`) then slows the writers, whose BDI is full, and not the server,
-/// whose BDI is nearly clean. With less, both get a few pages in each pause of 200 ms, and
-/// the writers fill what the server frees.
+/// The moving limit stays above the dirty bytes by this share of them. `wb_position_ratio`
+/// (`mm/page-writeback.c`) then slows the writers, whose BDI is full, but not the server, whose BDI
+/// is nearly clean. With a smaller margin both get a few pages in each pause of 200 ms, and the
+/// writers fill what the server frees.
 const ABOVE: u64 = 10;
 
-/// The share of what the limit was by which it may rise in a second. Writers that have
-/// just been running fill whatever it rises to at once; while they stand, the kernel takes
-/// an eighth of their rate every 200 ms (`wb_update_dirty_ratelimit`), until the server is
-/// the faster one.
+/// The share of the original limit by which it may rise in a second. Writers that have just run
+/// fill any rise at once. While they wait, the kernel lowers their rate by an eighth every 200 ms
+/// (`wb_update_dirty_ratelimit`), until the server is faster.
 const RISE: u64 = 16;
 
-/// A step of the limit that is less than this share of it is not worth one.
+/// Steps of the limit below this share of it are skipped.
 const STEP_SHARE: u64 = 128;
 
-/// Why nothing can be changed.
+/// The reason why no setting can be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActuatorError {
-    /// What was changed could not be noted.
+    /// The journal is unusable.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Not by this process.
+    /// This process may not change them.
     #[error(
         "vm.dirty_bytes cannot be set: {0}. The guard's helper must be root, with /proc/sys and /sys \
          writable: see docs/guard.md"
     )]
     NotAllowed(#[source] io::Error),
-    /// The numbers that easing goes by.
+    /// The counters for easing are unavailable.
     #[error("/proc/vmstat cannot be read")]
     Vmstat(#[source] io::Error),
 }
@@ -56,25 +55,25 @@ pub struct Actuator {
     vmstat: Vmstat,
     share: u64,
     wanted: DesiredState,
-    /// The limit below which easing does not go: what it was when it was first raised.
+    /// The lower bound of easing: the limit before it was first raised.
     base: Option<u64>,
-    /// When, and to what, it was last raised or lowered.
+    /// The time and the value of the last step.
     stepped: Option<(Instant, u64)>,
-    /// It was said that the limit follows.
+    /// Whether the easing is reported.
     told: bool,
-    /// It was said that the share of memory is reached.
+    /// Whether reaching the share of memory is reported.
     capped: bool,
-    /// What could not be put back, which was said: it is tried again, silently.
+    /// Settings that could not be restored. That is reported once, but retried silently.
     stuck: BTreeSet<Tunable>,
     made: Vec<Made>,
 }
 
 impl Actuator {
-    /// Takes the journal, and puts back what another has left.
+    /// Opens the journal, and restores what a previous guard left.
     ///
     /// # Errors
     ///
-    /// Nothing can be changed, or not safely.
+    /// No setting can be changed, or not safely.
     pub fn open(settings: &Settings) -> Result<Self, ActuatorError> {
         let tunables = Tunables::new(&settings.procfs, &settings.sysfs);
         tunables.try_open().map_err(ActuatorError::NotAllowed)?;
@@ -97,7 +96,7 @@ impl Actuator {
         Ok(actuator)
     }
 
-    /// What came of it since this was last asked, and what is changed now.
+    /// The outcomes since the last call, and the current changes.
     pub fn report(&mut self) -> Report {
         let entries = self.journal.entries().iter().filter(|entry| !entry.lost);
         let active =
@@ -115,13 +114,13 @@ impl Actuator {
         bdi.is_ok_and(|bdi| self.tunables.get(&Tunable::StrictLimit(bdi)).is_ok())
     }
 
-    /// Whether [`Self::ease`] is to be called.
+    /// Whether [`Self::ease`] must be called.
     #[must_use]
     pub const fn is_easing(&self) -> bool {
         !self.wanted.ease.is_empty()
     }
 
-    /// Makes this hold, and nothing else.
+    /// Applies this state, and restores everything else.
     pub fn want(&mut self, wanted: DesiredState) {
         let new = desired(&wanted);
         let old = desired(&std::mem::take(&mut self.wanted));
@@ -169,7 +168,7 @@ impl Actuator {
         }
     }
 
-    /// Puts everything back.
+    /// Restores everything.
     pub fn undo_all(&mut self) {
         self.wanted = DesiredState::default();
         self.rest();
@@ -182,13 +181,13 @@ impl Actuator {
         self.undo(&all);
     }
 
-    /// Whether something is not as it was, or would not stay as it is.
+    /// Whether a setting is changed, or would not stay as it is.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.is_easing() || !self.journal.entries().is_empty()
     }
 
-    /// [`Self::undo_all`], and each thing that is put back is told with the reason.
+    /// [`Self::undo_all`], with a reason for the report of each setting.
     pub fn undo_all_because(&mut self, why: Option<&str>) {
         let before = self.made.len();
         self.undo_all();
@@ -199,7 +198,7 @@ impl Actuator {
         }
     }
 
-    /// Settings that have another value than they were given are somebody else's.
+    /// Gives up settings whose value another process has changed.
     pub fn look_after(&mut self) {
         let entries = self.journal.entries().iter().filter(|entry| !entry.lost);
         let mut lost = Vec::new();
@@ -215,7 +214,7 @@ impl Actuator {
         }
         for (entry, now) in lost {
             let Some(now) = now else {
-                // Gone with its mount.
+                // It vanished with its mount.
                 self.journal.strike(&entry.tunable);
                 continue;
             };
@@ -225,7 +224,7 @@ impl Actuator {
         }
     }
 
-    /// One step of the limit that follows what is dirty.
+    /// One step of the moving limit.
     pub fn ease(&mut self) {
         let Some((loop_id, action)) = self.wanted.ease.first() else {
             return;
@@ -251,7 +250,7 @@ impl Actuator {
             return;
         }
         if last.is_some() && follows < base - base / 16 {
-            // There is room again: it is raised when that is no longer so.
+            // The dirty bytes fit under the old limit; it is raised when they do not.
             (self.base, self.stepped) = (None, None);
             let said = self.made.len();
             self.undo(&[tunable]);
@@ -299,14 +298,14 @@ impl Actuator {
         }
     }
 
-    /// Nothing is eased any more.
+    /// Ends the easing.
     fn rest(&mut self) {
         (self.base, self.stepped) = (None, None);
         self.told = false;
         self.capped = false;
     }
 
-    /// Sets one, after it is noted what it was.
+    /// Changes a setting, after its old value is in the journal.
     fn change(&mut self, tunable: &Tunable, value: Value, loop_id: &str) -> (Outcome, String) {
         let failed =
             |error: &io::Error| (Outcome::Failed, format!("{tunable} cannot be set: {error}"));
@@ -351,7 +350,7 @@ impl Actuator {
 
     fn undo(&mut self, tunables: &[Tunable]) {
         let mut told: BTreeMap<String, (Outcome, Vec<String>)> = BTreeMap::new();
-        // A strict limit goes last: the client is held while the rest is put back.
+        // Restore the strict limit last, to hold the client meanwhile.
         let mut tunables = tunables.to_vec();
         tunables.sort_by(|a, b| b.cmp(a));
         for tunable in tunables {
@@ -395,7 +394,7 @@ impl Actuator {
     ) -> (Outcome, Option<String>) {
         let now = match self.tunables.get(tunable) {
             Ok(now) => now,
-            // Gone with its mount, and with it what was changed.
+            // The setting and its change vanished with the mount.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return (Outcome::Done, None),
             Err(error) => {
                 return (

@@ -1,5 +1,5 @@
-//! The tick's side: what shall hold is decided and handed on, what came of it is
-//! counted and told.
+//! The guard in the tick thread: decides the desired state, sends it to the helper, and counts and
+//! reports the outcomes.
 
 use std::collections::VecDeque;
 
@@ -14,13 +14,13 @@ use monitor_verdict::guard::{Decision, Guard, Policy};
 
 use crate::guard::{Link, Made, Report};
 
-/// A helper that is missing for no longer than this is being started anew.
+/// A missing helper is only reported after this time: it may be restarting.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Events of all loops that are kept for the evidence.
+/// Maximum number of events kept for the evidence, of all loops.
 const MAX_EVENTS: usize = 64;
 
-/// How often each action came to what, since start.
+/// The number of actions by outcome, since start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tallies([[u64; Outcome::COUNTED.len()]; Action::ALL.len()]);
 
@@ -36,7 +36,7 @@ impl Tallies {
         }
     }
 
-    /// All of them, also those that never happened.
+    /// All combinations, including those that never happened.
     pub fn all(&self) -> impl Iterator<Item = (Action, Outcome, u64)> + '_ {
         let rows = Action::ALL.into_iter().zip(&self.0);
         rows.flat_map(|(action, row)| {
@@ -46,46 +46,46 @@ impl Tallies {
     }
 }
 
-/// What is to be said of the guard now.
+/// The state of the guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardNow {
-    /// What it may do.
+    /// The permitted actions.
     pub mode: Mode,
-    /// How often what came of what.
+    /// The number of actions by outcome.
     pub tallies: Tallies,
-    /// What is changed now: (loop, measure).
+    /// The current changes: (loop, measure).
     pub active: Vec<(String, String)>,
-    /// Whether there is somebody who does it; `None`: nobody is wanted.
+    /// Whether a helper is available; `None`: none is needed.
     pub helper_up: Option<bool>,
-    /// How often the daemon has started its own helper again; `None`: it has none.
+    /// The number of restarts of the daemon's own helper; `None`: it has none.
     pub helper_restarts: Option<u64>,
 }
 
-/// Owned by the tick.
+/// The guard's part of the tick.
 #[derive(Debug)]
 pub struct Controller {
     guard: Guard,
     link: Option<Link>,
     now: GuardNow,
-    /// What happened lately.
+    /// The recent events.
     recent: VecDeque<GuardEvent>,
-    /// Since when nobody is there to do it.
+    /// Since when no helper is available.
     alone_since_ms: Option<u64>,
-    /// Whether that was said.
+    /// Whether that was reported.
     said_alone: bool,
     unix_ms: u64,
     monotonic_ms: u64,
 }
 
 impl Default for Controller {
-    /// One that does nothing.
+    /// A controller that does nothing.
     fn default() -> Self {
         Self::new(Policy::default(), None)
     }
 }
 
 impl Controller {
-    /// With somebody who does it, if anything is to be done.
+    /// A controller with a link to the helper, if the mode needs one.
     #[must_use]
     pub fn new(policy: Policy, link: Option<Link>) -> Self {
         let now = GuardNow {
@@ -104,13 +104,13 @@ impl Controller {
         }
     }
 
-    /// What is to be said of it now.
+    /// The state of the guard.
     #[must_use]
     pub fn now(&self) -> GuardNow {
         self.now.clone()
     }
 
-    /// Decides, hands on, and says what happened.
+    /// Decides, sends the desired state, and reports events.
     pub fn tick(
         &mut self,
         node: &Observation,
@@ -121,7 +121,7 @@ impl Controller {
         self.unix_ms = node.unix_ms;
         self.monotonic_ms = node.monotonic_ns / 1_000_000;
         let Decision { wanted, mut events } = self.guard.decide(node, loops, verdicts);
-        // Said before it is done.
+        // Report the decision before it is carried out.
         events.iter().for_each(&tell);
         if let Some(link) = &mut self.link {
             link.want(&wanted);
@@ -142,13 +142,13 @@ impl Controller {
         events
     }
 
-    /// What happened lately to this loop, oldest first.
+    /// The recent events of this loop, oldest first.
     pub fn about<'a>(&'a self, loop_id: &'a str) -> impl Iterator<Item = &'a GuardEvent> {
         let recent = self.recent.iter();
         recent.filter(move |event| event.loop_id == loop_id)
     }
 
-    /// Everything is put back.
+    /// Restores all settings.
     pub fn finish(mut self, tell: impl Fn(&GuardEvent)) {
         if let Some(link) = self.link.take() {
             let reports = link.finish();
@@ -178,8 +178,8 @@ impl Controller {
         }
     }
 
-    /// What is to be said of nobody being there: when it lasts, and of each decision that
-    /// nobody carries out.
+    /// Reports a missing helper once it lasts, and each decision that is not carried out for that
+    /// reason.
     fn alone(&mut self, is_up: bool, events: &[GuardEvent]) -> Vec<GuardEvent> {
         self.now.helper_up = Some(is_up);
         if is_up {

@@ -1,4 +1,4 @@
-//! What is wanted, setting by setting, with values that the kernel takes.
+//! The desired value of each setting, within the kernel's bounds.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use monitor_model::guard::{Action, DesiredState, Hold};
 
 use super::tunables::{Bdi, FINE_PER_PERCENT, Tunable, Value};
 
-/// Of the background limit, bytes: 0 would mean that percent count.
+/// Minimum of the background limit, bytes: 0 would select the percentage.
 const LEAST_BACKGROUND: u64 = 4096;
 
-/// What a setting is to be, and for whom.
+/// The desired value of a setting, and its loop.
 pub(super) struct DesiredValue {
     pub(super) value: Value,
     pub(super) loop_id: String,
     pub(super) action: Action,
 }
 
-/// Of two loops on one BDI the tighter limit counts.
+/// If two loops share a BDI, the tighter limit counts.
 pub(super) fn desired(wanted: &DesiredState) -> BTreeMap<Tunable, DesiredValue> {
     let mut all = BTreeMap::new();
     for hold in &wanted.holds {
@@ -57,7 +57,7 @@ pub(super) fn desired(wanted: &DesiredState) -> BTreeMap<Tunable, DesiredValue> 
     all
 }
 
-/// Whatever is wanted, each setting has a value that the kernel takes.
+/// For any desired state, each setting has a value that the kernel accepts.
 #[cfg(any(test, fuzzing))]
 pub fn check(wanted: &DesiredState) {
     for (tunable, wish) in desired(wanted) {

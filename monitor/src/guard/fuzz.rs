@@ -1,4 +1,4 @@
-//! Hostile input: the state file, and what a daemon says to its helper.
+//! Hostile input: the state file, and the daemon's messages to its helper.
 
 use std::path::Path;
 
@@ -7,8 +7,7 @@ use super::{
     message::{HelperMessage, MAX_MESSAGE},
 };
 
-/// The state file: what is read and written again is read as the same, and no BDI in it
-/// leads anywhere else.
+/// The state file: it reads back as the same, and no BDI in it leads to another path.
 pub fn state(data: &[u8]) {
     let path = Path::new("guard.json");
     let Ok(entries) = journal::entries(data, "one", path) else {
@@ -22,7 +21,7 @@ pub fn state(data: &[u8]) {
     );
 }
 
-/// What shall hold: each setting at most once, within what the kernel takes.
+/// The desired state: each setting at most once, within the kernel's bounds.
 pub fn wanted(data: &[u8]) {
     let data = data.get(..MAX_MESSAGE).unwrap_or(data);
     if let Ok(HelperMessage { wanted, .. }) = serde_json::from_slice(data) {

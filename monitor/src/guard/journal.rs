@@ -1,6 +1,6 @@
-//! What settings were before they were changed: a file in memory, so that no disk
-//! that hangs can hold up who writes it. It need not outlive a reboot, which sets
-//! them all anew; what another boot has left is thrown away.
+//! The undo journal: the settings before each change, in a file on a tmpfs, so that no disk can
+//! delay it. It need not survive a reboot, which resets all settings. The journal of another boot
+//! is discarded.
 
 use std::{
     fs, io,
@@ -15,28 +15,28 @@ use serde::{Deserialize, Serialize};
 
 use super::tunables::{Tunable, Value};
 
-/// How long one waits for another that is putting things back.
+/// How long to wait for another process that is restoring settings.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Version of the file.
 const SCHEMA: u32 = 1;
 
-/// Why there is no journal.
+/// The reason why the journal is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// It cannot be made, read or written.
+    /// It cannot be created, read or written.
     #[error("the guard's state file {path} cannot be used: {source}")]
     Io {
         /// The file.
         path: String,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else has it.
+    /// Another process holds the lock.
     #[error("another guard runs on this node (it has locked {0}): stop that daemon first")]
     Taken(String),
-    /// It is not what this program wrote.
+    /// This program did not write it.
     #[error(
         "the guard's state file {path} cannot be read: compare vm.dirty_bytes and \
          /sys/class/bdi/*/max_ratio with what they should be, then remove it"
@@ -44,7 +44,7 @@ pub enum JournalError {
     Unreadable {
         /// The file.
         path: String,
-        /// Why.
+        /// The problem.
         #[source]
         source: serde_json::Error,
     },
@@ -53,17 +53,17 @@ pub enum JournalError {
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Which.
+    /// The setting.
     pub tunable: Tunable,
-    /// For which loop.
+    /// The loop that it was changed for.
     #[serde(rename = "loop")]
     pub loop_id: String,
-    /// What it was.
+    /// The value before.
     pub old: Value,
-    /// What it was set to: the last value, and the one before, which it still has if
-    /// the process ended between the note and the deed.
+    /// The values that the guard set: the last one, and the one before. The latter still holds if
+    /// the process ended after the note and before the change.
     pub ours: Vec<Value>,
-    /// Somebody else changed it since: it is theirs.
+    /// Another process has changed it since, so it is no longer the guard's.
     #[serde(default)]
     pub lost: bool,
 }
@@ -75,7 +75,7 @@ struct JournalDocument {
     entries: Vec<Entry>,
 }
 
-/// The settings that are changed.
+/// The changed settings.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -89,7 +89,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// It cannot be used, or somebody else does.
+    /// It is unusable, or another process uses it.
     pub fn open(path: &Path, procfs: &Path) -> Result<Self, JournalError> {
         let broken = |source| JournalError::Io {
             path: path.display().to_string(),
@@ -114,21 +114,21 @@ impl Journal {
         })
     }
 
-    /// What is changed.
+    /// The changed settings.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// What is changed of this one.
+    /// The entry of this setting.
     pub fn entry(&self, tunable: &Tunable) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.tunable == *tunable)
     }
 
-    /// Notes a change that is about to be made.
+    /// Records a change before it is made.
     ///
     /// # Errors
     ///
-    /// It cannot be written: then nothing may be changed.
+    /// It cannot be written: then the setting must not be changed.
     pub fn note(
         &mut self,
         tunable: &Tunable,
@@ -157,7 +157,7 @@ impl Journal {
         self.save().inspect_err(|_| self.entries = before)
     }
 
-    /// It has another value than it was set to.
+    /// Records that another process changed the setting.
     pub fn lose(&mut self, tunable: &Tunable) {
         if let Some(entry) = self
             .entries
@@ -169,13 +169,13 @@ impl Journal {
         let _ = self.save();
     }
 
-    /// It is as it was, or nobody's any more.
+    /// Removes the setting: it is restored, or does not exist any more.
     pub fn strike(&mut self, tunable: &Tunable) {
         self.entries.retain(|entry| entry.tunable != *tunable);
         let _ = self.save();
     }
 
-    /// In one step: there is always a whole one.
+    /// Replaces the file in one step, so that it is always complete.
     fn save(&self) -> io::Result<()> {
         if self.entries.is_empty() {
             return match fs::remove_file(&self.path) {
@@ -189,18 +189,18 @@ impl Journal {
     }
 }
 
-/// The file's text.
+/// The content of the file.
 pub fn document(boot_id: &str, entries: &[Entry]) -> Vec<u8> {
     let document = JournalDocument {
         schema: SCHEMA,
         boot_id: boot_id.to_owned(),
         entries: entries.to_vec(),
     };
-    // Of names and numbers only: there is nothing in it that has no JSON.
+    // It holds only names and numbers, which always have a JSON form.
     serde_json::to_vec(&document).unwrap_or_default()
 }
 
-/// What the file says; nothing, if that was before the last boot.
+/// The entries in the file; empty if they are from before the last boot.
 pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, JournalError> {
     let unreadable = |source| JournalError::Unreadable {
         path: path.display().to_string(),
@@ -211,7 +211,7 @@ pub fn entries(text: &[u8], boot_id: &str, path: &Path) -> Result<Vec<Entry>, Jo
         let words = format!("schema {}, and {SCHEMA} is known", document.schema);
         return Err(unreadable(serde::de::Error::custom(words)));
     }
-    // What another boot changed is no longer so.
+    // A reboot has reset the changes.
     let same = document.boot_id == boot_id;
     Ok(if same { document.entries } else { Vec::new() })
 }

@@ -1,5 +1,4 @@
-//! The daemon's end of the way to the helper. It never waits for the other end,
-//! except for a moment when it stops.
+//! The daemon's link to the helper. It never blocks, except for a moment at the end.
 
 use std::{
     os::fd::OwnedFd,
@@ -25,22 +24,22 @@ use super::{
     start::{LinkError, Started, start},
 };
 
-/// Ticks that may be missing before a helper takes the daemon for gone.
+/// Missing ticks after which a helper considers the daemon dead.
 const SILENT_TICKS: u32 = 3;
 
-/// How long the daemon's end waits for settings to be put back.
+/// How long the daemon waits at its end for settings to be restored.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One that has said nothing for so long, though it was asked each tick, is not there.
+/// A helper without any answer for this time counts as unavailable. It is asked at each tick.
 const NO_ANSWER: Duration = Duration::from_secs(5);
 
-/// How long the helper of a daemon that ticks so often waits for the next message.
+/// How long the helper waits for the next message of a daemon with this interval.
 #[must_use]
 pub fn silence(interval: Duration) -> Duration {
     SILENCE.max(interval.saturating_mul(SILENT_TICKS))
 }
 
-/// Where the helper comes from.
+/// The origin of the helper.
 #[derive(Debug)]
 enum HelperSource {
     /// It listens there.
@@ -63,13 +62,13 @@ pub struct Link {
     socket: Option<OwnedFd>,
     source: HelperSource,
     silence: Duration,
-    /// When it last said something, or was found.
+    /// The last sign of life.
     heard: Option<Instant>,
     buffer: Vec<u8>,
 }
 
 impl Link {
-    /// Starts a helper of its own, before the daemon gives up what that needs.
+    /// Starts an own helper, before the daemon drops the privileges for that.
     ///
     /// # Errors
     ///
@@ -78,7 +77,7 @@ impl Link {
         Self::spawn_program(Path::new("/proc/self/exe"), settings)
     }
 
-    /// [`Self::spawn`] with a program that need not be this one.
+    /// [`Self::spawn`] with another program.
     ///
     /// # Errors
     ///
@@ -98,7 +97,7 @@ impl Link {
         })
     }
 
-    /// The one that listens there, now or later.
+    /// Uses the helper that listens on this path, now or later.
     #[must_use]
     pub fn to(path: &Path) -> Self {
         Self::from(HelperSource::At(path.to_owned()))
@@ -114,14 +113,14 @@ impl Link {
         }
     }
 
-    /// With another time after which a helper that hears nothing puts everything back.
+    /// Sets the silence after which the helper restores everything.
     #[must_use]
     pub fn with_silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
     }
 
-    /// How often its own helper was started again; `None`: it is none of its own.
+    /// The number of restarts of its own helper; `None`: the helper is a separate service.
     #[must_use]
     pub fn restarts(&self) -> Option<u64> {
         match &self.source {
@@ -139,13 +138,13 @@ impl Link {
         }
     }
 
-    /// Whether its own helper ended so often that it is not started any more.
+    /// Whether its own helper ended too often, so that it is no longer restarted.
     #[must_use]
     pub fn has_given_up(&self) -> bool {
         matches!(&self.source, HelperSource::Own(own) if self.socket.is_none() && own.restarts.has_given_up())
     }
 
-    /// Finds a helper where there is none, without waiting.
+    /// Connects to a helper if there is none, without blocking.
     fn find(&mut self) {
         match &mut self.source {
             HelperSource::At(path) => self.socket = connected(path).ok(),
@@ -158,7 +157,7 @@ impl Link {
         self.heard = self.socket.is_some().then(Instant::now);
     }
 
-    /// Tells what shall hold.
+    /// Sends the desired state.
     pub fn want(&mut self, wanted: &DesiredState) {
         if self.socket.is_none() {
             self.find();
@@ -171,20 +170,20 @@ impl Link {
             return;
         };
         match send(socket, &text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            // The next tick says it again.
+            // The next tick sends it again.
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.socket = None,
         }
     }
 
-    /// Whether somebody is there, as far as is known.
+    /// Whether a helper is available, as far as known.
     #[must_use]
     pub fn is_up(&self) -> bool {
         let heard = self.heard.filter(|_| self.socket.is_some());
         heard.is_some_and(|heard| heard.elapsed() < NO_ANSWER)
     }
 
-    /// What it has reported since.
+    /// The reports since the last call.
     pub fn reports(&mut self) -> Vec<Report> {
         let mut reports = Vec::new();
         while let Some(socket) = &self.socket {
@@ -202,8 +201,8 @@ impl Link {
         reports
     }
 
-    /// Lets go: the helper puts everything back, and its own one is waited for.
-    /// What it reported last.
+    /// Disconnects: the helper restores everything. Its own helper is waited for. Returns the last
+    /// reports.
     #[must_use]
     pub fn finish(mut self) -> Vec<Report> {
         if let Some(socket) = &self.socket {
@@ -226,7 +225,7 @@ impl OwnHelper {
     /// hang, and a helper first puts back what the last one left: that is for another thread.
     fn again(&mut self) -> Option<Started> {
         if let Some(child) = &mut self.child {
-            // One that still puts things back has the state file.
+            // A helper that still restores settings holds the state file's lock.
             if matches!(child.try_wait(), Ok(None)) {
                 return None;
             }
@@ -269,7 +268,7 @@ fn tell_ended(why: &dyn std::fmt::Display, wait: Wait) {
 }
 
 fn connected(path: &Path) -> rustix::io::Result<OwnedFd> {
-    // One who serves another already, with others waiting, is not waited for.
+    // Do not wait for a helper that is busy and has others waiting.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;

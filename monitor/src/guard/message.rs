@@ -1,4 +1,4 @@
-//! What the daemon and its helper say to each other.
+//! The messages between the daemon and its helper.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 /// The largest message: 256 loops, each with its limits.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 
-/// A helper that hears nothing for so long puts everything back. The daemon speaks at
-/// every tick, and `--interval` is at most 5 s.
+/// A helper restores everything after this time without a message. The daemon sends one at every
+/// tick, and `--interval` is at most 5 s.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
-/// What the helper is told at each tick.
+/// The daemon's message at each tick.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct HelperMessage {
     #[serde(flatten)]
     pub(super) wanted: DesiredState,
-    /// After how many milliseconds without a message everything is put back.
+    /// Milliseconds without a message after which the helper restores everything.
     #[serde(default = "silence_ms")]
     pub(super) silence_ms: u64,
 }

@@ -1,12 +1,11 @@
-//! What changes the node, if it is asked to: the only part that writes outside of
-//! the daemon's own directories, and a process of its own.
+//! The guard, which changes the node's settings if enabled. It is the only part that writes outside
+//! the daemon's own directories, and it runs in its own process.
 //!
-//! The verdict's guard ([`monitor_verdict::guard`]) says what shall hold; the daemon
-//! hands that on ([`link`]) to a helper process ([`serve`]) whose [`actuator`] makes it
-//! hold: it writes the [`tunables`] and no other file, keeps what they were in a
-//! [`journal`], and puts them back when they are no longer wanted, when it hears nothing
-//! for a while ([`silence`]) or loses the connection, or when the next one finds the
-//! journal. One that the daemon started and that ends is started again ([`restart`]).
+//! The verdict's guard ([`monitor_verdict::guard`]) decides the desired state. The daemon sends it
+//! ([`link`]) to a helper process ([`serve`]), whose [`actuator`] applies it. The helper writes
+//! only the [`tunables`] and keeps their old values in a [`journal`]. It restores them when they
+//! are no longer wanted, after a [`silence`], or when the connection closes. Otherwise the next
+//! helper restores them from the journal. The daemon restarts its own helper ([`restart`]).
 
 mod actuator;
 mod controller;
@@ -35,8 +34,7 @@ pub use link::{Link, silence};
 pub use serve::{ease, listen, serve};
 pub use start::LinkError;
 
-/// Where the journal is unless something else is said: in memory, as what it tells of
-/// is. Neither outlives a reboot.
+/// The default path of the journal. It is in memory, like the settings: neither survives a reboot.
 pub const JOURNAL: &str = "/run/throttle-monitor/guard.json";
 
 /// Settings of the helper.
@@ -48,30 +46,29 @@ pub struct Settings {
     pub sysfs: PathBuf,
     /// The journal.
     pub journal: PathBuf,
-    /// How much of the memory that can be dirty the dirty limit may be raised to,
-    /// percent.
+    /// The highest dirty limit, as percent of the memory that can be dirty.
     pub share: u8,
 }
 
-/// What became of something that was wanted.
+/// The outcome of a desired change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
-    /// The loop's id; empty: left by a daemon that was there before.
+    /// The loop's id; empty: a previous daemon left it.
     #[serde(rename = "loop")]
     pub loop_id: String,
-    /// What for.
+    /// The action.
     pub action: Action,
-    /// What came of it.
+    /// The outcome.
     pub result: Outcome,
-    /// One sentence: what was changed from what to what, or why not.
+    /// One sentence: the old and the new value, or the reason for the failure.
     pub words: String,
 }
 
-/// What the helper answers.
+/// The helper's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// What became of what was wanted, since the last report.
+    /// The outcomes since the last report.
     pub made: Vec<Made>,
-    /// What is changed now: (loop, measure).
+    /// The current changes: (loop, measure).
     pub active: Vec<(String, String)>,
 }

@@ -1,5 +1,4 @@
-//! When a helper that ended is started again: in a thread of its own, later and later,
-//! and not without end.
+//! Restarts a helper that ended, in its own thread, with growing delays and a limit.
 
 use std::{
     collections::VecDeque,
@@ -10,22 +9,22 @@ use std::{
 
 use super::start::{LinkError, Started};
 
-/// Before the first restart; twice as long before each further one.
+/// Delay before the first restart; it doubles with each further one.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Never longer than this.
+/// The longest delay.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// So many ends within [`SPAN`] are too many.
+/// Maximum number of ends within [`SPAN`].
 const LIMIT: usize = 10;
 
-/// For how long an end counts.
+/// How long an end counts.
 const SPAN: Duration = Duration::from_hours(1);
 
 /// The thread that starts it does little.
 const STACK: usize = 256 * 1024;
 
-/// Until it is started again.
+/// The delay until the restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     For(Duration),
@@ -37,9 +36,9 @@ type StartResult = Result<Started, LinkError>;
 
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
-    /// When it ended, or could not be started; within [`SPAN`].
+    /// Ends and failed starts within [`SPAN`].
     ends: VecDeque<Instant>,
-    /// Not before.
+    /// The earliest time of the next start.
     next: Option<Instant>,
     given_up: bool,
     starting: Option<Receiver<StartResult>>,
@@ -47,7 +46,7 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
-    /// How often it was started again.
+    /// The number of restarts.
     pub(super) const fn count(&self) -> u64 {
         self.count
     }
@@ -56,7 +55,7 @@ impl Restarts {
         self.given_up
     }
 
-    /// It has ended, or could not be started.
+    /// Records an end or a failed start.
     pub(super) fn ended(&mut self, now: Instant) -> Wait {
         let is_old = |end: &Instant| now.saturating_duration_since(*end) >= SPAN;
         while self.ends.front().is_some_and(is_old) {
@@ -74,7 +73,7 @@ impl Restarts {
         Wait::For(wait)
     }
 
-    /// What came of it, once that is known; begins it when it is time.
+    /// Starts the helper if it is time. Returns the result once it is known.
     pub(super) fn poll(
         &mut self,
         now: Instant,
@@ -100,7 +99,7 @@ impl Restarts {
             .name("guard-start".into())
             .stack_size(STACK)
             .spawn(move || {
-                // Where nobody waits for it any more, its end of the socket closes.
+                // If no caller waits for the helper any more, its end of the socket closes.
                 let _ = send.send(start());
             });
         match thread {

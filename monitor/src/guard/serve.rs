@@ -1,7 +1,7 @@
-//! The helper process: told what shall hold, it makes it hold. When it hears nothing for a
-//! while, it puts everything back and waits; when the connection closes, it puts everything
-//! back and ends, or serves the next one. It serves nobody else, reads nothing but the
-//! settings and `/proc/vmstat`, and has no capabilities.
+//! The helper process: it applies the desired state that it receives. After a while without a
+//! message it restores everything and waits. When the connection closes, it restores everything and
+//! ends, or serves the next client. It serves one client at a time, reads only the settings and
+//! `/proc/vmstat`, and has no capabilities.
 
 use std::{
     io::ErrorKind,
@@ -33,22 +33,21 @@ use super::{
     tunables::Bdi,
 };
 
-/// Between two steps of a limit that follows: the longest pause of a writer, halved.
+/// Time between two steps of the moving limit: half of a writer's longest pause.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Whatever a daemon says, it is not waited for longer than this.
+/// Upper bound of the permitted silence, whatever the daemon requests.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 
-/// Between two looks at whether settings are still as they were set.
+/// Time between two checks for changes by other processes.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Serves the one who holds the other end of this socket. Signals do not end it: systemd
-/// sends them to all processes of a service at once, and this one ends when the daemon is
-/// gone.
+/// Serves the peer on this socket. Signals do not end it: systemd sends them to all processes of a
+/// service at once. It ends after the daemon.
 ///
 /// # Errors
 ///
-/// Nothing can be changed here: it is said before anything is served.
+/// No setting can be changed here; this is reported before it serves.
 pub fn serve(socket: &OwnedFd, settings: &Settings) -> anyhow::Result<()> {
     let mut actuator = prepare(settings)?;
     let _signals = signals()?;
@@ -56,11 +55,11 @@ pub fn serve(socket: &OwnedFd, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves one after the other of those who connect to this path, until SIGTERM or SIGINT.
+/// Serves clients on this path, one after the other, until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
-/// The path cannot be listened on, or nothing can be changed here.
+/// It cannot listen on the path, or no setting can be changed here.
 pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
     let what = || format!("cannot listen on {}", path.display());
     let address = SocketAddrUnix::new(path).with_context(what)?;
@@ -70,14 +69,14 @@ pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
     let flags = SocketFlags::CLOEXEC;
     let listener =
         socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).with_context(what)?;
-    // The journal's lock first: a socket is not taken from another that is at work.
+    // Take the journal's lock before the socket, so that a running helper keeps it.
     let mut actuator = Actuator::open(settings)?;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(what),
         _ => {}
     }
     bind(&listener, &address).with_context(what)?;
-    // Whoever may connect may have limits set: root, and the group of the directory.
+    // Clients may set limits, so only root and the directory's group may connect.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).with_context(what)?;
     listen_on(&listener, 1).with_context(what)?;
     confine()?;
@@ -95,12 +94,12 @@ pub fn listen(path: &Path, settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-/// Frees the server, or holds the client's BDI, and eases the dirty limit until SIGTERM or
-/// SIGINT; what is done is handed to `tell`.
+/// Frees the server, or holds the client's BDI, and eases the dirty limit until SIGTERM or SIGINT.
+/// It reports its actions to `tell`.
 ///
 /// # Errors
 ///
-/// Nothing can be changed here.
+/// No setting can be changed here.
 pub fn ease(
     bdi: &str,
     server: Option<&str>,
@@ -135,30 +134,30 @@ pub fn ease(
     Ok(())
 }
 
-/// An actuator, and nothing that it does not need.
+/// Opens an actuator, and drops all other privileges.
 fn prepare(settings: &Settings) -> anyhow::Result<Actuator> {
     let actuator = Actuator::open(settings)?;
     confine()?;
     Ok(actuator)
 }
 
-/// It must go on when the node does not, and may do nothing but this.
+/// Keeps the process running while the node stalls, and confines it.
 fn confine() -> anyhow::Result<()> {
     let _ = rustix::thread::set_name(c"throttle-guard");
     let _ = hardening::io_flusher(true);
     hardening::raise_lock_limit();
     privileges::give_up_all().context("unneeded capabilities cannot be dropped")?;
-    // Not before: what CAP_IPC_LOCK locked beyond the limit could not grow without it.
+    // Only now: memory locked beyond the limit by CAP_IPC_LOCK could not grow without it.
     let _ = hardening::lock_memory();
     Ok(())
 }
 
-/// Until the other end is closed, or it is told to stop.
+/// Serves until the other end closes, or a signal arrives.
 fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut Actuator) {
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut told = Report::default();
     let mut silence = Silence::new();
-    // When the next step or look is.
+    // The time of the next step or check.
     let mut due = Instant::now();
     loop {
         let wait = due.saturating_duration_since(Instant::now());
@@ -172,7 +171,7 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
                 Ok((0, _)) => break,
                 Ok((length, _)) => {
                     asked = true;
-                    // What it does not understand it does not do, and is not a sign of life.
+                    // An invalid message has no effect and is not a sign of life.
                     if let Some(message) = buffer
                         .get(..length)
                         .and_then(|text| serde_json::from_slice(text).ok())
@@ -190,9 +189,9 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
         }
         let rest = if actuator.is_easing() { STEP } else { LOOK };
         let now = Instant::now();
-        // It just began to ease.
+        // The easing has just begun.
         due = due.min(now + rest);
-        // However often the daemon speaks.
+        // Independent of the frequency of messages.
         if now >= due {
             if actuator.is_easing() {
                 actuator.ease();
@@ -201,8 +200,8 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
             }
             due = now + rest;
         }
-        // A daemon that hangs, is stopped or is in a debugger cannot take back what it
-        // wanted. It is told when it reads again.
+        // A daemon that hangs, is stopped or is in a debugger cannot withdraw its state. It gets
+        // the report when it reads again.
         if silence.is_too_long() {
             let why = actuator.has_changed().then(|| silence.begin()).flatten();
             actuator.undo_all_because(why.as_deref());
@@ -211,7 +210,7 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
             }
         }
         let report = actuator.report();
-        // Whoever asks is answered: so the daemon knows that somebody is there.
+        // Every message is answered, so that the daemon knows that the helper runs.
         if asked || !report.made.is_empty() || report.active != told.active {
             answer(socket, &report);
             told = report;
@@ -221,7 +220,7 @@ fn attend(socket: BorrowedFd<'_>, stop: Option<BorrowedFd<'_>>, actuator: &mut A
     answer(socket, &actuator.report());
 }
 
-/// On stderr, unless that would have to be waited for.
+/// Prints to stderr, unless that would block.
 fn say(words: &str) {
     let stderr = std::io::stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -232,11 +231,11 @@ fn say(words: &str) {
     }
 }
 
-/// How long the daemon has said nothing.
+/// The time since the daemon's last message.
 struct Silence {
     heard: Instant,
     longest: Duration,
-    /// It was too long, and that was said.
+    /// Whether a silence that was too long is reported.
     said: bool,
 }
 
@@ -249,7 +248,7 @@ impl Silence {
         }
     }
 
-    /// The daemon speaks, and says how long it may be silent.
+    /// Records a message with the permitted length of silence.
     fn end(&mut self, longest: Duration) {
         if self.said {
             say("the daemon is heard from again");
@@ -261,7 +260,7 @@ impl Silence {
         };
     }
 
-    /// Until it is too long; `None`: it is.
+    /// The time until the silence is too long; `None`: it is.
     fn left(&self) -> Option<Duration> {
         self.longest.checked_sub(self.heard.elapsed())
     }
@@ -270,7 +269,7 @@ impl Silence {
         self.left().is_none_or(|left| left.is_zero())
     }
 
-    /// What is to be said of it, once.
+    /// The report of the silence, once.
     fn begin(&mut self) -> Option<String> {
         let is_new = !std::mem::replace(&mut self.said, true);
         is_new.then(|| {
@@ -282,18 +281,18 @@ impl Silence {
     }
 }
 
-/// One that is not read is not waited for.
+/// Sends a report; it is dropped if the daemon does not read.
 fn answer(socket: BorrowedFd<'_>, report: &Report) {
     if let Ok(text) = serde_json::to_vec(report) {
         let _ = send(socket, &text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 }
 
-/// What happened first.
+/// The first event.
 enum Ready {
-    /// There is something to read.
+    /// There is a message.
     Read,
-    /// It is told to stop.
+    /// A signal arrived.
     Stop,
     /// The time is over.
     Time,
@@ -318,10 +317,10 @@ fn ready(
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP, which no longer end this process: to be polled.
+/// SIGTERM, SIGINT and SIGHUP as a descriptor to poll. They no longer end this process.
 fn signals() -> anyhow::Result<OwnedFd> {
-    // SAFETY: the set is made by sigemptyset before it is used, and outlives the calls;
-    // the descriptor that signalfd gives is nobody else's.
+    // SAFETY: the set is initialized by sigemptyset before its use, and outlives the calls. Only
+    // this owns the descriptor of signalfd.
     let fd = unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);

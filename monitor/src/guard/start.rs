@@ -1,4 +1,4 @@
-//! Starting the helper process.
+//! Starts the helper process.
 
 use std::{
     io,
@@ -16,28 +16,28 @@ use rustix::{
 
 use super::{Settings, message::HelperMessage};
 
-/// How long a helper may take until it is known whether it can work.
+/// How long a helper may take to report that it can work.
 const START: Duration = Duration::from_secs(6);
 
-/// Why there is no helper.
+/// The reason why no helper runs.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// It cannot be started.
     #[error("the guard's helper process cannot be started")]
     Start(#[source] io::Error),
-    /// It said why on stderr.
+    /// It has printed the reason on stderr.
     #[error("the guard's helper process cannot work here (it said why above)")]
     Ended,
 }
 
-/// A helper that can work, and the daemon's end of its socket.
+/// A helper that works, and the daemon's end of its socket.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) socket: OwnedFd,
     pub(super) child: Child,
 }
 
-/// Starts a helper, and waits until it is known whether it can work.
+/// Starts a helper, and waits until it works or fails.
 pub(super) fn start(program: &Path, settings: &Settings) -> Result<Started, LinkError> {
     let (socket, theirs) = socketpair(
         AddressFamily::UNIX,
@@ -61,14 +61,13 @@ pub(super) fn start(program: &Path, settings: &Settings) -> Result<Started, Link
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null());
     let child = command.spawn().map_err(LinkError::Start)?;
-    // The command holds the helper's end: were it not closed, the end of the
-    // helper would never be seen.
+    // The command holds the helper's end. Without this, the end of the helper would stay unnoticed.
     drop(command);
     let mut started = Started { socket, child };
     if started.can_work() {
         return Ok(started);
     }
-    // One that is late may not come to life beside the next one.
+    // A late helper must not run beside the next one.
     drop(started.socket);
     let _ = started.child.kill();
     let _ = started.child.wait();
@@ -104,10 +103,10 @@ impl Started {
         )
     }
 
-    /// Whether the helper has read all that was sent.
+    /// Whether the helper has read all messages.
     fn is_read(&self) -> bool {
         let mut bytes: libc::c_int = 0;
-        // SAFETY: SIOCOUTQ writes one int to where it is told to.
+        // SAFETY: SIOCOUTQ writes one int to the given address.
         let result = unsafe {
             libc::ioctl(
                 std::os::fd::AsRawFd::as_raw_fd(&self.socket),

@@ -1,5 +1,5 @@
-//! The actuator, on files that stand for the kernel's. What the kernel makes of them is
-//! seen in guests: `./dev vm 6.12 guard-undo`.
+//! Tests of the actuator on files in place of the kernel's. `./dev vm 6.12 guard-undo` tests the
+//! kernel's reaction in guests.
 
 use std::{
     fs,
@@ -55,7 +55,7 @@ impl GuardedNode {
         fs::write(self.path(path), value).unwrap();
     }
 
-    /// Of 100,000 pages of memory that can be dirty, and a limit of 20,000.
+    /// 100,000 pages of memory that can be dirty, and a limit of 20,000.
     fn memory(&self, dirty: u64) {
         let text = format!(
             "nr_free_pages 40000\nnr_active_file 30000\nnr_inactive_file 30000\n\
@@ -111,7 +111,7 @@ fn results(made: &[Made]) -> Vec<(Action, Outcome)> {
     made.iter().map(|one| (one.action, one.result)).collect()
 }
 
-/// As a process that is killed: nothing is put back.
+/// The process is killed: nothing is restored.
 fn killed(actuator: Actuator) {
     drop(actuator);
 }
@@ -136,7 +136,7 @@ fn limits_of_a_bdi_are_set_noted_and_put_back() {
         let report = actuator.report();
         assert_eq!(results(&report.made), [(Action::Prevent, Outcome::Done)]);
         assert_eq!(report.active.len(), 2);
-        // The same again is nothing new.
+        // Repeating the request changes nothing.
         actuator.want(hold(true, 10));
         assert!(actuator.report().made.is_empty());
         actuator.want(DesiredState::default());
@@ -256,12 +256,12 @@ fn once_there_is_room_again_the_limit_is_what_it_was_until_there_is_none() {
         assert!(node.dirty_bytes() > 30_000 * PAGE);
         let report = actuator.report();
         assert_eq!(report.active.len(), 2);
-        // What is done ten times a second is said once.
+        // A step taken ten times a second is reported once.
         assert_eq!(report.made.len(), usize::from(turn == 0), "{report:?}");
         node.memory(10_000);
         actuator.ease();
         assert_eq!(node.get("proc/sys/vm/dirty_ratio"), "20");
-        // As the kernel does itself.
+        // The kernel does the same.
         node.set("proc/sys/vm/dirty_bytes", "0\n");
         let report = actuator.report();
         assert_eq!(report.active.len(), 1);
@@ -326,7 +326,7 @@ fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
     );
     assert!(report.made[0].words.contains("37 %"), "{report:?}");
     assert_eq!(report.active.len(), 1);
-    // It is not set again, nor put back.
+    // It is neither set again nor restored.
     actuator.want(hold(true, 10));
     actuator.look_after();
     assert!(actuator.report().made.is_empty());
@@ -434,7 +434,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
         );
         assert_eq!(node.journal().as_deref(), Some(text));
     }
-    // Nor does it make a path of what it says.
+    // Nor is a text in it used as a path.
     let evil = r#"{"schema":1,"boot_id":"one","entries":[{"tunable":{"max_ratio":"../x"},"loop":"","old":{"number":1},"ours":[]}]}"#;
     node.set("run/guard.json", evil);
     assert!(Actuator::open(&node.settings()).is_err());

@@ -1,4 +1,4 @@
-//! The settings of the kernel that may be changed. No other file is ever written.
+//! The kernel settings that the guard may change. It never writes another file.
 
 use std::{
     fmt, fs,
@@ -8,25 +8,24 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// `max_ratio_fine` is in parts of a million; `max_ratio`, percent, is what kernels
-/// before 6.2 have.
+/// `max_ratio_fine` is in parts of a million. Kernels before 6.2 only have `max_ratio`, in percent.
 pub const FINE_PER_PERCENT: u64 = 10_000;
 
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tunable {
-    /// Of a BDI.
+    /// `strict_limit` of a BDI.
     StrictLimit(Bdi),
-    /// Of a BDI, parts of a million.
+    /// `max_ratio` of a BDI, parts of a million.
     MaxRatio(Bdi),
-    /// `vm.dirty_bytes`, or `vm.dirty_ratio` where that is what counts.
+    /// `vm.dirty_bytes`, or `vm.dirty_ratio` if that is in force.
     DirtyLimit,
     /// `vm.dirty_background_bytes`, or `vm.dirty_background_ratio`.
     Background,
 }
 
-/// The name of a BDI as the kernel gives it, `major:minor`: it becomes a path.
+/// The kernel's name of a BDI, `major:minor`: it becomes part of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Bdi(String);
@@ -59,15 +58,15 @@ impl fmt::Display for Bdi {
     }
 }
 
-/// What a setting is.
+/// The value of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
-    /// Of a BDI's setting.
+    /// A BDI's setting.
     Number(u64),
-    /// Of a limit of the node.
+    /// A limit of the node, bytes.
     Bytes(u64),
-    /// The same in percent; the limit in bytes reads as 0 then.
+    /// A limit of the node, percent. The limit in bytes reads as 0 then.
     Ratio(u64),
 }
 
@@ -82,7 +81,7 @@ impl Tunable {
         }
     }
 
-    /// What it is, with a value, for people.
+    /// The setting with a value, for people.
     pub fn words(&self, value: Value) -> String {
         match (self, value) {
             (Self::MaxRatio(_), Value::Number(fine)) => {
@@ -112,7 +111,7 @@ impl fmt::Display for Tunable {
     }
 }
 
-/// Where they are.
+/// The paths of the settings.
 #[derive(Clone, Debug)]
 pub struct Tunables {
     vm: PathBuf,
@@ -120,7 +119,7 @@ pub struct Tunables {
 }
 
 impl Tunables {
-    /// Below these mounts.
+    /// The paths below these mounts.
     pub fn new(procfs: &Path, sysfs: &Path) -> Self {
         Self {
             vm: procfs.join("sys/vm"),
@@ -128,11 +127,11 @@ impl Tunables {
         }
     }
 
-    /// What it is now.
+    /// Reads the current value.
     ///
     /// # Errors
     ///
-    /// There is none such, or it is none of ours to read.
+    /// The setting does not exist, or cannot be read.
     pub fn get(&self, tunable: &Tunable) -> io::Result<Value> {
         match tunable {
             Tunable::StrictLimit(bdi) => number(&self.of(bdi, "strict_limit")).map(Value::Number),
@@ -184,7 +183,7 @@ impl Tunables {
                 ));
             }
         };
-        // Never makes one.
+        // Never creates the file.
         let mut file = fs::OpenOptions::new()
             .write(true)
             .truncate(true)
@@ -192,17 +191,17 @@ impl Tunables {
         file.write_all(format!("{number}\n").as_bytes())
     }
 
-    /// Whether the dirty limit may be changed by this process.
+    /// Whether this process may change the dirty limit.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why not.
     pub fn try_open(&self) -> io::Result<()> {
         let path = self.vm.join("dirty_bytes");
         fs::OpenOptions::new().write(true).open(path).map(drop)
     }
 
-    /// Of the two views of one limit, the one that is not in force reads as 0.
+    /// A limit has two files; the one that is not in force reads as 0.
     fn limit(&self, bytes: &str, ratio: &str) -> io::Result<Value> {
         Ok(match number(&self.vm.join(bytes))? {
             0 => Value::Ratio(number(&self.vm.join(ratio))?),

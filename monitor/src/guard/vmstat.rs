@@ -1,4 +1,4 @@
-//! The memory that easing goes by.
+//! The memory counters for easing.
 
 use std::{
     fs,
@@ -7,14 +7,14 @@ use std::{
 
 use super::Settings;
 
-/// The numbers that easing goes by, bytes.
+/// The counters for easing, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DirtyMemory {
     /// Dirty and under writeback.
     pub(super) dirty: u64,
-    /// What the kernel would have for its dirty limit.
+    /// The kernel's current dirty limit.
     pub(super) limit: u64,
-    /// What the kernel takes its percent of (`global_dirtyable_memory`), about.
+    /// The approximate base of the kernel's percentages (`global_dirtyable_memory`).
     pub(super) dirtyable: u64,
 }
 
