@@ -1,10 +1,9 @@
-//! Recordings: observations in a file, from which the verdict is given again.
+//! Recordings: observations in a file, from which the verdict can be derived again.
 //!
-//! A file is [`MAGIC`](frame::MAGIC), a version, then frames: kind, length,
-//! checksums, payload. The payloads of a segment are one zstd stream that is
-//! flushed at every record: whatever was written can be read, and observations
-//! compress against those before them. The records are CBOR, which holds
-//! the names of the fields: some may come later. docs/recording.md has the bytes.
+//! A file is [`MAGIC`](frame::MAGIC), a version, then frames: kind, length, checksums, payload. The
+//! payloads of a segment are one zstd stream that is flushed at every record. So everything written
+//! is readable, and observations compress against earlier ones. The records are CBOR with field
+//! names, so that fields can be added. docs/recording.md has the bytes.
 //!
 //! [`Recorder`] is the tick's side and never waits: it encodes and leaves the
 //! bytes in a bounded queue, from which a thread writes them to a [`RecordSink`].

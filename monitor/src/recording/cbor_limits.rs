@@ -1,17 +1,15 @@
-//! How much a record would take in memory, from the heads of its CBOR (RFC 8949)
-//! and before anything is made of it.
+//! Limits the memory of a record by the headers of its CBOR items (RFC 8949), before it is parsed.
 //!
-//! An empty map is one byte, and a BDI with defaults in all its fields several
-//! hundred: without this, a file of 400 bytes takes gigabytes.
+//! An empty map takes one byte, but a BDI with only default fields takes several hundred. Without
+//! this limit, a file of 400 bytes could take gigabytes.
 
-/// Arrays and maps of one record. One that a daemon writes has some 64 bytes for
-/// each, and less than a tenth as many.
+/// Maximum number of arrays and maps in a record. A daemon's record has less than a tenth as many,
+/// of some 64 bytes each.
 const MAX_CONTAINERS: usize = 1 << 17;
-/// Numbers, texts and all else of one record.
+/// Maximum number of other items in a record.
 const MAX_ITEMS: usize = 1 << 21;
 
-/// Whether it has no more than a record may have. What is no CBOR is for its parser
-/// to refuse.
+/// Whether the record is within the limits. The parser rejects invalid CBOR.
 pub fn are_few(record: &[u8]) -> bool {
     let (mut containers, mut items) = (0, 0);
     let mut rest = record;
@@ -30,7 +28,7 @@ pub fn are_few(record: &[u8]) -> bool {
 enum CborKind {
     /// An array or a map; what is in it follows.
     Container,
-    /// All else.
+    /// Any other item.
     Other,
 }
 
@@ -45,7 +43,7 @@ fn head(record: &[u8]) -> Option<(CborKind, &[u8])> {
             let number = |number, byte: &u8| number << 8 | u64::from(*byte);
             (bytes.iter().fold(0, number), rest)
         }
-        // Its pieces follow as items of their own, and a break.
+        // The pieces follow as items of their own, and then a break.
         31 => (0, rest),
         _ => return None,
     };

@@ -1,5 +1,5 @@
-//! A rolling window: the last minutes in a directory, a file for each part of
-//! them. What was before a livelock is kept.
+//! A rolling window: the last minutes in a directory, in several files. The minutes before a
+//! livelock are kept.
 
 use std::{
     collections::VecDeque,
@@ -24,33 +24,33 @@ use super::{
 const PREFIX: &str = "segment-";
 const SUFFIX: &str = ".tmrec";
 
-/// How much is kept.
+/// The limits of the directory.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowLimits {
     /// So much time can be read back at least, if it is not more than
     /// `max_bytes`.
     pub window: Duration,
-    /// Bytes of the window's files at most, and a file more.
+    /// Maximum bytes of the window's files, plus one file.
     pub max_bytes: u64,
-    /// Livelocks whose minutes before are kept, the newest ones.
+    /// Number of livelocks whose previous minutes are kept, the newest ones.
     pub keep: usize,
 }
 
 /// A rolling window in a directory.
 ///
-/// All names are relative to the directory as it was opened: what is mounted
-/// over it later is not touched.
+/// All names are relative to the directory as it was opened, so a later mount over it has no
+/// effect.
 #[derive(Debug)]
 pub struct DirectorySink {
     dir: OwnedFd,
-    /// Keeps others away.
+    /// Locks the directory against other daemons.
     _lock: fs::File,
     limits: WindowLimits,
     /// Finished ones, oldest first.
     done: VecDeque<Segment>,
     current: Option<(u64, FileSink)>,
     next: u64,
-    /// A new file is due.
+    /// Whether a new file is due.
     due: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct DirectorySink {
 struct Segment {
     number: u64,
     bytes: u64,
-    /// How long it had been finished at `since`.
+    /// Its age at `since`.
     age: Duration,
     since: Instant,
 }
@@ -72,7 +72,7 @@ impl DirectorySink {
     /// It cannot be made or opened, or another daemon records there.
     pub fn open(path: &Path, limits: WindowLimits) -> Result<Self, OpenError> {
         let mut builder = fs::DirBuilder::new();
-        // What is in there names mounts, processes and addresses.
+        // The recordings contain mounts, processes and addresses.
         builder.recursive(true).mode(0o700).create(path)?;
         let opened = fs::File::open(path)?;
         lock(&opened)?;
@@ -99,7 +99,7 @@ impl DirectorySink {
         self.dir.try_clone()
     }
 
-    /// What an earlier daemon left.
+    /// Finds the files of an earlier daemon.
     fn find(&mut self) -> io::Result<()> {
         let (now, since) = (SystemTime::now(), Instant::now());
         for name in names(&self.dir)? {
@@ -130,7 +130,7 @@ impl DirectorySink {
         self.next += 1;
         let new = FileSink::created(file.into());
         if let Some((number, mut file)) = self.current.replace((number, new)) {
-            // On a full disk it has no mark of its end: it can be read so.
+            // On a full disk it lacks the end mark, but is still readable.
             let _ = file.end();
             self.done.push_back(Segment {
                 number,
@@ -144,7 +144,7 @@ impl DirectorySink {
         Ok(())
     }
 
-    /// Removes what is older than the window, and what is too much.
+    /// Removes files that are older than the window, or exceed its size.
     fn throw_away(&mut self) {
         let mut bytes: u64 = self.done.iter().map(|one| one.bytes).sum();
         while let Some(oldest) = self.done.front() {
@@ -162,14 +162,14 @@ impl DirectorySink {
         }
     }
 
-    /// Gives every file of the window a second name in `into`.
+    /// Links every file of the window into `into`.
     fn link_all(&self, into: &OwnedFd) -> io::Result<()> {
         let current = self.current.iter().map(|(number, _)| *number);
         let mut result = Ok(());
         for number in self.done.iter().map(|one| one.number).chain(current) {
             let name = file_name(number);
-            // FAT has no links: there it goes from the window into what is
-            // kept. The current one is open and grows wherever it is.
+            // FAT has no links, so move the file there. The current one is open and keeps growing
+            // at either place.
             let linked = linkat(&self.dir, &name, into, &name, AtFlags::empty())
                 .or_else(|_| renameat(&self.dir, &name, into, &name));
             match linked {
@@ -180,7 +180,7 @@ impl DirectorySink {
         result
     }
 
-    /// Removes the oldest of what is kept, but not `newest`.
+    /// Removes the oldest kept recording, except `newest`.
     fn forget(&self, newest: &str) -> io::Result<()> {
         let mut kept: Vec<_> = names(&self.dir)?
             .into_iter()
@@ -189,7 +189,7 @@ impl DirectorySink {
         kept.sort_unstable();
         let surplus = (kept.len() + 1).saturating_sub(self.limits.keep.max(1));
         let oldest = kept.iter().take(surplus);
-        // One that cannot be removed keeps no other one.
+        // If one cannot be removed, the next one still is.
         oldest
             .map(|name| self.remove_kept(name))
             .fold(Ok(()), Result::and)
@@ -239,8 +239,7 @@ impl RecordSink for DirectorySink {
     }
 }
 
-/// Whether the minutes before a livelock are kept under this name:
-/// [`incident`](monitor_verdict::evidence::incident).
+/// Whether the name is that of a kept recording: [`incident`](monitor_verdict::evidence::incident).
 pub(super) fn is_kept(name: &str) -> bool {
     let form = b"00000000T000000.000Z-";
     let fits = |(byte, form): (u8, &u8)| match form {
@@ -255,7 +254,7 @@ pub(super) fn is_kept(name: &str) -> bool {
         && signatures.any(ends)
 }
 
-/// What stands in the name of what is kept: nothing that leads elsewhere.
+/// The characters in such a name: none that leads to another path.
 const fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')
 }

@@ -1,4 +1,4 @@
-//! Observations in, frames out.
+//! Encodes observations as frames.
 
 use std::io::{self, Write};
 
@@ -15,12 +15,12 @@ use super::{
     stored::{Before, Stored},
 };
 
-/// Measured on observations of 2.8 KB with 18 waits, of which nearly all
-/// numbers change: 314 bytes each in 30 us, with 1 MB of memory. zstd's own
-/// level 3: 348 bytes and 1.8 MB; level 19: 309 bytes and 84 MB. As JSON, 389.
+/// Measured on observations of 2.8 KB with 18 waits, in which nearly all numbers change: 314 bytes
+/// each in 30 us, with 1 MB of memory. zstd's level 3: 348 bytes and 1.8 MB; level 19: 309 bytes
+/// and 84 MB. As JSON, 389.
 const PARAMETERS: [CParameter; 6] = [
     CParameter::Strategy(Strategy::ZSTD_lazy2),
-    // 128 KiB: of a large node still the observation before.
+    // 128 KiB covers the previous observation even of a large node.
     CParameter::WindowLog(17),
     CParameter::HashLog(14),
     CParameter::ChainLog(14),
@@ -28,21 +28,21 @@ const PARAMETERS: [CParameter; 6] = [
     CParameter::MinMatch(4),
 ];
 
-/// Why an observation was not encoded.
+/// The reason why an observation was not encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// It is too large.
     #[error("an observation is longer than {MAX_RECORD} bytes")]
     TooLarge,
-    /// It has no CBOR: a bug.
+    /// It has no CBOR form: a bug.
     #[error("an observation has no CBOR: {0}")]
     Cbor(String),
-    /// zstd has no memory, or a bug.
+    /// zstd lacks memory, or has a bug.
     #[error("zstd refuses an observation")]
     Zstd(#[source] io::Error),
 }
 
-/// Makes the frames of one life of a daemon.
+/// Encodes the frames of one life of a daemon.
 pub struct Encoder {
     header: Header,
     stream: raw::Encoder<'static>,
@@ -52,12 +52,11 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Begins with a segment. Of the header, what is each segment's own is
-    /// filled in.
+    /// Begins with a segment, and fills in the segment's part of the header.
     ///
     /// # Errors
     ///
-    /// zstd has no memory.
+    /// zstd lacks memory.
     pub fn new(header: Header) -> io::Result<Self> {
         let mut stream = raw::Encoder::new(0)?;
         for parameter in PARAMETERS {
@@ -75,23 +74,23 @@ impl Encoder {
         })
     }
 
-    /// The next observation begins a segment, readable without what was before.
+    /// The next observation begins a segment, which is readable on its own.
     pub const fn begin(&mut self) {
         self.begins = true;
     }
 
-    /// Whether it does.
+    /// Whether the next observation begins a segment.
     #[must_use]
     pub const fn begins(&self) -> bool {
         self.begins
     }
 
-    /// Adds the frames of the next observation. After an error, which adds
-    /// nothing, a segment begins.
+    /// Adds the frames of the next observation. An error adds nothing, and the next one begins a
+    /// segment.
     ///
     /// # Errors
     ///
-    /// It is too large, or zstd refuses.
+    /// It is too large, or zstd fails.
     pub fn observation(
         &mut self,
         observation: &Observation,
@@ -127,7 +126,7 @@ impl Encoder {
     }
 }
 
-/// Adds the frame that says that the recording ended in order.
+/// Adds the end mark of a recording.
 pub fn end(to: &mut Vec<u8>) {
     // The payload is empty: nothing can fail.
     let _ = frame::append(FrameKind::End, to, |_| Ok(()));
@@ -136,7 +135,7 @@ pub fn end(to: &mut Vec<u8>) {
 fn compress(stream: &mut raw::Encoder<'_>, record: &[u8], to: &mut Vec<u8>) -> io::Result<()> {
     let mut input = InBuffer::around(record);
     loop {
-        // Most observations fit in at once.
+        // Enough for most observations.
         to.reserve(4096);
         let at = to.len();
         let mut output = OutBuffer::around_pos(to, at);
@@ -157,7 +156,7 @@ fn cbor(value: &impl Serialize, to: &mut Vec<u8>) -> Result<(), EncodeError> {
     })
 }
 
-/// Fails where more than [`MAX_RECORD`] bytes are written.
+/// A writer that fails beyond [`MAX_RECORD`] bytes.
 struct Bounded<'a>(&'a mut Vec<u8>);
 
 impl Write for Bounded<'_> {

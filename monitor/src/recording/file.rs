@@ -1,4 +1,4 @@
-//! One file, to which frames are added.
+//! A file to which frames are appended.
 
 use std::{
     fs, io,
@@ -14,34 +14,34 @@ use super::{
     writer::RecordSink,
 };
 
-/// Why a recording cannot be written there.
+/// The reason why no recording can be written there.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The system's.
+    /// A system error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A directory, a pipe, a device.
+    /// It is a directory, a pipe or a device.
     #[error("it is not a regular file")]
     NotRegular,
-    /// Another process has it.
+    /// Another process writes to it.
     #[error("another throttle-monitor records there")]
     Busy,
-    /// What is there is not to be overwritten, and cannot be continued.
+    /// The existing file must not be overwritten, and cannot be continued.
     #[error("a file that cannot be continued exists already; move it away")]
     Other(#[source] ReadError),
 }
 
-/// One file, to which frames are added.
+/// A file to which frames are appended.
 ///
-/// Never synced but at its end: `fsync` on a disk at its limit waits, and makes
-/// others wait. What is added is in the page cache, which outlives the daemon;
-/// the kernel writes it within about 35 s (`vm.dirty_expire_centisecs`).
+/// It is synced only at its end: `fsync` on a busy disk blocks, and delays others. Appended frames
+/// are in the page cache, which outlives the daemon. The kernel writes them within about 35 s
+/// (`vm.dirty_expire_centisecs`).
 #[derive(Debug)]
 pub struct FileSink {
     inner: fs::File,
-    /// Bytes that are whole.
+    /// Bytes of complete frames.
     length: u64,
-    /// Whether there may be more, of frames that were not added whole.
+    /// Whether a partial frame may follow them.
     torn: bool,
 }
 
@@ -51,14 +51,14 @@ impl FileSink {
     ///
     /// # Errors
     ///
-    /// It cannot be opened, somebody else writes to it, or it is not a recording.
+    /// It cannot be opened, another process writes to it, or it is not a recording.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file = fs::OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
-            // A pipe would wait for its other end.
+            // Opening a pipe would block.
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
         if !file.metadata()?.is_file() {
@@ -92,12 +92,12 @@ impl FileSink {
         })
     }
 
-    /// Bytes in it.
+    /// Its size, bytes.
     pub(super) const fn length(&self) -> u64 {
         self.length
     }
 
-    /// Adds frames, whole or not at all; the head of the file before the first.
+    /// Appends frames completely or not at all, after the file's header if it is empty.
     pub(super) fn add(&mut self, frames: &[u8]) -> io::Result<()> {
         if self.torn {
             self.inner.set_len(self.length)?;
@@ -117,7 +117,7 @@ impl FileSink {
         written
     }
 
-    /// Adds the mark of the end.
+    /// Appends the end mark.
     pub(super) fn end(&mut self) -> io::Result<()> {
         let mut frame = Vec::new();
         encoder::end(&mut frame);
@@ -136,7 +136,7 @@ impl RecordSink for FileSink {
     }
 }
 
-/// Keeps others away for as long as it is open.
+/// Locks it against other processes while it is open.
 pub(super) fn lock(file: &fs::File) -> Result<(), OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(()),

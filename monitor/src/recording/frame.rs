@@ -1,34 +1,34 @@
-//! The outermost layer: the head of a file and of a frame.
+//! The outermost layer: the headers of a file and of a frame.
 
 use std::io;
 
-/// The first bytes of a recording. As PNG's: not text, broken by who changes
-/// line ends.
+/// The first bytes of a recording. As in PNG, they mark it as binary and reveal converted line
+/// ends.
 pub const MAGIC: [u8; 8] = *b"\x89TMREC\r\n";
-/// The version that is written, little endian, after the magic.
+/// The version in use, little endian, after the magic.
 pub const VERSION: u32 = 1;
 /// Bytes of magic and version.
 pub const FILE_HEAD: usize = 12;
 /// Bytes of kind, length and two checksums.
 pub const FRAME_HEAD: usize = 13;
-/// Bytes of an observation as CBOR, at most. 10,000 tasks that wait are 1 MB.
+/// Maximum bytes of an observation as CBOR. 10,000 waiting tasks take 1 MB.
 pub const MAX_RECORD: usize = 8 << 20;
-/// Bytes of a payload at most: zstd makes a record longer by 0.4 % at worst.
+/// Maximum bytes of a payload: zstd grows a record by 0.4 % at worst.
 pub const MAX_FRAME: usize = MAX_RECORD + (64 << 10);
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
     /// The header of a segment: a zstd stream begins.
     Segment = 1,
-    /// An observation: the stream goes on.
+    /// An observation, which continues the stream.
     Observation = 2,
     /// The recorder ended in order; without a payload.
     End = 3,
 }
 
-/// The head of a frame.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// What the frame holds.
@@ -40,10 +40,9 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads one; else what is wrong with it.
+    /// Parses a header; an error describes the problem.
     ///
-    /// The head has a checksum of its own: a length that is damaged is told
-    /// apart from a file that ends early.
+    /// The header has its own checksum, to distinguish a damaged length from a truncated file.
     pub fn parse(bytes: [u8; FRAME_HEAD]) -> Result<Self, String> {
         let number = |at| {
             let four: [u8; 4] = std::array::from_fn(|n| bytes[at + n]);
@@ -83,11 +82,11 @@ impl FrameHeader {
     }
 }
 
-/// Adds a frame whose payload is written by `payload`.
+/// Adds a frame with a payload from `payload`.
 ///
 /// # Errors
 ///
-/// Those of `payload`; what was added until then stays.
+/// Those of `payload`; what it added before stays.
 pub fn append(
     kind: FrameKind,
     to: &mut Vec<u8>,

@@ -10,8 +10,7 @@ use super::{
 };
 use crate::fuzz_input::text;
 
-/// A file, byte by byte as it is: it ends, is never longer than it is, and plays
-/// as many observations as are read.
+/// A file as it is: reading ends within its length, and replays as many observations as it reads.
 pub fn recording(data: &[u8]) {
     let (observations, error) = read(data);
     let part = Replayer::default().play(data, |_, _, _| {});
@@ -19,7 +18,7 @@ pub fn recording(data: &[u8]) {
     assert_eq!(part.error.map(|error| error.to_string()), error);
 }
 
-/// How many observations there are, and why there are no more.
+/// The number of observations, and the reason why reading ended.
 fn read(file: &[u8]) -> (u64, Option<String>) {
     let mut reader = match Reader::open(file) {
         Ok(reader) => reader,
@@ -45,9 +44,8 @@ fn read(file: &[u8]) -> (u64, Option<String>) {
     }
 }
 
-/// Records of CBOR, each with its length in two bytes before it, in frames whose
-/// checksums are right: no observation comes out that is not written and read
-/// again as it was.
+/// CBOR records, each after its length in two bytes, in frames with correct checksums. Each
+/// resulting observation is the same after it is written and read again.
 pub fn records(data: &[u8]) {
     let file = framed(data);
     let mut all = Vec::new();
@@ -70,7 +68,7 @@ pub fn records(data: &[u8]) {
     assert!(all == read, "what was read is written as something else");
 }
 
-/// A recording of such records; the first one begins the segment.
+/// A recording of these records; the first one begins the segment.
 pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
     let mut file = file_head().to_vec();
     let mut rest = data;
@@ -95,8 +93,7 @@ pub(crate) fn framed(data: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The name of a set and that of a file in it, a line each: no such names lead to
-/// another file than one of the set.
+/// The names of a set and of a file in it, a line each: they never open a file outside the set.
 pub fn store(data: &[u8]) {
     static ROOT: OnceLock<Option<RecordingStore>> = OnceLock::new();
     let text = text(data);
@@ -109,7 +106,7 @@ pub fn store(data: &[u8]) {
         number(name).is_none() || !name.contains('/'),
         "{name:?} leads elsewhere"
     );
-    // Of the root directory: whatever is found in there is no recording.
+    // The root directory, which contains no recordings.
     let root = || Some(RecordingStore::Window(fs::File::open("/").ok()?.into()));
     if let Some(store) = ROOT.get_or_init(root) {
         let opened = store.open(set, name);

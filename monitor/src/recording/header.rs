@@ -1,4 +1,4 @@
-//! What a segment begins with.
+//! The header of a segment.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use monitor_verdict::Thresholds;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// What a segment begins with: who recorded, and how it judged.
+/// The header of a segment: the recorder and its thresholds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
@@ -16,11 +16,10 @@ pub struct Header {
     pub revision: String,
     /// Release of the running kernel, `uname -r`.
     pub kernel: String,
-    /// One number for each life of a daemon: segments with the same one
-    /// continue each other.
+    /// A number for each life of a daemon. Segments with the same number continue each other.
     pub run: u64,
-    /// Observations of that life before this segment. Where the segment before
-    /// has fewer, some are missing between them.
+    /// The number of observations of that life before this segment. If the previous segment has
+    /// fewer, some are missing in between.
     pub before: u64,
     /// Wall clock at its first observation, milliseconds since 1970.
     pub unix_ms: u64,
@@ -30,13 +29,13 @@ pub struct Header {
     pub interval_ms: u64,
     /// Upper bounds of the histograms' buckets, seconds.
     pub bucket_bounds: Vec<f64>,
-    /// The numbers by which the daemon judged.
+    /// The thresholds of the daemon.
     #[serde(deserialize_with = "known")]
     pub thresholds: Thresholds,
 }
 
 impl Header {
-    /// That of a daemon that begins to record now.
+    /// The header of a daemon that starts to record now.
     #[must_use]
     pub fn new(kernel: &str, interval: Duration, bounds: &[f64], thresholds: Thresholds) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -54,8 +53,7 @@ impl Header {
     }
 }
 
-/// Thresholds of another version: a key that is not known here is left out,
-/// one that was not known there has its default.
+/// Thresholds of another version: unknown keys are dropped, and missing ones have their defaults.
 fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Thresholds, D::Error> {
     use monitor_verdict::Thresholds;
     use serde::de::Error as _;

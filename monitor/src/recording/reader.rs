@@ -1,4 +1,4 @@
-//! Reads a recording, of which no byte is trusted.
+//! Reads a recording without trusting any byte.
 
 use std::io::{self, Read};
 
@@ -14,69 +14,69 @@ use super::{
     stored::{Before, Stored},
 };
 
-/// A stream that wants a larger window to be decoded is refused: 1 MiB.
+/// Streams with a larger window are refused: 1 MiB.
 const WINDOW_LOG_MAX: u32 = 20;
 
-/// Why a recording, or the rest of it, cannot be read.
+/// The reason why a recording, or the rest of it, cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system's.
+    /// A system error.
     #[error("it cannot be read at byte {offset}")]
     Io {
-        /// Where.
+        /// The position.
         offset: u64,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// It begins otherwise.
+    /// The first bytes are different.
     #[error("it is not a recording: the first bytes are not those of one")]
     NoRecording,
-    /// A version that is not known.
+    /// The version is unknown.
     #[error(
         "it is a recording of version {0}, and this program reads version {VERSION}: use a newer throttle-monitor"
     )]
     Newer(u32),
-    /// Bytes were changed, or never were a recording.
+    /// The bytes were changed, or never were a recording.
     #[error("the frame at byte {offset} is corrupt: {what}")]
     Corrupt {
-        /// Where the frame begins.
+        /// The start of the frame.
         offset: u64,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
-    /// The bytes are as they were written, and yet make no sense here.
+    /// The bytes are unchanged, but this version cannot interpret them.
     #[error(
         "the frame at byte {offset}, written by throttle-monitor {program}, cannot be read by {here}: {what}",
         here = env!("CARGO_PKG_VERSION")
     )]
     NotUnderstood {
-        /// Where the frame begins.
+        /// The start of the frame.
         offset: u64,
-        /// The version that wrote it, where that is known.
+        /// The version that wrote it, if known.
         program: String,
-        /// What is not understood.
+        /// The part that is not understood.
         what: String,
     },
 }
 
-/// How a recording ends.
+/// The end of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// As it should.
+    /// The end mark.
     Ended,
-    /// After a whole frame, without the mark of the end: the recorder was
-    /// killed, still records, or went on in another file.
+    /// The end of a frame without an end mark: the recorder was killed, still records, or continued
+    /// in another file.
     Open,
-    /// Within a frame: the recorder or the machine was stopped as it wrote, or
-    /// the file was not copied whole.
+    /// Within a frame: the recorder or the machine stopped during a write, or the file was not
+    /// copied completely.
     Cut {
-        /// Where that frame begins: all before it was read.
+        /// The start of that frame: everything before it was read.
         offset: u64,
     },
 }
 
-/// What a recording holds.
+/// An item of a recording.
 #[derive(Debug)]
 pub enum RecordingItem {
     /// A segment begins.
@@ -90,14 +90,14 @@ pub struct Reader<R> {
     from: R,
     /// Bytes read.
     offset: u64,
-    /// Where the last whole frame ended.
+    /// The end of the last complete frame.
     whole: u64,
     payload: Vec<u8>,
     record: Vec<u8>,
-    /// For the strings of a record.
+    /// A buffer for the strings of a record.
     scratch: Vec<u8>,
     stream: Decoder<'static>,
-    /// The version that wrote this segment; `None`: none has begun.
+    /// The version that wrote this segment; `None`: there was no segment yet.
     program: Option<String>,
     before: Before,
     last: Option<FrameKind>,
@@ -105,7 +105,7 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the head of the file. Give it a buffered reader.
+    /// Reads the file's header. Pass a buffered reader.
     ///
     /// # Errors
     ///
@@ -149,19 +149,19 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// How it ends; `None` until everything was read.
+    /// The kind of its end; `None` until everything was read.
     #[must_use]
     pub const fn ending(&self) -> Option<Ending> {
         self.ending
     }
 
-    /// Bytes up to the end of the last whole frame.
+    /// Bytes up to the end of the last complete frame.
     #[must_use]
     pub const fn whole(&self) -> u64 {
         self.whole
     }
 
-    /// The next item; `None` at the end. Not to be called after an error.
+    /// The next item; `None` at the end. Do not call it after an error.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    /// Goes on by one frame without looking into it; whether there was one.
+    /// Skips one frame without parsing it. Returns whether there was one.
     ///
     /// # Errors
     ///
@@ -216,12 +216,12 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         if head == [0; FRAME_HEAD] && self.only_zeros()? {
-            // So file systems leave it when the power fails.
+            // Zeros are what file systems leave after a power failure.
             self.ending = Some(cut);
             return Ok(None);
         }
         let head = FrameHeader::parse(head).map_err(|what| self.corrupt(&what))?;
-        // No more memory than the file has bytes, whatever the length says.
+        // The buffer grows with the bytes of the file, not with the claimed length.
         self.payload.clear();
         let read = (&mut self.from)
             .take(head.length as u64)
@@ -257,7 +257,7 @@ impl<R: Read> Reader<R> {
         Ok(stored.into_observation(&mut self.before))
     }
 
-    /// The payload, decompressed, into `record`.
+    /// Decompresses the payload into `record`.
     fn decompress(&mut self) -> Result<(), ReadError> {
         self.record.clear();
         let mut input = InBuffer::around(&self.payload);
@@ -286,8 +286,7 @@ impl<R: Read> Reader<R> {
         if !cbor_limits::are_few(&self.record) {
             return Err(self.corrupt("it holds more than a record can have"));
         }
-        // A string that is longer than this is refused, and none is longer
-        // than the record.
+        // Longer strings are refused, and no valid one exceeds the record.
         self.scratch.resize(self.record.len(), 0);
         let mut rest = self.record.as_slice();
         let parsed = from_reader_with_buffer(&mut rest, &mut self.scratch);
@@ -304,7 +303,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Reads until `to` is full or the file ends; how much.
+    /// Reads until `to` is full or the file ends; returns the number of bytes.
     fn fill(&mut self, to: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
         while filled < to.len() {

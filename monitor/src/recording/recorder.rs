@@ -1,4 +1,4 @@
-//! The tick's side of a recording. It never waits.
+//! The tick's side of a recording. It never blocks.
 
 use std::{io, time::Duration};
 
@@ -12,21 +12,21 @@ use super::{
     writer::{Queue, RecordSink, WriterMessage},
 };
 
-/// A window is made of so many files, and one that is being written.
+/// Number of finished files in a window, beside the current one.
 const FILES: u32 = 5;
 
-/// When a new file begins.
+/// The rule for new files.
 #[derive(Clone, Copy, Debug)]
 pub struct Rolling {
     every_ns: u64,
     every_bytes: u64,
-    /// When the current one ends, `CLOCK_MONOTONIC` nanoseconds.
+    /// The end of the current one, `CLOCK_MONOTONIC` nanoseconds.
     ends_ns: u64,
     bytes: u64,
 }
 
 impl Rolling {
-    /// For a window of so much time in so many bytes.
+    /// The rule for a window of this time and size.
     #[must_use]
     pub fn new(window: Duration, max_bytes: u64) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Rolling {
     }
 }
 
-/// Records what the tick sees.
+/// Records observations.
 pub struct Recorder {
     encoder: Encoder,
     rolling: Option<Rolling>,
@@ -75,8 +75,7 @@ impl Recorder {
         })
     }
 
-    /// Records an observation and, where a livelock is confirmed by it, keeps
-    /// what was before.
+    /// Records an observation. If it confirms a livelock, the observations before it are kept.
     pub fn observe(&mut self, observation: &Observation, changes: &Changes) {
         if self.queue.broke() {
             self.encoder.begin();
@@ -127,7 +126,7 @@ impl Recorder {
         self.losing = !sent;
     }
 
-    /// What comes right after goes to the same file.
+    /// The observations right after it go to the same file.
     fn keep(&mut self, transition: &Transition, now_ns: u64) {
         let Some(rolling) = &mut self.rolling else {
             return;
@@ -140,13 +139,13 @@ impl Recorder {
         }
     }
 
-    /// Observations that were not recorded, until now.
+    /// The number of observations lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.queue.lost()
     }
 
-    /// Ends the recording in order, if the disk lets it before the deadline.
+    /// Ends the recording in order, if the disk finishes before the deadline.
     pub fn finish(self, deadline: Duration) {
         if !self.queue.finish(deadline) {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! Recordings through the engine: what the live daemon said, said again.
+//! Replays recordings through the engine, with the results of the live daemon.
 
 use std::io::Read;
 
@@ -11,13 +11,13 @@ use super::{
     reader::{Ending, ReadError, Reader, RecordingItem},
 };
 
-/// Notes kept of a file.
+/// Maximum number of notes about a file.
 const MAX_NOTES: usize = 20;
 
-/// Plays recordings, one file after the other.
+/// Replays recordings, one file after the other.
 ///
-/// A segment that continues the one before it is judged by the same engine, in
-/// whatever file it is. Where a daemon began anew, so does the engine.
+/// A segment that continues the previous one uses the same engine, even across files. If the daemon
+/// restarted, so does the engine.
 #[derive(Debug, Default)]
 pub struct Replayer {
     thresholds: Option<Thresholds>,
@@ -28,12 +28,12 @@ pub struct Replayer {
 #[derive(Debug)]
 struct Life {
     run: u64,
-    /// Observations of it until now, seen or missed.
+    /// Its observations so far, read or missing.
     observations: u64,
     engine: Engine,
 }
 
-/// What could be read of a file.
+/// The result of reading a file.
 #[derive(Debug, Default, Serialize)]
 pub struct PlayedPart {
     /// Of its first segment.
@@ -44,15 +44,15 @@ pub struct PlayedPart {
     pub first_unix_ms: Option<u64>,
     /// Wall clock of the last of them, milliseconds since 1970.
     pub last_unix_ms: Option<u64>,
-    /// What a person should know of it, a sentence each.
+    /// Remarks for people, a sentence each.
     pub notes: Vec<String>,
-    /// Why the rest of it could not be read.
+    /// The reason why the rest could not be read.
     #[serde(skip)]
     pub error: Option<ReadError>,
 }
 
 impl Replayer {
-    /// Judges by the thresholds of the recording, or by these.
+    /// Uses these thresholds, or those of the recording.
     #[must_use]
     pub const fn new(thresholds: Option<Thresholds>) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Replayer {
         }
     }
 
-    /// Plays a file: `each` is given every observation and what it changed.
+    /// Replays a file; `each` receives every observation and its changes.
     pub fn play(
         &mut self,
         file: impl Read,
@@ -94,7 +94,7 @@ impl Replayer {
                 }
                 RecordingItem::Observation(observation) => {
                     part.count(&observation);
-                    // A reader gives no observation before a segment.
+                    // The reader returns no observation before a segment.
                     if let Some(life) = &mut self.life {
                         life.observations = life.observations.saturating_add(1);
                         let changes = life.engine.observe(&observation);

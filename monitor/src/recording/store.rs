@@ -1,5 +1,4 @@
-//! Recordings to be read by others: the rolling window and what it keeps, or
-//! the files that are played.
+//! Recordings for download: the rolling window and its kept ones, or the replayed files.
 
 use std::{
     fs, io,
@@ -16,14 +15,14 @@ use rustix::{
 
 use super::directory::{is_kept, names, number};
 
-/// The set of the files that roll, or of those that are played.
+/// The name of the set with the current or replayed files.
 const NOW: &str = "now";
 
-/// Where recordings are. Nothing is found by a path that somebody else names:
-/// names are compared with those that are there.
+/// The location of recordings. A name from a request is only compared with existing names, never
+/// used as a path.
 #[derive(Debug, Default)]
 pub enum RecordingStore {
-    /// There are none.
+    /// There are no recordings.
     #[default]
     Empty,
     /// The directory of a rolling window, as it was opened.
@@ -33,8 +32,7 @@ pub enum RecordingStore {
 }
 
 impl RecordingStore {
-    /// What there is: what happens now first, then what was kept, the newest
-    /// first. Reads directories.
+    /// All sets: the current one first, then the kept ones, newest first. Reads directories.
     ///
     /// # Errors
     ///
@@ -51,11 +49,11 @@ impl RecordingStore {
         }
     }
 
-    /// Opens one of them to read; `None`: there is none by this name.
+    /// Opens a file of a set; `None`: it does not exist.
     ///
     /// # Errors
     ///
-    /// It is there and cannot be opened.
+    /// It exists and cannot be opened.
     pub fn open(&self, set: &str, name: &str) -> io::Result<Option<fs::File>> {
         match self {
             Self::Files(paths) => {
@@ -94,7 +92,7 @@ fn window(dir: &OwnedFd) -> io::Result<Vec<RecordingSet>> {
         .into_iter()
         .filter(|name| is_kept(name))
         .collect();
-    // They begin with the time.
+    // The names begin with the time.
     kept.sort_unstable_by(|a, b| b.cmp(a));
     let mut sets = vec![RecordingSet {
         name: NOW.to_owned(),
@@ -118,7 +116,7 @@ fn segments(dir: &OwnedFd) -> io::Result<Vec<RecordingFile>> {
     let mut entries = Vec::new();
     for (_, name) in found {
         match statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-            // The window rolls meanwhile.
+            // The window may have rolled meanwhile.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
             Ok(stat) => entries.push(RecordingFile {
@@ -150,7 +148,7 @@ fn open(dir: &OwnedFd, name: &str) -> io::Result<Option<fs::File>> {
 fn there(opened: Result<OwnedFd, Errno>) -> io::Result<Option<OwnedFd>> {
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        // No file has a name that is too long for one.
+        // A name that is too long cannot exist.
         Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(None),
         Err(error) => Err(error.into()),
     }

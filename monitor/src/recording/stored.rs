@@ -1,4 +1,4 @@
-//! An observation as it is stored: without what is as it was in the one before.
+//! The stored form of an observation, without the parts that are unchanged.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,7 +9,7 @@ use monitor_model::observation::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What is seldom another, of the last observation.
+/// The rarely changing parts of the last observation.
 #[derive(Clone, Debug, Default)]
 pub struct Before {
     topology: Arc<Topology>,
@@ -17,12 +17,11 @@ pub struct Before {
     signals: Vec<SignalStatus>,
 }
 
-/// An observation; what is `None` of the first four is as before.
+/// A stored observation. The first four fields are `None` if unchanged.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stored<'a> {
-    /// When the topology was read, where it was read again and all else in it
-    /// is as before.
+    /// The time of a new look-up whose result is otherwise unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     topology_read_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,10 +49,9 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// What is to be stored of an observation; `before` is made to be of it.
-    /// `all`: nothing is left out.
+    /// The stored form of an observation; updates `before`. `all`: omit nothing.
     pub fn of(observation: &'a Observation, before: &mut Before, all: bool) -> Self {
-        // Without `..`: a new field is not forgotten here.
+        // The pattern has no `..`, so that a new field causes a compile error.
         let Observation {
             monotonic_ns,
             unix_ms,
@@ -112,7 +110,7 @@ impl<'a> Stored<'a> {
         stored
     }
 
-    /// The observation that it was; `before` is made to be of it.
+    /// Restores the observation; updates `before`.
     pub fn into_observation(self, before: &mut Before) -> Observation {
         if let Some(topology) = self.topology {
             before.topology = Arc::new(topology.into_owned());
@@ -153,8 +151,8 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Between two look-ups it is the very same; a look-up that finds what the one
-/// before found differs by its time alone.
+/// Between two look-ups it is the same object. A look-up with the same result differs only in its
+/// time.
 fn same_but_for_the_time(before: &Arc<Topology>, now: &Arc<Topology>) -> bool {
     if Arc::ptr_eq(before, now) {
         return true;

@@ -1,4 +1,4 @@
-//! Recordings as files of bytes, as lives of a daemon, as files on a disk.
+//! Tests of recordings: as bytes, over a daemon's life, and on a disk.
 
 mod anything;
 mod damage;
@@ -14,7 +14,7 @@ use monitor_model::observation::Observation;
 
 use super::{Encoder, Header, ReadError, Reader, RecordingItem, frame::file_head};
 
-/// A header with nothing in it that a test does not name.
+/// A header with defaults where a test sets no value.
 fn header() -> Header {
     Header {
         program: "0.1.0".into(),
@@ -25,7 +25,7 @@ fn header() -> Header {
     }
 }
 
-/// A whole recording, with its end.
+/// A complete recording with its end mark.
 fn recording(observations: &[Observation]) -> Vec<u8> {
     let mut bytes = file_head().to_vec();
     let mut encoder = Encoder::new(header()).unwrap();
@@ -36,7 +36,7 @@ fn recording(observations: &[Observation]) -> Vec<u8> {
     bytes
 }
 
-/// The observations of a recording, and why there are no more.
+/// The observations of a recording, and the reason why reading ended.
 fn read(bytes: &[u8]) -> (Vec<Observation>, Result<super::Ending, ReadError>) {
     let mut all = Vec::new();
     let mut reader = match Reader::open(bytes) {
@@ -53,7 +53,7 @@ fn read(bytes: &[u8]) -> (Vec<Observation>, Result<super::Ending, ReadError>) {
     }
 }
 
-/// What an engine that sees these says of each.
+/// The changes of an engine at each observation.
 fn judged(observations: &[Observation]) -> Vec<Changes> {
     let mut engine = Engine::new(Thresholds::default());
     observations.iter().map(|one| engine.observe(one)).collect()

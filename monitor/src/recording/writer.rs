@@ -1,4 +1,4 @@
-//! The thread that writes: the only one that waits for the disk.
+//! The writer thread, the only one that waits for the disk.
 
 use std::{
     io,
@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-/// Bytes that wait for the disk, at most: at 0.3 KB a second most of an hour.
+/// Maximum number of queued bytes: most of an hour at 0.3 KB a second.
 const MAX_BYTES: usize = 1 << 20;
-/// Messages that do: 17 minutes of ticks.
+/// Maximum number of queued messages: 17 minutes of ticks.
 const MAX_MESSAGES: usize = 1024;
 /// Enough for a path and a line of the log.
 const STACK: usize = 256 << 10;
@@ -25,24 +25,23 @@ pub trait RecordSink: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Nothing was added; the next frames may go in again.
+    /// No frame was appended; the next ones may succeed.
     fn append(&mut self, frames: &[u8], roll: bool) -> io::Result<()>;
 
-    /// Keeps what is there under a name; where nothing is ever thrown away,
-    /// nothing is to be done.
+    /// Keeps the existing files under a name. There is nothing to do if none is ever removed.
     ///
     /// # Errors
     ///
-    /// Some of it may not be kept.
+    /// Some of the files may be missing.
     fn keep(&mut self, _name: &str) -> io::Result<()> {
         Ok(())
     }
 
-    /// Ends it in order, on the disk.
+    /// Ends the recording in order, on the disk.
     ///
     /// # Errors
     ///
-    /// The mark of the end, or more, may not be on the disk.
+    /// The end mark, or more, may not be on the disk.
     fn finish(&mut self) -> io::Result<()>;
 }
 
@@ -51,12 +50,12 @@ pub enum WriterMessage {
     /// Frames, and how they begin.
     Frames {
         bytes: Vec<u8>,
-        /// With a segment: they can be read without what was before.
+        /// They begin a segment, so they are readable on their own.
         begins: bool,
-        /// And it is to go to a file of its own.
+        /// They go to a new file.
         roll: bool,
     },
-    /// A livelock: what is there is to be kept under this name.
+    /// A livelock: keep the existing files under this name.
     Keep(String),
 }
 
@@ -67,7 +66,7 @@ struct QueueState {
     broken: AtomicBool,
 }
 
-/// The sending side. Nobody ever waits here.
+/// The sending side, which never blocks.
 #[derive(Debug)]
 pub struct Queue {
     messages: SyncSender<WriterMessage>,
@@ -97,7 +96,7 @@ impl Queue {
                 writer.write(message);
             }
             writer.finish();
-            // The sink is closed before its end is told.
+            // Close the sink before reporting its end.
             drop(writer);
             drop(ended);
         })?;
@@ -112,7 +111,7 @@ impl Queue {
     pub fn send(&self, message: WriterMessage) -> bool {
         let bytes = message.bytes();
         let queued = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // One that is larger than all the room goes in where there is nothing.
+        // A message that exceeds the whole limit is accepted if the queue is empty.
         let fits = queued == 0 || queued + bytes <= MAX_BYTES;
         if fits && self.messages.try_send(message).is_ok() {
             return true;
@@ -121,23 +120,22 @@ impl Queue {
         false
     }
 
-    /// An observation was lost on this side.
+    /// Counts an observation that was lost on this side.
     pub fn lose(&self) {
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Observations lost until now.
+    /// The number of observations lost so far.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Whether something was not written since this was last asked: only a
-    /// segment can be read after it.
+    /// Whether a write was lost since the last call. Then only a new segment is readable.
     pub fn broke(&self) -> bool {
         self.shared.broken.swap(false, Ordering::Relaxed)
     }
 
-    /// Ends the recording; whether all of it was written before the deadline.
+    /// Ends the recording; returns whether all of it was written before the deadline.
     pub fn finish(self, deadline: Duration) -> bool {
         drop(self.messages);
         self.done.recv_timeout(deadline) != Err(RecvTimeoutError::Timeout)

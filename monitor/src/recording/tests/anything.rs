@@ -1,4 +1,4 @@
-//! Observations with anything in them.
+//! Arbitrary observations.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -16,8 +16,7 @@ use monitor_model::observation::{
 };
 use proptest::{collection::vec, prelude::*};
 
-/// Numbers that decide what an observation holds; over and over again the same
-/// ones, where there are few.
+/// Numbers that determine an observation. With few of them, they repeat.
 struct Dice {
     numbers: Vec<u64>,
     next: usize,
@@ -70,7 +69,7 @@ impl Dice {
     }
 }
 
-/// Some observations, each of which may have much of the one before it.
+/// Arbitrary observations that may share parts with their predecessor.
 pub fn observations() -> impl Strategy<Value = Vec<Observation>> {
     let numbers = vec(any::<u64>(), 1..40);
     vec((numbers, any::<u8>()), 0..8).prop_map(|dice| {
@@ -94,7 +93,7 @@ fn like(new: Observation, before: &Observation, keep: u8) -> Observation {
         now.topology = Arc::clone(&before.topology);
     }
     if kept(1) {
-        // Looked up again, and nothing new.
+        // A new look-up with the same result.
         now.topology = Arc::new(Topology {
             read_ns: now.topology.read_ns,
             ..Topology::clone(&before.topology)

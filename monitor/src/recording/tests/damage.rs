@@ -1,4 +1,4 @@
-//! Files that were cut, changed or made to harm.
+//! Tests with files that were cut, changed or crafted.
 
 use std::io::Write as _;
 
@@ -21,7 +21,7 @@ proptest! {
         let (back, ending) = read(&bytes[..at]);
         prop_assert!(all.starts_with(&back));
         prop_assert!(matches!(ending, Ok(Ending::Open | Ending::Cut { .. })), "{ending:?}");
-        // A record that is there whole is read.
+        // A complete record is read.
         if at == bytes.len() - FRAME_HEAD {
             prop_assert_eq!(back.len(), all.len());
         }
@@ -208,7 +208,7 @@ fn a_payload_that_ends_within_its_stream_or_goes_on_after_it_is_refused() {
 fn arrays_in_arrays_without_end_are_refused() {
     let nested = vec![0x81; 100_000];
     assert!(refused(&segment(&zstd(&nested))).contains("cannot be read by"));
-    // As the value of a field that is not known, which is skipped.
+    // The value of an unknown field, which is skipped.
     let mut unknown = vec![0xa1, 0x61, b'x'];
     unknown.extend(nested);
     assert!(refused(&segment(&zstd(&unknown))).contains("cannot be read by"));

@@ -1,4 +1,4 @@
-//! What is written is read.
+//! Tests that written recordings read back.
 
 use std::{fs, path::Path};
 
@@ -82,13 +82,12 @@ fn of_version_1() -> Vec<monitor_model::observation::Observation> {
 fn a_recording_of_version_1_stays_readable() {
     let bytes = include_bytes!("version-1.tmrec");
     let (all, ending) = read(bytes);
-    // A field that came later is not in the file and has its default here.
+    // A field that was added later has its default here.
     assert_eq!(all, of_version_1());
     assert_eq!(ending.unwrap(), Ending::Ended);
 }
 
-/// For the day on which the format gets its next version; this one is not
-/// written again.
+/// For the next version of the format. The file of this version is never rewritten.
 #[test]
 #[ignore = "writes the fixture"]
 fn write_the_recording_of_this_version() {

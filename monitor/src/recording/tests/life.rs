@@ -1,4 +1,4 @@
-//! A daemon's life, replayed: in one file, in several, with gaps.
+//! Tests that replay a daemon's life: from one file, from several, with gaps.
 
 use monitor_verdict::{Thresholds, timeline};
 
@@ -22,7 +22,7 @@ fn live(all: &[Observation]) -> String {
     judged(all).iter().map(timeline::lines).collect()
 }
 
-/// The same life in several files, each of so many observations.
+/// The same life in several files of `each` observations.
 fn rolled(all: &[Observation], each: usize) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(header()).unwrap();
     let files = all.chunks(each).map(|some| {

@@ -1,4 +1,4 @@
-//! A node that serves an NFS mount to itself, and freezes when it is told to.
+//! A node that serves an NFS mount to itself, and freezes on demand.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use monitor_model::observation::{NfsMount, Observation, ThreadState, Topology, W
 pub use monitor_model::testing::CLIENT;
 use monitor_model::testing::{self, DISK, PAGE};
 
-/// A life: so many seconds at work, then frozen, then at work again.
+/// A life: seconds at work, then frozen, then at work again.
 pub fn life(works: usize, frozen: usize, again: usize) -> Vec<Observation> {
     let mut now = start();
     let frozen = works..works + frozen;
@@ -78,7 +78,7 @@ fn second(now: &mut Observation, frozen: bool) {
     }
 }
 
-/// As 6.12 was seen to pause nfsd while it was frozen.
+/// The pauses of a frozen nfsd on 6.12.
 fn pause(now: &mut Observation) {
     if now.dirty_pauses.is_empty() {
         now.dirty_pauses.push(testing::pauses(DISK, Class::Nfsd));

@@ -1,4 +1,4 @@
-//! The rolling window: what is thrown away, and what is kept.
+//! Tests of the rolling window: what it removes and what it keeps.
 
 use std::{
     fs::{self, File},
@@ -39,7 +39,7 @@ fn record(dir: &Path, limits: WindowLimits, header: Header, all: &[Observation])
     recorder.finish(Duration::from_secs(20));
 }
 
-/// All observations of a directory's files, which must be whole.
+/// All observations of a directory's files, which must be complete.
 fn all_in(dir: &Path) -> Vec<Observation> {
     let files = names(dir)
         .into_iter()
@@ -182,6 +182,6 @@ fn of_many_livelocks_the_newest_are_kept() {
     assert!(kept[0].starts_with("20251009T0910"), "{kept:?}");
     assert!(kept[1].starts_with("20251009T0926"), "{kept:?}");
     assert!(foreign.exists(), "it is not ours");
-    // All links of the second: of its own life and the one before it.
+    // All links of the second incident: of its own life and the previous one.
     assert!(all_in(&dir.path().join(&kept[0])).len() >= 40);
 }

@@ -1,4 +1,4 @@
-//! Writing: files that are continued, disks that are full or hang.
+//! Tests of writing: continued files, and disks that are full or hang.
 
 use std::{
     fs,
@@ -101,7 +101,7 @@ fn what_is_no_file_or_is_written_by_another_is_refused() {
 type Content = Arc<Mutex<Vec<u8>>>;
 type QueueRoom = Arc<Mutex<usize>>;
 
-/// A disk with so much room, that hangs while nobody lets it go on.
+/// A disk of limited size that hangs until it is released.
 struct Disk {
     content: Content,
     room: QueueRoom,
@@ -185,7 +185,7 @@ fn a_disk_that_hangs_holds_nobody_up_and_what_finds_no_room_is_a_gap() {
     let lost = recorder.lost();
     assert!((170..180).contains(&lost), "{lost} lost");
     drop(go_on);
-    // The queue is empty again: what comes now is recorded.
+    // The queue is empty again, so new observations are recorded.
     let missing = usize::try_from(lost).unwrap();
     until(|| read(&content.lock().unwrap()).0.len() == 1200 - missing);
     for one in &all[1200..] {
