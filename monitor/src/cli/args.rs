@@ -93,13 +93,13 @@ pub enum Command {
     Facts(FactsArgs),
 }
 
-/// They are in the help of `run`; here they would be ten times all the rest.
+/// The help of `run` has them; here they would be ten times all the rest.
 fn hidden_thresholds(arg: Arg) -> Arg {
     let is_threshold = arg.get_id().as_str().starts_with(PREFIX);
     arg.hide(is_threshold)
 }
 
-/// In `replay`, the flags of serving need --serve.
+/// In `replay`, the flags for serving need --serve.
 fn served(arg: Arg) -> Arg {
     let is_web = arg.get_long().is_some_and(|long| long.starts_with("web."));
     if is_web { arg.requires("serve") } else { arg }

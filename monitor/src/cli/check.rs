@@ -20,7 +20,7 @@ use serde::Serialize;
 use self::{loops::Search, text_report::TextReport};
 use super::flags::{ConfigArgs, KernelArgs};
 
-/// Version of the JSON document: raised when a field changes its meaning.
+/// Version of the JSON document, raised when a field changes its meaning.
 const SCHEMA: u32 = 1;
 
 /// Output format.
@@ -51,28 +51,28 @@ pub struct CheckArgs {
     pub kernel: KernelArgs,
 }
 
-/// What `check` found. docs/check.md has its JSON.
+/// The result of `check`. docs/check.md has its JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Found {
     schema: u32,
     version: &'static str,
     kernel: String,
-    /// The file that was read, if one was.
+    /// The configuration file, if one was read.
     configuration: Option<String>,
     lockdown: Option<String>,
     missing_privileges: Vec<Missing>,
     signals: Vec<Line>,
     loops: Vec<LoopFound>,
-    /// What the look for loops could not see, as at /api/v1/loops.
+    /// The facts that the search for loops lacks, as at /api/v1/loops.
     incomplete: Vec<CompactString>,
-    /// What a person can do about what is missing, each once.
+    /// Recommendations for missing signals, each once.
     to_do: Vec<ToDo>,
     result: &'static str,
     exit_code: u8,
     next: String,
 }
 
-/// A loop, and what prevents that it stands still.
+/// A loop, and the preventions of a stall.
 #[derive(Clone, Debug, Serialize)]
 struct LoopFound {
     #[serde(flatten)]
@@ -87,15 +87,15 @@ struct Line {
     remedy: Option<String>,
 }
 
-/// One thing to do.
+/// A recommendation.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct ToDo {
     what: String,
-    /// The privileges and signals that come by it.
+    /// The privileges and signals that it provides.
     gives: Vec<String>,
 }
 
-/// Attaches everything for a moment and says how it went.
+/// Attaches everything for a moment and reports the result.
 ///
 /// # Errors
 ///
@@ -121,7 +121,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Attaches everything, looks for loops, and judges what comes in.
+/// Attaches everything, searches for loops, and judges the signals.
 pub(super) fn look(kernel: &KernelArgs) -> (Found, Option<Attached>) {
     let missing = Privileges::of_this_process(&kernel.procfs).missing();
     let mut attached = if missing.iter().any(|m| m.fatal) {
@@ -187,7 +187,7 @@ fn judge(missing: Vec<Missing>, attached: Option<&Attached>, search: Search) -> 
     }
 }
 
-/// What was said of several is said once.
+/// Merges equal recommendations of several signals.
 fn to_do(missing: &[Missing], signals: &[Line]) -> Vec<ToDo> {
     let privileges = missing.iter().map(|one| (one.remedy, one.privilege));
     let lossy = signals.iter().filter(|line| line.report.is_lossy());
@@ -205,7 +205,7 @@ fn to_do(missing: &[Missing], signals: &[Line]) -> Vec<ToDo> {
     all
 }
 
-/// What to do next, in a sentence.
+/// The next step, in a sentence.
 fn next(exit_code: u8, loops: &[LoopFound]) -> String {
     let dangerous = loops.iter().filter(|one| !one.found.risk.is_empty());
     let dangerous: Vec<&str> = dangerous.map(|one| &*one.found.id).collect();

@@ -1,9 +1,9 @@
-//! `--config.file FILE`, of which every key is also a flag of `run`.
+//! `--config.file FILE`; every key in it is also a flag of `run`.
 //!
-//! No list of keys is kept: they are the flags that clap knows, and those of
-//! the verdict's thresholds come from the struct itself. `--web.listen-address`
-//! is the key `listen-address` of the table `[web]`. What the file says becomes
-//! the flags' defaults; hence flag over file over default.
+//! There is no separate list of keys: they are clap's flags, and those of the verdict's thresholds
+//! come from the struct itself. `--web.listen-address` is the key `listen-address` of the table
+//! `[web]`. The file's values become the flags' defaults, so a flag overrides the file, and the
+//! file overrides the default.
 
 #[cfg(test)]
 mod document;
@@ -30,25 +30,25 @@ use super::run::RunArgs;
 
 pub use self::file::FileError;
 
-/// Where the packages put the configuration of the service.
+/// The service's configuration file, installed by the packages.
 pub const SERVICE: &str = "/etc/throttle-monitor/config.toml";
 
-/// Commands that read it if no other file is named: they are about the service.
+/// Commands that read it by default, because they concern the service.
 const OF_THE_SERVICE: [&str; 2] = ["check", "support-bundle"];
 
-/// What the command line asks for.
+/// The request of the command line.
 #[derive(Debug)]
 pub enum Parsed {
     /// A command to run.
     Command(Box<Cli>),
-    /// The configuration is to be shown: this text.
+    /// Print this configuration.
     Show(String),
 }
 
-/// Why the command line or the file of the configuration is refused.
+/// The reason why the command line or the configuration file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// By clap: also `--help` and `--version`.
+    /// clap's error, or the output of `--help` and `--version`.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
     /// The file.
@@ -59,11 +59,11 @@ pub enum Refused {
     Flags(Invalid),
 }
 
-/// Reads the command line, and the file that it names.
+/// Parses the command line, and the file that it names.
 ///
 /// # Errors
 ///
-/// Says where what is wrong and what it must be.
+/// The message names the position, the problem and the valid values.
 pub fn parse<I>(args: I) -> Result<Parsed, Refused>
 where
     I: IntoIterator<Item = OsString> + Clone,
@@ -71,20 +71,20 @@ where
     parse_beside(args, Path::new(SERVICE))
 }
 
-/// The same with another configuration of the service.
+/// The same with another path of the service's configuration.
 fn parse_beside<I>(args: I, service: &Path) -> Result<Parsed, Refused>
 where
     I: IntoIterator<Item = OsString> + Clone,
 {
     let mut command = Cli::command();
-    // In the order of the help: clap moves a flag whose default is changed.
+    // Take the keys before clap reorders flags with changed defaults.
     let keys = keys::keys(&command);
     let mut matches = command.clone().try_get_matches_from(args.clone())?;
     if let Some((path, file)) = config(&matches, service)? {
         command = naming(command, &path);
         let given = file.given(&keys)?;
         command = with_defaults(command, &given);
-        // Whatever the command: a file that `run` would refuse is refused.
+        // For any command, a file that `run` would refuse is refused.
         alone(&command, &file, &given)?;
         matches = command.clone().try_get_matches_from(args)?;
         if let Some(("run", matches)) = matches.subcommand() {
@@ -105,7 +105,7 @@ where
     Ok(Parsed::Command(Box::new(Cli::from_arg_matches(&matches)?)))
 }
 
-/// `run` with the file's values and no flag.
+/// Checks `run` with the file's values and no flag.
 fn alone(command: &Command, file: &File, given: &[Given]) -> Result<ArgMatches, Refused> {
     let words = ["throttle-monitor", "run"];
     let matches = command.clone().try_get_matches_from(words)?;
@@ -116,7 +116,7 @@ fn alone(command: &Command, file: &File, given: &[Given]) -> Result<ArgMatches, 
     Ok(matches)
 }
 
-/// The file that `--config.file` names, or that of the service where the command is about it.
+/// The file of `--config.file`, or the service's if the command concerns it.
 fn config(matches: &ArgMatches, service: &Path) -> Result<Option<(PathBuf, File)>, FileError> {
     let Some((name, matches)) = matches.subcommand() else {
         return Ok(None);
@@ -134,7 +134,7 @@ fn config(matches: &ArgMatches, service: &Path) -> Result<Option<(PathBuf, File)
     }
 }
 
-/// The commands that read it unasked say which file it was.
+/// Shows the file's path in the help of commands that read it by default.
 fn naming(mut command: Command, path: &Path) -> Command {
     for name in OF_THE_SERVICE {
         let path = path.to_owned().into_os_string();
@@ -145,8 +145,7 @@ fn naming(mut command: Command, path: &Path) -> Command {
     command
 }
 
-/// The command line with the file's values for defaults, in each command that
-/// has the flag.
+/// The command line with the file's values as defaults, in each command that has the flag.
 fn with_defaults(mut command: Command, given: &[Given]) -> Command {
     let names = command
         .get_subcommands()
@@ -167,7 +166,7 @@ fn with_defaults(mut command: Command, given: &[Given]) -> Command {
     command
 }
 
-/// Whose fault it is: the flag's, if it was given as one.
+/// Attributes an error to the flag if it was given, and otherwise to the file.
 fn blame(matches: &ArgMatches, file: &File, given: &[Given], invalid: Invalid) -> Refused {
     let one = given.iter().find(|one| one.key == invalid.key);
     let by_file =

@@ -1,6 +1,5 @@
-//! The documentation types what the program takes: every command line in it is
-//! parsed by the program's own parser; every `./dev` command and every linked file
-//! is there.
+//! Tests that the documentation matches the program. The program's own parser accepts every command
+//! line in it, and every `./dev` command and every linked file exists.
 
 use std::{
     collections::BTreeSet,
@@ -39,8 +38,8 @@ fn pages() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(read).collect()
 }
 
-/// The words of the command lines that run `program`: lines of `sh` blocks, and
-/// those behind a `$` in others. What a shell does with their output is left out.
+/// The words of the command lines that run `program`: lines of `sh` blocks, and those after a `$`
+/// in other blocks. Pipes and redirections are dropped.
 fn commands(page: &str, program: &str) -> Vec<Vec<String>> {
     let blocks = page.split("```").skip(1).step_by(2);
     let lines = blocks.flat_map(|block| {
@@ -74,7 +73,7 @@ fn every_command_in_the_documentation_is_one_that_the_program_takes() {
     for (path, page) in pages() {
         for words in commands(&page, PROGRAM) {
             tried += 1;
-            // What the runbooks have the reader set first.
+            // The runbooks ask the reader to set these first.
             let words: Vec<String> = words
                 .iter()
                 .map(|word| word.replace("$bdi", "0:29"))

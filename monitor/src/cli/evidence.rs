@@ -1,4 +1,4 @@
-//! Where the evidence goes.
+//! The flags for the evidence.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use clap::Args;
 use super::size::at_least;
 use crate::evidence::{EvidenceDirectory, EvidenceLimits};
 
-/// What a document may have: less would leave no room for one.
+/// Minimum of the limit, so that one document fits.
 const MIN_BYTES: u64 = 2 << 20;
 
 /// Flags for the evidence.
@@ -28,7 +28,7 @@ pub struct EvidenceArgs {
 }
 
 impl EvidenceArgs {
-    /// The directory, if there is to be one.
+    /// The directory, if one is configured.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl EvidenceArgs {
     }
 }
 
-/// A document needs its room.
+/// A size that fits one document.
 fn size(text: &str) -> Result<u64, String> {
     at_least(MIN_BYTES, text)
 }

@@ -6,22 +6,22 @@ use monitor_verdict::ThresholdError;
 
 use monitor_collector::host::local_path::PlacementError;
 
-/// Done, with something degraded or left over.
+/// Done, but something is degraded or left over.
 pub const DEGRADED: u8 = 1;
 
-/// What was asked for could not be done.
+/// The task failed.
 pub const FAILED: u8 = 2;
 
-/// The command line or the configuration is wrong: `EX_CONFIG` of sysexits.h. To start again
-/// is of no use: the systemd units do not (`RestartPreventExitStatus=`).
+/// The command line or the configuration is wrong: `EX_CONFIG` of sysexits.h. A restart does not
+/// help, so the systemd units do not try (`RestartPreventExitStatus=`).
 pub const BAD_CONFIGURATION: u8 = 78;
 
-/// An error whose cause is in the configuration.
+/// An error caused by the configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadConfiguration(pub String);
 
-/// Of a command that ended with this error.
+/// The exit code for this error.
 pub fn code(error: &anyhow::Error) -> ExitCode {
     if is_of_the_configuration(error) {
         ExitCode::from(BAD_CONFIGURATION)

@@ -1,5 +1,5 @@
-//! `explain`: what a signature means, how to confirm it by hand, how to get out
-//! of it. Its words are in [`texts`], its measures are those of the evidence.
+//! `explain`: what a signature means, how to confirm it by hand, how to end it. The texts are in
+//! [`texts`], the measures are those of the evidence.
 
 mod daemon;
 #[cfg(any(test, fuzzing))]
@@ -28,7 +28,7 @@ use self::{
 use super::daemon::AccessArgs;
 use crate::text::wrap;
 
-/// Where a line ends, characters.
+/// Maximum length of a line, characters.
 const WIDTH: usize = 96;
 
 /// Arguments of `explain`.
@@ -48,7 +48,7 @@ pub struct ExplainArgs {
     pub access: AccessArgs,
 }
 
-/// Every word that is explained.
+/// All words that can be explained.
 fn words() -> PossibleValuesParser {
     let signatures = Signature::ALL.into_iter().map(Signature::as_str);
     let related = RelatedKind::ALL.into_iter().map(RelatedKind::as_str);
@@ -66,7 +66,7 @@ pub(super) fn bdi(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// The daemon at `--url` does not answer, or has not that loop.
+/// The daemon at `--url` does not answer, or does not know that loop.
 pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let place = match (&args.url, &args.bdi) {
         (Some(url), bdi) => daemon::place(url, bdi.as_deref(), &args.access.access()?)?,
@@ -77,7 +77,7 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// This machine's kernel, and what its BDI offers.
+/// The target on this machine: its kernel, and what its BDI supports.
 fn here(bdi: &str, sysfs: &Path) -> Target {
     let release = rustix::system::uname();
     let mut place = Target::default()
@@ -86,7 +86,7 @@ fn here(bdi: &str, sysfs: &Path) -> Target {
     let directory = sysfs.join("class/bdi").join(bdi);
     let read = |file: &str| fs::read_to_string(directory.join(file)).ok();
     place.max_ratio = read("max_ratio").and_then(|text| text.trim().parse().ok());
-    // A BDI that is not here says nothing.
+    // The BDI exists only on another machine.
     if place.max_ratio.is_some() {
         let strict_limit = read("strict_limit");
         place.has_strict_limit = Some(strict_limit.is_some());
@@ -171,10 +171,10 @@ fn explained(one: &Explanation, place: &Target) -> String {
     out
 }
 
-/// What is said where there is nothing to recommend.
+/// The text if there is no mitigation.
 const NOT_MEASURED: &str = "No mitigation was measured for this one, so none is offered. Keep the evidence (/api/v1/evidence), and please report it.";
 
-/// What makes it worse for whoever looks.
+/// Actions that make the stall worse.
 const DO_NOT_TOUCH: &str = "Do not touch the mount: no ls, df, stat, sync or umount. They hang. /proc, /sys and the \
                             daemon are safe.";
 
@@ -205,7 +205,7 @@ fn path(out: &mut String, chain: &Chain) {
     );
 }
 
-/// How to get `$bdi`, or what it is.
+/// The command that finds `$bdi`, or its value.
 fn bdi_line(place: &Target) -> String {
     match &place.bdi {
         Some(bdi) => format!("  # the mount's BDI is {bdi}"),

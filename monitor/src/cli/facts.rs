@@ -1,4 +1,4 @@
-//! `facts`: what this kernel offers and what it refused, as JSON.
+//! `facts`: the features of this kernel and its refusals, as JSON.
 
 use std::process::ExitCode;
 
@@ -21,8 +21,8 @@ pub struct FactsArgs {
     pub kernel: KernelArgs,
 }
 
-/// Prints the facts of this kernel, with the words in which it refused each
-/// kind of hook, or a module's function.
+/// Prints the facts of this kernel, with its errors for each kind of hook and for functions of
+/// modules.
 ///
 /// # Errors
 ///
@@ -36,17 +36,17 @@ pub fn facts(args: &FactsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The facts, with what the kernel refused.
+/// The facts, with the kernel's refusals.
 pub(super) fn of(attached: Attached) -> Facts {
     let mut facts = attached.facts;
     for (signal, report) in SIGNALS.iter().zip(&attached.reports) {
         for (strategy, why) in &report.refused {
             let planned = signal.ways.iter().find(|way| way.strategy == strategy);
-            // What the plan itself ruled out is not a word of the kernel's.
+            // Skip strategies that the plan itself ruled out: the kernel did not refuse them.
             let tried = planned.filter(|way| plan::obstacle(way, &facts, &[]).is_none());
             for probe in tried.into_iter().flat_map(|way| way.probes) {
                 let (what, words) = match (probe.hook.module_function(), probe.hook.kind()) {
-                    // One function that a module lacks says nothing of others.
+                    // A function that is missing in a module proves nothing about others.
                     (Some(function), _) => (function, named(why, function)),
                     (None, "tracepoint") => continue,
                     (None, kind) => (kind, Some(why.as_str())),
@@ -60,7 +60,7 @@ pub(super) fn of(attached: Attached) -> Facts {
     facts
 }
 
-/// What the kernel said of this function, as the plan puts it.
+/// The kernel's error for this function, in the plan's text.
 fn named<'a>(why: &'a str, function: &str) -> Option<&'a str> {
     why.strip_prefix(function)?.strip_prefix(": ")
 }

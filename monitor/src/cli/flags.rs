@@ -6,14 +6,14 @@ use clap::{ArgAction, Args, ValueEnum};
 use monitor_collector::kernel::{attach::Settings, signals};
 use monitor_common::HIST_BUCKETS;
 
-/// Upper bounds of the histograms' buckets, seconds. Around 0.1 and 0.2 they
-/// tell the two sleeps that matter apart: `congestion_wait`'s 100 ms and
-/// `balance_dirty_pages`' longest pause of 200 ms, each with a jiffy more.
+/// Upper bounds of the histograms' buckets, seconds. Those around 0.1 and 0.2 separate the two
+/// sleeps that matter: `congestion_wait`'s 100 ms and `balance_dirty_pages`' longest pause of 200
+/// ms, each plus a jiffy.
 pub const BUCKETS: [f64; HIST_BUCKETS - 1] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.09, 0.12, 0.19, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// The longest bound of a bucket, seconds: a day.
+/// The largest bound of a bucket, seconds: a day.
 const LONGEST_BUCKET: f64 = 86_400.0;
 
 /// Where the configuration is.
@@ -27,15 +27,15 @@ pub struct ConfigArgs {
     pub config: Option<PathBuf>,
 }
 
-/// Values that do not fit together, or one that only the whole can judge.
+/// Contradicting values, or one that is invalid only together with others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` is {value}, but must be {rule}")]
 pub struct Invalid {
     /// The flag without its dashes, which is the key of the file.
     pub key: String,
-    /// What it is.
+    /// Its value.
     pub value: String,
-    /// What it must be.
+    /// The valid values.
     pub rule: String,
 }
 
@@ -97,7 +97,7 @@ pub struct KernelArgs {
 }
 
 impl KernelArgs {
-    /// What the programs are told.
+    /// The settings for the eBPF programs.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
@@ -111,9 +111,8 @@ impl KernelArgs {
         }
     }
 
-    /// The bounds as the eBPF programs take them. With fewer than there is room
-    /// for, the rest is endless: the first of them counts what is longer than
-    /// all bounds.
+    /// The bounds for the eBPF programs. Unused ones are infinite: the first of them counts waits
+    /// beyond all bounds.
     fn bounds_ns(&self) -> [u64; HIST_BUCKETS - 1] {
         let mut bounds = [u64::MAX; HIST_BUCKETS - 1];
         for (bound, seconds) in bounds.iter_mut().zip(&self.buckets) {
@@ -128,11 +127,11 @@ impl KernelArgs {
         bounds
     }
 
-    /// Whether what was given fits together.
+    /// Checks that the values are consistent.
     ///
     /// # Errors
     ///
-    /// Names the first key that does not.
+    /// The first key with a contradiction.
     pub(super) fn check(&self) -> Result<(), Invalid> {
         let error = |value: String, rule: &str| {
             let (key, rule) = ("buckets".to_owned(), rule.to_owned());

@@ -20,8 +20,8 @@ use crate::{
 
 pub(crate) use super::{config::fuzz::config, explain::fuzz::daemon_loops};
 
-/// `--http.config.file`: what is refused is refused without a word of the password.
-/// The files that it names have something in them.
+/// `--http.config.file`: an error never contains the password. The files that it names are not
+/// empty.
 pub fn access(data: &[u8]) {
     let text = text(data);
     let [file, named] = parts(&text);
@@ -34,7 +34,7 @@ pub fn access(data: &[u8]) {
     }
 }
 
-/// `--url`: it has a scheme that is known, and no password.
+/// `--url`: it has a known scheme, and no password.
 pub fn url(data: &[u8]) {
     if let Ok(url) = daemon::url(&text(data)) {
         assert!(
@@ -45,8 +45,8 @@ pub fn url(data: &[u8]) {
     }
 }
 
-/// What `top` is told by whatever answers at `--url`: the node, tasks, a thread, the
-/// history. It is drawn, on every page, and moves no cursor.
+/// The answers that `top` gets from `--url`: the node, tasks, a thread, the history. They are drawn
+/// on every page, and move no cursor.
 pub fn daemon_node(data: &[u8]) {
     let text = text(data);
     let [node, rows, detail, tracks] = parts(&text);
@@ -97,14 +97,14 @@ fn shows_nothing_else(view: &View, width: u16, height: u16) {
     }
 }
 
-/// Neither a control character nor one that turns the direction of writing.
+/// Whether it is neither a control character nor one that changes the text direction.
 fn is_shown(c: char) -> bool {
     let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     !c.is_control() && !turns
 }
 
-/// Records as of [`crate::recording::fuzz::records`], published as a daemon does:
-/// metrics, the node, its evidence.
+/// Records as in [`crate::recording::fuzz::records`], published as a daemon does: metrics, the
+/// node, its evidence.
 pub fn replay(data: &[u8]) {
     let mut stage = ReplayPublisher::new(&Header::default(), None);
     let shared = stage.shared();

@@ -1,18 +1,18 @@
-//! Files and parts of the documentation that are made from the program itself,
-//! and the test that they are up to date.
+//! Parts of the documentation that are generated from the program, and the test that they are up to
+//! date.
 //!
-//! A part stands between `<!-- NAME: generated -->` and `<!-- end -->`. After a
-//! change: `THROTTLE_MONITOR_WRITE_DOCS=1 cargo test -p throttle-monitor docs`.
+//! A part is between `<!-- NAME: generated -->` and `<!-- end -->`. After a change run
+//! `THROTTLE_MONITOR_WRITE_DOCS=1 cargo test -p throttle-monitor docs`.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 
-/// Set, the tests write the parts instead of comparing them.
+/// If set, the tests write the parts instead of comparing them.
 const WRITE: &str = "THROTTLE_MONITOR_WRITE_DOCS";
 
-/// Holds a file below docs/ to these parts, by name.
+/// Compares a file below docs/ with these parts, by name.
 pub fn hold(file: &str, parts: &[(&str, String)]) {
     let file = format!("docs/{file}");
     let mut ought = fs::read_to_string(at(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -22,7 +22,7 @@ pub fn hold(file: &str, parts: &[(&str, String)]) {
     hold_file(&file, &ought);
 }
 
-/// Holds a file of the repository to this text.
+/// Compares a file of the repository with this text.
 pub fn hold_file(file: &str, ought: &str) {
     if env::var_os(WRITE).is_some() {
         fs::write(at(file), ought).unwrap();

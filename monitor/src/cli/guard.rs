@@ -1,4 +1,4 @@
-//! `guard`: put back, ease, or be the helper of a daemon. And the flags of `run`.
+//! `guard`: undo, ease, or serve as a daemon's helper. Also the guard's flags of `run`.
 
 use std::{
     io::Write as _,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::guard::{self, Actuator, JOURNAL, Link, Made, Report, Settings, silence};
 
-/// Seconds: what is undone and done again faster than this helps nobody.
+/// Minimum of the hold-down: faster changes are pointless.
 const LEAST_HOLD_DOWN: Duration = Duration::from_secs(1);
 
 /// Percent of the memory that can be dirty.
@@ -69,7 +69,7 @@ pub struct HelperArgs {
     pub dirty_share: u8,
 }
 
-/// [`Mode`], as clap wants it.
+/// [`Mode`] for clap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModeArg(pub Mode);
 
@@ -143,7 +143,7 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// The settings, with a state file that no NFS server can hold up.
+    /// The settings, with a state file that is not on NFS.
     fn settings(&self) -> anyhow::Result<Settings> {
         let settings = Settings {
             procfs: self.procfs.clone(),
@@ -157,12 +157,12 @@ impl NodeArgs {
 }
 
 impl GuardArgs {
-    /// Whether the values fit together: clap sees only those of the command line, and not
-    /// those of the file.
+    /// Checks that the values are consistent: clap only sees those of the command line, not those
+    /// of the file.
     ///
     /// # Errors
     ///
-    /// A helper on its own is to be told what it never hears of.
+    /// A flag for the daemon's own helper is set together with a separate helper.
     pub fn check(&self) -> Result<(), Invalid> {
         let HelperArgs {
             state_file,
@@ -186,7 +186,7 @@ impl GuardArgs {
         })
     }
 
-    /// How the guard is to behave.
+    /// The guard's settings.
     #[must_use]
     pub const fn policy(&self) -> Policy {
         Policy {
@@ -196,11 +196,11 @@ impl GuardArgs {
         }
     }
 
-    /// The way to who does it, if anything is to be done.
+    /// The link to the helper, if the mode needs one.
     ///
     /// # Errors
     ///
-    /// Nothing can be done here.
+    /// No setting can be changed here.
     pub fn link(&self, kernel: &KernelArgs, interval: Duration) -> anyhow::Result<Option<Link>> {
         if !self.mode.0.acts() {
             return Ok(None);
@@ -221,11 +221,11 @@ impl GuardArgs {
     }
 }
 
-/// Does what the command line asks for.
+/// Runs the subcommand.
 ///
 /// # Errors
 ///
-/// Nothing can be changed here.
+/// No setting can be changed here.
 pub fn guard(args: &GuardCommand) -> anyhow::Result<ExitCode> {
     match &args.action {
         GuardAction::Undo(node) => return undo(&node.settings()?),
@@ -247,7 +247,7 @@ pub fn guard(args: &GuardCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn undo(settings: &Settings) -> anyhow::Result<ExitCode> {
-    // To open it is to put back what is left.
+    // Opening it restores what is left.
     let Report { made, .. } = Actuator::open(settings)?.report();
     let mut out = anstream::stdout();
     if made.is_empty() {
@@ -272,7 +272,7 @@ fn undo(settings: &Settings) -> anyhow::Result<ExitCode> {
 fn tell(report: &Report) {
     let mut out = anstream::stdout();
     for Made { words, .. } in &report.made {
-        // Whoever does not read it is helped all the same.
+        // A closed stdout does not end the easing.
         let _ = writeln!(out, "{words}");
     }
 }

@@ -1,29 +1,29 @@
-//! The end of each command's `--help`: exit status, files, environment. The manual
-//! pages and the table in docs/metrics.md are made of the same data.
+//! The end of each command's `--help`: exit status, files, environment. The manual pages and the
+//! table in docs/metrics.md use the same data.
 
 use textwrap::{Options, WordSplitter, fill};
 
 use self::Item::{Entry, Text};
 
-/// Columns of a terminal that `--help` fits into.
+/// Maximum width of `--help`, columns.
 const WIDTH: usize = 80;
 
-/// Every command ends with it if what it was given is wrong.
+/// The exit code of every command for wrong arguments.
 const BAD_CONFIGURATION: Item = Entry(
     "78",
     "the command line or the configuration is wrong (EX_CONFIG)",
 );
 
-/// What stands below a heading.
+/// The content below a heading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A word, and what it means.
+    /// A term and its meaning.
     Entry(&'static str, &'static str),
     /// A sentence.
     Text(&'static str),
 }
 
-/// One heading with what belongs to it.
+/// A heading with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// Without a colon.
@@ -32,15 +32,15 @@ pub struct Section {
     pub items: Vec<Item>,
 }
 
-/// What stands at the end of one command's help.
+/// The end of one command's help.
 struct Ending {
     command: &'static str,
-    /// All but 78, which every command has.
+    /// The exit codes, without 78, which every command has.
     exits: &'static [(&'static str, &'static str)],
     sections: &'static [(&'static str, &'static [Item])],
 }
 
-/// The program's own first, which has no name.
+/// The program's own first, with an empty name.
 const ENDINGS: [Ending; 12] = [
     Ending {
         command: "",
@@ -387,13 +387,13 @@ const ENDINGS: [Ending; 12] = [
     },
 ];
 
-/// The sections of a command; of the program itself, its name is empty.
+/// The sections of a command; the program itself has an empty name.
 pub fn sections(command: &str) -> Vec<Section> {
     let Some(ending) = ENDINGS.iter().find(|one| one.command == command) else {
         return Vec::new();
     };
     let exits = ending.exits.iter().map(|(code, said)| Entry(code, said));
-    // Those of COMMAND come last.
+    // Codes of COMMAND come last.
     let (small, other): (Vec<Item>, Vec<Item>) =
         exits.partition(|item| matches!(item, Entry(code, _) if code.len() == 1));
     let status = Section {

@@ -1,4 +1,4 @@
-//! `io-flusher`: run a command that the kernel does not throttle for the pages of others.
+//! `io-flusher`: runs a command that the kernel does not throttle for the dirty pages of others.
 
 use std::{
     ffi::OsString, io::ErrorKind, os::unix::process::CommandExt as _, process::Command,
@@ -12,9 +12,9 @@ use rustix::io::Errno;
 
 /// The kernel refused the exemption.
 const REFUSED: u8 = 1;
-/// As of `env`, `nice` and the shells: the command is there, and cannot be executed.
+/// As in `env`, `nice` and the shells: the command exists, but cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
-/// The same: there is no such command.
+/// As there: the command does not exist.
 const NOT_FOUND: u8 = 127;
 
 /// Arguments of `io-flusher`.
@@ -29,11 +29,11 @@ pub struct IoFlusherArgs {
     pub command: Vec<OsString>,
 }
 
-/// Executes the command in the place of this process.
+/// Replaces this process with the command.
 ///
 /// # Errors
 ///
-/// None: what failed is printed, and the exit code says which it was.
+/// None: a failure is printed, and the exit code identifies it.
 pub fn io_flusher(args: &IoFlusherArgs) -> anyhow::Result<ExitCode> {
     let [program, rest @ ..] = args.command.as_slice() else {
         anyhow::bail!("no command to execute");
@@ -64,7 +64,7 @@ pub fn io_flusher(args: &IoFlusherArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// What the kernel refused, what that means, and what to do.
+/// The refusal, its meaning, and what to do.
 fn refused(name: &str, error: Errno, has_capability: bool) -> String {
     let remedy = match error {
         Errno::PERM if has_capability => {

@@ -1,7 +1,7 @@
-//! `man`: the manual pages, made of clap's help.
+//! `man`: the manual pages, generated from clap's help.
 //!
-//! `clap_mangen` writes what clap knows; the sections of the help become sections
-//! of their own, and each page names the others.
+//! `clap_mangen` writes clap's data. The sections of the help become sections of the page, and each
+//! page lists the others.
 
 #[cfg(test)]
 mod tests;
@@ -22,14 +22,13 @@ use clap_mangen::{
 
 use super::help_sections::{self, Item, Section};
 
-/// Whose pages they are, above each of them.
+/// The header of each page.
 const MANUAL: &str = "throttle-monitor manual";
 
-/// Which version they are of.
+/// The version in each page.
 const SOURCE: &str = concat!("throttle-monitor ", env!("CARGO_PKG_VERSION"));
 
-/// When the source was committed, `YYYY-MM-DD`; in quotes nothing, if nobody knows:
-/// `.TH` wants something in that place.
+/// The date of the commit, `YYYY-MM-DD`; quoted and empty if unknown, because `.TH` needs a value.
 const DATE: &str = env!("THROTTLE_MONITOR_DATE");
 
 /// Arguments of `man`.
@@ -43,9 +42,9 @@ pub struct ManArgs {
 
 /// A manual page.
 struct Page {
-    /// Without its section: `throttle-monitor-run`.
+    /// The name without its section: `throttle-monitor-run`.
     name: String,
-    /// In roff.
+    /// The text in roff.
     text: String,
 }
 
@@ -77,7 +76,7 @@ fn write(directory: &Path, pages: &[Page]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program's own page first, then those of its commands, but hidden ones.
+/// The program's own page first, then those of its visible commands.
 fn pages(program: Command) -> anyhow::Result<Vec<Page>> {
     let mut program = program.disable_help_subcommand(true);
     program.build();
@@ -98,25 +97,24 @@ fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
     let name = name(command);
     let mut text = known_to_clap(command).context("a manual page cannot be made")?;
     let mut end = Roff::new();
-    // The program itself has the name of no command.
+    // The program itself is not a command.
     let is_program = name == command.get_name();
     let of = if is_program { "" } else { command.get_name() };
     for section in help_sections::sections(of) {
         write_section(&mut end, &section);
     }
     see_also(&mut end, names.iter().filter(|other| **other != name));
-    // The string Aq is defined at the top of the page.
+    // The page defines the string Aq at its top.
     text.push_str(&end.to_roff().replace('\'', r"\*(Aq"));
-    // Blank lines are not roff, nor are those that a line break leaves behind it.
+    // Blank lines are not roff, nor are those that a line break leaves behind.
     let text = text.replace(".br\n\n.br\n", ".sp\n");
     let text = text.replace("\n\n", "\n.sp\n");
     Ok(Page { name, text })
 }
 
-/// The page as far as `clap_mangen` makes it: all but the ending, which it would
-/// print as it stands.
+/// The part of the page from `clap_mangen`, without the ending, which it would print unformatted.
 fn known_to_clap(command: &Command) -> io::Result<String> {
-    // As --help has it: every flag in brackets would fill a screen.
+    // Use the short form of --help: every flag in brackets would fill a screen.
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").to_owned();
     let man = Man::new(command.clone().override_usage(usage))
@@ -136,7 +134,7 @@ fn known_to_clap(command: &Command) -> io::Result<String> {
         let mut section = Vec::new();
         render(&man, &mut section)?;
         let section = String::from_utf8_lossy(&section).into_owned();
-        // Each begins with the definition of Aq, as the title does.
+        // Each section repeats the definition of Aq from the title.
         let begin = section.find(".SH").unwrap_or_default();
         text.push_str(&section[begin..]);
     }

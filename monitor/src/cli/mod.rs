@@ -35,7 +35,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::CommandFactory as _;
 
-/// Runs the command that the command line names.
+/// Runs the command of the command line.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match config::parse(std::env::args_os().collect::<Vec<_>>()) {
@@ -45,9 +45,9 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(config::Refused::CommandLine(error)) => {
-            // A pipe that nobody reads is not a reason for another code.
+            // A closed pipe does not change the exit code.
             let _ = error.print();
-            // --help and --version come as errors, too.
+            // clap returns --help and --version as errors, too.
             let code = if error.use_stderr() {
                 exit::BAD_CONFIGURATION
             } else {

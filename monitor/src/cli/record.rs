@@ -1,5 +1,5 @@
-//! `record`: what the daemon sees, into a file. And the flags of `run` for a
-//! rolling window.
+//! `record`: writes the daemon's observations into a file. Also the flags of `run` for a rolling
+//! window.
 
 use std::{
     io::Write as _,
@@ -33,9 +33,9 @@ use crate::{
     },
 };
 
-/// Texts that wait for stdout.
+/// Maximum number of texts that wait for stdout.
 const MAX_TEXTS: usize = 256;
-/// The least that `--record.max-size` may be.
+/// Minimum of `--record.max-size`.
 const LEAST_SIZE: u64 = 1 << 20;
 
 /// Arguments of `record`.
@@ -78,7 +78,7 @@ pub struct RollingArgs {
     pub keep: u16,
 }
 
-/// Where to record to, before it is known what.
+/// The destination of a recording, before its header is known.
 pub struct Recording<S> {
     sink: S,
     rolling: Option<Rolling>,
@@ -86,7 +86,7 @@ pub struct Recording<S> {
 }
 
 impl RollingArgs {
-    /// Opens the directory, where one is to be recorded into.
+    /// Opens the directory, if one is configured.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl<S: RecordSink> Recording<S> {
     }
 }
 
-/// What a recording of this daemon begins with.
+/// The header of this daemon's recording.
 pub fn header(
     attached: &Attached,
     interval: Duration,
@@ -149,11 +149,11 @@ pub fn header(
     Header::new(kernel, interval, buckets, thresholds.clone())
 }
 
-/// Records until a signal comes or the time is over.
+/// Records until a signal or the end of the duration.
 ///
 /// # Errors
 ///
-/// What keeps it from starting.
+/// The recording cannot start.
 pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let _ = hardening::io_flusher(true);
     let _log = log::init(&args.log_level, LogFormat::Logfmt)?;
@@ -210,14 +210,14 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     if ticking.join().is_err() {
         anyhow::bail!("the thread that ticks panicked: this is a bug");
     }
-    // Who does not read keeps nobody from ending.
+    // A blocked stdout must not prevent the end.
     let _ = printed.recv_timeout(Duration::from_secs(1));
     waited?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints texts in a thread of its own, so that no tick waits for stdout. The
-/// receiver is disconnected when all is printed and the sender is gone.
+/// Prints texts in its own thread, so that no tick waits for stdout. The receiver disconnects when
+/// all is printed and the sender is dropped.
 fn print() -> anyhow::Result<(SyncSender<String>, Receiver<()>)> {
     let (texts, received) = mpsc::sync_channel::<String>(MAX_TEXTS);
     let (ended, printed) = mpsc::sync_channel(0);
@@ -236,7 +236,7 @@ fn print() -> anyhow::Result<(SyncSender<String>, Receiver<()>)> {
     Ok((texts, printed))
 }
 
-/// Until SIGTERM, SIGINT, or so long.
+/// Waits for SIGTERM, SIGINT, or this duration.
 fn wait(duration: Option<Duration>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! `replay`: the verdict of a recording, as the live daemon gave it.
+//! `replay`: prints the verdicts of a recording, as from the live daemon.
 
 use std::{
     error::Error as _,
@@ -30,7 +30,7 @@ use crate::{
     recording::{PlayedPart, ReadError, Replayer},
 };
 
-/// Entries of each list of the JSON document: a recording may hold anything.
+/// Maximum number of entries in each list of the JSON document: a recording may contain anything.
 const MAX_LISTED: usize = 100_000;
 
 /// Arguments of `replay`.
@@ -65,7 +65,7 @@ struct Replayed {
     related: Vec<RelatedEvent>,
     transitions: Vec<Transition>,
     evidence: Vec<CompactString>,
-    /// Entries that the lists had no room for.
+    /// Entries that did not fit into the lists.
     left_out: u64,
 }
 
@@ -92,7 +92,7 @@ pub fn replay(args: &Arc<ReplayArgs>) -> anyhow::Result<ExitCode> {
     Ok(play_all(args, None)?.into())
 }
 
-/// Plays all files, as fast as `show` shows them; without it as fast as can be.
+/// Plays all files, as fast as `show` shows them, or without it as fast as possible.
 ///
 /// # Errors
 ///
@@ -119,7 +119,7 @@ pub fn play_all(args: &ReplayArgs, mut show: Option<&mut Show>) -> anyhow::Resul
             }
             if let Some(show) = &mut show {
                 if written.is_ok() {
-                    // Lines are read as they come.
+                    // Readers see each line at once.
                     written = stdout.flush().context("stdout");
                 }
                 show.tick(observation, changes, engine);
@@ -188,7 +188,7 @@ impl Replayed {
     }
 }
 
-/// Adds what there is room for; how much there was none for.
+/// Adds the entries that fit; returns the number of others.
 fn extend<'a, T: Clone + 'a>(to: &mut Vec<T>, new: impl IntoIterator<Item = &'a T>) -> u64 {
     let mut left_out = 0;
     for one in new {
@@ -211,7 +211,7 @@ impl Recorded {
         }
     }
 
-    /// What was read, for people; on stderr, beside the timeline.
+    /// The summary for people, on stderr beside the timeline.
     fn words(&self) -> String {
         let Self { file, part, error } = self;
         let mut words = String::new();
@@ -222,7 +222,7 @@ impl Recorded {
             let _ = writeln!(words, "{file}: {error}");
         }
         let _ = writeln!(words, "{file}: {}", read(part));
-        // Names in it are a recording's: they move no cursor.
+        // Names come from a recording, so they must not move the cursor.
         words.replace(|c: char| c.is_control() && c != '\n', " ")
     }
 }

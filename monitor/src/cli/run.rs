@@ -31,7 +31,7 @@ use crate::{
     pipeline::{tick::Ticker, watch::Watch},
 };
 
-/// How long the end of the process waits for evidence that is not written yet.
+/// How long the process waits at its end for pending evidence.
 const EVIDENCE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Arguments of `run`.
@@ -78,11 +78,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// Whether what was given fits together; each by itself does already.
+    /// Checks that the values are consistent; each one is already valid by itself.
     ///
     /// # Errors
     ///
-    /// Names the first key that does not.
+    /// The first key with a contradiction.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.web.listen.is_empty() {
             return Err(Invalid {
@@ -101,22 +101,22 @@ impl RunArgs {
 ///
 /// # Errors
 ///
-/// What keeps it from starting.
+/// The daemon cannot start.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    // While there is root left.
+    // Start the helper before root privileges are dropped.
     let link = args.guard.link(&args.kernel, args.interval)?;
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
     let keeps = args.evidence.dir.is_some() || args.rolling.dir.is_some();
     privileges::keep(&privileges::also(ports, keeps))
         .context("unneeded capabilities cannot be dropped")?;
-    // For the thread that writes the log, which inherits it.
+    // The log's writer thread inherits it.
     let _ = hardening::io_flusher(true);
     let _log = log::init(&args.log_level, args.log_format)?;
     let _ = hardening::io_flusher(false);
     preflight(&args.kernel)?;
     let recording = args.rolling.open(&args.kernel.procfs)?;
     let directory = args.evidence.directory(&args.kernel.procfs)?;
-    // Before the programs are loaded: a port in use costs nothing then.
+    // Bind before the programs are loaded, so that a port in use fails early.
     let runtime = runtime()?;
     let web = args.web.web(&args.kernel.procfs)?;
     let listeners = runtime.block_on(args.web.listeners())?;
@@ -132,7 +132,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         tracing::debug!(%error, "PR_SET_IO_FLUSHER is unavailable: the daemon's allocations may wait for writeback");
     }
     let sampler = Sampler::new(&mut attached)?;
-    // After the mark of above, which it inherits: what it writes waits less.
+    // This thread inherits the flag from above, so its writes wait less.
     let writing = directory.map(evidence::start).transpose();
     let writing = writing.context("the thread that writes evidence could not be started")?;
     let (sink, writer) = writing.map_or((Sink::memory_only(), None), |(sink, writer)| {

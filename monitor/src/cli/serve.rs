@@ -1,4 +1,4 @@
-//! `replay --serve`: all that a daemon serves, over a recording.
+//! `replay --serve`: serves a recording like a daemon.
 
 use std::{
     fs,
@@ -28,8 +28,7 @@ use crate::{
     recording::{Header, Reader, RecordingItem, RecordingStore},
 };
 
-/// A longer silence in a recording is not waited for: the daemon, or the node,
-/// slept.
+/// Longer gaps in a recording are skipped: the daemon, or the node, slept.
 const MAX_GAP: Duration = Duration::from_secs(10);
 
 /// How a recording is served.
@@ -52,13 +51,13 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// Whether it is to be served at all.
+    /// Whether the recording is served at all.
     pub const fn is_wanted(&self) -> bool {
         self.serve
     }
 }
 
-/// Serves the recording in these files, which `play` plays, until SIGTERM or SIGINT.
+/// Serves the recording in these files until SIGTERM or SIGINT; `play` plays it.
 ///
 /// # Errors
 ///
@@ -69,7 +68,7 @@ pub fn serve(
     play: impl FnOnce(Option<&mut Show>) -> anyhow::Result<u8> + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let Some(header) = files.first().and_then(header) else {
-        // It says what is wrong with the file.
+        // Playing it reports the problem with the file.
         return Ok(play(None)?.into());
     };
     let runtime = start::runtime()?;
@@ -108,7 +107,7 @@ pub fn serve(
     runtime.block_on(start::serve(listeners, site))?;
     drop(stop);
     if !playing.is_finished() {
-        // Of as much as was shown.
+        // The code covers the part that was shown.
         let code = if livelock.load(Relaxed) { 3 } else { 0 };
         return Ok(code.into());
     }
@@ -117,22 +116,22 @@ pub fn serve(
     Ok(code?.into())
 }
 
-/// Shows the ticks of a recording, each at its time.
+/// Shows the ticks of a recording at their times.
 #[derive(Debug)]
 pub struct Show {
     stage: ReplayPublisher,
-    /// Whether one was shown.
+    /// Whether a livelock was shown.
     livelock: Arc<AtomicBool>,
     speed: f64,
-    /// What is still not waited for.
+    /// The remaining part that is played at once.
     skip: Duration,
-    /// Time of the tick before, `CLOCK_MONOTONIC` nanoseconds.
+    /// Time of the previous tick, `CLOCK_MONOTONIC` nanoseconds.
     before: Option<u64>,
     stopped: Receiver<()>,
 }
 
 impl Show {
-    /// Waits until it is time, and publishes. Once it is stopped it does neither.
+    /// Waits for the tick's time and publishes it. After a stop it does neither.
     pub fn tick(&mut self, observation: &Observation, changes: &Changes, engine: &Engine) {
         if self.wait(observation.monotonic_ns) {
             let found = changes.transitions.iter().any(|one| one.to.is_livelock());
@@ -144,7 +143,7 @@ impl Show {
 
     fn wait(&mut self, now_ns: u64) -> bool {
         let before = self.before.replace(now_ns).unwrap_or(now_ns);
-        // Another life of a daemon may be of another boot.
+        // Another life of the daemon may belong to another boot.
         let gap = Duration::from_nanos(now_ns.saturating_sub(before)).min(MAX_GAP);
         let skipped = gap.min(self.skip);
         self.skip = self.skip.saturating_sub(skipped);
@@ -154,7 +153,7 @@ impl Show {
     }
 }
 
-/// What a recording begins with, if it can be read.
+/// The header of a recording, if it is readable.
 fn header(path: &PathBuf) -> Option<Header> {
     let mut reader = Reader::open(BufReader::new(fs::File::open(path).ok()?)).ok()?;
     match reader.item() {
@@ -163,7 +162,7 @@ fn header(path: &PathBuf) -> Option<Header> {
     }
 }
 
-/// What people are told is played.
+/// The name of the recording on display.
 fn names(files: &[PathBuf]) -> String {
     let name = |path: &PathBuf| {
         let name = path.file_name().unwrap_or(path.as_os_str());
@@ -193,7 +192,7 @@ mod tests {
     use super::{Show, names, speed};
     use crate::{pipeline::replay_publisher::ReplayPublisher, recording::Header};
 
-    /// A show, and what stops it.
+    /// A show, and the sender that stops it.
     fn show(speed: f64, skip: Duration) -> (Show, mpsc::Sender<()>) {
         let (stop, stopped) = mpsc::channel();
         let show = Show {

@@ -1,4 +1,4 @@
-//! What the commands that watch or serve do at their start, each the same.
+//! The common start of the commands that watch or serve.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::{
     publish::snapshot::{Daemon, Publisher},
 };
 
-/// One thread that serves, and a few that read recordings and hash passwords.
+/// A runtime with one serving thread, and a few that read recordings and hash passwords.
 ///
 /// # Errors
 ///
-/// What it needs of the kernel is unavailable.
+/// The kernel refuses its resources.
 pub fn runtime() -> anyhow::Result<Runtime> {
-    /// A reader needs little; what it touches stays in memory.
+    /// Small stacks are enough, and touched pages stay in memory.
     const STACK: usize = 256 * 1024;
     tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(http::BLOCKING_THREADS)
@@ -33,7 +33,7 @@ pub fn runtime() -> anyhow::Result<Runtime> {
         .context("tokio")
 }
 
-/// What publishes, in the name of this process.
+/// The publisher of this process.
 pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -> Publisher {
     Publisher::new(Daemon {
         info: DaemonInfo {
@@ -48,11 +48,11 @@ pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -
     })
 }
 
-/// `uname -n`: in a pod with a network of its own the pod's. Empty: it has none.
+/// `uname -n`. In a pod with its own network, it is the pod's name. Empty: there is none.
 pub(super) fn node_name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
-    // What a kernel is called that nobody named.
+    // The kernel reports this if no name is set.
     if name == "(none)" {
         String::new()
     } else {
@@ -60,11 +60,11 @@ pub(super) fn node_name() -> String {
     }
 }
 
-/// Says what privileges are missing.
+/// Logs the missing privileges.
 ///
 /// # Errors
 ///
-/// One without which nothing can be monitored.
+/// A privilege is missing without which nothing can be monitored.
 pub fn preflight(kernel: &KernelArgs) -> anyhow::Result<()> {
     for missing in Privileges::of_this_process(&kernel.procfs).missing() {
         if missing.fatal {
@@ -109,7 +109,7 @@ pub async fn serve(listeners: Vec<TcpListener>, site: Site) -> anyhow::Result<()
     Ok(http::serve(listeners, site, shutdown).await?)
 }
 
-/// Says once how each signal is attached.
+/// Logs once how each signal is attached.
 pub fn tell(attached: &Attached) {
     for report in &attached.reports {
         if report.is_lossy() {

@@ -1,4 +1,4 @@
-//! `support-bundle`: what a bug report needs, in one file, without secrets.
+//! `support-bundle`: writes the data for a bug report into one file, without secrets.
 
 use std::{
     fmt::Write as _,
@@ -25,21 +25,21 @@ use super::{
     start,
 };
 
-/// The paths of the API that are asked.
+/// The paths of the API that are read.
 const ASKED: [&str; 9] = [
     "bdis", "guard", "history", "loops", "node", "probes", "stalls", "tasks", "verdicts",
 ];
 
-/// Documents of evidence at most, the newest.
+/// Maximum number of evidence documents, the newest.
 const MAX_EVIDENCE: usize = 8;
 
-/// How long the daemon may take for one answer.
+/// Timeout for one answer of the daemon.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of a file of this node at most.
+/// Maximum bytes of a file of this node.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What of this node is copied, below procfs: settings and sums, nothing about what is stored.
+/// Files below procfs to copy: settings and totals, nothing about stored data.
 const PROC_FILES: [&str; 9] = [
     "version",
     "meminfo",
@@ -118,7 +118,7 @@ fn new_file(path: &Path) -> anyhow::Result<fs::File> {
     })
 }
 
-/// A name as part of a file's.
+/// A name that is safe as part of a file name.
 fn plain(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let name: String = name
@@ -138,16 +138,16 @@ fn stamp(time: SystemTime) -> String {
     text.replace(['-', ':'], "")
 }
 
-/// The file while it is made. What fails to be read is noted, and the rest goes on.
+/// The file in progress. Read errors are noted in it, and do not stop it.
 struct Bundle {
     tar: tar::Builder<GzEncoder<Box<dyn Write>>>,
     root: String,
     seconds: u64,
     written: Vec<String>,
     missing: Vec<String>,
-    /// Files that this node does not have, which is no defect.
+    /// Files that this node does not have, which is not an error.
     absent: Vec<String>,
-    /// Of the output itself.
+    /// An error of the output itself.
     failed: Option<io::Error>,
 }
 

@@ -1,5 +1,5 @@
-//! The verdict's thresholds as flags, made from the struct itself: its names,
-//! its defaults, and its comments as help.
+//! The verdict's thresholds as flags, generated from the struct: its names, its defaults, and its
+//! comments as help.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, value_parser};
 use monitor_verdict::{ThresholdError, Thresholds};
@@ -10,16 +10,16 @@ use super::flags::Invalid;
 
 const HEADING: &str = "Thresholds of the verdict";
 
-/// What a flag of a threshold begins with.
+/// The prefix of threshold flags.
 pub const PREFIX: &str = "thresholds.";
 
-/// The one that most people look for: the short help has it, too.
+/// The most commonly used threshold: the short help has it, too.
 const CONFIRM: &str = "confirm";
 
-/// The numbers of the verdict.
+/// The thresholds of the verdict.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ThresholdArgs {
-    /// As the engine takes them.
+    /// The struct for the engine.
     pub thresholds: Thresholds,
 }
 
@@ -34,17 +34,17 @@ impl From<ThresholdError> for Invalid {
         Self {
             key: flag(error.key),
             value: error.value,
-            // It names other thresholds.
+            // The rule names other thresholds.
             rule: error.rule.replace('_', "-"),
         }
     }
 }
 
-/// One of them.
+/// A threshold.
 struct Threshold {
     /// Fields from the outermost in: `["loops", "half_life"]`.
     fields: Vec<String>,
-    /// Of the struct's `Default`.
+    /// Its value in the struct's `Default`.
     default: Value,
 }
 
@@ -96,7 +96,7 @@ impl Threshold {
     }
 }
 
-/// Whether the struct takes this text for one field.
+/// Whether the struct accepts this text for a field.
 fn accepts(fields: &[String], text: &str) -> Result<String, String> {
     let mut table = Table::new();
     put(&mut table, fields, Value::String(text.to_owned()));
@@ -125,7 +125,7 @@ fn put(table: &mut Table, fields: &[String], value: Value) {
 /// Every threshold, in the order of the struct.
 fn all() -> Vec<Threshold> {
     let mut all = Vec::new();
-    // It serializes: a test of the struct says so.
+    // A test of the struct ensures that it serializes.
     let table = Table::try_from(Thresholds::default()).unwrap_or_default();
     collect(&[], table, &mut all);
     all

@@ -1,4 +1,4 @@
-//! Where and to whom is served.
+//! The listeners and the access control.
 
 use std::{
     net::{SocketAddr, TcpListener as Bound},
@@ -54,11 +54,11 @@ pub struct WebArgs {
 }
 
 impl WebArgs {
-    /// Who may connect.
+    /// The access control.
     ///
     /// # Errors
     ///
-    /// The file cannot be used: says where and why.
+    /// The file is invalid: the message names the position and the reason.
     pub fn web(&self, procfs: &Path) -> anyhow::Result<Arc<Web>> {
         let Some(path) = &self.config_file else {
             return Ok(Arc::default());
@@ -68,11 +68,11 @@ impl WebArgs {
         })
     }
 
-    /// Where: all of them, bound.
+    /// All listeners, bound.
     ///
     /// # Errors
     ///
-    /// One is unavailable.
+    /// One address is unavailable.
     pub async fn listeners(&self) -> anyhow::Result<Vec<TcpListener>> {
         if self.systemd_socket {
             return handed_over();
@@ -90,7 +90,7 @@ impl WebArgs {
     }
 }
 
-/// What systemd has bound.
+/// The sockets that systemd has bound.
 fn handed_over() -> anyhow::Result<Vec<TcpListener>> {
     let fds = sd_notify::listen_fds().context("LISTEN_FDS (--web.systemd-socket)")?;
     if fds.len() == 0 {
@@ -99,7 +99,7 @@ fn handed_over() -> anyhow::Result<Vec<TcpListener>> {
         );
     }
     fds.map(|fd| {
-        // SAFETY: the protocol gives these to this process, and it is asked once.
+        // SAFETY: by the protocol this process owns these, and asks for them once.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         listener(fd).context("cannot serve on a socket from systemd (--web.systemd-socket)")
     })

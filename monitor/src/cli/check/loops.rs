@@ -1,4 +1,4 @@
-//! The loops that `check` finds, for people.
+//! The loops in `check`'s report.
 
 use std::{thread, time::Duration};
 
@@ -19,14 +19,14 @@ use super::{
     text_report::{TextReport, Tone},
 };
 
-/// How often it looks, and how long between two looks: traffic of that time
-/// proves a loop by its transaction ids; sockets need no traffic.
+/// Number of checks, and the time between two. Traffic in that time proves a loop by its
+/// transaction ids; sockets need no traffic.
 const LOOKS: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(150);
-/// Preventions told of each loop, the best ones.
+/// Maximum number of preventions to list per loop, the best ones.
 const MEASURES: usize = 2;
 
-/// Loops, and sentences about where none could be looked for.
+/// Loops, and sentences about what could not be searched.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     pub(super) found: Vec<LoopFound>,
@@ -54,7 +54,7 @@ pub(super) fn find(attached: &mut Attached) -> Search {
         observation = sampler.tick(signals).observation;
         loops.observe(&observation);
     }
-    // The signature that comes without any want of memory.
+    // This signature needs no shortage of memory.
     let preventions =
         |found| mitigation::preventions(Signature::DirtyThrottle, found, &observation);
     let found = loops.found().iter().map(|found| LoopFound {
@@ -67,8 +67,8 @@ pub(super) fn find(attached: &mut Attached) -> Search {
     }
 }
 
-/// Adds a section with the loops, one after the other: what is mounted, who
-/// serves it, why that is dangerous and what to do; then what was not seen.
+/// Adds a section with the loops: the mount, the server, the risk and the recommendations. Then
+/// come the parts that could not be searched.
 pub(super) fn loops(
     text_report: &mut TextReport,
     found: &[LoopFound],
@@ -108,7 +108,7 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
     for risk in &found.risk {
         text_report.row(Tone::Bad, "risk", risk);
     }
-    // Where nothing threatens, nothing needs to be done.
+    // Without a risk there are no recommendations.
     let wanted = if found.risk.is_empty() { 0 } else { MEASURES };
     for measure in preventions.iter().take(wanted) {
         text_report.row(Tone::Plain, "to do", &measure.what);
@@ -232,7 +232,7 @@ mod tests {
         safe.risk.clear();
         safe.recommendations.clear();
         assert!(!section(vec![safe.clone()], &[]).contains("to do"));
-        // Exempt, and at risk for another reason.
+        // The server is exempt, but at risk for another reason.
         safe.exempt.state = Exempt::Yes;
         safe.risk = vec!["it reclaims".to_owned()];
         safe.recommendations = vec!["run them apart".to_owned()];

@@ -1,9 +1,8 @@
-//! `check --format npd`: one line and an exit code, as the custom plugins of
-//! node-problem-detector are read.
+//! `check --format npd`: one line and an exit code for a custom plugin of node-problem-detector.
 
 use super::{Found, LoopFound};
 
-/// Characters that node-problem-detector keeps of a line.
+/// Maximum length of a line in node-problem-detector.
 const MAX: usize = 80;
 
 /// The line and the exit code: 0 OK, 1 problem, 2 unknown.

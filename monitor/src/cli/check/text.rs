@@ -1,4 +1,4 @@
-//! What `check` found, for people: short, unless more is asked for.
+//! The text report of `check`.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::{
     text_report::{TextReport, Tone},
 };
 
-/// All of it; `verbose`: with every signal, and why not by a better way.
+/// The whole report; `verbose`: with every signal, and why no better strategy is used.
 pub fn text(text_report: &mut TextReport, found: &Found, verbose: bool) {
     let mut title = format!(
         "throttle-monitor {} on Linux {}",
@@ -72,7 +72,7 @@ fn signals(text_report: &mut TextReport, about: About, lines: &[&Line], verbose:
     for line in lines.iter().filter(|line| line.report.is_lossy()) {
         lossy(text_report, line);
     }
-    // A module that is not there, or a kernel without it, is said once.
+    // Report a missing module, or a kernel without it, only once.
     let mut others: Vec<(&str, String, Vec<&str>)> = Vec::new();
     for line in lines {
         let (word, why) = match &line.report.applies {
@@ -90,7 +90,7 @@ fn signals(text_report: &mut TextReport, about: About, lines: &[&Line], verbose:
     }
 }
 
-/// How many come in, of those that this kernel has now.
+/// The number of attached signals, of those that this kernel supports now.
 fn sum(lines: &[&Line]) -> String {
     let here = lines.iter().filter(|s| s.report.applies == Applies::Yes);
     let count = |state| {
@@ -133,7 +133,7 @@ fn lossy(text_report: &mut TextReport, line: &Line) {
     text_report.more(&format!("lost: {}", report.loses));
 }
 
-/// A signal with everything that is known of it.
+/// A signal with all its details.
 fn whole(text_report: &mut TextReport, line: &Line) {
     let report = &line.report;
     let (tone, word, how) = match &report.applies {

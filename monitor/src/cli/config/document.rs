@@ -1,4 +1,4 @@
-//! docs/configuration.md has every key with its default and its reason.
+//! Checks that docs/configuration.md has every key with its default and its reason.
 
 use std::fmt::Write as _;
 

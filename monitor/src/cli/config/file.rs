@@ -1,4 +1,4 @@
-//! Reading the file: TOML in, values for flags out, with their lines.
+//! Reads the file: TOML in, flag values with their lines out.
 
 use std::{
     fs, io,
@@ -17,13 +17,13 @@ use super::{
     keys::{self, Key, Kind},
 };
 
-/// The largest file that is read. A full one has 10 KiB.
+/// The largest permitted file. One with all keys has 10 KiB.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
-/// The longest piece of the file that an error quotes, characters.
+/// Maximum length of a quote from the file in an error, characters.
 const MAX_QUOTED: usize = 60;
 
-/// Why a file of the configuration is refused.
+/// The reason why a configuration file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
@@ -31,15 +31,15 @@ pub enum FileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The error.
         error: io::Error,
     },
-    /// It is not a configuration, as a whole.
+    /// The file as a whole is not a configuration.
     #[error("the configuration {path} {problem}")]
     Whole {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// A line of it is wrong.
@@ -49,33 +49,33 @@ pub enum FileError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong and what it must be.
+        /// The problem, and the valid values.
         problem: String,
     },
 }
 
-/// A file of the configuration.
+/// A configuration file.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
     text: String,
 }
 
-/// A key that the file gives.
+/// A key in the file.
 #[derive(Debug)]
 pub(super) struct Given {
-    /// clap's id of the flag.
+    /// clap's id of its flag.
     pub id: Id,
     /// The key.
     pub key: String,
     /// The line of its value, from 1.
     pub line: usize,
-    /// As they would be given to the flag.
+    /// The values as for the flag.
     pub values: Vec<String>,
 }
 
 impl File {
-    /// Reads it, at most [`MAX_BYTES`].
+    /// Reads at most [`MAX_BYTES`] of it.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let path = path.to_owned();
         let mut bytes = Vec::new();
@@ -104,12 +104,12 @@ impl File {
         }
     }
 
-    /// One with this text.
+    /// A file with this content.
     pub(super) const fn of(path: PathBuf, text: String) -> Self {
         Self { path, text }
     }
 
-    /// What it says, each value as its flag takes it.
+    /// The keys and values, as their flags accept them.
     pub fn given(&self, keys: &[Key]) -> Result<Vec<Given>, FileError> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
@@ -117,7 +117,7 @@ impl File {
         })?;
         let mut leaves = Vec::new();
         leaves_of("", table.get_ref(), &mut leaves);
-        // The first mistake is the first that is told.
+        // The first mistake is reported first.
         leaves.sort_by_key(|leaf| leaf.at);
         let mut given: Vec<Given> = Vec::new();
         for leaf in &leaves {
@@ -138,7 +138,7 @@ impl File {
         Ok(given)
     }
 
-    /// A value that fits no other, blamed on its line if the file gives it.
+    /// The error for contradicting values, with the line if the value is in the file.
     pub fn invalid(&self, given: &[Given], invalid: &Invalid) -> FileError {
         let path = self.path.clone();
         match given.iter().find(|one| one.key == invalid.key) {
@@ -192,11 +192,11 @@ impl File {
     }
 }
 
-/// A value that is not a table, and an empty table.
+/// A value that is not a table, or an empty table.
 struct Leaf<'a> {
     /// The key with its tables.
     name: String,
-    /// Where its key begins, bytes.
+    /// The position of its key, bytes.
     at: usize,
     value: &'a Spanned<DeValue<'a>>,
 }
@@ -224,7 +224,7 @@ fn leaves_of<'a>(prefix: &str, table: &'a DeTable<'a>, leaves: &mut Vec<Leaf<'a>
     }
 }
 
-/// The words that the flag would be given, or what the value must be.
+/// The values for the flag, or an error with the expected type.
 fn values(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
     let rule = || {
         let example = key.example();
@@ -260,7 +260,7 @@ fn word(value: &DeValue<'_>, kind: Kind) -> Option<String> {
     }
 }
 
-/// Lets the flag itself judge them: one rule for the file and the flag.
+/// Validates the values with the flag's own parser: one rule for the file and the flag.
 fn accepted(key: &Key, values: Vec<String>) -> Result<Vec<String>, String> {
     if let Some(delimiter) = key.arg.get_value_delimiter()
         && values.iter().any(|value| value.contains(delimiter))
@@ -276,7 +276,7 @@ fn accepted(key: &Key, values: Vec<String>) -> Result<Vec<String>, String> {
     }
 }
 
-/// What the flag's own parser says that it must be.
+/// The rule from the error of the flag's own parser.
 fn rule(error: &clap::Error) -> String {
     let source = std::error::Error::source(error);
     if let Some(words) = source.map(ToString::to_string) {
@@ -293,7 +293,7 @@ fn rule(error: &clap::Error) -> String {
     format!("cannot be: {kind}")
 }
 
-/// A piece of the file for an error: one line, not too long.
+/// A quote from the file for an error: one line of limited length.
 fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(MAX_QUOTED).collect();
     if short.len() < text.len() {

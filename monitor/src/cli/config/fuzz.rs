@@ -5,11 +5,11 @@ use clap::{Command, CommandFactory as _};
 use super::{Cli, File, Refused, alone, keys, show, with_defaults};
 use crate::fuzz_input::text;
 
-/// The longest refusal, bytes: it quotes a piece, not the file.
+/// Maximum length of an error, bytes: it quotes a piece of the file, not all of it.
 const LONGEST: usize = 1000;
 
-/// `--config.file`: what is refused is refused with the file's name and in a few words;
-/// what is taken is shown as a file that is taken and shown as the same.
+/// `--config.file`: an error has the file's name and is short. An accepted file is shown in a form
+/// that is accepted and shown as the same.
 pub fn config(data: &[u8]) {
     let text = text(data);
     match shown(&text) {

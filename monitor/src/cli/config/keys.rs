@@ -4,13 +4,13 @@ use std::any::TypeId;
 
 use clap::{Arg, ArgAction, Command, Id};
 
-/// Flags that are not keys: the file cannot name a file, nor ask for help.
+/// Flags that are not keys: the file cannot name another file, nor request help.
 const NO_KEYS: [&str; 4] = ["config.file", "config.show", "help", "version"];
 
-/// Longer keys are not compared: the longest that there is has 50 letters.
+/// Longer keys are not compared: the longest valid one has 50 letters.
 const MAX_COMPARED: usize = 100;
 
-/// How a value is written.
+/// The form of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// In quotes: names, durations, addresses.
@@ -30,9 +30,9 @@ pub(super) enum Kind {
 pub(super) struct Key {
     /// The flag without its dashes, which is the key with its tables.
     pub name: String,
-    /// How each value is written.
+    /// The form of each value.
     pub kind: Kind,
-    /// Whether it is a list of them.
+    /// Whether it is a list of values.
     pub list: bool,
     /// The flag itself.
     pub arg: Arg,
@@ -44,18 +44,18 @@ impl Key {
         self.arg.get_id()
     }
 
-    /// What it is for, all of it.
+    /// Its full help.
     pub fn help(&self) -> String {
         let help = self.arg.get_long_help().or_else(|| self.arg.get_help());
         help.map(ToString::to_string).unwrap_or_default()
     }
 
-    /// An example of what it must be.
+    /// An example of a valid value.
     pub fn example(&self) -> String {
         let defaults = self.arg.get_default_values();
         let value = match (self.kind, defaults.first().and_then(|v| v.to_str())) {
             (_, Some(default)) => default.to_owned(),
-            // Where systemd lets the service write.
+            // systemd lets the service write there.
             (Kind::Text, None) if named(&self.arg, "DIR") => {
                 format!(
                     "/var/lib/throttle-monitor/{}",
@@ -123,7 +123,7 @@ fn kind(arg: &Arg) -> Kind {
     }
 }
 
-/// Whether the help calls its value so.
+/// Whether the help uses this name for its value.
 fn named(arg: &Arg, word: &str) -> bool {
     let names = arg.get_value_names().unwrap_or_default();
     names.iter().any(|name| name == word)
@@ -135,7 +135,7 @@ pub(super) fn is_table(name: &str, keys: &[Key]) -> bool {
     keys.iter().any(|key| key.name.starts_with(&within))
 }
 
-/// What is said of a key that there is not: the one that was most likely meant.
+/// The error for an unknown key: it names the most similar key.
 pub(super) fn unknown(name: &str, keys: &[Key]) -> String {
     let within = format!("{name}.");
     if let Some(key) = keys.iter().find(|key| key.name.starts_with(&within)) {
@@ -146,7 +146,7 @@ pub(super) fn unknown(name: &str, keys: &[Key]) -> String {
     nearest.map_or_else(String::new, |key| format!("did you mean `{}`?", key.name))
 }
 
-/// As the keys are written; what is longer than any of them is cut.
+/// The key in the form of valid ones, cut to their maximum length.
 fn plain(name: &str) -> String {
     let letters = name.chars().take(MAX_COMPARED);
     letters
@@ -160,8 +160,7 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// Letters to change; one more where only the last part is alike, for a key in
-/// the wrong table.
+/// The edit distance; one more if only the last part is similar, for a key in the wrong table.
 fn distance(wanted: &str, name: &str) -> usize {
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
     let whole = strsim::damerau_levenshtein(wanted, name);

@@ -8,10 +8,10 @@ use toml::Value;
 use super::keys::{Key, Kind};
 use crate::text::wrap;
 
-/// Where a comment's line ends, characters.
+/// Maximum length of a comment's line, characters.
 const WIDTH: usize = 80;
 
-/// Every key with what it is now, tables after the keys that are in none.
+/// Every key with its current value, keys without a table first.
 pub(super) fn show(keys: &[Key], matches: &ArgMatches) -> String {
     let mut text = format!(
         "# Configuration of throttle-monitor {}: every key, with the value in use.\n\n",
@@ -52,12 +52,12 @@ fn line(key: &Key, matches: &ArgMatches) -> String {
     let (_, name) = split(&key.name);
     match in_use(key, matches) {
         Some(value) => format!("{name} = {value}"),
-        // Not given, and there is no default.
+        // There is no value and no default.
         None => format!("# {name} = {}", key.example()),
     }
 }
 
-/// What a key is, if it has a value at all.
+/// The value of a key, if it has one.
 pub(super) fn in_use(key: &Key, matches: &ArgMatches) -> Option<Value> {
     let words = matches.get_raw(key.id().as_str());
     let words: Vec<String> = words

@@ -27,7 +27,7 @@ fn run(flags: &[&str]) -> RunArgs {
     }
 }
 
-/// `run` with a file of this content, and flags.
+/// Parses `run` with a file of this content, and flags.
 fn run_with(text: &str, flags: &[&str]) -> RunArgs {
     let file = file(text);
     let path = file.path().to_str().unwrap();
@@ -44,7 +44,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// The words with which a file is refused, without its path.
+/// The error for a file, without its path.
 fn refused_with(text: &str, flags: &[&str]) -> String {
     let file = file(text);
     let path = file.path().to_str().unwrap();

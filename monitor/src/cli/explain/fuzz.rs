@@ -1,12 +1,12 @@
-//! Hostile input: the answers of whatever is at `--url`.
+//! Hostile input: the answers from `--url`.
 
 use monitor_model::verdict::Signature;
 
 use super::{daemon::placed, text as explanation};
 use crate::fuzz_input::{parts, text};
 
-/// Loops, BDIs, waits and the kernel, to be filled into commands that people type:
-/// nothing comes to the terminal that would move its cursor.
+/// Loops, BDIs, waits and the kernel fill the commands that people type. The output never moves the
+/// terminal's cursor.
 pub fn daemon_loops(data: &[u8]) {
     let text = text(data);
     let [loops, bdis, stalls, probes] = parts(&text);

@@ -1,10 +1,10 @@
-//! What looks like a livelock and is none, in short.
+//! Short explanations of conditions that look like a livelock but are not one.
 
 use monitor_model::related::RelatedKind;
 
 use super::texts::Confirm;
 
-/// What a related condition is.
+/// A related condition.
 #[derive(Debug)]
 pub struct Short {
     /// Which one.
@@ -13,7 +13,7 @@ pub struct Short {
     pub title: &'static str,
     /// What it is, and why it is not a livelock.
     pub what: &'static str,
-    /// How to see it by hand.
+    /// How to confirm it by hand.
     pub confirm: Confirm,
     /// What to do.
     pub todo: &'static str,

@@ -1,5 +1,5 @@
-//! The runbooks give the same commands as `explain`: their lists are made from
-//! the same texts and measures.
+//! Tests that the runbooks have the same commands as `explain`: their lists are generated from the
+//! same texts and measures.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use super::{
 use crate::cli::generated;
 use crate::text::wrap;
 
-/// Where a line of a runbook ends, characters.
+/// Maximum length of a line in a runbook, characters.
 const WIDTH: usize = 125;
 
 #[test]
@@ -82,7 +82,7 @@ fn measures(all: &[Measure]) -> String {
         let line = format!("{}. **{}** {}", number + 1, one.what, sentence(&one.seen));
         let mut lines = String::new();
         wrap(&mut lines, &line, "   ", WIDTH);
-        // The number hangs out.
+        // The number is in the margin.
         let _ = writeln!(text, "{}", lines.trim_start());
         block(&mut text, "", &one.commands);
         block(&mut text, "To undo it, when the load is gone:", &one.undo);
@@ -90,7 +90,7 @@ fn measures(all: &[Measure]) -> String {
     text
 }
 
-/// With a full stop.
+/// Adds a full stop.
 fn sentence(words: &str) -> String {
     format!("Seen: {}.", words.trim_end_matches('.'))
 }

@@ -128,7 +128,7 @@ fn no_line_of_prose_is_wider_than_a_terminal() {
     for one in &EXPLANATIONS {
         let text = text(Some(one.signature.as_str()), &Target::default());
         for line in text.lines() {
-            // Commands are as long as they are, to be copied.
+            // Commands may be longer, so that they can be copied.
             let confirms = one
                 .confirm
                 .iter()

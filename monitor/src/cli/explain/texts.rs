@@ -1,41 +1,41 @@
-//! What each signature is: the one source of `explain` and of the runbooks.
+//! The explanation of each signature: the only source of `explain` and the runbooks.
 
 use monitor_model::verdict::Signature;
 
-/// What a signature is and how to see it by hand.
+/// A signature and how to confirm it by hand.
 #[derive(Debug)]
 pub struct Explanation {
-    /// Which one.
+    /// The signature.
     pub signature: Signature,
     /// A line.
     pub title: &'static str,
-    /// What it is, a paragraph each.
+    /// The explanation, a paragraph each.
     pub what: &'static [&'static str],
-    /// Who goes through which functions, in the order of the cycle.
+    /// The tasks and their functions, in the order of the cycle.
     pub path: &'static [Chain],
-    /// On which kernels it is to be expected.
+    /// The kernels on which it is expected.
     pub kernels: &'static str,
-    /// How to see it by hand.
+    /// How to confirm it by hand.
     pub confirm: [Confirm; 3],
-    /// What looks like it and is not.
+    /// A similar condition that is not a livelock.
     pub unlike: &'static str,
 }
 
-/// One task's way through the kernel.
+/// One task's path through the kernel.
 #[derive(Debug)]
 pub struct Chain {
-    /// Who.
+    /// The task.
     pub who: &'static str,
     /// Functions, outermost first.
     pub functions: &'static [&'static str],
-    /// What it waits for in the last of them.
+    /// What it waits for in the last function.
     pub waits_for: &'static str,
 }
 
-/// A command and what to look for.
+/// A command and its expected output.
 #[derive(Debug)]
 pub struct Confirm {
-    /// What it shows if it is this.
+    /// The output that confirms the signature.
     pub look: &'static str,
     /// One line of shell.
     pub command: &'static str,
@@ -44,7 +44,7 @@ pub struct Confirm {
 /// How to find the client's BDI without touching the mount.
 pub const FIND_BDI: &str = "awk '/ - nfs4? /{print $3, $5}' /proc/self/mountinfo";
 
-/// Which of the two halves of the cycle is the same everywhere.
+/// The half of the cycle that is always the same.
 const WRITERS: Chain = Chain {
     who: "writers",
     functions: &[

@@ -1,4 +1,4 @@
-//! The pages are whole, and what reads manual pages has nothing to say of them.
+//! Tests that the pages are complete, and that the tools for manual pages accept them.
 
 use std::{fs, process};
 

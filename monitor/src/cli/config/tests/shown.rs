@@ -1,4 +1,4 @@
-//! What is shown of the configuration: --help, and --config.show.
+//! Tests of --help and --config.show.
 
 use clap::CommandFactory as _;
 use monitor_common::HIST_BUCKETS;
@@ -66,7 +66,7 @@ fn showing_the_defaults_and_feeding_them_back_changes_nothing() {
         shown(&["--config.file", file.path().to_str().unwrap()]),
         text
     );
-    // Every default is one that the file itself may name.
+    // The file accepts every default.
     let given: toml::Table = text.parse().unwrap();
     assert_eq!(given["interval"].as_str(), Some("1s"));
     assert_eq!(

@@ -1,5 +1,5 @@
-//! deploy/config.toml: the file that the packages put into /etc, in which every
-//! key is commented out, at its default.
+//! deploy/config.toml, which the packages install into /etc. Every key is commented out, with its
+//! default.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use crate::cli::{
     generated,
 };
 
-/// Above the keys.
+/// The text above the keys.
 const HEAD: &str = "\
 # Configuration of throttle-monitor, for the service of that name: every key, at
 # its default. To change one, take away the # before its name. Each line stands
@@ -52,7 +52,7 @@ fn all_its_lines_taken_into_use_are_the_defaults() {
     let keys: Vec<&str> = lines.filter(|line| !line.starts_with([' ', '#'])).collect();
     let keys: Vec<&str> = keys.into_iter().filter(|key| key.contains(" = ")).collect();
     assert_eq!(keys.len(), keys::keys(&Cli::command()).len());
-    // Four have no default: what stands there is an example.
+    // Four keys have no default, so the file has an example.
     let of_their_own =
         |key: &str| key.contains("/throttle-monitor/") && !key.starts_with("guard.state-file");
     assert_eq!(keys.iter().filter(|key| of_their_own(key)).count(), 4);
