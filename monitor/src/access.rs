@@ -1,8 +1,7 @@
-//! Who may connect: the web configuration file of Prometheus' exporters.
+//! Access control: the web configuration file of Prometheus' exporters.
 //!
-//! It is read once at the start, and again when it or a file that it names has
-//! changed, on a thread of its own. No request ever opens a file: what holds a
-//! file system up must not hold up the metrics that tell of it.
+//! A separate thread reads it at the start, and again when it or a file that it names has changed.
+//! No request ever opens a file: a stalled file system must not delay the metrics that report it.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +25,7 @@ use monitor_collector::host::local_path::PlacementError;
 
 pub use policy::{Admission, Policy};
 
-/// Why a web configuration is refused. None of the words holds a secret.
+/// The reason why a web configuration is refused. The message never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
     /// A file cannot be read.
@@ -36,39 +35,39 @@ pub enum WebError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's words, or what it is instead of a file.
+        /// The system's message, or the type of the file.
         why: String,
     },
-    /// A file is on NFS, or that cannot be told.
+    /// A file is on NFS, or the check failed.
     #[error("{what}: {why}")]
     Placement {
         /// The flag or the key that names it.
         what: &'static str,
-        /// Where it is.
+        /// The location.
         #[source]
         why: PlacementError,
     },
-    /// It is not YAML, or has a key that there is not.
+    /// It is not YAML, or has an unknown key.
     #[error("{path}: {why}")]
     Yaml {
         /// The file.
         path: PathBuf,
-        /// The parser's words, with line and column.
+        /// The parser's message, with line and column.
         why: String,
     },
-    /// A value is wrong, or does not fit to the others.
+    /// A value is wrong, or contradicts others.
     #[error("{path}: {key}: {why}")]
     Value {
         /// The file.
         path: PathBuf,
         /// The key, with its table.
         key: &'static str,
-        /// What is wrong, and what it must be.
+        /// The problem, and the valid values.
         why: String,
     },
 }
 
-/// What is wrong with a value; the file is not known yet.
+/// The problem with a value, before the file is known.
 #[derive(Debug)]
 struct Wrong {
     key: &'static str,
@@ -90,14 +89,14 @@ impl Wrong {
     }
 }
 
-/// Who may connect at this moment.
+/// The current policy.
 #[derive(Debug)]
 pub struct Web {
     current: ArcSwap<Policy>,
 }
 
 impl Default for Web {
-    /// Everybody, without TLS.
+    /// Admits every client, without TLS.
     fn default() -> Self {
         Self::new(Policy::default())
     }
@@ -110,16 +109,16 @@ impl Web {
         }
     }
 
-    /// As the file says, now and after each change of it.
+    /// The policy of the file, reloaded after each change.
     ///
     /// # Errors
     ///
-    /// Says where what is wrong and what it must be.
+    /// The message names the position, the problem and the valid values.
     pub fn of_file(procfs: &Path, path: &Path) -> Result<Arc<Self>, WebError> {
         reload::start(procfs, path)
     }
 
-    /// What counts for a connection or request that begins now.
+    /// The policy for a new connection or request.
     pub fn policy(&self) -> Arc<Policy> {
         self.current.load_full()
     }

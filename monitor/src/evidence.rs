@@ -1,9 +1,7 @@
-//! Evidence: documents that are kept in memory, served, and written to a
-//! directory.
+//! Evidence: documents that are kept in memory, served, and written to a directory.
 //!
-//! The tick makes and renders a document when a state is entered and offers it
-//! to the thread that writes. Nobody waits for that thread: in a livelock a
-//! write may take as long as the livelock.
+//! When a loop enters a state, the tick renders a document and queues it for the writer thread. The
+//! tick never waits for that thread: in a livelock a write may take as long as the livelock.
 
 #![forbid(unsafe_code)]
 
@@ -25,13 +23,13 @@ use monitor_model::{
 pub use directory::{EvidenceDirectory, EvidenceLimits, WriteError};
 pub use writer::{Writer, start};
 
-/// Documents kept in memory, the newest ones.
+/// Maximum number of documents in memory, the newest ones.
 pub const MAX_DOCUMENTS: usize = 16;
-/// Bytes of them at most. A document has some 30 KB; the largest there can be,
-/// of a node made up to make it large, about 1 MiB.
+/// Maximum bytes of them. A document has some 30 KB; the largest possible one, of a made-up node,
+/// has about 1 MiB.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// A document as it is served and written.
+/// A document in its served and written form.
 #[derive(Debug)]
 pub struct Document {
     /// What it is.
@@ -47,7 +45,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// What serde refuses, which plain data is not.
+    /// serde's errors, which plain data does not cause.
     pub fn new(evidence: &Evidence) -> serde_json::Result<Self> {
         let json = json::render(evidence)?;
         let head = EvidenceHead {
@@ -67,28 +65,27 @@ impl Document {
         })
     }
 
-    /// The whole of it, JSON.
+    /// The whole document as JSON.
     #[must_use]
     pub fn json(&self) -> Bytes {
         self.json.clone()
     }
 
-    /// Where it was written; its directory's limits may have removed it since.
+    /// The path of its file. The directory's limits may have removed it since.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         self.file.get().map(String::as_str)
     }
 }
 
-/// What became of the documents, totals.
+/// Totals of documents by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Results {
     /// Written.
     pub written: u64,
-    /// Not written at once. They are tried again, and count as written too once
-    /// that works.
+    /// Failed at first. They are retried, and a success counts as written too.
     pub failed: u64,
-    /// Not even tried: too many wait for the thread that writes.
+    /// Dropped because the writer's queue was full.
     pub dropped: u64,
 }
 
@@ -114,8 +111,7 @@ fn count(one: &AtomicU64) {
     one.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The tick's side: makes documents of evidence and offers them to the thread
-/// that writes, where there is one.
+/// The tick's side: renders documents and queues them for the writer thread, if there is one.
 #[derive(Debug, Default)]
 pub struct Sink {
     to: Option<(SyncSender<Arc<Document>>, Arc<Counts>)>,
@@ -159,14 +155,14 @@ impl Sink {
         tracing::warn!(id = %document.head.id, why, "evidence is kept in memory only");
     }
 
-    /// What became of the documents; `None`: none is to be written.
+    /// The totals; `None`: documents are not written to a directory.
     #[must_use]
     pub fn results(&self) -> Option<Results> {
         self.to.as_ref().map(|(_, counts)| counts.read())
     }
 }
 
-/// Leaves the newest documents: so many, and of so many bytes.
+/// Keeps the newest documents within the limits of number and bytes.
 pub fn keep_newest(kept: &mut Arc<VecDeque<Arc<Document>>>, new: Vec<Arc<Document>>) {
     if new.is_empty() {
         return;

@@ -1,17 +1,17 @@
-//! Hostile input: for each parser a function that is given any bytes, and says by
-//! a panic that the parser did wrong. docs/fuzzing.md has what came of it.
+//! Hostile input: for each parser a function that accepts any bytes, and panics if the parser
+//! misbehaves. docs/fuzzing.md has the results.
 //!
-//! The functions are beside the parsers. Here is the one list of them, by which
-//! both the fuzz targets (`monitor/fuzz`) and the tests know what there is.
+//! The functions are next to the parsers. This is their only list, for both the fuzz targets
+//! (`monitor/fuzz`) and the tests.
 
 use monitor_collector::{host::local_path, kernel, sample, topology};
 
 use crate::{access, cli, guard, http, publish, recording};
 
-/// A parser, given these bytes.
+/// A fuzz function.
 pub type Target = fn(&[u8]);
 
-/// Each with its name: of the file in `fuzz_targets`, of the directory in `corpus`.
+/// The targets by name: that of the file in `fuzz_targets`, and of the directory in `corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("access", cli::fuzz::access),
     ("addresses", topology::fuzz::addresses),
@@ -56,7 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 ///
 /// # Panics
 ///
-/// There is none, or it found something.
+/// The target does not exist, or it found a bug.
 pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     let Some((_, target)) = target else {

@@ -1,8 +1,7 @@
 //! HTTP: serves the newest snapshot to people and to Prometheus.
 //!
-//! hyper is driven here and not by `axum::serve`, which sets neither a timer
-//! (so that a client that never ends its headers stays for ever) nor a limit
-//! of connections, and whose graceful shutdown has no end.
+//! It drives hyper itself. `axum::serve` has no timer, so a client that never ends its headers
+//! stays for ever. It also has no limit of connections, and its graceful shutdown may never end.
 
 mod api;
 mod events;
@@ -41,41 +40,41 @@ use slots::{ConnectionSlots, Slot};
 
 pub use routes::{PathError, check_telemetry_path};
 
-/// Blocking threads that the runtime needs: those that read recordings, and one
-/// that hashes passwords.
+/// Number of blocking threads that the runtime needs: those that read recordings, and one that
+/// hashes passwords.
 pub const BLOCKING_THREADS: usize = recordings::MAX_READERS + 1;
 
-/// What is served, and to whom.
+/// The content to serve, and the access control.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Path of the metrics.
     pub telemetry_path: String,
-    /// Where the snapshots are found.
+    /// The shared snapshots.
     pub shared: Arc<Shared>,
-    /// What can be played again.
+    /// The recordings.
     pub store: Arc<RecordingStore>,
-    /// Who may connect.
+    /// The access control.
     pub web: Arc<Web>,
 }
 
-/// What a client may take.
+/// Limits for clients.
 #[derive(Clone, Copy, Debug)]
 struct ConnectionLimits {
     /// Connections, all listeners together. One more gets the place of one that idles;
     /// if none does, it waits.
     connections: usize,
-    /// To send the request line and headers, from the connection's start or
-    /// the end of the request before; also to shake hands for TLS.
+    /// Time for the request line and headers, from the connection's start or the end of the
+    /// previous request; also for the TLS handshake.
     headers: Duration,
-    /// Life of a connection: one whose client no longer reads ends as well.
+    /// Maximum age of a connection, which also ends one whose client no longer reads.
     age: Duration,
-    /// Life of a stream of events.
+    /// Maximum age of an event stream.
     stream: Duration,
-    /// For the requests under way once a connection is to end.
+    /// Time for the current requests once a connection must end.
     drain: Duration,
-    /// For an answer under way once somebody else needs the place.
+    /// Time for the current answer once another client needs the connection.
     hurry: Duration,
-    /// Request line and headers, bytes.
+    /// Maximum size of request line and headers, bytes.
     buffer: usize,
 }
 
@@ -89,11 +88,10 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     buffer: 16 * 1024,
 };
 
-/// Pause after an `accept` that failed, mostly for want of file descriptors.
+/// Pause after a failed `accept`, mostly caused by a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves on all listeners until `shutdown`, then gives the requests under way
-/// two seconds.
+/// Serves on all listeners until `shutdown`, then gives the current requests two seconds.
 ///
 /// # Errors
 ///
@@ -135,7 +133,7 @@ async fn serve_within(
     Ok(())
 }
 
-/// Accepts until it is to stop, then waits for its connections.
+/// Accepts connections until shutdown, then waits for them to end.
 async fn listen(
     limits: ConnectionLimits,
     listener: TcpListener,
@@ -189,7 +187,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// Serves one connection until it ends, is too old, or all are to end.
+/// Serves one connection until it ends, is too old, or the server shuts down.
 async fn connection(
     limits: ConnectionLimits,
     stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -210,8 +208,8 @@ async fn connection(
             if !mark.any() {
                 its.idle();
             }
-            // Nobody here reads a body. What comes behind one is not taken for a request:
-            // hyper would write its refusal into an answer that is still on its way.
+            // No handler reads a body. Bytes after one must not count as a request: hyper would
+            // write its refusal into an unfinished answer.
             if let (Ok(answer), true) = (&mut answer, has_body) {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(header::CONNECTION, close);
@@ -226,7 +224,7 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     let time_left = tokio::select! {
-        // A client that hung up or spoke no HTTP is nobody's business.
+        // A client that hung up or did not speak HTTP needs no report.
         _ = serving.as_mut() => return,
         _ = stopped.wait_for(|&stop| stop) => limits.drain,
         () = too_old(limits, &streams) => limits.drain,

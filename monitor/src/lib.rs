@@ -1,11 +1,10 @@
-//! throttle-monitor: sees every task that the kernel makes wait for dirty
-//! pages, reclaim or a congested backing device, and says when a server waits for
-//! pages that only it can clean.
+//! throttle-monitor: detects every task that waits for dirty pages, reclaim or a congested backing
+//! device, and reports when a server waits for pages that only it can clean.
 //!
-//! Data goes one way: `monitor-collector` reads the node into an observation,
-//! `monitor-verdict` judges observations and nothing else, [`pipeline`] runs both once a tick,
-//! [`publish`] keeps the last of it for [`http`], [`metrics`] and [`terminal`]; [`log`] and
-//! [`evidence`] write it down, [`guard`] acts on it where it is told to; [`cli`] ties it together.
+//! Data flows in one direction. `monitor-collector` reads the node into an observation, and
+//! `monitor-verdict` judges observations; [`pipeline`] runs both once per tick. [`publish`] keeps
+//! the last result for [`http`], [`metrics`] and [`terminal`]. [`log`] and [`evidence`] write it
+//! down, and [`guard`] acts on it if enabled. [`cli`] connects all of them.
 
 #![cfg_attr(not(any(test, fuzzing)), warn(clippy::disallowed_methods))]
 

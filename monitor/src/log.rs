@@ -1,4 +1,4 @@
-//! The log: one line an event on stderr, logfmt or JSON.
+//! The log: one line per event on stderr, logfmt or JSON.
 
 #![forbid(unsafe_code)]
 
@@ -21,10 +21,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
-/// The words of `--log.level`.
+/// The values of `--log.level`.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// How long the end of the process waits for the last lines.
+/// How long the process waits at its end for the last lines.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The words of `--log.format`.
@@ -37,7 +37,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why there is no log.
+/// The reason why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Not one of [`LEVELS`].
@@ -46,7 +46,7 @@ pub enum LogError {
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
-    /// [`init`] ran before, or another logger is there.
+    /// [`init`] ran before, or another logger is installed.
     #[error("a logger is installed already")]
     Twice,
 }
@@ -65,9 +65,8 @@ impl Drop for Guard {
 
 /// Starts the log on stderr, for `tracing` and for `log` (aya-log's records).
 ///
-/// Nothing that logs ever waits for stderr or fails with it: a thread writes,
-/// and when it cannot keep up, lines are dropped and counted in the next one
-/// that goes through.
+/// Logging never waits for stderr or fails with it. A thread writes the lines. If it cannot keep
+/// up, lines are dropped, and the next line reports their number.
 ///
 /// # Errors
 ///
@@ -150,8 +149,8 @@ pub fn transition(transition: &Transition) {
     }
 }
 
-/// Logs that a loop came or went: a warning when there is a risk that was
-/// not there before, with what to do. `found`: the loop, where it still is one.
+/// Logs the beginning or end of a loop: a warning with recommendations if there is a new risk.
+/// `found`: the loop, unless it ended.
 pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
     let (loop_id, message) = (event.loop_id.as_str(), event.message.as_str());
     let change = event.change.as_str();
@@ -186,11 +185,11 @@ pub fn loop_event(event: &LoopEvent, found: Option<&Loop>) {
     }
 }
 
-/// Logs that a related condition began or ended: a warning when it began and is
-/// none that every busy node has.
+/// Logs the beginning or end of a related condition. It is a warning at the beginning, except for
+/// conditions that are common on busy nodes.
 pub fn related_event(event: &RelatedEvent) {
     let (kind, bdi) = (event.kind.as_str(), event.bdi.as_str());
-    // An empty one is about the node.
+    // Empty: the condition concerns the node.
     let bdi = Some(bdi).filter(|bdi| !bdi.is_empty());
     let change = if event.began { "began" } else { "ended" };
     let reason = event.reason.as_str();
@@ -207,8 +206,7 @@ pub fn related_event(event: &RelatedEvent) {
     }
 }
 
-/// Logs what the guard decided, did, or could not do: all of it is a warning, since
-/// it changes the node, save what changes nothing.
+/// Logs an event of the guard. It is a warning if it changes the node.
 pub fn guard_event(event: &GuardEvent) {
     let (loop_id, action) = (event.loop_id.as_str(), event.action.as_str());
     let (result, reason) = (event.result.as_str(), event.reason.as_str());
@@ -234,8 +232,7 @@ pub fn guard_event(event: &GuardEvent) {
     }
 }
 
-/// Takes everything and says that it went well: for writers whose failures
-/// nobody can be told of.
+/// Writes and always reports success, for writers whose failures cannot be reported anywhere.
 fn write_or_lose(to: &mut impl Write, line: &[u8]) {
     let _ = to.write_all(line).and_then(|()| to.flush());
 }

@@ -1,8 +1,8 @@
-//! A snapshot as text for Prometheus: the names of the contract.
+//! Renders a snapshot for Prometheus, with the metric names of the contract.
 //!
-//! Families are built with the `prometheus` crate's own types and written one
-//! after the other, so that no more than one is held as objects. Nothing is
-//! registered: the kernel counts, the snapshot is the registry.
+//! Families are built with the `prometheus` crate's own types and written one by one, so that only
+//! one is held as objects. There is no registry: the kernel counts, and the snapshot holds the
+//! values.
 
 #![forbid(unsafe_code)]
 
@@ -20,17 +20,16 @@ use crate::publish::snapshot::Snapshot;
 use family::MetricsPage;
 
 pub use family::{MAX_HISTOGRAMS, MAX_LABEL_LEN, MAX_SERIES};
-/// The content type of what [`render`] makes.
+/// The content type of [`render`]'s output.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders a snapshot.
 ///
 /// # Errors
 ///
-/// What the encoder refused. A family without a series is left out, not an
-/// error.
+/// The encoder's errors. A family without a series is skipped.
 pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
-    // The next page is about as long as the last one: no doubling, no copies.
+    // The next page is about as long, so reserving its size avoids copies.
     static LAST_LEN: AtomicUsize = AtomicUsize::new(16 * 1024);
     let mut text = String::with_capacity(LAST_LEN.load(Ordering::Relaxed) + 1024);
     let mut page = MetricsPage::new(&mut text);

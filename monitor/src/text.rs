@@ -1,4 +1,4 @@
-//! Text for people, in lines.
+//! Wraps text for people.
 
 use textwrap::{Options, WordSplitter};
 

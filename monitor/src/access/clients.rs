@@ -1,4 +1,4 @@
-//! Which client's certificate is good enough.
+//! Checks the certificates of clients.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -23,22 +23,22 @@ use x509_cert::{
 
 use super::Wrong;
 
-/// What is asked of clients.
+/// The requirements for clients.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// Nobody gets in without a certificate.
+    /// Whether a certificate is required.
     pub required: bool,
-    /// By whom it must be signed; `None`: any will do.
+    /// The authorities that may sign it; `None`: it needs no signature.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
     /// Names of which it must have one.
     pub sans: Option<Vec<String>>,
 }
 
-/// rustls' words for it.
+/// The verifier for rustls.
 ///
 /// # Errors
 ///
-/// An authority that is none.
+/// An authority is not valid.
 pub(super) fn verifier(
     asked: Asked,
     provider: &Arc<CryptoProvider>,
@@ -72,10 +72,10 @@ pub(super) fn verifier(
 #[derive(Debug)]
 struct Verifier {
     required: bool,
-    /// Follows the chain to an authority; `None`: nobody has to have signed.
+    /// Follows the chain to an authority; `None`: no signature is needed.
     chains: Option<Arc<dyn ClientCertVerifier>>,
-    /// The authorities themselves: a certificate that is its own, as `openssl
-    /// req -x509` makes it, is not good at the end of a chain, but it is listed.
+    /// The authorities themselves. A self-signed certificate, as from `openssl req -x509`, is not
+    /// valid at the end of a chain, but it counts if it is listed.
     pinned: Vec<CertificateDer<'static>>,
     sans: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -140,7 +140,7 @@ fn parse(der: &CertificateDer<'_>) -> Result<Certificate, Error> {
     Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding.into())
 }
 
-/// Whether a certificate that is trusted as it is, is so still.
+/// Whether a certificate that is trusted by itself is still within its validity.
 pub(super) fn in_its_time(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let certificate = parse(der)?;
     let validity = certificate.tbs_certificate().validity();
@@ -154,7 +154,7 @@ pub(super) fn in_its_time(der: &CertificateDer<'_>, now: UnixTime) -> Result<(),
     }
 }
 
-/// The names for which it was made: DNS, e-mail, IP, URI.
+/// The names in the certificate: DNS, e-mail, IP, URI.
 pub(super) fn names(der: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
     let certificate = parse(der)?;
     let extension = certificate

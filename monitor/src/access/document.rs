@@ -1,11 +1,11 @@
-//! The file as it is written: YAML in, checked types out.
+//! The file's format: YAML in, checked types out.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::{Options, options::MergeKeyPolicy};
 
-/// All of it. A table without a value counts as one that is not there.
+/// The whole file. A table without a value counts as absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WebDocument {
@@ -53,7 +53,7 @@ impl ServerTls {
     }
 }
 
-/// What is asked of a client's certificate, in the words of Go.
+/// The requirements for a client's certificate, named as in Go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum ClientAuth {
     #[default]
@@ -84,7 +84,7 @@ pub(super) enum Version {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
-    /// Taken, and without effect: there is no HTTP/2 here.
+    /// Accepted without effect: this server has no HTTP/2.
     #[serde(rename = "http2")]
     pub _http2: Option<bool>,
     #[serde(deserialize_with = "nothing_is_default")]
@@ -100,7 +100,7 @@ pub(super) struct RateLimit {
     pub burst: i64,
 }
 
-/// What no log shows.
+/// A value that no log shows.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Secret(pub String);
@@ -116,10 +116,9 @@ impl WebDocument {
     ///
     /// # Errors
     ///
-    /// The parser's words with line and column, and nothing of the text around,
-    /// which may be a key.
+    /// The parser's message with line and column, without the surrounding text, which may be a key.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // Nothing here needs more; the defaults allow a document of gigabytes.
+        // The defaults allow a document of gigabytes; this file never needs that.
         let options = serde_saphyr::options! {
             merge_keys: MergeKeyPolicy::Error,
             with_snippet: false,
@@ -141,7 +140,7 @@ fn parse(text: &str, options: Options) -> Result<Option<WebDocument>, String> {
         .map_err(|error| error.without_snippet().to_string())
 }
 
-/// A key without a value, as if it were not there.
+/// Treats a key without a value as absent.
 fn nothing_is_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Default + Deserialize<'de>,
@@ -150,7 +149,7 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// As Go writes one: `1s`, `1m30s`, `1.5h`; a plain number is nanoseconds.
+/// A duration as in Go: `1s`, `1m30s`, `1.5h`; a plain number is nanoseconds.
 fn go_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let wrong = || de::Error::custom("must be a duration such as 1s, 100ms or 1m30s");

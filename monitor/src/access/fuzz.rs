@@ -1,4 +1,4 @@
-//! Hostile input: the web configuration, and what a client shows of himself.
+//! Hostile input: the web configuration, and what clients send to log in.
 
 use data_encoding::BASE64;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
@@ -12,8 +12,7 @@ use super::{
 };
 use crate::fuzz_input::{SECRET, keeps_the_secret, text};
 
-/// `--web.config.file`, with certificate and key in it: what is refused is refused
-/// without a word of the key or of a hash.
+/// `--web.config.file`, with certificate and key in it: an error never contains the key or a hash.
 pub fn config(data: &[u8]) {
     let text = text(data);
     let document = match WebDocument::parse(&text) {
@@ -39,7 +38,7 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// An `Authorization`: what is read and sent again is read as the same.
+/// An `Authorization` header: it reads back as the same.
 pub fn authorization(data: &[u8]) {
     if let Some((name, password)) = credentials(data) {
         assert!(!name.contains(':'), "{name:?}");

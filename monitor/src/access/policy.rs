@@ -1,4 +1,4 @@
-//! What a web configuration comes to, ready to be asked.
+//! The policy that results from a web configuration.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use super::{
     users::Users,
 };
 
-/// Who may connect, and what he is told besides.
+/// The rules for connections, and the headers of answers.
 #[derive(Debug, Default)]
 pub struct Policy {
     tls: Option<Arc<ServerConfig>>,
@@ -22,19 +22,19 @@ pub struct Policy {
     rate: Option<Bucket>,
 }
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is answered.
     Admitted,
-    /// Too many come.
+    /// There are too many requests.
     TooMany,
-    /// Nobody knows who sent it.
+    /// The sender did not log in.
     Unknown,
 }
 
 impl Policy {
-    /// Checks everything; the words are of what was passed over.
+    /// Checks the configuration; returns what it ignores.
     pub(super) fn new(
         document: WebDocument,
         material: Option<&Material>,
@@ -65,17 +65,17 @@ impl Policy {
         Ok((policy, passed_over))
     }
 
-    /// How a connection is to be accepted; `None`: plainly.
+    /// The TLS configuration; `None`: plain HTTP.
     pub const fn tls(&self) -> Option<&Arc<ServerConfig>> {
         self.tls.as_ref()
     }
 
-    /// Whether users are asked for a password.
+    /// Whether requests need a password.
     pub const fn has_users(&self) -> bool {
         self.users.is_some()
     }
 
-    /// Headers for every answer that has none of that name.
+    /// Headers to add to every answer without them.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
@@ -98,10 +98,10 @@ impl Policy {
     }
 }
 
-/// The few that may be set, as in Prometheus.
+/// The headers that may be set, as in Prometheus.
 fn headers(http: &Http) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
     const KEY: &str = "http_server_config.headers";
-    /// With the values that are known, where there are few.
+    /// The permitted values, for headers with only a few.
     const KNOWN: [(&str, &[&str]); 5] = [
         ("Strict-Transport-Security", &[]),
         ("X-Content-Type-Options", &["nosniff"]),

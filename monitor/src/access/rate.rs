@@ -1,21 +1,21 @@
-//! `rate_limit`: a token bucket for all requests together.
+//! `rate_limit`: a token bucket shared by all requests.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// A token each `interval`, of which `burst` are kept.
+/// A bucket that gains a token each `interval` and holds `burst` of them.
 #[derive(Debug)]
 pub(super) struct Bucket {
     interval: Duration,
     burst: u32,
-    /// When the bucket was, or will have been, empty.
+    /// The time at which the bucket was, or will have been, empty.
     empty: Mutex<Instant>,
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub fn new(interval: Duration, burst: u32, now: Instant) -> Self {
         let full = interval.saturating_mul(burst);
         Self {
@@ -25,11 +25,11 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token, if available.
     pub fn take(&self, now: Instant) -> bool {
         let full = self.interval.saturating_mul(self.burst);
         let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        // What would run over is lost.
+        // A full bucket gains no more tokens.
         let oldest = now.checked_sub(full).unwrap_or(now);
         let next = (*empty).max(oldest) + self.interval;
         let there = next <= now;
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_burst_is_let_through_then_one_each_interval() {
         let second = Duration::from_secs(1);
-        // A machine that has just booted has no instant much before now.
+        // A freshly booted machine has no instant long before now.
         let start = Instant::now() + Duration::from_hours(1);
         let bucket = Bucket::new(second, 3, start);
         let taken = |at| (0..10).filter(|_| bucket.take(start + at)).count();

@@ -1,4 +1,4 @@
-//! Reads the file, and again when it or one that it names has changed.
+//! Reads the file, and reloads it when it or a file that it names has changed.
 
 use std::{
     fs::{self, OpenOptions},
@@ -22,13 +22,13 @@ use super::{
 /// The flag that names the first file.
 const FLAG: &str = "--web.config.file";
 
-/// How often is looked whether something has changed.
+/// Time between two checks for changes.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The largest file that is read.
+/// The largest permitted file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads it all, and starts the thread that does so again.
+/// Reads all files, and starts the thread that reloads them.
 pub(super) fn start(procfs: &Path, path: &Path) -> Result<Arc<Web>, WebError> {
     let mut files = Files {
         procfs: procfs.to_owned(),
@@ -49,7 +49,7 @@ pub(super) fn start(procfs: &Path, path: &Path) -> Result<Arc<Web>, WebError> {
     Ok(web)
 }
 
-/// Until nobody serves any more.
+/// Runs until the server ends.
 fn watch(web: &Weak<Web>, mut files: Files) {
     loop {
         thread::sleep(PERIOD);
@@ -64,11 +64,11 @@ fn watch(web: &Weak<Web>, mut files: Files) {
 struct Files {
     procfs: PathBuf,
     config: PathBuf,
-    /// Each that was to be read, and how it was found just before.
+    /// The files that were read, each with its mark just before.
     read: Vec<(PathBuf, Option<Mark>)>,
 }
 
-/// By which a change is known.
+/// The properties that show a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     device: u64,
@@ -79,7 +79,7 @@ struct Mark {
 }
 
 impl Mark {
-    /// `None`: there is nothing.
+    /// `None`: the file does not exist.
     fn of(path: &Path) -> Option<Self> {
         #[allow(
             clippy::disallowed_methods,
@@ -97,9 +97,8 @@ impl Mark {
 }
 
 impl Files {
-    /// Reads again if something has changed. What cannot be used is told once,
-    /// and leaves what there was: a certificate that is half written must not
-    /// take the metrics away.
+    /// Reloads the files if one has changed. An error is reported once and keeps the old state: a
+    /// half-written certificate must not make the metrics unavailable.
     fn refresh(&mut self, web: &Web) {
         let same = self.read.iter().all(|(path, mark)| Mark::of(path) == *mark);
         if same {
@@ -193,10 +192,10 @@ impl Files {
         self.read(key, &path)
     }
 
-    /// At most [`MAX_BYTES`] of a regular file that is not on NFS.
+    /// Reads at most [`MAX_BYTES`] of a regular file that is not on NFS.
     fn read(&mut self, what: &'static str, path: &Path) -> Result<Vec<u8>, WebError> {
         refuse_nfs(&self.procfs, path).map_err(|why| WebError::Placement { what, why })?;
-        // Before it is read: a change meanwhile is seen the next time.
+        // Take the mark before reading, so that a change during the read is noticed next time.
         self.read.push((path.to_owned(), Mark::of(path)));
         bounded(path).map_err(|error| WebError::Read {
             what,
@@ -208,7 +207,7 @@ impl Files {
 
 fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
-    // A FIFO would wait for a writer.
+    // Opening a FIFO would wait for a writer.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = options.read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {

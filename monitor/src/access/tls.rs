@@ -1,7 +1,7 @@
-//! TLS as the file wants it, as far as rustls has it.
+//! TLS as configured, as far as rustls supports it.
 //!
-//! What Go has and rustls leaves out for good reasons (TLS before 1.2, CBC,
-//! P-521 here) is passed over where something is left, and refused where not.
+//! rustls omits some options of Go for good reasons (TLS before 1.2, CBC, P-521 here). They are
+//! ignored if an alternative remains, and refused otherwise.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     document::{ClientAuth, ServerTls, Version},
 };
 
-/// What the files hold that the document names, or it itself.
+/// The content of the files that the document names, or its inline values.
 #[derive(Debug)]
 pub(super) struct Material {
     pub cert: Vec<u8>,
@@ -26,7 +26,7 @@ pub(super) struct Material {
     pub client_ca: Option<Vec<u8>>,
 }
 
-/// Ready to accept, and what was passed over.
+/// The server's configuration, and the ignored options.
 ///
 /// # Errors
 ///
@@ -60,12 +60,12 @@ pub(super) fn config(
         )
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // As Go's server does, unless it is told otherwise.
+    // Go's server has the same default.
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
     Ok((config, passed_over))
 }
 
-/// All certificates of a file, one at least.
+/// All certificates of a file, at least one.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certs: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certs {
@@ -140,7 +140,7 @@ fn provider(tls: &ServerTls, passed_over: &mut Vec<String>) -> Result<CryptoProv
                     format!("{name:?} is not one of Go's secure suites"),
                 ));
             }
-            // rustls sets TLS 1.3's apart by their name.
+            // In rustls the names of TLS 1.3's suites differ.
             let ours = name.replacen("TLS_", "TLS13_", usize::from(!name.contains("_WITH_")));
             let suite = |one: &&rustls::SupportedCipherSuite| {
                 one.suite().as_str().is_some_and(|suite| suite == ours)
@@ -150,7 +150,7 @@ fn provider(tls: &ServerTls, passed_over: &mut Vec<String>) -> Result<CryptoProv
                 None => passed_over.push(format!("cipher suite {name}")),
             }
         }
-        // Go has no say in TLS 1.3's either: all of them stay.
+        // Go cannot configure TLS 1.3's suites either, so all of them stay.
         let old = |suite: &rustls::SupportedCipherSuite| suite.tls13().is_none();
         wanted.retain(old);
         if wanted.is_empty() && tls.max_version == Some(Version::Tls12) {
@@ -193,7 +193,7 @@ fn provider(tls: &ServerTls, passed_over: &mut Vec<String>) -> Result<CryptoProv
     Ok(provider)
 }
 
-/// Those from the oldest to the newest wanted.
+/// The versions from the oldest to the newest wanted one.
 fn versions(
     tls: &ServerTls,
     passed_over: &mut Vec<String>,
@@ -218,7 +218,7 @@ fn versions(
     Ok(wanted)
 }
 
-/// What `tls.CipherSuites()` of Go lists.
+/// The suites that Go's `tls.CipherSuites()` lists.
 const GO_SUITES: [&str; 13] = [
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",

@@ -1,4 +1,4 @@
-//! `basic_auth_users`: passwords against bcrypt.
+//! `basic_auth_users`: checks passwords against bcrypt.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,33 +14,33 @@ use super::{Wrong, document::Secret};
 
 const KEY: &str = "basic_auth_users";
 
-/// A hash of more takes seconds, and every wrong password costs one.
+/// A hash with a higher cost takes seconds, and every wrong password costs one.
 const MAX_COST: u32 = 18;
 
-/// Good passwords that are known again without a hash. There is one a user,
-/// and two where an equal one is sent in another way.
+/// Maximum number of valid passwords that need no second hash: one per user, or two if one is sent
+/// in another encoding.
 const MAX_KNOWN: usize = 64;
 
-/// The longest user name with its password, base64 as sent.
+/// The longest user name with its password, in base64 as sent.
 const MAX_SENT: usize = 1024;
 
-/// Who gets in.
+/// The users.
 #[derive(Debug)]
 pub(super) struct Users {
     hashes: BTreeMap<String, Secret>,
-    /// What was sent and found good, not to be read back.
+    /// Digests of the valid headers, which cannot be reversed.
     known: Mutex<HashSet<[u8; 32]>>,
     key: hmac::Key,
-    /// One hash at a time: it takes a processor.
+    /// One hash at a time, because each occupies a processor.
     turn: Arc<Semaphore>,
 }
 
 impl Users {
-    /// Nobody listed: nobody is asked.
+    /// The users; `None`: the list is empty, and no password is needed.
     ///
     /// # Errors
     ///
-    /// What is not a hash of bcrypt, or takes too long.
+    /// A hash is not a bcrypt hash, or its cost is too high.
     pub fn new(hashes: BTreeMap<String, Secret>) -> Result<Option<Self>, Wrong> {
         for (name, hash) in &hashes {
             check(name, &hash.0).map_err(|why| Wrong::new(KEY, why))?;
@@ -59,13 +59,13 @@ impl Users {
         }))
     }
 
-    /// Whether this header is of a user with his password.
+    /// Whether this header has a user and the right password.
     pub async fn admits(&self, authorization: Option<&[u8]>) -> bool {
         let Some((name, password)) = authorization.and_then(credentials) else {
             return false;
         };
         let listed = self.hashes.get(&name);
-        // A name that nobody has takes as long as one that somebody has.
+        // An unknown name takes as long as a known one.
         let Some(hash) = listed.or_else(|| self.hashes.values().next()).cloned() else {
             return false;
         };
@@ -76,7 +76,7 @@ impl Users {
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
             return false;
         };
-        // Once begun it goes to its end, and keeps its turn as long.
+        // A hash that has begun runs to its end, and keeps its turn that long.
         let right = spawn_blocking(move || {
             let _turn = turn;
             bcrypt::verify(&password, &hash.0).unwrap_or(false)
@@ -123,7 +123,7 @@ fn check(name: &str, hash: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Name and password of an `Authorization: Basic`.
+/// Name and password of an `Authorization: Basic` header.
 pub(super) fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
     const SCHEME: &[u8] = b"Basic ";
     let (scheme, sent) = header.split_at_checked(SCHEME.len())?;
@@ -144,7 +144,7 @@ mod tests {
 
     use super::{Secret, Users, credentials};
 
-    /// Looks like one of bcrypt, and is none.
+    /// A text that looks like a bcrypt hash but is not one.
     const HASH: &str = "$2y$04$HASH";
 
     fn users() -> Users {

@@ -1,5 +1,5 @@
-//! The directory of `--evidence.dir`: files that are whole or not there,
-//! bounded in number and size.
+//! The directory of `--evidence.dir`: its files are complete or absent, and bounded in number and
+//! size.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,46 +14,45 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// Entries that are looked at in one go: more than that, and the rest has to
-/// wait for the next document.
+/// Maximum number of entries to read at once; the rest waits for the next document.
 const MAX_ENTRIES: usize = 65_536;
 
-/// Bounds of the directory; of our own files, for no others are touched.
+/// Limits of the directory. They cover only the daemon's own files; others are never touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvidenceLimits {
     /// Files.
     pub files: usize,
-    /// Bytes of all of them.
+    /// Maximum bytes of all files.
     pub bytes: u64,
 }
 
-/// Why a document is not written.
+/// The reason why a document is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The directory is on NFS now.
     #[error(transparent)]
     Placement(#[from] PlacementError),
-    /// The file system said no.
+    /// A system error.
     #[error("{what} {path}: {error}")]
     Io {
-        /// What could not be done.
+        /// The failed operation.
         what: &'static str,
-        /// To what.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
-    /// It is larger than all documents together may be.
+    /// It exceeds the limit for all documents together.
     #[error("the document has {bytes} bytes, more than the directory may hold ({most})")]
     TooLarge {
         /// Its size.
         bytes: u64,
-        /// Bytes of all documents.
+        /// The limit for all documents, bytes.
         most: u64,
     },
 }
 
-/// Where documents are written.
+/// The destination of documents.
 #[derive(Clone, Debug)]
 pub struct EvidenceDirectory {
     procfs: PathBuf,
@@ -77,14 +76,13 @@ impl EvidenceDirectory {
         })
     }
 
-    /// Where.
+    /// The path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes what a write left that was broken off, and what is too much by
-    /// the limits of now.
+    /// Removes the remains of interrupted writes, and files beyond the limits.
     pub(super) fn tidy(&self) -> Result<(), WriteError> {
         let dir = self.open()?;
         for name in self.list(&dir, is_leftover)? {
@@ -93,8 +91,8 @@ impl EvidenceDirectory {
         self.make_room(&dir, 0, "")
     }
 
-    /// Writes a document: to a file beside, to the disk, and then in place. It
-    /// may take as long as the disk does.
+    /// Writes a document: to a temporary file, to the disk, and then in place. This takes as long
+    /// as the disk does.
     ///
     /// # Errors
     ///
@@ -113,7 +111,7 @@ impl EvidenceDirectory {
         let written = write_beside(&dir, &beside, json)
             .and_then(|()| renameat(&dir, &beside, &dir, &name).map_err(Into::into));
         if let Err(error) = written {
-            // What cannot be removed now is removed at the next start.
+            // If this fails, the next start removes it.
             let _ = unlinkat(&dir, &beside, AtFlags::empty());
             let what = "cannot write";
             return Err(WriteError::Io { what, path, error });
@@ -122,8 +120,8 @@ impl EvidenceDirectory {
         Ok(path)
     }
 
-    /// Opens it; makes it where only its own name is missing. What is mounted
-    /// may have changed since the last time.
+    /// Opens it, and creates its last component if missing. The mounts may have changed since the
+    /// last time.
     fn open(&self) -> Result<OwnedFd, WriteError> {
         refuse_nfs(&self.procfs, &self.path)?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -138,8 +136,8 @@ impl EvidenceDirectory {
         opened.map_err(|error| self.failed("cannot open", error))
     }
 
-    /// Removes the oldest of our files until one of so many bytes has room; a
-    /// file that is called like it will be replaced and takes none.
+    /// Removes the oldest own files until `bytes` more fit. A file with this name will be replaced,
+    /// so it does not count.
     fn make_room(&self, dir: &OwnedFd, bytes: u64, name: &str) -> Result<(), WriteError> {
         let mut files = Vec::new();
         for one in self.list(dir, is_ours)? {
@@ -168,13 +166,13 @@ impl EvidenceDirectory {
         Ok(())
     }
 
-    /// Regular files with names that `wanted` knows.
+    /// The regular files whose names `wanted` accepts.
     fn list(&self, dir: &OwnedFd, wanted: fn(&str) -> bool) -> Result<Vec<String>, WriteError> {
         let failed = |error| self.failed("cannot list", error);
         let mut names = Vec::new();
         for entry in Dir::read_from(dir).map_err(failed)?.take(MAX_ENTRIES) {
             let entry = entry.map_err(failed)?;
-            // Some file systems do not tell the type: then the name decides.
+            // Some file systems do not report the type; then the name decides.
             let file = matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown);
             if let Ok(name) = entry.file_name().to_str()
                 && file
@@ -210,7 +208,7 @@ fn write_beside(dir: &OwnedFd, name: &str, json: &[u8]) -> io::Result<()> {
         unlinkat(dir, name, AtFlags::empty())?;
         create()
     })?;
-    // Whatever the umask is: the group reads it, nobody else.
+    // Only the owner and the group may read it, whatever the umask.
     fchmod(&file, mode)?;
     let mut file = File::from(file);
     file.write_all(json)?;

@@ -1,5 +1,5 @@
-//! A document as text that a person reads with `less` and a program as JSON: a
-//! line for each field and for each element of a list.
+//! Renders a document for `less` and for programs: JSON with a line for each field and for each
+//! element of a list.
 
 use std::io::{self, Write};
 
@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-/// Renders with an end of line at the end.
+/// Renders the document with a final newline.
 ///
 /// # Errors
 ///
-/// What serde refuses: not of plain data.
+/// serde's errors, which plain data does not cause.
 pub(super) fn render(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(32 * 1024);
     value.serialize(&mut Serializer::with_formatter(
@@ -22,11 +22,11 @@ pub(super) fn render(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Breaks lines down to the elements of the first list, not within these.
+/// Breaks lines down to the elements of the outermost list, but not within these.
 #[derive(Debug, Default)]
 struct LineBreaks {
     indent: usize,
-    /// Lists that are open.
+    /// The number of open lists.
     lists: usize,
     has_value: bool,
 }
@@ -37,7 +37,7 @@ impl LineBreaks {
         (0..self.indent).try_for_each(|_| to.write_all(b"  "))
     }
 
-    /// Between two of a list or object that is broken, or is not.
+    /// The separator between two elements, with or without a line break.
     fn next<W: Write + ?Sized>(&self, to: &mut W, first: bool, broken: bool) -> io::Result<()> {
         match (first, broken) {
             (true, true) => self.line(to),

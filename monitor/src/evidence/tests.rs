@@ -1,4 +1,4 @@
-//! Against real directories.
+//! Tests with real directories.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -36,7 +36,7 @@ fn directory(path: &Path) -> EvidenceDirectory {
     EvidenceDirectory::new(Path::new("/proc"), path, LIMITS).unwrap()
 }
 
-/// What is in a directory, sorted.
+/// The names in a directory, sorted.
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap();
     let mut names: Vec<String> = entries
@@ -55,7 +55,7 @@ fn writing(path: &Path, files: usize) -> (Sink, Writer) {
     start_with(directory, SOON).unwrap()
 }
 
-/// Waits until it is so; the test fails where that takes too long.
+/// Waits for a condition; the test fails if that takes too long.
 fn until(what: &str, is: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !is() {
@@ -198,7 +198,7 @@ fn a_leftover_of_the_same_name_is_no_obstacle_and_a_link_is_not_followed() {
     assert_eq!(fs::read(dir.path().join(name(1))).unwrap(), b"{}");
 }
 
-/// A procfs that says that something is NFS.
+/// A procfs with an NFS mount at this path.
 fn procfs_with_nfs_at(path: &Path) -> TempDir {
     let procfs = tempfile::tempdir().unwrap();
     fs::create_dir(procfs.path().join("self")).unwrap();
@@ -316,8 +316,8 @@ fn of_what_waits_for_a_broken_directory_the_newest_is_kept() {
 #[test]
 fn a_directory_that_hangs_holds_up_nobody_and_what_finds_no_room_is_counted() {
     let dir = tempfile::tempdir().unwrap();
-    // Who opens a pipe to read waits for somebody to write; the thread does so
-    // until the process of the test ends.
+    // Opening a pipe for reading waits for a writer, so the thread blocks until the test's process
+    // ends.
     let procfs = tempfile::tempdir().unwrap();
     let limits = LIMITS;
     fs::create_dir(procfs.path().join("self")).unwrap();

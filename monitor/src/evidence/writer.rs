@@ -1,4 +1,4 @@
-//! The thread that writes, and what waits for it.
+//! The writer thread and its queue.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use super::directory::{EvidenceDirectory, WriteError};
 use super::{Counts, Document, MAX_DOCUMENTS, Sink, count};
 
-/// What could not be written is tried again so often.
+/// Time between two attempts to write a document.
 const RETRY: Duration = Duration::from_secs(30);
 /// To list a directory and write a file.
 const STACK: usize = 256 * 1024;
 
-/// The thread that writes; it ends after the last [`Sink`].
+/// The writer thread; it ends after the last [`Sink`].
 #[derive(Debug)]
 pub struct Writer(JoinHandle<()>);
 
 impl Writer {
-    /// Waits until everything is written, or the deadline: the disk may hang.
+    /// Waits until everything is written, or until the deadline: the disk may hang.
     pub fn finish(self, deadline: Duration) {
         let end = Instant::now() + deadline;
         while !self.0.is_finished() {
@@ -68,9 +68,9 @@ pub(super) fn start_with(
 struct Pending {
     directory: EvidenceDirectory,
     counts: Arc<Counts>,
-    /// What is to be written, oldest first, each with whether it failed once.
+    /// The documents to write, oldest first, each with whether it failed before.
     documents: VecDeque<(Arc<Document>, bool)>,
-    /// What was said last of a directory that cannot be written to.
+    /// The last reported problem of the directory.
     trouble: Option<String>,
 }
 
@@ -96,7 +96,7 @@ impl Pending {
         }
     }
 
-    /// Also tells whether the directory can be used, before there is a need.
+    /// Cleans up. This also shows early whether the directory is usable.
     fn tidy(&mut self) {
         let tidied = self.directory.tidy();
         self.tell(tidied.err().as_ref());
@@ -114,7 +114,7 @@ impl Pending {
         }
     }
 
-    /// Writes what it can, the oldest first.
+    /// Writes as many documents as possible, oldest first.
     fn write(&mut self) {
         let mut trouble = None;
         for (document, failed) in std::mem::take(&mut self.documents) {
@@ -138,7 +138,7 @@ impl Pending {
         self.tell(trouble.as_ref());
     }
 
-    /// Says once when the directory fails, fails otherwise, or works again.
+    /// Reports once if the directory fails, fails in another way, or works again.
     fn tell(&mut self, error: Option<&WriteError>) {
         let error = error.map(ToString::to_string);
         if error == self.trouble {

@@ -1,8 +1,7 @@
 //! A bounded queue of lines and the thread that writes them.
 //!
-//! Not `tracing-appender`: its guard prints to stdout and stderr when it
-//! cannot flush, and to print to a closed one is a panic, which with
-//! `panic = "abort"` turns a clean end of the daemon into a crash.
+//! `tracing-appender` is unsuitable: if its guard cannot flush, it prints to stdout and stderr.
+//! Printing to a closed one panics, and with `panic = "abort"` a clean end becomes a crash.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait for stderr.
+/// Maximum number of lines that wait for stderr.
 pub(super) const MAX_LINES: usize = 512;
 /// Enough to format one event.
 const STACK: usize = 128 * 1024;
 
 enum LogMessage {
     Line(Vec<u8>),
-    /// Answered when everything before it is written.
+    /// Acknowledged when everything before it is written.
     Flush(SyncSender<()>),
 }
 
@@ -43,7 +42,7 @@ impl LogQueue {
         Ok(Self { messages, lost })
     }
 
-    /// Waits until what was logged before is written, or the deadline.
+    /// Waits until all earlier lines are written, or until the deadline.
     pub(super) fn flush(&self, deadline: Duration) {
         let end = Instant::now() + deadline;
         let (done, wait) = sync_channel(1);

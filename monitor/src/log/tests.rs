@@ -28,7 +28,7 @@ impl Write for CapturedLog {
     }
 }
 
-/// What is logged at `level` by `act`.
+/// The log of `act` at `level`.
 fn logged(level: LevelFilter, format: LogFormat, act: impl FnOnce()) -> String {
     let memory = CapturedLog::default();
     let writer = memory.clone();
@@ -212,7 +212,7 @@ fn a_closed_stderr_neither_stops_the_one_who_logs_nor_the_thread_that_writes() {
     );
 }
 
-/// Writes only when it is let.
+/// A writer that blocks until it is released.
 struct Stuck {
     written: Sender<Vec<u8>>,
     gate: Arc<Mutex<()>>,
@@ -241,7 +241,7 @@ fn a_stderr_that_nobody_reads_makes_nobody_wait_and_costs_no_more_than_the_queue
     })
     .unwrap();
     for _ in 0..10 * MAX_LINES {
-        // A queue that waits hangs here for ever.
+        // A blocking queue would hang here for ever.
         (&queue).write_all(b"line\n").unwrap();
     }
     let start = Instant::now();

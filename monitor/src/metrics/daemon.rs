@@ -1,4 +1,4 @@
-//! The daemon itself: what it is, what it sees, what it loses and uses.
+//! The daemon's own metrics: version, signals, losses, resource use.
 
 use monitor_model::observation::State;
 use prometheus::Result;

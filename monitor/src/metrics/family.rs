@@ -1,4 +1,4 @@
-//! Building a family by hand, within bounds, and writing it.
+//! Builds and writes a bounded family.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,18 +8,17 @@ use prometheus::proto::{
 };
 use prometheus::{Result, TextEncoder};
 
-/// The most series of a family of counters or gauges.
+/// Maximum number of series in a family of counters or gauges.
 pub const MAX_SERIES: usize = 256;
-/// The most series of a family of histograms, each of some twenty lines.
+/// Maximum number of series in a family of histograms, each of some twenty lines.
 pub const MAX_HISTOGRAMS: usize = 128;
-/// The longest label value, bytes; what is longer ends in an ellipsis.
+/// Maximum length of a label value, bytes; longer ones end in an ellipsis.
 pub const MAX_LABEL_LEN: usize = 200;
 
 const ELLIPSIS: &str = "…";
 
-/// A family under construction. It takes a bounded number of series and each
-/// set of label values once: a second one would make Prometheus refuse the
-/// whole page.
+/// A family under construction. It takes a bounded number of series, and each set of label values
+/// once: Prometheus would reject the whole page for a duplicate.
 pub(super) struct Family {
     name: &'static str,
     help: &'static str,
@@ -79,8 +78,8 @@ impl Family {
         }
     }
 
-    /// Adds a histogram. `counts` are those of each bucket alone and have one
-    /// more than `bounds`: what is beyond all of them.
+    /// Adds a histogram. `counts` are per bucket, not cumulative, and have one more entry than
+    /// `bounds`, for values beyond all of them.
     pub(super) fn add_histogram(
         &mut self,
         labels: &[(&str, &str)],
@@ -108,8 +107,8 @@ impl Family {
         self.series.push(metric);
     }
 
-    /// Room for one more series with these labels, unless it is there already.
-    /// A full family refuses at once: there may be thousands.
+    /// Whether a series with these labels fits and is new. A full family refuses at once: there may
+    /// be thousands.
     fn admit(&mut self, labels: &[(&str, &str)], most: usize) -> Option<Metric> {
         self.labelled |= !labels.is_empty();
         if self.series.len() >= most {
@@ -128,7 +127,7 @@ impl Family {
     }
 }
 
-/// What is kept of a label value, and what is added to it.
+/// The part of a label value to keep, and the suffix.
 fn clip(value: &str) -> (&str, &'static str) {
     if value.len() <= MAX_LABEL_LEN {
         return (value, "");
@@ -159,7 +158,7 @@ impl<'a> MetricsPage<'a> {
         }
     }
 
-    /// Writes a family; one without a series is left out.
+    /// Writes a family, unless it is empty.
     pub(super) fn put(&mut self, family: Family) -> Result<()> {
         if family.series.is_empty() {
             return Ok(());
@@ -175,7 +174,7 @@ impl<'a> MetricsPage<'a> {
         TextEncoder::new().encode_utf8(&[proto], self.text)
     }
 
-    /// Writes what was left out of the page.
+    /// Writes the count of dropped series.
     pub(super) fn finish(mut self) -> Result<()> {
         let mut family = Family::gauge(
             "throttle_monitor_dropped_series",

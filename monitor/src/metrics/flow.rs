@@ -1,5 +1,4 @@
-//! Where pages are dirty, and whether they move: memory, BDIs, NFS client and
-//! server.
+//! Dirty pages and their progress: memory, BDIs, NFS client and server.
 
 use std::collections::HashSet;
 
@@ -54,7 +53,7 @@ fn memory(observation: &Observation, page: &mut MetricsPage) -> Result<()> {
     page.put(limit)
 }
 
-/// The BDIs, those of the NFS client first: they are the last to be left out.
+/// The BDIs, those of the NFS client first: they are the last to be dropped.
 fn ordered(observation: &Observation) -> Vec<&Bdi> {
     let clients: HashSet<&str> = observation
         .clients

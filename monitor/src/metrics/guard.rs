@@ -1,4 +1,4 @@
-//! What the guard may do and did.
+//! The guard's mode and actions.
 
 use monitor_model::guard::Mode;
 use prometheus::Result;

@@ -1,4 +1,4 @@
-//! Conditions that look like a livelock and are none.
+//! Conditions that look like a livelock but are not one.
 
 use monitor_model::related::{Related, RelatedTally};
 use prometheus::Result;

@@ -357,7 +357,7 @@ fn a_bdi_that_is_listed_twice_is_one_series() {
         testing::bdi("8:1", "/dev/sda1"),
         testing::bdi("8:1", "/dev/sda1"),
     ];
-    // The parser refuses a page with a series twice.
+    // The parser rejects duplicate series.
     assert_eq!(page(&snapshot).count("throttle_bdi_dirty_bytes"), 1);
 }
 

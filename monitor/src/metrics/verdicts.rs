@@ -89,8 +89,8 @@ fn livelocks(verdicts: &[Verdict], page: &mut MetricsPage) -> Result<()> {
     Ok(())
 }
 
-/// Every loop with every signature, so that no series begins above zero; the
-/// loop's own signature first.
+/// Every loop with every signature, so that each series begins at zero; the loop's own signature
+/// first.
 fn pairs<'a>(verdicts: &[&'a Verdict]) -> impl Iterator<Item = (&'a Verdict, Signature)> {
     let others = |verdict: &'a Verdict| {
         let all = Signature::ALL.into_iter();

@@ -1,4 +1,4 @@
-//! Who waits for what, and for how long.
+//! Waits of tasks, and their duration.
 
 use std::collections::BTreeMap;
 
@@ -48,8 +48,8 @@ struct Folded {
     buckets: [u64; HIST_BUCKETS],
 }
 
-/// The histograms without the reason. The order decides who is left out when
-/// there are too many, and does not change from tick to tick.
+/// The histograms without the reason. The order decides which are dropped if there are too many,
+/// and is stable between ticks.
 fn fold_reasons(delays: &[Delay]) -> BTreeMap<(u8, Cause, Class, &str), Folded> {
     let mut all = BTreeMap::<_, Folded>::new();
     for delay in delays {
@@ -69,8 +69,7 @@ fn fold_reasons(delays: &[Delay]) -> BTreeMap<(u8, Cause, Class, &str), Folded> 
     all
 }
 
-/// Servers and the kernel's own before the many programs: these can be in a
-/// livelock.
+/// Servers and kernel threads precede programs: they can be in a livelock.
 const fn rank(class: Class) -> u8 {
     match class {
         Class::Nfsd | Class::Server => 0,
@@ -106,7 +105,7 @@ fn reclaim_throttles(delays: &[Delay]) -> Family {
     family
 }
 
-/// How many wait at the moment of the tick, and since when.
+/// The tasks that wait at the time of the tick, and for how long.
 fn lasting(snapshot: &Snapshot) -> (Family, Family) {
     let mut waiting = Family::gauge(
         "throttle_waiting_tasks",

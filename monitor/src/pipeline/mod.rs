@@ -1,4 +1,4 @@
-//! One tick, live or replayed: attach what is new, sample, judge, record, publish.
+//! One tick, live or replayed: attach new signals, sample, judge, record, publish.
 
 #![forbid(unsafe_code)]
 

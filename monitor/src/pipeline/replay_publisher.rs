@@ -1,5 +1,4 @@
-//! A recording on the stage once more: what the daemon published then, published
-//! again.
+//! Publishes a recording again, as the daemon did.
 
 use std::sync::Arc;
 
@@ -13,17 +12,16 @@ use crate::{
     recording::Header,
 };
 
-/// Publishes the ticks of a recording. What recordings do not hold is not shown:
-/// the totals of tasks, what the daemon and its programs used, why a signal is
-/// attached as it is.
+/// Publishes the ticks of a recording. Data that recordings lack is not shown: totals of tasks,
+/// resource use of the daemon and its programs, details of signals.
 #[derive(Debug)]
 pub struct ReplayPublisher {
     publisher: Publisher,
 }
 
 impl ReplayPublisher {
-    /// An empty one, in the name of the daemon that recorded; `recording` is
-    /// what people are told is played.
+    /// A publisher in the name of the recording daemon; `recording` is the name of the recording on
+    /// display.
     #[must_use]
     pub fn new(header: &Header, recording: Option<String>) -> Self {
         Self {
@@ -41,13 +39,13 @@ impl ReplayPublisher {
         }
     }
 
-    /// Where the snapshots are found.
+    /// The shared snapshots.
     #[must_use]
     pub fn shared(&self) -> Arc<Shared> {
         self.publisher.shared()
     }
 
-    /// Publishes a tick, with the time that it is to be shown with.
+    /// Publishes a tick with its original time.
     pub fn tick(
         &mut self,
         observation: &Observation,
@@ -56,7 +54,7 @@ impl ReplayPublisher {
         unix_ms: u64,
     ) {
         self.probes(observation);
-        // A document that cannot be rendered is left out, as live.
+        // A document that cannot be rendered is skipped, as in the daemon.
         let evidence = changes.evidence.iter();
         let evidence = evidence.filter_map(|one| Document::new(one).ok().map(Arc::new));
         self.publisher.tick(Tick {

@@ -1,4 +1,4 @@
-//! The thread that ticks: sample, judge, publish, once an interval.
+//! The tick thread: it samples, judges and publishes once per interval.
 
 use std::{
     sync::mpsc::Receiver,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Owns everything that a tick needs.
+/// The inputs of a tick.
 pub struct Ticker {
     watch: Watch,
     publisher: Publisher,
@@ -33,7 +33,7 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Ready to tick.
+    /// A ticker before its first tick.
     #[must_use]
     pub fn new(
         watch: Watch,
@@ -55,7 +55,7 @@ impl Ticker {
         }
     }
 
-    /// Ticks until the sender is gone.
+    /// Ticks until the sender is dropped.
     pub fn run(mut self, stopped: &Receiver<()>) {
         let interval = self.interval;
         let between = |this: &mut Self| this.watch.between();
@@ -123,7 +123,7 @@ impl Ticker {
         self.notify();
     }
 
-    /// Tells systemd: ready after the first tick, alive after each.
+    /// Notifies systemd: ready after the first tick, alive after each.
     fn notify(&mut self) {
         use sd_notify::NotifyState;
         let states: &[NotifyState<'_>] = if self.announced {
@@ -138,7 +138,7 @@ impl Ticker {
     }
 }
 
-/// With `--log.level debug`: why each loop is judged as it is, at every tick.
+/// With `--log.level debug`, logs the reason for each loop's verdict at every tick.
 fn explain(verdicts: &[Verdict]) {
     for verdict in verdicts.iter().filter(|v| v.conditions.count() > 0) {
         for (name, condition) in verdict.conditions.all() {

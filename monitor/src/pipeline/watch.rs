@@ -1,5 +1,4 @@
-//! What `run` and `record` do at a tick: attach what is new, sample, judge,
-//! record.
+//! A tick of `run` and `record`: attach new signals, sample, judge, record.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -17,10 +16,10 @@ use monitor_verdict::{Changes, Engine};
 
 use crate::recording::Recorder;
 
-/// How long the end of the process waits for the end of a recording.
+/// How long the process waits at its end for the end of a recording.
 const FINISH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The programs, what they see and what is thought of it.
+/// The programs, the sampler and the engine.
 pub struct Watch {
     attached: Attached,
     ebpf_log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -29,20 +28,20 @@ pub struct Watch {
     recorder: Option<Recorder>,
 }
 
-/// What one tick gave.
+/// The results of one tick.
 pub struct Seen {
-    /// What was seen.
+    /// The sample.
     pub tick: sample::Tick,
-    /// What changed by it.
+    /// The changes.
     pub changes: Changes,
-    /// What is to be said of every loop now.
+    /// The verdict on every loop.
     pub verdicts: Vec<Verdict>,
-    /// Whether signals of a module that was loaded are known now.
+    /// Whether signals of a newly loaded module are available.
     pub new_signals: bool,
 }
 
 impl Watch {
-    /// Ready to tick.
+    /// A watch before its first tick.
     #[must_use]
     pub fn new(
         mut attached: Attached,
@@ -69,19 +68,19 @@ impl Watch {
         }
     }
 
-    /// The programs, as they are attached.
+    /// The attached programs.
     #[must_use]
     pub const fn attached(&self) -> &Attached {
         &self.attached
     }
 
-    /// What judges.
+    /// The engine.
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// One tick.
+    /// Runs one tick.
     pub fn tick(&mut self) -> Seen {
         let new_signals = self.attach_late();
         if let Some(log) = &mut self.ebpf_log {
@@ -112,7 +111,7 @@ impl Watch {
         }
     }
 
-    /// Reads what the programs noted, if they note much; how soon to do so again.
+    /// Reads the programs' records if there are many; returns when to do so again.
     pub fn between(&mut self) -> Option<Duration> {
         self.sampler.between()
     }
@@ -145,12 +144,12 @@ impl Watch {
     }
 }
 
-/// Whether a loop is, or may be, stuck now.
+/// Whether a loop is stalled or suspected.
 fn is_suspect(verdict: &Verdict) -> bool {
     verdict.state == LivelockState::Suspected || verdict.state.is_livelock()
 }
 
-/// What loops write to, those that are suspected first.
+/// The BDIs that loops write to, those of suspected loops first.
 fn bdis_of(verdicts: &[Verdict]) -> Vec<CompactString> {
     let mut verdicts: Vec<_> = verdicts.iter().collect();
     verdicts.sort_by_key(|verdict| !is_suspect(verdict));
@@ -161,8 +160,8 @@ fn bdis_of(verdicts: &[Verdict]) -> Vec<CompactString> {
     verdicts.iter().flat_map(both).collect()
 }
 
-/// Calls `tick` once an interval until the sender is gone; and between two of them
-/// `soon`, which says when it wants to be called again before the next.
+/// Calls `tick` once per interval until the sender is dropped. In between it calls `soon`, which
+/// returns when it must be called again before the next tick.
 pub fn every<T>(
     interval: Duration,
     stopped: &Receiver<()>,
@@ -176,7 +175,7 @@ pub fn every<T>(
         let now = Instant::now();
         next += interval;
         if next < now {
-            // Stopped, suspended or late: no burst of ticks to catch up.
+            // After a stop or suspend, skip the missed ticks instead of catching up.
             next = now;
         }
         loop {

@@ -1,4 +1,4 @@
-//! How large a page can become.
+//! Tests of the maximum size of a page.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::publish::snapshot::Snapshot;
 use crate::publish::testing;
 use crate::publish::testing::NOW_NS;
 
-/// Thousands of everything that has a name from outside.
+/// Thousands of everything with an external name.
 fn crowded() -> Snapshot {
     let mut snapshot = testing::snapshot();
     let Observation {
@@ -102,7 +102,7 @@ fn what_is_left_out_is_neither_the_server_s_waits_nor_the_client_s_bdi() {
     );
 }
 
-/// `cargo test --release -- --ignored --nocapture a_crowded_page`.
+/// Run with `cargo test --release -- --ignored --nocapture a_crowded_page`.
 #[test]
 #[ignore = "a measurement, of use in release builds only"]
 fn a_crowded_page_is_rendered_within_five_milliseconds() {

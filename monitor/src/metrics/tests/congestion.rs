@@ -1,4 +1,4 @@
-//! Backing devices that are congested, and who is behind them.
+//! Tests of congested backing devices and their waiting tasks.
 
 use super::page;
 use crate::publish::snapshot::Snapshot;

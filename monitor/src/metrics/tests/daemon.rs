@@ -1,4 +1,4 @@
-//! What the daemon says of itself.
+//! Tests of the daemon's own metrics.
 
 use monitor_model::observation::State;
 
