@@ -69,7 +69,7 @@ mod tests {
     use super::{bytes, percent, rate, seconds, span};
 
     #[test]
-    fn numbers_have_one_decimal_where_it_says_something() {
+    fn numbers_have_one_decimal_where_it_matters() {
         assert_eq!(bytes(0.0), "0 B");
         assert_eq!(bytes(1023.6), "1.0 KiB");
         assert_eq!(bytes(12_345_678.0), "11.8 MiB");

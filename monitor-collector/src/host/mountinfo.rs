@@ -66,7 +66,7 @@ mod tests {
     use super::Line;
 
     #[test]
-    fn an_option_on_the_mount_itself_is_no_line_of_ours() {
+    fn an_incomplete_or_unsafe_line_is_not_parsed() {
         assert_eq!(Line::parse("36 35 0:29 / /mnt rw"), None);
         assert_eq!(Line::parse("36 35 0:29/../x / /mnt rw - ext4 a rw"), None);
         assert_eq!(Line::parse(""), None);

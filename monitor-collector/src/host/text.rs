@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_more_lines_than_are_read_is_said_to_be_cut() {
+    fn a_file_with_too_many_lines_is_reported_as_cut() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "one\ntwo\nthree").unwrap();

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_owner_is_not_searched_again_until_nobody_asks() {
+    fn a_known_owner_is_not_searched_again_while_it_is_requested() {
         let procfs = tempfile::tempdir().unwrap();
         let root = procfs.path();
         process(root, 7, "unfsd", &["socket:[12]"]);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn where_not_all_may_be_looked_through_nobodys_socket_is_not_the_kernels() {
+    fn after_an_incomplete_search_an_unowned_socket_is_not_the_kernels() {
         let procfs = tempfile::tempdir().unwrap();
         let root = procfs.path();
         process(root, 7, "ssh", &["socket:[12]"]);

@@ -54,7 +54,7 @@ mod tests {
     use super::Volume;
 
     #[test]
-    fn a_volume_tells_device_server_and_port() {
+    fn a_volume_has_device_server_and_port() {
         let line = "v4 c0a87a47  801 0:51         c10a1819257f4d4d:a0d6372e2f44b4e3 no ";
         let volume = Volume::parse(line).unwrap();
         assert_eq!((volume.version, volume.device), ("4", "0:51"));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_no_volume_and_a_volume_may_have_no_address() {
+    fn a_header_is_not_a_volume_and_a_volume_may_have_no_address() {
         let header = "NV SERVER   PORT DEV          FSID                              FSC";
         assert_eq!(Volume::parse(header), None);
         let volume = Volume::parse("v3 unknown address 0:52 0:0 no").unwrap();

@@ -178,7 +178,7 @@ fn many_clients_together_leave_half_of_the_limit_to_the_servers() {
 }
 
 #[test]
-fn prevent_wants_a_proof_and_leaves_alone_who_is_in_no_danger_or_is_held_by_somebody() {
+fn prevent_requires_a_proof_and_skips_loops_without_risk_or_already_held() {
     let quiet = |change: &dyn Fn(&mut Scene)| {
         let mut scene = Scene::new(Mode::Prevent, "6.12.9");
         change(&mut scene);
@@ -230,7 +230,7 @@ fn a_loop_whose_server_is_exempt_is_broken_like_any_once_it_stalls() {
 }
 
 #[test]
-fn where_there_is_no_strict_limit_prevent_waits_for_the_first_sign_and_eases() {
+fn without_strict_limit_prevent_waits_for_the_first_sign_and_eases() {
     let mut scene = Scene::new(Mode::Prevent, "5.10.0-32");
     assert_eq!(scene.tick(), Decision::default());
     scene.verdicts = vec![verdict(LivelockState::Suspected, true)];
@@ -245,7 +245,7 @@ fn where_there_is_no_strict_limit_prevent_waits_for_the_first_sign_and_eases() {
 }
 
 #[test]
-fn break_acts_on_a_livelock_and_not_before_until_nobody_writes_any_more() {
+fn break_acts_on_a_livelock_and_not_before_until_all_writers_are_done() {
     let mut scene = Scene::new(Mode::Break, "6.12.9");
     scene.verdicts = vec![verdict(LivelockState::Suspected, true)];
     assert_eq!(scene.tick(), Decision::default());

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_cycle_is_no_recovery_while_somebody_waits_and_nothing_moves() {
+    fn an_open_cycle_is_not_a_recovery_while_requests_wait_and_nothing_moves() {
         let state = |waits, demand, progress| opened(waits, demand, progress).state();
         let (yes, no) = (Some(true), Some(false));
         assert_eq!(state(yes, yes, no), Livelock);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_of_progress_is_no_recovery() {
+    fn a_moment_of_progress_is_not_a_recovery() {
         let mut machine = Machine::new(0);
         play(&mut machine, 1, 10, ALL, Some(false));
         let open = [Some(true), Some(true), Some(false), Some(false)];

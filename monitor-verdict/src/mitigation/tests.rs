@@ -211,7 +211,7 @@ fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one
 }
 
 #[test]
-fn where_half_of_the_memory_is_too_little_that_is_said() {
+fn a_cap_at_half_of_the_memory_is_reported() {
     let mut node = node("6.12.9");
     node.memory.writeback_bytes = Some(150 * MB);
     let out = ways_out(Signature::DirtyThrottle, &the_loop(), &node);
@@ -303,7 +303,7 @@ fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
 }
 
 #[test]
-fn where_nothing_was_measured_that_is_said_or_nothing_is_offered() {
+fn without_measurements_that_is_reported_or_no_measure_is_listed() {
     let seen = |signature, kernel| -> Vec<String> {
         let all = ways_out(signature, &the_loop(), &node(kernel)).into_iter();
         all.map(|one| one.seen).collect()
@@ -331,7 +331,7 @@ fn where_nothing_was_measured_that_is_said_or_nothing_is_offered() {
 }
 
 #[test]
-fn what_ended_in_processes_killed_for_memory_is_no_way_out_on_any_kernel_and_is_named() {
+fn an_action_that_led_to_kills_for_memory_is_a_mitigation_on_no_kernel_and_is_listed() {
     for kernel in ["5.10.0-32", "6.1.0-28", "6.12.9", "7.2.1", ""] {
         for server in ["nfsd", "ganesha.nfsd"] {
             let mut found = the_loop();
@@ -527,7 +527,7 @@ fn the_servers_own_address_is_for_nfsd_across_namespaces_and_dirty_throttling_on
 }
 
 #[test]
-fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
+fn without_a_kernel_each_list_names_its_kernels_and_the_others() {
     let any = Target::default();
     let out = ways_out_at(Signature::DirtyThrottle, &any);
     let both = out.iter().find(|one| one.seen.contains("in vain on"));
@@ -542,7 +542,7 @@ fn of_any_kernel_each_list_tells_where_it_is_right_and_names_the_others() {
 }
 
 #[test]
-fn of_two_runs_the_worse_one_counts_and_both_are_told() {
+fn of_two_runs_the_worse_one_counts_and_both_are_reported() {
     let target = Target::of(&the_loop(), &node("6.12.9"));
     let out = ways_out_at(Signature::DirtyThrottle, &target);
     let both = out.iter().find(|one| one.seen.contains("in another run:"));

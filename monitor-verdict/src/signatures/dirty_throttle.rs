@@ -204,7 +204,7 @@ mod tests {
     use super::beside_limit;
 
     #[test]
-    fn a_node_at_its_limit_is_never_said_to_be_nothing_over_it() {
+    fn a_node_at_its_limit_is_never_reported_as_zero_over_it() {
         for (dirty, limit, words) in [
             (20031.0, 19529.0, "2.6 % over the dirty limit"),
             (10476.0, 10434.0, "0.4 % over the dirty limit"),

@@ -59,7 +59,7 @@ fn a_server_in_a_cgroup_over_the_nodes_limit_is_a_livelock_by_what_others_hear()
 }
 
 #[test]
-fn where_nobody_hears_of_the_node_vmstat_has_its_pages() {
+fn without_reports_of_the_node_its_pages_come_from_vmstat() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::HEALTHY, 5);
     let state = watched.play_with(&Phase::FROZEN_6_12, 15, |_, now| {
@@ -71,7 +71,7 @@ fn where_nobody_hears_of_the_node_vmstat_has_its_pages() {
 
 /// The cgroup is over its own limit; the node is far from its.
 #[test]
-fn a_server_that_its_cgroup_holds_back_is_no_livelock_of_the_node() {
+fn a_server_held_back_by_its_cgroup_is_not_a_livelock_of_the_node() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::HEALTHY, 5);
     watched.play_with(&Phase::FROZEN_6_12, 60, |second, now| {

@@ -111,7 +111,7 @@ fn kswapd_in_commit_counts_only_while_the_server_gets_no_memory() {
 }
 
 #[test]
-fn kswapd_in_commit_beside_a_little_reclaim_is_no_closed_edge() {
+fn kswapd_in_commit_beside_a_little_reclaim_does_not_close_the_edge() {
     let mut watched = calm();
     watched.node.now.memory.dirty_limit_bytes = Some(1 << 40);
     watched.node.congest(false);

@@ -114,7 +114,7 @@ fn a_full_map_is_missed_waits_until_it_has_left_the_window() {
 }
 
 #[test]
-fn pages_that_writers_are_told_of_are_less_than_those_of_debugfs() {
+fn pages_reported_to_writers_give_less_confidence_than_debugfs() {
     use monitor_common::Class;
     let mut watched = Watched::new(8);
     watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {

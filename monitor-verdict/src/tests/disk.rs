@@ -81,7 +81,7 @@ fn the_slow_disk_writes_without_a_break_and_has_no_verdict() {
 }
 
 #[test]
-fn of_a_bdi_without_a_disk_what_is_written_back_tells_whether_it_works() {
+fn writeback_shows_whether_a_bdi_without_a_disk_works() {
     for (rate, state) in [(0, Livelock), (300_000, Livelock), (1_000_000, Nothing)] {
         let mut watched = Watched::new(8);
         watched.node.now.bdis[1].disk_busy_ms = None;
@@ -93,7 +93,7 @@ fn of_a_bdi_without_a_disk_what_is_written_back_tells_whether_it_works() {
 }
 
 #[test]
-fn a_disk_that_tells_nothing_lowers_the_confidence() {
+fn a_disk_without_counters_lowers_the_confidence() {
     let mut watched = Watched::new(8);
     watched.node.now.bdis[1].disk_busy_ms = None;
     assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);
@@ -123,7 +123,7 @@ fn a_disk_that_hangs_is_not_one_that_is_busy_for_others() {
 }
 
 #[test]
-fn reclaim_over_a_disk_that_hangs_is_no_closed_edge_though_it_looks_idle() {
+fn reclaim_over_a_disk_that_hangs_does_not_close_the_edge_though_it_looks_idle() {
     for (pages, livelock) in [(7000, false), (800, true)] {
         let mut watched = with_pages(super::reclaim::frozen(), pages);
         watched.play(&Phase::FROZEN_RECLAIM, 60);
@@ -153,7 +153,7 @@ fn a_disk_works_from_half_of_the_time_on() {
 }
 
 #[test]
-fn a_disk_that_works_is_not_said_to_work_for_others() {
+fn a_disk_that_works_is_not_reported_as_working_for_others() {
     let mut watched = Watched::new(8);
     watched.node.writes = vec![(DISK, 5_000_000)];
     watched.play(&Phase::SLOW_DISK, 5);
@@ -162,7 +162,7 @@ fn a_disk_that_works_is_not_said_to_work_for_others() {
 }
 
 #[test]
-fn an_idle_disk_is_not_said_to_work_for_others() {
+fn an_idle_disk_is_not_reported_as_working_for_others() {
     let mut watched = Watched::new(8);
     watched.node.writes = vec![(DISK, 0)];
     assert_eq!(watched.play(&Phase::FROZEN_6_12, 10), Livelock);

@@ -82,7 +82,7 @@ fn its_own_client_holds_a_tenth_or_a_little_less_once_it_did() {
 }
 
 #[test]
-fn of_the_throttled_those_are_told_that_dirty_pages_throttle() {
+fn only_threads_throttled_by_dirty_pages_are_named() {
     let mut watched = Watched::new(8);
     watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {
         o.waits

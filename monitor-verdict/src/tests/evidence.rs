@@ -171,7 +171,7 @@ fn after_a_step_back_of_the_clock_the_timeline_begins_anew() {
 }
 
 #[test]
-fn threads_and_writers_are_told_apart_and_have_their_stacks() {
+fn threads_and_writers_are_distinguished_and_have_their_stacks() {
     let mut told = Told::new();
     told.play_with(&Phase::FROZEN_6_12, 12, |o| {
         let mut stranger = wait(7, Class::User, "8:0");
@@ -285,7 +285,7 @@ fn a_stack_that_was_read_some_seconds_ago_is_in_the_document() {
 }
 
 #[test]
-fn where_no_stack_was_read_the_document_says_so() {
+fn a_document_without_stacks_says_so() {
     let mut told = Told::new();
     told.play(&Phase::FROZEN_6_12, 12);
     assert_eq!(told.last().left_out, ["kernel stacks: none were read"]);

@@ -115,7 +115,7 @@ fn without_the_size_of_a_page_it_is_not_known_how_many_the_client_holds() {
 }
 
 #[test]
-fn the_pages_of_a_client_that_is_no_loop_close_no_edge() {
+fn the_pages_of_a_client_that_is_not_a_loop_close_no_edge() {
     for is_loop in [true, false] {
         let mut watched = Watched::new(8);
         watched.node.mount("0:31");

@@ -44,7 +44,7 @@ fn a_freeze_whose_pages_are_a_loop_devices_on_the_mount_is_a_livelock() {
 }
 
 #[test]
-fn over_127_0_0_1_the_same_goes_on_and_has_no_verdict() {
+fn over_127_0_0_1_the_same_load_runs_without_a_verdict() {
     let mut watched = with_loop_device(9000);
     for rate in [28_000_000, 44_000_000] {
         let phase = Phase {
@@ -217,7 +217,7 @@ fn reclaim_over_the_pages_of_a_loop_device_is_named_after_it() {
 }
 
 #[test]
-fn a_worker_that_waits_for_pages_of_an_idle_server_is_no_livelock() {
+fn a_worker_that_waits_for_pages_of_an_idle_server_is_not_a_livelock() {
     let mut watched = with_loop_device(14_900);
     watched.node.lasting = vec![wait(70, Class::LoopDevice, CLIENT)];
     assert_eq!(watched.node.lasting[0].cause, Cause::BalanceDirtyPages);
@@ -244,7 +244,7 @@ fn it_goes_before_whichever_of_the_two_explains_more() {
 }
 
 #[test]
-fn without_debugfs_the_pages_of_both_come_from_what_their_writers_are_told() {
+fn without_debugfs_the_pages_of_both_come_from_reports_to_their_writers() {
     for (pages, livelock) in [(6000, true), (2000, false)] {
         let mut watched = with_loop_device(0);
         watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {

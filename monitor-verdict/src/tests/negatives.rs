@@ -32,7 +32,7 @@ fn a_slow_disk_that_completes_nothing_for_a_minute_is_suspected_and_no_more() {
 }
 
 #[test]
-fn a_slow_disk_whose_busy_time_is_unknown_is_told_by_its_bdi_alone() {
+fn a_slow_disk_with_unknown_busy_time_is_recognized_by_its_bdi_alone() {
     let mut watched = Watched::new(8);
     watched.node.now.bdis[1].disk_busy_ms = None;
     for _ in 0..4 {
@@ -121,7 +121,7 @@ fn a_light_load_and_a_cross_namespace_load_below_the_limits_have_no_verdict() {
 }
 
 #[test]
-fn one_unlucky_sample_of_a_throttled_thread_is_no_blockage() {
+fn one_unlucky_sample_of_a_throttled_thread_is_not_blockage() {
     let mut watched = Watched::new(8);
     let idle = Phase {
         held: 5000,
@@ -189,7 +189,7 @@ fn below_the_dirty_limit_no_edge_is_closed() {
 }
 
 #[test]
-fn a_mount_from_another_host_is_no_loop_though_nfsd_stalls_beside_it() {
+fn a_mount_from_another_host_is_not_a_loop_though_nfsd_stalls_beside_it() {
     let mut watched = Watched::new(8);
     watched.node.served_elsewhere();
     watched.play(&Phase::HEALTHY, 20);

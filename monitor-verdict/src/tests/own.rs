@@ -145,7 +145,7 @@ fn a_frozen_loop_is_confirmed_beside_an_nfsd_that_serves_another_client() {
 }
 
 #[test]
-fn without_whose_calls_they_are_the_other_nfsd_hides_it_and_that_is_said() {
+fn without_attribution_the_other_nfsd_hides_it_and_that_is_reported() {
     let mut watched = watched();
     watched.node.now.signals[0].state = monitor_model::observation::State::Unavailable;
     watched
@@ -200,7 +200,7 @@ fn pauses_of_another_nfsd_are_not_this_loops() {
 }
 
 #[test]
-fn a_loop_whose_threads_were_never_seen_in_a_call_has_those_that_nobody_else_has() {
+fn a_loop_without_known_threads_gets_those_without_another_owner() {
     let mut watched = watched();
     let start = watched.node.now.monotonic_ns;
     watched.play_with(&Phase::FROZEN_6_12, 12, |_, o| {

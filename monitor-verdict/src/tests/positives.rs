@@ -68,7 +68,7 @@ fn the_first_mount_and_its_freeze_may_come_in_one_second() {
 }
 
 #[test]
-fn a_crawl_of_6_1_before_the_freeze_is_no_progress_and_confirmed_within_20_s() {
+fn a_crawl_of_6_1_before_the_freeze_is_not_progress_and_confirmed_within_20_s() {
     let mut watched = Watched::new(8);
     watched.play(
         &Phase {
@@ -168,7 +168,7 @@ fn writers_killed_and_pages_gone_are_a_recovery_too() {
 }
 
 #[test]
-fn a_move_of_two_seconds_after_raising_dirty_bytes_is_no_recovery() {
+fn a_move_of_two_seconds_after_raising_dirty_bytes_is_not_a_recovery() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::FROZEN_6_12, 15);
     watched.play(
@@ -234,7 +234,7 @@ fn progress_alone_is_a_recovery_though_the_rest_of_the_picture_stays() {
 }
 
 #[test]
-fn what_is_no_progress_depends_on_what_the_loop_has_shown() {
+fn the_progress_threshold_depends_on_the_loop_s_best_rate() {
     let trickle = Phase {
         acked: 2_000_000,
         served: 2_000_000,
@@ -284,7 +284,7 @@ fn threads_between_two_pauses_are_counted_by_their_state() {
 }
 
 #[test]
-fn a_client_that_gets_nothing_while_nfsd_still_trickles_is_no_deadlock() {
+fn a_client_that_gets_nothing_while_nfsd_still_trickles_is_not_a_deadlock() {
     for (acked, served) in [(0, 100_000), (100_000, 0)] {
         let mut watched = Watched::new(8);
         let trickle = Phase {

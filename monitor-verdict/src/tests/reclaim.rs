@@ -109,7 +109,7 @@ fn seconds_without_progress_in_a_storm_are_suspected_at_most() {
 }
 
 #[test]
-fn reclaim_over_a_disk_that_writes_is_no_closed_edge() {
+fn reclaim_over_a_disk_that_writes_does_not_close_the_edge() {
     let mut watched = frozen();
     let slow = Phase {
         disk_busy_ms: 950,
@@ -122,7 +122,7 @@ fn reclaim_over_a_disk_that_writes_is_no_closed_edge() {
 }
 
 #[test]
-fn reclaim_while_the_client_is_neither_congested_nor_full_is_no_closed_edge() {
+fn reclaim_while_the_client_is_neither_congested_nor_full_does_not_close_the_edge() {
     let mut watched = frozen();
     watched.node.congest(false);
     let few = Phase {
@@ -214,7 +214,7 @@ fn without_congestion_and_without_debugfs_it_is_suspected_at_most() {
 }
 
 #[test]
-fn where_nothing_tells_whether_the_disk_works_it_is_suspected_at_most() {
+fn with_an_unknown_disk_the_loop_is_suspected_at_most() {
     let mut watched = frozen();
     watched.node.now.bdis[1].disk_busy_ms = None;
     assert_eq!(watched.play(&Phase::FROZEN_RECLAIM, 60), Suspected);
@@ -229,7 +229,7 @@ fn where_nothing_tells_whether_the_disk_works_it_is_suspected_at_most() {
 }
 
 #[test]
-fn a_little_reclaim_beside_other_work_is_no_closed_edge() {
+fn a_little_reclaim_beside_other_work_does_not_close_the_edge() {
     let mut watched = frozen();
     watched.node.spends = vec![(Cause::DirectReclaim, Class::Nfsd, "", 500)];
     watched.play(&Phase::FROZEN_RECLAIM, 60);

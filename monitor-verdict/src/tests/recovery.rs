@@ -49,7 +49,7 @@ fn a_livelock_whose_server_falls_idle_while_writers_wait_is_one_incident() {
 }
 
 #[test]
-fn what_lies_dirty_and_waits_for_nobody_does_not_keep_a_livelock() {
+fn dirty_pages_without_waiting_tasks_do_not_keep_a_livelock() {
     let mut watched = frozen();
     // The flusher writes these pages within half a minute.
     let lies = Phase {
@@ -86,7 +86,7 @@ fn a_drained_client_ends_a_livelock() {
 }
 
 #[test]
-fn writers_that_wait_without_any_call_keep_a_livelock_and_that_is_said() {
+fn writers_that_wait_without_any_call_keep_a_livelock_and_that_is_reported() {
     let mut watched = frozen();
     let parked = Phase {
         writers: 0,

@@ -145,7 +145,7 @@ fn a_loop_whose_mount_is_gone_recovers_and_is_forgotten() {
 }
 
 #[test]
-fn a_server_that_is_shut_down_helps_nobody_who_waits_and_that_is_said() {
+fn a_server_shut_down_during_a_livelock_does_not_end_it_and_that_is_reported() {
     let mut watched = Watched::new(8);
     watched.play(&Phase::FROZEN_6_12, 12);
     watched.play_with(&Phase::SERVER_GONE, 10, |_, o| o.nfsd = None);

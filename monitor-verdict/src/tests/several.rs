@@ -39,7 +39,7 @@ fn of_two_clients_only_the_congested_one_is_stuck_in_reclaim() {
 }
 
 #[test]
-fn a_frozen_process_beside_a_working_nfsd_is_told_by_its_own_threads() {
+fn a_frozen_process_beside_a_working_nfsd_is_judged_by_its_own_threads() {
     let mut node = Node::userspace(8, "ganesha.nfsd");
     node.mount(SECOND);
     let mut busy = Node::new(4).now.nfsd.expect("runs");

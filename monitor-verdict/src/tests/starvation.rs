@@ -107,7 +107,7 @@ fn starvation_beside_a_client_that_is_free_is_another_kind_of_trouble() {
 }
 
 #[test]
-fn starvation_beside_a_disk_that_works_is_no_closed_edge() {
+fn starvation_beside_a_disk_that_works_does_not_close_the_edge() {
     let mut watched = calm();
     watched.node.spends = vec![(Cause::SvcAllocArg, Class::Nfsd, "", 2000)];
     let slow = Phase {

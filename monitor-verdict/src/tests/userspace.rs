@@ -102,7 +102,7 @@ fn the_pauses_of_nfsd_are_not_those_of_a_process() {
 }
 
 #[test]
-fn progress_of_a_process_is_what_the_client_was_told() {
+fn progress_of_a_process_is_what_the_client_got_acknowledged() {
     let mut watched = ganesha();
     watched.play(&Phase::FROZEN_6_12, 12);
     let moves = Phase {
@@ -118,7 +118,7 @@ fn progress_of_a_process_is_what_the_client_was_told() {
 }
 
 #[test]
-fn another_server_beside_it_is_told_apart_by_its_threads() {
+fn another_server_beside_it_is_distinguished_by_its_threads() {
     let mut watched = ganesha();
     watched.play(&Phase::HEALTHY, 5);
     let alone = watched.verdict().confidence.share;
@@ -193,7 +193,7 @@ fn of_localio_s_workers_only_those_count_that_are_throttled_on_the_server_s_disk
 }
 
 #[test]
-fn the_same_workers_are_nobodys_without_localio() {
+fn the_same_workers_belong_to_no_loop_without_localio() {
     let mut node = Node::new(8);
     node.paused = (Class::Kworker, DISK);
     let mut watched = Watched::of(node);
@@ -231,7 +231,7 @@ fn an_address_alone_is_less_certain_than_a_connection() {
 }
 
 #[test]
-fn the_slow_disk_of_a_process_in_a_cgroup_works_though_debugfs_does_not_say_so() {
+fn the_slow_disk_of_a_process_in_a_cgroup_works_though_debugfs_does_not_show_it() {
     for sectors in [10_000, 0] {
         let mut watched = ganesha();
         watched.play(&Phase::HEALTHY, 5);

@@ -44,7 +44,7 @@ fn only_the_last_three_seconds_count() {
 }
 
 #[test]
-fn a_window_of_one_second_is_no_answer_yet() {
+fn a_window_of_one_second_is_not_an_answer_yet() {
     let (mut node, mut window) = window();
     play(&mut node, &mut window, &Phase::HEALTHY, 2);
     assert_eq!(acked(&window), None);
@@ -71,7 +71,7 @@ fn a_gap_and_a_step_back_restart_it_and_a_repetition_is_left_out() {
 }
 
 #[test]
-fn one_observation_alone_tells_of_no_movement() {
+fn one_observation_alone_shows_no_movement() {
     let (mut node, mut window) = window();
     play(&mut node, &mut window, &Phase::HEALTHY, 1);
     let counter = |sample: &Sample| sample.client(CLIENT)?.bytes_acked;
@@ -202,7 +202,7 @@ fn blocked_threads_are_stuck_only_beside_a_throttled_one() {
 }
 
 #[test]
-fn disk_time_is_a_share_and_unknown_for_what_is_no_disk() {
+fn disk_time_is_a_share_and_unknown_without_a_disk() {
     let (mut node, mut window) = window();
     play(&mut node, &mut window, &Phase::SLOW_DISK, 5);
     assert!(window.disk_busy(DISK).is_some_and(|busy| near(busy, 0.96)));

@@ -254,7 +254,7 @@ rate_limit:
     }
 
     #[test]
-    fn a_secret_in_the_wrong_place_is_not_told() {
+    fn a_secret_in_the_wrong_place_is_not_printed() {
         for text in [
             "basic_auth_users: alice:SECRET",
             "basic_auth_users: [SECRET]",

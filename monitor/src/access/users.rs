@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_basic_authorization_lets_nobody_in() {
+    async fn an_invalid_basic_authorization_is_refused() {
         let users = users();
         for wrong in [
             "",
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_is_none_or_takes_too_long_is_refused_without_being_told() {
+    fn an_invalid_or_expensive_hash_is_refused_without_being_printed() {
         for bad in [
             "",
             "secret",

@@ -236,7 +236,7 @@ mod tests {
     use super::{ToDo, next, to_do};
 
     #[test]
-    fn what_helps_several_is_said_once_with_all_that_it_gives() {
+    fn a_shared_recommendation_is_reported_once_with_all_that_it_provides() {
         let missing = Privileges::default().missing();
         let all = to_do(&missing, &[]);
         let root = |one: &&ToDo| one.what.contains("run as root");

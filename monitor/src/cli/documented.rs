@@ -129,7 +129,7 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[test]
-fn a_command_line_ends_where_the_shell_goes_on() {
+fn a_command_line_ends_at_a_shell_operator() {
     let words = |line| command(line, PROGRAM).map(|words| words.join(" "));
     let line = "$ sudo ./throttle-monitor check --format json | jq .   # all";
     assert_eq!(

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_the_names_of_the_files() {
+    fn the_display_name_has_the_names_of_the_files() {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         assert_eq!(names(&paths(&["/a/night.tmrec"])), "night.tmrec");
         assert_eq!(names(&paths(&["/a/1", "/b/2", "3"])), "1 … 3");

@@ -187,7 +187,7 @@ fn the_start_removes_what_a_crash_left_and_what_new_limits_forbid() {
 }
 
 #[test]
-fn a_leftover_of_the_same_name_is_no_obstacle_and_a_link_is_not_followed() {
+fn a_leftover_of_the_same_name_is_replaced_and_a_link_is_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let beside = dir.path().join(format!(".{}.tmp", name(1)));
     let victim = dir.path().join("victim");
@@ -314,7 +314,7 @@ fn of_what_waits_for_a_broken_directory_the_newest_is_kept() {
 }
 
 #[test]
-fn a_directory_that_hangs_holds_up_nobody_and_what_finds_no_room_is_counted() {
+fn a_directory_that_hangs_blocks_no_tick_and_dropped_documents_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     // Opening a pipe for reading waits for a writer, so the thread blocks until the test's process
     // ends.

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_started_is_told_once_for_each_time() {
+    fn each_failed_start_is_reported_once() {
         let mut restarts = Restarts::default();
         let begin = Instant::now();
         restarts.ended(begin);

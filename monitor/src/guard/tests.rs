@@ -441,7 +441,7 @@ fn a_state_file_that_is_none_is_refused_and_left() {
 }
 
 #[test]
-fn where_nothing_may_be_changed_that_is_said_first() {
+fn without_permission_the_guard_fails_at_the_start() {
     let settings = Settings {
         procfs: Path::new("/nonexistent").to_owned(),
         sysfs: Path::new("/nonexistent").to_owned(),

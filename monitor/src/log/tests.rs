@@ -56,7 +56,7 @@ fn a_livelock_is_a_warning_with_its_words_as_json_fields() {
 }
 
 #[test]
-fn a_recovery_is_no_warning_and_reads_as_logfmt() {
+fn a_recovery_is_not_a_warning_and_reads_as_logfmt() {
     let mut recovery = transition_at(1);
     recovery.to = LivelockState::Recovered;
     let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
@@ -92,7 +92,7 @@ fn a_loop_that_appears_is_a_warning_with_its_danger_and_what_to_do() {
 }
 
 #[test]
-fn a_loop_in_no_danger_is_no_warning() {
+fn a_loop_without_risk_is_not_a_warning() {
     let mut found = testing::found_loop();
     found.risk.clear();
     let text = logged(LevelFilter::INFO, LogFormat::Logfmt, || {
@@ -121,7 +121,7 @@ fn a_better_proof_and_an_end_are_no_warnings_save_where_the_node_is_its_own_clie
 }
 
 #[test]
-fn a_related_condition_is_a_warning_when_it_begins_and_is_no_ordinary_one() {
+fn a_related_condition_is_a_warning_when_it_begins_unless_it_is_ordinary() {
     for kind in RelatedKind::ALL {
         for began in [true, false] {
             let mut event = testing::related_event(began);
@@ -231,7 +231,7 @@ impl Write for Stuck {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_makes_nobody_wait_and_costs_no_more_than_the_queue() {
+fn an_unread_stderr_blocks_no_thread_and_costs_no_more_than_the_queue() {
     let (written, lines) = channel();
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock().unwrap();

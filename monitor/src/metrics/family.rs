@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_number_is_left_out() {
+    fn a_value_that_is_not_a_number_is_left_out() {
         let mut family = Family::gauge("a", "b");
         family.add_some(&[], Some(f64::NAN));
         family.add_some(&[], Some(f64::INFINITY));

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_record_may_have_is_told() {
+    fn a_record_beyond_the_limits_is_detected() {
         assert!(are_few(&vec![0xa0; MAX_CONTAINERS]));
         assert!(!are_few(&vec![0xa0; MAX_CONTAINERS + 1]));
         assert!(are_few(&vec![0x60; MAX_ITEMS]));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cbor_ends_the_count() {
+    fn invalid_cbor_ends_the_count() {
         for bad in [&[0x1c, 0x80][..], &[0x79, 0xff], &[0x5b, 0xff, 0xff]] {
             assert_eq!(kinds(bad), []);
             assert!(are_few(bad));

@@ -220,7 +220,7 @@ fn a_root_that_is_its_own_parent_is_a_root() {
 }
 
 #[test]
-fn where_the_root_is_no_mount_the_others_still_count() {
+fn without_a_mount_at_the_root_the_others_still_count() {
     // A chroot sees mounts of this form.
     let mut node = Node::new();
     node.mounts.clear();
@@ -266,13 +266,13 @@ fn where_the_mounts_cannot_be_read_nothing_is_written() {
 }
 
 #[test]
-fn this_machines_own_tmp_is_no_nfs() {
+fn this_machines_own_tmp_is_not_on_nfs() {
     let dir = tempfile::tempdir().unwrap();
     refuse_nfs(Path::new("/proc"), &dir.path().join("file")).unwrap();
 }
 
 #[test]
-fn a_loop_device_whose_file_is_on_nfs_is_no_local_disk_and_one_on_a_disk_is() {
+fn a_loop_device_is_local_only_if_its_file_is_not_on_nfs() {
     let mut node = Node::new();
     node.mount(ROOT, "nfs", "nfs4");
     node.loop_on("7:0", "virtual/block/loop0", "nfs/image");

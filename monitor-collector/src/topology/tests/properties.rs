@@ -73,7 +73,7 @@ proptest! {
 }
 
 #[test]
-fn very_long_tables_are_cut_and_said_to_be() {
+fn very_long_tables_are_cut_and_that_is_reported() {
     let node = Node::new();
     node.nfs_mount(1, "0:29", "10.9.0.2:2049");
     let line =

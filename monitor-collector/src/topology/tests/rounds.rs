@@ -52,7 +52,7 @@ fn both_ends_in_two_namespaces_are_a_connection_of_the_kernels_server() {
 }
 
 #[test]
-fn without_a_server_in_the_kernel_nobodys_socket_is_no_servers() {
+fn without_a_server_in_the_kernel_an_unowned_socket_is_not_a_servers() {
     assert_eq!(loops(&round(&two_namespaces())), Vec::<String>::new());
 }
 
@@ -69,7 +69,7 @@ fn a_server_process_gives_the_connection_its_name() {
 }
 
 #[test]
-fn a_server_process_is_told_until_it_ends() {
+fn a_server_process_is_listed_until_it_ends() {
     let node = two_namespaces();
     node.process(51, "ganesha.nfsd", 21, 31);
     node.fd(51, 901);
@@ -94,7 +94,7 @@ fn a_server_process_is_told_until_it_ends() {
 }
 
 #[test]
-fn a_tunnel_that_ends_here_is_no_server() {
+fn a_tunnel_that_ends_here_is_not_a_server() {
     let node = two_namespaces();
     node.nfsd_loaded();
     node.process(51, "stunnel", 21, 31);
@@ -190,7 +190,7 @@ fn a_mount_of_its_own_namespaces_ipv6_address_has_a_listener_before_it_connects(
 }
 
 #[test]
-fn a_tunnel_that_listens_is_no_listener() {
+fn a_tunnel_that_listens_is_not_a_listener() {
     let node = Node::new();
     node.nfsd_loaded();
     node.nfs_mount(1, "0:29", "127.0.0.1:2049");

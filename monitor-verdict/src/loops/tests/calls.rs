@@ -55,7 +55,7 @@ fn who_is_listed_is_remembered_however_many_there_are() {
 }
 
 #[test]
-fn writes_to_each_device_are_told_apart() {
+fn writes_to_each_device_are_counted_separately() {
     let mut calls = Calls::default();
     let mut observation = Observation {
         monotonic_ns: 1_000_000_000,

@@ -28,7 +28,7 @@ fn server_in_a_pod(topology: &mut Topology) {
 }
 
 #[test]
-fn a_loop_is_told_with_the_pod_of_its_server_and_those_that_the_kubelet_mounted_it_for() {
+fn a_loop_is_reported_with_its_server_s_pod_and_the_pods_that_mount_it() {
     let mut host = Host::new();
     host.look_up(|topology| {
         server_in_a_pod(topology);

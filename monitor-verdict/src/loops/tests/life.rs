@@ -25,7 +25,7 @@ fn a_mount_whose_server_moves_here_makes_the_node_its_own_client() {
 }
 
 #[test]
-fn a_server_that_moves_here_and_stands_still_at_once_is_told_by_its_connection() {
+fn a_server_that_moves_here_and_stalls_at_once_is_found_by_its_connection() {
     let mut host = Host::new();
     host.look_up(|_| ()).seconds(20, 100, 0);
     host.threads(ThreadState::Blocked);
@@ -82,7 +82,7 @@ fn eight_calls_elsewhere_before_the_first_here_make_a_node_its_own_client() {
 }
 
 #[test]
-fn a_mount_that_was_served_here_from_the_first_call_is_no_such_node() {
+fn a_mount_served_here_from_the_first_call_did_not_become_its_own_client() {
     let mut host = Host::new();
     host.seconds(10, 5, 5);
     assert!(!host.found().expect("a loop").became_own_client);
@@ -173,7 +173,7 @@ fn a_server_that_changes_with_each_look_up_is_another_one_each_time() {
 }
 
 #[test]
-fn a_loop_whose_mount_is_known_and_whose_scope_is_not_is_told_a_little_later() {
+fn a_loop_with_a_known_mount_and_an_unknown_scope_is_reported_later() {
     let mut host = Host::new();
     host.look_up(|_| ()).seconds(3, 5, 5);
     assert!(host.found().is_some_and(|one| !one.mounts.is_empty()));
@@ -210,7 +210,7 @@ fn just_after_the_boot_a_mount_that_never_wrote_shows_no_sign_of_life() {
 }
 
 #[test]
-fn a_loop_is_told_as_soon_as_it_is_known_where_it_is_or_a_little_later_all_the_same() {
+fn a_loop_is_reported_once_it_is_located_or_after_a_delay() {
     let mut host = Host::new();
     host.seconds(2, 5, 5);
     assert!(host.found().is_some() && host.events.is_empty());
@@ -288,7 +288,7 @@ fn a_connection_is_missed_once_the_client_wrote_or_called_after_it_was_seen() {
 }
 
 #[test]
-fn that_the_server_listens_does_for_a_connection_and_is_no_weaker_proof() {
+fn a_listening_server_replaces_a_connection_without_weakening_the_proof() {
     let mut host = Host::new();
     host.look_up(|t| t.connections = vec![connection("unfsd")])
         .second(0, 0);
@@ -363,7 +363,7 @@ fn an_observation_that_comes_twice_or_from_the_past_changes_nothing() {
 }
 
 #[test]
-fn a_userspace_server_that_is_gone_is_said_to_be_gone_and_no_other_host_to_answer() {
+fn a_userspace_server_that_ended_is_reported_as_ended_and_not_as_another_host() {
     let mut host = Host::new();
     host.look_up(|t| t.connections = vec![connection("ganesha.nfsd")]);
     host.seconds(5, 20, 0);
@@ -390,7 +390,7 @@ fn a_userspace_server_that_is_gone_is_said_to_be_gone_and_no_other_host_to_answe
 }
 
 #[test]
-fn calls_without_an_answer_were_answered_by_nobody() {
+fn calls_without_an_answer_do_not_count_as_answered_elsewhere() {
     for (open, more, ended) in [(30, false, false), (14, false, true), (14, true, false)] {
         let mut host = Host::new();
         host.look_up(|t| t.connections = vec![connection("nfsd")]);

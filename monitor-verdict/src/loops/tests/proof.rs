@@ -47,7 +47,7 @@ fn writes_that_wait_for_their_answer_do_not_speak_against_a_loop() {
 }
 
 #[test]
-fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_no_loop() {
+fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_not_a_loop() {
     let mut host = Host::new();
     host.look_up(|topology| topology.mounts[0].mount_points.clear());
     host.seconds(3, 5, 5);
@@ -64,7 +64,7 @@ fn the_root_that_the_kernel_mounts_on_its_way_to_a_directory_is_no_loop() {
 }
 
 #[test]
-fn a_burst_of_chance_matches_among_other_calls_is_no_proof() {
+fn a_burst_of_chance_matches_among_other_calls_is_not_a_proof() {
     let mut host = Host::new();
     host.seconds(20, 50, 0);
     // Two counters pass each other, so for two seconds every call matches.
@@ -284,7 +284,7 @@ fn a_connection_in_the_clients_namespace_is_proof_and_the_same_one_in_another_is
 }
 
 #[test]
-fn the_strongest_proof_is_told_and_a_weaker_one_later_is_no_news() {
+fn the_strongest_proof_is_reported_and_a_later_weaker_one_is_not() {
     let mut host = Host::new();
     host.look_up(|t| t.mounts[0].listener = Some("nfsd".into()));
     host.second(0, 0);

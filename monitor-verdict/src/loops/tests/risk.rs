@@ -43,7 +43,7 @@ fn across_namespaces_nfsd_has_no_exemption_and_the_client_may_fill_the_limit() {
 }
 
 #[test]
-fn of_a_server_that_is_exempt_no_throttling_is_told_and_nothing_advised() {
+fn an_exempt_server_has_no_throttling_risk_and_no_recommendations() {
     let one = cross_netns(|host| {
         host.now.rpc_clients[0].exempt_writes = Some(count(9, 0));
         host.now.bdis[0].strict_limit = Some(true);
@@ -67,7 +67,7 @@ fn of_a_server_that_is_exempt_no_throttling_is_told_and_nothing_advised() {
 }
 
 #[test]
-fn of_a_server_that_is_partly_exempt_the_rest_is_told() {
+fn a_partly_exempt_server_has_the_risk_of_its_other_threads() {
     let one = cross_netns(|host| host.now.rpc_clients[0].exempt_writes = Some(count(5, 5)));
     assert!(
         one.risk[0]
@@ -121,7 +121,7 @@ fn a_client_that_is_held_is_less_dangerous_and_one_that_is_half_held_is_not() {
 }
 
 #[test]
-fn each_kernel_is_told_by_its_version() {
+fn each_kernel_is_recognized_by_its_version() {
     let of = |kernel: &str| {
         cross_netns(|host| {
             host.now.kernel = kernel.into();
@@ -175,7 +175,7 @@ fn what_the_client_may_fill_is_the_limit_that_the_kernel_named_last() {
 }
 
 #[test]
-fn a_share_without_strict_limit_is_said_not_to_hold() {
+fn a_share_without_strict_limit_is_reported_as_ineffective() {
     let one = cross_netns(|host| host.now.bdis[0].max_ratio = Some(10));
     assert_eq!(
         one.risk[1],

@@ -39,7 +39,7 @@ pub fn pauses(class: Class, bdi: &str) -> DirtyPauses {
 }
 
 #[test]
-fn the_peer_that_the_server_saw_tells_its_namespace_better_than_the_connection() {
+fn the_peer_that_the_server_saw_shows_its_namespace_better_than_the_connection() {
     let mut host = Host::new();
     host.now.rpc_clients[0].peer = Some(([10, 0, 0, 1], 801).into());
     host.second(5, 5);
@@ -169,7 +169,7 @@ fn its_file_system_is_found_by_the_bdi_where_no_device_is_known() {
 }
 
 #[test]
-fn before_a_write_is_seen_the_only_export_tells() {
+fn before_a_write_is_seen_the_only_export_counts() {
     for (exports, known) in [
         (vec![export(SERVER_NS, DISK), export(99, "8:0")], true),
         (vec![export(SERVER_NS, DISK), export(SERVER_NS, DISK)], true),

@@ -542,7 +542,7 @@ fn open(scene: &mut Scene, sent: u64, count: u32, since_ns: u64) {
 }
 
 #[test]
-fn of_a_list_that_is_cut_short_the_oldest_call_tells_of_answers() {
+fn in_a_truncated_list_the_oldest_call_shows_answers() {
     let mut scene = Scene::new();
     served_by_ganesha(&mut scene);
     scene.now.user_servers[0].stopped = true;
@@ -565,7 +565,7 @@ fn of_a_list_that_is_cut_short_the_oldest_call_tells_of_answers() {
 }
 
 #[test]
-fn a_call_that_is_no_write_is_missed_as_well() {
+fn an_unanswered_call_other_than_a_write_counts_too() {
     let mut scene = Scene::new();
     served_by_ganesha(&mut scene);
     open(&mut scene, 20, 0, 0);

@@ -129,7 +129,7 @@ fn one_burst_begins_nothing() {
 }
 
 #[test]
-fn a_pause_without_progress_is_no_ordinary_one() {
+fn a_pause_without_progress_is_not_ordinary_throttling() {
     let mut scene = Scene::new();
     scene.play(30, writer_paused);
     assert_eq!(scene.times(DirtyThrottling), []);
@@ -306,7 +306,7 @@ fn nfsd_threads_that_sleep_wait_for_the_busy_disk_that_they_serve_and_for_no_oth
 }
 
 #[test]
-fn a_busy_disk_for_which_nobody_waits_is_at_work() {
+fn a_busy_disk_without_waiting_tasks_is_just_busy() {
     let mut scene = Scene::new();
     scene.play(30, |now| disk_works(now, 1000, 100 * MB));
     assert_eq!(scene.events, []);

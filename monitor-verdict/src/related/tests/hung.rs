@@ -62,7 +62,7 @@ fn a_disk_whose_other_partitions_write_a_little_does_not_hide_it() {
 }
 
 #[test]
-fn others_on_the_disk_may_keep_it_busy_for_three_tenths_and_a_little_more_once_it_is_told() {
+fn other_work_may_keep_the_disk_busy_for_three_tenths_and_a_little_more_once_reported() {
     let shared = |busy_ms| {
         move |now: &mut Observation| {
             frozen(now);
@@ -115,7 +115,7 @@ fn threads_that_sleep_now_and_then_are_not_asleep() {
 }
 
 #[test]
-fn a_disk_busy_with_reads_hangs_nobody() {
+fn a_disk_busy_with_reads_is_not_a_hang() {
     let mut scene = Scene::new();
     scene.play(60, |now| {
         threads(now, 8, ThreadState::Blocked, None);

@@ -117,7 +117,7 @@ fn a_frozen_file_system_under_a_loop_is_hung_and_no_livelock() {
 }
 
 #[test]
-fn a_verdict_takes_over_what_was_told_before_it() {
+fn a_verdict_takes_over_earlier_related_conditions() {
     let mut played = Played::new();
     // With these thresholds only the verdict ends it.
     let mut patient = Thresholds::default();

@@ -129,7 +129,7 @@ fn the_whole_of_a_direct_reclaim_is_enough_without_its_sleeps() {
 }
 
 #[test]
-fn kswapd_s_and_kcompactd_s_work_is_nobody_s_wait() {
+fn kswapd_s_and_kcompactd_s_work_does_not_count_as_a_wait() {
     for (cause, class) in [
         (Cause::Compaction, Class::Kswapd),
         (Cause::Compaction, Class::Kthread),
@@ -205,7 +205,7 @@ fn dirty_pages_are_not_available() {
 }
 
 #[test]
-fn short_memory_without_reclaim_starves_nobody() {
+fn short_memory_without_reclaim_is_not_starvation() {
     let mut scene = Scene::new();
     scene.play(30, reclaiming(300));
     assert_eq!(scene.events, []);
@@ -266,7 +266,7 @@ fn an_oom_kill_begins_it_at_once() {
 }
 
 #[test]
-fn reclaim_is_not_told_of_a_device() {
+fn reclaim_is_not_reported_of_a_device() {
     let mut scene = Scene::new();
     scene.play(15, |now| {
         reclaiming(2000)(now);

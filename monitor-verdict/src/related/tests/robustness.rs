@@ -36,7 +36,7 @@ fn a_minute_of_sigstop_neither_begins_nor_ends_anything() {
 }
 
 #[test]
-fn what_was_told_before_a_gap_is_not_over_before_enough_was_seen_after_it() {
+fn a_condition_from_before_a_gap_ends_only_after_enough_samples() {
     let mut thresholds = Thresholds::default();
     thresholds.related.end = std::time::Duration::from_secs(1);
     let mut scene = Scene::with(thresholds);
@@ -111,7 +111,7 @@ fn seconds_are_counted_once_for_many_devices() {
 }
 
 #[test]
-fn of_too_many_devices_the_worst_are_told() {
+fn of_too_many_devices_the_worst_are_reported() {
     let mut scene = Scene::new();
     let many = MAX_SUBJECTS + 5;
     for n in 0..many {
@@ -166,7 +166,7 @@ fn what_is_not_over_yet_takes_its_room() {
 }
 
 #[test]
-fn of_too_many_slow_disks_those_are_told_that_the_most_tasks_wait_for() {
+fn of_too_many_slow_disks_those_with_the_most_waiting_tasks_are_reported() {
     let mut scene = Scene::new();
     let many = MAX_SUBJECTS + 5;
     let name = |n| format!("8:{n}");

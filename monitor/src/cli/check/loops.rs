@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_is_told_with_its_danger_and_what_to_type() {
+    fn a_loop_is_reported_with_its_risk_and_the_commands() {
         let text = section(vec![one()], &[]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_could_not_look_is_said_after_what_was_found() {
+    fn missing_facts_are_reported_after_the_loops() {
         let gap = "No process lives in network namespace 7: its sockets are not visible.";
         let text = section(Vec::new(), &[gap.into()]);
         assert!(text.contains("Loops              none found:"), "{text}");

@@ -128,7 +128,7 @@ fn a_typo_names_file_line_and_the_nearest_key() {
 }
 
 #[test]
-fn a_table_that_is_no_table_says_which_keys_it_has() {
+fn a_value_in_place_of_a_table_is_refused_with_the_table_s_keys() {
     let error = refused("web = 3\n");
     assert!(
         error.contains("it is a table, of keys such as `web.listen-address`"),

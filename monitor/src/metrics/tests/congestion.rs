@@ -17,7 +17,7 @@ fn congestion_comes_with_its_time_and_its_threshold() {
 }
 
 #[test]
-fn whether_a_bdi_is_congested_is_absent_where_it_cannot_be_told_and_zero_where_it_is_not() {
+fn congestion_is_absent_if_unknown_and_zero_if_there_is_none() {
     let mut snapshot = testing::snapshot();
     let of =
         |snapshot: &Snapshot, bdi| page(snapshot).get("throttle_bdi_congested", &[("bdi", bdi)]);

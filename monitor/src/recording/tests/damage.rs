@@ -79,7 +79,7 @@ fn refused(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_cut_of_a_recording_is_a_prefix_and_the_cut_is_told() {
+fn every_cut_of_a_recording_is_a_prefix_and_the_cut_is_reported() {
     let all = node::life(3, 3, 0);
     let bytes = recording(&all);
     let mut seen = 0;
@@ -98,7 +98,7 @@ fn every_cut_of_a_recording_is_a_prefix_and_the_cut_is_told() {
 }
 
 #[test]
-fn what_could_be_read_is_told_with_the_place_of_the_damage() {
+fn the_readable_part_is_reported_with_the_position_of_the_damage() {
     let all = node::life(9, 0, 0);
     let mut bytes = recording(&all);
     let at = recording(&all[..5]).len() - FRAME_HEAD;
@@ -143,7 +143,7 @@ fn a_tail_of_zeros_as_a_power_failure_leaves_it_is_a_cut() {
 }
 
 #[test]
-fn what_is_no_recording_or_too_new_is_told_so() {
+fn a_file_that_is_too_new_or_not_a_recording_is_reported_as_such() {
     assert!(refused(b"MZ and something").contains("not a recording"));
     let mut newer = recording(&[]);
     newer[8] = 2;
@@ -192,7 +192,7 @@ fn a_stream_that_wants_a_gigabyte_of_window_is_refused() {
 }
 
 #[test]
-fn a_payload_that_ends_within_its_stream_or_goes_on_after_it_is_refused() {
+fn a_payload_that_ends_within_its_stream_or_continues_after_it_is_refused() {
     let header = ciborium::Value::Map(Vec::new());
     let mut cbor = Vec::new();
     ciborium::into_writer(&header, &mut cbor).unwrap();

@@ -47,7 +47,7 @@ fn what_does_not_change_is_written_once() {
 }
 
 #[test]
-fn a_header_tells_who_recorded_and_when() {
+fn a_header_has_the_recorder_and_the_time() {
     let all = node::life(1, 0, 0);
     let bytes = recording(&all);
     let mut reader = Reader::open(bytes.as_slice()).unwrap();

@@ -73,7 +73,7 @@ fn each_file_can_be_read_alone() {
 }
 
 #[test]
-fn a_file_from_the_middle_of_a_life_is_judged_for_itself_and_says_so() {
+fn a_file_from_the_middle_of_a_life_is_judged_alone_with_a_note() {
     let all = node::life(10, 20, 20);
     let file = &rolled(&all, 25)[1];
     let (lines, parts) = play(&[file], None);
@@ -85,7 +85,7 @@ fn a_file_from_the_middle_of_a_life_is_judged_for_itself_and_says_so() {
 }
 
 #[test]
-fn a_file_that_is_missing_is_told_and_the_engine_goes_on() {
+fn a_missing_file_is_reported_and_the_engine_continues() {
     let all = node::life(10, 20, 20);
     let files = rolled(&all, 5);
     let without: Vec<_> = [&files[..3], &files[4..]].concat();
@@ -100,7 +100,7 @@ fn a_file_that_is_missing_is_told_and_the_engine_goes_on() {
 }
 
 #[test]
-fn files_in_another_order_are_told() {
+fn files_in_the_wrong_order_are_reported() {
     let files = rolled(&node::life(10, 0, 0), 5);
     let (_, parts) = play(&[&files[1], &files[0]], None);
     assert!(parts[1].notes[0].contains("not in order"), "{parts:?}");
@@ -146,7 +146,7 @@ fn the_thresholds_are_those_of_the_recording_or_those_that_are_given() {
 }
 
 #[test]
-fn thresholds_that_cannot_work_are_told_and_not_used() {
+fn unreasonable_thresholds_are_reported_and_not_used() {
     let all = node::life(10, 20, 0);
     let mut bytes = file_head().to_vec();
     let mut encoder = Encoder::new(Header {

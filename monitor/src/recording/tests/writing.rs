@@ -70,7 +70,7 @@ fn whatever_is_left_of_a_crashed_recording_is_continued() {
 }
 
 #[test]
-fn what_is_no_recording_or_a_damaged_one_is_not_touched() {
+fn a_file_that_is_damaged_or_not_a_recording_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     let mut damaged = recording(&node::life(3, 0, 0));
@@ -84,7 +84,7 @@ fn what_is_no_recording_or_a_damaged_one_is_not_touched() {
 }
 
 #[test]
-fn what_is_no_file_or_is_written_by_another_is_refused() {
+fn a_path_that_is_not_a_file_or_is_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     let first = FileSink::open(&path).unwrap();
@@ -175,7 +175,7 @@ fn a_full_disk_leaves_a_gap_that_is_counted_and_the_rest_can_be_read() {
 }
 
 #[test]
-fn a_disk_that_hangs_holds_nobody_up_and_what_finds_no_room_is_a_gap() {
+fn a_disk_that_hangs_does_not_block_the_tick_and_lost_observations_are_a_gap() {
     let all = node::life(1300, 0, 0);
     let (disk, content, go_on) = Disk::hanging();
     let mut recorder = Recorder::start(header(), disk, None, "test".into()).unwrap();
