@@ -1,9 +1,8 @@
-//! What people are told, end to end: a guest livelocks, recovers, loses its daemon,
-//! a signal, a map; a real Prometheus scrapes it by the committed rules, a real
-//! Alertmanager with the committed inhibition tells a webhook.
+//! Alerts, end to end. A guest livelocks, recovers, and loses its daemon, a signal and a map. A
+//! real Prometheus scrapes it with the committed rules, and a real Alertmanager with the committed
+//! inhibition calls a webhook.
 //!
-//! Only times are other ones: a scrape a second, and alerts that wait for seconds
-//! where a site's wait for minutes.
+//! Only the times differ: a scrape per second, and alerts after seconds instead of minutes.
 
 mod hook;
 mod judge;
@@ -38,7 +37,7 @@ use hook::Hook;
 use judge::{Active, Mark};
 use stack::Stack;
 
-/// Play, and judge what was told. All of it is in `alerts.log`, beside the logs.
+/// Plays the scenario and judges the alerts. `alerts.log`, beside the logs, lists all of them.
 pub fn play(
     kernel: Kernel,
     files: &Files,
@@ -57,8 +56,7 @@ pub fn play(
     let outcome = qemu::play(kernel, &scenario, &base, files, &mut |peer, fact| {
         each(peer, fact);
         marks.extend(mark(fact));
-        // Not before the daemon is there, or the first thing told would be that
-        // it is not.
+        // Wait for the daemon, or the first alert would be its absence.
         if watching.is_none() && !marks.is_empty() {
             let stack = Stack::start(deploy, scratch.path(), port, hook.port());
             watching = Some(stack.map(|stack| {
@@ -116,14 +114,14 @@ fn mark(fact: &Fact) -> Option<Mark> {
     }
 }
 
-/// What was seen while the guest played.
+/// The observations during the play.
 #[derive(Default)]
 struct Seen {
     active: Vec<Active>,
     pages: Vec<String>,
 }
 
-/// What is active and not inhibited, twice a second; the daemon's page now and then.
+/// Records active alerts without inhibited ones, twice a second, and sometimes the daemon's page.
 fn watch(over: &AtomicBool, alertmanager: &str, page: &str) -> Seen {
     let mut seen = Seen::default();
     for look in 0_u32.. {
@@ -137,7 +135,7 @@ fn watch(over: &AtomicBool, alertmanager: &str, page: &str) -> Seen {
             });
         }
         if look % 30 == 0 {
-            // In between the daemon is killed.
+            // The daemon is killed in between.
             seen.pages.extend(get(page));
         }
         thread::sleep(Duration::from_millis(500));
@@ -150,8 +148,7 @@ struct Queried {
     said: String,
 }
 
-/// Every query of the dashboards, as if somebody had looked at them while the
-/// livelock stood.
+/// Runs every query of the dashboards at the times of the livelock.
 fn queries(deploy: &Path, stack: &Stack, marks: &[Mark]) -> Result<Queried> {
     let at = |name: &str| marks.iter().find(|mark| mark.name == name);
     let begin = at("loop").context("no loop")?.unix;

@@ -1,5 +1,5 @@
-//! What the daemon costs, as ratios: beside an empty program, beside bpftrace, with
-//! and without it, all in one run on one machine.
+//! The daemon's costs as ratios: beside an empty program, beside bpftrace, with and without it, all
+//! in one run on one machine.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ mod workload;
 pub use load::{Load, run as load};
 use report::Report;
 
-/// What is measured, and with what.
+/// The inputs of the benchmarks.
 #[derive(Args)]
 pub struct Choice {
     /// The daemon, statically linked
@@ -93,7 +93,7 @@ pub fn run(choice: &Choice) -> Result<()> {
     Ok(())
 }
 
-/// On what it was measured.
+/// The machine of the measurement.
 fn machine() -> Value {
     let line = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -108,7 +108,7 @@ fn machine() -> Value {
     })
 }
 
-/// An ext4 on a loop device, so that what is written has a device of its own.
+/// An ext4 on a loop device, so that its writes have their own device.
 struct LoopDisk {
     dir: tempfile::TempDir,
 }

@@ -1,5 +1,5 @@
-//! What the program as it is given away may take: instructions, bytes, pages. Counts, so
-//! that a busy machine gives the same. Allocations and maps: monitor/tests/budgets.rs.
+//! Budgets of the released program: instructions, bytes, pages. These are counts, so a busy machine
+//! gives the same result. For allocations and maps see monitor/tests/budgets.rs.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::processes::{Processes, answers, free_port, get, usage};
 
-/// What is held to them.
+/// The inputs of the checks.
 #[derive(Args)]
 pub struct Choice {
     /// The daemon, statically linked
@@ -25,12 +25,12 @@ pub struct Choice {
     recordings: PathBuf,
 }
 
-/// A livelock from before its begin to after its end.
+/// A livelock from before its start to after its end.
 const RECORDING: &str = "6.12-netns-recovery.tmrec";
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// What was counted, and the most that it may be. docs/performance.md has the reasons.
+/// A count and its budget. docs/performance.md has the reasons.
 struct Count {
     what: &'static str,
     unit: &'static str,
@@ -38,7 +38,7 @@ struct Count {
     most: f64,
 }
 
-/// Counts all, prints them; whether each is within its budget.
+/// Measures and prints all counts; returns whether each is within its budget.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     Ok(within)
 }
 
-/// By callgrind, which counts what the program does and not how long.
+/// callgrind counts instructions, not time.
 fn instructions_of_a_tick(choice: &Choice) -> Result<f64> {
     let recording = choice.recordings.join(RECORDING);
     let (replay, words) = instructions(&choice.daemon, &["replay".as_ref(), &recording])?;
@@ -99,7 +99,7 @@ fn instructions_of_a_tick(choice: &Choice) -> Result<f64> {
     Ok((replay - start) / ticks)
 }
 
-/// How many the program takes, and what it says on stderr.
+/// The number of instructions of a run, from callgrind's stderr.
 fn instructions(daemon: &Path, arguments: &[&Path]) -> Result<(f64, String)> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -115,7 +115,7 @@ fn instructions(daemon: &Path, arguments: &[&Path]) -> Result<(f64, String)> {
     Ok((count.context("callgrind's count")?, words))
 }
 
-/// All, and what is not of the file, in MiB, a while after the daemon is ready.
+/// Resident memory in MiB, total and without mapped files, a while after the daemon is ready.
 fn resident(daemon: &Path) -> Result<(f64, f64)> {
     let mut processes = Processes::silent();
     let url = format!("127.0.0.1:{}", free_port()?);

@@ -1,8 +1,8 @@
-//! The corpus: recordings of plays that were judged right, each with its label.
+//! The corpus: recordings of correct plays, each with its label.
 //!
-//! A play with `--record` leaves a recording beside its facts. The facts are
-//! judged again, and what was right becomes a file of the corpus: the times of
-//! its label are what the guest saw, never what the daemon said.
+//! A play with `--record` leaves a recording beside its facts. The facts are judged again, and a
+//! correct play becomes a file of the corpus. The times of its label are the guest's observations,
+//! never the daemon's.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
     scenario::{self, Expect, Scenario},
 };
 
-/// Where recordings come from, and where they go.
+/// The source and the destination of recordings.
 #[derive(Args)]
 pub struct Choice {
     /// Directory of the logs of plays with `--record`
@@ -40,7 +40,7 @@ pub struct Choice {
     only: String,
 }
 
-/// Add or replace what was played; labels of other files stay.
+/// Adds or replaces the recordings of these plays; labels of other files stay.
 pub fn run(choice: &Choice) -> Result<bool> {
     let mut labels = Labels::open(&choice.corpus.join("labels.toml"))?;
     let (mut added, mut same) = (0, 0);
@@ -74,7 +74,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     Ok(same == added)
 }
 
-/// How the replay of a recording differs from what the guest heard.
+/// The differences between a replay and the verdicts in the guest.
 fn compare(daemon: &Path, recording: &Path, told: &[Transition]) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Replayed {
@@ -87,7 +87,7 @@ fn compare(daemon: &Path, recording: &Path, told: &[Transition]) -> Result<Optio
         .with_context(|| daemon.display().to_string())?;
     let replayed: Replayed = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("replay of {}", recording.display()))?;
-    // What came at the very end the guest may have had no time to hear.
+    // The guest may have missed the very last transitions.
     let replayed = &replayed.transitions[..replayed.transitions.len().min(told.len())];
     let pair = told
         .iter()
@@ -105,13 +105,13 @@ fn compare(daemon: &Path, recording: &Path, told: &[Transition]) -> Result<Optio
     }))
 }
 
-/// What is found in one directory of logs.
+/// The content of one directory of logs.
 enum Play {
-    /// A recording, what is right to say of it, and what was said.
+    /// A recording, its label, and the daemon's transitions.
     Right(PathBuf, Table, Vec<Transition>),
-    /// Why it is not for the corpus.
+    /// The reason why it does not qualify for the corpus.
     Useless(String),
-    /// It was not played, or nobody recorded.
+    /// There was no play, or no recording.
     None,
 }
 
@@ -156,14 +156,14 @@ fn play(kernel: Kernel, scenario: &Scenario, logs: &Path) -> Result<Play> {
     ))
 }
 
-/// What a guest told; nothing if there was none.
+/// The facts of a guest; empty if there are none.
 fn facts(path: &Path) -> Vec<Fact> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let facts = text.lines().map(serde_json::from_str);
     facts.filter_map(Result::ok).collect()
 }
 
-/// `expect` of the label, if a verdict can be right or wrong there at all.
+/// `expect` of the label, if a verdict can be right or wrong in this scenario.
 fn expect(expect: &Expect) -> Option<&'static str> {
     match expect {
         Expect::Livelock(_)

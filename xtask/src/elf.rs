@@ -1,9 +1,9 @@
-//! Two questions to ELF files: which libraries, which modules do you need?
+//! Reads from ELF files the libraries or modules that they need.
 
 use anyhow::{Context as _, Result};
 use goblin::elf::Elf;
 
-/// What a program needs to start.
+/// The requirements of a program.
 #[derive(Default)]
 pub struct Needs {
     /// Names of shared libraries (`DT_NEEDED`).
@@ -12,7 +12,7 @@ pub struct Needs {
     pub interpreter: Option<String>,
 }
 
-/// What a program or library needs.
+/// The requirements of a program or library.
 pub fn needs(bytes: &[u8]) -> Result<Needs> {
     let elf = Elf::parse(bytes).context("not an ELF file")?;
     Ok(Needs {

@@ -1,7 +1,7 @@
-//! What Prometheus needs for a fleet: the metrics of many nodes, from recordings,
-//! scraped by a real one that is configured as `deploy/prometheus/fleet` has it;
-//! above it one that it writes to, and one that federates it. Then their own
-//! numbers, and the Fleet dashboard's queries with their times.
+//! Measures the cost of a fleet for Prometheus. A real one, configured as
+//! `deploy/prometheus/fleet`, scrapes the metrics of many nodes, which come from recordings. It
+//! writes to a second one, and a third one federates it. The results are their own numbers, and the
+//! times of the Fleet dashboard's queries.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::processes::{Processes, answers, free_port, get};
 
-/// How large, and how long.
+/// The size and the duration.
 #[derive(Args)]
 pub struct Choice {
     /// The program that serves the metrics: examples/fleet
@@ -39,7 +39,7 @@ pub struct Choice {
     json: Option<PathBuf>,
 }
 
-/// What most nodes of a fleet are like: of each kernel.
+/// Recordings of typical nodes, one per kernel.
 const HEALTHY: &[&str] = &[
     "loopback-light",
     "netns-moderate",
@@ -49,13 +49,13 @@ const HEALTHY: &[&str] = &[
 ];
 const SICK: &[&str] = &["netns-livelock", "netns-drained", "loop-device"];
 
-/// Between two scrapes, as cluster.yml has it.
+/// Time between two scrapes, as in cluster.yml.
 const SCRAPE: &str = "15s";
-/// A block is written after half as long again: its size over its samples is
-/// what a sample takes on disk.
+/// A block is written after one and a half times this. Its size divided by its samples is a
+/// sample's size on disk.
 const BLOCK: &str = "5m";
 
-/// What each Prometheus is asked about itself: name, unit, query.
+/// The queries to each Prometheus about itself: name, unit, query.
 const OWN: &[(&str, &str, &str)] = &[
     (
         "series",
@@ -89,7 +89,7 @@ const OWN: &[(&str, &str, &str)] = &[
         "count(instance:throttle_livelock_state:max >= 2) or vector(0)",
     ),
 ];
-/// Of the one that scrapes the nodes.
+/// The queries to the one that scrapes the nodes.
 const CLUSTER: &[(&str, &str, &str)] = &[
     (
         "samples a node, mean",
@@ -132,18 +132,18 @@ const CLUSTER: &[(&str, &str, &str)] = &[
         "count(ALERTS{alertstate=\"firing\"}) or vector(0)",
     ),
 ];
-/// Of the one that federates.
+/// The queries to the one that federates.
 const FEDERATION: &[(&str, &str, &str)] = &[(
     "a scrape of the cluster",
     "s",
     "max(scrape_duration_seconds{job=\"throttle-monitor-federation\"})",
 )];
 
-/// Measure, and print a table.
+/// Measures and prints a table.
 ///
 /// # Errors
 ///
-/// One of the programs did not do what it should.
+/// One of the programs failed.
 pub fn run(choice: &Choice) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let mut processes = Processes::default();
@@ -168,13 +168,13 @@ pub fn run(choice: &Choice) -> Result<()> {
         "https://metrics.example.com/api/v1/push",
         &format!("{}/api/v1/write", receiver.url),
     )?;
-    // Nobody is to be told.
+    // This setup has no receivers of alerts.
     let text = replaced(
         &text,
         "alertmanagers:\n    - static_configs:\n        - targets: [\"127.0.0.1:9093\"]",
         "alertmanagers: []",
     )?;
-    // So that blocks are written within minutes: they tell what a sample takes.
+    // Blocks are written within minutes, to measure the size of a sample.
     let block = [
         format!("--storage.tsdb.min-block-duration={BLOCK}"),
         format!("--storage.tsdb.max-block-duration={BLOCK}"),
@@ -214,8 +214,8 @@ pub fn run(choice: &Choice) -> Result<()> {
     table.judge(choice)
 }
 
-/// Starts what serves their pages, and lists them where cluster.yml looks; the
-/// page of the first.
+/// Starts the nodes' server, and lists them where cluster.yml looks; returns the URL of the first
+/// page.
 fn nodes(choice: &Choice, scratch: &Path, processes: &mut Processes) -> Result<String> {
     let port = free_port()?;
     let mut arguments = vec![
@@ -236,7 +236,7 @@ fn nodes(choice: &Choice, scratch: &Path, processes: &mut Processes) -> Result<S
     Ok(page)
 }
 
-/// One of them.
+/// A running Prometheus.
 struct Prometheus {
     name: &'static str,
     port: u16,
@@ -276,7 +276,7 @@ impl Prometheus {
     }
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Default)]
 struct Table(Vec<(String, &'static str, f64)>);
 
@@ -322,7 +322,7 @@ impl Table {
             .collect()
     }
 
-    /// Of numbers that do not depend on how fast this machine is.
+    /// Checks numbers that do not depend on the speed of this machine.
     fn judge(&self, choice: &Choice) -> Result<()> {
         let number = |name: &str| {
             let found = self.0.iter().find(|one| one.0 == name);
@@ -353,7 +353,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
-/// With an address of here in the place of the example's.
+/// Replaces the example's address with a local one.
 fn replaced(text: &str, example: &str, here: &str) -> Result<String> {
     ensure!(text.contains(example), "{example} is not in the example");
     Ok(text.replace(example, here))
@@ -403,7 +403,7 @@ fn instant(url: &str, query: &str) -> Result<f64> {
     Ok(value.parse()?)
 }
 
-/// Of the blocks that were written.
+/// Bytes per sample in the written blocks.
 fn bytes_a_sample(data: &Path) -> Result<f64> {
     let (mut bytes, mut samples) = (0, 0);
     for entry in fs::read_dir(data)?.flatten() {
@@ -432,8 +432,7 @@ fn size(directory: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Each query of the Fleet dashboard, over as long as there are samples; the
-/// slowest of three.
+/// The time of each query of the Fleet dashboard over all samples; the slowest of three.
 fn queries(url: &str, choice: &Choice) -> Result<Vec<(String, f64)>> {
     let path = choice.deploy.join("grafana/throttle-monitor-fleet.json");
     let dashboard: Value = serde_json::from_str(&read(&path)?)?;
@@ -465,7 +464,7 @@ fn queries(url: &str, choice: &Choice) -> Result<Vec<(String, f64)>> {
     Ok(found)
 }
 
-/// With all nodes in all clusters.
+/// Selects all nodes in all clusters.
 fn substituted(query: &str) -> String {
     let mut query = query.to_owned();
     for (name, value) in [
@@ -475,7 +474,7 @@ fn substituted(query: &str) -> String {
     ] {
         query = query.replace(name, value);
     }
-    // What is left are variables that select: `=~"$node"`.
+    // The remaining variables are selectors: `=~"$node"`.
     let mut parts = query.split('$');
     let mut all = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -1,4 +1,4 @@
-//! Images for guests: a base for each kernel and what plans want, and per run an overlay with the
+//! Images for guests: a base for each kernel and the plans' parts, and per run an overlay with the
 //! daemon and the plan. The kernel unpacks one after the other.
 //!
 //! They are not compressed: unpacking under emulation costs more than loading.
@@ -16,9 +16,9 @@ use crate::{
     sysroot,
 };
 
-/// Small files that programs look for.
+/// Small files that programs read.
 const TEXTS: &[(&str, &str)] = &[
-    // libtirpc finds its transports here; mountd is deaf without.
+    // libtirpc reads its transports here; without them mountd does not listen.
     (
         "/etc/netconfig",
         "udp tpi_clts v inet udp - -\n\
@@ -31,7 +31,7 @@ const TEXTS: &[(&str, &str)] = &[
         "nfs 2049/tcp\nsunrpc 111/tcp portmapper\nsunrpc 111/udp portmapper\n",
     ),
     ("/etc/protocols", "tcp 6 TCP\nudp 17 UDP\n"),
-    // rpcbind becomes _rpc.
+    // rpcbind switches to the user _rpc.
     (
         "/etc/passwd",
         "root:x:0:0::/:/bin/false\n_rpc:x:101:65534::/:/bin/false\n",
@@ -40,7 +40,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("/etc/nsswitch.conf", "hosts: files\nservices: files\n"),
 ];
 
-/// Everything but the daemon and the plan.
+/// Everything except the daemon and the plan.
 pub fn base(kernel: Kernel, parts: &Parts, files: &Files) -> Result<Vec<u8>> {
     let unpacked = Unpacked::find(kernel, &files.cache)?;
     let stage = tempfile::tempdir().context("making a temporary directory")?;
@@ -82,7 +82,7 @@ pub fn base(kernel: Kernel, parts: &Parts, files: &Files) -> Result<Vec<u8>> {
     archive.finish()
 }
 
-/// What makes one run different from another.
+/// The part that differs between runs.
 pub fn overlay(plan: &Plan, daemon: Option<&Path>) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.file(PLAN, 0o644, &serde_json::to_vec(plan)?)?;

@@ -1,4 +1,4 @@
-//! What a guest told, against what is right. Pure: facts in, a sentence out.
+//! Judges the facts of a guest. Pure: facts in, a sentence out.
 
 use std::fmt;
 
@@ -26,23 +26,21 @@ mod ways_out;
 /// Milliseconds without progress that make a stop.
 const STOPPED: u64 = 5_000;
 
-/// Milliseconds between two samples, 500 apart, that only a host too busy makes.
+/// Milliseconds between two samples, 500 apart by plan, that indicate an overloaded host.
 const STARVED: u64 = 2_500;
 
-/// Bytes that the node must hold for its loop to want something.
+/// Bytes that the node must hold for its loop to have demand.
 const HELD: u64 = 1_000_000;
 
-/// One percent of what a guest's disk does, in bytes a second:
-/// less than this is not a progress.
+/// One percent of a guest disk's rate, bytes a second: less does not count as progress.
 const CRAWL: u64 = 500_000;
 
-/// Why a run is not right.
+/// The reason why a run is not right.
 #[derive(Debug)]
 pub enum Fault {
-    /// The daemon said or did something wrong.
+    /// The daemon was wrong.
     Wrong(String),
-    /// What should have been judged did not happen: nothing is proven either
-    /// way, and it may be played once more.
+    /// The event to judge did not happen. The play proves nothing, and may be repeated.
     Void(String),
 }
 
@@ -71,18 +69,16 @@ fn void(why: impl Into<String>) -> Fault {
     Fault::Void(why.into())
 }
 
-/// `Ok`: why it is right. `Err`: what is wrong.
+/// `Ok`: the reason why it is right. `Err`: the fault.
 pub type Judgement = Result<String, Fault>;
 
-/// Judge an outcome.
+/// Judges an outcome.
 pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     let seen = Seen(&outcome.facts);
     if let Some(trouble) = &outcome.trouble {
-        // Before the daemon has begun, nothing of ours can have done it: an
-        // emulated machine stops or breaks down now and then by itself. RCU
-        // stalls are those of a host that had no time for the guest. In a cpuset
-        // that is too tight, the kernel gives up when it finds nobody to kill
-        // there; the daemon is not in one.
+        // A failure before the daemon starts is not the daemon's: an emulated machine sometimes
+        // stops by itself. RCU stalls come from a host without time for the guest. In a cpuset that
+        // is too tight, the kernel gives up without a process to kill; the daemon is not in one.
         let silent = !seen.has_ours()
             || trouble.contains(qemu::STALL)
             || trouble.contains(qemu::NOBODY_TO_KILL)
@@ -140,7 +136,7 @@ fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgemen
     }
 }
 
-/// The same in a few words, for the table of all.
+/// The same in a few words, for the table.
 pub fn cell(scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) -> String {
     let seen = Seen(&outcome.facts);
     match judgement {
@@ -162,19 +158,18 @@ pub fn cell(scenario: &Scenario, outcome: &Outcome, judgement: &Judgement) -> St
     }
 }
 
-/// When what a label tells of happened, by the guest's monotonic clock, in
-/// milliseconds.
+/// The times of a label's events by the guest's monotonic clock, milliseconds.
 #[derive(Default)]
 pub struct Times {
-    /// The loop stopped; or the load began, where the verdict came before that.
+    /// The loop stalled; or the load began, if the verdict came before that.
     pub onset: Option<u64>,
-    /// It was helped out.
+    /// The mitigation.
     pub helped_out: Option<u64>,
-    /// And went on, or had nothing left to write.
+    /// The loop resumed, or had nothing left to write.
     pub moves_again: Option<u64>,
 }
 
-/// Those of a play that was judged right.
+/// The times of a play that was judged right.
 pub fn times(scenario: &Scenario, outcome: &Outcome) -> Times {
     let seen = Seen(&outcome.facts);
     let started = match &scenario.expect {
@@ -203,7 +198,7 @@ impl Seen<'_> {
         })
     }
 
-    /// Whether the daemon's program has been started, for good or for a moment.
+    /// Whether the daemon's program has started, even for a moment.
     fn has_ours(&self) -> bool {
         self.0.iter().any(|fact| match &fact.event {
             Event::Step(words) => ["Daemon", "Check"]
@@ -220,7 +215,7 @@ impl Seen<'_> {
             .any(|fact| matches!(fact.event, Event::NoDaemon))
     }
 
-    /// Whether a plan that asked for them was answered.
+    /// Whether a plan's requests for the loops were answered.
     fn serves_loops(&self) -> bool {
         self.0.iter().any(
             |fact| matches!(&fact.event, Event::Served { path, .. } if path == "/api/v1/loops"),
@@ -249,9 +244,9 @@ impl Seen<'_> {
         })
     }
 
-    /// The longest time without a sample from then on. The guest takes two a
-    /// second with its memory locked, whatever hangs: what is late makes the
-    /// host late, and no daemon can be judged by its times.
+    /// The longest time without a sample from then on. The guest takes two a second with its memory
+    /// locked, whatever hangs. A gap means that the host is late, and then the daemon's times prove
+    /// nothing.
     fn longest_gap(&self, from: u64) -> u64 {
         let times: Vec<_> = self
             .samples()
@@ -272,7 +267,7 @@ impl Seen<'_> {
         })
     }
 
-    /// How often what was traced came.
+    /// The count of the traced event.
     fn traced(&self) -> Option<u64> {
         self.0.iter().find_map(|fact| match &fact.event {
             Event::Traced { count, .. } => Some(*count),
@@ -308,8 +303,8 @@ impl Seen<'_> {
             "traced {count} times: {}",
             lines[lines.len().saturating_sub(2)..].join(", ")
         );
-        // The trace was read first, so that none of it can be missing; but a
-        // sleep or two may fall between the two ways of attaching.
+        // The trace was read first, so it is complete. But the two ways of attaching may differ by
+        // a sleep or two.
         if counted < count as f64 * 0.95 {
             return Err(format!("too few counted: {words}").into());
         }

@@ -32,10 +32,10 @@ pub enum Kernel {
     V6_12_43,
 }
 
-/// Those that nearly everything is played on, oldest first.
+/// The kernels for nearly all scenarios, oldest first.
 pub const ALL: &[Kernel] = &[Kernel::V5_10, Kernel::V6_1, Kernel::V6_12, Kernel::Newest];
 
-/// All of them. Those that only a single fault needs are last.
+/// All kernels. Those that only a single fault needs are last.
 pub const EVERY: &[Kernel] = &[
     Kernel::V5_10,
     Kernel::V6_1,
@@ -62,12 +62,12 @@ pub struct Unpacked {
     pub image: PathBuf,
     /// `…/lib/modules/RELEASE`.
     modules: PathBuf,
-    /// As `uname -r`.
+    /// The output of `uname -r`.
     pub release: String,
 }
 
 impl Unpacked {
-    /// Find the parts under the cache directory.
+    /// Finds the parts under the cache directory.
     pub fn find(kernel: Kernel, cache: &Path) -> Result<Self> {
         let top = cache.join(format!("kernel-{kernel}"));
         let modules = ["lib/modules", "usr/lib/modules"]
@@ -98,11 +98,11 @@ impl Unpacked {
         })
     }
 
-    /// Copy the named modules and all that they depend on, decompressed, to
-    /// `to/lib/modules/RELEASE`, with the indexes that modprobe reads.
+    /// Copies the named modules and their dependencies, decompressed, to `to/lib/modules/RELEASE`,
+    /// with the indexes that modprobe reads.
     ///
-    /// Names that this kernel does not have as modules are passed over: what
-    /// is a module in one kernel is built into another.
+    /// Names that are not modules of this kernel are skipped: a module in one kernel is built into
+    /// another.
     pub fn stage(&self, names: &[&str], to: &Path) -> Result<()> {
         let all = self.index();
         let into = to.join("lib/modules").join(&self.release);
@@ -137,7 +137,7 @@ impl Unpacked {
         Ok(())
     }
 
-    /// Every module by its name, in the form that the kernel prints.
+    /// Every module by its name, in the kernel's form.
     fn index(&self) -> BTreeMap<String, PathBuf> {
         let mut found = BTreeMap::new();
         let mut directories = vec![self.modules.join("kernel")];
@@ -161,8 +161,8 @@ fn file_name(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// Modules are .xz from 6.12 on. Guests get them plain: in an initramfs they
-/// are in memory anyway, and unpacking under emulation is slow.
+/// Modules are .xz since 6.12. Guests get them uncompressed: in an initramfs they are in memory
+/// anyway, and unpacking under emulation is slow.
 fn decompressed(path: &Path) -> Result<Vec<u8>> {
     if path.extension().is_none_or(|extension| extension != "xz") {
         return crate::read(path);

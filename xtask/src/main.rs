@@ -1,8 +1,7 @@
 //! Development helpers: guests that play livelocks with the daemon inside.
 //!
-//! `./dev` fetches what this needs (QEMU, kernels, the guest's programs) and
-//! builds the guest's PID 1 and the daemon; here images are put together,
-//! guests run, and what they saw is judged.
+//! `./dev` fetches QEMU, kernels and the guest's programs, and builds the guest's PID 1 and the
+//! daemon. This program assembles images, runs guests, and judges their facts.
 
 use std::{
     path::{Path, PathBuf},
@@ -87,7 +86,7 @@ enum Command {
     List,
 }
 
-/// What goes into a guest, and where its logs go.
+/// The content of a guest, and the directory of its logs.
 #[derive(Args, Clone)]
 struct Files {
     /// The guest's PID 1, statically linked
@@ -169,7 +168,7 @@ fn one(kernel: Kernel, mut scenario: Scenario, files: &Files) -> Result<bool> {
     Ok(judgement.is_ok())
 }
 
-/// Read a file, and name it in the error.
+/// Reads a file; an error names it.
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

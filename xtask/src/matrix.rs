@@ -1,4 +1,4 @@
-//! Many scenarios on many kernels, several guests at a time.
+//! Plays many scenarios on many kernels, several guests at a time.
 
 use std::{
     cmp::Reverse,
@@ -20,7 +20,7 @@ use crate::{
     table::Table,
 };
 
-/// What is played.
+/// The plays to run.
 #[derive(Args)]
 pub struct Choice {
     /// Every scenario on every kernel that it applies to, and those in which
@@ -85,7 +85,7 @@ impl Choice {
             .collect()
     }
 
-    /// More leaves guests without their time, and what they show is worth less.
+    /// A higher load starves the guests, and their results prove less.
     fn load(&self) -> usize {
         let processors = || thread::available_parallelism().map_or(1, usize::from);
         self.load.unwrap_or_else(|| 70 * processors())
@@ -95,10 +95,10 @@ impl Choice {
 /// A guest to play.
 type Job<'a> = (Kernel, &'a Scenario);
 
-/// Flaky plays that a run may have and still pass.
+/// Number of flaky plays with which a run still passes.
 const FLAKY_ALLOWED: usize = 1;
 
-/// Play all; whether all were judged right and at most one was flaky. The last line counts.
+/// Plays all jobs. A run passes if all are right and at most one was flaky. The last line counts.
 pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
     let mut scenarios = choice.scenarios();
     if files.record {
@@ -114,8 +114,8 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
         jobs.retain(lacks);
     }
     let table = Mutex::new(table);
-    // The long and heavy ones first; the others fit in beside them. Of three
-    // minutes in which nothing happens, little is learned: those are last.
+    // Long and heavy plays come first; the others fit in beside them. Three minutes without an
+    // event teach little, so those come last.
     jobs.sort_by_key(|(_, scenario)| {
         let is_quiet = choice.all && matches!(scenario.expect, Expect::Nothing(_));
         (is_quiet, Reverse((scenario.seconds, scenario.weight())))
@@ -192,12 +192,12 @@ pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
     Ok(passed)
 }
 
-/// What a guest's plays came to.
+/// The result of a guest's plays.
 struct Played {
     /// Its kernel and scenario.
     name: String,
     result: PlayResult,
-    /// Of each wrong play but a last one: why, and where its logs are.
+    /// For each wrong play except the last: the reason and the directory of its logs.
     wrong: Vec<(String, PathBuf)>,
 }
 
@@ -209,9 +209,8 @@ enum PlayResult {
     Wrong,
 }
 
-/// The last lines of a run, and whether it passed. Flaky plays are named, each with the
-/// reason and the logs of its wrong play; if there are more than [`FLAKY_ALLOWED`], all of
-/// them count as failed.
+/// The last lines of a run, and whether it passed. Each flaky play is listed with the reason and
+/// the logs of its wrong play. Beyond [`FLAKY_ALLOWED`], all of them count as failed.
 fn summary(results: &[Played]) -> (Vec<String>, bool) {
     let of = |result| results.iter().filter(move |one| one.result == result);
     let flaky = of(PlayResult::Flaky).count();
@@ -237,7 +236,7 @@ fn summary(results: &[Played]) -> (Vec<String>, bool) {
     (lines, failed == 0)
 }
 
-/// The cell of the table, which says so where a wrong play went before.
+/// The cell of the table. It mentions an earlier wrong play.
 fn cell(plays: &Plays, result: PlayResult, words: String) -> String {
     match result {
         PlayResult::Flaky => format!(
@@ -249,7 +248,7 @@ fn cell(plays: &Plays, result: PlayResult, words: String) -> String {
     }
 }
 
-/// Put the logs of a play aside, for the next writes its own. Where they are then.
+/// Moves the logs of a play away, because the next one overwrites them. Returns their new path.
 fn keep(logs: &Path, what: &str) -> Result<PathBuf> {
     let mut aside = logs.as_os_str().to_owned();
     aside.push(format!(".{what}"));
@@ -261,10 +260,10 @@ fn keep(logs: &Path, what: &str) -> Result<PathBuf> {
     Ok(aside)
 }
 
-/// How one guest's plays went. What proves nothing is played once more. A single
-/// wrong one is played twice more and must be right both times; it is flaky then: an
-/// emulated machine on a busy host shows now and then what no real one does, and so does
-/// a fault of the daemon's that comes one time in three. Each is printed.
+/// The results of one guest's plays. A void play is repeated once. A single wrong play is repeated
+/// twice, and both must be right: then it is flaky. An emulated machine on a busy host may fail
+/// where no real one does, but a bug that shows one time in three looks the same. So each is
+/// printed.
 #[derive(Default)]
 struct Plays {
     right: u32,
@@ -281,7 +280,7 @@ impl Plays {
         }
     }
 
-    /// What they came to, once it takes no other.
+    /// The overall result, once there is no repetition left.
     fn result(&self, times: Option<u32>) -> PlayResult {
         match self.right(times) {
             Some(true) if times.is_none() && self.wrong > 0 => PlayResult::Flaky,
@@ -290,8 +289,8 @@ impl Plays {
         }
     }
 
-    /// What is to be said of them; none while it takes another. So many `times` are
-    /// all played, and then nine of ten are enough.
+    /// The overall judgement; `None`: another play follows. With `times`, that many are played, and
+    /// nine of ten must be right.
     fn right(&self, times: Option<u32>) -> Option<bool> {
         if let Some(times) = times {
             let counted = self.right + self.wrong;
@@ -308,22 +307,22 @@ impl Plays {
     }
 }
 
-/// Lets in as many guests as the host's processors can bear.
+/// Admits as many guests as the host's processors can run.
 struct Room<'a> {
     state: Mutex<State<'a>>,
     changed: Condvar,
-    /// The most that they may take together.
+    /// The maximum total load.
     load: usize,
 }
 
 struct State<'a> {
     jobs: Vec<Job<'a>>,
-    /// What the guests inside take, in percent of a processor.
+    /// The load of the running guests, in percent of a processor.
     taken: usize,
 }
 
 impl<'a> Room<'a> {
-    /// The next guest, as soon as there is room for it; none if all went in.
+    /// The next guest, as soon as it fits; `None`: all have run.
     fn enter(&self) -> Option<Job<'a>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -331,7 +330,7 @@ impl<'a> Room<'a> {
                 return None;
             }
             let left = self.load.saturating_sub(state.taken);
-            // One that is too heavy for this host at all goes in alone.
+            // A guest that is too heavy for this host runs alone.
             let fits = state.jobs.iter().position(|job| job.1.weight() <= left);
             if let Some(index) = fits.or((state.taken == 0).then_some(0)) {
                 let job = state.jobs.remove(index);
@@ -480,8 +479,8 @@ mod tests {
                 assert!(is_there(kernel, name), "{name} on {kernel}");
             }
         }
-        // What does not differ from one kernel to the next is seen on one of them; the
-        // corpus has it of each.
+        // Scenarios that do not differ between kernels are tested on one of them; the corpus has
+        // all.
         for name in ["late-modules", "modules-reload", "loopback-slow-disk"] {
             assert!(jobs.iter().any(|job| job.1.name == name), "{name}");
         }

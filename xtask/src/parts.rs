@@ -1,11 +1,11 @@
-//! What a plan wants in its image beside what every image has. A guest pays for
-//! each file with memory, and small ones are small on purpose.
+//! The files that a plan needs in its image beside those of every image. Each file costs the guest
+//! memory, and small guests are small on purpose.
 
 use std::collections::BTreeSet;
 
 use guest::{Filesystem, Plan, Step};
 
-/// Modules of every image; those that a plan loads come to them.
+/// Modules of every image; a plan adds those that it loads.
 pub const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
@@ -32,19 +32,19 @@ pub const PROGRAMS: &[&str] = &[
     "rpc.nfsd",
 ];
 
-/// Names that are wanted.
+/// Names of required modules and programs.
 #[derive(Default)]
 pub struct Parts {
     /// Kernel modules.
     pub modules: BTreeSet<String>,
     /// Programs.
     pub programs: BTreeSet<String>,
-    /// Whether nfs-ganesha is Debian 13's. All programs then link to its libraries.
+    /// Whether nfs-ganesha is Debian 13's. Then all programs link to its libraries.
     pub ganesha_six: bool,
 }
 
 impl Parts {
-    /// These, and what this plan wants.
+    /// Adds the parts of this plan.
     pub fn with(mut self, plan: &Plan) -> Self {
         for step in &plan.steps {
             match step {
@@ -87,7 +87,7 @@ impl Parts {
     }
 }
 
-/// What a line runs, in a network namespace or not.
+/// The program in a command line, with or without a network namespace.
 fn program(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     match line.strip_prefix("ip netns exec ") {

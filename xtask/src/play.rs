@@ -1,4 +1,4 @@
-//! One play: of a guest, or of a guest and those who watch it.
+//! One play: of a guest, or of a guest and its monitoring stack.
 
 use anyhow::Result;
 use guest::Fact;
@@ -11,7 +11,7 @@ use crate::{
     scenario::{Expect, Scenario},
 };
 
-/// Play a scenario and judge it; `each` is told facts as they come.
+/// Plays a scenario and judges it; `each` receives the facts at once.
 pub fn play(
     kernel: Kernel,
     scenario: &Scenario,

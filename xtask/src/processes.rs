@@ -16,11 +16,11 @@ mod usage;
 
 pub use usage::usage;
 
-/// They are killed when this is dropped, or with this process.
+/// Processes that are killed when this is dropped, or with this process.
 #[derive(Default)]
 pub struct Processes {
     children: Vec<Child>,
-    /// Whether what they say is of no interest.
+    /// Whether their output is discarded.
     silent: bool,
 }
 
@@ -34,7 +34,7 @@ impl Drop for Processes {
 }
 
 impl Processes {
-    /// Whose words go nowhere.
+    /// Discards the output of its processes.
     pub fn silent() -> Self {
         Self {
             children: Vec::new(),
@@ -42,7 +42,7 @@ impl Processes {
         }
     }
 
-    /// Start one more; its process id.
+    /// Starts one more and returns its process id.
     pub fn begin<A: AsRef<OsStr>>(
         &mut self,
         program: impl AsRef<OsStr>,
@@ -53,7 +53,7 @@ impl Processes {
         if self.silent {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
-        // SAFETY: between fork and exec only one system call is made.
+        // SAFETY: between fork and exec there is only one system call.
         unsafe {
             command.pre_exec(|| {
                 set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)
@@ -75,7 +75,7 @@ impl Processes {
     }
 }
 
-/// A port of loopback that nobody has now.
+/// A free port of loopback.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("a port of loopback")?;
     Ok(listener.local_addr()?.port())
@@ -95,7 +95,7 @@ pub fn answers(url: &str) -> Result<()> {
 
 /// The body of a URL.
 pub fn get(url: &str) -> Result<String> {
-    // Who listens in a guest that stands still may take the call and say nothing.
+    // A process in a stalled guest may accept the connection and never answer.
     let request = ureq::get(url).config();
     let request = request.timeout_global(Some(Duration::from_secs(10)));
     let answer = request.build().call();

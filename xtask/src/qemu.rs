@@ -1,4 +1,4 @@
-//! The guests of one scenario, from start to end.
+//! Runs the guests of one scenario.
 
 use std::{
     fs::{self, File},
@@ -24,14 +24,14 @@ mod machine;
 
 use machine::{Machine, Start};
 
-/// How the kernel begins to complain of a processor that does not come on.
+/// The kernel's message about a processor that makes no progress.
 pub const STALL: &str = "rcu: INFO:";
 
-/// How the kernel ends when memory is out and it finds nobody to kill.
+/// The kernel's last message if memory is exhausted and there is no process to kill.
 pub const NOBODY_TO_KILL: &str = "System is deadlocked on memory";
 
-/// Lines of the kernel's log that make a run worthless. Hung tasks are not
-/// among them: in a livelock they are the point.
+/// Kernel messages that make a run worthless. Hung tasks are not among them: in a livelock they are
+/// expected.
 const FATAL: &[&str] = &[
     "Kernel panic",
     "Oops:",
@@ -40,24 +40,24 @@ const FATAL: &[&str] = &[
     "general protection fault",
 ];
 
-/// What came of the guests.
+/// The result of running the guests.
 pub struct Outcome {
-    /// All that the judged guest told.
+    /// All facts of the judged guest.
     pub facts: Vec<Fact>,
-    /// All that the one beside it told, by its own clock.
+    /// All facts of its peer, by the peer's clock.
     pub peer: Vec<Fact>,
-    /// What the host saw go wrong.
+    /// The problem that the host observed.
     pub trouble: Option<String>,
-    /// From start to end.
+    /// The duration.
     pub took: Duration,
-    /// What it kept busy of one of the host's processors, in percent.
+    /// The average load, in percent of one host processor.
     pub busy: u64,
     /// Console and facts.
     pub logs: PathBuf,
 }
 
 impl Outcome {
-    /// What guests told in an earlier play.
+    /// An outcome from the facts of an earlier play.
     pub fn told(facts: Vec<Fact>, peer: Vec<Fact>, logs: &Path) -> Self {
         Self {
             facts,
@@ -70,9 +70,8 @@ impl Outcome {
     }
 }
 
-/// Boot, and watch until the judged guest's plan is over, a kernel panics, or
-/// time is up. `each` is told facts as they come, and whether they are the
-/// peer's.
+/// Boots, and watches until the judged guest's plan is over, a kernel panics, or time is up. `each`
+/// receives the facts at once, with whether they are the peer's.
 pub fn play(
     kernel: Kernel,
     scenario: &Scenario,
@@ -85,8 +84,7 @@ pub fn play(
     let scratch = tempfile::tempdir_in(&files.logs).context("making a temporary directory")?;
     let image = Unpacked::find(kernel, &files.cache)?.image;
     let start = Instant::now();
-    // A pair of sockets is the cable between two: no port, no name, and it ends
-    // with them.
+    // A pair of sockets serves as the cable. It has no port and no name, and ends with the guests.
     let ends = UnixStream::pair().context("making a cable")?;
     let mut guests = Vec::new();
     for (machine, end) in Machine::of(scenario).into_iter().zip([&ends.0, &ends.1]) {
@@ -119,8 +117,8 @@ pub fn play(
         });
     }
     drop(ends);
-    // The initramfs and the disks. Their names go as soon as every QEMU has
-    // them open, so that nothing is left behind however this ends.
+    // The initramfs and the disks are unlinked once every QEMU has them open, so that nothing is
+    // left behind.
     let mut scratch = Some(scratch);
     let trouble = loop {
         let mut trouble = None;
@@ -159,8 +157,8 @@ pub fn play(
 /// The processor time of a running child.
 fn cpu_ms(child: &Child) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
-    // After the name, which may hold anything: `utime` and `stime` are the 12th
-    // and 13th word, in hundredths of a second.
+    // They follow the name, which may contain anything: `utime` and `stime` are the 12th and 13th
+    // word, in hundredths of a second.
     let words = stat.rsplit(") ").next().unwrap_or_default().split(' ');
     let ticks = words
         .skip(11)
@@ -169,18 +167,18 @@ fn cpu_ms(child: &Child) -> u64 {
     ticks.sum::<u64>() * 10
 }
 
-/// A running QEMU; it outlives neither this value nor the thread that started it.
+/// A running QEMU. It ends with this value and with the thread that started it.
 struct Guest<'a> {
     machine: Machine<'a>,
     child: Child,
     console: Tail,
     told: Tail,
     facts: Vec<Fact>,
-    /// Its plan is over, or it dies as planned.
+    /// Its plan is over, or it ended as planned.
     over: bool,
-    /// Where its files go.
+    /// The directory of its files.
     logs: PathBuf,
-    /// How it tells that it is about to die.
+    /// The message before a planned end.
     death: String,
 }
 
@@ -192,7 +190,7 @@ impl Drop for Guest<'_> {
 }
 
 impl Guest<'_> {
-    /// Put a part of a file that the guest sent beside its logs.
+    /// Appends a part of a file from the guest, beside its logs.
     fn keep(&self, name: &str, offset: u64, content: &str) -> Result<()> {
         let name = Path::new(name)
             .file_name()
@@ -212,12 +210,12 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// Take in what is new; what went wrong, if anything did.
+    /// Reads new output; returns the problem, if any.
     fn look(&mut self, each: &mut dyn FnMut(bool, &Fact)) -> Result<Option<String>> {
-        // Asked first, so that what it told before its end is not missed.
+        // Check this first, so that its last output is not missed.
         let gone = self.child.try_wait()?;
         for line in self.told.lines()? {
-            // A line cut short by the end of the guest is not a fact.
+            // The end of the guest may truncate a line, which is not a fact.
             if let Ok(fact) = serde_json::from_str::<Fact>(&line) {
                 if let Event::File {
                     name,
@@ -229,7 +227,7 @@ impl Guest<'_> {
                     continue;
                 }
                 each(!self.machine.prefix.is_empty(), &fact);
-                // A sample may still come behind the end.
+                // A sample may follow the end.
                 self.over |= match &fact.event {
                     Event::End => true,
                     Event::Step(words) => *words == self.death,
@@ -259,7 +257,7 @@ impl Guest<'_> {
     }
 }
 
-/// Reads the lines that were added to a file.
+/// Reads lines as they are appended to a file.
 struct Tail {
     file: File,
     rest: String,

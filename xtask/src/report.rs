@@ -1,4 +1,4 @@
-//! What people read.
+//! Output for people.
 
 use guest::{Event, Fact, Mounted, Sample};
 
@@ -30,14 +30,14 @@ pub fn list() {
     }
 }
 
-/// Prints facts as they come, and of the counters only what is new.
+/// Prints facts as they come, but only changes of the counters.
 #[derive(Default)]
 pub struct Live {
     last: Option<(u64, Sample)>,
 }
 
 impl Live {
-    /// For [`crate::qemu::play`].
+    /// The callback for [`crate::qemu::play`].
     pub fn printer(mut self) -> impl FnMut(bool, &Fact) {
         move |is_peer, fact| {
             if let Event::Sample(sample) = fact.event {
@@ -54,7 +54,7 @@ impl Live {
         }
     }
 
-    /// Once a second while bytes move, else every ten.
+    /// Once a second while bytes move, otherwise every ten.
     fn is_news(&self, ms: u64, sample: Sample) -> bool {
         self.last.is_none_or(|(then, before)| {
             let moved = before.acked != sample.acked || before.disk != sample.disk;
@@ -161,7 +161,7 @@ fn live(is_peer: bool, fact: &Fact) {
     }
 }
 
-/// The judgement, in one line. `again`: it will be played once more.
+/// The judgement in one line. `again`: it will be repeated.
 pub fn verdict(
     kernel: Kernel,
     scenario: &Scenario,
@@ -188,7 +188,7 @@ pub fn verdict(
     }
 }
 
-/// What a reader without the logs needs most.
+/// The most useful part for a reader without the logs.
 fn last_words(outcome: &Outcome) {
     const LINES: usize = 8;
     for fact in &outcome.facts {

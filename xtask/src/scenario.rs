@@ -24,17 +24,16 @@ use crate::{
     parts::Parts,
 };
 
-/// Where the daemon listens in a guest whose port is forwarded: QEMU's own network
-/// has this address for it.
+/// The daemon's address in a guest with a forwarded port, in QEMU's own network.
 pub const FORWARDED: &str = "10.0.2.15:9746";
 
-/// A machine, what happens on it, and what is right to say about it.
+/// A machine, its plan, and the expected result.
 pub struct Scenario {
-    /// As on the command line of `./dev vm`.
+    /// The name on the command line of `./dev vm`.
     pub name: &'static str,
     /// One line for people.
     pub about: &'static str,
-    /// Where it makes sense.
+    /// The kernels that it applies to.
     pub kernels: &'static [Kernel],
     /// The guest's memory.
     pub megabytes: u32,
@@ -44,29 +43,29 @@ pub struct Scenario {
     pub qemu: &'static [&'static str],
     /// A port of the host's loopback that leads to the daemon.
     pub forward: Option<u16>,
-    /// More words on the kernel's command line.
+    /// Additions to the kernel's command line.
     pub cmdline: &'static str,
-    /// What happens.
+    /// Its steps.
     pub plan: Plan,
     /// A second guest beside it, on the same Ethernet.
     pub peer: Option<Peer>,
-    /// What is right.
+    /// The expected result.
     pub expect: Expect,
-    /// Whether the servers of all its loops are exempt from local dirty throttling,
-    /// as the daemon must observe: `yes`, `no` or `partly`.
+    /// The exemption of the servers of all its loops from local dirty throttling, as the daemon
+    /// must observe it: `yes`, `no` or `partly`.
     pub exempt: Option<&'static str>,
-    /// On which of its kernels `./dev test` plays it: all that only this one
-    /// shows there is seen on each, the rest once.
+    /// The kernels on which `./dev test` plays it: all of them if only this scenario shows a
+    /// difference, otherwise one.
     pub core: &'static [Kernel],
-    /// The host ends a guest that takes longer.
+    /// The time limit.
     pub seconds: u64,
-    /// How much of one host processor it keeps busy, in percent, emulated: the
-    /// matrix runs no more at a time than leave each guest its time.
+    /// Its load while emulated, in percent of one host processor. The matrix limits the total, so
+    /// that each guest gets its time.
     pub load: usize,
 }
 
 impl Default for Scenario {
-    /// The usual machine, and no more.
+    /// The usual machine.
     fn default() -> Self {
         Self {
             name: "",
@@ -89,25 +88,24 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// Whether it tests anything: the matrix leaves the others out.
+    /// Whether it is a test: the matrix skips the others.
     pub fn is_test(&self) -> bool {
         ![FACTS, COSTS].contains(&self.name) && !matches!(self.expect, Expect::Measured)
     }
 
-    /// Have the daemon of the judged guest record what it observes, and carry the
-    /// newest recordings out at the end.
+    /// Makes the judged guest's daemon record, and copies the newest recordings out at the end.
     pub fn record(&mut self) {
         const AT: &str = "/rec";
         let mut records = false;
         for step in &mut self.plan.steps {
             if let Step::Daemon { args } = step {
-                // A window of an hour keeps twelve minutes in one file.
+                // A window of an hour has files of twelve minutes.
                 args.extend(["--record.dir", AT, "--record.window", "1h"].map(str::to_owned));
                 records = true;
             }
         }
         if records {
-            // Stopped, so that nothing is cut off.
+            // Stop the daemon first, so that the recording is complete.
             let carry = Step::Carry {
                 dir: AT.to_owned(),
                 newest: 16,
@@ -117,8 +115,7 @@ impl Scenario {
         }
     }
 
-    /// Have the daemon of the judged guest listen at this port of the host's
-    /// loopback, too.
+    /// Makes the judged guest's daemon also listen on this port of the host's loopback.
     pub fn forward_to(&mut self, port: u16) -> Result<()> {
         if self.peer.is_some() || self.forward.is_some() {
             bail!(
@@ -142,7 +139,7 @@ impl Scenario {
         Ok(())
     }
 
-    /// Go on for so long, to be looked at.
+    /// Continues for this long, for inspection.
     pub fn hold(&mut self, seconds: u64) {
         if seconds > 0 {
             self.plan.steps.push(steps::watch(seconds, Until::Over));
@@ -150,7 +147,7 @@ impl Scenario {
         }
     }
 
-    /// Where nothing must happen, watch for three minutes.
+    /// Watches for three minutes if nothing must happen.
     pub fn lengthen(&mut self) {
         let least = match self.expect {
             Expect::Nothing(_) | Expect::NoAction(_) => 180_u64,
@@ -171,8 +168,8 @@ impl Scenario {
         }
     }
 
-    /// How long it takes on a host that is not too busy: what the plan watches,
-    /// and what is around it. Watches that end early are taken for 12 s.
+    /// The duration on a host that is not too busy: the plan's watches, and the rest. Watches that
+    /// end early count as 12 s.
     #[cfg(test)]
     pub fn usual_seconds(&self) -> u64 {
         let watched = self.plan.steps.iter().map(|step| match step {
@@ -187,12 +184,12 @@ impl Scenario {
         watched.sum::<u64>() + if self.plan.steps.len() > 4 { 18 } else { 10 }
     }
 
-    /// What all its guests together keep busy.
+    /// The load of all its guests together.
     pub fn weight(&self) -> usize {
         self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
     }
 
-    /// What its images must have beside what every image has.
+    /// The parts of its images beside those of every image.
     pub fn parts(&self) -> Parts {
         let parts = Parts::default().with(&self.plan);
         match &self.peer {
@@ -202,57 +199,56 @@ impl Scenario {
     }
 }
 
-/// A second guest, with the same kernel. It lives as long as the first: its
-/// plan had better end by waiting, or with [`guest::Step::Die`].
+/// A second guest with the same kernel. It lives as long as the first, so its plan must end by
+/// waiting, or with [`guest::Step::Die`].
 pub struct Peer {
     /// Its memory.
     pub megabytes: u32,
     /// Its disks: `/dev/vda` and so on.
     pub disks: Vec<Disk>,
-    /// What happens in it.
+    /// Its steps.
     pub plan: Plan,
-    /// Whether the daemon is in its image, too. It is not judged.
+    /// Whether the daemon is in its image, too, without being judged.
     pub daemon: bool,
-    /// As the scenario's.
+    /// Its load, as for the scenario.
     pub load: usize,
 }
 
-/// A disk of 4 GiB, of which only what is written takes space.
+/// A disk of 4 GiB, which only takes space for written data.
 #[derive(Clone, Copy)]
 pub struct Disk {
-    /// Both guests have the same one, under the same number.
+    /// Both guests have the same disk, under the same number.
     pub shared: bool,
-    /// Writes are held down to so many bytes a second.
+    /// The limit of writes, bytes a second.
     pub bytes_per_second: Option<u64>,
 }
 
-/// For each program that is run, the exit codes that are right.
+/// The accepted exit codes of each program.
 pub type Codes = &'static [&'static [i32]];
 
-/// What is right to say about a scenario.
+/// The expected result of a scenario.
 #[derive(Clone)]
 pub enum Expect {
-    /// The loop stops, and the daemon confirms it in time by one of these
-    /// signatures; never before.
+    /// The loop stalls, and the daemon confirms it in time by one of these signatures, but not
+    /// before.
     Livelock(Signatures),
-    /// The same, and after the node is helped out the daemon says so in time.
+    /// The same, and the daemon reports the recovery in time after the mitigation.
     Recovery(Signatures),
-    /// The loop of the mount at `/mnt` is a [`Expect::Livelock`], while another
-    /// one, of the mount at `beside`, moves bytes and has no verdict.
+    /// The loop of the mount at `/mnt` is a [`Expect::Livelock`], while another loop, of the mount
+    /// at `beside`, moves bytes without a verdict.
     LivelockBeside {
-        /// As of [`Expect::Livelock`].
+        /// The signatures as in [`Expect::Livelock`].
         signatures: Signatures,
-        /// Where the other one's client is mounted.
+        /// The mount of the other loop.
         beside: &'static str,
-        /// What must be written there from one [`guest::Step::Count`] to the next;
-        /// less, and it proves nothing.
+        /// Bytes that must be written there from one [`guest::Step::Count`] to the next; fewer make
+        /// the play void.
         at_least: u64,
     },
-    /// The kernel kills processes for want of memory. The daemon survives, ticks
-    /// whenever user space moves at all, and holds its verdict; which it need
-    /// not reach if no signature is named.
+    /// The kernel kills processes for lack of memory. The daemon survives, ticks whenever user
+    /// space runs at all, and keeps its verdict. Without a named signature it need not reach one.
     Survival(Signatures),
-    /// The same in a loop that a takeover under load has just made.
+    /// The same in a loop that a takeover under load has just created.
     LivelockAfterTakeover(Signatures),
     /// The daemon never confirms.
     Nothing(Quiet),
@@ -262,80 +258,80 @@ pub enum Expect {
     LateModules,
     /// `check` ends with these exit codes, in the order of the plan.
     ExitCodes(Codes),
-    /// No loop is ever reported, nor a verdict, though each guest's mounts had
-    /// this many bytes acknowledged.
+    /// No loop is ever reported, nor a verdict, although each guest's mounts had this many bytes
+    /// acknowledged.
     NoLoop {
-        /// Less than this, and the scenario proves nothing.
+        /// Fewer bytes make the play void.
         at_least: u64,
     },
-    /// No loop before this guest becomes the server; then the whole truth soon
-    /// after the first write.
+    /// There is no loop before this guest becomes the server, and a complete report soon after the
+    /// first write.
     Failover,
-    /// The daemon, another one, and `check` answer beside a mount that is dead.
+    /// The daemon, another one, and `check` answer beside a dead mount.
     HungServer,
-    /// The modules can be unloaded once the daemon is stopped, and it sees all
-    /// again when both are back.
+    /// The modules can be unloaded once the daemon is stopped, and it attaches again when both are
+    /// back.
     ModulesReload,
-    /// After a fault the daemon says what it said before.
+    /// After a fault the daemon reports the same as before.
     Outlived,
     /// The gauge of congestion follows the kernel's flag, up and down.
     Congestion,
-    /// The gauge of congestion stays down, as the kernel's flag does, whatever
-    /// the bytes under writeback.
+    /// The gauge of congestion stays down like the kernel's flag, for any number of bytes under
+    /// writeback.
     NoCongestion,
-    /// Each of these loops is reported in time and as it is, and no other.
+    /// Each of these loops is reported in time and correctly, and no other.
     Loops(Vec<LoopExpected>),
     /// The bytes on `/metrics` are those that the kernel counted.
     Counters,
-    /// Anything: what an action did to the load is told in numbers.
+    /// Any result: the effect of the action is printed in numbers.
     Measured,
-    /// The guard prevents it, at speed.
+    /// The guard prevents it, at full speed.
     Prevented,
     /// The guard breaks it.
     Broken,
-    /// Whatever ends the guard, all values are what they were.
+    /// However the guard ends, all values are restored.
     Undone,
     /// There is a livelock, and no value is changed.
     Untouched {
-        /// Whether the guard says what it would do.
+        /// Whether the guard reports what it would do.
         advised: bool,
     },
     /// As [`Expect::Nothing`], and the guard does nothing.
     NoAction(Quiet),
-    /// A real Prometheus and Alertmanager tell it: see `crate::alerts`.
+    /// A real Prometheus and Alertmanager raise the alerts: see `crate::alerts`.
     Told,
 }
 
-/// Signatures, each of them right.
+/// Signatures, any of which is right.
 pub type Signatures = &'static [&'static str];
 
-/// What makes a scenario without a livelock worth anything.
+/// The conditions for a meaningful scenario without a livelock.
 #[derive(Clone, Copy, Default)]
 pub struct Quiet {
-    /// The disks write so many bytes a second; less, and it proves nothing.
+    /// Minimum bytes a second that the disks write; fewer make the play void.
     pub disk: u64,
-    /// So many bytes a second are acknowledged to NFS clients, at least.
+    /// Minimum bytes a second that are acknowledged to NFS clients.
     pub acked: u64,
-    /// Whether processes must have been killed for want of memory.
+    /// Whether processes must have been killed for lack of memory.
     pub oom: bool,
-    /// How often the event that is traced must come, at least.
+    /// Minimum count of the traced event.
     pub traced: u64,
-    /// Which conditions the daemon must name.
+    /// The related conditions that the daemon must report.
     pub related: &'static [&'static str],
-    /// What the reason of one that began must say.
+    /// Texts that the reason of a condition must contain.
     pub says: &'static [&'static str],
 }
 
 /// A loop that must be reported.
 #[derive(Clone)]
 pub struct LoopExpected {
-    /// Where the client's mount is; no two of a plan are at the same place.
+    /// The client's mount point; unique within a plan.
     pub at: &'static str,
     /// The server's program.
     pub server: &'static str,
-    /// Where the file system is mounted that the server writes to.
+    /// The mount point of the file system that the server writes to.
     pub backing: &'static str,
-    /// How the daemon must know.
+    /// The required proof.
     pub proof: &'static str,
     /// Whether client and server share a network namespace.
     pub scope: &'static str,
@@ -347,7 +343,7 @@ const FAST: Disk = Disk {
     shared: false,
     bytes_per_second: None,
 };
-/// As fast as an emulated machine can bear beside others.
+/// The highest rate that an emulated machine can sustain beside others.
 const STEADY: Disk = Disk {
     shared: false,
     bytes_per_second: Some(30_000_000),
@@ -362,9 +358,9 @@ const SHARED: Disk = Disk {
     bytes_per_second: None,
 };
 
-/// The one that makes fixtures.
+/// The scenario that creates fixtures.
 pub const FACTS: &str = "facts";
-/// The one that measures.
+/// The scenario that measures.
 pub const COSTS: &str = "costs";
 
 /// All scenarios.
@@ -445,7 +441,7 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// The one that is scraped, through this port of the host's loopback.
+/// The scenario that is scraped, through this port of the host's loopback.
 pub fn alerts(port: Option<u16>) -> Scenario {
     Scenario {
         forward: port,
@@ -453,7 +449,7 @@ pub fn alerts(port: Option<u16>) -> Scenario {
     }
 }
 
-/// The one of that name.
+/// The scenario of that name.
 pub fn find(name: &str) -> Result<Scenario> {
     all()
         .into_iter()

@@ -1,7 +1,7 @@
-//! No circle between rooms: of the modules below one module, none may use, directly or
-//! through others, one that uses it. What a child takes from its parent is not a circle.
+//! Checks that sibling modules have no cycles: none may use, directly or through others, one that
+//! uses it. A child's use of its parent is not a cycle.
 //!
-//! Tests and what is fuzzed are left out. The arrows between crates are cargo's.
+//! Tests and fuzzing code are ignored. cargo checks the crates themselves.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// What is looked at.
+/// The crates to check.
 #[derive(Args)]
 pub struct Choice {
     /// Directories of crates, each with a `src`
@@ -22,10 +22,10 @@ pub struct Choice {
     crates: Vec<PathBuf>,
 }
 
-/// Names from the crate's root to a module, or to what is in it.
+/// A path from the crate's root to a module or an item.
 type Names = Vec<String>;
 
-/// Look at all crates; whether none has a circle.
+/// Checks all crates; returns whether none has a cycle.
 pub fn run(choice: &Choice) -> Result<bool> {
     let mut modules = 0;
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     Ok(found.is_empty())
 }
 
-/// The modules of a crate that are files, and what each uses.
+/// The modules of a crate that are files, and their uses.
 #[derive(Default)]
 struct House {
     modules: BTreeMap<Names, Room>,
@@ -51,9 +51,9 @@ struct House {
 
 #[derive(Default)]
 struct Room {
-    /// What it uses, from the crate's root.
+    /// The paths that it uses, from the crate's root.
     uses: BTreeSet<Names>,
-    /// What it hands on: under which name, and what that is.
+    /// Its re-exports: the name, and the path of the item.
     hands_on: BTreeMap<String, Names>,
 }
 
@@ -76,7 +76,7 @@ impl House {
         Ok(house)
     }
 
-    /// Collects what these tokens, which stand in the module `here`, use.
+    /// Collects the uses in these tokens of the module `here`.
     fn walk(&self, tokens: TokenStream, here: &Names, room: &mut Room) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -138,7 +138,7 @@ impl House {
         }
     }
 
-    /// From the crate's root; none: it is of another crate, or no module begins it.
+    /// The path from the crate's root; `None`: it belongs to another crate or to no module.
     fn resolve(&self, names: &[String], here: &Names) -> Option<Names> {
         let (first, rest) = names.split_first()?;
         let from = match first.as_str() {
@@ -159,7 +159,7 @@ impl House {
         }
     }
 
-    /// The module in which something is declared, through what modules hand on.
+    /// The module that declares an item, through re-exports.
     fn target(&self, names: &Names, depth: usize) -> Option<Names> {
         let modules = (0..=names.len()).rev().map(|end| names[..end].to_vec());
         let module = modules
@@ -176,7 +176,7 @@ impl House {
         }
     }
 
-    /// Each as the modules in it and the uses that tie them, in words.
+    /// Describes each cycle: its modules and the uses between them.
     fn circles(&self) -> Vec<String> {
         const DEPTH: usize = 8;
         let mut arrows = BTreeSet::new();
@@ -198,7 +198,7 @@ impl House {
     }
 }
 
-/// Circles of the children of one module, each with all that is below it.
+/// Cycles among the children of one module, each with everything below it.
 fn circles_below(parent: &[String], arrows: &BTreeSet<(Names, Names)>) -> Vec<String> {
     let child = |names: &Names| {
         let below = names.len() > parent.len() && names.starts_with(parent);
@@ -252,13 +252,13 @@ fn circles_below(parent: &[String], arrows: &BTreeSet<(Names, Names)>) -> Vec<St
     circles
 }
 
-/// Whether an attribute keeps an item for tests or fuzzing.
+/// Whether an attribute marks an item for tests or fuzzing.
 fn is_for_tests(attribute: &TokenStream) -> bool {
     let words = attribute.to_string();
     words.starts_with("cfg") && words.contains("test")
 }
 
-/// Behind the item that begins here: its `;`, or its braces.
+/// The position after the item that begins here: after its `;` or its braces.
 fn end_of_item(tokens: &[TokenTree], from: usize) -> usize {
     let mut at = from;
     let mut is_use = false;
@@ -279,7 +279,7 @@ fn end_of_item(tokens: &[TokenTree], from: usize) -> usize {
     at
 }
 
-/// The leaves of a `use`, each with the name that it has here.
+/// The leaves of a `use`, each with its local name.
 fn tree(tokens: &[TokenTree], before: &Names, leaves: &mut Vec<(Names, String)>) {
     for part in
         tokens.split(|token| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ','))
@@ -327,7 +327,7 @@ fn path(tokens: &[TokenTree], from: usize) -> (Names, usize) {
     (names, at)
 }
 
-/// Every module below that is a file, but tests.
+/// All module files below, without tests.
 fn list(root: &Path, directory: &Path, files: &mut Vec<(Names, PathBuf)>) -> Result<()> {
     let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
     for entry in entries {

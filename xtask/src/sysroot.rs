@@ -1,5 +1,5 @@
-//! The guest's programs, taken from unpacked packages with the libraries that
-//! they need. Nothing of the host's own userland goes in.
+//! The guest's programs, from unpacked packages with the libraries that they need. The host's own
+//! programs are not used.
 
 use std::{
     collections::BTreeSet,
@@ -15,20 +15,19 @@ use crate::{
 
 /// A file of the guest.
 pub struct File {
-    /// Where it lies in the guest, absolute.
+    /// Its absolute path in the guest.
     pub at: String,
-    /// Where its content comes from.
+    /// The source of its content.
     pub from: PathBuf,
 }
 
-/// Opened at run time by name, so that no program tells that it needs it:
-/// nfs-ganesha's way to local file systems.
+/// nfs-ganesha opens its module for local file systems by name, so its ELF headers do not list it.
 const GANESHA_VFS: &str = "usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so";
 
 /// All programs and libraries.
 pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
-    // What is newer comes first. Libraries of one name are compatible with older
-    // programs, and two of each would cost the guest's memory.
+    // Newer packages come first. Their libraries are compatible with older programs, and two
+    // versions would cost the guest's memory.
     let newer = parts.ganesha_six.then(|| cache.join("ganesha"));
     let tops: Vec<_> = newer.into_iter().chain([cache.join("userland")]).collect();
     let mut files = Vec::new();

@@ -1,5 +1,5 @@
-//! What came of every scenario on every kernel, as the docs show it: a part of a
-//! Markdown file between two marks. What was not played stays as it was.
+//! The table of results in the docs, for every scenario on every kernel: a part of a Markdown file
+//! between two marks. Scenarios that were not played keep their result.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ const END: &str = "<!-- written by ./dev vm --all: end -->";
 
 const NOT_PLAYED: &str = "not played";
 
-/// What stands before, between and after two marks of a file.
+/// The parts before, between and after two marks of a file.
 pub fn between(path: &Path, begin: &str, end: &str) -> Result<[String; 3]> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let parts = text
@@ -30,17 +30,17 @@ pub fn between(path: &Path, begin: &str, end: &str) -> Result<[String; 3]> {
     Ok([before, old, after].map(str::to_owned))
 }
 
-/// The file, and what its table says.
+/// The file and its table.
 pub struct Table {
     path: PathBuf,
     before: String,
     after: String,
-    /// By scenario, one for each kernel of the list.
+    /// By scenario, one cell for each kernel of the list.
     cells: BTreeMap<String, Vec<String>>,
 }
 
 impl Table {
-    /// Read it.
+    /// Reads it.
     pub fn open(path: &Path) -> Result<Self> {
         let [before, old, after] = between(path, BEGIN, END)?;
         Ok(Self {
@@ -51,7 +51,7 @@ impl Table {
         })
     }
 
-    /// Whether nothing is known of it yet.
+    /// Whether it has no result for this scenario.
     pub fn lacks(&self, kernel: Kernel, scenario: &Scenario) -> bool {
         let row = self.cells.get(scenario.name);
         let column = kernels::EVERY.iter().position(|known| *known == kernel);
@@ -59,7 +59,7 @@ impl Table {
         cell.is_none_or(|cell| cell.is_empty() || cell == NOT_PLAYED)
     }
 
-    /// Put in what came of one, and write the file.
+    /// Sets a result, and writes the file.
     pub fn set(&mut self, kernel: Kernel, scenario: &Scenario, cell: String) -> Result<()> {
         let row = self.cells.entry(scenario.name.to_owned()).or_default();
         row.resize(kernels::EVERY.len(), String::new());
@@ -109,7 +109,7 @@ fn cells(text: &str) -> BTreeMap<String, Vec<String>> {
         let line = line.strip_prefix("| `")?.strip_suffix(" |")?;
         let (name, rest) = line.split_once("` | ")?;
         let cells: Vec<_> = rest.split(" | ").map(str::to_owned).collect();
-        // Tables of before may have fewer columns; the list of what happens has one.
+        // Older tables may have fewer columns.
         (kernels::ALL.len()..=kernels::EVERY.len())
             .contains(&cells.len())
             .then(|| (name.to_owned(), cells))

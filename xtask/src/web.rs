@@ -1,6 +1,5 @@
-//! The web configuration, file by file, held to what Prometheus' exporters make
-//! of the same file: a real exporter and the daemon are started with it, and asked
-//! by the same clients.
+//! Compares the web configuration with Prometheus' exporters. For each file, a real exporter and
+//! the daemon are started, and the same clients connect to both.
 
 use std::{
     fmt::Write as _,
@@ -24,7 +23,7 @@ mod certificates;
 
 use cases::{CASES, Case, Client};
 
-/// With whom it is compared, and over what is served.
+/// The programs to compare, and their input.
 #[derive(Args)]
 pub struct Choice {
     /// An exporter of Prometheus with `--web.config.file`: prometheus-node-exporter
@@ -47,13 +46,13 @@ pub struct Choice {
 const BEGIN: &str = "<!-- written by ./dev web: begin -->";
 const END: &str = "<!-- written by ./dev web: end -->";
 
-/// Until it listens, or has refused: both take well below a second.
+/// Time until it listens or refuses the file: both take well below a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// After a change: the daemon looks each second.
+/// Time after a change: the daemon checks each second.
 const RELOAD: Duration = Duration::from_millis(2500);
 
-/// Asks both; whether they agree, but for what is said to differ.
+/// Runs all cases; returns whether both agree, apart from documented differences.
 pub fn run(choice: &Choice) -> Result<bool> {
     let mut table = String::from(
         "\n| configuration | client | exporter-toolkit | throttle-monitor | |\n|---|---|---|---|---|\n",
@@ -121,7 +120,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// The table in the docs is the one that was found.
+/// Compares the table in the docs with the result.
 fn docs(choice: &Choice, table: &str) -> Result<()> {
     let path = &choice.docs;
     let [before, old, after] = between(path, BEGIN, END)?;
@@ -137,13 +136,13 @@ fn docs(choice: &Choice, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// What each client of a case is told by one of the two.
+/// The result of each client of a case, for one of the two programs.
 fn side(
     dir: &Path,
     case: &Case,
     start: impl Fn(u16, &Path) -> Result<Processes>,
 ) -> Result<Vec<(String, String)>> {
-    // The one before may have changed them.
+    // The previous case may have changed them.
     certificates::write(dir)?;
     let config = dir.join("web.yml");
     fs::write(&config, case.text)?;
@@ -177,7 +176,7 @@ fn side(
     Ok(told)
 }
 
-/// Whether it listens; `false`: it has ended instead.
+/// Whether it listens; `false`: it has ended.
 fn listens(port: u16, child: &mut Processes) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE && child.run() {
@@ -189,7 +188,7 @@ fn listens(port: u16, child: &mut Processes) -> bool {
     false
 }
 
-/// The status, or that there was no connection to speak on.
+/// The status, or that the connection failed.
 fn ask(dir: &Path, port: u16, client: Client) -> Result<String> {
     let scheme = if client.is_plain() { "http" } else { "https" };
     let mut statuses = Vec::new();

@@ -1,4 +1,4 @@
-//! The webhook: what Alertmanager sends people.
+//! The webhook that receives Alertmanager's messages.
 
 use std::{
     collections::BTreeMap,
@@ -17,14 +17,14 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Clone, Debug)]
 pub struct Message {
     pub at: Instant,
-    /// The path that it came to: `/page`, `/ticket`.
+    /// The path of the request: `/page`, `/ticket`.
     pub path: String,
     pub firing: bool,
     pub labels: Labels,
     pub annotations: Labels,
 }
 
-/// Keeps all that it is sent.
+/// Keeps all messages.
 pub struct Hook {
     port: u16,
     messages: Arc<Mutex<Vec<Message>>>,

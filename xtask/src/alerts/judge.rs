@@ -1,10 +1,10 @@
-//! Which alerts are right, phase by phase.
+//! The expected alerts, phase by phase.
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Instant};
 
 use super::hook::{Labels, Message};
 
-/// A phase begins.
+/// The start of a phase.
 pub struct Mark {
     pub name: String,
     pub at: Instant,
@@ -12,21 +12,21 @@ pub struct Mark {
     pub unix: u64,
 }
 
-/// What was active at a moment.
+/// The active alerts at one moment.
 #[derive(Clone, Debug)]
 pub struct Active {
     pub at: Instant,
     pub alerts: Vec<Labels>,
 }
 
-/// What is right in a phase.
+/// The expected alerts of a phase.
 struct Phase {
     name: &'static str,
-    /// At its end one of each of these is active, and nothing else.
+    /// At its end exactly one of each of these is active, and no other.
     must: &'static [&'static [&'static str]],
     /// These may be active, too.
     may: &'static [&'static str],
-    /// These may come, but are over at its end.
+    /// These may come, but must be over at its end.
     passing: &'static [&'static str],
 }
 
@@ -34,10 +34,10 @@ const CROSS: &str = "NfsLoopCrossNamespace";
 const DOWN: &str = "ThrottleMonitorDown";
 const BLIND: &str = "ThrottleMonitorBlind";
 const LOSES: &str = "ThrottleMonitorLosesEvents";
-/// The end of a wait or two is missed when many wait at once. Where an alert waits
-/// for a quarter of an hour, such a burst is over by then; here it waits for 5 s.
+/// When many tasks wait at once, the end of a wait or two is missed. An alert that waits for a
+/// quarter of an hour ignores such a burst; here it waits for 5 s.
 const EVICTED: &str = "ThrottleMonitorLosesEvents, evicted";
-/// A deadlock is a livelock of half a minute.
+/// A deadlock is a livelock after half a minute.
 const LIVELOCK: &[&str] = &["NfsLoopLivelock", "NfsLoopDeadlock"];
 
 const PHASES: &[Phase] = &[
@@ -88,7 +88,7 @@ const PHASES: &[Phase] = &[
     Phase {
         name: "full",
         must: &[&[LOSES]],
-        // Of hundreds of mounts at once not each is looked up within five seconds.
+        // With hundreds of mounts at once, some are looked up after more than five seconds.
         may: &[CROSS, "NfsLoopPresent"],
         passing: &[],
     },
@@ -118,7 +118,7 @@ const LABELS: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// What is wrong, a sentence each.
+/// The faults, a sentence each.
 pub fn judge(marks: &[Mark], active: &[Active], messages: &[Message]) -> Vec<String> {
     let faults = [
         phases(marks, active),
@@ -128,7 +128,7 @@ pub fn judge(marks: &[Mark], active: &[Active], messages: &[Message]) -> Vec<Str
     faults.into_iter().flatten().collect()
 }
 
-/// What was told, a line each.
+/// The alerts, a line each.
 pub fn words(messages: &[Message], start: Instant) -> String {
     let mut words = String::new();
     for message in messages {
@@ -167,7 +167,7 @@ fn phases(marks: &[Mark], active: &[Active]) -> Vec<String> {
                 phase.name, phase.must, phase.may
             ));
         }
-        // What came and went in between is as wrong.
+        // An alert that came and went in between is wrong, too.
         let before = active.iter().rfind(|seen| seen.at < begin.at);
         let before = before.map(names).unwrap_or_default();
         let within = active
@@ -209,7 +209,7 @@ fn names(seen: &Active) -> BTreeSet<&str> {
     seen.alerts.iter().map(title).collect()
 }
 
-/// Each alert that has to have labels was told with them.
+/// Checks the labels of the alerts that must have some.
 fn labels(messages: &[Message]) -> Vec<String> {
     let mut faults = Vec::new();
     for (alert, wanted) in LABELS {
@@ -240,7 +240,7 @@ fn labels(messages: &[Message]) -> Vec<String> {
     faults
 }
 
-/// The page of the livelock comes in its phase and is taken back in the next.
+/// The livelock's page comes in its phase and is resolved in the next.
 fn livelock(marks: &[Mark], messages: &[Message]) -> Vec<String> {
     let phase = |at: Instant| {
         let mark = marks.iter().rfind(|mark| mark.at <= at);
@@ -275,7 +275,7 @@ fn name(labels: &Labels) -> &str {
     labels.get("alertname").map_or("", String::as_str)
 }
 
-/// The labels but the name.
+/// The labels without the name.
 fn rest(labels: &Labels) -> Vec<String> {
     let rest = labels.iter().filter(|(key, _)| *key != "alertname");
     rest.map(|(key, value)| format!("{key}={value}")).collect()

@@ -1,4 +1,4 @@
-//! The daemon's pages, read by Prometheus' own linter.
+//! Checks the daemon's pages with Prometheus' own linter.
 
 use std::{
     io::Write as _,
@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What `promtool check metrics` has to say against them, each thing once.
+/// The complaints of `promtool check metrics`, each once.
 ///
 /// # Errors
 ///
-/// There is no page, or no promtool.
+/// There is no page, or promtool is missing.
 pub fn faults(pages: &[String]) -> Result<Vec<String>> {
     ensure!(!pages.is_empty(), "the daemon's page was never read");
     let mut all = Vec::new();
@@ -34,7 +34,7 @@ fn check(page: &str) -> Result<Vec<String>> {
         .spawn()
         .context("promtool")?;
     let mut stdin = promtool.stdin.take().context("promtool's stdin")?;
-    // It reads all before it says a word.
+    // It prints nothing before it has read all.
     stdin.write_all(page.as_bytes()).context("promtool")?;
     drop(stdin);
     let output = promtool.wait_with_output().context("promtool")?;

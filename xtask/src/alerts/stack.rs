@@ -1,4 +1,4 @@
-//! A Prometheus and an Alertmanager of the site, on loopback.
+//! A site's Prometheus and Alertmanager, on loopback.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -9,10 +9,10 @@ use serde_json::json;
 use super::hook::Labels;
 use crate::processes::{Processes, answers, free_port, get};
 
-/// What the guest is called.
+/// The guest's name.
 pub const INSTANCE: &str = "guest";
 
-/// Both; they end with this value.
+/// Both processes; they end with this value.
 pub struct Stack {
     _processes: Processes,
     prometheus: String,
@@ -20,7 +20,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Scrapes `daemon`, a port of loopback, and tells `hook`.
+    /// Starts both: they scrape `daemon`, a port of loopback, and call `hook`.
     pub fn start(deploy: &Path, scratch: &Path, daemon: u16, hook: u16) -> Result<Self> {
         let (prometheus, alertmanager) = (free_port()?, free_port()?);
         let write = |name: &str, text: &str| {
@@ -89,9 +89,9 @@ impl Stack {
     }
 }
 
-/// Debian's Alertmanager looks for its templates in /usr/share alone: where the
-/// package is only unpacked, it gets the unpacked one in their place, in a mount
-/// namespace of its own. Arguments of `unshare`, up to Alertmanager's own.
+/// Debian's Alertmanager reads its templates only from /usr/share. For a package that is only
+/// unpacked, a mount namespace puts the unpacked ones there. Returns the arguments of `unshare`, up
+/// to Alertmanager's own.
 fn with_templates() -> Result<Vec<String>> {
     const NAME: &str = "prometheus-alertmanager";
     let path = env::var_os("PATH").unwrap_or_default();
@@ -110,7 +110,7 @@ fn with_templates() -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// The rules as committed, but for their times.
+/// The committed rules with shorter times.
 fn rendered(deploy: &Path, of: &str) -> Result<String> {
     let times = "{ livelock: '0s', suspected: '10m', loop: '5s', blind: '5s', stuck: '5s', \
                  absent: '5s', losesEvents: '5s' }";
@@ -132,7 +132,7 @@ fn rendered(deploy: &Path, of: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Alertmanager's part as committed, but for its times and whom it tells.
+/// The committed configuration of Alertmanager with shorter times and another receiver.
 fn routes(deploy: &Path, hook: u16) -> Result<String> {
     let path = deploy.join("alertmanager/alertmanager.yml");
     let mut text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -148,7 +148,7 @@ fn routes(deploy: &Path, hook: u16) -> Result<String> {
     Ok(text)
 }
 
-/// What an Alertmanager would tell now: active, and not inhibited.
+/// The alerts that an Alertmanager would send now: active, and not inhibited.
 pub fn active(alertmanager: &str) -> Result<Vec<Labels>> {
     #[derive(Deserialize)]
     struct Alert {

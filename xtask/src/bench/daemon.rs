@@ -1,4 +1,4 @@
-//! The daemon itself: memory, processor time, scrape, start.
+//! Measures the daemon itself: memory, processor time, scrape, start.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,7 +21,7 @@ use crate::processes::{get, usage};
 
 const PART: &str = "daemon";
 
-/// Measures it.
+/// Measures all of it.
 pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
     report.one(
         PART,
@@ -73,7 +73,7 @@ pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Its processor time for a while.
+/// Its processor time over a while.
 fn cpu(
     report: &mut Report,
     words: &str,
@@ -107,7 +107,7 @@ fn cpu(
     Ok(())
 }
 
-/// What a scrape takes, on a connection that is kept, as Prometheus does it.
+/// The time of a scrape on a persistent connection, as Prometheus uses it.
 fn scrape(report: &mut Report, daemon: &Watching) -> Result<()> {
     let page = get(&format!("{}/metrics", daemon.url))?;
     let samples = page.lines().filter(|line| !line.starts_with('#')).count();
@@ -132,7 +132,7 @@ fn scrape(report: &mut Report, daemon: &Watching) -> Result<()> {
     Ok(())
 }
 
-/// What a tick and its page take with more and more of everything.
+/// The time of a tick and its page with growing numbers of objects.
 fn growth(choice: &Choice, report: &mut Report) -> Result<()> {
     let output = Command::new(&choice.growth).output().context("growth")?;
     let all: Vec<Grown> = serde_json::from_slice(&output.stdout)?;
@@ -177,7 +177,7 @@ struct Grown {
     bytes: f64,
 }
 
-/// Head and as many bytes as it says.
+/// Reads the header, and as many bytes as it announces.
 fn read_answer(stream: &mut TcpStream) -> Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -194,7 +194,7 @@ fn read_answer(stream: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// How it grows under load, by the slope of a line through its memory.
+/// Its growth under load: the slope of a line through its memory.
 fn soak(choice: &Choice, report: &mut Report, daemon: &Watching) -> Result<()> {
     let pid = daemon.pid.context("no process")?;
     let load = Reclaim::start(2_000)?;
@@ -209,7 +209,7 @@ fn soak(choice: &Choice, report: &mut Report, daemon: &Watching) -> Result<()> {
         ));
     }
     drop(load);
-    // What it takes once is taken by then.
+    // One-time allocations are over by then.
     let settled: Vec<_> = points.iter().copied().skip(points.len() / 6).collect();
     report.add(
         PART,
@@ -221,7 +221,7 @@ fn soak(choice: &Choice, report: &mut Report, daemon: &Watching) -> Result<()> {
     Ok(())
 }
 
-/// By least squares.
+/// The slope by least squares.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;

@@ -1,4 +1,4 @@
-//! What is watched: writers over the limit of dirty pages, and reclaim in a cgroup.
+//! The watched load: writers over the dirty limit, and reclaim in a cgroup.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use clap::{Args, Subcommand};
 use super::LoopDisk;
 use crate::processes::Processes;
 
-/// What a child does; the benchmarks start it.
+/// The task of a child process; the benchmarks start it.
 #[derive(Args)]
 pub struct Load {
     #[command(subcommand)]
@@ -40,11 +40,11 @@ enum Kind {
     },
 }
 
-/// Does it until it is killed.
+/// Runs until it is killed.
 ///
 /// # Errors
 ///
-/// It cannot.
+/// It cannot run.
 pub fn run(load: &Load) -> Result<()> {
     match &load.kind {
         Kind::Reclaim {
@@ -55,7 +55,7 @@ pub fn run(load: &Load) -> Result<()> {
     }
 }
 
-/// Writers that share a limit of dirty pages, each over its own file.
+/// Writers that share a dirty limit, each on its own file.
 pub struct Writers {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
@@ -65,13 +65,13 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts them. The disk is memory, for the worker of a loop device over a file on a
-    /// disk is a writer over its limit itself.
+    /// Starts them. The disk is in memory: with a loop device over a file on a disk, the device's
+    /// worker would itself be a writer over its limit.
     pub fn start(count: usize) -> Result<Self> {
         Self::over(count, Path::new("/dev/shm"))
     }
 
-    /// The same, and the loop device's worker.
+    /// The same with a loop device and its worker.
     pub fn and_worker(count: usize) -> Result<Self> {
         Self::over(count, &std::env::temp_dir())
     }
@@ -110,7 +110,7 @@ impl Writers {
         })
     }
 
-    /// Bytes so far.
+    /// Bytes written so far.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
@@ -125,7 +125,7 @@ impl Drop for Writers {
     }
 }
 
-/// The limit of dirty pages, as it was when this is dropped.
+/// The dirty limit; dropping this restores it.
 struct Limits {
     ratio: String,
     bytes: String,
@@ -147,7 +147,7 @@ impl Limits {
 
 impl Drop for Limits {
     fn drop(&mut self) {
-        // Of the two views of one limit, the one that is not in force reads as 0.
+        // A limit has two files; the one that is not in force reads as 0.
         let _ = if self.bytes.trim() == "0" {
             fs::write(Self::RATIO, &self.ratio)
         } else {
@@ -164,7 +164,7 @@ pub struct Reclaim {
 }
 
 impl Reclaim {
-    /// Starts it, with at most so many rounds a second.
+    /// Starts it, with at most this many rounds a second.
     pub fn start(rate: u64) -> Result<Self> {
         let cgroup = cgroups()?.join("throttle-monitor-bench");
         let _ = fs::remove_dir(&cgroup);
@@ -194,7 +194,7 @@ impl Reclaim {
 }
 
 impl Reclaim {
-    /// How often so far.
+    /// The number of rounds so far.
     pub fn rounds(&self) -> u64 {
         let mut bytes = [0; 8];
         let read = self.counter.as_file().read_exact_at(&mut bytes, 0);
@@ -209,7 +209,7 @@ impl Drop for Reclaim {
     }
 }
 
-/// Where a cgroup with a limit of memory can be made.
+/// The cgroup hierarchy that can limit memory.
 fn cgroups() -> Result<PathBuf> {
     for path in ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"] {
         let path = Path::new(path);
@@ -224,12 +224,12 @@ fn cgroups() -> Result<PathBuf> {
     anyhow::bail!("no cgroup with the memory controller is mounted under /sys/fs/cgroup")
 }
 
-/// Pages of its own that cannot be thrown away, and somebody who wants them back:
-/// each attempt is a reclaim of its own, and short.
+/// Owns pages that cannot be dropped, and requests their reclaim: each attempt is a short reclaim
+/// of its own.
 fn reclaim(cgroup: &Path, counter: &Path, rate: u64) -> Result<()> {
     let counter = fs::OpenOptions::new().write(true).open(counter)?;
     fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())?;
-    // What is made now belongs to the cgroup.
+    // Pages allocated now belong to the cgroup.
     let own = vec![1_u8; 1 << 20];
     let v1 = cgroup.join("memory.force_empty");
     let (file, text) = if v1.exists() {
@@ -240,7 +240,7 @@ fn reclaim(cgroup: &Path, counter: &Path, rate: u64) -> Result<()> {
     let begin = Instant::now();
     let mut rounds: u64 = 0;
     loop {
-        // It says that not everything was available: of course.
+        // An error is expected: not everything can be reclaimed.
         let _ = fs::write(&file, text);
         rounds += 1;
         counter.write_all_at(&rounds.to_le_bytes(), 0)?;

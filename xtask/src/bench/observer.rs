@@ -1,4 +1,4 @@
-//! Who watches: nobody, the daemon, bpftrace.
+//! The observers: none, the daemon, bpftrace.
 
 use std::{
     collections::BTreeSet,
@@ -15,30 +15,30 @@ use serde::Deserialize;
 use super::Choice;
 use crate::processes::{Processes, answers, free_port, get};
 
-/// Who watches.
+/// An observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observer {
-    /// Nobody.
+    /// No observer.
     Nobody,
-    /// The daemon, as it is started without flags.
+    /// The daemon, without flags.
     Ours,
     /// bpftrace with a script.
     Bpftrace(&'static str),
 }
 
-/// One that watches, until it is dropped.
+/// A running observer; it ends when this is dropped.
 pub struct Watching {
     _processes: Processes,
     /// Its process.
     pub pid: Option<u32>,
-    /// Where the daemon answers.
+    /// The daemon's URL.
     pub url: String,
-    /// From its start until it watched.
+    /// The time from its start until it observes.
     pub ready: Duration,
 }
 
 impl Observer {
-    /// For the tables.
+    /// The name for the tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nobody => "nobody",
@@ -47,7 +47,7 @@ impl Observer {
         }
     }
 
-    /// Starts it, and waits until it watches.
+    /// Starts it, and waits until it observes.
     pub fn start(self, choice: &Choice) -> Result<Watching> {
         let mut processes = Processes::silent();
         let begin = Instant::now();
@@ -76,7 +76,7 @@ impl Observer {
             }
             Self::Bpftrace(script) => {
                 let before = loaded(choice)?;
-                // It looks for tracefs in one place, where not every machine has it.
+                // bpftrace searches for tracefs in one place, which not every machine has.
                 let alone = "[ -d /sys/kernel/tracing/events ] || \
                              mount -t tracefs none /sys/kernel/tracing; exec bpftrace -q -e \"$0\"";
                 let pid = processes.begin("unshare", ["--mount", "sh", "-c", alone, script])?;
@@ -105,20 +105,20 @@ impl Observer {
     }
 }
 
-/// What a program cost for a while.
+/// The cost of a program over a while.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Cost {
     /// The kernel's number.
     pub id: u32,
-    /// At most 15 letters of its name.
+    /// Its name, at most 15 letters.
     pub name: String,
-    /// How often it ran.
+    /// The number of runs.
     pub runs: u64,
-    /// How long in all.
+    /// The total time.
     pub ns: u64,
 }
 
-/// What each program costs for so long, with an empty one at each of these.
+/// The costs of each program in this time, with an empty one at each of these tracepoints.
 pub fn costs(choice: &Choice, seconds: f64, empty: &[&str]) -> Result<Vec<Cost>> {
     let mut command = Command::new(&choice.bpf_stats);
     command.args(["--seconds", &seconds.to_string()]);
@@ -132,7 +132,7 @@ pub fn costs(choice: &Choice, seconds: f64, empty: &[&str]) -> Result<Vec<Cost>>
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The programs that are there.
+/// The loaded programs.
 pub fn loaded(choice: &Choice) -> Result<BTreeSet<u32>> {
     Ok(costs(choice, 0.0, &[])?
         .into_iter()
@@ -140,7 +140,7 @@ pub fn loaded(choice: &Choice) -> Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// How many samples of this metric the page has, and their sum.
+/// The sum of this metric's samples on the page.
 pub fn metric(page: &str, name: &str, label: &str) -> f64 {
     let lines = page.lines().filter(|line| {
         line.strip_prefix(name)
@@ -152,7 +152,7 @@ pub fn metric(page: &str, name: &str, label: &str) -> f64 {
         .sum()
 }
 
-/// How long a file is.
+/// The size of a file.
 pub fn length(path: &Path) -> Result<f64> {
     Ok(fs::metadata(path)?.len() as f64)
 }

@@ -1,6 +1,6 @@
-//! What an event costs in the kernel: an empty program at the same tracepoints (the
-//! floor), the daemon's programs, bpftrace with an equivalent script; in turns under
-//! one load, by the kernel's own accounting.
+//! The cost of an event in the kernel. Compared are an empty program at the same tracepoints (the
+//! floor), the daemon's programs, and bpftrace with an equivalent script. They run in turns under
+//! one load, and the kernel's own accounting measures them.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ use super::{
 
 const PART: &str = "probes";
 
-/// An event that comes natively on any machine, and who sees it.
+/// An event that occurs natively on any machine, and its observers.
 struct Event {
     name: &'static str,
-    /// The first of them comes once an event.
+    /// The first of them fires once per event.
     tracepoints: &'static [&'static str],
     script: &'static str,
     load: fn() -> Result<Box<dyn std::any::Any>>,
@@ -55,7 +55,7 @@ const EVENTS: &[Event] = &[
     },
 ];
 
-/// Measures each.
+/// Measures each event.
 pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
     for event in EVENTS {
         let load = (event.load)()?;
@@ -111,7 +111,7 @@ pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds an event, all programs together.
+/// Nanoseconds per event, all programs together.
 fn each(costs: &[Cost], before: &BTreeSet<u32>) -> Result<f64> {
     let new: Vec<_> = costs
         .iter()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// All that was measured.
+/// All measurements.
 #[derive(Default)]
 pub struct Report(Vec<Row>);
 
@@ -14,7 +14,7 @@ struct Row {
 }
 
 impl Report {
-    /// Adds what was measured several times, and prints its middle and its spread.
+    /// Adds repeated measurements, and prints their median and spread.
     pub fn add(
         &mut self,
         part: &'static str,
@@ -44,7 +44,7 @@ impl Report {
         self.0.push(row);
     }
 
-    /// The same of a single number.
+    /// Adds a single number.
     pub fn one(
         &mut self,
         part: &'static str,
@@ -55,7 +55,7 @@ impl Report {
         self.add(part, name, unit, vec![value]);
     }
 
-    /// All of it.
+    /// All measurements as JSON.
     pub fn json(&self) -> Value {
         let rows = self.0.iter().map(|row| {
             json!({
@@ -70,12 +70,12 @@ impl Report {
     }
 }
 
-/// The middle one.
+/// The median.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The one below which this share is.
+/// The value below which this share lies.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -86,8 +86,8 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(at as usize).copied().unwrap_or(f64::NAN)
 }
 
-/// The mean, and half the width of its 95 % confidence interval: by the normal
-/// distribution from thirty values on, by Student's below.
+/// The mean, and half the width of its 95 % confidence interval: by the normal distribution from
+/// thirty values on, by Student's below.
 pub fn mean_and_interval(values: &[f64]) -> (f64, f64) {
     /// 97.5 % quantiles of Student's t for 1 to 29 degrees of freedom.
     const STUDENT: [f64; 29] = [
@@ -106,7 +106,7 @@ pub fn mean_and_interval(values: &[f64]) -> (f64, f64) {
     (mean, student * (squares / freedom as f64 / count).sqrt())
 }
 
-/// With three digits that mean something.
+/// Three significant digits.
 pub fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),

@@ -1,5 +1,5 @@
-//! From the onset of a livelock to its verdict: over the recordings of real ones,
-//! each judged as the daemon judged it.
+//! Measures the time from the onset of a livelock to its verdict, over recordings of real ones,
+//! each judged with the daemon's thresholds.
 
 use std::{fs, process::Command};
 

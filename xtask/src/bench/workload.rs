@@ -1,4 +1,4 @@
-//! By how much the watched work is slower: in turns, each turn in another order.
+//! Measures the slowdown of the watched work, in turns, each in another order.
 
 use std::{thread, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
 
 const PART: &str = "workload";
 
-/// Work, and how much of it is done.
+/// A kind of work, and its amount.
 trait Work {
     fn done(&self) -> u64;
 }
@@ -30,7 +30,7 @@ impl Work for Reclaim {
     }
 }
 
-/// Measures each.
+/// Measures each kind.
 pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
     let writers = Writers::start(32)?;
     compare(

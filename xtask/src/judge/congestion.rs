@@ -1,11 +1,10 @@
-//! The gauge of congestion beside the kernel's flag.
+//! Compares the gauge of congestion with the kernel's flag.
 
 use guest::{Event, Fact};
 
 use super::{Judgement, Seen, void};
 
-/// Milliseconds that the gauge may lag: a tick of the daemon, and the time
-/// between two looks.
+/// Milliseconds that the gauge may lag: a tick of the daemon, and the time between two readings.
 const LAG: u64 = 1_600;
 
 /// Up with the flag, down with the flag.
@@ -47,17 +46,17 @@ pub fn judge(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
-/// What was told before the daemon was stopped, if it was.
+/// The facts before the daemon was stopped, if it was.
 fn while_it_runs<'a>(seen: &'a Seen<'_>) -> impl Iterator<Item = &'a Fact> {
     let stop =
         |fact: &&Fact| matches!(&fact.event, Event::Step(words) if words.contains("StopDaemon"));
     seen.0.iter().take_while(move |fact| !stop(fact))
 }
 
-/// Looks at which the bytes must be over the threshold.
+/// Number of readings in which the bytes must exceed the threshold.
 const OVER: usize = 10;
 
-/// Never up, though the bytes are over the threshold: the client counts folios.
+/// The gauge stays down although the bytes exceed the threshold: the client counts folios.
 pub fn none(seen: &Seen<'_>) -> Judgement {
     let looks = || {
         while_it_runs(seen).filter_map(|fact| match fact.event {
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
     use crate::judge::Fault;
 
-    /// Sixty looks, up from the tenth to the fortieth; the gauge by its own look.
+    /// Sixty readings, up from the tenth to the fortieth; the gauge by its own reading.
     fn looks(gauge: impl Fn(u64) -> bool) -> Judgement {
         let facts: Vec<_> = (0..60)
             .map(|at| Fact {
@@ -138,8 +137,7 @@ mod tests {
         assert!(matches!(judge(&Seen(&facts)), Err(Fault::Void(_))));
     }
 
-    /// Twenty looks at a mount that is never congested, from the fifth on with
-    /// many bytes.
+    /// Twenty readings of a mount that is never congested, from the fifth on with many bytes.
     fn bytes(kernel: bool, gauge: impl Fn(u64) -> Option<bool>) -> Judgement {
         let facts: Vec<_> = (0..20)
             .map(|at| Fact {

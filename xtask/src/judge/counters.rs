@@ -1,4 +1,4 @@
-//! Are the bytes on `/metrics` those that the kernel counted?
+//! Compares the bytes on `/metrics` with the kernel's counts.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use guest::{Counts, Event};
 use super::{Judgement, Seen, void};
 
 impl Seen<'_> {
-    /// The first count is of the daemon's start, the last of the end, when
-    /// nothing moves any more: the numbers must be the same to the byte.
+    /// The first count is from the daemon's start, the last from the end, when nothing moves any
+    /// more. So the numbers must be equal to the byte.
     pub fn counters(&self) -> Judgement {
         let counts: Vec<_> = self.counts().collect();
         let [before, .., after] = counts.as_slice() else {
@@ -65,7 +65,7 @@ fn moved(before: &Counts, after: &Counts) -> Counts {
     }
 }
 
-/// The whole number of the series with this label.
+/// The value of the series with this label, an integer.
 fn value(page: &str, name: &str, label: &str) -> Option<u64> {
     page.lines()
         .filter(|line| line.starts_with(name) && line.contains(label))

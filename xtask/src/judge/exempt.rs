@@ -1,5 +1,5 @@
-//! Is the server of each loop exempt from local dirty throttling, and does the
-//! daemon report it by what it saw?
+//! Judges whether the daemon reports the servers' exemption from local dirty throttling from its
+//! own observation.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use guest::{Event, Loop};
 
 use super::{Judgement, Seen, void};
 
-/// Whether the daemon saw this, and did not only predict it.
+/// Whether the daemon observed this, instead of predicting it.
 pub fn is(entry: &Loop, expected: &str) -> bool {
     entry.exempt.state == expected && entry.exempt.basis.as_deref() == Some("observed")
 }
@@ -37,7 +37,7 @@ impl Seen<'_> {
         Ok(format!("exempt: {expected}, as observed"))
     }
 
-    /// What the kernel says of the threads of userspace servers.
+    /// The exemption of the threads of userspace servers, as the kernel shows it.
     fn servers(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().filter_map(|fact| match fact.event {
             Event::Server { exempt: 0, .. } => Some("no"),

@@ -1,4 +1,4 @@
-//! What happens to a node: the daemon goes on, and says what it said.
+//! Judges faults of a node: the daemon continues, and keeps its verdict.
 
 use std::fmt::Write as _;
 
@@ -6,14 +6,14 @@ use guest::Event;
 
 use super::{Judgement, Seen, seconds, void};
 
-/// A page of metrics that was looked at.
+/// A page of metrics that was read.
 struct Look<'a> {
     ms: u64,
     text: &'a str,
 }
 
 impl Look<'_> {
-    /// The sum of the samples of this name whose labels have this.
+    /// The sum of the samples with this name whose labels contain this.
     fn sum(&self, name: &str, label: &str) -> Option<f64> {
         let values = self.text.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?;
@@ -44,8 +44,8 @@ impl Look<'_> {
     }
 }
 
-/// After the fault it ticks, knows the loop, holds the verdict, and has forgotten
-/// nothing that it counted; unless it was killed, and then nothing is left of it.
+/// After the fault it ticks, knows the loop, keeps the verdict, and has kept its counters. If it
+/// was killed, nothing of it is left.
 pub fn outlived(seen: &Seen<'_>) -> Judgement {
     if !seen.has_daemon() {
         return Ok("no daemon to judge".to_owned());
@@ -63,7 +63,7 @@ pub fn outlived(seen: &Seen<'_>) -> Judgement {
         last.ticks() - before.ticks(),
         seconds(last.ms - before.ms)
     );
-    // One a second, and half of them on a host that is busy.
+    // One a second, or half of that on a busy host.
     if (last.ticks() - before.ticks()) * 2000.0 < (last.ms - before.ms) as f64 {
         return Err(format!("it does not tick: {words}").into());
     }
@@ -123,7 +123,7 @@ pub fn outlived(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
-/// Between the one that was killed and the next the kernel holds nothing of it.
+/// Between the killed daemon and the next, the kernel has no objects of it.
 fn nothing_left(seen: &Seen<'_>, words: &str) -> Judgement {
     let held = seen.0.iter().find_map(|fact| match fact.event {
         Event::BpfObjects {

@@ -1,4 +1,4 @@
-//! What the guard did to a node, and what it left behind.
+//! Judges the guard's effect on a node, and that it leaves no change behind.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use guest::{Event, Sample};
 use super::{CRAWL, Fault, Judgement, STOPPED, Seen, nothing, void};
 use crate::scenario::Quiet;
 
-/// A load that is guarded is at least so fast as one over 127.0.0.1, percent.
+/// The minimum speed of a guarded load, as percent of one over 127.0.0.1.
 const AS_FAST: u64 = 80;
 
-/// From the confirmation on, milliseconds.
+/// Milliseconds from the confirmation on.
 const MOVES_WITHIN: u64 = 5_000;
 
-/// Bytes that no frozen loop lets through.
+/// Bytes that no frozen loop acknowledges.
 const MOVED: u64 = 2_000_000;
 
 type Values = BTreeMap<String, String>;
 
-/// The livelock does not come, the load is fast, and nothing is left behind.
+/// There is no livelock, the load is fast, and no change is left behind.
 pub fn prevented(seen: &Seen<'_>) -> Judgement {
     let starts = seen.all_writers_started();
     let [local, across] = starts[..] else {
@@ -47,7 +47,7 @@ pub fn prevented(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
-/// The livelock comes, and goes.
+/// The livelock begins and is broken.
 pub fn broken(seen: &Seen<'_>) -> Judgement {
     let started = seen.writers_started()?;
     let confirmed = seen
@@ -78,7 +78,7 @@ pub fn broken(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
-/// All snapshots of the values are the same, and what was changed was changed.
+/// All snapshots of the values are the same, and there were changes in between.
 pub fn undone(seen: &Seen<'_>) -> Judgement {
     let undone = as_before(seen)?;
     let changed = seen.0.iter().filter_map(|fact| match &fact.event {
@@ -102,7 +102,7 @@ pub fn undone(seen: &Seen<'_>) -> Judgement {
     ))
 }
 
-/// Nothing is changed at any time.
+/// No value ever changes.
 pub fn untouched(seen: &Seen<'_>, advised: bool) -> Judgement {
     if seen.confirmed().is_none() {
         return Err(void("no livelock was confirmed"));
@@ -115,7 +115,7 @@ pub fn untouched(seen: &Seen<'_>, advised: bool) -> Judgement {
     Ok(format!("{times} times the same values"))
 }
 
-/// A negative, and the guard does nothing.
+/// A negative in which the guard does nothing.
 pub fn no_action(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     let words = nothing::judge(seen, quiet)?;
     let (_, told) = seen.served("/metrics").ok_or("never asked")?;
@@ -131,7 +131,7 @@ pub fn no_action(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     }
 }
 
-/// How often the values were looked at; they are the same each time.
+/// The number of snapshots of the values, which must be the same.
 fn as_before(seen: &Seen<'_>) -> Result<usize, Fault> {
     let all: Vec<&Values> = seen.settings().collect();
     let [first, rest @ ..] = &all[..] else {
@@ -155,7 +155,7 @@ fn as_before(seen: &Seen<'_>) -> Result<usize, Fault> {
     Ok(all.len())
 }
 
-/// The last sample until then.
+/// The last sample up to that time.
 fn sample(seen: &Seen<'_>, ms: u64) -> Option<(u64, Sample)> {
     seen.samples().take_while(|(at, _)| *at <= ms).last()
 }
@@ -172,7 +172,7 @@ fn rate(seen: &Seen<'_>, from: u64, to: u64) -> u64 {
     last.1.acked.saturating_sub(first.1.acked) * 1000 / last.0.saturating_sub(first.0).max(1)
 }
 
-/// The longest time in which nothing to speak of was acknowledged.
+/// The longest time with almost no acknowledged bytes.
 fn longest_stop(seen: &Seen<'_>, from: u64, to: u64) -> u64 {
     let mut longest = 0;
     let mut begin: Option<(u64, u64)> = None;

@@ -1,4 +1,4 @@
-//! Livelocks: told in time, by the right signature, held, and over when over.
+//! Judges livelocks: confirmed in time, by the right signature, held, and ended in time.
 
 use guest::{Event, Related, Transition};
 
@@ -7,20 +7,20 @@ use crate::scenario::Signatures;
 
 mod evidence;
 
-/// Milliseconds after the stop in which a livelock must be confirmed.
+/// Milliseconds after the stop within which a livelock must be confirmed.
 const AFTER_STOP: u64 = 10_000;
 
-/// Milliseconds without a byte after which the daemon must have said deadlock:
-/// the confirmation, thirty seconds, and some ticks.
+/// Milliseconds without a byte after which the daemon must have reported a deadlock: the
+/// confirmation, thirty seconds, and some ticks.
 const DEADLOCK: u64 = 42_000;
 
-/// From so many bytes a second on, a loop goes on without any doubt.
+/// The rate, bytes a second, from which a loop certainly runs.
 const GOES_ON: u64 = 3_000_000;
 
-/// Bytes left over when all is written.
+/// Bytes that may remain when all is written.
 const DRAINED: u64 = 2_000_000;
 
-/// The loop stops under the load, and that is said.
+/// The loop stalls under the load, and that is reported.
 pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     let started = seen.writers_started()?;
     let stop = seen.stop(started)?;
@@ -51,7 +51,7 @@ pub fn judge(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     }
 }
 
-/// The loop at `/mnt` stops and that is said, while another one moves.
+/// The loop at `/mnt` stalls and that is reported, while another one moves.
 pub fn beside(seen: &Seen<'_>, signatures: Signatures, beside: &str, at_least: u64) -> Judgement {
     let words = judge(seen, signatures)?;
     let device = seen.mounted(beside)?.device.as_str();
@@ -88,7 +88,7 @@ pub fn beside(seen: &Seen<'_>, signatures: Signatures, beside: &str, at_least: u
     }
 }
 
-/// The loop that a takeover has made stops, and that is said.
+/// The loop that a takeover created stalls, and that is reported.
 pub fn after_takeover(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     seen.writers_started()?;
     let taken = seen
@@ -111,7 +111,7 @@ pub fn after_takeover(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     ))
 }
 
-/// The daemon outlives the OOM killer, and says the same before and after.
+/// The daemon outlives the OOM killer, and reports the same before and after.
 pub fn survival(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     let started = seen.writers_started()?;
     let killed = seen
@@ -140,7 +140,7 @@ pub fn survival(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     let (Some(&(from, first)), Some(&(to, last))) = (ticks.first(), ticks.last()) else {
         return Err(format!("{words}; its ticks are not on /metrics").into());
     };
-    // Of two samples a second that the guest takes, with its memory locked.
+    // The guest takes two samples a second, with its memory locked.
     let samples = seen.samples().filter(|(ms, _)| (from..to).contains(ms));
     let could = samples.count() as f64 / 2.0;
     let words = format!(
@@ -157,7 +157,7 @@ pub fn survival(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     Ok(words)
 }
 
-/// The loop stops, is helped out, and both are said.
+/// The loop stalls, is mitigated, and both are reported.
 pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     let words = judge(seen, signatures)?;
     if !seen.has_daemon() {
@@ -210,7 +210,7 @@ pub fn recovery(seen: &Seen<'_>, signatures: Signatures) -> Judgement {
     Ok(words)
 }
 
-/// Signature, time from the stop to the confirmation, and what still flows then.
+/// Signature, time from the stop to the confirmation, and the rate after that.
 pub fn cell(seen: &Seen<'_>, started: u64) -> String {
     if !seen.has_daemon() {
         return "no daemon".to_owned();
@@ -238,7 +238,7 @@ pub fn cell(seen: &Seen<'_>, started: u64) -> String {
     )
 }
 
-/// When the loop stopped; its start, if it was confirmed in the crawl before that.
+/// The time of the stop, or of the load's start if the crawl before the stop was confirmed.
 pub fn onset(seen: &Seen<'_>, started: u64) -> Option<u64> {
     let stopped = seen.stopped(started)?;
     let early = seen
@@ -247,15 +247,15 @@ pub fn onset(seen: &Seen<'_>, started: u64) -> Option<u64> {
     Some(if early { started } else { stopped })
 }
 
-/// When the loop that was helped out went on, or had nothing left to write.
+/// The time at which the mitigated loop resumed, or had nothing left to write.
 pub fn moves_again(seen: &Seen<'_>) -> Option<u64> {
     let helped = seen.helped_out()?;
     seen.goes_on(helped).or_else(|| seen.drained(helped))
 }
 
-/// When a loop stood still, and since when it might have been so.
+/// The stop of a loop, and the earliest time for it.
 struct Stop {
-    /// The load, or the takeover.
+    /// The start of the load, or the takeover.
     started: u64,
     at: u64,
     words: String,
@@ -299,7 +299,7 @@ impl Seen<'_> {
         Ok(words)
     }
 
-    /// The same, and in time. A verdict in the crawl before the stop is right, too.
+    /// The same, and in time. A verdict in the crawl before the stop is also right.
     fn in_time(&self, stop: &Stop, signatures: Signatures) -> Result<String, Fault> {
         let words = self.told(stop, signatures)?;
         if self
@@ -311,7 +311,7 @@ impl Seen<'_> {
         Ok(words)
     }
 
-    /// Something came too late: the daemon's fault, if the guest had its time.
+    /// An event came too late: the daemon's fault, if the host gave the guest its time.
     pub(super) fn late(&self, from: u64, words: String) -> Fault {
         match self.longest_gap(from) {
             gap if gap > STARVED => void(format!("{words}; the guest stood for {}", seconds(gap))),
@@ -319,7 +319,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Since when there is nothing left to write.
+    /// The time from which there is nothing left to write.
     fn drained(&self, after: u64) -> Option<u64> {
         let mut samples = self.samples().filter(|(ms, _)| *ms > after);
         samples
@@ -327,7 +327,7 @@ impl Seen<'_> {
             .map(|(ms, _)| ms)
     }
 
-    /// Whether bytes flow within some seconds of that moment.
+    /// Whether bytes move within some seconds of that time.
     fn moves_at(&self, at: u64) -> bool {
         let mut near = self.samples().filter(|(ms, _)| ms.abs_diff(at) < STOPPED);
         let (first, last) = (near.next(), near.last());
@@ -350,10 +350,9 @@ impl Seen<'_> {
         })
     }
 
-    /// When the loop stopped: the last time at which acknowledged WRITE bytes
-    /// grew and had grown faster than a crawl over two seconds, before a
-    /// stretch of [`STOPPED`] without. A stopped loop still lets a few pages
-    /// through now and then.
+    /// The time of the stop: the last growth of acknowledged WRITE bytes, faster than a crawl over
+    /// two seconds, before [`STOPPED`] without growth. A stopped loop still acknowledges a few
+    /// pages now and then.
     pub fn stopped(&self, started: u64) -> Option<u64> {
         let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms >= started).collect();
         let mut last = started;
@@ -365,7 +364,7 @@ impl Seen<'_> {
             {
                 last = ms;
             } else if sample.dirty + sample.writeback < HELD {
-                // Who has nothing to write is not held up: the writers may be dead.
+                // Without pages to write there is no stop: the writers may be dead.
                 last = ms;
             } else if sample.writeback == 0 && sample.acked == samples[0].1.acked {
                 // A large node's client fills its memory before it sends anything.
@@ -377,7 +376,7 @@ impl Seen<'_> {
         None
     }
 
-    /// Whether nfsd has threads at the end, and no call that one of them works on.
+    /// Whether nfsd has threads at the end, and none of them works on a call.
     fn nfsd_idles(&self) -> bool {
         let metrics = self.0.iter().rev().find_map(|fact| match &fact.event {
             Event::Served { path, text, .. } if path == "/metrics" => Some(text),
@@ -398,8 +397,8 @@ impl Seen<'_> {
         })
     }
 
-    /// Since when the loop has gone on for [`AFTER_STOP`] without a break: a
-    /// livelock that is helped may move for a moment and stop again.
+    /// The time from which the loop runs for [`AFTER_STOP`] without a break: a mitigated livelock
+    /// may move for a moment and stall again.
     fn goes_on(&self, after: u64) -> Option<u64> {
         let samples: Vec<_> = self.samples().filter(|(ms, _)| *ms > after).collect();
         let mut since = None;
@@ -414,8 +413,8 @@ impl Seen<'_> {
         None
     }
 
-    /// The verdict that was given up though the loop stood still. One of a loop
-    /// that moves again may be.
+    /// The transition that ended the verdict although the loop was stalled. If the loop moves
+    /// again, it may end.
     pub fn taken_back(&self) -> Option<&Transition> {
         self.0.iter().find_map(|fact| match &fact.event {
             Event::Verdict(entry) if matches!(entry.from.as_str(), "livelock" | "deadlock") => {
@@ -425,7 +424,7 @@ impl Seen<'_> {
         })
     }
 
-    /// A silent server that is told of while the verdict of its own loop is open.
+    /// A related condition for a silent server while the verdict of its own loop is open.
     fn second_story(&self) -> Option<&Related> {
         let (mut open, mut told) = (None, None);
         for fact in self.0 {
@@ -444,7 +443,7 @@ impl Seen<'_> {
         told
     }
 
-    /// What /metrics said instead of what the daemon's last verdict was then.
+    /// The difference between /metrics and the daemon's last verdict at that time.
     fn hidden_from_metrics(&self) -> Option<String> {
         let told = |ms| {
             self.0.iter().rev().find_map(|fact| match &fact.event {

@@ -1,15 +1,14 @@
-//! Are the loops that are there reported, and no others?
+//! Judges whether exactly the existing loops are reported.
 
 use guest::{Counts, Event, Loop, Mounted};
 
 use super::{Fault, Judgement, Seen, exempt, seconds, void};
 use crate::scenario::LoopExpected;
 
-/// Milliseconds after the first write in which a loop must be reported.
+/// Milliseconds after the first write within which a loop must be reported.
 const AFTER_WRITE: u64 = 5_000;
 
-/// Bytes that each server must have taken, or the scenario proves nothing: some
-/// seconds' worth of a writer that takes its time.
+/// Bytes that each server must have received for a meaningful play: some seconds of a slow writer.
 const FLOW: u64 = 2_000_000;
 
 impl Seen<'_> {
@@ -32,7 +31,7 @@ impl Seen<'_> {
                 return Err(format!("reported a loop that is none: {entry:?}").into());
             }
         }
-        // No plan here ends a loop; one that is reported must stay.
+        // No plan here ends a loop, so a reported one must stay.
         let mut events = self.0.iter().map(|fact| &fact.event);
         if let Some(Event::LoopGone(name)) =
             events.find(|event| matches!(event, Event::LoopGone(_)))
@@ -47,7 +46,7 @@ impl Seen<'_> {
         Ok(format!("reported: {}", words.join(", ")))
     }
 
-    /// How long after the first write the report was right.
+    /// The time from the first write to a correct report.
     fn reported(&self, expected: &LoopExpected) -> Result<u64, Fault> {
         let at = expected.at;
         let first = self.first_write(at)?;
@@ -77,12 +76,12 @@ impl Seen<'_> {
         Err(format!("the loop of {at} was never right").into())
     }
 
-    /// What about a report is not as it is, if anything.
+    /// The wrong fact in a report, if any.
     fn differs(&self, expected: &LoopExpected, entry: &Loop) -> Result<Option<String>, Fault> {
         let client = self.client(expected)?;
         let backing = self.mounted(expected.backing)?;
         let backed = entry.server_bdi.as_ref().map_or_else(
-            // What a server in userspace writes to need not be known.
+            // The BDI of a userspace server may be unknown.
             || expected.server != "nfsd",
             |bdi| *bdi == backing.device || backing.bdis.contains(bdi),
         );
@@ -108,7 +107,7 @@ impl Seen<'_> {
         Ok(wrong.map(|(_, what)| format!("it is {what}")))
     }
 
-    /// The bytes that the server of this loop took, by the kernel's own count.
+    /// The bytes that the server of this loop received, by the kernel's own count.
     fn taken(&self, expected: &LoopExpected) -> Result<u64, Fault> {
         let device = &self.client(expected)?.device;
         let counts = self.counts().last().ok_or("the guest counted nothing")?;
@@ -129,7 +128,7 @@ impl Seen<'_> {
         })
     }
 
-    /// The loops that the daemon reported, and when.
+    /// The reported loops, with their times.
     pub fn reports(&self) -> impl Iterator<Item = (u64, &Loop)> {
         self.0.iter().filter_map(|fact| match &fact.event {
             Event::Loop(entry) => Some((fact.ms, entry)),
@@ -149,7 +148,7 @@ impl Seen<'_> {
         self.mounted(expected.at)
     }
 
-    /// What was mounted there.
+    /// The mount at this path.
     pub fn mounted(&self, at: &str) -> Result<&Mounted, Fault> {
         let mut mounts = self.0.iter().filter_map(|fact| match &fact.event {
             Event::Mounted(mounted) => Some(mounted),

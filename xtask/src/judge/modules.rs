@@ -1,10 +1,10 @@
-//! Modules that go, and come again.
+//! Judges modules that are unloaded and loaded again.
 
 use guest::{Event, Fact};
 
 use super::{Fault, Judgement, Seen, probes::waiting};
 
-/// Nothing of the daemon's is left behind, and nothing is lost for the next one.
+/// The daemon leaves nothing behind, and the next one loses nothing.
 pub fn reload(seen: &Seen<'_>) -> Judgement {
     let unloads: Vec<_> = seen
         .0
@@ -49,7 +49,7 @@ pub fn reload(seen: &Seen<'_>) -> Judgement {
     Ok(format!("{words}; the loop is reported before and after"))
 }
 
-/// The daemon ended well, and the kernel holds no BPF object more than before.
+/// The daemon ended well, and the kernel has no more BPF objects than before.
 fn ended(seen: &Seen<'_>) -> Result<(), Fault> {
     let code = seen.0.iter().find_map(|fact| match &fact.event {
         Event::Output { what, code, .. } if what == "SIGTERM" => Some(*code),
@@ -103,7 +103,7 @@ mod tests {
         during: usize,
         left: usize,
         error: Option<&'static str>,
-        /// What the signals say when the second daemon runs.
+        /// The state of the signals while the second daemon runs.
         state: &'static str,
         loop_again: bool,
     }

@@ -1,11 +1,11 @@
-//! No livelock, whatever it looks like.
+//! Judges scenarios without a livelock.
 
 use guest::{Event, Sample};
 
 use super::{CRAWL, HELD, Judgement, STOPPED, Seen, seconds, void};
 use crate::scenario::Quiet;
 
-/// No verdict, though there was enough to judge; and what it was instead.
+/// There is no verdict although there was enough to judge; returns what happened instead.
 pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     let started = seen.writers_started()?;
     let flow = Flow::from(seen, started).ok_or("no samples after the start of the load")?;
@@ -14,7 +14,7 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     if kills > 0 {
         words = format!("{words}, {kills} processes killed");
     }
-    // The OOM killer is not a part of most scenarios.
+    // Most scenarios do not include the OOM killer.
     let killed = |until: u64| {
         let mut before = seen.samples().filter(|(ms, _)| *ms <= until);
         !quiet.oom && before.any(|(_, sample)| sample.oom_kills > 0)
@@ -95,7 +95,7 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     Ok(format!("{words}, no verdict{named}"))
 }
 
-/// What flowed, in a few words.
+/// The amount of data, in a few words.
 pub fn cell(seen: &Seen<'_>) -> String {
     let started = seen.writers_started().unwrap_or(0);
     let flow = Flow::from(seen, started);
@@ -104,10 +104,9 @@ pub fn cell(seen: &Seen<'_>) -> String {
 }
 
 impl Seen<'_> {
-    /// Whether the loop stopped on the way to that moment by the measure of a
-    /// positive, with an idle disk besides: a slow one is never idle then. 7.2 was
-    /// seen to do so over 127.0.0.1, for half a minute, at the very first write to
-    /// an xfs; 5.10 where memory that is tight but enough was not.
+    /// Whether the loop stalled before that time by the measure of a positive, with an idle disk: a
+    /// slow disk is never idle then. 7.2 did so over 127.0.0.1 for half a minute, at the first
+    /// write to an xfs. 5.10 did so with tight but sufficient memory.
     fn stood_still(&self, until: u64) -> bool {
         let since = until.saturating_sub(STOPPED);
         let mut samples = self.samples().filter(|(ms, _)| (since..until).contains(ms));
@@ -119,7 +118,7 @@ impl Seen<'_> {
     }
 }
 
-/// In bytes a second from the start of the load on, and processes killed.
+/// Bytes a second since the start of the load, and processes killed.
 struct Flow {
     disk: u64,
     acked: u64,

@@ -1,4 +1,4 @@
-//! A server that is gone, and what must go on beside its mount.
+//! Judges a dead server, and the programs that must work beside its mount.
 
 use guest::Event;
 
@@ -7,26 +7,26 @@ use super::{Fault, Judgement, Seen, seconds, void};
 /// Milliseconds for an answer, and for what a dead mount may add to a start.
 const PROMPT: u64 = 1_000;
 
-/// How things went.
+/// The results.
 #[derive(Default)]
 struct Asked {
     /// The exit code of `check`.
     code: Option<i32>,
-    /// `check` to its end, and another daemon until it was ready.
+    /// The time of `check` to its end, and of another daemon until it was ready.
     took: Vec<Took>,
-    /// Answers of the daemon, and how many milliseconds each took.
+    /// Answers of the daemon, with their milliseconds.
     answers: Vec<(String, u64)>,
 }
 
 struct Took {
     what: String,
     ms: u64,
-    /// The milliseconds without a processor. Emulated, on a busy host, a start
-    /// may take twice as long as the one before; but a wait is a wait.
+    /// Milliseconds without a processor. On an emulated, busy host a start may take twice as long
+    /// as the one before, but a wait stays a wait.
     idle: u64,
 }
 
-/// All answer as before, and there is no verdict.
+/// All programs answer as before, and there is no verdict.
 pub fn hung_server(seen: &Seen<'_>) -> Judgement {
     let statfs: Vec<_> = seen
         .0
@@ -62,7 +62,7 @@ pub fn hung_server(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
-/// In words; wrong if anything took too long.
+/// Describes the difference; a fault if anything took too long.
 fn compare(before: &Asked, after: &Asked) -> Result<String, Fault> {
     let names = |asked: &Asked| -> Vec<_> {
         let names = asked.took.iter().map(|took| took.what.clone());
@@ -143,7 +143,7 @@ mod tests {
         blocked: Vec::new(),
     };
 
-    /// The processor time is what another host would make of it.
+    /// Another host would need another processor time.
     fn told(from: u64, cpu_ms: u64, play: &Play) -> Vec<Fact> {
         let served = |path: &str| Event::Served {
             path: path.to_owned(),
@@ -171,7 +171,7 @@ mod tests {
         .into()
     }
 
-    /// Before the cut all waits for two seconds; then as given.
+    /// Before the cut everything takes two seconds; afterwards as in `play`.
     fn hung(play: &Play) -> Judgement {
         let statfs = |ms, returned| Fact {
             ms,

@@ -1,4 +1,4 @@
-//! Two guests: whose server is whose.
+//! Judges two guests that serve each other.
 
 use guest::{Event, Fact, Loop, Sample};
 
@@ -7,7 +7,7 @@ use super::{Judgement, Seen, exempt, seconds, void};
 /// Milliseconds from the first write through a loop to the report of it.
 const SOON: u64 = 5_000;
 
-/// Writes flow both ways, and that is not a loop.
+/// Writes flow both ways without a loop.
 pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
     let acked = |seen: &Seen<'_>| seen.samples().map(|(_, sample)| sample.acked).max();
     let (there, back) = (acked(seen).unwrap_or(0), acked(peer).unwrap_or(0));
@@ -31,12 +31,12 @@ pub fn no_loop(seen: &Seen<'_>, peer: &Seen<'_>, at_least: u64) -> Judgement {
     Ok(format!("{words}, no loop, no verdict"))
 }
 
-/// No loop before the takeover, and the whole truth after it.
+/// There is no loop before the takeover, and a complete report after it.
 pub fn failover(seen: &Seen<'_>) -> Judgement {
     let taken = seen
         .took_over()
         .ok_or("this guest never became the server")?;
-    // The BDI of a disk has its number for a name.
+    // A disk's BDI is named by its number.
     let disk = seen.mounted("/export")?.device.as_str();
     let before = seen.samples().filter(|(ms, _)| *ms < taken).last();
     let before = before.map_or(Sample::default(), |(_, sample)| sample);
@@ -82,7 +82,7 @@ pub fn failover(seen: &Seen<'_>) -> Judgement {
     Ok(words)
 }
 
-/// Whether it says all that is true of a node that became its own client.
+/// Whether the report is complete for a node that became its own client.
 fn is_whole(found: &Loop, disk: &str) -> bool {
     found.proof == "xid"
         && found.scope == "same-netns"

@@ -1,4 +1,4 @@
-//! Which signals the daemon takes, and how its programs end.
+//! Judges how the daemon attaches signals, and how its programs end.
 
 use guest::Event;
 
@@ -56,8 +56,8 @@ impl Seen<'_> {
     }
 }
 
-/// Signals that wait for a module, or that cannot do without one and are not
-/// attached. What a kernel does not have at all is neither.
+/// Signals that wait for a module, or that need one and are not attached. Signals that a kernel
+/// lacks are neither.
 pub fn waiting(probes: &serde_json::Value) -> Vec<String> {
     let signals = probes.get("signals").and_then(serde_json::Value::as_array);
     let word = |signal: &serde_json::Value, name: &str| {

@@ -1,4 +1,4 @@
-//! What an action did to a loop, in numbers. Nothing is right or wrong here.
+//! Measures the effect of an action on a loop. Nothing is right or wrong here.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use guest::{Event, Sample};
 
 use super::{CRAWL, Judgement, STOPPED, Seen, void};
 
-/// Bytes that no frozen loop lets through.
+/// Bytes that no frozen loop acknowledges.
 const MOVED: u64 = 2_000_000;
 
-/// What is left over when all is written.
+/// Bytes that may remain when all is written.
 const DRAINED: u64 = 2_000_000;
 
-/// For an action on a frozen loop, and for one before the load. Words of the
-/// form `what=number`, one line for each run.
+/// Texts of the form `what=number`, one line for each run, for an action on a frozen loop or before
+/// the load.
 pub fn measured(seen: &Seen<'_>) -> Judgement {
     let started = seen.writers_started()?;
     let helped = seen.0.iter().find_map(|fact| match fact.event {
@@ -47,7 +47,7 @@ fn rate(from: &(u64, Sample), to: &(u64, Sample)) -> u64 {
     to.1.acked.saturating_sub(from.1.acked) * 1000 / to.0.saturating_sub(from.0).max(1)
 }
 
-/// What flowed for a time.
+/// The data that moved in a time.
 struct Flow {
     samples: Vec<(u64, Sample)>,
 }
@@ -95,7 +95,7 @@ impl Flow {
         )
     }
 
-    /// The longest time from then on in which nothing to speak of flowed.
+    /// The longest time from then on in which almost no data moved.
     fn longest_stop(&self, from: u64) -> u64 {
         let mut longest = 0;
         let mut begin: Option<(u64, u64)> = None;

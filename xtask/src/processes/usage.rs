@@ -1,21 +1,21 @@
-//! A process from outside: its memory and its processor time.
+//! The memory and processor time of a process, from outside.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-/// What `/proc` says of it at a moment.
+/// The values of `/proc` at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Resident, bytes.
     pub resident: f64,
-    /// Of that: without what is mapped from files.
+    /// The part of it that is not mapped from files.
     pub anonymous: f64,
     /// Processor time so far.
     pub cpu: Duration,
 }
 
-/// Asks.
+/// Reads them.
 pub fn usage(pid: u32) -> Result<Usage> {
     let status =
         fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
@@ -24,7 +24,7 @@ pub fn usage(pid: u32) -> Result<Usage> {
         let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
         kilobytes.map_or(0.0, |kilobytes| kilobytes * 1024.0)
     };
-    // Nanoseconds, while utime and stime of /proc/PID/stat are in ticks of 10 ms.
+    // These are nanoseconds; utime and stime of /proc/PID/stat are in ticks of 10 ms.
     let mut cpu = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();

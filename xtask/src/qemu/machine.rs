@@ -23,12 +23,12 @@ use rustix::{
 
 use crate::scenario::{Disk, FORWARDED, Scenario};
 
-/// The kernel measures the TSC against another timer while it boots. Emulated,
-/// on a busy host, it was seen to find 101 MHz for 2596: its clock then ran 25
-/// times too fast, until RCU called it a stall. The HPET needs no measuring.
+/// The kernel calibrates the TSC against another timer at boot. In an emulated guest on a busy host
+/// it once measured 101 MHz instead of 2596. The clock then ran 25 times too fast, until RCU
+/// reported a stall. The HPET needs no calibration.
 const CLOCK: &str = "clocksource=hpet tsc=unstable";
 
-/// Two processors, and nothing that a guest does not ask for.
+/// Two processors, and no device that a guest does not request.
 const MACHINE: &[&str] = &[
     "-M",
     "q35",
@@ -45,13 +45,13 @@ const MACHINE: &[&str] = &[
 
 /// One guest of a scenario.
 pub struct Machine<'a> {
-    /// What its logs' names begin with.
+    /// The prefix of its log files.
     pub prefix: &'static str,
     /// The last byte of its network card's address.
     number: u8,
     /// Whether the daemon is in its image.
     pub daemon: bool,
-    /// What it does.
+    /// Its plan.
     pub plan: &'a Plan,
     megabytes: u32,
     disks: &'a [Disk],
@@ -61,7 +61,7 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// The guest that is judged, and the one beside it.
+    /// The judged guest, and its peer if it has one.
     pub fn of(scenario: &'a Scenario) -> Vec<Self> {
         let judged = Self {
             prefix: "",
@@ -88,7 +88,7 @@ impl<'a> Machine<'a> {
         [Some(judged), beside].into_iter().flatten().collect()
     }
 
-    /// Start it. `wire` leads to the other guest's network card.
+    /// Starts it. `wire` leads to the other guest's network card.
     pub fn start(&self, files: &Start<'_>, wire: Option<&UnixStream>) -> Result<Child> {
         let mut command = Command::new("qemu-system-x86_64");
         command
@@ -129,7 +129,7 @@ impl<'a> Machine<'a> {
                     wire.as_raw_fd()
                 ))
                 .arg("-device")
-                // Nothing is booted from it: no ROM, which is another package.
+                // It is not a boot device, so it needs no ROM, which is in another package.
                 .arg(format!(
                     "virtio-net-pci,netdev=wire,romfile=,mac=52:54:00:00:07:{:02x}",
                     self.number
@@ -144,7 +144,7 @@ impl<'a> Machine<'a> {
                 .args(["-device", "virtio-net-pci,netdev=host,romfile="]);
         }
         let words = File::create(files.words)?;
-        // SAFETY: between fork and exec only two system calls are made.
+        // SAFETY: between fork and exec there are only two system calls.
         unsafe {
             command.pre_exec(move || {
                 if let Some(wire) = &wire {
@@ -166,16 +166,16 @@ impl<'a> Machine<'a> {
 pub struct Start<'a> {
     pub image: &'a Path,
     pub initrd: PathBuf,
-    /// Where disks are made.
+    /// The directory for disks.
     pub scratch: &'a Path,
     pub console: &'a Path,
     pub told: &'a Path,
-    /// What QEMU itself says.
+    /// The file for QEMU's own messages.
     pub words: &'a Path,
 }
 
-/// Hardware virtualisation is taken only if it works when tried: a device file
-/// alone says nothing, as inside a container or another guest.
+/// Uses hardware virtualization only if a test boot succeeds. Inside a container or another guest,
+/// the device file alone proves nothing.
 fn processor(image: &Path) -> &'static [&'static str] {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let works = WORKS.get_or_init(|| {
@@ -188,8 +188,8 @@ fn processor(image: &Path) -> &'static [&'static str] {
 const KVM: &[&str] = &["-accel", "kvm", "-cpu", "host"];
 const TCG: &[&str] = &["-accel", "tcg", "-cpu", "Nehalem,+rdrand"];
 
-/// Boot a kernel with no root: it gets to its panic and QEMU ends, or KVM is
-/// no good. Some refuse a register at once, others stop in the middle.
+/// Boots a kernel without a root. With a working KVM it reaches its panic and QEMU ends. A broken
+/// one refuses a register at once, or stops in the middle.
 fn kvm_boots(image: &Path) -> bool {
     let Ok(mut child) = Command::new("qemu-system-x86_64")
         .args(MACHINE)
@@ -225,7 +225,7 @@ fn drive(path: &Path, disk: Disk) -> Result<String> {
         .context("making a disk of 4 GiB, sparse")?;
     let mut words = format!("file={},format=raw,if=virtio,cache=unsafe", path.display());
     if disk.shared {
-        // Both see the host's page cache: what one has written, the other reads.
+        // Both use the host's page cache, so one reads what the other has written.
         words.push_str(",file.locking=off");
     }
     if let Some(rate) = disk.bytes_per_second {

@@ -1,4 +1,4 @@
-//! What people are told: a guest whose daemon a real Prometheus scrapes.
+//! Alerts: a real Prometheus scrapes the guest's daemon.
 
 use guest::{Step, Until};
 
@@ -10,18 +10,17 @@ use super::steps::{
 use super::{Expect, Scenario};
 use crate::kernels::Kernel;
 
-/// Mounts: more than the map of NFS clients has room for.
+/// Number of mounts: more than the map of NFS clients can hold.
 const MANY: u32 = 270;
 
-/// Everything that must be told, one after the other. `crate::alerts` knows the
-/// phases by their names.
+/// All events that must raise an alert, in turn. `crate::alerts` knows the phases by name.
 pub fn scenario() -> Scenario {
     let phase = |name: &str| Step::Phase(name.to_owned());
     let mut steps = vec![
         nfs_modules(),
         modprobe(&["virtio_net"]),
         run(&[
-            // As systemd does; else the daemon mounts one that only it sees.
+            // systemd does the same; otherwise the daemon uses a detached mount.
             "mount -t tracefs none /sys/kernel/tracing",
             "ip addr add 10.0.2.15/24 dev eth0",
             "ip link set eth0 up",
@@ -83,7 +82,7 @@ pub fn scenario() -> Scenario {
         expect: Expect::Told,
         core: &[Kernel::Newest],
         seconds: 600,
-        // With its Prometheus and Alertmanager, which are the host's.
+        // This includes its Prometheus and Alertmanager on the host.
         load: 80,
         ..netns()
     }

@@ -1,5 +1,5 @@
-//! Userspace servers that are exempt from local throttling, and the same without: what
-//! `PR_SET_IO_FLUSHER` does for a loop.
+//! Userspace servers with and without the exemption from local throttling: the effect of
+//! `PR_SET_IO_FLUSHER` on a loop.
 
 use guest::{Ganesha, Step, Until};
 
@@ -81,7 +81,7 @@ fn io_flusher() -> Scenario {
     const COMMAND: &[&str] = &["io-flusher", "--", "/init", "exempt"];
     const TRY: &[&str] = &["io-flusher", "--try", "--", "/init", "exempt"];
     const NONE: &[&str] = &["io-flusher", "--", "/no-such-command"];
-    // Where these start: its exit code says whether the kernel has exempted it.
+    // The exit code of this start shows whether the kernel has exempted it.
     Scenario {
         name: "io-flusher",
         about: "io-flusher as root and as an ordinary user, whom the kernel refuses",
@@ -99,5 +99,5 @@ fn io_flusher() -> Scenario {
     }
 }
 
-/// What `/init exempt` ends with where its thread is not exempt.
+/// The exit code of `/init exempt` if its thread is not exempt.
 const NOT_EXEMPT: i32 = 3;

@@ -1,6 +1,5 @@
-//! What else happens to a node: the daemon stands still, processors come and go, the
-//! clock steps, tracefs and BTF are not there. Around a livelock
-//! where it can be, so that there is something to lose.
+//! Other faults of a node: the daemon stops, processors come and go, the clock steps, tracefs and
+//! BTF are missing. Most surround a livelock, so that there is state to lose.
 
 use guest::{Step, Until};
 
@@ -10,7 +9,7 @@ use super::steps::{
 };
 use super::{Expect, Scenario};
 
-/// A look at what the judge wants to know.
+/// Reads the values that the judge needs.
 fn look() -> Step {
     fetch(
         "/metrics",
@@ -25,7 +24,7 @@ fn look() -> Step {
     )
 }
 
-/// A livelock, the fault, and the end of it, with a look after each.
+/// A livelock, the fault, and the livelock's end, with a reading after each.
 fn around_a_livelock(
     name: &'static str,
     about: &'static str,
@@ -73,7 +72,7 @@ pub fn stopped() -> Scenario {
     around_a_livelock(
         "fault-stopped",
         "the daemon is stopped by SIGSTOP for a minute in a livelock",
-        // Every wait leaves a record, which nobody takes for a minute.
+        // Every wait leaves a record, and for a minute they are not read.
         &daemon_with(&["--stall-threshold", "1ms"]),
         vec![signal(19), watch(60, Until::Over)],
         vec![signal(18), watch(8, Until::Over)],
@@ -116,8 +115,8 @@ pub fn clock() -> Scenario {
     )
 }
 
-/// A task that waits for a dirty limit cannot be frozen, and the kernel gives the sleep up:
-/// so before the livelock, which must be found afterwards.
+/// A task that waits for a dirty limit cannot be frozen, so the kernel aborts the suspend. The
+/// suspend therefore comes before the livelock, which must still be found.
 pub fn suspend() -> Scenario {
     let mut steps = vec![nfs_modules(), disk()];
     steps.extend(serve_in_pod(8));
@@ -176,8 +175,8 @@ pub fn two_daemons() -> Scenario {
         vec![Step::SecondDaemon(9747)],
         vec![watch(5, Until::Over)],
     );
-    // A start takes some 40 MB for a moment: on the usual guest with a hog in it, the OOM
-    // killer of 7.2 takes the second one.
+    // A start takes some 40 MB for a moment. On the usual guest with a hog, the OOM killer of 7.2
+    // kills the second one.
     Scenario {
         megabytes: 448,
         ..scenario

@@ -1,5 +1,4 @@
-//! The daemon with `--guard.mode`: what it prevents, what it breaks, and what it leaves
-//! behind, which is nothing.
+//! The daemon with `--guard.mode`: it prevents or breaks livelocks, and leaves no change behind.
 
 use guest::{Plan, Step, Until};
 
@@ -8,16 +7,16 @@ use super::steps::{disk, fetch, load, mount, nfs_modules, plan, serve, serve_in_
 use super::{Expect, Scenario, negatives};
 use crate::kernels::Kernel;
 
-/// So long a load must not stand still.
+/// How long a load must run without a stall.
 const PREVENTED_SECONDS: u64 = 300;
 
-/// So long one that was stuck must go on, where all scenarios are played.
+/// How long a stalled load must run again, if all scenarios are played.
 pub const BROKEN_SECONDS: u64 = 126;
 
-/// The same in the core and where it is played alone.
+/// The same in the core, or if the scenario is played alone.
 const BROKEN_SHORTLY: u64 = 30;
 
-/// The daemon, guarding.
+/// Starts the daemon with its guard.
 fn guarding(mode: &str) -> Step {
     let args = [
         "run",
@@ -33,7 +32,7 @@ fn guarding(mode: &str) -> Step {
     }
 }
 
-/// What `/api/v1/guard` and the metrics say.
+/// Reads `/api/v1/guard` and the metrics.
 fn told() -> [Step; 2] {
     [
         fetch("/api/v1/guard", &[]),
@@ -47,7 +46,7 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// The same load first over 127.0.0.1, then across namespaces.
+/// The same load, first over 127.0.0.1, then across namespaces.
 fn prevent() -> Scenario {
     let mut steps = vec![
         nfs_modules(),
@@ -55,7 +54,7 @@ fn prevent() -> Scenario {
         serve(8),
         mount("127.0.0.1"),
         Step::Hog { megabytes: 100 },
-        // Its programs cost the load something, where processors are emulated a lot.
+        // On heavily emulated processors its programs slow the load.
         guarding("prevent"),
         load("/mnt", 300),
         watch(60, Until::Over),
@@ -119,8 +118,7 @@ fn breaks() -> Scenario {
     }
 }
 
-/// Whatever ends the guard, the settings are as they were, save those that somebody
-/// else has set.
+/// However the guard ends, the settings are restored, except those that another process has set.
 fn undo() -> Scenario {
     let kill = |name: &str| Step::Signal {
         name: name.to_owned(),
@@ -131,9 +129,9 @@ fn undo() -> Scenario {
         name: "throttle_guard_active".to_owned(),
         labels: vec![format!("measure=\"{measure}")],
     };
-    // Of whichever.
+    // The measure does not matter.
     let any = || active("");
-    // A daemon that starts beside a load takes long, where the processors are emulated.
+    // On emulated processors a daemon starts slowly beside a load.
     let again = |mode: &str, until: Until| {
         let load = load("/mnt", 300);
         let until = watch(60, until);
@@ -141,13 +139,13 @@ fn undo() -> Scenario {
         [guarding(mode), load, until, wait, Step::StopWriters]
     };
     let undone = |step: Step| [step, watch(3, Until::Over), Step::Values];
-    // What moves again ends soon.
+    // A load that moves again ends soon.
     plan.steps
         .extend([watch(20, any()), watch(10, Until::Over), Step::StopWriters]);
-    // The daemon is killed: its helper sees that, and puts everything back.
+    // The daemon is killed. Its helper notices and restores everything.
     plan.steps.extend(undone(Step::KillDaemon));
-    // The next one finds it stuck again; then the helper is killed, too, and
-    // whoever comes next puts it back.
+    // The next daemon finds the loop stalled again. Then the helper is killed, too, and the next
+    // one restores everything.
     plan.steps.extend(again("break", any()));
     plan.steps
         .extend([kill("throttle-guard"), Step::KillDaemon, Step::Changed]);
@@ -156,14 +154,14 @@ fn undo() -> Scenario {
         uid: None,
     };
     plan.steps.extend([undo.clone(), Step::Values]);
-    // A daemon puts back what it finds, too, before it does anything.
+    // A daemon also restores what it finds, before anything else.
     plan.steps.extend(again("break", any()));
     plan.steps
         .extend([kill("throttle-guard"), Step::KillDaemon, Step::Changed]);
     plan.steps
         .extend([guarding("prevent"), watch(2, Until::Over)]);
     plan.steps.extend(undone(Step::StopDaemon));
-    // What somebody else sets meanwhile is theirs.
+    // Values that another process sets meanwhile stay.
     plan.steps.extend(again("prevent", active("max_ratio")));
     plan.steps
         .push(set("/sys/class/bdi/CLIENT/max_ratio", "37"));
@@ -187,7 +185,7 @@ fn undo() -> Scenario {
     }
 }
 
-/// What changes nothing.
+/// A mode that changes nothing.
 fn quiet(mode: &'static str) -> Scenario {
     let mut plan = stuck(mode);
     plan.steps.push(watch(15, Until::Over));
@@ -214,7 +212,7 @@ fn quiet(mode: &'static str) -> Scenario {
     }
 }
 
-/// The negatives, with a guard that may do everything: it does nothing.
+/// The negatives, with a guard in its strongest mode: it does nothing.
 fn untouched() -> Vec<Scenario> {
     let pairs = [
         (

@@ -1,4 +1,4 @@
-//! Positives: what the daemon must say.
+//! Positives: livelocks that the daemon must report.
 
 use guest::{Filesystem, Ganesha, Load, Plan, Step, Until, Way};
 
@@ -25,7 +25,7 @@ pub fn netns_no_hog() -> Scenario {
         about: "the same with memory to spare",
         megabytes: 1024,
         plan: netns_plan([], 300),
-        // On 6.1 it crawls, and may go on.
+        // On 6.1 it crawls, and may continue.
         kernels: &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest],
         core: &[Kernel::V5_10, Kernel::V6_12],
         seconds: 180,
@@ -80,7 +80,7 @@ pub fn two_servers() -> Scenario {
             beside: "/beside",
             at_least: 20_000_000,
         },
-        // The one without the BTF of modules; the matrix has all.
+        // This kernel lacks the BTF of modules; the matrix has all kernels.
         core: &[Kernel::V5_10],
         load: 40,
         ..netns()
@@ -97,7 +97,7 @@ pub fn idle_server() -> Scenario {
         Step::Start(Load::Endless {
             dir: "/mnt".to_owned(),
             writers: 8,
-            // Together they fit on the disk, and are more than the dirty limit.
+            // Together they fit on the disk, and exceed the dirty limit.
             megabytes: 450,
             way: Way::Buffered,
         }),
@@ -109,7 +109,7 @@ pub fn idle_server() -> Scenario {
         about: "the livelock on a large node, where the server's threads fall idle in between: one incident",
         megabytes: 8192,
         plan: plan(steps),
-        // On 6.1 this load goes on at the speed of the disk.
+        // On 6.1 this load runs at the speed of the disk.
         kernels: &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest],
         core: &[],
         seconds: 260,
@@ -123,9 +123,9 @@ pub fn netns_recovery() -> Scenario {
     let mut plan = netns_plan([Step::Hog { megabytes: 100 }], 300);
     plan.steps.extend([
         watch(32, Until::Over),
-        // Hold the mount to a small part of the dirty pages, then raise the limit.
+        // Limit the mount to a small part of the dirty pages, then raise the limit.
         client("max_ratio", "1"),
-        // Not in 5.10 and 6.1, and not needed there.
+        // 5.10 and 6.1 lack this setting and do not need it.
         Step::SetIfThere {
             path: "/sys/class/bdi/CLIENT/strict_limit".to_owned(),
             value: "1".to_owned(),
@@ -137,7 +137,7 @@ pub fn netns_recovery() -> Scenario {
     Scenario {
         name: "netns-recovery",
         about: "the livelock, 40 s of it, then limits of dirty pages under which it goes on",
-        // On 5.10 it stops again most of the time.
+        // On 5.10 it mostly stalls again.
         kernels: LATER,
         plan,
         expect: Expect::Recovery(DIRTY),
@@ -185,7 +185,7 @@ pub fn netns() -> Scenario {
     }
 }
 
-/// What comes before the daemon, after the mount; and each writer's megabytes.
+/// The steps between the mount and the daemon, and each writer's megabytes.
 pub fn netns_plan<const N: usize>(before: [Step; N], megabytes: u64) -> Plan {
     let mut steps = vec![nfs_modules(), disk()];
     steps.extend(serve_in_pod(8));
@@ -196,8 +196,7 @@ pub fn netns_plan<const N: usize>(before: [Step; N], megabytes: u64) -> Plan {
     plan(steps)
 }
 
-/// Wait for the verdict, and ask for what can be seen from outside while the
-/// node hangs.
+/// Waits for the verdict, and collects what is visible from outside while the node hangs.
 pub fn until_confirmed() -> [Step; 5] {
     [
         watch(60, Until::Confirmed(10)),
@@ -231,7 +230,7 @@ pub fn starved() -> Scenario {
     };
     let mut plan = netns_plan([], 300);
     plan.steps.extend([
-        // Whom else could the OOM killer take? Writers own nothing.
+        // A victim for the OOM killer, because writers own nothing.
         Step::Start(Load::Gobble {
             processes: 3,
             megabytes: 10,
@@ -255,7 +254,7 @@ pub fn starved() -> Scenario {
     }
 }
 
-/// On 6.1 it goes on.
+/// The kernels where it stalls; on 6.1 it continues.
 pub const GANESHA: &[Kernel] = &[Kernel::V5_10, Kernel::V6_12, Kernel::Newest];
 
 pub fn ganesha() -> Scenario {
@@ -302,7 +301,7 @@ pub fn loop_device() -> Scenario {
     }
 }
 
-/// Make the loop device on `/mnt`, start the daemon, and write to it.
+/// Creates the loop device on `/mnt`, starts the daemon, and writes to it.
 pub fn on_loop_device() -> [Step; 4] {
     [
         Step::LoopDevice {

@@ -1,5 +1,5 @@
-//! Loops: what the daemon must say of who serves whom on this kernel, and when.
-//! The writers take their time: nothing here is meant to stop.
+//! Loops that the daemon must report on this kernel, with the right facts and in time. The writers
+//! are slow: nothing here is meant to stall.
 
 use guest::{Export, Filesystem, Ganesha, Load, Step, Until};
 
@@ -7,7 +7,7 @@ use super::steps::{daemon, fetch, filesystem, modprobe, nfs_modules, plan, run, 
 use super::{Expect, FAST, LoopExpected, Scenario};
 use crate::kernels::Kernel;
 
-/// Long enough for a report that is late by some seconds to be seen.
+/// Long enough to see a report that is some seconds late.
 const WRITE_SECONDS: u64 = 12;
 
 pub fn local() -> Scenario {
@@ -20,13 +20,12 @@ pub fn local() -> Scenario {
     ];
     steps.extend(["vip", "nat", "srv"].map(|name| Step::Pod(name.to_owned())));
     steps.extend([
-        // The virtual address is the node's own; a pod reaches it through its
-        // gateway.
+        // The virtual address belongs to the node; a pod reaches it through its gateway.
         run(&["ip addr add 10.50.0.1/32 dev lo"]),
         cable("vip", "10.51.0"),
         cable("nat", "10.61.0"),
         cable("srv", "10.62.0"),
-        // To 10.60.0.1, which no one has. Neither end sees the other's address.
+        // The target 10.60.0.1 belongs to no machine. Neither end sees the other's address.
         Step::Set {
             path: "/proc/sys/net/ipv4/ip_forward".to_owned(),
             value: "1".to_owned(),
@@ -91,7 +90,7 @@ pub fn two() -> Scenario {
             mount(Some("cli"), "10.9.2.2:/two", "/mnt/two", "4.2"),
             "nconnect=4",
         ),
-        // All was there before the daemon was.
+        // Everything exists before the daemon starts.
         daemon(),
     ]);
     steps.extend(writes(&[(None, "/mnt/one"), (Some("cli"), "/mnt/two")]));
@@ -130,8 +129,8 @@ pub fn backing() -> Scenario {
         ]),
         serve(Some("srv"), &exports, "async", false),
     ]);
-    // A mount of its own for each, so that each has its own BDI; what ext4 is
-    // behind, another server hands on. That one must not keep bytes to itself.
+    // Each has its own mount and so its own BDI. Another server re-exports the data on ext4, and
+    // must not keep bytes to itself.
     steps.extend([
         mount(Some("again"), "10.9.3.2:/ext4", "/mnt/ext4", "4.2"),
         serve(Some("again"), &["/mnt/ext4"], "sync", false),
@@ -222,7 +221,7 @@ pub fn counters() -> Scenario {
         serve(Some("srv"), &["/one", "/two"], "async", true),
         mount(None, "10.9.1.2:/one", "/mnt/one", "3"),
         mount(None, "10.9.1.2:/two", "/mnt/two", "4.2"),
-        // What was written before the daemon is none of its business.
+        // Writes from before the daemon do not count.
         write(None, "/mnt/one", 2),
         Step::Written,
         daemon(),
@@ -261,8 +260,8 @@ fn nfsd(at: &'static str, backing: &'static str) -> LoopExpected {
     }
 }
 
-/// A veth pair between the root namespace, which has address .1 of the net, and
-/// a pod, which has .2 and sends all else there.
+/// A veth pair between the root namespace, with address .1 of the net, and a pod, with .2 and a
+/// default route to .1.
 fn cable(pod: &str, net: &str) -> Step {
     Step::Run(vec![
         format!("ip link add {pod} type veth peer name eth0 netns {pod}"),
@@ -314,7 +313,7 @@ fn write(pod: Option<&str>, dir: &str, seconds: u64) -> Step {
     })
 }
 
-/// Write to all of them at once, and count.
+/// Writes to all of them at once, and counts.
 fn writes(mounts: &[(Option<&str>, &str)]) -> Vec<Step> {
     mounts
         .iter()

@@ -1,6 +1,6 @@
-//! Negatives: what looks like a livelock, more or less, and is none.
+//! Negatives: scenarios that look like a livelock but are not one.
 //!
-//! Each is watched for a minute in `./dev test` and for three with `--all`.
+//! `./dev test` watches each for a minute, and `--all` for three.
 
 use guest::{Ganesha, Load, Step, Until, Way};
 
@@ -12,7 +12,7 @@ use super::steps::{
 use super::{Expect, Quiet, SLOW, STEADY, Scenario};
 use crate::kernels::Kernel;
 
-/// What is watched in `./dev test`.
+/// Seconds to watch in `./dev test`.
 pub const SECONDS: u64 = 60;
 
 pub fn loopback_healthy() -> Scenario {
@@ -36,8 +36,8 @@ pub fn loopback_healthy() -> Scenario {
     }
 }
 
-/// As HA agents add it: a second address in the node's own subnet. What the kernel
-/// then takes as the client's address is the first.
+/// A second address in the node's own subnet, as HA agents add it. The kernel then uses the first
+/// one as the client's address.
 pub fn service_address() -> Scenario {
     Scenario {
         name: "service-address",
@@ -176,9 +176,8 @@ pub fn server_gone() -> Scenario {
     steps.extend([
         mount("10.9.0.2"),
         daemon(),
-        // Sent soon, and never more than 32 MB of it: far below the limit of
-        // dirty pages. Else the server's threads are caught in
-        // balance_dirty_pages when it goes, and it is a livelock, too.
+        // The pages are sent soon, and never exceed 32 MB, far below the dirty limit. Otherwise the
+        // server's threads are in balance_dirty_pages when it stops, which is a livelock, too.
         set("/proc/sys/vm/dirty_background_ratio", "1"),
         watch(2, Until::Over),
         load("/mnt", 8),
@@ -200,7 +199,7 @@ pub fn server_gone() -> Scenario {
     }
 }
 
-/// nfs-ganesha over 127.0.0.1, and what happens to it once its client works.
+/// nfs-ganesha over 127.0.0.1, and a fault of it once its client works.
 fn halted(
     name: &'static str,
     about: &'static str,
@@ -213,7 +212,7 @@ fn halted(
         mount("127.0.0.1"),
         daemon(),
         watch(3, Until::Over),
-        // Small files: what waits then is an OPEN or a GETATTR, and no WRITE.
+        // With small files an OPEN or a GETATTR waits, not a WRITE.
         load_by(Way::Small, "/mnt", 1),
         watch(10, Until::Over),
     ]);
@@ -303,7 +302,7 @@ pub fn hung_fs() -> Scenario {
             disk(),
             serve(8),
             mount("127.0.0.1"),
-            // So that the loop moves before.
+            // The loop must move before.
             set("/proc/sys/vm/dirty_background_ratio", "1"),
             daemon(),
             load_by(Way::Moderate, "/mnt", 150),
@@ -371,7 +370,7 @@ pub fn loop_device_loopback() -> Scenario {
     }
 }
 
-/// The disk must write so much a second.
+/// The disk must write this many bytes a second.
 pub fn writes(disk: u64) -> Scenario {
     Scenario {
         expect: Expect::Nothing(Quiet {

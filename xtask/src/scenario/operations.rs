@@ -1,4 +1,4 @@
-//! What operators meet: a dead server, modules that must go.
+//! Problems of operators: a dead server, modules to unload.
 
 use guest::{Plan, Step, Until};
 
@@ -28,12 +28,11 @@ pub fn hung_server() -> Scenario {
         watch(2, Until::Over),
         statfs(),
     ]);
-    // Once before, to know how long it takes on this host.
+    // A first run shows how long it takes on this host.
     steps.extend(ask());
     steps.extend([
-        // Dirty data that will never be written. Far below the limit when the
-        // server goes: else its threads are caught in balance_dirty_pages, and
-        // it is a livelock, too.
+        // These dirty pages will never be written. They must be far below the limit when the server
+        // stops. Otherwise its threads are in balance_dirty_pages, which is a livelock, too.
         set("/proc/sys/vm/dirty_ratio", "80"),
         set("/proc/sys/vm/dirty_background_ratio", "5"),
         load("/mnt", 150),
@@ -76,7 +75,7 @@ pub fn modules_reload() -> Scenario {
         Step::Umount("/mnt".to_owned()),
         Step::StopServer,
         Step::BpfObjects,
-        // In use: the daemon's tracepoints hold it.
+        // The daemon's tracepoints keep it in use.
         unload(&["nfsd"], 0),
         Step::StopDaemon,
         Step::BpfObjects,
@@ -102,7 +101,7 @@ pub fn bdi_congested() -> Scenario {
         about: "a slow disk behind 127.0.0.1: the gauge of congestion follows the kernel's flag",
         megabytes: 512,
         disks: vec![SLOW],
-        // The kernel takes it for pages, but counts folios from 6.11 on.
+        // The kernel compares with pages, but counts folios since 6.11.
         plan: congestion(256),
         expect: Expect::Congestion,
         core: &[Kernel::V5_10],
@@ -115,7 +114,7 @@ pub fn nfs_folios() -> Scenario {
     Scenario {
         name: "nfs-folios",
         about: "more bytes under writeback than nfs_congestion_kb, in few folios: the gauge of congestion stays down",
-        // Those that count folios.
+        // These kernels count folios.
         kernels: &[Kernel::V6_12, Kernel::Newest],
         plan: congestion(8192),
         expect: Expect::NoCongestion,
@@ -124,12 +123,12 @@ pub fn nfs_folios() -> Scenario {
     }
 }
 
-/// Writers to an NFS mount with a slow disk behind it, for a while.
+/// Writers to an NFS mount with a slow disk, for a while.
 fn congestion(kb: u32) -> Plan {
     plan([
         nfs_modules(),
         disk(),
-        // So little that all is written soon after the writers' end.
+        // Few enough that all are written soon after the writers end.
         set("/proc/sys/vm/dirty_bytes", "30000000"),
         set("/proc/sys/fs/nfs/nfs_congestion_kb", &kb.to_string()),
         serve(8),

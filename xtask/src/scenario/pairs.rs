@@ -30,9 +30,9 @@ pub fn loop_remote() -> Scenario {
     }
 }
 
-/// Both write all the time, but only one of them heavily. If both do, each node
-/// throttles the server of the other's pages, and the two of them livelock as
-/// one node does: seen on 6.12, within three seconds.
+/// Both write all the time, but only one of them heavily. If both do, each node throttles the
+/// server of the other's pages, and together they livelock like one node: on 6.12 within three
+/// seconds.
 fn remote_plan(own: &str, other: &str, is_judged: bool) -> Plan {
     let mut steps = vec![nfs_modules(), modprobe(&["virtio_net"])];
     steps.push(address(own));
@@ -62,7 +62,7 @@ pub fn loop_failover() -> Scenario {
     first.push(address("10.7.0.1"));
     first.extend([
         take_over(true),
-        // The client says when it has written enough.
+        // The client reports when it has written enough.
         Step::Hear(7000),
         Step::Die,
     ]);
@@ -96,9 +96,8 @@ pub fn failover_livelock() -> Scenario {
     let mut second = vec![nfs_modules(), modprobe(&["virtio_net"])];
     second.push(address("10.7.0.2"));
     second.extend([
-        // Here the server will be a pod, as an orchestrator places it: its
-        // address is not the node's, and the kernel does not know that it
-        // serves itself.
+        // The server will be a pod on this node, as an orchestrator may place it. The address is
+        // not the node's, so the kernel does not know that it serves itself.
         Step::Pod("srv".to_owned()),
         run(&[
             "ip link add v0 type veth peer name v1 netns srv",
@@ -168,7 +167,7 @@ fn take_over(make: bool) -> Step {
     }
 }
 
-/// Until the judged guest is through.
+/// Waits until the judged guest is done.
 fn stay() -> Step {
     watch(600, Until::Over)
 }

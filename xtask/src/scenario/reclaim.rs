@@ -1,7 +1,7 @@
-//! The server has to reclaim memory that only it can clean.
+//! The server must reclaim memory that only it can clean.
 //!
-//! A v1 cpuset with hard walls makes a small node of memory of the server's and
-//! the writers' own, while the rest of the guest stays usable.
+//! A v1 cpuset with hard walls gives the server and the writers a small memory node of their own,
+//! while the rest of the guest stays usable.
 
 use guest::{Load, Step, Until, Way};
 
@@ -14,7 +14,7 @@ use crate::kernels::Kernel;
 
 const RECLAIM: Signatures = &["reclaim-congestion"];
 
-/// Swap that takes a megabyte a second.
+/// Swap at a megabyte a second.
 const SWAP: Disk = Disk {
     shared: false,
     bytes_per_second: Some(1_000_000),
@@ -74,9 +74,8 @@ pub fn whole_machine() -> Scenario {
         watch(3, Until::Over),
         ticks(),
         Step::Hog { megabytes: 80 },
-        // Whom else could the OOM killer take? Writers own nothing. Were the
-        // limit of dirty pages a share of the memory, they would take what a
-        // kill sets free, until no one is left.
+        // A victim for the OOM killer, because writers own nothing. If the dirty limit were a share
+        // of the memory, they would take the memory of each victim, until none is left.
         Step::Start(Load::Gobble {
             processes: 20,
             megabytes: 2,
@@ -85,8 +84,8 @@ pub fn whole_machine() -> Scenario {
         load("/mnt", 150),
         watch(90, Until::Killed(5)),
     ];
-    // No answer comes while all of user space stands still. When there is room
-    // again, the daemon must be the same that it was, and tick.
+    // No answer comes while all of user space is stalled. Once there is memory again, the same
+    // daemon must still run and tick.
     steps.extend([
         Step::Signal {
             name: "writer".to_owned(),
@@ -102,7 +101,7 @@ pub fn whole_machine() -> Scenario {
         kernels: &[Kernel::V5_10],
         megabytes: 256,
         plan: plan(steps),
-        // Nothing runs for half a minute and more: no time for a verdict.
+        // Nothing runs for half a minute and more: too long for a verdict.
         expect: Expect::Survival(&[]),
         seconds: 240,
         load: 100,
@@ -110,7 +109,7 @@ pub fn whole_machine() -> Scenario {
     }
 }
 
-/// nfsd is exempt from dirty throttling over 127.0.0.1: only reclaim can stop it.
+/// nfsd is exempt from dirty throttling over 127.0.0.1, so only reclaim can stall it.
 pub fn commit_wait() -> Scenario {
     let mut steps = vec![
         nfs_modules(),
@@ -119,13 +118,13 @@ pub fn commit_wait() -> Scenario {
         mount("127.0.0.1"),
         daemon(),
         watch(3, Until::Over),
-        // So many pages that wait for a COMMIT that reclaim finds little else.
+        // Allow so many pages that wait for a COMMIT that reclaim finds little else.
         set("/proc/sys/vm/dirty_ratio", "70"),
         set("/proc/sys/vm/dirty_background_ratio", "60"),
         load("/mnt", 400),
     ];
     steps.extend(until_confirmed());
-    // All stacks into the console's log.
+    // Write all stacks to the console's log.
     steps.push(set("/proc/sysrq-trigger", "w"));
     steps.push(watch(30, Until::Over));
     Scenario {
@@ -140,7 +139,7 @@ pub fn commit_wait() -> Scenario {
     }
 }
 
-/// Allocations of single pages do not fail, whatever is done: nothing came yet.
+/// Allocations of single pages never fail, so this has not been reproduced.
 pub fn request_starvation() -> Scenario {
     let steps = vec![
         nfs_modules(),
@@ -190,7 +189,7 @@ pub fn request_starvation() -> Scenario {
 
 pub fn storm_works() -> Scenario {
     let mut steps = vec![nfs_modules(), disk(), dirty_bytes("60000000")];
-    // With ten megabytes more the OOM killer comes to the writers now and then.
+    // With ten megabytes more the OOM killer sometimes kills the writers.
     steps.extend(tight(20, vec![trace()]));
     steps.extend([watch(60, Until::Over), Step::Traced]);
     Scenario {
@@ -213,9 +212,9 @@ pub fn congestion() -> Scenario {
     steps.extend(tight(20, vec![victims(), trace()]));
     steps.extend([
         watch(60, slept("count")),
-        // What the daemon makes of it is not judged, but worth seeing.
+        // The daemon's verdict is not judged here, but informative.
         watch(12, Until::Over),
-        // In this order: the daemon must have counted all that was traced.
+        // Keep this order: the daemon must have counted everything that was traced.
         Step::Traced,
         // /metrics shows the last tick.
         watch(2, Until::Over),
@@ -251,8 +250,7 @@ fn two_nodes() -> Scenario {
     }
 }
 
-/// Serve, start the daemon, and put nfsd, a hog, this and the writers on the
-/// small node.
+/// Serves, starts the daemon, and moves nfsd, a hog, this and the writers to the small node.
 fn tight(hog: u64, beside: Vec<Step>) -> Vec<Step> {
     let mut steps = vec![
         serve(2),
@@ -267,14 +265,14 @@ fn tight(hog: u64, beside: Vec<Step>) -> Vec<Step> {
     steps.extend(beside);
     steps.extend([
         load("/mnt", 150),
-        // So that what waits and tells is not short of memory itself.
+        // The sampler itself must not be short of memory.
         Step::LeaveCpuset,
     ]);
     steps
 }
 
-/// Whom the OOM killer finds: writers own nothing, and when all of them are
-/// dead it comes to the daemon, or gives up.
+/// Victims for the OOM killer. Writers own nothing; after them it would kill the daemon, or give
+/// up.
 fn victims() -> Step {
     Step::Start(Load::Gobble {
         processes: 10,

@@ -1,4 +1,4 @@
-//! How the signals come in, kernel by kernel.
+//! How the signals are attached on each kernel.
 
 use guest::{Step, Until};
 

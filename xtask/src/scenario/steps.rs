@@ -1,4 +1,4 @@
-//! Steps in short.
+//! Short forms of steps.
 
 use guest::{Export, Filesystem, Load, Plan, Step, Until, Way};
 
@@ -33,7 +33,7 @@ pub fn run(lines: &[&str]) -> Step {
     Step::Run(lines.iter().map(|&line| line.to_owned()).collect())
 }
 
-/// An export whose writes reach the disk late, as those of the livelocks do.
+/// An export whose writes reach the disk late, as in the livelocks.
 pub fn export(path: &str) -> Export {
     Export {
         path: path.to_owned(),
@@ -61,8 +61,7 @@ pub fn mount(server: &str) -> Step {
     }
 }
 
-/// A server in a pod of its own, at 10.9.0.2 across a veth pair; the root
-/// namespace has 10.9.0.1.
+/// A server in its own pod, at 10.9.0.2 across a veth pair; the root namespace has 10.9.0.1.
 pub fn serve_in_pod(threads: u32) -> [Step; 3] {
     let mut serve = serve(threads);
     if let Step::Serve { pod, .. } = &mut serve {
@@ -138,7 +137,7 @@ pub fn reach(address: &str) -> Step {
     Step::Reach(address.to_owned())
 }
 
-/// A writer that takes its time, for as long as there is any.
+/// A slow writer without an end.
 pub fn write() -> Step {
     Step::Start(Load::AtLeisure {
         pod: None,
@@ -147,7 +146,7 @@ pub fn write() -> Step {
     })
 }
 
-/// Readers of sparse files, which take no disk but fill the page cache.
+/// Readers of sparse files, which fill the page cache without disk reads.
 pub fn read(dir: &str, readers: u32, megabytes: u64, megabytes_per_second: u64) -> Step {
     Step::Start(Load::Read {
         dir: dir.to_owned(),

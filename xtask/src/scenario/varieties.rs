@@ -1,5 +1,4 @@
-//! The same in other clothes: file systems, versions of NFS, threads, ways to
-//! write.
+//! Variations of the livelock: file systems, versions of NFS, threads, ways to write.
 
 use guest::{Filesystem, Step, Until, Way};
 
@@ -74,7 +73,7 @@ fn across_namespaces() -> Vec<Scenario> {
 fn slow_disks() -> Vec<Scenario> {
     vec![
         Scenario {
-            // On 7.2 the first writes stand still for half a minute: a livelock.
+            // On 7.2 the first writes stall for half a minute: a livelock.
             kernels: &[Kernel::V5_10, Kernel::V6_1, Kernel::V6_12],
             ..slow(
                 "loopback-slow-xfs",
@@ -157,7 +156,7 @@ impl Clothes {
         clothes
     }
 
-    /// Modules, and the disk.
+    /// Loads the modules and prepares the disk.
     fn begin(&self) -> Vec<Step> {
         vec![
             nfs_modules(),
@@ -171,7 +170,7 @@ impl Clothes {
             Step::Serve { v3, .. } => *v3 = self.version == "3",
             Step::Mount { version, path, .. } => {
                 self.version.clone_into(version);
-                // NFSv3 knows no root of all exports.
+                // NFSv3 has no root of all exports.
                 if self.version == "3" {
                     "/export".clone_into(path);
                 }
@@ -203,7 +202,7 @@ fn livelock(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -
     }
 }
 
-/// The same load, but the loop goes on.
+/// The same load without a stall.
 fn goes_on(name: &'static str, about: &'static str, change: fn(&mut Clothes)) -> Scenario {
     let mut scenario = livelock(name, about, change);
     let steps = &mut scenario.plan.steps;

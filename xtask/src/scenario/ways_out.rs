@@ -1,6 +1,5 @@
-//! What helps out of the livelock across namespaces, and what prevents it.
-//! Nothing is judged here: each of these plays one action, and what came of it
-//! is one line. The daemon is left out.
+//! Mitigations of the livelock across namespaces, and preventions. Nothing is judged here: each
+//! scenario plays one action, and its outcome is one line. The daemon does not run.
 
 use guest::{Step, Until, Way};
 
@@ -11,13 +10,13 @@ use super::steps::{
 use super::{Expect, Scenario, livelocks, reclaim};
 use crate::kernels::{self, Kernel};
 
-/// So long is watched what an action does.
+/// How long the effect of an action is watched.
 const SECONDS: u64 = 60;
 
-/// From Linux 6.2 on a BDI has `strict_limit`, `max_bytes` and `min_bytes`.
+/// Since Linux 6.2 a BDI has `strict_limit`, `max_bytes` and `min_bytes`.
 const BOUNDED: &[Kernel] = &[Kernel::V6_12, Kernel::Newest];
 
-/// Actions on a loop that stands still, and actions before the load.
+/// Actions on a stalled loop, and actions before the load.
 pub fn all() -> Vec<Scenario> {
     let mut all = limits();
     all.extend(writers());
@@ -27,7 +26,7 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// Limits of dirty pages.
+/// Actions on the dirty limits.
 fn limits() -> Vec<Scenario> {
     let everywhere = kernels::ALL;
     let strict = || [client("strict_limit", "1"), client("max_ratio", "1")];
@@ -75,7 +74,7 @@ fn limits() -> Vec<Scenario> {
     ]
 }
 
-/// What writers and users can be made to do.
+/// Actions on writers and users.
 fn writers() -> Vec<Scenario> {
     let everywhere = kernels::ALL;
     let stop = |number| Step::Signal {
@@ -99,7 +98,7 @@ fn writers() -> Vec<Scenario> {
             everywhere,
             [stop(9), more()],
         ),
-        // The limits are put back, and the load goes on.
+        // The limits are restored, and the load continues.
         out(
             "ways-out-sigstop-dirty-bytes-undone",
             everywhere,
@@ -111,7 +110,7 @@ fn writers() -> Vec<Scenario> {
                 stop(18),
             ],
         ),
-        // The load goes on under new limits.
+        // The load continues under new limits.
         out(
             "ways-out-sigstop-held",
             everywhere,
@@ -135,7 +134,7 @@ fn writers() -> Vec<Scenario> {
     ]
 }
 
-/// The server's side.
+/// Actions on the server.
 fn servers() -> Vec<Scenario> {
     let everywhere = kernels::ALL;
     let threads = |value: &str| Step::Begin {
@@ -159,8 +158,8 @@ fn servers() -> Vec<Scenario> {
             BOUNDED,
             [server("min_ratio", "50"), server("strict_limit", "1")],
         ),
-        // Threads that are in balance_dirty_pages already have read that there was
-        // no strict limit: only a limit above what is dirty lets them out.
+        // Threads that are in balance_dirty_pages already have read the old strict limit: only a
+        // limit above the dirty bytes releases them.
         out(
             "ways-out-server-strict-lift",
             BOUNDED,
@@ -176,7 +175,7 @@ fn servers() -> Vec<Scenario> {
     ]
 }
 
-/// Other livelocks than that of the plain load across namespaces.
+/// Livelocks other than the plain load across namespaces.
 fn others() -> Vec<Scenario> {
     const LOOP: &[Kernel] = kernels::ALL;
     const RECLAIM: &[Kernel] = &[Kernel::V5_10, Kernel::V6_1];
@@ -267,8 +266,8 @@ fn more() -> Step {
     dirty_bytes("100000000")
 }
 
-/// What the server has made dirty is written at once, whatever else is dirty: a thread
-/// whose BDI is clean within the error of its counters is let go (`balance_dirty_pages`).
+/// Writes the server's dirty pages at once, whatever else is dirty. `balance_dirty_pages` releases
+/// a thread whose BDI is clean within the error of its counters.
 fn background() -> Step {
     set("/proc/sys/vm/dirty_background_bytes", "65536")
 }
@@ -345,8 +344,8 @@ fn before() -> Vec<Scenario> {
     all
 }
 
-/// nfsd may go beyond the dirty limit for a client whose address is the server's
-/// own (`RQ_LOCAL`): give each client that address.
+/// nfsd may exceed the dirty limit for a client with one of the server's own addresses
+/// (`RQ_LOCAL`), so give each client that address.
 fn same_address() -> Scenario {
     let mut scenario = loaded(
         "prevent-same-address",
@@ -378,8 +377,8 @@ fn server(file: &str, value: &str) -> Step {
     set(&format!("/sys/class/bdi/SERVER/{file}"), value)
 }
 
-/// Real-time threads may go a quarter beyond the dirty limit, as those with
-/// `PF_LOCAL_THROTTLE`: `domain_dirty_limits` in `mm/page-writeback.c`.
+/// Real-time threads may exceed the dirty limit by a quarter, like those with `PF_LOCAL_THROTTLE`:
+/// `domain_dirty_limits` in `mm/page-writeback.c`.
 fn real_time() -> Step {
     Step::RealTime("nfsd".to_owned())
 }
@@ -391,21 +390,21 @@ fn out<const N: usize>(
 ) -> Scenario {
     let mut scenario = loaded(name, kernels, "", Way::Buffered, vec![]);
     let steps = &mut scenario.plan.steps;
-    // What comes after the start of the load is watched from the action on.
+    // Watch from the action on, not from the start of the load.
     steps.pop();
     act(steps, actions);
     scenario.about = "measures what an action does to a loop that stands still";
     scenario
 }
 
-/// Once the loop stands still; and watch what comes of it.
+/// Acts once the loop is stalled, and watches the outcome.
 fn act<const N: usize>(steps: &mut Vec<Step>, actions: [Step; N]) {
     steps.push(watch(60, Until::Frozen(8)));
     steps.extend(actions);
     steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
 }
 
-/// An action on another livelock, which the daemon is left out of.
+/// An action on another livelock, without the daemon.
 fn of<const N: usize>(
     livelock: Scenario,
     name: &'static str,
@@ -446,7 +445,7 @@ fn prevent<const N: usize>(
     loaded(name, kernels, "", Way::Buffered, actions.into())
 }
 
-/// The livelock across namespaces, with something done before the load.
+/// The livelock across namespaces, with an action before the load.
 fn loaded(
     name: &'static str,
     kernels: &'static [Kernel],

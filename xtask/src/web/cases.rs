@@ -1,21 +1,20 @@
-//! Files and clients. What differs from the exporters, differs on purpose.
+//! Web configuration files and clients. Differences from the exporters are intentional.
 
-/// A file, and who asks.
+/// A file and its clients.
 pub struct Case {
     pub name: &'static str,
     /// `web.yml`.
     pub text: &'static str,
-    /// None: it matters only whether the file is taken.
+    /// Empty: only whether the file is accepted matters.
     pub asked: &'static [Client],
-    /// What is changed while it runs (`None`: the server's certificate), and who
-    /// asks then.
+    /// Changes at run time (`None`: the server's certificate), and the clients after each.
     pub then: &'static [(
         &'static str,
         &'static str,
         Option<&'static str>,
         &'static [Client],
     )],
-    /// Why the daemon does something else; empty: it does not.
+    /// The reason why the daemon differs; empty: it does not.
     pub differs: &'static str,
 }
 
@@ -27,19 +26,19 @@ const TAKEN: Case = Case {
     differs: "",
 };
 
-/// How a client asks.
+/// The way a client connects.
 #[derive(Clone, Copy)]
 pub enum Client {
     /// Without TLS.
     Plain,
     /// With TLS, and no certificate.
     Tls,
-    /// With TLS 1.2 at most, 1.3 at least.
+    /// With TLS 1.2 at most, and with 1.3 at least.
     Tls12,
     Tls13,
-    /// With a suite, in OpenSSL's words, of TLS 1.2.
+    /// With a suite of TLS 1.2, by OpenSSL's name.
     Suite(&'static str),
-    /// With a curve, in OpenSSL's words.
+    /// With a curve, by OpenSSL's name.
     Curve(&'static str),
     /// With a certificate.
     Shows(&'static str),
@@ -52,7 +51,7 @@ pub enum Client {
 use Client::{Curve, Often, Plain, Shows, Suite, Tls, Tls12, Tls13, User};
 
 impl Client {
-    /// For the table.
+    /// The text for the table.
     pub fn words(self) -> String {
         match self {
             Plain => "http".to_owned(),
@@ -75,7 +74,7 @@ impl Client {
         if matches!(self, Often) { 10 } else { 1 }
     }
 
-    /// For curl.
+    /// The arguments for curl.
     pub fn arguments(self) -> Vec<String> {
         let words: &[&str] = match self {
             Plain | Tls | Often => &[],
@@ -97,7 +96,7 @@ impl Client {
     }
 }
 
-/// Each client that may be asked for a certificate.
+/// All clients that may be asked for a certificate.
 const EVERYBODY: &[Client] = &[
     Tls,
     Shows("known"),
@@ -115,7 +114,7 @@ const NAMED: &[Client] = &[
     Tls,
 ];
 
-/// Of the password `U*U`: the own example of `crypt_blowfish`.
+/// The hash of the password `U*U`, from the examples of `crypt_blowfish`.
 macro_rules! user {
     () => {
         "basic_auth_users:\n  alice: $2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n"

@@ -1,4 +1,4 @@
-//! Certificates that the cases of the web configuration need.
+//! Certificates for the cases of the web configuration.
 
 use std::{fs, path::Path};
 
@@ -43,7 +43,7 @@ pub fn write(dir: &Path) -> Result<()> {
     client("wild", &ours, &|params| {
         params.subject_alt_names = vec![wild.clone()];
     })?;
-    // As `openssl req -x509` makes it.
+    // The same as from `openssl req -x509`.
     let key = KeyPair::generate()?;
     pair(dir, "own", &authority_params().self_signed(&key)?, &key)?;
     Ok(())

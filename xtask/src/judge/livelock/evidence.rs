@@ -1,12 +1,11 @@
-//! The document of a verdict: a reader must find the cycle in it without other
-//! tools.
+//! Judges a verdict's document: it must show the cycle without other tools.
 
 use guest::Event;
 use serde_json::Value;
 
 use super::super::Seen;
 
-/// What is missing in the document; nothing where no plan asked for one.
+/// The missing parts of the document; nothing if no plan asked for it.
 pub fn judge(seen: &Seen<'_>) -> Result<(), String> {
     let asked = |event: &Event| matches!(event, Event::Step(words) if words == "\"Evidence\"");
     if !seen.0.iter().any(|fact| asked(&fact.event)) {
@@ -27,7 +26,7 @@ pub fn judge(seen: &Seen<'_>) -> Result<(), String> {
     if !list("threads").iter().any(has_stack) {
         return Err("no thread of the server has a stack".to_owned());
     }
-    // What gets a node out of this one was not measured, and nothing is told.
+    // This livelock has no measured mitigation, so none is listed.
     let unmeasured = document["signature"] == "commit-wait";
     for key in ["ways_out", "preventions", "bdis", "signals", "timeline"] {
         if list(key).is_empty() && !(unmeasured && key == "ways_out") {

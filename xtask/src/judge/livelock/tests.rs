@@ -258,7 +258,7 @@ fn a_recovery_is_right_within_ten_seconds_and_after_a_deadlock() {
     );
 }
 
-/// The same, but helped by writers that stop: two seconds, and all is written.
+/// The same, but the writers are stopped: after two seconds all is written.
 fn drained(recovered: u64) -> Judgement {
     let mut facts = facts(14_000);
     let mut back = verdict(recovered);
@@ -309,7 +309,7 @@ fn the_wrong_signature_is_wrong() {
 fn what_is_late_in_a_guest_that_had_no_time_proves_nothing() {
     let mut facts = facts(14_000);
     facts.extend([verdict(25_000), metrics(2)]);
-    // The host gave it nothing for six seconds.
+    // The host gave the guest no time for six seconds.
     facts.retain(|fact| {
         !(matches!(fact.event, Event::Sample(_)) && (16_000..22_000).contains(&fact.ms))
     });
@@ -317,7 +317,7 @@ fn what_is_late_in_a_guest_that_had_no_time_proves_nothing() {
     assert!(matches!(judged, Err(Fault::Void(_))));
 }
 
-/// A takeover at 30 s of a loop that was stopped at 14 s by its server's death.
+/// A takeover at 30 s of a loop that stalled at 14 s because its server died.
 fn after(confirmed: u64, found: bool) -> Judgement {
     let mut facts = facts(14_000);
     let mut add = |ms, event| facts.push(Fact { ms, event });

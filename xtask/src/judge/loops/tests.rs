@@ -11,7 +11,7 @@ const WANTED: LoopExpected = LoopExpected {
     exempt: "no",
 };
 
-/// Mounted, written to at 10 s, counted; without a report.
+/// Facts of a loop that is mounted, written to at 10 s and counted, but not reported.
 fn facts(bytes: u64) -> Vec<Fact> {
     let fact = |ms, event| Fact { ms, event };
     let mounted = |at: &str, source: &str, device: &str, bdi: &str| {
