@@ -1,10 +1,10 @@
-//! Counters of the kernel. Nothing here ever touches a path on NFS.
+//! The kernel's counters. This never touches a path on NFS.
 
 use std::{collections::BTreeMap, fs};
 
 use guest::{Counts, Sample};
 
-/// Where each writer that takes its time keeps the count of its synced bytes.
+/// The directory of the slow writers' counts of synced bytes.
 pub const SYNCED: &str = "/run/synced";
 
 /// Read all counters; what cannot be read is zero.
@@ -33,7 +33,7 @@ pub fn read() -> Sample {
     }
 }
 
-/// Bytes of NFS, from the view of each of these processes.
+/// NFS bytes from the view of each of these processes.
 pub fn of_nfs(pids: &[u32]) -> Counts {
     let mut counts = Counts::default();
     for pid in pids {
@@ -46,7 +46,7 @@ pub fn of_nfs(pids: &[u32]) -> Counts {
     counts
 }
 
-/// The device that is mounted there, on top of all others.
+/// The topmost device mounted there.
 pub fn device_at<'a>(mountinfo: &'a str, at: &str) -> Option<&'a str> {
     let mut mounts = mountinfo.lines().map(|line| line.split(' '));
     mounts

@@ -1,19 +1,19 @@
-//! Facts: what a guest saw. No judgement; that is the host's.
+//! Facts: the guest's observations. The host judges them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that was seen, and when.
+/// An observation and its time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fact {
     /// `CLOCK_MONOTONIC` in the guest, in milliseconds: the daemon's clock too.
     pub ms: u64,
-    /// What was seen.
+    /// The observation.
     pub event: Event,
 }
 
-/// What can be seen.
+/// The kinds of observations.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// PID 1 has begun, on this kernel.
@@ -35,21 +35,21 @@ pub enum Event {
         name: String,
         /// Its threads.
         threads: usize,
-        /// Those of them that are exempt from local throttling, by the kernel.
+        /// The number of those that the kernel exempts from local throttling.
         exempt: usize,
     },
-    /// A writer that takes its time is about to send its first bytes.
+    /// A slow writer is about to send its first bytes.
     FirstWrite {
         /// The directory written to.
         dir: String,
     },
-    /// All writers that take their time have ended.
+    /// All slow writers have ended.
     Written,
-    /// What the kernel counted.
+    /// The kernel's counts.
     Counted(Counts),
-    /// A loop that the daemon reports, when it is new or something about it is.
+    /// A loop that the daemon reports, when it is new or has changed.
     Loop(Loop),
-    /// The daemon reports the loop of this name no more.
+    /// The daemon no longer reports the loop of this name.
     LoopGone(String),
     /// The writers have been started.
     WritersStarted,
@@ -57,9 +57,9 @@ pub enum Event {
     Sample(Sample),
     /// A new entry of the daemon's verdict timeline.
     Verdict(Transition),
-    /// The daemon serves conditions that are not livelock.
+    /// The daemon serves related conditions.
     HasRelated,
-    /// A condition that is not a livelock began or ended, says the daemon.
+    /// A related condition began or ended in the daemon's report.
     Related(Related),
     /// The metric that a watch waited for.
     Metric {
@@ -68,7 +68,7 @@ pub enum Event {
     },
     /// The kernel's own trace.
     Traced {
-        /// How often the event came.
+        /// The count of the event.
         count: u64,
         /// One line of the trace, the last.
         line: String,
@@ -77,7 +77,7 @@ pub enum Event {
     Output {
         /// Its arguments, and who ran it.
         what: String,
-        /// Exit code; none if it was killed.
+        /// Exit code; none: it was killed.
         code: Option<i32>,
         /// What it printed.
         text: String,
@@ -86,39 +86,39 @@ pub enum Event {
     Probes(serde_json::Value),
     /// Values of settings, by their files.
     Values(BTreeMap<String, String>),
-    /// The same, when they should be changed.
+    /// The same, if a change is expected.
     Changed(BTreeMap<String, String>),
-    /// The node was helped out.
+    /// The node was mitigated.
     HelpedOut,
-    /// What the daemon served.
+    /// An answer of the daemon.
     Served {
-        /// Under which path.
+        /// Its path.
         path: String,
-        /// How long it took, in milliseconds.
+        /// Its duration, in milliseconds.
         ms: u64,
-        /// The lines asked for.
+        /// The requested lines.
         text: String,
     },
     /// This node is the server now.
     TookOver,
-    /// What came of unloading modules.
+    /// The outcome of unloading modules.
     Unloaded {
-        /// Which.
+        /// Their names.
         modules: Vec<String>,
-        /// The words of `modprobe -r`, if it could not.
+        /// The message of `modprobe -r`, if it failed.
         error: Option<String>,
     },
-    /// How long a program of the daemon took: `check` until its end, `run` until
-    /// it was ready.
+    /// The duration of one of the daemon's programs: `check` until its end, `run` until it was
+    /// ready.
     Took {
-        /// Which.
+        /// The program.
         what: String,
         /// In milliseconds.
         ms: u64,
-        /// Of these, how many it had a processor for.
+        /// The part of it that it had a processor.
         cpu_ms: u64,
     },
-    /// What the kernel holds of BPF.
+    /// The kernel's BPF objects.
     BpfObjects {
         /// Programs.
         programs: usize,
@@ -129,7 +129,7 @@ pub enum Event {
     },
     /// Whether a `statfs` returned.
     Statfs {
-        /// Of what.
+        /// Its path.
         path: String,
         /// Within three seconds.
         returned: bool,
@@ -138,20 +138,19 @@ pub enum Event {
     Blocked(Vec<String>),
     /// Whether an NFS mount is congested.
     Congestion {
-        /// By the kernel's own flag.
+        /// The kernel's own flag.
         kernel: bool,
-        /// By the daemon's gauge; none where it has none.
+        /// The daemon's gauge; none: there is none.
         daemon: Option<bool>,
-        /// Whether the bytes under writeback are more than the mount's
-        /// threshold.
+        /// Whether the bytes under writeback exceed the mount's threshold.
         bytes: bool,
     },
-    /// The daemon ended though nobody asked it to.
+    /// The daemon ended on its own.
     DaemonDied {
-        /// How, in words.
+        /// Its exit status as text.
         status: String,
     },
-    /// A step could not be done.
+    /// A step failed.
     Failed(String),
     /// A part of a file. The host keeps it as a file, not as a fact.
     File {
@@ -171,7 +170,7 @@ pub enum Event {
 pub struct Sample {
     /// Bytes of completed WRITE calls of all NFS mounts, from mountstats.
     pub acked: u64,
-    /// Bytes that applications of [`crate::Step::Write`] know to be safe.
+    /// Bytes that the applications of [`crate::Step::Write`] have synced.
     #[serde(default)]
     pub synced: u64,
     /// Bytes written to the disks.
@@ -180,7 +179,7 @@ pub struct Sample {
     pub dirty: u64,
     /// Page cache under writeback.
     pub writeback: u64,
-    /// Processes killed for want of memory.
+    /// Processes killed for lack of memory.
     pub oom_kills: u64,
 }
 
@@ -189,22 +188,22 @@ pub struct Sample {
 pub struct Transition {
     /// `CLOCK_MONOTONIC`, in milliseconds.
     pub monotonic_ms: u64,
-    /// Which loop.
+    /// The loop.
     #[serde(rename = "loop")]
     pub of: String,
-    /// Which signature.
+    /// The signature.
     pub signature: String,
     /// The state before.
     pub from: String,
     /// The state after.
     pub to: String,
-    /// Why, in one sentence.
+    /// The reason, one sentence.
     #[serde(default)]
     pub reason: String,
 }
 
 impl Transition {
-    /// Whether it says that the loop stands: livelock or deadlock.
+    /// Whether the state is a livelock or deadlock.
     #[must_use]
     pub fn confirms(&self) -> bool {
         matches!(self.to.as_str(), "livelock" | "deadlock")
@@ -218,42 +217,41 @@ pub struct Related {
     pub monotonic_ms: u64,
     /// For example `slow-disk`.
     pub kind: String,
-    /// The BDI that it is about; empty where it is about the node.
+    /// The BDI that it concerns; empty: the node.
     #[serde(default)]
     pub bdi: String,
-    /// Whether it began; else it ended.
+    /// Whether it began; otherwise it ended.
     pub began: bool,
-    /// Why, in one sentence.
+    /// The reason, one sentence.
     #[serde(default)]
     pub reason: String,
 }
 
-/// What the guest itself knows of a file system that it mounted.
+/// The guest's own facts about a file system that it mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mounted {
     /// The mount point.
     pub at: String,
-    /// What was mounted.
+    /// The mounted source.
     pub source: String,
     /// `major:minor`, from its mountinfo.
     pub device: String,
-    /// Names of the BDIs that came up with it.
+    /// Names of the BDIs that appeared with it.
     pub bdis: Vec<String>,
 }
 
-/// What the kernel counted of the bytes of NFS since boot.
+/// The kernel's counts of NFS bytes since boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// By `major:minor` of an NFS mount: `serverwritebytes` of mountstats, the
-    /// bytes of data that servers took. The bytes of the `WRITE:` line would
-    /// not do: the headers of the calls are among them.
+    /// By `major:minor` of an NFS mount: `serverwritebytes` of mountstats, the bytes of data that
+    /// servers received. The bytes of the `WRITE:` line include the headers of the calls.
     pub clients: BTreeMap<String, u64>,
-    /// What nfsd wrote, from the `io` line of `/proc/net/rpc/nfsd`. Kernels count
-    /// for each network namespace: this is the greatest count of any.
+    /// The bytes that nfsd wrote, from the `io` line of `/proc/net/rpc/nfsd`. Kernels count per
+    /// network namespace; this is the maximum.
     pub nfsd: u64,
 }
 
-/// An entry of `/api/v1/loops`: what of it is judged.
+/// The judged part of an entry of `/api/v1/loops`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Loop {
@@ -266,22 +264,22 @@ pub struct Loop {
     pub server: String,
     /// BDI that the server writes to.
     pub server_bdi: Option<String>,
-    /// How the daemon knows.
+    /// The proof.
     pub proof: String,
     /// Whether client and server share a network namespace.
     pub scope: String,
     /// Whether the server is exempt from local dirty throttling.
     pub exempt: Exempt,
-    /// Whether local dirty throttling is among its dangers.
+    /// Whether local dirty throttling is among its risks.
     pub throttled: bool,
     /// Whether the node became its own server while it was a client.
     pub became_own_client: bool,
-    /// Where the NFS mount is seen.
+    /// The mount points of the NFS mount.
     pub mounts: Vec<LoopMount>,
 }
 
-/// Whether the server of a [`Loop`] is exempt from local dirty throttling. Why is
-/// left out: a reason may change without a new fact.
+/// Whether the server of a [`Loop`] is exempt from local dirty throttling. The reason is left out,
+/// because it may change without a new fact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Exempt {

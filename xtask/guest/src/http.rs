@@ -1,4 +1,4 @@
-//! As much of HTTP as the daemon's API asks for.
+//! A minimal HTTP client for the daemon's API.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Where the daemon listens when it is not told otherwise.
+/// The daemon's default port.
 const DAEMON: u16 = 9746;
 
 /// The body of a successful answer.
@@ -16,7 +16,7 @@ pub fn get(path: &str) -> Result<String> {
     get_at(DAEMON, path)
 }
 
-/// The same, of a daemon on another port.
+/// The same for a daemon on another port.
 pub fn get_at(port: u16, path: &str) -> Result<String> {
     let limit = Duration::from_secs(3);
     let address = SocketAddr::from(([127, 0, 0, 1], port));

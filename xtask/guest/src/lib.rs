@@ -1,7 +1,6 @@
-//! What the host and the guest say to each other: the host sends a [`Plan`] in
-//! the initramfs, the guest answers with one [`Fact`] per line on its second
-//! serial port. The first port is left to the kernel, so that no message of
-//! the kernel ever cuts a fact in two.
+//! The messages between host and guest. The host puts a [`Plan`] into the initramfs, and the guest
+//! answers with one [`Fact`] per line on its second serial port. The first port is the kernel's, so
+//! that its messages never split a fact.
 
 mod fact;
 mod plan;
@@ -11,8 +10,8 @@ pub use fact::{
 };
 pub use plan::{Export, Filesystem, Ganesha, Load, Plan, Step, Until, Way};
 
-/// Where the plan lies in the initramfs.
+/// The path of the plan in the initramfs.
 pub const PLAN: &str = "/plan.json";
 
-/// Where the daemon lies in the initramfs, if it is there at all.
+/// The path of the daemon in the initramfs, if it is included.
 pub const DAEMON: &str = "/throttle-monitor";

@@ -1,4 +1,4 @@
-//! The load: processes that write for ever, and some that take their time.
+//! The load: processes that write for ever, and slow ones that end.
 
 use std::{
     fs::{self, File},
@@ -16,10 +16,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use crate::counters::{self, SYNCED};
 
-/// What a writer that takes its time says before it sends its first bytes.
+/// A slow writer's message before its first bytes.
 pub const FIRST: &str = "first";
 
-/// Write one file, from the start again after `megabytes`, for ever.
+/// Writes one file for ever, from the start again after `megabytes`.
 pub fn write_forever(path: &str, megabytes: u64, way: &str) -> ! {
     let _ = rustix::thread::set_name(c"writer");
     let _ = fs::write("/proc/self/oom_score_adj", "500");
@@ -62,8 +62,8 @@ fn write_direct(path: &str, megabytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Write a megabyte at a time past the page cache, over the first eight again and
-/// again, no faster than so many a second.
+/// Writes a megabyte at a time past the page cache, repeatedly over the first eight, at a limited
+/// rate.
 pub fn write_direct_forever(path: &str, megabytes_per_second: u64) -> Result<()> {
     let _ = rustix::thread::set_name(c"writer");
     let (file, mut chunk) = direct(path)?;
@@ -77,7 +77,7 @@ pub fn write_direct_forever(path: &str, megabytes_per_second: u64) -> Result<()>
     }
 }
 
-/// A new file to be written past the page cache, and a megabyte for it.
+/// A new file to write past the page cache, and a buffer of a megabyte.
 fn direct(path: &str) -> Result<(File, Mapping)> {
     let file = File::options()
         .write(true)
@@ -85,7 +85,7 @@ fn direct(path: &str) -> Result<(File, Mapping)> {
         .truncate(true)
         .custom_flags(libc::O_DIRECT)
         .open(path)?;
-    // Whatever is aligned to a page serves for direct I/O.
+    // Any page-aligned buffer works for direct I/O.
     let mut chunk = Mapping::new(None, 1 << 20)?;
     chunk.bytes().fill(b'x');
     Ok((file, chunk))
@@ -127,7 +127,7 @@ fn tend(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Read one sparse file, for ever, no faster than told.
+/// Reads one sparse file for ever, at a limited rate.
 pub fn read_forever(path: &str, megabytes: u64, megabytes_per_second: u64) -> Result<()> {
     let _ = rustix::thread::set_name(c"reader");
     let _ = fs::write("/proc/self/oom_score_adj", "500");
@@ -149,7 +149,7 @@ pub fn read_forever(path: &str, megabytes: u64, megabytes_per_second: u64) -> Re
     }
 }
 
-/// Fill a file until a process is killed for want of memory.
+/// Fills a file until a process is killed for lack of memory.
 pub fn fill(path: &str) -> Result<()> {
     let chunk = vec![1; 1 << 20];
     let mut file = File::create(path)?;
@@ -160,7 +160,7 @@ pub fn fill(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Take memory, and touch it over and over.
+/// Takes memory, and touches it repeatedly.
 pub fn gobble(megabytes: u64) -> Result<()> {
     let _ = rustix::thread::set_name(c"gobbler");
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
@@ -181,10 +181,10 @@ struct Mapping {
 }
 
 impl Mapping {
-    /// Of a file, shared, or of nothing.
+    /// A shared mapping of the file, or an anonymous one.
     fn new(file: Option<&File>, size: usize) -> Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses the place; nothing else is mapped there.
+        // SAFETY: the kernel chooses a free address.
         let at = unsafe {
             match file {
                 Some(file) => mmap(null_mut(), size, access, MapFlags::SHARED, file, 0),
@@ -198,7 +198,7 @@ impl Mapping {
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: mapped for as long as this value lives, and known to no one else.
+        // SAFETY: it is mapped during the lifetime of this value, which alone has the address.
         unsafe { std::slice::from_raw_parts_mut(self.at, self.size) }
     }
 }
@@ -210,9 +210,8 @@ impl Drop for Mapping {
     }
 }
 
-/// Write to one file, no more than four times a second and over its first 16 MiB
-/// again and again, for so many seconds. The server sees bytes from the start:
-/// left to itself the client would keep them for half a minute.
+/// Writes to one file for some seconds, at most four times a second, repeatedly over its first 16
+/// MiB. It syncs, because the client would keep the first bytes for half a minute otherwise.
 pub fn write_at_leisure(directory: &str, seconds: u64) -> Result<()> {
     const PAUSE: Duration = Duration::from_millis(250);
     let _ = rustix::thread::set_name(c"writer");
@@ -231,7 +230,7 @@ pub fn write_at_leisure(directory: &str, seconds: u64) -> Result<()> {
         if round.is_multiple_of(4) {
             file.sync_all()?;
             let synced = u64::from(round + 1) * chunk.len() as u64;
-            // In place and of one width: a reader never sees it half written.
+            // The write is in place and of fixed width, so a reader never sees a part of it.
             tally.write_all_at(format!("{synced:020}\n").as_bytes(), 0)?;
         }
         round += 1;

@@ -1,4 +1,4 @@
-//! PID 1 of a guest: plays the plan, tells what it sees, switches off.
+//! PID 1 of a guest: plays the plan, reports its observations, switches off.
 
 mod counters;
 mod http;
@@ -41,7 +41,7 @@ fn main() {
         ["gobbler", megabytes] => load::gobble(megabytes.parse().unwrap_or(1)).map_err(Into::into),
         ["pod", name] => steps::be_pod(name),
         ["exempt"] => steps::say_whether_exempt(),
-        // What a plan begins and does not wait for.
+        // Tasks that a plan starts without waiting for them.
         ["sync"] => {
             rustix::fs::sync();
             Ok(())
@@ -66,8 +66,8 @@ fn live_as_first() -> Result<()> {
         tell::event(Event::Failed(format!("{error:#}")));
     }
     tell::event(Event::End);
-    // Not through the usual way down: writers in a livelock never end, and
-    // a sync would wait for them. The host kills QEMU at `End` in any case.
+    // Not a regular shutdown: writers in a livelock never end, and a sync would wait for them. The
+    // host kills QEMU at `End` in any case.
     let _ = reboot(RebootCommand::PowerOff);
     loop {
         std::thread::park();
@@ -87,13 +87,13 @@ fn live() -> Result<()> {
             .with_context(|| format!("mounting {kind} on {at}"))?;
     }
     tell::open()?;
-    // The sampler must go on when there is no memory. Only what is touched is
-    // locked: the stacks of threads are large and mostly unused.
+    // The sampler must run without free memory. Only touched pages are locked: the stacks of
+    // threads are large and mostly unused.
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
         .context("locking memory")?;
-    // What this starts inherits it, save the writers: were the server's
-    // programs or the daemon killed for want of memory, nothing would be left
-    // to watch. Not -1000: the kernel panics when there is no one to kill.
+    // All children inherit it, except the writers. If the server's programs or the daemon were
+    // killed for lack of memory, there would be nothing to watch. Not -1000: the kernel panics
+    // without a process to kill.
     fs::write("/proc/self/oom_score_adj", "-998").context("sparing this process")?;
     tell::event(Event::Booted {
         kernel: uname().release().to_string_lossy().into_owned(),

@@ -1,8 +1,8 @@
-//! The plan: what a guest does, step by step.
+//! The plan: the steps of a guest.
 
 use serde::{Deserialize, Serialize};
 
-/// What a guest does, from first to last; then it switches itself off.
+/// The steps of a guest, which switches itself off after the last one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// Played in order. The first step that fails ends the plan.
@@ -22,7 +22,7 @@ pub enum Step {
         /// What is written to it.
         value: String,
     },
-    /// The same, where the kernel has such a file.
+    /// The same, if the kernel has such a file.
     SetIfThere {
         /// As of [`Step::Set`].
         path: String,
@@ -50,22 +50,22 @@ pub enum Step {
     },
     /// Start the kernel's NFS server.
     Serve {
-        /// Where; none for the root namespaces.
+        /// The pod; none: the root namespaces.
         pod: Option<String>,
         /// The number of nfsd threads.
         threads: u32,
-        /// What it offers.
+        /// Its exports.
         exports: Vec<Export>,
-        /// NFSv3, too, with all that it needs beside nfsd.
+        /// NFSv3 as well, with the programs that it needs beside nfsd.
         v3: bool,
     },
-    /// Start nfs-ganesha, a server in userspace, and export a directory as `/`.
+    /// Start nfs-ganesha, a userspace server, and export a directory as `/`.
     Ganesha {
-        /// Where; none for the root namespaces.
+        /// The pod; none: the root namespaces.
         pod: Option<String>,
         /// The directory, on a local file system.
         path: String,
-        /// Which one, and how.
+        /// The version and its exemption.
         kind: Ganesha,
     },
     /// Make a file, a loop device of it, and on that an ext4, mounted.
@@ -79,9 +79,9 @@ pub enum Step {
     },
     /// Mount an NFS export.
     Mount {
-        /// Where; none for the root namespaces.
+        /// The pod; none: the root namespaces.
         pod: Option<String>,
-        /// The server's address, as the client knows it.
+        /// The server's address from the client's view.
         server: String,
         /// The export.
         path: String,
@@ -99,9 +99,9 @@ pub enum Step {
     },
     /// Start processes that keep the machine busy.
     Start(Load),
-    /// Wait until all writers that take their time have ended.
+    /// Wait until all slow writers have ended.
     Written,
-    /// Report what the kernel counted of the bytes of NFS.
+    /// Report the kernel's counts of NFS bytes.
     Count,
     /// Put kernel threads, or this process and all it starts, in a v1 cpuset.
     Cpuset {
@@ -122,21 +122,21 @@ pub enum Step {
     },
     /// Take this process, but not what it has started, out of that cgroup again.
     LeaveMemoryCgroup {
-        /// The program that the OOM killer is to take first.
+        /// The program that the OOM killer must kill first.
         victim: String,
     },
-    /// Have the kernel trace an event from now on; [`Step::Traced`] reports it.
+    /// Make the kernel trace an event from now on; [`Step::Traced`] reports it.
     Trace {
         /// For example `writeback/writeback_wait_iff_congested`.
         event: String,
-        /// The name of the tasks meant.
+        /// The name of the traced tasks.
         task: String,
     },
-    /// Report what was traced: the kernel's own words, to hold the daemon's to.
+    /// Report the trace: the kernel's own count, to compare with the daemon's.
     Traced,
-    /// Let time pass, at most so long.
+    /// Wait, at most this long.
     Watch {
-        /// The most to wait.
+        /// The longest wait.
         seconds: u64,
         /// What ends it earlier.
         until: Until,
@@ -148,21 +148,21 @@ pub enum Step {
         /// As this user, instead of root.
         uid: Option<u32>,
     },
-    /// Report every value of `/proc/sys/vm` and `/sys/class/bdi` that only somebody
-    /// changes.
+    /// Report every value of `/proc/sys/vm` and `/sys/class/bdi` that the kernel does not change by
+    /// itself.
     Values,
-    /// The same, where they are expected to be changed.
+    /// The same, if a change is expected.
     Changed,
-    /// Write a value to a file that must have a certain one.
+    /// Write a value to a file that must have an expected one.
     SetBack {
         /// As of [`Step::Set`].
         path: String,
-        /// What it must be.
+        /// The expected value.
         is: String,
         /// What is written to it.
         value: String,
     },
-    /// Say that all has been done that should help the node out of a livelock.
+    /// Report that all mitigations of the livelock are done.
     HelpedOut,
     /// Send a signal to all processes of this name.
     Signal {
@@ -171,41 +171,41 @@ pub enum Step {
         /// For example 19 for `SIGSTOP`.
         number: i32,
     },
-    /// Set the wall clock forth or back, by so many seconds.
+    /// Step the wall clock by this many seconds, forward or back.
     StepClock(i64),
     /// Make all threads of this name real-time, `SCHED_FIFO` with priority 1.
     RealTime(String),
-    /// Begin what may never end, in a process of its own, and go on.
+    /// Start a task that may never end in its own process, and continue.
     Begin {
-        /// Where; none for the root namespaces.
+        /// The pod; none: the root namespaces.
         pod: Option<String>,
-        /// What: see the guest's `main`.
+        /// The task: see the guest's `main`.
         words: Vec<String>,
     },
     /// Report `/api/v1/probes` of the running daemon.
     Probes,
-    /// Report what the daemon serves under a path, now.
+    /// Report the daemon's answer for a path, now.
     Fetch {
         /// For example `/metrics`.
         path: String,
-        /// Only lines that begin with one of these; all lines if there is none.
+        /// Only lines with one of these prefixes; empty: all lines.
         lines: Vec<String>,
     },
     /// Report the daemon's newest evidence, whole.
     Evidence,
-    /// Wait until something listens at this TCP address.
+    /// Wait until a server listens at this TCP address.
     Reach(String),
-    /// Listen on this TCP port until someone has connected: where one guest's
-    /// plan waits for the other's [`Step::Reach`].
+    /// Listen on this TCP port until a client connects: one guest's plan waits for the other's
+    /// [`Step::Reach`].
     Hear(u16),
-    /// Wait until nothing answers at this TCP address any more.
+    /// Wait until no server answers at this TCP address any more.
     Gone(String),
-    /// End at once, as by a pulled plug: nothing is written back.
+    /// End at once, as without power: nothing is written back.
     Die,
-    /// As a node of a high-availability pair does: mount the disk, export it as
-    /// `/export` with the NFS server's state on it, then take up the address.
+    /// Take over like a node of a high-availability pair: mount the disk, export it as `/export`
+    /// with the NFS server's state on it, then add the address.
     TakeOver {
-        /// Where; none for the root namespaces.
+        /// The pod; none: the root namespaces.
         pod: Option<String>,
         /// For example `/dev/vda`.
         device: String,
@@ -213,7 +213,7 @@ pub enum Step {
         make: bool,
         /// The address that clients use, with the length of its prefix.
         address: String,
-        /// The network interface that takes it up.
+        /// The network interface of the address.
         interface: String,
     },
     /// Kill all writers, and wait until they are gone.
@@ -226,17 +226,16 @@ pub enum Step {
     StopDaemon,
     /// Kill the daemon.
     KillDaemon,
-    /// Say to the host that something else begins.
+    /// Report a new phase to the host.
     Phase(String),
-    /// Mount the same export so many times, each with a BDI of its own, and write
-    /// a file to each.
+    /// Mount the same export many times, each with its own BDI, and write a file to each.
     ManyMounts {
         /// The server's address.
         server: String,
-        /// How often.
+        /// The number of mounts.
         count: u32,
     },
-    /// Try to unload modules and all that only they need; report what came of it.
+    /// Try to unload modules and those that only they need; report the outcome.
     Unload {
         /// Names for `modprobe -r`.
         modules: Vec<String>,
@@ -247,35 +246,32 @@ pub enum Step {
     BpfObjects,
     /// Report whether a `statfs` of this path returns within three seconds.
     Statfs(String),
-    /// Start the daemon a second time, on this port; report how long it took
-    /// until it was ready, and end it.
+    /// Start the daemon a second time on this port, report the time until it is ready, and end it.
     SecondDaemon(u16),
-    /// Tell the kernel's flag of congestion of the NFS mount there, twice a second
-    /// from now on, and what the daemon says.
+    /// From now on, report the kernel's flag of congestion of this NFS mount and the daemon's gauge
+    /// twice a second.
     WatchCongestion(String),
-    /// Send the newest files of a directory to the host, which puts them where the
-    /// logs are.
+    /// Send the newest files of a directory to the host, which puts them beside the logs.
     Carry {
-        /// The directory. What lies in directories below it stays.
+        /// The directory, without its subdirectories.
         dir: String,
-        /// How many files at most.
+        /// Maximum number of files.
         newest: usize,
     },
-    /// Look at the daemon's threads for three seconds, and report those that
-    /// were blocked in NFS.
+    /// Watch the daemon's threads for three seconds, and report those that are blocked in NFS.
     Blocked,
 }
 
-/// Which nfs-ganesha, and what it asks the kernel for.
+/// The version of nfs-ganesha, and its exemption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ganesha {
-    /// Version 4, which does not ask to be exempt from local throttling.
+    /// Version 4, which does not request the exemption from local throttling.
     Four,
     /// The same, started through `throttle-monitor io-flusher`.
     FourExempt,
-    /// Version 6, which asks for it at its start.
+    /// Version 6, which requests it at its start.
     Six,
-    /// The same without `CAP_SYS_RESOURCE`: the kernel refuses, and it goes on.
+    /// The same without `CAP_SYS_RESOURCE`: the kernel refuses, and it continues.
     SixRefused,
 }
 
@@ -296,73 +292,72 @@ pub enum Filesystem {
     Xfs,
     /// Has a device number and a BDI of its own.
     Btrfs,
-    /// Has a device number of its own, and no BDI that has a name.
+    /// Has its own device number, and no named BDI.
     Tmpfs,
 }
 
-/// What keeps a machine busy.
+/// A load.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Load {
     /// Start endless writers, each of its own file.
     Endless {
         /// The directory written to.
         dir: String,
-        /// How many processes.
+        /// The number of processes.
         writers: u32,
         /// Each one's file is truncated and begun anew after this size.
         megabytes: u64,
-        /// In which way they write.
+        /// The way they write.
         way: Way,
     },
-    /// Start a writer that writes a megabyte at a time past the page cache, over the
-    /// first eight of one file again and again.
+    /// Start a writer that writes a megabyte at a time past the page cache, repeatedly over the
+    /// first eight of one file.
     Direct {
-        /// The pod that it lives in; none for the root namespaces.
+        /// Its pod; none: the root namespaces.
         pod: Option<String>,
         /// The directory written to.
         dir: String,
-        /// What it writes in a second at most.
+        /// The highest rate per second.
         megabytes_per_second: u64,
     },
-    /// Start processes that read one file each, from the start again and again.
+    /// Start processes that repeatedly read one file each.
     Read {
-        /// Where the files are made, sparse.
+        /// The directory of the files, which are sparse.
         dir: String,
-        /// How many processes.
+        /// The number of processes.
         readers: u32,
         /// The size of each file.
         megabytes: u64,
-        /// What each reads in a second at most.
+        /// The highest rate of each per second.
         megabytes_per_second: u64,
     },
-    /// Fill a tmpfs, ten megabytes a second, until a process is killed for want of
-    /// memory.
+    /// Fill a tmpfs, ten megabytes a second, until a process is killed for lack of memory.
     Fill,
     /// Start processes that take memory and hold it.
     Gobble {
-        /// How many at a time.
+        /// The number of processes at a time.
         processes: u32,
-        /// What each takes.
+        /// The memory of each.
         megabytes: u64,
-        /// Whether another one comes for each that is killed.
+        /// Whether each killed process is replaced.
         again: bool,
     },
-    /// Start a writer that takes its time: a quarter of a megabyte four times a
-    /// second, with an fsync at once and then every second.
+    /// Start a slow writer: a quarter of a megabyte four times a second, with an fsync at once and
+    /// then every second.
     AtLeisure {
-        /// The pod that it lives in; none for the root namespaces.
+        /// Its pod; none: the root namespaces.
         pod: Option<String>,
         /// The directory written to.
         dir: String,
-        /// For how long; then it syncs and ends.
+        /// The duration; then it syncs and ends.
         seconds: u64,
     },
 }
 
-/// How the writers of a [`Load::Endless`] write.
+/// The way the writers of a [`Load::Endless`] write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
-    /// 64 KiB at a time into the page cache, as fast as that takes them.
+    /// 64 KiB at a time into the page cache, at full speed.
     Buffered,
     /// The same, with an fsync after each 4 MiB.
     Fsync,
@@ -374,12 +369,12 @@ pub enum Way {
     Moderate,
     /// Two files of 4 KiB a second each, over the same 64 names.
     Small,
-    /// No data at all: empty files are made, renamed, listed and removed.
+    /// No data: empty files are created, renamed, listed and removed.
     Metadata,
 }
 
 impl Way {
-    /// Every one, by the name that the writer's process is told.
+    /// All ways, by the name for the writer's process.
     const ALL: [(Self, &'static str); 7] = [
         (Self::Buffered, "buffered"),
         (Self::Fsync, "fsync"),
@@ -398,7 +393,7 @@ impl Way {
             .map_or("", |(_, name)| name)
     }
 
-    /// The way of that name.
+    /// The way with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let mut all = Self::ALL.iter();
@@ -406,29 +401,29 @@ impl Way {
     }
 }
 
-/// A directory that an NFS server offers.
+/// A directory that an NFS server exports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Export {
     /// Its path on the server.
     pub path: String,
-    /// As in exports(5), beside those that every export here has.
+    /// As in exports(5), in addition to the common options.
     pub options: String,
 }
 
-/// What ends a [`Step::Watch`] before its time.
+/// The early end of a [`Step::Watch`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Until {
-    /// Nothing.
+    /// None.
     Over,
-    /// So many seconds after the daemon confirmed a livelock or deadlock.
+    /// This many seconds after the daemon confirmed a livelock or deadlock.
     Confirmed(u64),
-    /// So many seconds after the daemon said that it is over.
+    /// This many seconds after the daemon reported the recovery.
     Recovered(u64),
-    /// So many seconds after the first process was killed for want of memory.
+    /// This many seconds after the first process was killed for lack of memory.
     Killed(u64),
-    /// So many seconds in which no bytes to speak of were acknowledged.
+    /// This many seconds with almost no acknowledged bytes.
     Frozen(u64),
-    /// A line of `/metrics` that begins so has a value above zero.
+    /// A line of `/metrics` with this name and these labels has a value above zero.
     Metric {
         /// The name of the metric, up to its label set.
         name: String,

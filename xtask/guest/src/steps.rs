@@ -1,4 +1,4 @@
-//! The steps of a plan, done.
+//! Executes the steps of a plan.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ use pod::Pods;
 pub use pod::be_pod;
 use writers::Writers;
 
-/// How long an answer of the daemon is waited for.
+/// How long to wait for an answer of the daemon.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Plays steps, and keeps what they started.
@@ -53,7 +53,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// Nothing started yet.
+    /// A player before its first step.
     pub fn new(shared: Arc<Shared>) -> Self {
         if !Path::new(DAEMON).exists() {
             tell::event(Event::NoDaemon);
@@ -66,7 +66,7 @@ impl Player {
         }
     }
 
-    /// Do one step.
+    /// Executes one step.
     pub fn play(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Modprobe(modules) => {
@@ -262,7 +262,7 @@ impl Player {
     }
 }
 
-/// Run a program to its end; its own words are part of the error.
+/// Runs a program to its end; an error includes its output.
 pub fn command(program: &str, arguments: &[&str]) -> Result<()> {
     let output = Command::new(program)
         .args(arguments)
@@ -294,7 +294,7 @@ fn run(lines: &[String]) -> Result<()> {
 fn processes(name: &str) -> Vec<Pid> {
     let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let is = |pid: &str| {
-        // `PID (NAME) STATE …`; a zombie is gone, only nobody has asked for it.
+        // `PID (NAME) STATE …`; a zombie is gone, and only its parent has not noticed.
         let stat = stat(pid);
         stat.contains(&format!(" ({name}) ")) && !stat.contains(&format!(" ({name}) Z "))
     };
@@ -309,7 +309,7 @@ fn processes(name: &str) -> Vec<Pid> {
 }
 
 fn kill(process: Pid) {
-    // That it has just gone is as good.
+    // It may have just ended.
     let _ = kill_process(process, Signal::KILL);
 }
 
@@ -355,7 +355,7 @@ fn fetch(path: &str, lines: &[String]) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    // Without memory an answer takes its time; how long is told.
+    // Without memory an answer takes long; its duration is reported.
     let body = loop {
         match http::get(path) {
             Err(_) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(500)),
@@ -393,7 +393,7 @@ fn probes() -> Result<()> {
     Ok(())
 }
 
-/// Tells it.
+/// Reports it.
 #[allow(
     clippy::unnecessary_wraps,
     reason = "a step that cannot fail, beside those that can"

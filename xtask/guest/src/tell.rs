@@ -1,4 +1,4 @@
-//! Facts go out on the second serial port, one JSON object per line.
+//! Sends facts on the second serial port, one JSON object per line.
 
 use std::{
     fs::{File, OpenOptions},
@@ -36,7 +36,7 @@ pub fn now() -> u64 {
     u64::try_from(ms).unwrap_or(0)
 }
 
-/// Tell the host.
+/// Sends an event to the host.
 pub fn event(event: Event) {
     let fact = Fact { ms: now(), event };
     let Ok(mut line) = serde_json::to_vec(&fact) else {

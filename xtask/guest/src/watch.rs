@@ -1,4 +1,4 @@
-//! What goes on beside the steps: counters, and the daemon's loops and verdicts.
+//! The watchers beside the steps: counters, and the daemon's loops and verdicts.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,21 @@ use serde_json::Value;
 
 use crate::{counters, http, tell};
 
-/// What the watchers know that a step may wait for.
+/// The watchers' state that a step may wait for.
 #[derive(Default)]
 pub struct Shared {
     /// The daemon has been ready once.
     pub ready: AtomicBool,
-    /// When the first livelock or deadlock was seen; 0 for not yet.
+    /// Time of the first livelock or deadlock; 0: none yet.
     pub confirmed_ms: AtomicU64,
-    /// When the first recovery was seen; 0 for not yet.
+    /// Time of the first recovery; 0: none yet.
     pub recovered_ms: AtomicU64,
 }
 
 #[derive(Deserialize)]
 struct Verdicts {
     timeline: Vec<Transition>,
-    /// None of a daemon that does not know of them.
+    /// None: the daemon does not serve them.
     related_events: Option<Vec<Related>>,
 }
 
@@ -40,8 +40,7 @@ struct Loops {
     loops: Vec<Reported>,
 }
 
-/// A loop, and what is said of its dangers: only of which kind they are is a fact,
-/// for the words may change with each tick.
+/// A loop and its risks. Only their kind is a fact, because the text may change with each tick.
 #[derive(Deserialize)]
 struct Reported {
     #[serde(flatten)]
@@ -63,12 +62,12 @@ impl Reported {
     }
 }
 
-/// Start watching. Two threads: an answer of the daemon that is late must not
-/// make a sample late.
+/// Starts the watchers. There are two threads, so that a late answer of the daemon does not delay a
+/// sample.
 pub fn start() -> Arc<Shared> {
     let shared = Arc::new(Shared::default());
     thread::spawn(|| {
-        // Where there is no memory left, to read /proc asks for some.
+        // Reading /proc allocates memory, even if there is none left.
         if let Err(error) = configure_io_flusher_behavior(true) {
             tell::event(Event::Failed(format!("PR_SET_IO_FLUSHER: {error}")));
         }
@@ -87,7 +86,7 @@ pub fn start() -> Arc<Shared> {
                 verdicts(&watched, &mut told);
                 loops(&watched, &mut known);
             } else {
-                // The next daemon is heard anew.
+                // The next daemon's reports are all new.
                 known.clear();
             }
         }
@@ -95,8 +94,8 @@ pub fn start() -> Arc<Shared> {
     shared
 }
 
-/// An answer in JSON. One that is not as agreed is told, and ends the watch: no
-/// other would be better.
+/// An answer in JSON. An unexpected one is reported and ends the watch, because the next would be
+/// the same.
 fn ask<T: DeserializeOwned>(shared: &Shared, path: &str) -> Option<T> {
     let body = http::get(path).ok()?;
     serde_json::from_str(&body)
@@ -107,7 +106,7 @@ fn ask<T: DeserializeOwned>(shared: &Shared, path: &str) -> Option<T> {
         .ok()
 }
 
-/// What was told already.
+/// The facts that were reported already.
 #[derive(Default)]
 struct Told {
     timeline: Vec<Transition>,

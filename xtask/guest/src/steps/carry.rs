@@ -1,4 +1,4 @@
-//! Files out of the guest, through the port of the facts.
+//! Sends files out of the guest, through the port of the facts.
 
 use std::{
     fs::{self, File},
@@ -12,10 +12,10 @@ use guest::Event;
 
 use crate::tell;
 
-/// Of a file, in one fact: samples must get in between.
+/// The size of a part in one fact: samples must fit in between.
 const PART: u64 = 12 << 10;
 
-/// More of one file is left out: the port takes some hundred kilobytes a second.
+/// The maximum of one file: the port transfers some hundred kilobytes a second.
 const MOST: u64 = 8 << 20;
 
 /// Send the newest files of a directory.
@@ -42,7 +42,7 @@ fn parts(path: &str, name: &str) -> Result<()> {
     loop {
         let mut part = Vec::new();
         file.by_ref().take(PART).read_to_end(&mut part)?;
-        // An empty file is one, too.
+        // An empty file also needs one part.
         if part.is_empty() && offset > 0 {
             return Ok(());
         }

@@ -7,8 +7,7 @@ use rustix::mount::{MountFlags, mount};
 
 use super::{disk::tell_mounted, server::MOUNTD_PORT};
 
-/// Straight through mount(2): mount.nfs would add the same addresses, and ask
-/// an rpcbind for ports.
+/// Uses mount(2) directly: mount.nfs would add the same addresses, and query rpcbind for ports.
 pub fn mount_nfs(server: &str, path: &str, at: &str, version: &str, more: &str) -> Result<()> {
     let (kind, mut options) = if version == "3" {
         let options = format!(
@@ -31,7 +30,7 @@ pub fn mount_nfs(server: &str, path: &str, at: &str, version: &str, more: &str) 
     })
 }
 
-/// Mount it many times, and write a little to each mount.
+/// Mounts it many times, and writes a little to each mount.
 pub fn many(server: &str, count: u32) -> Result<()> {
     let source = format!("{server}:/");
     let options = format!("vers=4.2,addr={server},clientaddr=0.0.0.0,nosharecache");

@@ -1,8 +1,8 @@
-//! Whether the kernel holds an NFS mount for congested, read from its memory: a
-//! way that shares nothing with the daemon's.
+//! Reads the kernel's congestion state of an NFS mount from its memory, by a method that shares
+//! nothing with the daemon's.
 //!
-//! `/proc/kcore` shows the memory, `/proc/kallsyms` where the list of mounted
-//! file systems begins, BTF where in a struct a field lies.
+//! `/proc/kcore` contains the memory, `/proc/kallsyms` the address of the list of mounted file
+//! systems, and BTF the offset of a field in a struct.
 
 use std::{
     fs::{self, File},
@@ -18,8 +18,7 @@ use guest::{DAEMON, Event};
 
 use crate::{http, tell};
 
-/// Tell the kernel's flag of the mount there, and what the daemon makes of it,
-/// twice a second from now on.
+/// From now on, reports the kernel's flag of this mount and the daemon's gauge twice a second.
 pub fn watch(at: &str) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let words = mounts.lines().map(|line| line.split(' '));
@@ -55,7 +54,7 @@ fn gauge(bdi: &str) -> Option<bool> {
     Some(line.ends_with(" 1"))
 }
 
-/// What is under writeback; nothing where that cannot be read.
+/// The KiB under writeback; none: they cannot be read.
 fn writeback_kb(bdi: &str) -> Option<u64> {
     let stats = fs::read_to_string(format!("/sys/kernel/debug/bdi/{bdi}/stats")).ok()?;
     let line = stats.lines().find_map(|l| l.strip_prefix("BdiWriteback:"));
@@ -67,8 +66,8 @@ fn congestion_kb() -> Option<u64> {
     kb.trim_end().parse().ok()
 }
 
-/// Where the flag of the mount with this minor number lies: up to Linux 5.15 in
-/// its BDI (`set_bdi_congested`), from 5.18 on in the NFS client's own struct.
+/// The address of the flag of the mount with this minor number: up to Linux 5.15 in its BDI
+/// (`set_bdi_congested`), since 5.18 in the NFS client's own struct.
 fn flag(memory: &Memory, minor: u32) -> Result<u64> {
     let btf = Btf::from_file("/sys/kernel/btf/vmlinux").context("the kernel's BTF")?;
     let within = |name, field| offset(&btf, name, field);
@@ -80,7 +79,7 @@ fn flag(memory: &Memory, minor: u32) -> Result<u64> {
         if next == head {
             bail!("the kernel has no super block 0:{minor}");
         }
-        // Major number 0: what is left is the minor number.
+        // The major number is 0, so only the minor number remains.
         if memory.u32(next - list + device)? == minor {
             break next - list;
         }
@@ -127,7 +126,7 @@ fn symbol(name: &str) -> Result<u64> {
 /// The kernel's memory by its own addresses.
 struct Memory {
     core: File,
-    /// Where each part begins, how long it is, and where it lies in the file.
+    /// For each part: its address, its size, and its offset in the file.
     parts: Vec<[u64; 3]>,
 }
 
@@ -161,7 +160,7 @@ impl Memory {
     }
 
     fn u64(&self, address: u64) -> Result<u64> {
-        // The first is a note, which lies nowhere.
+        // The first part is a note without an address.
         let part = self
             .parts
             .iter()

@@ -34,11 +34,11 @@ pub fn enter(mems: &str, threads: &[String]) -> Result<()> {
             .with_context(|| format!("moving {} into the cpuset", name.trim()))?;
         }
     }
-    // This thread, which starts the hog and the writers; not the watchers.
+    // Only this thread, which starts the hog and the writers, but not the watchers.
     fs::write(format!("{set}/tasks"), "0").context("entering the cpuset")
 }
 
-/// Leave it again; what was started inside stays.
+/// Leaves it again; processes that were started inside stay.
 pub fn leave() -> Result<()> {
     fs::write(format!("{CPUSETS}/tasks"), "0").context("leaving the cpuset")
 }

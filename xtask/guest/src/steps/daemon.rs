@@ -1,4 +1,4 @@
-//! The daemon, its end, and how it does beside a dead server.
+//! The daemon: its end, and its behavior beside a dead server.
 
 use std::{
     collections::BTreeSet,
@@ -15,11 +15,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{http, tell};
 
-/// To detach from a kernel function the kernel waits for every task to pass by
-/// (RCU): 7.2 took 19 s for all of them in a guest that had little time.
+/// Detaching from a kernel function waits for every task to pass by (RCU). 7.2 took 19 s for all of
+/// them in a guest with little processor time.
 const STOPPING: Duration = Duration::from_mins(1);
 
-/// End it as systemd does.
+/// Ends it as systemd does.
 pub fn stop(mut child: Child) -> Result<()> {
     let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     kill_process(process.context("no such process")?, Signal::TERM)?;
@@ -38,7 +38,7 @@ pub fn stop(mut child: Child) -> Result<()> {
     bail!("the daemon does not end on SIGTERM")
 }
 
-/// Start another one, and tell how long it took until it was ready.
+/// Starts another one, and reports the time until it was ready.
 pub fn second(port: u16) -> Result<()> {
     if !fs::exists(DAEMON)? {
         return Ok(());
@@ -58,8 +58,8 @@ pub fn second(port: u16) -> Result<()> {
     }
     let ms = millis(start.elapsed());
     let status = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    // After the name, which may hold anything: `utime` and `stime` are the 12th
-    // and 13th word, in hundredths of a second.
+    // They follow the name, which may contain anything: `utime` and `stime` are the 12th and 13th
+    // word, in hundredths of a second.
     let words = status.rsplit(") ").next().unwrap_or_default();
     let ticks: u64 = words
         .split(' ')
@@ -75,7 +75,7 @@ pub fn second(port: u16) -> Result<()> {
     stop(child)
 }
 
-/// Run a program to its end, and tell how long it took.
+/// Runs a program to its end, and reports its duration.
 pub fn timed(what: &str, program: &mut Command) -> Result<Output> {
     let (start, before) = (Instant::now(), of_children()?);
     let output = program.output().context(DAEMON)?;
@@ -108,7 +108,7 @@ fn of_children() -> Result<Duration> {
     Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
-/// Ask for the state of a file system, in a process that may hang.
+/// Reads the state of a file system, in a process that may hang.
 pub fn statfs(path: &str) -> Result<()> {
     let mut child = Command::new("/proc/self/exe")
         .args(["statfs", path])
@@ -128,7 +128,7 @@ pub fn statfs(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Watch its threads: an uninterruptible sleep below NFS would be its end.
+/// Watches its threads: an uninterruptible sleep in NFS would be its end.
 pub fn blocked(process: u32) -> Result<()> {
     let mut seen = BTreeSet::new();
     let start = Instant::now();

@@ -20,7 +20,7 @@ pub fn mount_new(kind: Filesystem, device: &str, at: &str) -> Result<()> {
     let name = match kind {
         Filesystem::Ext4 => {
             appear(device)?;
-            // The host's file is all zeroes: nothing needs to be zeroed again.
+            // The host's file is all zeroes, so skip zeroing.
             let options =
                 "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
             command(
@@ -69,7 +69,7 @@ fn appear(device: &str) -> Result<()> {
     Ok(())
 }
 
-/// Mount something, and tell what the kernel calls it.
+/// Mounts a source, and reports the kernel's names for it.
 pub fn tell_mounted(at: &str, source: &str, mount: impl FnOnce() -> Result<()>) -> Result<()> {
     fs::create_dir_all(at)?;
     let before = bdis();

@@ -1,4 +1,4 @@
-//! nfs-ganesha, an NFS server in userspace, on a local file system.
+//! nfs-ganesha, a userspace NFS server, on a local file system.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ const NAME: &str = "ganesha.nfsd";
 /// `PF_LOCAL_THROTTLE`, include/linux/sched.h.
 const LOCAL_THROTTLE: u64 = 0x0010_0000;
 
-/// NFSv4 only: for NFSv3 it wants an rpcbind.
+/// NFSv4 only, because NFSv3 needs an rpcbind.
 const CONFIG: &str = "
 NFS_CORE_PARAM {
     Protocols = 4;
@@ -52,7 +52,7 @@ EXPORT {
 pub fn start(path: &str, kind: Ganesha) -> Result<()> {
     fs::create_dir_all("/var/lib/nfs/ganesha")?;
     fs::create_dir_all("/etc/ganesha")?;
-    // Here it looks for file systems.
+    // It searches this file for file systems.
     if !Path::new("/etc/mtab").exists() {
         symlink("/proc/self/mounts", "/etc/mtab")?;
     }
@@ -94,7 +94,7 @@ fn spawn(config: &str, kind: Ganesha) -> Result<Child> {
         .stdin(Stdio::null());
     let spawn = move || {
         if kind == Ganesha::SixRefused {
-            // Of this thread and what it starts.
+            // This affects this thread and its children.
             remove_capability_from_bounding_set(CapabilitySet::SYS_RESOURCE)?;
         }
         command.spawn().context("starting ganesha.nfsd")
@@ -103,13 +103,13 @@ fn spawn(config: &str, kind: Ganesha) -> Result<Child> {
         .map_err(|_| anyhow!("the thread that starts {NAME} panicked"))?
 }
 
-/// What the kernel says of its threads.
+/// The server's threads, and the kernel's flags of them.
 fn server(pid: u32) -> Result<Event> {
     let process = format!("/proc/{pid}");
     let name = fs::read_to_string(format!("{process}/comm"))?;
     let mut threads = Vec::new();
     for thread in fs::read_dir(format!("{process}/task"))? {
-        // The thread of dbus ends where there is no dbus.
+        // The dbus thread ends if dbus is missing.
         threads.extend(is_exempt(&thread?.path()).ok());
     }
     Ok(Event::Server {
@@ -121,13 +121,13 @@ fn server(pid: u32) -> Result<Event> {
 
 fn is_exempt(thread: &Path) -> Result<bool> {
     let stat = fs::read_to_string(thread.join("stat"))?;
-    // After the name, which may hold anything, the flags are the seventh word.
+    // The name may contain anything; after it, the flags are the seventh word.
     let words = stat.rsplit(") ").next().unwrap_or_default();
     let flags: u64 = words.split(' ').nth(6).unwrap_or_default().parse()?;
     Ok(flags & LOCAL_THROTTLE != 0)
 }
 
-/// Ends with 0 if the kernel has exempted this process, with 3 if not.
+/// Ends with 0 if the kernel has exempted this process, and with 3 otherwise.
 pub fn say_whether_exempt() -> Result<()> {
     if is_exempt(Path::new("/proc/self"))? {
         return Ok(());

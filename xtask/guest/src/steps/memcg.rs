@@ -1,4 +1,4 @@
-//! A cgroup of version 2 with a limit of memory.
+//! A cgroup of version 2 with a memory limit.
 
 use std::{fs, path::Path};
 
@@ -27,7 +27,7 @@ pub fn enter(name: &str, megabytes: u64) -> Result<()> {
     fs::write(format!("{group}/cgroup.procs"), "0").context("entering the cgroup")
 }
 
-/// Leave it again; what was started inside stays.
+/// Leaves it again; processes that were started inside stay.
 pub fn leave(victim: &str) -> Result<()> {
     fs::write(format!("{TOP}/cgroup.procs"), "0").context("leaving the cgroup")?;
     for pid in processes(victim) {

@@ -1,4 +1,4 @@
-//! Modules that go again, and what the daemon leaves behind.
+//! Unloads modules, and counts what the daemon leaves behind.
 
 use std::{
     thread,
@@ -11,7 +11,7 @@ use guest::Event;
 use super::command;
 use crate::tell;
 
-/// Try to unload, and tell.
+/// Tries to unload them, and reports the outcome.
 pub fn unload(modules: &[String], most: Duration) {
     let mut arguments = vec!["-r"];
     arguments.extend(modules.iter().map(String::as_str));
@@ -19,7 +19,7 @@ pub fn unload(modules: &[String], most: Duration) {
     let error = loop {
         match command("modprobe", &arguments) {
             Ok(()) => break None,
-            // A server's last thread, a client's last work item: they take their time.
+            // A server's last thread and a client's last work item take some time.
             Err(_) if start.elapsed() < most => thread::sleep(Duration::from_millis(200)),
             Err(error) => break Some(format!("{error:#}")),
         }
@@ -35,10 +35,10 @@ const PROGRAMS: libc::c_long = 11;
 const MAPS: libc::c_long = 12;
 const LINKS: libc::c_long = 31;
 
-/// Count, and tell.
+/// Counts the BPF objects, and reports them.
 ///
-/// What nobody holds any more the kernel frees after a grace period of RCU, from
-/// a work queue: only what is still there after ten seconds is left behind.
+/// The kernel frees unused objects after a grace period of RCU, from a work queue. Only those that
+/// remain after ten seconds are left behind.
 pub fn bpf_objects() -> Result<()> {
     let start = Instant::now();
     let objects = loop {
@@ -58,7 +58,7 @@ pub fn bpf_objects() -> Result<()> {
 }
 
 fn count(command: libc::c_long) -> Result<usize> {
-    /// What these commands use of `union bpf_attr`.
+    /// The used part of `union bpf_attr`.
     #[repr(C)]
     #[derive(Default)]
     struct Attribute {
@@ -68,8 +68,7 @@ fn count(command: libc::c_long) -> Result<usize> {
     }
     let mut attribute = Attribute::default();
     for found in 0.. {
-        // SAFETY: the kernel reads and writes this struct, whose size it is
-        // told, and nothing else.
+        // SAFETY: the kernel reads and writes only this struct, whose size the call passes.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_bpf,

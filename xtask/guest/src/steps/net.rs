@@ -1,4 +1,4 @@
-//! What one guest knows of the other: whether something answers.
+//! Checks whether the other guest answers.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Two guests share the host's processors: one may boot long after the other.
+/// Two guests share the host's processors, so one may boot long after the other.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn answers(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
-/// Wait until something listens there.
+/// Waits until a server listens there.
 pub fn reach(address: &str) -> Result<()> {
     let parsed = address.parse().with_context(|| address.to_owned())?;
     let start = Instant::now();
@@ -28,15 +28,14 @@ pub fn reach(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Wait until someone has connected.
+/// Waits until a client has connected.
 pub fn hear(port: u16) -> Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     listener.accept().context("waiting for the other guest")?;
     Ok(())
 }
 
-/// Wait until nothing answered three times in a row: on a busy host one answer
-/// may be late.
+/// Waits until three attempts in a row fail: on a busy host one answer may be late.
 pub fn gone(address: &str) -> Result<()> {
     let parsed = address.parse().with_context(|| address.to_owned())?;
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Pods: what a container has of its own, as far as NFS can tell.
+//! Pods: the namespaces of a container, as far as NFS is concerned.
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +23,8 @@ use rustix::{
 
 use super::command;
 
-/// All pods, by name. Each is held by a process, as with the pause container of
-/// Kubernetes: whoever looks for mount namespaces finds it under /proc.
+/// All pods, by name. A process holds each, like the pause container of Kubernetes, so that a
+/// search for mount namespaces finds it under /proc.
 #[derive(Default)]
 pub struct Pods(BTreeMap<String, Child>);
 
@@ -50,8 +50,8 @@ impl Pods {
         Ok(())
     }
 
-    /// Do something in a pod. Programs that it starts live there; nfsd's own
-    /// threads live on in the kernel.
+    /// Runs a function in a pod. Programs that it starts stay there; nfsd's threads stay in the
+    /// kernel.
     pub fn inside<T: Send>(
         &self,
         pod: Option<&str>,
@@ -60,7 +60,7 @@ impl Pods {
         let Some(name) = pod else { return work() };
         let child = self.0.get(name);
         let child = child.with_context(|| format!("there is no pod {name}"))?;
-        // Namespaces belong to a thread, and what it starts inherits them.
+        // Namespaces belong to a thread, and its children inherit them.
         let there = || {
             enter(child).with_context(|| format!("entering the pod {name}"))?;
             work()
@@ -81,9 +81,8 @@ impl Pods {
 fn enter(child: &Child) -> Result<()> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let process = pidfd_open(pid.context("no such process")?, PidfdFlags::empty())?;
-    // SAFETY: only the file-system attributes of this thread are unshared, as
-    // the kernel wants it of one that changes its mount namespace; no file
-    // descriptor changes hands.
+    // SAFETY: only the file-system attributes of this thread are unshared, which the kernel
+    // requires to change its mount namespace. No file descriptor is affected.
     unsafe { unshare_unsafe(UnshareFlags::FS) }?;
     move_into_thread_name_spaces(
         process.as_fd(),
@@ -94,13 +93,13 @@ fn enter(child: &Child) -> Result<()> {
     Ok(())
 }
 
-/// Be the process that holds a pod. Ends only with an error.
+/// The process that holds a pod. Returns only with an error.
 pub fn be_pod(name: &str) -> Result<()> {
     let netns = format!("/run/netns/{name}");
     let file = open(&netns, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(netns)?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
         .context("entering the network namespace")?;
-    // SAFETY: no file descriptor changes hands, and there is no other thread.
+    // SAFETY: no file descriptor is affected, and there is no other thread.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWUTS) }
         .context("mount and host-name namespaces")?;
     mount_change(
@@ -108,13 +107,13 @@ pub fn be_pod(name: &str) -> Result<()> {
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .context("making mounts private")?;
-    // Here the programs of a server keep their state, and rpcbind its socket.
+    // A server's programs keep their state here, and rpcbind its socket.
     for at in ["/run", "/var/lib/nfs"] {
         fs::create_dir_all(at)?;
         mount("pod", at, "tmpfs", MountFlags::empty(), None)
             .with_context(|| format!("mounting a tmpfs on {at}"))?;
     }
-    // An NFSv4 server takes two clients of one name for one that was restarted.
+    // An NFSv4 server considers two clients of one name a restarted one.
     sethostname(name.as_bytes()).context("setting the host name")?;
     println!("ready");
     loop {

@@ -14,23 +14,23 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::{command, kill, processes};
 
-/// Where mountd listens for clients of NFSv3.
+/// The port of mountd for clients of NFSv3.
 pub const MOUNTD_PORT: u16 = 20048;
 
-/// Where nfsdcld keeps the names of clients.
+/// The directory in which nfsdcld keeps the names of clients.
 pub const STATE: &str = "/var/lib/nfs/nfsdcld";
 
 const PIPES: &str = "/run/rpc_pipefs";
 
-/// What every export here has.
+/// The common options of all exports.
 const OPTIONS: &str = "rw,no_root_squash,insecure,no_subtree_check";
 
-/// Start one. NFSv3 costs more programs, and time: it is left out if it can be.
+/// Starts a server. NFSv3 needs more programs and time, so it is optional.
 pub fn start(threads: u32, exports: &[Export], v3: bool) -> Result<()> {
     mount("nfsd", "/proc/fs/nfsd", "nfsd", MountFlags::empty(), None)
         .context("mounting /proc/fs/nfsd")?;
     track_clients()?;
-    // exportfs adds to what it finds here.
+    // exportfs appends to this file.
     fs::write("/var/lib/nfs/etab", "")?;
     for Export { path, options } in exports {
         let options = format!("{OPTIONS},{options}");
@@ -48,7 +48,7 @@ pub fn start(threads: u32, exports: &[Export], v3: bool) -> Result<()> {
     }
 }
 
-/// Undo all of it: nfsd, its programs, its file systems.
+/// Stops all of it: nfsd, its programs, its file systems.
 pub fn stop() -> Result<()> {
     fs::write("/proc/fs/nfsd/threads", "0").context("stopping nfsd")?;
     command("exportfs", &["-ua"])?;
@@ -69,8 +69,8 @@ pub fn stop() -> Result<()> {
     Ok(())
 }
 
-/// Start rpcbind. The client here asks it nothing, but nfsd and lockd refuse to
-/// serve NFSv3 where they cannot register.
+/// Starts rpcbind. The client here does not use it, but nfsd and lockd refuse to serve NFSv3
+/// without a registration.
 fn bind_ports() -> Result<()> {
     command("rpcbind", &[])?;
     let start = Instant::now();
@@ -83,9 +83,8 @@ fn bind_ports() -> Result<()> {
     Ok(())
 }
 
-/// Start nfsdcld: it knows of no client that might reclaim anything, so that
-/// nfsd leaves out its grace period. The lease stays at its 90 s: with a short
-/// one the client loses it during a stall.
+/// Starts nfsdcld. It has no client with state to reclaim, so nfsd skips its grace period. The
+/// lease stays at its 90 s: with a short one the client loses it during a stall.
 fn track_clients() -> Result<()> {
     fs::create_dir_all(PIPES)?;
     mount("rpc_pipefs", PIPES, "rpc_pipefs", MountFlags::empty(), None)
@@ -96,8 +95,8 @@ fn track_clients() -> Result<()> {
         .stdin(Stdio::null())
         .spawn()
         .context("starting nfsdcld")?;
-    // nfsd makes the pipe and looks for a listener at once: nfsdcld must be
-    // watching by then, or the grace period lasts its 90 s.
+    // nfsd creates the pipe and checks for a listener at once. nfsdcld must be watching by then, or
+    // the grace period lasts its 90 s.
     let start = Instant::now();
     let descriptors = format!("/proc/{}/fd", child.id());
     while start.elapsed() < Duration::from_secs(10) {

@@ -1,4 +1,4 @@
-//! The kernel's own trace of an event, in a buffer that no one else uses.
+//! The kernel's own trace of an event, in a separate buffer.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ pub fn begin(event: &str, task: &str) -> Result<()> {
     set("enable", "1")
 }
 
-/// Tell how often it came.
+/// Reports its count.
 pub fn report() -> Result<()> {
     let trace = fs::read_to_string(format!("{BUFFER}/trace")).context("reading the trace")?;
     let lines: Vec<_> = trace

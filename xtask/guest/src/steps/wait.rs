@@ -1,4 +1,4 @@
-//! Letting time pass, until something has happened.
+//! Waits for an event or the end of a time.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,11 +11,11 @@ use guest::{Event, Until};
 use super::Player;
 use crate::{counters, http, tell};
 
-/// Bytes that a frozen loop still lets through now and then.
+/// Bytes that a frozen loop still acknowledges now and then.
 const TRICKLE: u64 = 500_000;
 
 impl Player {
-    /// Wait, at most so long, until that.
+    /// Waits for this event, at most this long.
     pub fn watch(&mut self, most: Duration, until: &Until) {
         let start = Instant::now();
         let passed = |since: &AtomicU64, seconds: u64| {

@@ -1,4 +1,4 @@
-//! What people do to a node that hangs, or so that it never does.
+//! Actions of administrators on a node that hangs, or to prevent that.
 
 use std::{
     collections::BTreeMap,
@@ -36,9 +36,9 @@ pub fn set_back(path: &str, is: &str, value: &str) -> Result<()> {
     set(path, value)
 }
 
-/// Every setting that stays as it is until somebody changes it.
+/// All settings that the kernel does not change by itself.
 pub fn values() -> BTreeMap<String, String> {
-    /// Derived from the memory of the moment, and what is only written to.
+    /// These are derived from the current memory, or write-only.
     const OTHERS: [&str; 2] = ["max_bytes", "min_bytes"];
     let directories = fs::read_dir("/sys/class/bdi")
         .into_iter()
@@ -61,7 +61,7 @@ pub fn values() -> BTreeMap<String, String> {
     values
 }
 
-/// With the names of BDIs filled in.
+/// Replaces the names of BDIs.
 fn resolved(path: &str) -> Result<String> {
     let mut path = path.to_owned();
     for (word, at) in [("CLIENT", "/mnt"), ("SERVER", "/export")] {
@@ -80,7 +80,7 @@ fn resolved(path: &str) -> Result<String> {
 /// Send a signal to all processes of this name.
 pub fn signal(name: &str, number: i32) -> Result<()> {
     for process in processes(name) {
-        // SAFETY: a number goes to the kernel, nothing else.
+        // SAFETY: the call passes only numbers.
         if unsafe { libc::kill(process.as_raw_pid(), number) } != 0 {
             return Err(std::io::Error::last_os_error()).context("kill");
         }
@@ -88,7 +88,7 @@ pub fn signal(name: &str, number: i32) -> Result<()> {
     Ok(())
 }
 
-/// Set the wall clock forth or back.
+/// Steps the wall clock forward or back.
 pub fn step_clock(seconds: i64) -> Result<()> {
     let mut now = clock_gettime(ClockId::Realtime);
     now.tv_sec += seconds;
@@ -119,7 +119,7 @@ pub fn real_time(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Begin what may never end.
+/// Starts a task that may never end.
 pub fn begin(words: &[String]) -> Result<()> {
     Command::new("/proc/self/exe")
         .args(words)

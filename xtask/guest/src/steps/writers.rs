@@ -1,4 +1,4 @@
-//! The load, from the side of the first process.
+//! The load's processes, as PID 1 starts and ends them.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ pub fn start_endless(dir: &str, writers: u32, megabytes: u64, way: Way) -> Resul
     Ok(())
 }
 
-/// Start a writer that goes past the page cache, in the namespaces of this thread.
+/// Start a writer past the page cache, in the namespaces of this thread.
 pub fn start_direct(dir: &str, rate: u64) -> Result<()> {
     Command::new("/proc/self/exe")
         .args(["write-direct", &format!("{dir}/direct"), &rate.to_string()])
@@ -52,7 +52,7 @@ pub fn start_readers(dir: &str, readers: u32, megabytes: u64, rate: u64) -> Resu
     Ok(())
 }
 
-/// Start what fills a tmpfs.
+/// Start the process that fills a tmpfs.
 pub fn fill() -> Result<()> {
     fs::create_dir_all("/full")?;
     let options = Some(c"size=100%");
@@ -74,7 +74,7 @@ pub fn gobble(processes: u32, megabytes: u64, again: bool) {
                     .args(["gobbler", &megabytes.to_string()])
                     .stdin(Stdio::null())
                     .status();
-                // Killed most of the time.
+                // Mostly it was killed.
                 drop(gobbler);
                 if !again {
                     break;
@@ -85,7 +85,7 @@ pub fn gobble(processes: u32, megabytes: u64, again: bool) {
     }
 }
 
-/// Writers that take their time, and end.
+/// Slow writers that end.
 #[derive(Default)]
 pub struct Writers(Vec<JoinHandle<Result<()>>>);
 
