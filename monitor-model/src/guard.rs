@@ -7,18 +7,18 @@ use crate::observation::Observation;
 use crate::words::words;
 
 words! {
-    /// What the guard may do.
+    /// The actions that the guard may take.
     #[derive(Default)]
     Mode {
-        /// Nothing.
+        /// None.
         #[default]
         Off = "off",
-        /// Say what it would do.
+        /// Report the actions without taking them.
         Advise = "advise",
-        /// Limit the client of a loop before it can stand still; get it going again where that
-        /// was in vain.
+        /// Limit the client of a loop before it can stall. Break the livelock if that was
+        /// ineffective.
         Prevent = "prevent",
-        /// Get a loop that stands still going again.
+        /// Break the livelock of a stalled loop.
         Break = "break",
     }
 }
@@ -43,37 +43,37 @@ impl Mode {
 }
 
 words! {
-    /// What was done, or would have been.
+    /// An action that was taken, or would have been.
     Action {
-        /// Limits before anything stands still.
+        /// Set limits before any stall.
         Prevent = "prevent",
-        /// Limits, and a limit that follows, for a loop that stands still.
+        /// Set limits and a dirty limit that follows, for a stalled loop.
         Break = "break",
-        /// What was changed is put back.
+        /// Restore the settings.
         Undo = "undo",
     }
 }
 
 words! {
-    /// What came of it.
+    /// The outcome of an action.
     Outcome {
-        /// Said, not done.
+        /// Reported only.
         Advised = "advised",
-        /// Decided; nothing is changed yet.
+        /// Decided; nothing has changed yet.
         Decided = "decided",
-        /// Not done: too soon or too often, or there is nothing that helps.
+        /// Refused: too soon or too often, or no action helps.
         Refused = "refused",
         /// Done.
         Done = "done",
-        /// The kernel refused it, or there is nobody to do it.
+        /// The kernel refused it, or no helper runs.
         Failed = "failed",
-        /// Somebody else changed it meanwhile: theirs stays.
+        /// Another process changed the setting meanwhile, so it stays.
         LeftAlone = "left_alone",
     }
 }
 
 impl Outcome {
-    /// Every one of them that is counted.
+    /// All outcomes that are counted.
     pub const COUNTED: [Self; 5] = [
         Self::Advised,
         Self::Refused,

@@ -10,28 +10,26 @@ use crate::words::words;
 pub const NFSD: &str = "nfsd";
 
 words! {
-    /// How it is known that a mount is served by this node, weakest first.
+    /// The proof that this node serves a mount, weakest first.
     Proof {
-        /// The server's address is one of the client's own namespace, and a server
-        /// listens there.
+        /// The server's address belongs to the client's own namespace, and a server listens there.
         Address = "address",
         /// Both ends of the TCP connection are sockets of this host.
         Socket = "socket",
-        /// The client's calls are seen to be served by this kernel, by their
-        /// transaction ids.
+        /// By their transaction ids, the client's calls are seen to be served by this kernel.
         Xid = "xid",
     }
 }
 
 words! {
-    /// Where client and server are to each other.
+    /// The relation of client and server.
     #[derive(Default)]
     Scope {
-        /// In one network namespace.
+        /// They share a network namespace.
         SameNetns = "same-netns",
-        /// In two.
+        /// They are in two network namespaces.
         CrossNetns = "cross-netns",
-        /// Not known yet.
+        /// Unknown so far.
         #[default]
         Unknown = "unknown",
     }
@@ -127,13 +125,13 @@ pub struct LoopEvent {
 }
 
 words! {
-    /// What happened to a loop.
+    /// A change of a loop.
     LoopChange {
-        /// It was not there before.
+        /// It is new.
         Appeared = "appeared",
-        /// It was found before, and is proven better now.
+        /// It was known and has a stronger proof now.
         Proven = "proven",
-        /// It is there no more.
+        /// It ended.
         Ended = "ended",
     }
 }
@@ -156,14 +154,14 @@ words! {
         No = "no",
         /// Some of its threads are, or it is for some of the WRITEs.
         Partly = "partly",
-        /// Not known.
+        /// Unknown.
         #[default]
         Unknown = "unknown",
     }
 }
 
 impl Exempt {
-    /// Of a server, for people.
+    /// The phrase for a server.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -176,11 +174,11 @@ impl Exempt {
 }
 
 words! {
-    /// How it is known.
+    /// The source of the exemption state.
     ExemptBasis {
-        /// The flag was seen, or was seen not to be there.
+        /// The flag was read.
         Observed = "observed",
-        /// The kernel's rule says so; no write was seen yet.
+        /// The kernel's rule predicts it; no write was seen yet.
         Predicted = "predicted",
     }
 }

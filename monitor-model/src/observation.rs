@@ -276,13 +276,12 @@ pub struct Congestion {
 }
 
 words! {
-    /// How it is known that a backing device is congested.
+    /// The source of a device's congestion state.
     CongestionBy {
-        /// The kernel's flag, as `set_bdi_congested` and `clear_bdi_congested`
-        /// change it (up to 5.17).
+        /// The kernel's flag, changed by `set_bdi_congested` and `clear_bdi_congested` (up to
+        /// 5.17).
         Flag = "flag",
-        /// The NFS client's flag `write_congested`, as read at its calls (from 5.18
-        /// on).
+        /// The NFS client's flag `write_congested`, read at its calls (from 5.18 on).
         WriteCongested = "write-congested",
         /// The NFS client's own rule: pages under writeback against
         /// `nfs_congestion_kb`.
@@ -290,20 +289,20 @@ words! {
         /// FUSE's own rule: requests in the background against the connection's
         /// `congestion_threshold`.
         FuseRequests = "fuse-requests",
-        /// Dirty and writeback bytes against the BDI's share of the dirty limit:
-        /// derived, for the kernel has no such notion any more.
+        /// Dirty and writeback bytes against the BDI's share of the dirty limit. Derived, because
+        /// the kernel no longer has a flag.
         DirtyThreshold = "dirty-threshold",
     }
 }
 
 words! {
-    /// Whether a signal comes in; the best is the least.
+    /// The state of a signal; the best is the smallest.
     State {
-        /// By the best way, nothing lost.
+        /// Attached by the best strategy, without losses.
         Attached = "attached",
-        /// By a lesser way; something is lost.
+        /// Attached by a weaker strategy, with losses.
         Degraded = "degraded",
-        /// Not at all.
+        /// Not attached.
         Unavailable = "unavailable",
     }
 }

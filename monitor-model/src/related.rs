@@ -6,16 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::words::words;
 
 words! {
-    /// What looks like a livelock and is none.
+    /// A condition that looks like a livelock but is not one.
     RelatedKind {
-        /// The client waits for an NFS server, and no server of this node is what
-        /// keeps it waiting.
+        /// The client waits for an NFS server, and no server of this node causes that.
         NfsServerNotResponding = "nfs-server-not-responding",
-        /// Writers are held to the speed of a device that works.
+        /// Writers are limited to the speed of a working device.
         DirtyThrottling = "dirty-throttling",
-        /// A disk is busy all the time, moves little by it, and tasks wait for it.
+        /// A disk is busy all the time but moves little, and tasks wait for it.
         SlowDisk = "slow-disk",
-        /// A disk is busy all the time and does what it can, and tasks wait for it.
+        /// A disk is busy all the time at its maximum, and tasks wait for it.
         DiskSaturated = "disk-saturated",
         /// Tasks spend their time in reclaim.
         MemoryStarvation = "memory-starvation",

@@ -28,9 +28,9 @@ words! {
 }
 
 impl Signature {
-    /// Whether it was produced on a real kernel, so that a recording of it is in the
-    /// corpus. What was not never goes beyond suspected: nobody has seen that its edge
-    /// tells a livelock from what only looks like one.
+    /// Whether it was reproduced on a real kernel, so that the corpus has a recording of it.
+    /// Without that, a loop is at most suspected: its edge may not distinguish a livelock from
+    /// similar cases.
     #[must_use]
     pub const fn is_reproduced(self) -> bool {
         match self {
@@ -46,7 +46,7 @@ words! {
     /// The state of a loop.
     #[derive(Default)]
     LivelockState {
-        /// Nothing of the kind.
+        /// No livelock.
         #[default]
         None = "none",
         /// Three of the four conditions, or all four for less than the
@@ -54,15 +54,15 @@ words! {
         Suspected = "suspected",
         /// All four for the confirmation time.
         Livelock = "livelock",
-        /// A livelock in which nothing at all moves any more.
+        /// A livelock in which no byte moves.
         Deadlock = "deadlock",
-        /// It was one and goes on again; becomes `none` after a while.
+        /// A former livelock whose loop has resumed; becomes `none` after a while.
         Recovered = "recovered",
     }
 }
 
 impl LivelockState {
-    /// The value of `throttle_livelock_state`; recovered is none again.
+    /// The value of `throttle_livelock_state`; recovered counts as none.
     #[must_use]
     pub const fn metric(self) -> f64 {
         match self {
@@ -181,8 +181,7 @@ pub struct Verdict {
     pub conditions: Conditions,
     /// One sentence for people.
     pub reason: String,
-    /// What was counted since start, by signature; signatures that were never
-    /// confirmed are left out.
+    /// The counters since start, by signature, without those that were never confirmed.
     #[serde(deserialize_with = "known")]
     pub tallies: Vec<Tally>,
 }

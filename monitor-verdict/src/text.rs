@@ -58,7 +58,7 @@ pub fn span(seconds: f64) -> String {
 /// A moment, milliseconds since 1970, as RFC 3339 in UTC.
 #[must_use]
 pub fn time(unix_ms: u64) -> String {
-    // What the formatter refuses to write is beyond the year 9999.
+    // The formatter refuses years beyond 9999.
     let latest = Duration::from_millis(253_402_300_799_999);
     let at = UNIX_EPOCH + Duration::from_millis(unix_ms).min(latest);
     humantime::format_rfc3339_millis(at).to_string()

@@ -32,7 +32,7 @@ pub const MAX_BYTES: usize = 4 << 20;
 /// A document in its served and written form.
 #[derive(Debug)]
 pub struct Document {
-    /// What it is.
+    /// Its metadata.
     pub head: EvidenceHead,
     /// Who waits for whom.
     pub steps: Vec<Step>,

@@ -60,8 +60,8 @@ pub struct Site {
 /// Limits for clients.
 #[derive(Clone, Copy, Debug)]
 struct ConnectionLimits {
-    /// Connections, all listeners together. One more gets the place of one that idles;
-    /// if none does, it waits.
+    /// Connections of all listeners together. At the limit, a new one replaces an idle one, or
+    /// waits if there is none.
     connections: usize,
     /// Time for the request line and headers, from the connection's start or the end of the
     /// previous request; also for the TLS handshake.
@@ -234,8 +234,7 @@ async fn connection(
     let _ = timeout(time_left, serving).await;
 }
 
-/// Ends when a connection is too old. A stream ends by itself before, if its
-/// client reads.
+/// Ends when a connection is too old. A stream ends earlier by itself, if its client reads.
 async fn too_old(limits: ConnectionLimits, streams: &Streams) {
     sleep(limits.age).await;
     if streams.any() {

@@ -163,8 +163,7 @@ pub struct ServerExit {
 }
 
 words! {
-    /// What a server thread does. Accumulate it over a window: one sample
-    /// flickers.
+    /// The state of a server thread. Accumulate it over a window: one sample flickers.
     ThreadState {
         /// Waits for a request.
         Idle = "idle",

@@ -39,7 +39,7 @@ pub(super) struct ServerTls {
 }
 
 impl ServerTls {
-    /// Whether there is to be TLS at all.
+    /// Whether TLS is enabled.
     pub fn is_wanted(&self) -> bool {
         let texts = [
             &self.cert,

@@ -157,7 +157,7 @@ impl Files {
         Ok(policy)
     }
 
-    /// As in Prometheus: a file counts more than what is written in its place.
+    /// As in Prometheus, a file takes precedence over an inline value.
     fn material(&mut self, tls: &ServerTls) -> Result<Material, WebError> {
         let missing = |key, file| {
             Wrong::new(

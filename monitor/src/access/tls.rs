@@ -75,7 +75,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
     }
 }
 
-/// What is asked of clients, if anything.
+/// The requirements for clients, if any.
 fn asked(tls: &ServerTls, material: &Material) -> Result<Option<Asked>, Wrong> {
     const AUTH: &str = "tls_server_config.client_auth_type";
     const CA: &str = "tls_server_config.client_ca_file";
@@ -126,7 +126,7 @@ fn asked(tls: &ServerTls, material: &Material) -> Result<Option<Asked>, Wrong> {
     }))
 }
 
-/// The suites and curves that are wanted and supported.
+/// The suites and curves that are both wanted and supported.
 fn provider(tls: &ServerTls, passed_over: &mut Vec<String>) -> Result<CryptoProvider, Wrong> {
     const SUITES: &str = "tls_server_config.cipher_suites";
     const CURVES: &str = "tls_server_config.curve_preferences";

@@ -32,7 +32,7 @@ impl EvidenceArgs {
     ///
     /// # Errors
     ///
-    /// It is on NFS, or that cannot be told.
+    /// It is on NFS, or the check failed.
     pub fn directory(&self, procfs: &Path) -> anyhow::Result<Option<EvidenceDirectory>> {
         let limits = EvidenceLimits {
             files: self.files.into(),

@@ -113,7 +113,7 @@ impl RollingArgs {
 }
 
 impl Recording<DirectorySink> {
-    /// What is recorded, to be read.
+    /// The recordings for readers.
     ///
     /// # Errors
     ///

@@ -186,7 +186,7 @@ impl Bundle {
         }
     }
 
-    /// Whether it answers.
+    /// Whether the daemon answers.
     fn daemon(&mut self, daemon: &DaemonClient) -> bool {
         match daemon.text("/metrics") {
             Ok(text) => self.file("daemon/metrics.txt", text.as_bytes()),
@@ -221,7 +221,7 @@ impl Bundle {
         let kept = verdicts["evidence"].as_array();
         let ids = kept.into_iter().flatten().rev();
         let ids = ids.filter_map(|one| one["id"].as_str());
-        // Whatever answers there may say it: it becomes a file's name.
+        // The answer is untrusted and becomes a file name.
         for id in ids.take(MAX_EVIDENCE).filter(|id| plain(id) == *id) {
             self.answer(
                 daemon,

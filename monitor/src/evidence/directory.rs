@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 65_536;
 /// Limits of the directory. They cover only the daemon's own files; others are never touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvidenceLimits {
-    /// Files.
+    /// Maximum number of files.
     pub files: usize,
     /// Maximum bytes of all files.
     pub bytes: u64,
@@ -61,12 +61,12 @@ pub struct EvidenceDirectory {
 }
 
 impl EvidenceDirectory {
-    /// Nothing is made or opened yet: the disk may hang, and that is the
-    /// business of the thread that writes.
+    /// Checks the path without creating or opening anything: the disk may hang, and only the writer
+    /// thread waits for it.
     ///
     /// # Errors
     ///
-    /// It is on NFS, or that cannot be told.
+    /// It is on NFS, or the check failed.
     pub fn new(procfs: &Path, path: &Path, limits: EvidenceLimits) -> Result<Self, PlacementError> {
         refuse_nfs(procfs, path)?;
         Ok(Self {

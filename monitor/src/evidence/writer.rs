@@ -46,7 +46,7 @@ pub(super) fn start_with(
     directory: EvidenceDirectory,
     retry: Duration,
 ) -> io::Result<(Sink, Writer)> {
-    // What waits here and what waits to be tried again is as much as is kept.
+    // The queue and the retries each hold as many documents as memory does.
     let (queue, documents) = sync_channel(MAX_DOCUMENTS);
     let counts = Arc::new(Counts::default());
     let sink = Sink {

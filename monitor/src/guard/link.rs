@@ -42,9 +42,9 @@ pub fn silence(interval: Duration) -> Duration {
 /// The origin of the helper.
 #[derive(Debug)]
 enum HelperSource {
-    /// It listens there.
+    /// It listens on this path.
     At(PathBuf),
-    /// The daemon starts it, and starts it again when it ends.
+    /// The daemon starts it, and restarts it when it ends.
     Own(Box<OwnHelper>),
 }
 
@@ -221,8 +221,8 @@ impl Link {
 }
 
 impl OwnHelper {
-    /// One that was started again, when it is there. A program is read from a disk that may
-    /// hang, and a helper first puts back what the last one left: that is for another thread.
+    /// A restarted helper, once it is ready. Another thread starts it: the program's disk may hang,
+    /// and the helper first restores what its predecessor left.
     fn again(&mut self) -> Option<Started> {
         if let Some(child) = &mut self.child {
             // A helper that still restores settings holds the state file's lock.

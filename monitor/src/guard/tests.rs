@@ -312,7 +312,7 @@ fn what_another_boot_has_left_is_forgotten() {
 }
 
 #[test]
-fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
+fn a_value_that_another_process_sets_stays_afterwards() {
     let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(hold(true, 10));
@@ -340,7 +340,7 @@ fn what_somebody_else_sets_meanwhile_is_theirs_also_afterwards() {
 }
 
 #[test]
-fn a_dirty_limit_that_somebody_sets_while_it_is_eased_stays_as_they_set_it() {
+fn a_dirty_limit_that_another_process_sets_during_easing_stays() {
     let node = GuardedNode::new(true);
     let mut actuator = node.actuator();
     actuator.want(easing());
@@ -391,7 +391,7 @@ fn a_bdi_that_is_not_there_fails_in_words_and_leaves_nothing() {
 }
 
 #[test]
-fn a_name_that_is_no_bdi_becomes_no_path() {
+fn a_name_that_is_not_a_bdi_becomes_no_path() {
     let node = GuardedNode::new(true);
     fs::write(node.path("sys/class/max_ratio"), "100\n").unwrap();
     let mut actuator = node.actuator();

@@ -76,7 +76,7 @@ fn write_all(messages: &Receiver<LogMessage>, mut to: impl Write, lost: &AtomicU
     }
 }
 
-/// One event: lost when the queue is full, never an error.
+/// One event. It is dropped if the queue is full, and never fails.
 impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self

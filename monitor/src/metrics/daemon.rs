@@ -55,8 +55,8 @@ fn probes(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     page.put(family)
 }
 
-/// A signal without anything to see (this kernel has no such wait, its module is
-/// not loaded) is not missing, though it is not attached either.
+/// A signal that this kernel cannot have (no such wait, or its module is not loaded) is not
+/// missing, although it is not attached.
 fn missing(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let mut family = Family::gauge(
         "throttle_monitor_probe_missing",
@@ -70,7 +70,7 @@ fn missing(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     page.put(family)
 }
 
-/// Only while the kernel counts: its accounting is off by default.
+/// Only while the kernel's accounting is on; it is off by default.
 fn costs(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     let mut runs = Family::counter(
         "throttle_monitor_probe_runs_total",

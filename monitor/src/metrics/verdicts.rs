@@ -35,8 +35,7 @@ fn info(found: &[Loop], page: &mut MetricsPage) -> Result<()> {
     page.put(family)
 }
 
-/// The numbers of a loop are the same under each signature: the first verdict
-/// that has one gives it.
+/// The numbers of a loop are the same under each signature, so the first verdict provides them.
 fn loops(verdicts: &[Verdict], page: &mut MetricsPage) -> Result<()> {
     for (mut family, condition) in loop_values() {
         for verdict in verdicts {
@@ -73,7 +72,7 @@ fn loop_values() -> [(Family, ConditionOf); 3] {
 }
 
 fn livelocks(verdicts: &[Verdict], page: &mut MetricsPage) -> Result<()> {
-    // What goes on now is the last to be left out.
+    // An open livelock is the last to be dropped.
     let mut worst_first: Vec<&Verdict> = verdicts.iter().collect();
     worst_first.sort_by(|a, b| b.state.metric().total_cmp(&a.state.metric()));
     for (mut family, value) in livelock_values() {

@@ -26,14 +26,13 @@ pub fn are_few(record: &[u8]) -> bool {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CborKind {
-    /// An array or a map; what is in it follows.
+    /// An array or a map; its items follow.
     Container,
     /// Any other item.
     Other,
 }
 
-/// What begins here, and what follows its head, or its bytes where it has some;
-/// `None`: nothing, or no CBOR.
+/// The item's kind, and the rest after its header and bytes; `None`: the end, or invalid CBOR.
 fn head(record: &[u8]) -> Option<(CborKind, &[u8])> {
     let (&first, rest) = record.split_first()?;
     let (argument, rest) = match first & 0x1f {
@@ -63,7 +62,7 @@ mod tests {
 
     use super::{CborKind, MAX_CONTAINERS, MAX_ITEMS, are_few, head};
 
-    /// The kinds of all that is in a record, one after the other.
+    /// The kinds of all items in a record, in order.
     fn kinds(record: &[u8]) -> Vec<CborKind> {
         let mut rest = record;
         std::iter::from_fn(|| {

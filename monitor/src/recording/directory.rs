@@ -27,8 +27,7 @@ const SUFFIX: &str = ".tmrec";
 /// The limits of the directory.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowLimits {
-    /// So much time can be read back at least, if it is not more than
-    /// `max_bytes`.
+    /// Minimum time that can be read back, within `max_bytes`.
     pub window: Duration,
     /// Maximum bytes of the window's files, plus one file.
     pub max_bytes: u64,
@@ -46,7 +45,7 @@ pub struct DirectorySink {
     /// Locks the directory against other daemons.
     _lock: fs::File,
     limits: WindowLimits,
-    /// Finished ones, oldest first.
+    /// The finished files, oldest first.
     done: VecDeque<Segment>,
     current: Option<(u64, FileSink)>,
     next: u64,
@@ -65,11 +64,11 @@ struct Segment {
 }
 
 impl DirectorySink {
-    /// Makes or continues one. The path must not be on NFS.
+    /// Creates or continues one. The path must not be on NFS.
     ///
     /// # Errors
     ///
-    /// It cannot be made or opened, or another daemon records there.
+    /// It cannot be created or opened, or another daemon records there.
     pub fn open(path: &Path, limits: WindowLimits) -> Result<Self, OpenError> {
         let mut builder = fs::DirBuilder::new();
         // The recordings contain mounts, processes and addresses.

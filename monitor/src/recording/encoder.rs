@@ -119,7 +119,7 @@ impl Encoder {
         self.frame(FrameKind::Observation, to)
     }
 
-    /// Adds what is in `record`.
+    /// Adds a frame with the content of `record`.
     fn frame(&mut self, kind: FrameKind, to: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (stream, record) = (&mut self.stream, &self.record);
         frame::append(kind, to, |to| compress(stream, record, to)).map_err(EncodeError::Zstd)
@@ -128,7 +128,7 @@ impl Encoder {
 
 /// Adds the end mark of a recording.
 pub fn end(to: &mut Vec<u8>) {
-    // The payload is empty: nothing can fail.
+    // The payload is empty, so this cannot fail.
     let _ = frame::append(FrameKind::End, to, |_| Ok(()));
 }
 

@@ -31,7 +31,7 @@ pub enum FrameKind {
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// What the frame holds.
+    /// The content of the frame.
     pub kind: FrameKind,
     /// Bytes of its payload, at most [`MAX_FRAME`].
     pub length: usize,

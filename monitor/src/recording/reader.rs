@@ -79,7 +79,7 @@ pub enum Ending {
 /// An item of a recording.
 #[derive(Debug)]
 pub enum RecordingItem {
-    /// A segment begins.
+    /// The start of a segment.
     Segment(Box<Header>),
     /// An observation.
     Observation(Box<Observation>),
@@ -198,8 +198,7 @@ impl<R: Read> Reader<R> {
         Ok(frame.is_some())
     }
 
-    /// Reads the next frame into `payload`; `None`: there is none, and
-    /// `ending` says how that is.
+    /// Reads the next frame into `payload`; `None`: there is none, and `ending` gives the reason.
     fn frame(&mut self) -> Result<Option<FrameKind>, ReadError> {
         if self.ending.is_some() {
             return Ok(None);

@@ -36,7 +36,7 @@ struct Life {
 /// The result of reading a file.
 #[derive(Debug, Default, Serialize)]
 pub struct PlayedPart {
-    /// Of its first segment.
+    /// The header of its first segment.
     pub header: Option<Header>,
     /// Observations that were read.
     pub observations: u64,

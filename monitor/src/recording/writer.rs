@@ -18,7 +18,7 @@ const MAX_MESSAGES: usize = 1024;
 /// Enough for a path and a line of the log.
 const STACK: usize = 256 << 10;
 
-/// Where a recording is written to.
+/// The destination of a recording.
 pub trait RecordSink: Send + 'static {
     /// Adds frames, whole or not at all. `roll`: they begin a segment that
     /// goes to a file of its own, where there are several.
@@ -45,9 +45,9 @@ pub trait RecordSink: Send + 'static {
     fn finish(&mut self) -> io::Result<()>;
 }
 
-/// What is to be done.
+/// A task of the writer.
 pub enum WriterMessage {
-    /// Frames, and how they begin.
+    /// Frames to append.
     Frames {
         bytes: Vec<u8>,
         /// They begin a segment, so they are readable on their own.
@@ -71,7 +71,7 @@ struct QueueState {
 pub struct Queue {
     messages: SyncSender<WriterMessage>,
     shared: Arc<QueueState>,
-    /// Is disconnected when everything is written.
+    /// It disconnects when everything is written.
     done: Receiver<()>,
 }
 
@@ -107,7 +107,7 @@ impl Queue {
         })
     }
 
-    /// Leaves a message; whether there was room for it.
+    /// Queues a message; returns whether there was room.
     pub fn send(&self, message: WriterMessage) -> bool {
         let bytes = message.bytes();
         let queued = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -155,7 +155,7 @@ struct WriterThread<S> {
     sink: S,
     what: String,
     shared: Arc<QueueState>,
-    /// Something is missing: what does not begin a segment is of no use.
+    /// Whether a frame was lost: then everything until the next segment is unreadable.
     out_of_step: bool,
     failing: bool,
 }

@@ -7,8 +7,7 @@ use monitor_model::observation::Observation;
 use super::{header, judged, node, read, recording};
 use crate::recording::{Encoder, Header, PlayedPart, Replayer, encoder, frame::file_head};
 
-/// The timeline of recordings that are played one after the other, and what
-/// was read of each.
+/// The timeline of recordings replayed in a row, and the summary of each.
 fn play(files: &[&[u8]], thresholds: Option<Thresholds>) -> (String, Vec<PlayedPart>) {
     let mut player = Replayer::new(thresholds);
     let mut lines = String::new();
