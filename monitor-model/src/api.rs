@@ -1,9 +1,8 @@
-//! The documents of the HTTP API, each declared once: the daemon serves them below
-//! `/api/v1`, `top` and `explain` read them.
+//! The documents of the HTTP API, each declared once. The daemon serves them below `/api/v1`, and
+//! `top` and `explain` read them.
 //!
-//! The daemon borrows what it serves (`Cow`); a client owns what it reads. A client may be
-//! older than the daemon. It ignores fields that it does not know, and leaves out entries of
-//! lists that have a word which it does not know.
+//! The daemon borrows what it serves (`Cow`); a client owns what it reads. A client may be older
+//! than the daemon, so it ignores unknown fields and drops list entries with an unknown word.
 
 mod history;
 mod node;
@@ -31,10 +30,10 @@ pub use node::{
 };
 pub use tasks::{MAX_MATCH, Row, Rows, Sort, Task, TaskQuery};
 
-/// A document, with the tick that it is of.
+/// A document with its tick.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OfTick<T> {
-    /// When, RFC 3339 in UTC; `null` before the first tick.
+    /// Time of the tick, RFC 3339 in UTC; `null` before the first one.
     pub at: Option<String>,
     /// The same, milliseconds since 1970.
     pub unix_ms: u64,
@@ -43,23 +42,23 @@ pub struct OfTick<T> {
     pub body: T,
 }
 
-/// Something, with its time.
+/// A value with its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct At<T> {
-    /// When, RFC 3339 in UTC; of a wait its begin.
+    /// Time, RFC 3339 in UTC; for a wait its start.
     pub at: Option<String>,
-    /// What.
+    /// The value.
     #[serde(flatten)]
     pub item: T,
 }
 
-/// Something that holds, with its begin.
+/// A lasting value with its start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Since<T> {
-    /// Since when, RFC 3339 in UTC.
+    /// Its start, RFC 3339 in UTC.
     #[serde(default)]
     pub since: String,
-    /// What.
+    /// The value.
     #[serde(flatten)]
     pub item: T,
 }
@@ -67,15 +66,15 @@ pub struct Since<T> {
 /// `/api/v1/loops`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loops<'a> {
-    /// Age of the last look at mounts and sockets; `null` before the first.
+    /// Age of the last look-up of mounts and sockets; `null` before the first one.
     pub topology_age_seconds: Option<f64>,
-    /// What that look could not see, each a sentence.
+    /// The facts that the look-up lacks, a sentence each.
     #[serde(default)]
     pub incomplete: Cow<'a, [CompactString]>,
-    /// The loops. A client that does not know a word of one says so, rather than that there
-    /// is no loop.
+    /// The loops. With an unknown word, the document fails to parse: dropping the loop would hide
+    /// it.
     pub loops: Vec<Since<Cow<'a, Loop>>>,
-    /// Those that came and went, oldest first.
+    /// The loops that began and ended, oldest first.
     #[serde(default, deserialize_with = "known")]
     pub events: Vec<At<Cow<'a, LoopEvent>>>,
 }
@@ -83,16 +82,16 @@ pub struct Loops<'a> {
 /// `/api/v1/bdis`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bdis {
-    /// All BDIs in use; not all of them are in `bdis`.
+    /// Number of all BDIs in use; `bdis` may have fewer.
     pub total: usize,
     /// A sentence if some are left out.
     #[serde(default)]
     pub incomplete: Vec<CompactString>,
-    /// By name.
+    /// The BDIs, by name.
     pub bdis: Vec<BdiEntry>,
 }
 
-/// A backing device. What is not known is `null`; fields without a comment are those of
+/// A backing device. Unknown values are `null`; fields without a comment are those of
 /// [`Bdi`](crate::observation::Bdi).
 #[allow(missing_docs, reason = "documented where they are declared first")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -114,13 +113,13 @@ pub struct BdiEntry {
     pub strict_limit: Option<bool>,
     /// Whether it is congested.
     pub congested: Option<bool>,
-    /// How that is known: a word of [`CongestionBy`](crate::observation::CongestionBy).
+    /// The source of that: a word of [`CongestionBy`](crate::observation::CongestionBy).
     pub congested_by: Option<CompactString>,
-    /// Since when, RFC 3339 in UTC.
+    /// Start of the congestion, RFC 3339 in UTC.
     pub congested_since: Option<String>,
-    /// How long in all.
+    /// Total congested time.
     pub congested_seconds: Option<f64>,
-    /// At how many bytes it counts as congested.
+    /// The threshold of congestion.
     pub congestion_threshold_bytes: Option<u64>,
     /// Tasks that wait because of its pages.
     pub waiting_tasks: usize,
@@ -131,35 +130,35 @@ pub struct BdiEntry {
 /// `/api/v1/stalls`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stalls<'a> {
-    /// All waits that last; not all of them are in `stalls`.
+    /// Number of all unfinished waits; `stalls` may have fewer.
     pub total: usize,
     /// The oldest of them.
     #[serde(deserialize_with = "known")]
     pub stalls: Vec<At<Lasting<'a>>>,
-    /// Finished ones over the threshold, the newest first.
+    /// Finished waits over the threshold, the newest first.
     #[serde(default, deserialize_with = "known")]
     pub recent: Vec<At<Finished<'a>>>,
 }
 
-/// A wait that lasts.
+/// An unfinished wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lasting<'a> {
-    /// How long so far.
+    /// Its duration so far.
     #[serde(default)]
     pub age_seconds: f64,
-    /// In which container the task lives; `null`: in none that is known.
+    /// The task's container; `null`: none is known.
     pub container: Option<Cow<'a, Container>>,
     /// The wait.
     #[serde(flatten)]
     pub wait: Cow<'a, Waiting>,
 }
 
-/// A wait that is over.
+/// A finished wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finished<'a> {
-    /// How long it took.
+    /// Its duration.
     pub delay_seconds: f64,
-    /// In which container the task lives; `null`: in none that is known.
+    /// The task's container; `null`: none is known.
     pub container: Option<Cow<'a, Container>>,
     /// The wait.
     #[serde(flatten)]
@@ -178,41 +177,41 @@ pub struct Verdicts<'a> {
     /// Related conditions that hold.
     #[serde(deserialize_with = "known")]
     pub related: Vec<Since<Cow<'a, Related>>>,
-    /// Those that began and ended, oldest first.
+    /// The related conditions that began and ended, oldest first.
     #[serde(deserialize_with = "known")]
     pub related_events: Vec<At<Cow<'a, RelatedEvent>>>,
-    /// The documents that are kept, oldest first.
+    /// The kept documents of evidence, oldest first.
     #[serde(deserialize_with = "known")]
     pub evidence: Vec<EvidenceEntry<'a>>,
 }
 
-/// A document of evidence that is kept.
+/// A kept document of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceEntry<'a> {
-    /// What it is.
+    /// Its metadata.
     #[serde(flatten)]
     pub head: Cow<'a, EvidenceHead>,
-    /// Where the whole of it is served.
+    /// The path of the whole document.
     pub path: String,
-    /// Where it was written; `null`: nowhere, or not yet.
+    /// Its file; `null`: there is none, or not yet.
     pub file: Option<Cow<'a, str>>,
 }
 
-/// What a document of evidence is.
+/// The metadata of a document of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceHead {
-    /// Its name, also that of its file without `.json`.
+    /// Its name, and that of its file without `.json`.
     pub id: CompactString,
     /// The loop's id.
     #[serde(rename = "loop")]
     pub loop_id: CompactString,
-    /// Under which signature.
+    /// The signature.
     pub signature: Signature,
-    /// When it was made.
+    /// The trigger.
     pub occasion: Trigger,
-    /// When, RFC 3339 in UTC.
+    /// Time, RFC 3339 in UTC.
     pub at: CompactString,
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
     /// Its size, bytes.
     pub bytes: usize,
@@ -221,36 +220,36 @@ pub struct EvidenceHead {
 /// `/api/v1/guard`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GuardStatus<'a> {
-    /// What it may do.
+    /// The permitted actions.
     pub mode: Mode,
-    /// What is changed now.
+    /// The current changes.
     pub active: Vec<ActiveMeasure>,
-    /// How often it did what.
+    /// The number of actions by result.
     #[serde(deserialize_with = "known")]
     pub actions: Vec<ActionCount>,
-    /// What it decided and did, oldest first.
+    /// Its decisions and actions, oldest first.
     #[serde(deserialize_with = "known")]
     pub events: Vec<At<Cow<'a, GuardEvent>>>,
 }
 
-/// A change by the guard that holds.
+/// A change by the guard that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveMeasure {
     /// The loop's id.
     #[serde(rename = "loop")]
     pub loop_id: String,
-    /// What is changed.
+    /// The changed setting.
     pub measure: String,
 }
 
-/// How often the guard did something, with this result.
+/// The number of actions with this result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionCount {
-    /// What.
+    /// The action.
     pub action: Action,
-    /// What came of it.
+    /// The result.
     pub result: Outcome,
-    /// How often.
+    /// The number.
     pub count: u64,
 }
 
@@ -259,51 +258,47 @@ pub struct ActionCount {
 pub struct ProbeReport {
     /// Release of the running kernel, `uname -r`.
     pub kernel: String,
-    /// The signals, each with the way that was taken.
+    /// The signals, each with its strategy.
     #[serde(default, deserialize_with = "known")]
     pub signals: Vec<SignalReport>,
 }
 
-/// How one signal is attached, and why not better.
+/// The state of one signal, and why it is not better.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalReport {
     /// The signal's name.
     pub signal: CompactString,
-    /// The way that was taken, or `none`.
+    /// The strategy in use, or `none`.
     pub strategy: CompactString,
-    /// Whether it comes in.
+    /// Its state.
     pub state: State,
-    /// Why the better ways failed, in the kernel's words; empty for the best.
+    /// The reason why better strategies failed, in the kernel's words; empty: this is the best.
     pub reason: String,
-    /// What is lost by that; empty for nothing.
+    /// The limitation; empty: there is none.
     pub loses: String,
-    /// What a person can do about it; empty for nothing.
+    /// The recommendation; empty: there is none.
     pub remedy: String,
-    /// Whether there is anything to see: `false` where this kernel has no such
-    /// wait or its module is not loaded.
+    /// Whether it can occur: `false` if this kernel has no such wait or its module is not loaded.
     pub applies: bool,
-    /// Whether a daemon without it (where it applies) cannot do its work:
-    /// then it is not ready.
+    /// Whether the daemon is not ready without it (where it applies).
     pub needed: bool,
 }
 
 /// `/api/v1/recordings`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recordings {
-    /// What can be replayed.
+    /// The recordings.
     pub recordings: Vec<RecordingSet>,
-    /// Why there are none; `null`: there may be some.
+    /// The reason why there are none; `null`: there may be some.
     pub why_none: Option<Cow<'static, str>>,
 }
 
-/// Files that belong together: given to `replay` in this order, they are one
-/// recording.
+/// Files that belong together: in this order `replay` reads them as one recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingSet {
     /// Its files, oldest first.
     pub files: Vec<RecordingFile>,
-    /// `now`, or the time, loop and signature of the livelock that it was kept
-    /// for.
+    /// `now`, or the time, loop and signature of the livelock that it was kept for.
     pub name: String,
 }
 
@@ -312,17 +307,17 @@ pub struct RecordingSet {
 pub struct RecordingFile {
     /// Its size now.
     pub bytes: u64,
-    /// When it was written to last, milliseconds since 1970.
+    /// The last write, milliseconds since 1970.
     pub modified_unix_ms: u64,
     /// Its name.
     pub name: String,
 }
 
-/// What `/api/v1/events` sends, each with its time ([`At`]), and with `?node` also [`Node`].
+/// An event of `/api/v1/events`, sent with its time ([`At`]), and with `?node` also [`Node`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Happened {
-    /// A loop came or went.
+    /// A loop began or ended.
     Loop(LoopEvent),
     /// A related condition began or ended.
     Related(RelatedEvent),
@@ -344,7 +339,7 @@ impl Happened {
         }
     }
 
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     #[must_use]
     pub const fn unix_ms(&self) -> u64 {
         match self {

@@ -1,6 +1,6 @@
-//! Enums whose variants are words: in JSON, as values of labels, in logs.
+//! Enums whose variants have a fixed name in JSON, labels and logs.
 
-/// Declares each word once.
+/// Declares each name once.
 macro_rules! words {
     ($($(#[$meta:meta])* $name:ident {
         $($(#[$of:meta])* $variant:ident = $word:literal,)+
@@ -15,10 +15,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every one of them.
+            /// All variants.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
 
-            /// The word in JSON, in logs and as the value of a label.
+            /// The name in JSON, in logs and as a label value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -26,7 +26,7 @@ macro_rules! words {
                 }
             }
 
-            /// The one with this word.
+            /// The variant with this name.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 Self::ALL.into_iter().find(|one| one.as_str() == word)

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::known::known;
 use crate::verdict::{LivelockState, Verdict};
 
-/// What a picture of the last minutes begins with.
+/// The start of a chart of the last minutes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tracks {
-    /// A loop each.
+    /// One track per loop.
     pub tracks: Vec<Track>,
 }
 
@@ -21,11 +21,11 @@ pub const MAX_POINTS: usize = 600;
 /// One loop at one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrackPoint {
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
     /// The state after that tick.
     pub state: LivelockState,
-    /// Which of the four hold: demand, no progress, blockage, closing edge.
+    /// Which of the four conditions hold: demand, no progress, blockage, closing edge.
     pub holds: [Option<bool>; 4],
     /// The client's dirty and writeback bytes.
     pub demand_bytes: Option<f32>,
@@ -38,7 +38,7 @@ pub struct TrackPoint {
 }
 
 impl TrackPoint {
-    /// What a verdict says, at its tick.
+    /// The point of a verdict at its tick.
     #[must_use]
     pub fn of(verdict: &Verdict, unix_ms: u64) -> Self {
         let conditions = verdict.conditions.all();
@@ -76,7 +76,7 @@ pub struct Track {
 }
 
 impl Track {
-    /// One without points.
+    /// A track without points.
     #[must_use]
     pub fn new(loop_id: &CompactString) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Track {
         self.bound();
     }
 
-    /// Leaves the newest [`MAX_POINTS`].
+    /// Keeps the newest [`MAX_POINTS`].
     pub fn bound(&mut self) {
         let surplus = self.points.len().saturating_sub(MAX_POINTS);
         self.points.drain(..surplus);

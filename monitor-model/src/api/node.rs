@@ -1,5 +1,5 @@
-//! The node at a glance: one document of what a person looks at first, for the
-//! page, for `top`, and for whoever asks `/api/v1/node`.
+//! The node at a glance: one document with the most important facts, for the page, for `top`, and
+//! for clients of `/api/v1/node`.
 
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
@@ -16,25 +16,25 @@ use crate::{
     verdict::{LivelockState, Signature, Verdict},
 };
 
-/// Loops in the document at most, the worst first.
+/// Maximum number of loops, the worst first.
 pub const MAX_LOOPS: usize = 16;
-/// BDIs in it at most: those of the loops first, then the dirtiest.
+/// Maximum number of BDIs: those of the loops first, then the dirtiest.
 pub const MAX_BDIS: usize = 24;
-/// Tasks in it at most, those that lost most time within the last tick.
+/// Maximum number of tasks, those with the longest delays within the last tick.
 pub const MAX_TASKS: usize = 20;
-/// Lines of what happened lately in it at most, the newest.
+/// Maximum number of recent events, the newest.
 pub const MAX_LINES: usize = 20;
 
 /// The node at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// Which tick it was so, milliseconds since 1970; zero before the first.
+    /// Time of the tick, milliseconds since 1970; zero before the first one.
     pub unix_ms: u64,
-    /// Who tells it.
+    /// The daemon.
     pub daemon: DaemonInfo,
-    /// Whether what it tells is all there is to tell.
+    /// Whether the daemon's facts are complete.
     pub ready: bool,
-    /// Why not, a sentence each.
+    /// The reasons why not, a sentence each.
     pub not_ready: Vec<String>,
     /// The worst state of any loop.
     pub state: LivelockState,
@@ -45,9 +45,9 @@ pub struct Node {
     pub loops: Vec<LoopNow>,
     /// All loops; `loops` are at most [`MAX_LOOPS`] of them.
     pub loops_total: usize,
-    /// Where loops could not be looked for, a sentence each.
+    /// The facts that the search for loops lacks, a sentence each.
     pub incomplete: Vec<CompactString>,
-    /// What looks like a livelock and is none.
+    /// Related conditions.
     #[serde(deserialize_with = "known")]
     pub related: Vec<RelatedNow>,
     /// The NFS servers' threads.
@@ -55,7 +55,7 @@ pub struct Node {
     /// Tasks that wait at this moment, by cause and class.
     #[serde(deserialize_with = "known")]
     pub waits: Vec<Waits>,
-    /// Who lost most time within the last tick.
+    /// The tasks with the longest delays within the last tick.
     pub tasks: Rows,
     /// The node's dirty pages and limits.
     pub memory: Memory,
@@ -64,20 +64,20 @@ pub struct Node {
     pub bdis: Vec<BdiNow>,
     /// All of them; `bdis` are at most [`MAX_BDIS`] of them.
     pub bdis_total: usize,
-    /// How each signal is attached.
+    /// The state of each signal.
     #[serde(deserialize_with = "known")]
     pub signals: Vec<SignalReport>,
-    /// What was lost on the way, totals.
+    /// Totals of lost data.
     pub lost: Lost,
-    /// What happened lately, the newest first.
+    /// Recent events, the newest first.
     #[serde(deserialize_with = "known")]
     pub lines: Vec<Line>,
 }
 
-/// Who tells it.
+/// The daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DaemonInfo {
-    /// Name of the node; empty: not known.
+    /// Name of the node; empty: unknown.
     pub node: String,
     /// Release of its kernel, `uname -r`.
     pub kernel: String,
@@ -87,11 +87,11 @@ pub struct DaemonInfo {
     pub revision: String,
     /// Time between two ticks, seconds.
     pub interval_seconds: f64,
-    /// The recording that is played; `null`: it is live.
+    /// The recording that is replayed; `null`: the data is live.
     pub recording: Option<String>,
 }
 
-/// A loop, and what is to be said of it.
+/// A loop and its verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoopNow {
     /// Its id.
@@ -99,29 +99,28 @@ pub struct LoopNow {
     pub id: CompactString,
     /// Its state.
     pub state: LivelockState,
-    /// Since when it is in that, milliseconds since 1970.
+    /// Start of the state, milliseconds since 1970.
     pub since_unix_ms: u64,
-    /// What is to be said of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Who mounts and who serves; `null`: it is there no more.
+    /// The loop; `null`: it ended.
     pub found: Option<Loop>,
-    /// Who waits, and what its ends hold.
+    /// The waiting tasks, and the pages at both ends.
     #[serde(flatten)]
     pub numbers: LoopNumbers,
-    /// The cycle at a glance; left out by older versions.
+    /// The cycle at a glance; older versions omit it.
     #[serde(default)]
     pub picture: Picture,
-    /// While it is, or may be, stuck: what gets the node out of it, the best
-    /// first; else what prevents it.
+    /// The mitigations, the best first, while it is stalled or suspected; otherwise the
+    /// preventions.
     pub measures: Vec<Measure>,
-    /// What was tried and does not help.
+    /// Ineffective actions.
     pub in_vain: Vec<InVain>,
     /// The newest document that proves a state of it.
     pub evidence: Option<CompactString>,
-    /// What that was made for.
+    /// The trigger of that document.
     pub occasion: Option<Trigger>,
-    /// Who waits for whom, as that document says it, while it is stuck; left out by
-    /// older versions.
+    /// The steps of the cycle from that document while it is stalled; older versions omit them.
     #[serde(default)]
     pub steps: Vec<Step>,
     /// The steps as text: lines of at most 100 columns.
@@ -129,7 +128,7 @@ pub struct LoopNow {
 }
 
 impl LoopNow {
-    /// Whether it is, or may be, stuck.
+    /// Whether it is stalled or suspected.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         self.state.metric() > 0.0
@@ -139,69 +138,69 @@ impl LoopNow {
 /// A related condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelatedNow {
-    /// Since when, milliseconds since 1970.
+    /// Start of the condition, milliseconds since 1970.
     pub since_unix_ms: u64,
-    /// Which, of what, and why so.
+    /// The kind, the BDI and the reason.
     #[serde(flatten)]
     pub related: Related,
 }
 
-/// The threads of an NFS server, by what they do.
+/// The threads of an NFS server, by state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// `nfsd`, or the name of its process.
     pub name: CompactString,
-    /// Its process id, of a server in userspace.
+    /// The process id of a userspace server.
     pub tgid: Option<u32>,
-    /// They wait for a request; `null`: they are not looked at.
+    /// Threads that wait for a request; `null`: unknown.
     pub idle: Option<usize>,
-    /// They work.
+    /// Threads that work.
     pub running: usize,
-    /// They are in one of the causes.
+    /// Threads in one of the causes.
     pub throttled: usize,
-    /// They sleep elsewhere: a lock, or the disk.
+    /// Threads that sleep elsewhere: for a lock, or the disk.
     pub blocked: usize,
 }
 
 /// Tasks that wait at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// What kind of tasks they are.
+    /// The class of the tasks.
     pub class: Class,
-    /// How many.
+    /// Their number.
     pub tasks: usize,
-    /// For how long the first of them waits, seconds.
+    /// The longest wait so far, seconds.
     pub oldest_seconds: f64,
 }
 
 /// A backing device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BdiNow {
-    /// What it is.
+    /// The device.
     #[serde(flatten)]
     pub bdi: Bdi,
-    /// Since when it is congested, milliseconds since 1970.
+    /// Start of the congestion, milliseconds since 1970.
     pub congested_since_unix_ms: Option<u64>,
     /// Tasks that wait because of its pages.
     pub waiting_tasks: usize,
-    /// What it is in a loop: `client`, `server`; empty: in none.
+    /// Its role in a loop: `client`, `server`; empty: none.
     pub role: CompactString,
 }
 
-/// A line of what happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// When, milliseconds since 1970.
+    /// Time, milliseconds since 1970.
     pub unix_ms: u64,
     /// `loop`, `related` or `verdict`.
     pub kind: CompactString,
-    /// What it is about: a loop's id, or a BDI.
+    /// The subject: a loop's id, or a BDI.
     pub of: CompactString,
-    /// What it became: `livelock`, `appeared`, `slow-disk ended`.
+    /// The change: `livelock`, `appeared`, `slow-disk ended`.
     pub what: CompactString,
-    /// Under which signature, of a verdict.
+    /// The signature of a verdict.
     pub signature: Option<Signature>,
     /// One sentence.
     pub why: String,

@@ -7,26 +7,26 @@ use crate::known::known;
 use crate::observation::{Container, TaskDelay};
 use crate::words::words;
 
-/// The longest text to look for, characters.
+/// Maximum length of a search text, characters.
 pub const MAX_MATCH: usize = 64;
 
 /// A task and one cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Who, why, and its finished waits.
+    /// The task, the cause, and its finished waits.
     #[serde(flatten)]
     pub task: TaskDelay,
-    /// Time in this cause within the last tick, seconds: the wait that lasts
-    /// included, and never more than the tick was long.
+    /// Time in this cause within the last tick, seconds, with an unfinished wait. At most the
+    /// length of the tick.
     pub throttled_seconds: f64,
-    /// How long the wait lasts that it is in; `None`: it is in none.
+    /// Duration of the current wait; `None`: the task does not wait.
     pub waiting_seconds: Option<f64>,
-    /// In which container it lives; `None`: in none that is known.
+    /// The task's container; `None`: none is known.
     pub container: Option<Container>,
 }
 
 words! {
-    /// What rows are sorted by, descending.
+    /// The sort key of rows, descending.
     #[derive(Default)]
     Sort {
         /// Time within the last tick.
@@ -36,28 +36,28 @@ words! {
         Delay = "delay",
         /// Number of finished waits.
         Waits = "waits",
-        /// Age of the wait that lasts.
+        /// Age of the unfinished wait.
         Age = "age",
     }
 }
 
-/// Which rows, and how many.
+/// The selection of rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskQuery {
-    /// By what they are sorted.
+    /// The sort key.
     pub sort: Sort,
-    /// How many at most.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// A text that a name, id, cause, class, BDI or container has; empty: any.
+    /// A search text for name, id, cause, class, BDI or container; empty: all rows.
     pub matching: String,
 }
 
 /// Some of the rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
-    /// All that are known.
+    /// Number of all known rows.
     pub total: usize,
-    /// Those of them that match.
+    /// Number of matching rows.
     pub matching: usize,
     /// The first of those.
     #[serde(deserialize_with = "known")]
@@ -69,10 +69,10 @@ pub struct Rows {
 pub struct Task {
     /// Its id.
     pub tid: u32,
-    /// A row for each cause; empty: it is not known.
+    /// A row for each cause; empty: the task is unknown.
     #[serde(deserialize_with = "known")]
     pub causes: Vec<Row>,
-    /// Functions of its kernel stack, innermost first; `None`: not read. Stacks
-    /// are read while a loop is, or may be, stuck.
+    /// Functions of its kernel stack, innermost first; `None`: not read. Stacks are read while a
+    /// loop is stalled or suspected.
     pub stack: Option<Vec<CompactString>>,
 }
