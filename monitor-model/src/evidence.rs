@@ -90,7 +90,7 @@ pub struct Evidence {
     /// The loop; `None`: it is no longer known.
     pub found: Option<Loop>,
     /// What gets the node out of it.
-    pub ways_out: Vec<Measure>,
+    pub mitigations: Vec<Measure>,
     /// What prevents it.
     pub preventions: Vec<Measure>,
     /// The server's threads that are not idle: those that wait first, the

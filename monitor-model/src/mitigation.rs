@@ -18,7 +18,7 @@ pub struct Measure {
 
 /// An ineffective action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InVain {
+pub struct Ineffective {
     /// The action, a few words.
     pub what: String,
     /// The outcome: kernels and numbers.

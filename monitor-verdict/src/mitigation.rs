@@ -19,7 +19,7 @@ use action::{Action, PREVENTIONS, WAYS_OUT, WAYS_OUT_OF_MEMORY};
 use kernel::Kernel;
 use monitor_model::{
     loops::{Exempt, Loop},
-    mitigation::{InVain, Measure},
+    mitigation::{Ineffective, Measure},
     observation::{Bdi, Observation},
     verdict::Signature,
 };
@@ -43,8 +43,8 @@ pub fn is_held(client: &Bdi) -> bool {
 
 /// The mitigations for this node, the best first. Empty: no measured action works.
 #[must_use]
-pub fn ways_out(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
-    ways_out_at(signature, &Target::of(found, node))
+pub fn mitigations(signature: Signature, found: &Loop, node: &Observation) -> Vec<Measure> {
+    mitigations_at(signature, &Target::of(found, node))
 }
 
 /// The preventions for this livelock, the best first.
@@ -53,9 +53,9 @@ pub fn preventions(signature: Signature, found: &Loop, node: &Observation) -> Ve
     preventions_at(signature, &Target::of(found, node))
 }
 
-/// [`ways_out`] of a target, which may be any.
+/// [`mitigations`] of a target, which may be any.
 #[must_use]
-pub fn ways_out_at(signature: Signature, target: &Target) -> Vec<Measure> {
+pub fn mitigations_at(signature: Signature, target: &Target) -> Vec<Measure> {
     measures(signature, When::During, target)
 }
 
@@ -84,14 +84,14 @@ pub(crate) fn guard_breaks(target: &Target) -> Measure {
 
 /// The actions that were ineffective against such a livelock.
 #[must_use]
-pub fn in_vain(signature: Signature, target: &Target) -> Vec<InVain> {
-    vain(signature, When::During, target)
+pub fn ineffective(signature: Signature, target: &Target) -> Vec<Ineffective> {
+    no_help(signature, When::During, target)
 }
 
 /// The actions that did not prevent such a livelock.
 #[must_use]
-pub fn not_preventing(signature: Signature, target: &Target) -> Vec<InVain> {
-    vain(signature, When::Before, target)
+pub fn not_preventing(signature: Signature, target: &Target) -> Vec<Ineffective> {
+    no_help(signature, When::Before, target)
 }
 
 /// The actions for such a livelock that this node supports.
@@ -151,7 +151,7 @@ fn rank(of: Stuck, when: When, action: Action, kernel: Option<Kernel>) -> Option
     }
 }
 
-fn vain(signature: Signature, when: When, target: &Target) -> Vec<InVain> {
+fn no_help(signature: Signature, when: When, target: &Target) -> Vec<Ineffective> {
     let Some(of) = Stuck::of(signature, target) else {
         return Vec::new();
     };
@@ -160,7 +160,7 @@ fn vain(signature: Signature, when: When, target: &Target) -> Vec<InVain> {
         // Kills on any kernel are reported on all of them.
         if seen::kills(of, when, action) {
             let seen = told_all(of, when, action, target, |_| true);
-            return Some(InVain { what, seen });
+            return Some(Ineffective { what, seen });
         }
         let no = |kernel| {
             let outcome = seen::outcome(of, when, action, kernel);
@@ -170,7 +170,7 @@ fn vain(signature: Signature, when: When, target: &Target) -> Vec<InVain> {
             Some(kernel) => no(kernel),
             None => Kernel::ALL.into_iter().any(no),
         };
-        failed.then(|| InVain {
+        failed.then(|| Ineffective {
             what,
             seen: told(of, when, action, target, fails),
         })
@@ -221,7 +221,11 @@ fn elsewhere(of: Stuck, when: When, action: Action, kept: fn(Help) -> bool) -> S
     if others.is_empty() {
         return String::new();
     }
-    let word = if kept(Help::No) { "helps" } else { "in vain" };
+    let word = if kept(Help::No) {
+        "helps"
+    } else {
+        "does not help"
+    };
     format!("; {word} on {}", others.join(", "))
 }
 

@@ -16,12 +16,12 @@ mod faults;
 mod guard;
 mod livelock;
 mod loops;
+mod mitigations;
 mod modules;
 mod nothing;
 mod operations;
 mod pairs;
 mod probes;
-mod ways_out;
 
 /// Milliseconds without progress that make a stop.
 const STOPPED: u64 = 5_000;
@@ -126,7 +126,7 @@ fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgemen
         Expect::ModulesReload => modules::reload(seen),
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
-        Expect::Measured => ways_out::measured(seen),
+        Expect::Measured => mitigations::measured(seen),
         Expect::Prevented => guard::prevented(seen),
         Expect::Broken => guard::broken(seen),
         Expect::Undone => guard::undone(seen),

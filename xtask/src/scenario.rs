@@ -7,6 +7,7 @@ mod faults;
 mod guard;
 mod livelocks;
 mod loops;
+mod mitigations;
 mod negatives;
 mod operations;
 mod pairs;
@@ -14,7 +15,6 @@ mod reclaim;
 mod signals;
 mod steps;
 mod varieties;
-mod ways_out;
 
 use anyhow::{Context as _, Result, bail};
 use guest::{Plan, Step, Until};
@@ -437,7 +437,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(varieties::all());
     all.extend(exempt::all());
     all.extend(guard::all());
-    all.extend(ways_out::all());
+    all.extend(mitigations::all());
     all
 }
 

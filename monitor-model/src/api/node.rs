@@ -10,7 +10,7 @@ use crate::{
     evidence::{LoopNumbers, Picture, Step, Trigger},
     known::known,
     loops::Loop,
-    mitigation::{InVain, Measure},
+    mitigation::{Ineffective, Measure},
     observation::{Bdi, Lost, Memory},
     related::Related,
     verdict::{LivelockState, Signature, Verdict},
@@ -115,7 +115,7 @@ pub struct LoopNow {
     /// preventions.
     pub measures: Vec<Measure>,
     /// Ineffective actions.
-    pub in_vain: Vec<InVain>,
+    pub ineffective: Vec<Ineffective>,
     /// The newest document that proves a state of it.
     pub evidence: Option<CompactString>,
     /// The trigger of that document.

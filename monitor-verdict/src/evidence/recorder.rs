@@ -234,7 +234,7 @@ impl Recorder {
             picture: picture(observation, verdict, found, &numbers(observation, verdict)),
             verdict: bounds::verdict(verdict),
             found: found.map(bounds::found),
-            ways_out: measures(mitigation::ways_out),
+            mitigations: measures(mitigation::mitigations),
             preventions: measures(mitigation::preventions),
             threads: list(&tasks.server, "threads"),
             idle_threads: tasks.idle,

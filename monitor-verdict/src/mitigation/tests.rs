@@ -9,7 +9,9 @@ use monitor_model::{
 };
 use proptest::prelude::*;
 
-use super::{PREVENT_RATIO, Target, in_vain, preventions, preventions_at, ways_out, ways_out_at};
+use super::{
+    PREVENT_RATIO, Target, ineffective, mitigations, mitigations_at, preventions, preventions_at,
+};
 
 const MB: u64 = 1 << 20;
 
@@ -109,7 +111,7 @@ fn what_is_offered_was_measured_for_that_very_signature_and_says_what_was_seen()
     };
     for kernel in KERNELS {
         for signature in Signature::ALL {
-            let out = ways_out(signature, &the_loop(), &node(kernel));
+            let out = mitigations(signature, &the_loop(), &node(kernel));
             let before = preventions(signature, &the_loop(), &node(kernel));
             assert_eq!(
                 !out.is_empty(),
@@ -137,10 +139,10 @@ fn what_is_offered_was_measured_for_that_very_signature_and_says_what_was_seen()
 fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
     for (kernel, has) in [("5.10.0-32", false), ("6.1.0-28", false), ("6.12.9", true)] {
         for signature in Signature::ALL {
-            let mut all = ways_out(signature, &the_loop(), &node(kernel));
+            let mut all = mitigations(signature, &the_loop(), &node(kernel));
             all.extend(preventions(signature, &the_loop(), &node(kernel)));
-            let vain = in_vain(signature, &Target::of(&the_loop(), &node(kernel)));
-            let words: String = vain.iter().map(|one| one.what.as_str()).collect();
+            let failed = ineffective(signature, &Target::of(&the_loop(), &node(kernel)));
+            let words: String = failed.iter().map(|one| one.what.as_str()).collect();
             if has {
                 continue;
             }
@@ -160,7 +162,7 @@ fn a_kernel_without_strict_limit_is_not_told_to_set_it() {
 
 #[test]
 fn the_commands_name_this_loops_bdi_its_writers_and_a_limit_for_this_node() {
-    let out = commands(&ways_out(
+    let out = commands(&mitigations(
         Signature::DirtyThrottle,
         &the_loop(),
         &node("6.12.9"),
@@ -214,7 +216,7 @@ fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one
 fn a_cap_at_half_of_the_memory_is_reported() {
     let mut node = node("6.12.9");
     node.memory.writeback_bytes = Some(150 * MB);
-    let out = ways_out(Signature::DirtyThrottle, &the_loop(), &node);
+    let out = mitigations(Signature::DirtyThrottle, &the_loop(), &node);
     assert!(commands(&out).contains(&format!("vm.dirty_bytes={}\n", 160 * MB)));
     assert!(
         out[0].what.contains("half of the memory"),
@@ -225,7 +227,10 @@ fn a_cap_at_half_of_the_memory_is_reported() {
 
 #[test]
 fn any_place_has_variables_for_what_is_not_known() {
-    let out = commands(&ways_out_at(Signature::DirtyThrottle, &Target::default()));
+    let out = commands(&mitigations_at(
+        Signature::DirtyThrottle,
+        &Target::default(),
+    ));
     assert!(out.contains("/sys/class/bdi/$bdi/max_ratio"), "{out}");
     assert!(
         out.contains("held * 5 / 2") && out.contains("limit < most"),
@@ -247,7 +252,7 @@ fn any_place_has_variables_for_what_is_not_known() {
 fn what_a_measure_sets_it_also_takes_back() {
     for kernel in KERNELS {
         for signature in Signature::ALL {
-            let mut all = ways_out(signature, &the_loop(), &node(kernel));
+            let mut all = mitigations(signature, &the_loop(), &node(kernel));
             all.extend(preventions(signature, &the_loop(), &node(kernel)));
             for measure in all {
                 for word in ["max_ratio", "strict_limit"] {
@@ -282,30 +287,32 @@ fn what_a_measure_sets_it_also_takes_back() {
 #[test]
 fn what_did_not_help_on_a_kernel_is_not_recommended_there_but_named() {
     let target = Target::of(&the_loop(), &node("6.12.9"));
-    let out = ways_out_at(Signature::DirtyThrottle, &target);
+    let out = mitigations_at(Signature::DirtyThrottle, &target);
     let alone =
         |one: &Measure| one.commands.len() == 2 && one.commands[1].starts_with("sysctl vm.");
     assert!(
         !out.iter().any(alone),
         "raising the limit alone froze again: {out:?}"
     );
-    let vain = in_vain(Signature::DirtyThrottle, &target);
+    let failed = ineffective(Signature::DirtyThrottle, &target);
     assert!(
-        vain.iter()
+        failed
+            .iter()
             .any(|one| one.what.contains("vm.dirty_bytes alone")),
-        "{vain:?}"
+        "{failed:?}"
     );
     assert!(
-        vain.iter()
+        failed
+            .iter()
             .all(|one| one.seen.starts_with("6.12: ") || one.seen.contains("killed for memory")),
-        "{vain:?}"
+        "{failed:?}"
     );
 }
 
 #[test]
 fn without_measurements_that_is_reported_or_no_measure_is_listed() {
     let seen = |signature, kernel| -> Vec<String> {
-        let all = ways_out(signature, &the_loop(), &node(kernel)).into_iter();
+        let all = mitigations(signature, &the_loop(), &node(kernel)).into_iter();
         all.map(|one| one.seen).collect()
     };
     let begin = |all: &[String], words: &str| all.iter().any(|one| one.starts_with(words));
@@ -337,18 +344,21 @@ fn an_action_that_led_to_kills_for_memory_is_a_mitigation_on_no_kernel_and_is_li
             let mut found = the_loop();
             found.server = server.into();
             let target = Target::of(&found, &node(kernel));
-            let mut all = ways_out_at(Signature::DirtyThrottle, &target);
+            let mut all = mitigations_at(Signature::DirtyThrottle, &target);
             all.extend(preventions_at(Signature::DirtyThrottle, &target));
             for one in &all {
                 assert!(!one.seen.contains("killed for memory"), "{kernel} {one:?}");
             }
-            let vain = in_vain(Signature::DirtyThrottle, &target);
-            let vain: Vec<_> = vain
+            let failed = ineffective(Signature::DirtyThrottle, &target);
+            let failed: Vec<_> = failed
                 .iter()
                 .filter(|one| one.seen.contains("killed for memory"))
                 .map(|one| one.what.as_str())
                 .collect();
-            assert!(vain.contains(&"a higher vm.dirty_bytes alone"), "{vain:?}");
+            assert!(
+                failed.contains(&"a higher vm.dirty_bytes alone"),
+                "{failed:?}"
+            );
             let raises_alone = |one: &Measure| {
                 let sets = one.commands.iter().filter(|line| line.contains("echo "));
                 let held = sets.clone().any(|line| line.contains("strict_limit"));
@@ -367,7 +377,7 @@ fn an_action_that_led_to_kills_for_memory_is_a_mitigation_on_no_kernel_and_is_li
 #[test]
 fn since_6_2_the_server_is_freed_and_before_the_client_is_held() {
     let ease = |node: &Observation| {
-        let all = ways_out(Signature::DirtyThrottle, &the_loop(), node);
+        let all = mitigations(Signature::DirtyThrottle, &the_loop(), node);
         let all = all.into_iter().flat_map(|one| one.commands);
         let mut all = all.filter(|line| line.contains("guard ease"));
         all.next()
@@ -482,7 +492,7 @@ fn page_size() -> u64 {
 fn what_did_not_help_a_loop_device_is_not_recommended_for_one_though_it_helps_elsewhere() {
     let target = Target::of(&the_loop(), &node("6.12.9"));
     let strict = |signature| {
-        let all = ways_out_at(signature, &target);
+        let all = mitigations_at(signature, &target);
         all.iter().any(|one| {
             let commands = one.commands.join("\n");
             commands.contains("strict_limit") && !commands.contains("STOP")
@@ -490,10 +500,10 @@ fn what_did_not_help_a_loop_device_is_not_recommended_for_one_though_it_helps_el
     };
     assert!(strict(Signature::DirtyThrottle));
     assert!(!strict(Signature::LoopDevice));
-    let vain = in_vain(Signature::LoopDevice, &target);
+    let failed = ineffective(Signature::LoopDevice, &target);
     assert!(
-        vain.iter().any(|one| one.what.contains("strict_limit=1")),
-        "{vain:?}"
+        failed.iter().any(|one| one.what.contains("strict_limit=1")),
+        "{failed:?}"
     );
 }
 
@@ -529,27 +539,27 @@ fn the_servers_own_address_is_for_nfsd_across_namespaces_and_dirty_throttling_on
 #[test]
 fn without_a_kernel_each_list_names_its_kernels_and_the_others() {
     let any = Target::default();
-    let out = ways_out_at(Signature::DirtyThrottle, &any);
-    let both = out.iter().find(|one| one.seen.contains("in vain on"));
+    let out = mitigations_at(Signature::DirtyThrottle, &any);
+    let both = out.iter().find(|one| one.seen.contains("does not help on"));
     let both = both.expect("writers stopped and held");
     assert!(!both.seen.contains("stalled for"), "{both:?}");
-    let vain = in_vain(Signature::DirtyThrottle, &any);
-    let vain = vain
+    let failed = ineffective(Signature::DirtyThrottle, &any);
+    let failed = failed
         .iter()
         .find(|one| one.seen.contains("; helps on"))
         .expect("the same");
-    assert!(vain.seen.contains("then stalled for 57 s"), "{vain:?}");
+    assert!(failed.seen.contains("then stalled for 57 s"), "{failed:?}");
 }
 
 #[test]
 fn of_two_runs_the_worse_one_counts_and_both_are_reported() {
     let target = Target::of(&the_loop(), &node("6.12.9"));
-    let out = ways_out_at(Signature::DirtyThrottle, &target);
+    let out = mitigations_at(Signature::DirtyThrottle, &target);
     let both = out.iter().find(|one| one.seen.contains("in another run:"));
     assert!(both.is_some(), "writers stopped, twice: {out:?}");
     let target = Target::of(&the_loop(), &node("5.10.0-32"));
-    let vain = in_vain(Signature::DirtyThrottle, &target);
-    let alone = vain
+    let failed = ineffective(Signature::DirtyThrottle, &target);
+    let alone = failed
         .iter()
         .find(|one| one.what.contains("vm.dirty_bytes alone"));
     let alone = alone.expect("it went on once, and did not another time");
@@ -563,7 +573,7 @@ fn memory_signatures_never_raise_the_dirty_limit() {
         Signature::CommitWait,
         Signature::RequestStarvation,
     ] {
-        let out = commands(&ways_out(signature, &the_loop(), &node("5.10.0-32")));
+        let out = commands(&mitigations(signature, &the_loop(), &node("5.10.0-32")));
         assert!(!out.contains("dirty_bytes"), "{out}");
     }
 }
@@ -595,7 +605,7 @@ proptest! {
             prop_assert!(bytes <= total / 2 && bytes > 0);
         }
         for signature in Signature::ALL {
-            let _ = ways_out_at(signature, &target);
+            let _ = mitigations_at(signature, &target);
         }
     }
 }

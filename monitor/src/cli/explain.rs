@@ -15,7 +15,7 @@ use std::{fmt::Write as _, fs, path::Path, process::ExitCode};
 
 use clap::{Args, builder::PossibleValuesParser};
 use monitor_model::{
-    mitigation::{InVain, Measure},
+    mitigation::{Ineffective, Measure},
     related::RelatedKind,
     verdict::Signature,
 };
@@ -150,19 +150,19 @@ fn explained(one: &Explanation, place: &Target) -> String {
     heading(&mut out, "It is not");
     wrap(&mut out, one.unlike, "  ", WIDTH);
     heading(&mut out, "Mitigations now");
-    let ways_out = mitigation::ways_out_at(signature, place);
-    if ways_out.is_empty() {
+    let mitigations = mitigation::mitigations_at(signature, place);
+    if mitigations.is_empty() {
         wrap(&mut out, NOT_MEASURED, "  ", WIDTH);
     }
-    measures(&mut out, &ways_out);
-    vain(
+    measures(&mut out, &mitigations);
+    failures(
         &mut out,
         "Ineffective:",
-        &mitigation::in_vain(signature, place),
+        &mitigation::ineffective(signature, place),
     );
     heading(&mut out, "Prevent it");
     measures(&mut out, &mitigation::preventions_at(signature, place));
-    vain(
+    failures(
         &mut out,
         "Does not prevent it:",
         &mitigation::not_preventing(signature, place),
@@ -241,7 +241,7 @@ fn measures(out: &mut String, all: &[Measure]) {
     }
 }
 
-fn vain(out: &mut String, title: &str, all: &[InVain]) {
+fn failures(out: &mut String, title: &str, all: &[Ineffective]) {
     if all.is_empty() {
         return;
     }

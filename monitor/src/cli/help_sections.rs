@@ -432,6 +432,8 @@ pub fn text(command: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use clap::CommandFactory as _;
 
     use super::*;
@@ -461,13 +463,13 @@ mod tests {
                 name => format!("`{name}`"),
             };
             for (code, said) in ending.exits {
-                table += &format!("| {command} | {code} | {said} |\n");
+                let _ = writeln!(table, "| {command} | {code} | {said} |");
             }
             if ending.command.is_empty() {
                 let Entry(code, said) = BAD_CONFIGURATION else {
                     unreachable!("it is an entry")
                 };
-                table += &format!("| {command} | {code} | {said} |\n");
+                let _ = writeln!(table, "| {command} | {code} | {said} |");
             }
         }
         generated::hold("metrics.md", &[("exit-codes", table)]);

@@ -25,7 +25,7 @@ pub const KEYS: [(&str, &str); 15] = [
     ("c", "the loop's cycle, as its evidence draws it"),
     (
         "m",
-        "measures: what to type, how to take it back, what is in vain",
+        "mitigations: commands, their undo, what is ineffective",
     ),
     ("e", "what happened lately"),
     ("i", "inputs: which signals come in, what was lost"),

@@ -1,6 +1,6 @@
 //! All runs, in guests: a server in its own network namespace, four endless buffered writers, 320
 //! MB of memory, a disk of 30-100 MB/s, `vm.dirty_bytes` raised to 100 MB. `./dev vm KERNEL
-//! ways-out-...` and `prevent-...` repeat them. The last runs are of other livelocks, in the guests
+//! mitigation-...` and `prevent-...` repeat them. The last runs are of other livelocks, in the guests
 //! of `ganesha-livelock`, `loop-device` and `reclaim-usable`.
 
 use super::Kernel::{V5_10, V6_1, V6_12, V7_2};

@@ -10,7 +10,7 @@ use monitor_model::{
 };
 
 use super::{commands, node, the_loop, wait};
-use crate::mitigation::ways_out;
+use crate::mitigation::mitigations;
 
 #[test]
 fn the_writers_to_a_loop_device_on_the_mount_are_the_loops_writers() {
@@ -25,7 +25,7 @@ fn the_writers_to_a_loop_device_on_the_mount_are_the_loops_writers() {
     });
     node.waits.push(wait(60, Class::User, "7:0"));
     node.waits.push(wait(61, Class::User, "7:1"));
-    let out = ways_out(Signature::LoopDevice, &the_loop(), &node);
+    let out = mitigations(Signature::LoopDevice, &the_loop(), &node);
     assert!(commands(&out).contains("kill -STOP 40 41 60\n"), "{out:?}");
 }
 
@@ -39,7 +39,7 @@ fn where_no_writer_is_known_they_are_looked_for_on_the_mount_unless_its_name_is_
             mount_point: mount_point.into(),
             ..Mount::default()
         }];
-        commands(&ways_out(Signature::ReclaimCongestion, &found, &node))
+        commands(&mitigations(Signature::ReclaimCongestion, &found, &node))
     };
     assert!(out("/srv/data").contains("mount=/srv/data  #"));
     for strange in ["/srv/$(reboot)", "/a b", "/a;b", "srv", ""] {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use monitor_verdict::mitigation::{self, Target};
 
-use monitor_model::mitigation::{InVain, Measure};
+use monitor_model::mitigation::{Ineffective, Measure};
 
 use super::{
     EXPLANATIONS, FIND_BDI, NOT_MEASURED,
@@ -21,18 +21,21 @@ const WIDTH: usize = 125;
 fn docs_runbooks_give_the_commands_of_explain() {
     for one in &EXPLANATIONS {
         let (signature, place) = (one.signature, Target::default());
-        let ways_out = mitigation::ways_out_at(signature, &place);
+        let mitigations = mitigation::mitigations_at(signature, &place);
         let preventions = mitigation::preventions_at(signature, &place);
         let parts = [
             ("path", path(one.path)),
             ("kernels", prose(one.kernels)),
             ("confirm", confirm(one)),
-            ("ways out", measures(&ways_out)),
-            ("in vain", vain(&mitigation::in_vain(signature, &place))),
+            ("ways out", measures(&mitigations)),
+            (
+                "ineffective",
+                failures(&mitigation::ineffective(signature, &place)),
+            ),
             ("preventions", measures(&preventions)),
             (
                 "not preventing",
-                vain(&mitigation::not_preventing(signature, &place)),
+                failures(&mitigation::not_preventing(signature, &place)),
             ),
         ];
         generated::hold(&format!("runbooks/{}.md", signature.as_str()), &parts);
@@ -109,7 +112,7 @@ fn block(text: &mut String, title: &str, commands: &[String]) {
     let _ = writeln!(text, "   ```\n");
 }
 
-fn vain(all: &[InVain]) -> String {
+fn failures(all: &[Ineffective]) -> String {
     if all.is_empty() {
         return "Every action tried was effective.".to_owned();
     }

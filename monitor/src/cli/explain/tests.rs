@@ -33,7 +33,7 @@ fn without_a_word_there_is_a_line_for_each() {
 }
 
 #[test]
-fn an_explanation_has_the_path_exactly_three_commands_the_ways_out_and_the_preventions() {
+fn an_explanation_has_the_path_exactly_three_commands_the_mitigations_and_the_preventions() {
     for one in &EXPLANATIONS {
         let text = text(Some(one.signature.as_str()), &Target::default());
         let mut rest = text.as_str();
@@ -62,7 +62,7 @@ fn the_text_gives_the_measures_of_the_evidence() {
     let place = here("0:29", std::path::Path::new("/nowhere")).with_kernel("6.12.9");
     for one in &EXPLANATIONS {
         let text = text(Some(one.signature.as_str()), &place);
-        let mut all = mitigation::ways_out_at(one.signature, &place);
+        let mut all = mitigation::mitigations_at(one.signature, &place);
         all.extend(mitigation::preventions_at(one.signature, &place));
         for command in all.iter().flat_map(|measure| &measure.commands) {
             assert!(text.contains(command.as_str()), "{command}");

@@ -33,7 +33,7 @@ function measures(all, heading, hint, mark, { level = "h4", id = null, none = nu
       h("ol", { start: 2 }, rest)));
 }
 
-const vain = (all) => all.length > 0 && h("details", { "data-key": "vain" },
+const ineffective = (all) => all.length > 0 && h("details", { "data-key": "ineffective" },
   h("summary", {}, `Ineffective (${all.length})`),
   h("ul", { class: "plain" }, all.map((one) => h("li", {}, h("strong", {}, clip(one.what, 300)), `: ${clip(one.seen, 600)}`))));
 
@@ -100,7 +100,7 @@ function loopCard(loop, node, at, seen, headed) {
     !headed && is && [h("p", { class: "impact" }, impact(loop, node)), h("p", {}, clip(loop.verdict.reason, 1000))],
     picture(loop),
     h("div", { class: "halves" },
-      h("div", {}, best, vain(loop.in_vain), reasons(loop), proof(loop)),
+      h("div", {}, best, ineffective(loop.ineffective), reasons(loop), proof(loop)),
       h("div", {}, conditions(loop.verdict.conditions, seen))));
 }
 

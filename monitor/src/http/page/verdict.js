@@ -56,7 +56,7 @@ function evidencePage(evidence, path, recording) {
     section("cycle", "Who waits for whom", [place(loop), picture(loop),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The cycle as text" }, h("pre", {}, evidence.cycle.map((line) => `${clip(line, 400)}\n`)))], { class: "card" }),
     section("todo", "Mitigation and conditions", h("div", { class: "halves" },
-      h("div", {}, measures(evidence.ways_out, "What to do", null, "out", { level: "h3", none: NOT_MEASURED }), measures(evidence.preventions, "Prevention", null, "before", { level: "h3" }), reasons(loop)),
+      h("div", {}, measures(evidence.mitigations, "What to do", null, "out", { level: "h3", none: NOT_MEASURED }), measures(evidence.preventions, "Prevention", null, "before", { level: "h3" }), reasons(loop)),
       h("div", {}, conditions(evidence.verdict.conditions, points.length > 0 ? seen : null, ["h3", "h4"]))), { class: "card", "data-state": evidence.verdict.state }),
     section("threads", "The server’s threads", [threads(evidence.threads, node, "Threads of the server that are not idle", "All were idle."),
       evidence.idle_threads != null && h("p", { class: "soft" }, `Idle: ${evidence.idle_threads}.`)], { class: "card" }),

@@ -99,7 +99,7 @@ fn evidence() -> Evidence {
             bdi_dirty_pages: 1.0,
             bdi_setpoint_pages: 2.0,
         }],
-        ways_out: vec![Measure {
+        mitigations: vec![Measure {
             what: "hold it".to_owned(),
             commands: vec!["echo 1".to_owned()],
             undo: vec!["echo 0".to_owned()],

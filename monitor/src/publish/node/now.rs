@@ -42,13 +42,13 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
     let place = found.map(|found| Target::of(found, seen));
     let measures = place.as_ref().map(|place| {
         if stuck {
-            mitigation::ways_out_at(verdict.signature, place)
+            mitigation::mitigations_at(verdict.signature, place)
         } else {
             mitigation::preventions_at(verdict.signature, place)
         }
     });
-    let in_vain = place.as_ref().filter(|_| stuck);
-    let in_vain = in_vain.map(|place| mitigation::in_vain(verdict.signature, place));
+    let ineffective = place.as_ref().filter(|_| stuck);
+    let ineffective = ineffective.map(|place| mitigation::ineffective(verdict.signature, place));
     let document = document(snapshot, verdict);
     let steps = document
         .filter(|_| verdict.state.is_livelock())
@@ -61,7 +61,7 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
         picture: evidence::picture(seen, verdict, found, &numbers),
         numbers,
         measures: measures.unwrap_or_default(),
-        in_vain: in_vain.unwrap_or_default(),
+        ineffective: ineffective.unwrap_or_default(),
         evidence: document.map(|one| one.head.id.clone()),
         occasion: document.map(|one| one.head.occasion),
         cycle: evidence::lines(&steps, evidence::COLUMNS),

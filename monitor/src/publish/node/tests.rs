@@ -72,7 +72,7 @@ fn a_stuck_loop_has_who_waits_and_what_to_type_and_a_quiet_one_what_prevents_it(
         .collect();
     assert!(!quiet.is_empty());
     assert_ne!(stuck, quiet);
-    assert!(node.loops[0].in_vain.is_empty());
+    assert!(node.loops[0].ineffective.is_empty());
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) fn evidence(n: u32) -> Evidence {
         cycle: vec!["dd[7] waits".to_owned(), "  -> nfsd[11] waits".to_owned()],
         verdict: verdict(LivelockState::Livelock),
         found: Some(found_loop()),
-        ways_out: Vec::new(),
+        mitigations: Vec::new(),
         preventions: Vec::new(),
         threads: Vec::new(),
         idle_threads: Some(1),

@@ -98,7 +98,7 @@ pub fn to_type(view: &View, one: &LoopNow, most: usize) -> Vec<Line<'static>> {
     let risk = one.found.as_ref().and_then(|found| found.risk.first());
     let words = risk.map_or("", String::as_str);
     let all = within(words, room, most, look);
-    labelled(" DANGER  ", Tone::Warn, all, look)
+    labelled(" RISK    ", Tone::Warn, all, look)
 }
 
 /// The commands, if each fits into so many columns: half a command is worse than none.

@@ -204,10 +204,14 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
     lines.dim(&format!(
         "{words}: throttle-monitor explain {signature}{url}"
     ));
-    if !one.in_vain.is_empty() {
+    if !one.ineffective.is_empty() {
         lines.heading("Does not help");
-        for vain in &one.in_vain {
-            lines.put(Tone::Dim, 3, &format!("{}: {}", vain.what, vain.seen));
+        for ineffective in &one.ineffective {
+            lines.put(
+                Tone::Dim,
+                3,
+                &format!("{}: {}", ineffective.what, ineffective.seen),
+            );
         }
     }
     let Some(found) = &one.found else {

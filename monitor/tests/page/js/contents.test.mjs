@@ -193,7 +193,7 @@ test("a verdict has a permanent link with threads, stacks and ways out, and its 
   assert.equal(await page.locator("[aria-labelledby=writers] tbody tr").count(), evidence.writers.length);
   const stacks = await page.locator("[aria-labelledby=threads] .stack").allTextContents();
   assert.deepEqual(stacks, evidence.threads.filter((one) => one.stack.length > 0).map((one) => one.stack.join("\n")));
-  assert.deepEqual(await page.locator(".todo .what").allTextContents(), [...evidence.ways_out, ...evidence.preventions].map((one) => one.what));
+  assert.deepEqual(await page.locator(".todo .what").allTextContents(), [...evidence.mitigations, ...evidence.preventions].map((one) => one.what));
   const fetched = async (name) => {
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name }).click()]);
     return [download.suggestedFilename(), await readFile(await download.path())];

@@ -28,8 +28,8 @@ pub fn judge(seen: &Seen<'_>) -> Result<(), String> {
     }
     // This livelock has no measured mitigation, so none is listed.
     let unmeasured = document["signature"] == "commit-wait";
-    for key in ["ways_out", "preventions", "bdis", "signals", "timeline"] {
-        if list(key).is_empty() && !(unmeasured && key == "ways_out") {
+    for key in ["mitigations", "preventions", "bdis", "signals", "timeline"] {
+        if list(key).is_empty() && !(unmeasured && key == "mitigations") {
             return Err(format!("it has no {key}"));
         }
     }
@@ -46,7 +46,7 @@ mod tests {
         let mut document = serde_json::json!({
             "cycle": ["nfsd waits", "for itself [the cycle closes]"],
             "threads": [{"stack": ["balance_dirty_pages"]}],
-            "ways_out": [1], "preventions": [1], "bdis": [1], "signals": [1], "timeline": [1],
+            "mitigations": [1], "preventions": [1], "bdis": [1], "signals": [1], "timeline": [1],
         });
         change(&mut document);
         let events = [
@@ -66,10 +66,10 @@ mod tests {
         assert_eq!(judged(|_| ()), Ok(()));
         assert!(judged(|it| it["cycle"] = serde_json::json!([])).is_err());
         assert!(judged(|it| it["threads"][0]["stack"] = serde_json::json!([])).is_err());
-        assert!(judged(|it| it["ways_out"] = serde_json::json!([])).is_err());
+        assert!(judged(|it| it["mitigations"] = serde_json::json!([])).is_err());
         let unmeasured = judged(|it: &mut Value| {
             it["signature"] = "commit-wait".into();
-            it["ways_out"] = serde_json::json!([]);
+            it["mitigations"] = serde_json::json!([]);
         });
         assert_eq!(unmeasured, Ok(()));
     }

@@ -32,37 +32,41 @@ fn limits() -> Vec<Scenario> {
     let strict = || [client("strict_limit", "1"), client("max_ratio", "1")];
     let [one, two] = strict();
     vec![
-        out("ways-out-dirty-bytes", everywhere, [more()]),
-        out("ways-out-background", everywhere, [background()]),
+        out("mitigation-dirty-bytes", everywhere, [more()]),
+        out("mitigation-background", everywhere, [background()]),
         out(
-            "ways-out-max-ratio-background",
+            "mitigation-max-ratio-background",
             everywhere,
             [client("max_ratio", "1"), background()],
         ),
-        out("ways-out-max-ratio", everywhere, [client("max_ratio", "1")]),
         out(
-            "ways-out-max-ratio-dirty-bytes",
+            "mitigation-max-ratio",
+            everywhere,
+            [client("max_ratio", "1")],
+        ),
+        out(
+            "mitigation-max-ratio-dirty-bytes",
             everywhere,
             [client("max_ratio", "1"), more()],
         ),
         out(
-            "ways-out-strict-max-ratio-dirty-bytes",
+            "mitigation-strict-max-ratio-dirty-bytes",
             BOUNDED,
             [one, two, more()],
         ),
         out(
-            "ways-out-strict-limit",
+            "mitigation-strict-limit",
             BOUNDED,
             [client("strict_limit", "1")],
         ),
-        out("ways-out-strict-max-ratio", BOUNDED, strict()),
+        out("mitigation-strict-max-ratio", BOUNDED, strict()),
         out(
-            "ways-out-max-bytes",
+            "mitigation-max-bytes",
             BOUNDED,
             [client("max_bytes", "4194304")],
         ),
         out(
-            "ways-out-max-ratio-dirty-bytes-undone",
+            "mitigation-max-ratio-dirty-bytes-undone",
             everywhere,
             [
                 client("max_ratio", "1"),
@@ -87,20 +91,20 @@ fn writers() -> Vec<Scenario> {
     };
     vec![
         out(
-            "ways-out-sigstop-dirty-bytes",
+            "mitigation-sigstop-dirty-bytes",
             everywhere,
             [stop(19), more()],
         ),
-        out("ways-out-sync", everywhere, [beside(&["sync"])]),
-        out("ways-out-sigkill", everywhere, [stop(9)]),
+        out("mitigation-sync", everywhere, [beside(&["sync"])]),
+        out("mitigation-sigkill", everywhere, [stop(9)]),
         out(
-            "ways-out-sigkill-dirty-bytes",
+            "mitigation-sigkill-dirty-bytes",
             everywhere,
             [stop(9), more()],
         ),
         // The limits are restored, and the load continues.
         out(
-            "ways-out-sigstop-dirty-bytes-undone",
+            "mitigation-sigstop-dirty-bytes-undone",
             everywhere,
             [
                 stop(19),
@@ -112,7 +116,7 @@ fn writers() -> Vec<Scenario> {
         ),
         // The load continues under new limits.
         out(
-            "ways-out-sigstop-held",
+            "mitigation-sigstop-held",
             everywhere,
             [
                 stop(19),
@@ -127,7 +131,7 @@ fn writers() -> Vec<Scenario> {
             ],
         ),
         out(
-            "ways-out-umount-force",
+            "mitigation-umount-force",
             everywhere,
             [beside(&["umount-force", "/mnt"])],
         ),
@@ -142,26 +146,26 @@ fn servers() -> Vec<Scenario> {
         words: words(&["put", "/proc/fs/nfsd/threads", value]),
     };
     vec![
-        out("ways-out-nfsd-realtime", everywhere, [real_time()]),
+        out("mitigation-nfsd-realtime", everywhere, [real_time()]),
         out(
-            "ways-out-server-min-ratio",
+            "mitigation-server-min-ratio",
             everywhere,
             [server("min_ratio", "50")],
         ),
         out(
-            "ways-out-server-strict-limit",
+            "mitigation-server-strict-limit",
             BOUNDED,
             [server("strict_limit", "1")],
         ),
         out(
-            "ways-out-server-strict-min-ratio",
+            "mitigation-server-strict-min-ratio",
             BOUNDED,
             [server("min_ratio", "50"), server("strict_limit", "1")],
         ),
         // Threads that are in balance_dirty_pages already have read the old strict limit: only a
         // limit above the dirty bytes releases them.
         out(
-            "ways-out-server-strict-lift",
+            "mitigation-server-strict-lift",
             BOUNDED,
             [
                 server("strict_limit", "1"),
@@ -170,8 +174,8 @@ fn servers() -> Vec<Scenario> {
                 set("/proc/sys/vm/dirty_ratio", "20"),
             ],
         ),
-        out("ways-out-nfsd-threads-64", everywhere, [threads("64")]),
-        out("ways-out-nfsd-stop", everywhere, [threads("0")]),
+        out("mitigation-nfsd-threads-64", everywhere, [threads("64")]),
+        out("mitigation-nfsd-stop", everywhere, [threads("0")]),
     ]
 }
 
@@ -195,67 +199,67 @@ fn others() -> Vec<Scenario> {
     vec![
         of(
             livelocks::loop_device(),
-            "ways-out-loop-device-dirty-bytes",
+            "mitigation-loop-device-dirty-bytes",
             LOOP,
             [more()],
         ),
         of(
             livelocks::loop_device(),
-            "ways-out-loop-device-max-ratio-dirty-bytes",
+            "mitigation-loop-device-max-ratio-dirty-bytes",
             LOOP,
             held(),
         ),
         of(
             livelocks::loop_device(),
-            "ways-out-loop-device-strict-max-ratio-dirty-bytes",
+            "mitigation-loop-device-strict-max-ratio-dirty-bytes",
             BOUNDED,
             strictly(),
         ),
         of(
             livelocks::loop_device(),
-            "ways-out-loop-device-sigstop-dirty-bytes",
+            "mitigation-loop-device-sigstop-dirty-bytes",
             LOOP,
             [stop(19), more()],
         ),
         of(
             livelocks::ganesha(),
-            "ways-out-ganesha-dirty-bytes",
+            "mitigation-ganesha-dirty-bytes",
             livelocks::GANESHA,
             [more()],
         ),
         of(
             livelocks::ganesha(),
-            "ways-out-ganesha-sigstop-dirty-bytes",
+            "mitigation-ganesha-sigstop-dirty-bytes",
             livelocks::GANESHA,
             [stop(19), more()],
         ),
         of(
             livelocks::ganesha(),
-            "ways-out-ganesha-strict-max-ratio-dirty-bytes",
+            "mitigation-ganesha-strict-max-ratio-dirty-bytes",
             BOUNDED,
             strictly(),
         ),
         of(
             reclaim::usable(),
-            "ways-out-reclaim-sigstop",
+            "mitigation-reclaim-sigstop",
             RECLAIM,
             [stop(19)],
         ),
         of(
             reclaim::usable(),
-            "ways-out-reclaim-sigkill",
+            "mitigation-reclaim-sigkill",
             RECLAIM,
             [stop(9)],
         ),
         of(
             reclaim::usable(),
-            "ways-out-reclaim-free",
+            "mitigation-reclaim-free",
             RECLAIM,
             [free()],
         ),
         of(
             reclaim::usable(),
-            "ways-out-reclaim-sigstop-free",
+            "mitigation-reclaim-sigstop-free",
             RECLAIM,
             [stop(19), free()],
         ),
