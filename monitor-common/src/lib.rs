@@ -7,17 +7,15 @@
 
 mod bdi;
 mod cause;
-mod known;
 mod maps;
 mod offsets;
 
 pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, ThrottleReason};
-pub use known::Known;
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
     HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,
-    PAUSES_OF_RING, PEER_LEN, Pause, PauseRing, Peer, RpcTotals, SAME_CALL_NS, Serving, Stall,
-    Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested, is_of_node,
+    PEER_LEN, Peer, RpcTotals, Serving, Stall, Starting, Taken, TaskTotals, Wait, WaitKey,
+    WriteCongested, is_of_node,
 };
 pub use offsets::Offsets;

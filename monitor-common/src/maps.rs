@@ -13,10 +13,6 @@ pub const HIST_BUCKETS: usize = 16;
 /// wait for.
 pub const LEAST_CALL_NS: u64 = 1_000_000;
 
-/// `paused` of `balance_dirty_pages` is counted in jiffies, which are up to 10 ms: a wait
-/// that began this much later than the one kept is another call.
-pub const SAME_CALL_NS: u64 = 30_000_000;
-
 /// Whether `dirty` and `limit` of an event of `balance_dirty_pages` are the node's.
 ///
 /// The kernel holds a writer to the limit of its memory cgroup or to the node's, whichever
@@ -28,9 +24,6 @@ pub const SAME_CALL_NS: u64 = 30_000_000;
 pub const fn is_of_node(cgroup_ino: u64) -> bool {
     matches!(cgroup_ino, 0 | 1 | 0xffff_ffff | u64::MAX)
 }
-
-/// Pauses that a ring has room for: with its head they are a page of memory.
-pub const PAUSES_OF_RING: usize = 31;
 
 macro_rules! plain {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
@@ -136,59 +129,7 @@ plain! {
         pub comm: [u8; COMM_LEN],
     }
 
-    /// A pause in `balance_dirty_pages` as the kernel tells it, not looked at.
-    pub struct Pause {
-        /// When it was told, `CLOCK_MONOTONIC` nanoseconds; as the ring's.
-        pub now_ns: u64,
-        /// Thread id in the initial pid namespace.
-        pub tid: u32,
-        /// Process id in the initial pid namespace.
-        pub tgid: u32,
-        /// The task's name; it begins with a zero where it was not asked.
-        pub comm: [u8; COMM_LEN],
-        /// The BDI's name.
-        pub bdi: [u64; BDI_NAME_LEN / 8],
-        /// Dirty limit, pages.
-        pub limit: u64,
-        /// Dirty pages.
-        pub dirty: u64,
-        /// The BDI's share of the limit, pages.
-        pub bdi_setpoint: u64,
-        /// The BDI's dirty pages.
-        pub bdi_dirty: u64,
-        /// How fast the task may make pages dirty, KiB a second.
-        pub task_ratelimit: u64,
-        /// How long the task has been in this call, milliseconds.
-        pub paused_ms: u64,
-        /// How long it is about to sleep, milliseconds, signed.
-        pub pause_ms: u64,
-        /// The cgroup whose part of the BDI it is. (And the last word of a cache line:
-        /// no pause lies in three.)
-        pub cgroup: u64,
-    }
-
-    /// A ring of them. Pauses are counted on and on; the ring has the last ones.
-    pub struct PauseRing {
-        /// How many there have ever been; the program's, as the next three.
-        pub written: u64,
-        /// The tick (jiffy) of the last one.
-        pub tick: u64,
-        /// When the first one of that tick was, `CLOCK_MONOTONIC` nanoseconds.
-        pub now_ns: u64,
-        /// Where the next one goes: the rest of `written`, without a division.
-        pub place: u64,
-        /// How many there may be by now; the daemon's, as the next. Zero: none, the
-        /// program looks at each pause itself.
-        pub until: u64,
-        /// Offset of `flags` in `task_struct`.
-        pub task_flags: i64,
-        /// Always zero.
-        pub zero: [u64; 10],
-        /// The pauses.
-        pub pauses: [Pause; PAUSES_OF_RING],
-    }
-
-    /// Totals of a task for one cause.
+    /// Totals of a task for one cause; for `balance_dirty_pages` also the wait that lasts.
     pub struct TaskTotals {
         /// All finished waits together, nanoseconds.
         pub delay_ns: u64,
@@ -198,6 +139,15 @@ plain! {
         pub bdi: u64,
         /// When the last wait was counted, `CLOCK_MONOTONIC` nanoseconds.
         pub last_ns: u64,
+        /// `balance_dirty_pages`: when the call that lasts began, `CLOCK_MONOTONIC`
+        /// nanoseconds. Zero: none lasts.
+        pub since_ns: u64,
+        /// `balance_dirty_pages`: when the last announced pause is over,
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        pub until_ns: u64,
+        /// `balance_dirty_pages`: until when name and class need not be read again,
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        pub known_until_ns: u64,
         /// Process id in the initial pid namespace.
         pub tgid: u32,
         /// A [`crate::Class`].
@@ -222,11 +172,11 @@ plain! {
     /// pages, one addend an event, so that a difference of two readings
     /// divided by that of `events` is the mean over the time between.
     pub struct DirtyTotals {
-        /// Pauses announced.
+        /// Pauses announced with all that is summed below.
         pub events: u64,
         /// Those of them whose `dirty` and `limit` are the node's: [`is_of_node`].
         pub node_events: u64,
-        /// Pauses announced, all together, nanoseconds.
+        /// All pauses announced together, nanoseconds.
         pub pause_ns: u64,
         /// Sum of `dirty`, of the events that are the node's: its dirty and writeback
         /// pages.
@@ -246,6 +196,8 @@ plain! {
         pub last_dirty: u64,
         /// `limit` of the same event, pages.
         pub last_limit: u64,
+        /// Pauses by length, as in [`HistValue`].
+        pub buckets: [u64; HIST_BUCKETS],
     }
 
     /// The NFS client's writes on one device, one per CPU.
@@ -428,6 +380,3 @@ impl Lost {
     /// How many there are.
     pub const COUNT: u32 = 2;
 }
-
-/// So that a pause touches one page of memory.
-const _: () = assert!(size_of::<PauseRing>() == 4096);

@@ -28,10 +28,6 @@ offsets! {
         task_group_leader,
         /// `task_struct.comm`.
         task_comm,
-        /// `task_struct.pid`: the thread's id.
-        task_pid,
-        /// `task_struct.tgid`: the process's.
-        task_tgid,
         /// `task_struct.worker_private`: of a kernel thread, its `kthread` (since
         /// 5.17).
         task_kthread,

@@ -3,7 +3,7 @@
 //!
 //! | file | sees |
 //! |---|---|
-//! | `dirty.rs`, `pauses.rs` | `balance_dirty_pages` |
+//! | `dirty.rs` | `balance_dirty_pages` |
 //! | `congestion.rs` | `congestion_wait`, `wait_iff_congested`, `reclaim_throttle`, `throttle_direct_reclaim` |
 //! | `bdi.rs` | `set_bdi_congested`, `clear_bdi_congested` |
 //! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
@@ -31,7 +31,6 @@ mod nfs_client;
 mod nfs_commit;
 mod nfs_congestion;
 mod nfsd;
-mod pauses;
 mod reclaim;
 mod rpc;
 mod task;

@@ -2,17 +2,15 @@
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{
-        Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, ProgramArray,
-        RingBuf,
+        Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
     },
 };
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, PauseRing, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey,
+    PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey,
     WriteCongested,
 };
 
@@ -33,7 +31,8 @@ pub static BOUNDS_NS: Global<[u64; HIST_BUCKETS - 1]> = Global::new([u64::MAX; H
 #[map]
 pub static OFFSETS: Array<Offsets> = Array::with_max_entries(1, 0);
 
-/// Histograms. The keys are few: causes times classes times BDIs in use.
+/// Histograms, but those of `balance_dirty_pages`. The keys are few: causes times
+/// classes times BDIs in use.
 #[map]
 pub static DELAYS: PerCpuHashMap<HistKey, HistValue> = PerCpuHashMap::with_max_entries(512, 0);
 
@@ -41,11 +40,12 @@ pub static DELAYS: PerCpuHashMap<HistKey, HistValue> = PerCpuHashMap::with_max_e
 #[map]
 pub static NO_DELAYS: Array<HistValue> = Array::with_max_entries(1, 0);
 
-/// Waits that last.
+/// Waits that last, but those in `balance_dirty_pages`.
 #[map]
 pub static WAITS: HashMap<WaitKey, Wait> = HashMap::with_max_entries(8192, 0);
 
-/// Totals of the tasks that waited last.
+/// Totals of the tasks that waited last, and which of them are in
+/// `balance_dirty_pages`.
 #[map]
 pub static TASKS: LruHashMap<WaitKey, TaskTotals> = LruHashMap::with_max_entries(4096, 0);
 
@@ -53,18 +53,9 @@ pub static TASKS: LruHashMap<WaitKey, TaskTotals> = LruHashMap::with_max_entries
 #[map]
 pub static STALLS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
-/// What `balance_dirty_pages` said.
+/// What `balance_dirty_pages` said, with its histograms: both have the same key.
 #[map]
-pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max_entries(512, 0);
-
-/// Pauses of ordinary tasks, not looked at: some rings for each CPU, one CPU after the
-/// other. The daemon, which knows how many there are, sets the size.
-#[map]
-pub static PAUSES: Array<PauseRing> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The program that looks at a pause.
-#[map]
-pub static LOOK: ProgramArray = ProgramArray::with_max_entries(1, 0);
+pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max_entries(384, 0);
 
 /// The names behind the ids of BDIs. Written when [`DIRTY`] gets a new key.
 #[map]

@@ -13,7 +13,7 @@ use crate::{
 
 /// `PF_KTHREAD`, include/linux/sched.h; the same bit in every kernel since
 /// 2.6.30.
-pub const PF_KTHREAD: u32 = 0x0020_0000;
+const PF_KTHREAD: u32 = 0x0020_0000;
 /// `PF_LOCAL_THROTTLE`, `PF_LESS_THROTTLE` up to 5.7: writes for another file
 /// system, or for a client. Of kworkers, those of loop devices and of LOCALIO
 /// have it while they write (`loop_process_work`, drivers/block/loop.c, since

@@ -126,6 +126,17 @@ pub fn count(cause: Cause, class: u8, reason: u8, bdi: u64, delay_ns: u64) {
             }
         }
     };
+    // SAFETY: the value of a per-CPU map, only written on this CPU; it lives as
+    // long as the program runs (the map frees elements after a grace period).
+    unsafe {
+        (*value).sum_ns += delay_ns;
+        (*value).buckets[bucket(delay_ns)] += 1;
+    }
+}
+
+/// Which bucket of a histogram a wait belongs to.
+#[inline(always)]
+pub fn bucket(delay_ns: u64) -> usize {
     let bounds = BOUNDS_NS.load();
     let mut bucket = HIST_BUCKETS - 1;
     // From above, without a break: a fixed number of compares, no branch that
@@ -135,12 +146,7 @@ pub fn count(cause: Cause, class: u8, reason: u8, bdi: u64, delay_ns: u64) {
             bucket = index;
         }
     }
-    // SAFETY: the value of a per-CPU map, only written on this CPU; it lives as
-    // long as the program runs (the map frees elements after a grace period).
-    unsafe {
-        (*value).sum_ns += delay_ns;
-        (*value).buckets[bucket & (HIST_BUCKETS - 1)] += 1;
-    }
+    bucket & (HIST_BUCKETS - 1)
 }
 
 /// Adds to the task's totals.
@@ -172,18 +178,24 @@ pub fn total(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
         last_ns: now,
         tgid: wait.tgid,
         class: wait.class,
-        zero: [0; 3],
         comm: wait.comm,
+        ..TaskTotals::default()
     };
     if TASKS.insert(key, totals, 0).is_err() {
         lost(Lost::MapFull);
     }
 }
 
+/// Whether a wait leaves a record.
+#[inline(always)]
+pub fn is_long(delay_ns: u64) -> bool {
+    delay_ns >= THRESHOLD_NS.load()
+}
+
 /// Leaves a record if the wait was long enough.
 #[inline(always)]
 pub fn report(tid: u32, cause: Cause, wait: &Wait, delay_ns: u64) {
-    if delay_ns < THRESHOLD_NS.load() {
+    if !is_long(delay_ns) {
         return;
     }
     let Some(mut record) = STALLS.reserve::<Stall>(0) else {

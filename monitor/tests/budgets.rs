@@ -12,7 +12,6 @@ use std::{fs::File, io::BufReader, path::Path};
 
 use allocation_counter::{AllocationInfo, measure};
 use aya_obj::generated::bpf_map_type::{self, *};
-use monitor_collector::kernel::attach::sizes;
 use monitor_model::observation::Observation;
 use monitor_verdict::{Engine, Thresholds};
 use throttle_monitor::{
@@ -86,16 +85,11 @@ fn a_tick_judges_publishes_and_is_scraped_within_its_allocations() {
 }
 
 /// What the kernel sets aside for a map's keys and values, without what it adds to each.
-fn bytes(name: &str, map: &aya_obj::Map, processors: u64) -> u64 {
+fn bytes(map: &aya_obj::Map, processors: u64) -> u64 {
     let kind = bpf_map_type::try_from(map.map_type())
         .ok()
         .expect("a known type");
-    // The loader says how many, by the processors.
-    let entries = sizes(u32::try_from(processors).unwrap())
-        .into_iter()
-        .find_map(|(of, entries)| (of == name).then_some(entries))
-        .unwrap_or(map.max_entries());
-    let entries = u64::from(entries);
+    let entries = u64::from(map.max_entries());
     let (key, value) = (u64::from(map.key_size()), u64::from(map.value_size()));
     match kind {
         BPF_MAP_TYPE_RINGBUF => entries,
@@ -112,15 +106,15 @@ fn the_maps_are_bounded_and_small() {
     let object = aya_obj::Object::parse(object).unwrap();
     let whole = |processors| -> u64 {
         let all = object.maps.iter();
-        all.map(|(name, map)| bytes(name, map, processors)).sum()
+        all.map(|(_, map)| bytes(map, processors)).sum()
     };
     let mut maps: Vec<_> = object.maps.iter().collect();
-    maps.sort_by_key(|(name, map)| std::cmp::Reverse(bytes(name, map, 2)));
+    maps.sort_by_key(|(_, map)| std::cmp::Reverse(bytes(map, 2)));
     for (name, map) in maps {
         println!(
             "{name}: {} bytes with 2 processors, {} with 64",
-            bytes(name, map, 2),
-            bytes(name, map, 64)
+            bytes(map, 2),
+            bytes(map, 64)
         );
     }
     let mib = |bytes: u64| bytes >> 10;

@@ -213,7 +213,6 @@ fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhi
     });
     let mut writers: Vec<_> = writers.collect();
     thread::sleep(Duration::from_secs(2));
-    // The rings are full after a part of a second.
     daemon.signal(rustix::process::Signal::STOP);
     thread::sleep(Duration::from_secs(3));
     daemon.signal(rustix::process::Signal::CONT);
@@ -229,7 +228,7 @@ fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhi
     let traced = trace.events() as f64;
     assert!(
         traced > 3000.0,
-        "{traced} pauses are too few to fill a ring"
+        "{traced} pauses are too few"
     );
     assert!(
         (counted - traced).abs() < 0.5,
@@ -512,7 +511,7 @@ fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
     wait_for("its pauses are still those of no server", &|| {
         counted("server") > 0.0
     });
-    // A tick more, for what was noted before.
+    // A tick more, for what was counted before.
     thread::sleep(Duration::from_millis(1500));
     let (user, server) = (counted("user"), counted("server"));
     wait_for("the server is not paused any more", &|| {

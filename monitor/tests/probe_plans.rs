@@ -11,8 +11,8 @@ mod plans;
 
 use std::collections::BTreeMap;
 
-use monitor_collector::kernel::{known::Value, plan, report::Applies};
-use monitor_common::{Known, Offsets};
+use monitor_collector::kernel::{plan, report::Applies};
+use monitor_common::Offsets;
 use monitor_model::observation::State;
 
 use plans::{KERNELS, attach, facts};
@@ -268,45 +268,4 @@ fn a_tracepoint_that_lost_a_needed_field_is_not_attached() {
         "{}",
         report.why()
     );
-}
-
-#[test]
-fn the_programs_are_loaded_with_what_this_kernel_tells_and_read_zero_for_what_it_does_not() {
-    for (kernel, by_btf) in [
-        ("5.10", 0),
-        ("6.1", 1),
-        ("6.12", 1),
-        ("7.2", 1),
-        ("6.18-bare", 1),
-    ] {
-        let facts = facts(kernel);
-        let offsets = plan::offsets(&facts).0;
-        let known = plan::known(&facts, 8);
-        let at = |offset: i32| Value::At(i16::try_from(offset).unwrap());
-        assert_eq!(known(Known::TaskByBtf), Value::Number(by_btf), "{kernel}");
-        assert_eq!(known(Known::RingMask), Value::Number(7));
-        assert_eq!(known(Known::TaskPid), at(offsets.task_pid), "{kernel}");
-        assert_eq!(known(Known::PausePause), at(offsets.bdp_pause), "{kernel}");
-    }
-    let mut bare = facts("7.2");
-    bare.btf = Err("it has none".into());
-    let known = plan::known(&bare, 1);
-    assert_eq!(known(Known::TaskByBtf), Value::Number(0));
-    assert_eq!(known(Known::TaskComm), Value::Number(0));
-}
-
-#[test]
-fn where_the_program_that_notes_pauses_is_refused_each_is_looked_at_and_that_is_said() {
-    let mut facts = facts("7.2");
-    let why = "invalid bpf_context access off=4 size=8";
-    facts
-        .refuses
-        .insert("balance_dirty_pages_pause".into(), why.into());
-    let (reports, kernel) = attach(&facts, &[]);
-    let report = &reports["balance_dirty_pages"];
-    assert_eq!(report.state, State::Degraded);
-    assert!(report.loses.contains("looked at"), "{}", report.loses);
-    assert!(report.why().contains(why), "{}", report.why());
-    assert!(kernel.attached.contains("balance_dirty_pages_look"));
-    assert!(!kernel.attached.contains("balance_dirty_pages_fexit"));
 }

@@ -8,18 +8,17 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, GlobalData, include_bytes_aligned,
-    maps::{Array, HashMap, ProgramArray},
+    maps::{Array, HashMap},
     programs::{
         Program, ProgramError, fentry::FEntryLinkId, fexit::FExitLinkId, kprobe::KProbeLinkId,
         tp_btf::BtfTracePointLinkId, trace_point::TracePointLinkId,
     },
 };
-use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets, PauseRing};
+use monitor_common::{COMM_LEN, HIST_BUCKETS, Offsets};
 use thiserror::Error;
 
 use super::{
     facts::{Facts, Roots},
-    known,
     plan::{self, Kernel},
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SIGNALS},
@@ -75,9 +74,6 @@ pub enum LoadError {
     /// The object or its maps were refused.
     #[error("the kernel refused the eBPF maps, so nothing can be monitored: {0}")]
     Load(String),
-    /// The object is not as it is built.
-    #[error("the eBPF object cannot be fitted to this kernel: {0}. This binary was built wrong")]
-    Object(#[from] known::BadObject),
     /// A map that the object must have is not in it: a broken build.
     #[error("the eBPF object has no map {0}: this binary was built wrong")]
     NoMap(&'static str),
@@ -115,7 +111,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
         };
         let facts = Facts::gather(roots, tracefs);
         let btf = Btf::from_sys_fs().ok();
-        let ebpf = load(&settings, &facts, btf.as_ref())?;
+        let ebpf = load(&settings, btf.as_ref())?;
         let mut attached = Attached {
             ebpf,
             facts,
@@ -171,18 +167,6 @@ impl Attached {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// How many rings of pauses each processor has.
-    #[must_use]
-    pub fn rings(&self) -> u32 {
-        rings_of_each(processors())
-    }
-
-    /// Where this kernel has its fields.
-    #[must_use]
-    pub fn offsets(&self) -> Offsets {
-        plan::offsets(&self.facts).0
     }
 
     /// Attaches the signals whose module was loaded meanwhile. Returns the
@@ -269,7 +253,7 @@ impl Attached {
     }
 
     fn write_offsets(&mut self) -> Result<(), LoadError> {
-        let offsets = self.offsets();
+        let offsets = plan::offsets(&self.facts).0;
         let map = self
             .ebpf
             .map_mut("OFFSETS")
@@ -280,15 +264,9 @@ impl Attached {
     }
 }
 
-fn load(settings: &Settings, facts: &Facts, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
+fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
     raise_memlock();
-    let processors = processors();
-    let object = known::put(OBJECT, plan::known(facts, rings_of_each(processors)))?;
-    let mut loader = EbpfLoader::new();
-    for (map, entries) in sizes(processors) {
-        loader.map_max_entries(map, entries);
-    }
-    loader
+    EbpfLoader::new()
         .btf(btf)
         .override_global("THRESHOLD_NS", &settings.threshold_ns, true)
         .override_global("BOUNDS_NS", GlobalData::from(&settings.bounds_ns[..]), true)
@@ -297,32 +275,8 @@ fn load(settings: &Settings, facts: &Facts, btf: Option<&Btf>) -> Result<Ebpf, L
             if settings.log { &0xffu8 } else { &0u8 },
             true,
         )
-        .load(&object)
+        .load(OBJECT)
         .map_err(|error| LoadError::Load(words(&error)))
-}
-
-fn processors() -> u32 {
-    aya::util::nr_cpus().map_or(1, |count| u32::try_from(count).unwrap_or(1))
-}
-
-/// The maps whose size depends on the processors, with their entries.
-#[must_use]
-pub const fn sizes(processors: u32) -> [(&'static str, u32); 1] {
-    [("PAUSES", processors * rings_of_each(processors))]
-}
-
-/// How many rings of pauses each processor has: a power of two, eight of them where all
-/// together fit into a megabyte. It takes the next one at each tick, and all are read as
-/// often as they fill.
-#[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "256")]
-pub const fn rings_of_each(processors: u32) -> u32 {
-    const ALL: u32 = ((1 << 20) / size_of::<PauseRing>()) as u32;
-    match ALL / processors {
-        0 | 1 => 1,
-        each if each >= 8 => 8,
-        each => 1 << each.ilog2(),
-    }
 }
 
 /// Up to 5.10 the memory of eBPF maps counts against `RLIMIT_MEMLOCK`, which is
@@ -380,13 +334,6 @@ struct Programs<'a> {
     links: BTreeMap<&'static str, Link>,
 }
 
-/// Programs that go on in another one: which, and by which map.
-const TAILS: &[(&str, &str, &str)] = &[(
-    "balance_dirty_pages_pause",
-    "balance_dirty_pages_look",
-    "LOOK",
-)];
-
 impl Programs<'_> {
     fn program(&mut self, name: &str) -> Result<&mut Program, String> {
         let missing =
@@ -394,30 +341,10 @@ impl Programs<'_> {
         self.ebpf.program_mut(name).ok_or_else(missing)
     }
 
-    /// Loads the program that another one goes on in.
-    fn put(&mut self, name: &str, map: &'static str) -> Result<(), String> {
-        let program = self.program(name)?;
-        let Program::TracePoint(tracepoint) = program else {
-            return Err(format!(
-                "{name} is not a tracepoint's: this binary was built wrong"
-            ));
-        };
-        once(tracepoint.load())?;
-        let fd = tracepoint.fd().map_err(|error| words(&error))?;
-        let fd = fd.try_clone().map_err(|error| words(&error))?;
-        let missing = || format!("the eBPF object has no map {map}: this binary was built wrong");
-        let map = self.ebpf.map_mut(map).ok_or_else(missing)?;
-        ProgramArray::try_from(map)
-            .and_then(|mut array| array.set(0, &fd, 0))
-            .map_err(|error| words(&error))
-    }
 }
 
 impl Kernel for Programs<'_> {
     fn attach(&mut self, probe: &Probe) -> Result<(), String> {
-        if let Some(&(_, tail, map)) = TAILS.iter().find(|(of, ..)| *of == probe.program) {
-            self.put(tail, map)?;
-        }
         let btf = self.btf;
         let link = hang_in(self.program(probe.program)?, probe.hook, btf)?;
         self.links.insert(probe.program, link);

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use btf_rs::{Btf, Type};
 use serde::{Deserialize, Serialize};
 
-use super::members::{MEMBERS, NFS_CONGESTION_WAIT, TASK_BY_BTF};
+use super::members::{MEMBERS, NFS_CONGESTION_WAIT};
 use super::signals;
 
 /// Facts out of `/sys/kernel/btf/vmlinux`.
@@ -20,9 +20,6 @@ pub struct BtfFacts {
     /// Tracepoints of interest that can be attached by BTF (a typedef
     /// `btf_trace_<name>` exists).
     pub tracepoints: Vec<String>,
-    /// Helpers of interest that programs can call.
-    #[serde(default)]
-    pub helpers: Vec<String>,
 }
 
 /// Reads the facts out of a BTF file.
@@ -53,25 +50,7 @@ pub(super) fn facts(btf: &Btf) -> BtfFacts {
             .chain([NFS_CONGESTION_WAIT])
             .filter_map(|path| Some((path.to_owned(), offset(btf, path)?)))
             .collect(),
-        helpers: [TASK_BY_BTF]
-            .into_iter()
-            .filter(|name| has_helper(btf, name))
-            .map(str::to_owned)
-            .collect(),
     }
-}
-
-/// The kernel numbers its helpers in an enum.
-fn has_helper(btf: &Btf, name: &str) -> bool {
-    let name = format!("BPF_FUNC_{name}");
-    btf.resolve_types_by_name("bpf_func_id").is_ok_and(|types| {
-        types.iter().any(|ty| {
-            let Type::Enum(all) = ty else { return false };
-            all.members
-                .iter()
-                .any(|member| btf.resolve_name(member).is_ok_and(|found| found == name))
-        })
-    })
 }
 
 fn knows(btf: &Btf, name: &str, kind: impl Fn(&Type) -> bool) -> bool {

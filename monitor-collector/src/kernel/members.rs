@@ -31,10 +31,6 @@ members! {
     TASK_GROUP_LEADER = "task_struct.group_leader" => task_group_leader;
     /// A task's name.
     TASK_COMM = "task_struct.comm" => task_comm;
-    /// A thread's id.
-    TASK_PID = "task_struct.pid" => task_pid;
-    /// Its process's id.
-    TASK_TGID = "task_struct.tgid" => task_tgid;
     /// Of a kernel thread, its `kthread`, since 5.17.
     TASK_KTHREAD = "task_struct.worker_private" => task_kthread;
     /// Of a kworker, its `worker`.
@@ -65,8 +61,6 @@ members! {
     BDI_NAME = "backing_dev_info.dev_name" => bdi_name;
 }
 
-/// The task that runs, as a pointer that programs can follow, since 5.11.
-pub const TASK_BY_BTF: &str = "get_current_task_btf";
 /// From a file to the BDI that its pages belong to, and that BDI's name.
 pub const FILE_TO_BDI: &[&str] = &[FILE_INODE, INODE_SB, SB_BDI, SB_DEV, BDI_NAME];
 /// What writers wait on while an NFS mount is congested, since 6.11. A struct of

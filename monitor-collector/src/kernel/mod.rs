@@ -13,7 +13,6 @@ pub mod fields;
 pub mod format;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz;
-pub mod known;
 pub mod lockdown;
 pub mod members;
 pub mod plan;

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use monitor_common::{Known, Offsets};
+use monitor_common::Offsets;
 use monitor_model::observation::State;
 
 use super::{
     facts::Facts,
     fields, format,
-    known::Value,
-    members::{MEMBERS, TASK_BY_BTF},
+    members::MEMBERS,
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy},
 };
@@ -50,49 +49,6 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
         }
     }
     (offsets, bad)
-}
-
-/// What the programs are loaded with in their instructions, where each CPU has so many
-/// rings of pauses.
-pub fn known(facts: &Facts, rings: u32) -> impl Fn(Known) -> Value {
-    let offsets = offsets(facts).0;
-    let helper = facts
-        .btf
-        .as_ref()
-        .is_ok_and(|btf| btf.helpers.iter().any(|name| name == TASK_BY_BTF));
-    let task = [
-        offsets.task_flags,
-        offsets.task_pid,
-        offsets.task_tgid,
-        offsets.task_comm,
-    ];
-    let by_btf = helper && task.iter().all(|offset| *offset >= 0);
-    move |what| {
-        let offset = match what {
-            Known::TaskFlags => offsets.task_flags,
-            Known::TaskPid => offsets.task_pid,
-            Known::TaskTgid => offsets.task_tgid,
-            Known::TaskComm => offsets.task_comm,
-            Known::PauseBdi => offsets.bdp_bdi,
-            Known::PauseLimit => offsets.bdp_limit,
-            Known::PauseDirty => offsets.bdp_dirty,
-            Known::PauseBdiSetpoint => offsets.bdp_bdi_setpoint,
-            Known::PauseBdiDirty => offsets.bdp_bdi_dirty,
-            Known::PauseTaskRatelimit => offsets.bdp_task_ratelimit,
-            Known::PausePaused => offsets.bdp_paused,
-            Known::PausePause => offsets.bdp_pause,
-            Known::PauseCgroup => offsets.bdp_cgroup,
-            Known::TaskByBtf => return Value::Number(i32::from(by_btf)),
-            Known::RingMask => {
-                return Value::Number(i32::try_from(rings).map_or(0, |rings| rings - 1));
-            }
-        };
-        // What is not there reads as zero.
-        i16::try_from(offset)
-            .ok()
-            .filter(|offset| *offset >= 0)
-            .map_or(Value::Number(0), Value::At)
-    }
 }
 
 fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), String> {

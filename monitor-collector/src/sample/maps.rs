@@ -1,13 +1,11 @@
 //! Reads the eBPF maps. Per-CPU values are added up here and nowhere else.
 
 mod nfs_client;
-mod pauses;
 mod prune;
-mod ring;
 mod rpc;
 mod walk;
 
-use std::{borrow::BorrowMut, collections::BTreeMap, time::Duration};
+use std::{borrow::BorrowMut, collections::BTreeMap};
 
 use aya::{
     Ebpf, Pod,
@@ -22,18 +20,16 @@ use monitor_common::{
 use monitor_model::observation::{Delay, DirtyPauses, StalledTask, Waiting};
 use thiserror::Error;
 
-pub use self::ring::SETTLED_NS;
-use self::{
-    pauses::{Pauses, Settings},
-    ring::Rings,
-    walk::Entries as _,
-};
+use self::walk::Entries as _;
 use crate::kernel::attach::Attached;
 
 /// A map that cannot be opened: a broken build.
 #[derive(Debug, Error)]
 #[error("the eBPF map {0} cannot be opened: {1}. This binary was built wrong")]
 pub struct OpenError(&'static str, String);
+
+/// What was counted of pauses in `balance_dirty_pages`.
+pub type Pauses = BTreeMap<DirtyKey, DirtyTotals>;
 
 /// The maps, taken out of the object.
 pub struct Maps {
@@ -56,7 +52,6 @@ pub struct Maps {
     client_devices: HashMap<MapData, u32, u32>,
     backing: HashMap<MapData, BackingKey, BackingTotals>,
     names: BTreeMap<u64, CompactString>,
-    pauses: Pauses,
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(
@@ -76,7 +71,6 @@ impl Maps {
     ///
     /// One is not there or of another type.
     pub fn open(attached: &mut Attached) -> Result<Self, OpenError> {
-        let pauses = open_pauses(attached);
         let ebpf = &mut attached.ebpf;
         Ok(Self {
             delays: take(ebpf, "DELAYS")?,
@@ -98,7 +92,6 @@ impl Maps {
             client_devices: take(ebpf, "CLIENT_DEVICES")?,
             backing: take(ebpf, "BACKING")?,
             names: BTreeMap::new(),
-            pauses,
         })
     }
 
@@ -110,8 +103,7 @@ impl Maps {
         if let Some(name) = self.names.get(&id) {
             return name.clone();
         }
-        let noted = self.pauses.counts().name(id);
-        let Some(words) = noted.or_else(|| self.bdi_names.get(&id, 0).ok()) else {
+        let Ok(words) = self.bdi_names.get(&id, 0) else {
             return "unknown".into();
         };
         let bytes: Vec<u8> = words
@@ -124,9 +116,9 @@ impl Maps {
         name
     }
 
-    /// Histograms.
-    pub fn delays(&mut self) -> Vec<Delay> {
-        let mut sums: BTreeMap<HistKey, HistValue> = self.pauses.counts().delays().collect();
+    /// Histograms, with those of the pauses.
+    pub fn delays(&mut self, pauses: &Pauses) -> Vec<Delay> {
+        let mut sums: BTreeMap<HistKey, HistValue> = pauses.iter().map(histogram).collect();
         for (key, values) in self.delays.entries() {
             let sum = sums.entry(key).or_default();
             for value in &values {
@@ -159,20 +151,6 @@ impl Maps {
     /// is seen).
     pub fn waits(&mut self) -> Vec<(Waiting, u64)> {
         let all = self.waits.entries();
-        let mut waits: Vec<_> = all
-            .into_iter()
-            .filter_map(|(key, wait)| {
-                Some((self.waiting(key.tid, key.cause, &wait)?, wait.until_ns))
-            })
-            .collect();
-        waits.sort_by_key(|(wait, _)| (wait.tid, wait.cause));
-        waits
-    }
-
-    /// Waits that were only noted, of which more may be heard, each with when the
-    /// announced pause is over.
-    pub fn noted_waits(&mut self) -> Vec<(Waiting, u64)> {
-        let all: Vec<_> = self.pauses.counts().waits().collect();
         all.into_iter()
             .filter_map(|(key, wait)| {
                 Some((self.waiting(key.tid, key.cause, &wait)?, wait.until_ns))
@@ -180,33 +158,21 @@ impl Maps {
             .collect()
     }
 
-    /// Counts the pauses that were noted since the last time.
-    pub fn count_pauses(&mut self, now_ns: u64) {
-        self.pauses.count(now_ns);
-    }
-
-    /// Takes note of processes that are said to be userspace servers.
-    pub fn look_for_server(&mut self, processes: impl IntoIterator<Item = u32>, now_ns: u64) {
-        self.pauses.look_for_server(processes, now_ns);
-    }
-
-    /// How soon to count again, so that there is room for what comes.
-    pub const fn pace(&self) -> Option<Duration> {
-        self.pauses.pace()
-    }
-
-    /// Of the pauses that were noted, the calls that are over: nothing was heard of them
-    /// for so long after the end of an announced pause. The long ones of them.
-    pub fn ended_pauses(&mut self, now_ns: u64, patience_ns: u64) -> Vec<StalledTask> {
-        let ended = self.pauses.end(now_ns, patience_ns);
-        ended
-            .into_iter()
-            .filter_map(|ended| {
-                let cause = Cause::BalanceDirtyPages as u32;
-                Some(StalledTask {
-                    wait: self.waiting(ended.tid, cause, &ended.wait)?,
-                    delay_ns: ended.delay_ns,
-                })
+    /// Tasks that pause and were not seen to come out, each with when the announced pause
+    /// is over.
+    pub fn pausing(&mut self, tasks: &[(WaitKey, TaskTotals)]) -> Vec<(Waiting, u64)> {
+        let lasting = tasks.iter().filter(|(_, totals)| totals.since_ns != 0);
+        lasting
+            .filter_map(|(key, totals)| {
+                let wait = Wait {
+                    since_ns: totals.since_ns,
+                    bdi: totals.bdi,
+                    tgid: totals.tgid,
+                    class: totals.class,
+                    comm: totals.comm,
+                    ..Wait::default()
+                };
+                Some((self.waiting(key.tid, key.cause, &wait)?, totals.until_ns))
             })
             .collect()
     }
@@ -235,16 +201,10 @@ impl Maps {
     }
 
     /// Totals of tasks.
-    pub fn tasks(&mut self) -> Vec<(WaitKey, TaskTotals, CompactString)> {
-        let mut sums: BTreeMap<WaitKey, TaskTotals> = self.pauses.counts().tasks().collect();
-        for (key, totals) in self.tasks.entries() {
-            sums.entry(key)
-                .and_modify(|noted| *noted = both(noted, &totals))
-                .or_insert(totals);
-        }
-        sums.into_iter()
-            .map(|(key, totals)| (key, totals, self.bdi_name(totals.bdi)))
-            .collect()
+    pub fn tasks(&self) -> Vec<(WaitKey, TaskTotals)> {
+        let mut all = self.tasks.entries();
+        all.sort_by_key(|(key, _)| *key);
+        all
     }
 
     /// Records of finished waits, oldest first.
@@ -264,14 +224,12 @@ impl Maps {
     fn stalled(&mut self, stall: &Stall) -> Option<StalledTask> {
         let wait = Wait {
             since_ns: stall.since_ns,
-            until_ns: 0,
             bdi: stall.bdi,
             tgid: stall.tgid,
             class: stall.class,
             reason: stall.reason,
-            level: 0,
-            zero: 0,
             comm: stall.comm,
+            ..Wait::default()
         };
         let wait = self.waiting(stall.tid, u32::from(stall.cause), &wait)?;
         Some(StalledTask {
@@ -280,17 +238,21 @@ impl Maps {
         })
     }
 
+    /// What was counted of pauses in `balance_dirty_pages`.
+    pub fn pauses(&self) -> Pauses {
+        let all = self.dirty.entries().into_iter();
+        all.map(|(key, values)| {
+            let mut sum = DirtyTotals::default();
+            values.iter().for_each(|value| add(&mut sum, value));
+            (key, sum)
+        })
+        .collect()
+    }
+
     /// What `balance_dirty_pages` said.
-    pub fn dirty_pauses(&mut self) -> Vec<DirtyPauses> {
-        let mut sums: BTreeMap<DirtyKey, DirtyTotals> = self.pauses.counts().dirty().collect();
-        for (key, values) in self.dirty.entries() {
-            let sum = sums.entry(key).or_default();
-            for value in &values {
-                add(sum, value);
-            }
-        }
-        let mut pauses: Vec<_> = sums
-            .into_iter()
+    pub fn dirty_pauses(&mut self, pauses: &Pauses) -> Vec<DirtyPauses> {
+        let told = pauses.iter().filter(|(_, sum)| sum.events > 0);
+        let mut pauses: Vec<_> = told
             .filter_map(|(key, sum)| {
                 Some(DirtyPauses {
                     bdi: self.bdi_name(key.bdi),
@@ -354,49 +316,22 @@ impl Maps {
 
     /// What the programs lost.
     pub fn lost(&self, what: LostKind) -> u64 {
-        let noted = match what {
-            LostKind::RingBuf => 0,
-            LostKind::MapFull => self.pauses.counts().lost(),
-        };
-        sum(&self.lost, what as u32).wrapping_add(noted)
+        sum(&self.lost, what as u32)
     }
 }
 
-/// Where the rings is unavailable the programs look at each pause themselves, which costs
-/// more and loses nothing.
-fn open_pauses(attached: &Attached) -> Pauses {
-    let offsets = attached.offsets();
-    let settings = attached.settings();
-    let rings = || {
-        let map = attached.ebpf.map("PAUSES")?;
-        let opened = Rings::open(map, attached.rings(), offsets.task_flags);
-        opened
-            .inspect_err(|error| tracing::debug!(%error, "pauses are not only noted"))
-            .ok()
+fn histogram((key, sum): (&DirtyKey, &DirtyTotals)) -> (HistKey, HistValue) {
+    let key = HistKey {
+        bdi: key.bdi,
+        cause: Cause::BalanceDirtyPages as u8,
+        class: key.class,
+        ..HistKey::default()
     };
-    let settings = Settings {
-        offsets,
-        threshold_ns: settings.threshold_ns,
-        bounds_ns: settings.bounds_ns,
-        nfs_servers: settings.nfs_servers.clone(),
-        procfs: settings.procfs.clone(),
+    let value = HistValue {
+        sum_ns: sum.pause_ns,
+        buckets: sum.buckets,
     };
-    Pauses::new(&settings, rings)
-}
-
-/// Of the same task, some waits were noted and some not; of two tasks of the same number
-/// one after the other, the later.
-fn both(noted: &TaskTotals, seen: &TaskTotals) -> TaskTotals {
-    let (mut later, earlier) = if noted.last_ns > seen.last_ns {
-        (*noted, seen)
-    } else {
-        (*seen, noted)
-    };
-    if later.tgid == earlier.tgid {
-        later.delay_ns = later.delay_ns.wrapping_add(earlier.delay_ns);
-        later.waits = later.waits.wrapping_add(earlier.waits);
-    }
-    later
+    (key, value)
 }
 
 fn add(sum: &mut DirtyTotals, value: &DirtyTotals) {
@@ -410,6 +345,9 @@ fn add(sum: &mut DirtyTotals, value: &DirtyTotals) {
         (&mut sum.bdi_setpoint, value.bdi_setpoint),
         (&mut sum.task_ratelimit, value.task_ratelimit),
     ] {
+        *to = to.wrapping_add(from);
+    }
+    for (to, from) in sum.buckets.iter_mut().zip(value.buckets) {
         *to = to.wrapping_add(from);
     }
     let later = value.last_ns > sum.last_ns;

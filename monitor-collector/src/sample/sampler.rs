@@ -4,12 +4,12 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use compact_str::CompactString;
-use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, WaitKey};
+use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, TaskTotals, WaitKey};
 use monitor_model::observation::{
     Caller, Lost, NfsClient, Nfsd, Observation, ServerThread, Serving, SignalStatus, StalledTask,
     State, TaskDelay, Waited, Waiting,
@@ -17,7 +17,7 @@ use monitor_model::observation::{
 
 use super::bdis::Bdis;
 use super::congestion::{Congestions, Seen};
-use super::maps::{Maps, SETTLED_NS};
+use super::maps::Maps;
 use super::nfsd::NfsdThreads;
 use super::open_calls::OpenCallsReader;
 use super::stacks::Stacks;
@@ -70,6 +70,11 @@ pub struct Sampler {
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
     waits_counted: Option<u64>,
+    /// Whether some task paused at the last tick.
+    pausing: bool,
+    /// Calls of `balance_dirty_pages` that are over without their end having been seen, by
+    /// thread id: when each began. The programs keep them until the thread's next call.
+    over: BTreeMap<u32, u64>,
     /// Finished waits of nfsd's threads, by thread id.
     nfsd_waited: BTreeMap<u32, Vec<Waited>>,
     /// Processes that were delayed most when somebody was delayed last.
@@ -109,6 +114,8 @@ impl Sampler {
             threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
+            pausing: false,
+            over: BTreeMap::new(),
             nfsd_waited: BTreeMap::new(),
             waited_lately: BTreeSet::new(),
             ticks: 0,
@@ -129,13 +136,6 @@ impl Sampler {
         self.loops.extend(bdis);
     }
 
-    /// Counts pauses that were noted, if there are many; how soon to do so again.
-    pub fn between(&mut self) -> Option<Duration> {
-        self.maps.pace()?;
-        self.maps.count_pauses(monotonic_ns());
-        self.maps.pace()
-    }
-
     /// Reads everything once.
     pub fn tick(&mut self, signals: Vec<SignalStatus>) -> Tick {
         let monotonic_ns = monotonic_ns();
@@ -146,13 +146,19 @@ impl Sampler {
             self.maps.prune(&self.sysfs);
         }
         let mut stalls = self.maps.drain_stalls();
-        let servers = topology.server_processes.iter().map(|server| server.tgid);
-        self.maps.look_for_server(servers, monotonic_ns);
-        self.maps.count_pauses(monotonic_ns);
-        stalls.extend(self.maps.ended_pauses(monotonic_ns, GRACE_NS));
-        let delays = self.maps.delays();
-        let waits = self.waits(monotonic_ns, &signals, &mut stalls);
-        let dirty_pauses = self.maps.dirty_pauses();
+        // A task's next call may say the same of the one before.
+        stalls.retain(|StalledTask { wait, .. }| !self.is_over(wait));
+        let pauses = self.maps.pauses();
+        let delays = self.maps.delays(&pauses);
+        let counts = delays.iter().map(monitor_model::observation::Delay::count);
+        let counted = counts.fold(0, u64::saturating_add);
+        let changed = self.waits_counted != Some(counted);
+        self.waits_counted = Some(counted);
+        // A task that pauses was counted when it began to.
+        let tasks = (changed || self.pausing).then(|| self.maps.tasks());
+        let waits = self.waits(monotonic_ns, &signals, tasks.as_deref(), &mut stalls);
+        let tasks = tasks.filter(|_| changed).map(|all| self.tasks(&all));
+        let dirty_pauses = self.maps.dirty_pauses(&pauses);
         let clients = self.clients();
         let mut rpc_clients = self.maps.rpc_clients(attached(&signals, "nfsd_writes"));
         self.open_calls.read(monotonic_ns, &mut rpc_clients);
@@ -177,10 +183,6 @@ impl Sampler {
         for bdi in self.congestions.tell(&mut bdis, &seen) {
             self.maps.forget_write_congested(&bdi);
         }
-        let counts = delays.iter().map(monitor_model::observation::Delay::count);
-        let counted = counts.fold(0, u64::saturating_add);
-        let tasks = (self.waits_counted != Some(counted)).then(|| self.tasks());
-        self.waits_counted = Some(counted);
         if let Some(tasks) = &tasks {
             self.waited_lately = requests::most_delayed(tasks, self.threshold_ns);
             self.nfsd_waited = waited(tasks, Class::Nfsd);
@@ -240,23 +242,25 @@ impl Sampler {
         &mut self,
         now_ns: u64,
         signals: &[SignalStatus],
+        tasks: Option<&[(WaitKey, TaskTotals)]>,
         ended: &mut Vec<StalledTask>,
     ) -> Vec<Waiting> {
         let exit_unseen = signals
             .iter()
             .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
+        let mut all = self.maps.waits();
+        let mut over = BTreeMap::new();
+        if let Some(tasks) = tasks {
+            all.extend(self.maps.pausing(tasks));
+            over = std::mem::take(&mut self.over);
+        }
+        self.pausing = false;
         let mut lasting = Vec::new();
-        let key = |wait: &Waiting| (wait.tid, wait.cause);
-        let noted = self.maps.noted_waits().into_iter();
-        let mut noted: BTreeMap<_, _> = noted.map(|wait| (key(&wait.0), wait)).collect();
-        for (wait, until_ns) in self.maps.waits() {
-            if noted.contains_key(&key(&wait)) {
-                if until_ns < now_ns {
-                    // The call goes on: its later pauses were noted.
-                    self.maps.forget(&wait);
-                    continue;
-                }
-                noted.remove(&key(&wait));
+        for (wait, until_ns) in all {
+            let pauses = wait.cause == Cause::BalanceDirtyPages;
+            if pauses && over.get(&wait.tid) == Some(&wait.since_ns) {
+                self.over.insert(wait.tid, wait.since_ns);
+                continue;
             }
             let lasts_ns = now_ns.saturating_sub(wait.since_ns);
             if matches!(wait.cause, Cause::NfsCongestion | Cause::NfsCommit)
@@ -272,24 +276,36 @@ impl Sampler {
                 _ => (None, true),
             };
             if patience.is_some_and(|patience| now_ns > until_ns.saturating_add(patience)) {
-                self.maps.forget(&wait);
+                self.forget(&wait);
                 self.evicted += u64::from(end_seen);
                 let delay_ns = until_ns.saturating_sub(wait.since_ns);
                 if delay_ns >= self.threshold_ns {
                     ended.push(StalledTask { wait, delay_ns });
                 }
             } else if self.host.has_left(&wait, lasts_ns) {
-                self.maps.forget(&wait);
+                self.forget(&wait);
                 self.evicted += 1;
-            } else if end_seen || lasts(until_ns, now_ns) {
-                lasting.push(wait);
+            } else {
+                self.pausing |= pauses;
+                if end_seen || until_ns >= now_ns {
+                    lasting.push(wait);
+                }
             }
         }
-        let noted = noted.into_values();
-        let noted = noted.filter(|(_, until_ns)| lasts(*until_ns, now_ns));
-        lasting.extend(noted.map(|(wait, _)| wait));
-        lasting.sort_by_key(key);
+        lasting.sort_by_key(|wait| (wait.tid, wait.cause));
         lasting
+    }
+
+    fn forget(&mut self, wait: &Waiting) {
+        if wait.cause == Cause::BalanceDirtyPages {
+            self.over.insert(wait.tid, wait.since_ns);
+        } else {
+            self.maps.forget(wait);
+        }
+    }
+
+    fn is_over(&self, wait: &Waiting) -> bool {
+        wait.cause == Cause::BalanceDirtyPages && self.over.get(&wait.tid) == Some(&wait.since_ns)
     }
 
     /// Devices that wrote, and those that are mounted.
@@ -357,15 +373,12 @@ impl Sampler {
             .collect()
     }
 
-    fn tasks(&mut self) -> Vec<TaskDelay> {
-        let all = self.maps.tasks();
+    fn tasks(&mut self, all: &[(WaitKey, TaskTotals)]) -> Vec<TaskDelay> {
         let before = std::mem::take(&mut self.before);
-        self.before = all
-            .iter()
-            .map(|(key, totals, _)| ((key.tid, key.cause), totals.delay_ns))
-            .collect();
-        all.into_iter()
-            .filter_map(|(WaitKey { tid, cause }, totals, bdi)| {
+        let delay = |(key, totals): &(WaitKey, TaskTotals)| ((key.tid, key.cause), totals.delay_ns);
+        self.before = all.iter().map(delay).collect();
+        all.iter()
+            .filter_map(|&(WaitKey { tid, cause }, totals)| {
                 let earlier = before.get(&(tid, cause)).copied().unwrap_or(0);
                 Some(TaskDelay {
                     tid,
@@ -373,7 +386,7 @@ impl Sampler {
                     comm: super::maps::comm(&totals.comm),
                     class: Class::from_u8(totals.class)?,
                     cause: Cause::from_u8(u8::try_from(cause).ok()?)?,
-                    bdi,
+                    bdi: self.maps.bdi_name(totals.bdi),
                     waits: totals.waits,
                     delay_ns: totals.delay_ns,
                     recent_delay_ns: totals
@@ -397,12 +410,6 @@ fn waited(tasks: &[TaskDelay], class: Class) -> BTreeMap<u32, Vec<Waited>> {
         });
     }
     threads
-}
-
-/// Whether a wait whose end is not seen still lasts: the pause that was announced is not
-/// over. Pauses are counted when they have settled, so the answer is of that moment.
-const fn lasts(until_ns: u64, now_ns: u64) -> bool {
-    until_ns.saturating_add(SETTLED_NS) >= now_ns
 }
 
 /// Asks `/proc` about threads by the numbers that the kernel gives them, which are those
@@ -473,14 +480,6 @@ mod tests {
             bdi: "0:29".into(),
             since_ns: 0,
         }
-    }
-
-    #[test]
-    fn a_wait_whose_end_is_not_seen_is_shown_until_its_announced_pause_is_over() {
-        let ms = |ms: u64| ms * 1_000_000;
-        assert!(lasts(ms(100), ms(90)));
-        assert!(lasts(ms(100), ms(110)), "what is settled is a jiffy old");
-        assert!(!lasts(ms(100), ms(120)), "and not for 300 ms more");
     }
 
     #[test]

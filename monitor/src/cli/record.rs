@@ -193,15 +193,14 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let (stop, stopped) = mpsc::channel();
     let interval = args.interval;
     let ticking = thread::Builder::new().name("tick".into()).spawn(move || {
-        let tick = |watch: &mut Watch| {
+        watch::every(interval, &stopped, || {
             let lines = timeline::lines(&watch.tick().changes);
             if let (false, Err(TrySendError::Full(_))) = (lines.is_empty(), texts.try_send(lines)) {
                 tracing::warn!(
                     "lines of the timeline were not printed: stdout was not read fast enough"
                 );
             }
-        };
-        watch::every(interval, &stopped, &mut watch, tick, Watch::between);
+        });
         watch.finish();
     });
     let ticking = ticking.context("the thread that ticks could not be started")?;

@@ -58,8 +58,7 @@ impl Ticker {
     /// Ticks until the sender is dropped.
     pub fn run(mut self, stopped: &Receiver<()>) {
         let interval = self.interval;
-        let between = |this: &mut Self| this.watch.between();
-        watch::every(interval, stopped, &mut self, Self::tick, between);
+        watch::every(interval, stopped, || self.tick());
         self.controller.finish(log::guard_event);
         self.watch.finish();
     }

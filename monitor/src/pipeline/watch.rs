@@ -111,11 +111,6 @@ impl Watch {
         }
     }
 
-    /// Reads the programs' records if there are many; returns when to do so again.
-    pub fn between(&mut self) -> Option<Duration> {
-        self.sampler.between()
-    }
-
     /// Ends the recording.
     pub fn finish(self) {
         if let Some(recorder) = self.recorder {
@@ -160,31 +155,20 @@ fn bdis_of(verdicts: &[Verdict]) -> Vec<CompactString> {
     verdicts.iter().flat_map(both).collect()
 }
 
-/// Calls `tick` once per interval until the sender is dropped. In between it calls `soon`, which
-/// returns when it must be called again before the next tick.
-pub fn every<T>(
-    interval: Duration,
-    stopped: &Receiver<()>,
-    state: &mut T,
-    mut tick: impl FnMut(&mut T),
-    mut soon: impl FnMut(&mut T) -> Option<Duration>,
-) {
+/// Calls `tick` once per interval until the sender is dropped.
+pub fn every(interval: Duration, stopped: &Receiver<()>, mut tick: impl FnMut()) {
     let mut next = Instant::now();
     loop {
-        tick(state);
+        tick();
         let now = Instant::now();
         next += interval;
         if next < now {
             // After a stop or suspend, skip the missed ticks instead of catching up.
             next = now;
         }
-        loop {
-            let wanted = soon(state).map_or(next, |soon| next.min(Instant::now() + soon));
-            match stopped.recv_timeout(wanted.saturating_duration_since(Instant::now())) {
-                Err(RecvTimeoutError::Timeout) if wanted < next => {}
-                Err(RecvTimeoutError::Timeout) => break,
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-            }
+        match stopped.recv_timeout(next.saturating_duration_since(now)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

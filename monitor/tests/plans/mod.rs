@@ -37,7 +37,7 @@ impl Kernel for Recorded {
     fn attach(&mut self, probe: &Probe) -> Result<(), String> {
         // By the function's name, where the kernel's module lacks it.
         let function = probe.hook.module_function().unwrap_or_default();
-        let refused = [probe.hook.kind(), function, probe.program];
+        let refused = [probe.hook.kind(), function];
         if let Some(why) = refused.iter().find_map(|what| self.refuses.get(*what)) {
             return Err(why.clone());
         }

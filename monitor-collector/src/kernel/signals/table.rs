@@ -87,11 +87,6 @@ const PAUSE: Probe = tp(
     "writeback",
     "balance_dirty_pages",
 );
-const LOOK: Probe = tp(
-    "balance_dirty_pages_look",
-    "writeback",
-    "balance_dirty_pages",
-);
 const CONGESTION_GONE: &str = "reclaim_throttle, since 5.16";
 
 /// Every signal.
@@ -123,9 +118,7 @@ pub const SIGNALS: &[Signal] = &[
     Signal {
         name: "balance_dirty_pages",
         about: About::Waits,
-        // Not lost by one way more than by another: an ordinary task's pauses are only noted.
-        shows: "tasks made to pause because too many pages are dirty; a program's wait is taken to end with the \
-                last pause that the kernel announced",
+        shows: "tasks made to pause because too many pages are dirty",
         module: None,
         ways: &[
             Strategy {
@@ -156,15 +149,8 @@ pub const SIGNALS: &[Signal] = &[
                 strategy: "tracepoint",
                 btf_offsets: &[],
                 probes: &[PAUSE],
-                loses: "the moment a kernel thread is let go: its wait, too, is taken to end when the last pause that \
-                        the kernel announced does",
-            },
-            // Where the kernel refuses the program that only notes a pause.
-            Strategy {
-                strategy: "tracepoint",
-                btf_offsets: &[],
-                probes: &[LOOK],
-                loses: "the moment a task is let go, and each pause costs more: it is looked at in the kernel",
+                loses: "the moment a task is let go: its wait is taken to end when the last pause that the kernel \
+                        announced does",
             },
         ],
         loses: "dirty throttling is not seen, and with it no livelock",

@@ -1,7 +1,7 @@
 //! Forgets devices that are gone: mounts come and go for months, and the maps
 //! are bounded.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use monitor_common::BdiId;
 
@@ -21,8 +21,7 @@ impl Maps {
             .bdi_names
             .keys()
             .filter_map(Result::ok)
-            .chain(self.pauses.counts().bdis())
-            .collect::<BTreeSet<_>>()
+            .collect::<Vec<_>>()
             .into_iter()
             .filter(|&id| !class.join(self.bdi_name(id).as_str()).exists())
             .collect();
@@ -57,7 +56,6 @@ impl Maps {
         for key in backing.iter().filter(|key| key.bdi == id) {
             let _ = self.backing.remove(key);
         }
-        self.pauses.forget_bdi(id);
         let _ = self.congested.remove(&id);
         let _ = self.bdi_names.remove(&id);
         self.names.remove(&id);
