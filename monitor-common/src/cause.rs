@@ -124,6 +124,55 @@ words! {
     }
 }
 
+/// How the end of a wait is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A probe sees it.
+    Seen,
+    /// A probe sees it. The function is also called where there is nothing to wait for: a
+    /// call is a wait from [`crate::LEAST_CALL_NS`] on.
+    SeenOfCall,
+    /// As [`End::SeenOfCall`]. The thread sleeps uninterruptibly all the while: of one that
+    /// does not, the end was missed.
+    SeenOfSleep,
+    /// Each sleep is announced. A probe sees the end where the kernel lets it; elsewhere it is
+    /// taken to come with the end of the last sleep, if no other is announced for so long.
+    SeenOrAnnounced {
+        /// Nanoseconds.
+        patience_ns: u64,
+    },
+    /// As [`End::SeenOrAnnounced`] without a probe.
+    Announced {
+        /// Nanoseconds.
+        patience_ns: u64,
+    },
+}
+
+impl Cause {
+    /// How the end of such a wait is noticed.
+    #[must_use]
+    pub const fn end(self) -> End {
+        match self {
+            Self::BalanceDirtyPages => End::SeenOrAnnounced {
+                patience_ns: 300_000_000,
+            },
+            // As long as a retry may belong to the same wait.
+            Self::SvcAllocArg => End::Announced {
+                patience_ns: 700_000_000,
+            },
+            Self::NfsCongestion => End::SeenOfCall,
+            Self::NfsCommit => End::SeenOfSleep,
+            Self::CongestionWait
+            | Self::WaitIffCongested
+            | Self::ReclaimThrottle
+            | Self::DirectReclaim
+            | Self::MemcgReclaim
+            | Self::ThrottleDirectReclaim
+            | Self::Compaction => End::Seen,
+        }
+    }
+}
+
 impl ThrottleReason {
     /// From the tracepoint's `reason`, 5.16 and later: a bit mask
     /// (`1 << state`, include/trace/events/vmscan.h) of exactly one state.

@@ -1,7 +1,5 @@
 //! Keys and values of the eBPF maps.
 
-use crate::BDI_NAME_LEN;
-
 /// `TASK_COMM_LEN`, include/linux/sched.h.
 pub const COMM_LEN: usize = 16;
 

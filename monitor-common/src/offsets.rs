@@ -1,121 +1,158 @@
 //! What differs from kernel to kernel, resolved by the daemon at load time.
 
+use crate::BDI_NAME_LEN;
+
+/// A field of one of the kernel's structs that the programs read.
+pub struct Member {
+    /// `struct.field`, as BTF has it.
+    pub path: &'static str,
+    /// Where its offset goes.
+    pub slot: fn(&mut Offsets) -> &mut i32,
+}
+
+/// A field of a tracepoint's record that the programs read.
+pub struct RequiredField {
+    /// `group/name` of the tracepoint.
+    pub tracepoint: &'static str,
+    /// Its names, newest kernels last.
+    pub names: &'static [&'static str],
+    /// The size that the program reads, bytes. A field of another size is not
+    /// the one that is meant.
+    pub size: usize,
+    /// Where its offset goes.
+    pub slot: fn(&mut Offsets) -> &mut i32,
+    /// Without it the program can do nothing.
+    pub needed: bool,
+}
+
+/// Each offset once: its slot, and where the daemon finds it.
 macro_rules! offsets {
-    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* $field:ident,)+ })+) => {$(
-        $(#[$meta])*
+    (
+        members { $($(#[$meta:meta])* $member:ident = $path:literal;)+ }
+        fields { $($tracepoint:literal: $($field:ident = [$($name:literal),+], $size:expr, $needed:literal;)+)+ }
+    ) => {
+        /// Offsets into the kernel's structs and into tracepoint records, in bytes.
+        ///
+        /// The daemon fills it in from BTF and from the tracepoints' `format` files
+        /// and hands it to the programs in a map; `-1` is "not here", and
+        /// a program that meets it does without. Nothing in it has a default that
+        /// could pass for a fact.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
-        pub struct $name { $($(#[$fmeta])* pub $field: i32,)+ }
-
-        impl $name {
-            /// Nothing is known.
-            pub const UNKNOWN: Self = Self { $($field: -1,)+ };
+        pub struct Offsets {
+            $($(#[$meta])* pub $member: i32,)+
+            $($(#[doc = concat!("`", $tracepoint, "`", $(": `", $name, "`",)+)] pub $field: i32,)+)+
+            /// Not an offset: 500 ms in jiffies, what `svc_alloc_arg` sleeps up to
+            /// 5.13; -1 where HZ is not known or not needed.
+            pub half_second_jiffies: i32,
         }
-    )+};
+
+        impl Offsets {
+            /// Nothing is known.
+            pub const UNKNOWN: Self = Self {
+                $($member: -1,)+
+                $($($field: -1,)+)+
+                half_second_jiffies: -1,
+            };
+
+            /// What BTF tells.
+            pub const MEMBERS: &[Member] = &[$(Member {
+                path: $path,
+                slot: |offsets| &mut offsets.$member,
+            },)+];
+
+            /// What the tracepoints' `format` files tell.
+            pub const FIELDS: &[RequiredField] = &[$($(RequiredField {
+                tracepoint: $tracepoint,
+                names: &[$($name),+],
+                size: $size,
+                slot: |offsets| &mut offsets.$field,
+                needed: $needed,
+            },)+)+];
+        }
+    };
 }
 
 offsets! {
-    /// Offsets into `task_struct` and into tracepoint records, in bytes.
-    ///
-    /// The daemon fills it in from BTF and from the tracepoints' `format` files
-    /// and hands it to the programs as a read-only global; `-1` is "not here", and
-    /// a program that meets it does without. Nothing in it has a default that
-    /// could pass for a fact.
-    pub struct Offsets {
-        /// `task_struct.flags`.
-        task_flags,
-        /// `task_struct.group_leader`.
-        task_group_leader,
-        /// `task_struct.comm`.
-        task_comm,
-        /// `task_struct.worker_private`: of a kernel thread, its `kthread` (since
-        /// 5.17).
-        task_kthread,
-        /// `kthread.data`: of a kworker, its `worker`.
-        kthread_data,
-        /// `worker.current_pwq`: what it works for.
-        worker_pwq,
-        /// `pool_workqueue.wq`.
-        pwq_wq,
-        /// `workqueue_struct.name`.
-        wq_name,
-        /// `balance_dirty_pages`: `bdi`.
-        bdp_bdi,
-        /// `balance_dirty_pages`: `limit`, pages.
-        bdp_limit,
-        /// `balance_dirty_pages`: `dirty`, pages.
-        bdp_dirty,
-        /// `balance_dirty_pages`: `bdi_setpoint` or `wb_setpoint`, pages.
-        bdp_bdi_setpoint,
-        /// `balance_dirty_pages`: `bdi_dirty` or `wb_dirty`, pages.
-        bdp_bdi_dirty,
-        /// `balance_dirty_pages`: `task_ratelimit`, KiB a second.
-        bdp_task_ratelimit,
-        /// `balance_dirty_pages`: `paused`, milliseconds since the call began.
-        bdp_paused,
-        /// `balance_dirty_pages`: `pause`, milliseconds to come.
-        bdp_pause,
-        /// `balance_dirty_pages`: `cgroup_ino`, whose part of the BDI it is.
-        bdp_cgroup,
-        /// `writeback_congestion_wait`: `usec_delayed`.
-        congestion_delayed,
-        /// `writeback_wait_iff_congested`: `usec_delayed`.
-        iff_congested_delayed,
-        /// `mm_vmscan_throttled`: `usec_delayed`.
-        throttled_delayed,
-        /// `mm_vmscan_throttled`: `reason`.
-        throttled_reason,
-        /// `nfs_initiate_write`: `dev`.
-        initiate_write_dev,
-        /// `nfs_initiate_write`: `count`.
-        initiate_write_count,
-        /// `nfs_writeback_done`: `dev`.
-        writeback_done_dev,
-        /// `nfs_writeback_done`: `res_count`.
-        writeback_done_count,
-        /// `nfs_writeback_done`: `status` (5.10) or `error`.
-        writeback_done_error,
-        /// `nfs_initiate_commit`: `dev`.
-        initiate_commit_dev,
-        /// `nfs_commit_done`: `dev`.
-        commit_done_dev,
-        /// `nfsd_write_start`: `len`.
-        nfsd_write_start_len,
-        /// `nfsd_write_io_done`: `len`.
-        nfsd_write_io_done_len,
-        /// `xprt_transmit`: `client_id`.
-        transmit_client,
-        /// `xprt_transmit`: `xid`.
-        transmit_xid,
-        /// `xprt_transmit`: `status`.
-        transmit_status,
-        /// `svc_process`: `xid`.
-        process_xid,
-        /// `svc_process`: `addr`, a `__data_loc`.
-        process_addr,
-        /// `rpc_task_begin`: `client_id`.
-        task_begin_client,
-        /// `file.f_inode`.
-        file_inode,
-        /// `address_space.host`.
-        mapping_host,
-        /// `inode.i_sb`.
-        inode_sb,
-        /// `super_block.s_bdi`.
-        sb_bdi,
-        /// `super_block.s_dev`.
-        sb_dev,
-        /// `super_block.s_fs_info`: of an NFS mount, its `nfs_server`.
-        sb_fs_info,
-        /// `nfs_server.s_dev`.
-        nfs_server_dev,
-        /// `nfs_server.write_congested`.
-        nfs_write_congested,
-        /// `backing_dev_info.dev_name`.
-        bdi_name,
-        /// Not an offset: 500 ms in jiffies, what `svc_alloc_arg` sleeps up to
-        /// 5.13; -1 where HZ is not known or not needed.
-        half_second_jiffies,
+    members {
+        /// Whether a task is a kernel thread.
+        task_flags = "task_struct.flags";
+        /// The first thread of a task's process.
+        task_group_leader = "task_struct.group_leader";
+        /// A task's name.
+        task_comm = "task_struct.comm";
+        /// Of a kernel thread, its `kthread`, since 5.17.
+        task_kthread = "task_struct.worker_private";
+        /// Of a kworker, its `worker`.
+        kthread_data = "kthread.data";
+        /// What it works for.
+        worker_pwq = "worker.current_pwq";
+        /// The workqueue of that.
+        pwq_wq = "pool_workqueue.wq";
+        /// The workqueue's name.
+        wq_name = "workqueue_struct.name";
+        /// A file's inode.
+        file_inode = "file.f_inode";
+        /// The file whose pages they are.
+        mapping_host = "address_space.host";
+        /// The file system of an inode.
+        inode_sb = "inode.i_sb";
+        /// The BDI that its pages belong to.
+        sb_bdi = "super_block.s_bdi";
+        /// The file system's device.
+        sb_dev = "super_block.s_dev";
+        /// Of an NFS mount, its `nfs_server`.
+        sb_fs_info = "super_block.s_fs_info";
+        /// The mount's device.
+        nfs_server_dev = "nfs_server.s_dev";
+        /// The flag of a congested NFS mount, since 5.18.
+        nfs_write_congested = "nfs_server.write_congested";
+        /// The name of a BDI, since 5.7.
+        bdi_name = "backing_dev_info.dev_name";
+    }
+    fields {
+        "writeback/balance_dirty_pages":
+            bdp_bdi = ["bdi"], BDI_NAME_LEN, true;
+            bdp_pause = ["pause"], 8, true;
+            bdp_paused = ["paused"], 8, true;
+            bdp_limit = ["limit"], 8, false;
+            bdp_dirty = ["dirty"], 8, false;
+            // Renamed between 6.12 and 6.18, together with the order.
+            bdp_bdi_setpoint = ["bdi_setpoint", "wb_setpoint"], 8, false;
+            bdp_bdi_dirty = ["bdi_dirty", "wb_dirty"], 8, false;
+            bdp_task_ratelimit = ["task_ratelimit"], 8, false;
+            bdp_cgroup = ["cgroup_ino"], 8, false;
+        "writeback/writeback_congestion_wait":
+            congestion_delayed = ["usec_delayed"], 4, true;
+        "writeback/writeback_wait_iff_congested":
+            iff_congested_delayed = ["usec_delayed"], 4, true;
+        "vmscan/mm_vmscan_throttled":
+            throttled_delayed = ["usec_delayed"], 4, true;
+            throttled_reason = ["reason"], 4, false;
+        "nfs/nfs_initiate_write":
+            initiate_write_dev = ["dev"], 4, true;
+            initiate_write_count = ["count"], 4, true;
+        "nfs/nfs_writeback_done":
+            writeback_done_dev = ["dev"], 4, true;
+            writeback_done_count = ["res_count"], 4, true;
+            writeback_done_error = ["status", "error"], 4, false;
+        "nfs/nfs_initiate_commit":
+            initiate_commit_dev = ["dev"], 4, true;
+        "nfs/nfs_commit_done":
+            commit_done_dev = ["dev"], 4, true;
+        "sunrpc/xprt_transmit":
+            transmit_client = ["client_id"], 4, true;
+            transmit_xid = ["xid"], 4, true;
+            transmit_status = ["status"], 4, false;
+        "sunrpc/svc_process":
+            process_xid = ["xid"], 4, true;
+            process_addr = ["addr"], 4, false;
+        "sunrpc/rpc_task_begin":
+            task_begin_client = ["client_id"], 4, true;
+        "nfsd/nfsd_write_start":
+            nfsd_write_start_len = ["len"], 4, false;
+        "nfsd/nfsd_write_io_done":
+            nfsd_write_io_done_len = ["len"], 4, true;
     }
 }
 

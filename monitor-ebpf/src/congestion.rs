@@ -15,8 +15,8 @@ use aya_ebpf::{
 use monitor_common::{Cause, ThrottleReason};
 
 use crate::{
-    dirty::field,
     maps::offsets,
+    memory::field,
     wait::{begin, drop_wait, end, finished},
 };
 

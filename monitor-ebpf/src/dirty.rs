@@ -11,8 +11,7 @@
 //! needed seldom stands in functions of its own, behind the rest.
 
 use aya_ebpf::{
-    EbpfContext,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    helpers::bpf_get_current_pid_tgid,
     macros::{fexit, kretprobe, tracepoint},
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
@@ -24,6 +23,7 @@ use monitor_common::{
 
 use crate::{
     maps::{BDI_NAMES, DIRTY, NO_EXIST, TASKS, lost, offsets},
+    memory::field,
     task::{Task, current_tid},
     wait::{bucket, is_long, now, report},
 };
@@ -35,17 +35,6 @@ const SAME_CALL_NS: u64 = 30_000_000;
 /// A process may execute another program: for so long its name and class are believed.
 const KNOWN_NS: u64 = 1_000_000_000;
 
-/// A field of a tracepoint record; `None` where this kernel has no such field.
-#[inline(always)]
-pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {
-    if offset < 0 {
-        return None;
-    }
-    // SAFETY: reads the record through the fault-tolerant helper.
-    unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast::<u8>().add(offset as usize).cast::<T>()) }
-        .ok()
-}
-
 /// A pause is about to begin.
 #[tracepoint]
 pub fn balance_dirty_pages_pause(ctx: TracePointContext) -> u32 {
@@ -54,10 +43,7 @@ pub fn balance_dirty_pages_pause(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the halves of an id"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of an id")]
 fn pause(ctx: &TracePointContext) -> Option<()> {
     let offsets = offsets()?;
     let pause_ms: i64 = field(ctx, offsets.bdp_pause)?;
@@ -181,7 +167,10 @@ fn device(
 #[cold]
 #[inline(never)]
 fn meet(ctx: &TracePointContext, key: &DirtyKey, name: &[u64; BDI_NAME_LEN / 8]) {
-    debug!(ctx, "first pause on BDI {:x} by class {}", key.bdi, key.class);
+    debug!(
+        ctx,
+        "first pause on BDI {:x} by class {}", key.bdi, key.class
+    );
     if BDI_NAMES.insert(key.bdi, name, 0).is_err() {
         lost(Lost::MapFull);
     }

@@ -1,23 +1,7 @@
 //! The programs that see waits, one file per signal. They count, and keep what
 //! lasts; they decide nothing.
 //!
-//! | file | sees |
-//! |---|---|
-//! | `dirty.rs` | `balance_dirty_pages` |
-//! | `congestion.rs` | `congestion_wait`, `wait_iff_congested`, `reclaim_throttle`, `throttle_direct_reclaim` |
-//! | `bdi.rs` | `set_bdi_congested`, `clear_bdi_congested` |
-//! | `reclaim.rs` | direct reclaim, memcg reclaim, compaction |
-//! | `nfs_client.rs` | the NFS client's WRITE and COMMIT calls |
-//! | `nfs_congestion.rs` | writers that wait for the end of an NFS mount's congestion |
-//! | `nfs_commit.rs` | tasks that wait until pages of an NFS file are written and committed |
-//! | `write_congested.rs` | which NFS mounts are congested, by the client's flag |
-//! | `nfsd.rs` | nfsd's WRITE operations, retries of `svc_alloc_arg` |
-//! | `rpc.rs` | whose calls are served by this kernel itself |
-//! | `backing.rs` | what nfsd writes to for a client |
-//!
-//! `wait.rs` is what they share to keep and count a wait, `task.rs` tells what
-//! kind of task waits, `memory.rs` reads the kernel's structs,
-//! `maps.rs` holds every map and global.
+//! docs/architecture.md says what each file sees and what each map holds.
 #![no_std]
 #![no_main]
 

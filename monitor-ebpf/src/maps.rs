@@ -3,15 +3,12 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{
-        Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
-    },
+    maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey,
-    WriteCongested,
+    PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.

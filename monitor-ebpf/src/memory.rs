@@ -1,6 +1,7 @@
-//! Fields of the kernel's structs, by offsets that the daemon resolved.
+//! Fields of the kernel's structs and of tracepoints' records, by offsets that the daemon
+//! resolved.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_kernel, programs::TracePointContext};
 use monitor_common::{BDI_NAME_LEN, BdiId, Lost};
 
 use crate::maps::{BDI_NAMES, lost, offsets};
@@ -19,6 +20,12 @@ pub fn read<T>(from: *const u8, offset: i32) -> Option<T> {
     }
     // SAFETY: reads through the fault-tolerant helper only.
     unsafe { bpf_probe_read_kernel(from.add(offset as usize).cast::<T>()) }.ok()
+}
+
+/// A field of a tracepoint record; `None` where this kernel has no such field.
+#[inline(always)]
+pub fn field<T: Copy>(ctx: &TracePointContext, offset: i32) -> Option<T> {
+    read(ctx.as_ptr().cast(), offset)
 }
 
 /// The BDI that an inode's pages belong to; its name is kept.

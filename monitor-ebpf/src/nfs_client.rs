@@ -6,8 +6,8 @@ use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use monitor_common::{Lost, NfsClientTotals, Starting};
 
 use crate::{
-    dirty::field,
     maps::{NFS_CLIENT, NO_EXIST, STARTING, lost, offsets},
+    memory::field,
     task::current_tid,
     wait::now,
     write_congested,

@@ -8,11 +8,11 @@ use aya_ebpf::{
 use monitor_common::{Cause, Class, Lost, NfsdTotals, NfsdWrite, Wait, WaitKey};
 
 use crate::{
-    dirty::field,
     maps::{ALLOC_RETRIES, NFSD, NFSD_WRITES, SVC_ALLOC_ARG_RETRIES, WAITS, lost, offsets},
+    memory::field,
     rpc::{self, serving},
     task::{Task, current_tid, is_exempt},
-    wait::{count, drop_wait, now, total},
+    wait::{count, now, total},
 };
 
 /// A retry later than this after the one before belongs to another wait. The sleep

@@ -15,11 +15,11 @@ use aya_ebpf::{
 use monitor_common::{Call, Cause, Lost, PEER_LEN, RpcTotals, Serving, Taken};
 
 use crate::{
-    dirty::field,
     maps::{
         ALLOC_RETRIES, CALLS, CLIENT_DEVICES, FLAGS, FROM, NFSD_WRITES, NO_EXIST, PEER, PEERS, RPC,
         SERVING, STARTING, TAKEN, lost, offsets,
     },
+    memory::field,
     nfs_client,
     task::current_tid,
     wait::{drop_wait, now},

@@ -226,10 +226,7 @@ fn pauses_of_many_writers_are_all_counted_though_the_daemon_stands_still_meanwhi
     let counted = daemon.metric("throttle_delay_seconds_count", &labels);
     #[expect(clippy::cast_precision_loss, reason = "thousands")]
     let traced = trace.events() as f64;
-    assert!(
-        traced > 3000.0,
-        "{traced} pauses are too few"
-    );
+    assert!(traced > 3000.0, "{traced} pauses are too few");
     assert!(
         (counted - traced).abs() < 0.5,
         "{counted} pauses counted of {traced}"

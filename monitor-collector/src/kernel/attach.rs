@@ -340,7 +340,6 @@ impl Programs<'_> {
             || format!("the eBPF object has no program {name}: this binary was built wrong");
         self.ebpf.program_mut(name).ok_or_else(missing)
     }
-
 }
 
 impl Kernel for Programs<'_> {

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 use btf_rs::{Btf, Type};
 use serde::{Deserialize, Serialize};
 
-use super::members::{MEMBERS, NFS_CONGESTION_WAIT};
+use monitor_common::Offsets;
+
 use super::signals;
 
 /// Facts out of `/sys/kernel/btf/vmlinux`.
@@ -44,10 +45,10 @@ pub(super) fn facts(btf: &Btf) -> BtfFacts {
     BtfFacts {
         functions: functions.map(str::to_owned).collect(),
         tracepoints: tracepoints.map(str::to_owned).collect(),
-        offsets: MEMBERS
+        offsets: Offsets::MEMBERS
             .iter()
             .map(|member| member.path)
-            .chain([NFS_CONGESTION_WAIT])
+            .chain(signals::btf_offsets())
             .filter_map(|path| Some((path.to_owned(), offset(btf, path)?)))
             .collect(),
     }

@@ -13,7 +13,7 @@ use monitor_common::Offsets;
 use super::{
     btf,
     facts::{known_hz, symbols, timer_list},
-    fields::{REQUIRED_FIELDS, resolve},
+    fields::resolve,
     format::{self, Field},
     lockdown, signals,
 };
@@ -33,7 +33,7 @@ pub fn tracepoint_format(data: &[u8]) {
     };
     let again = format::parse(&fields.iter().map(written).collect::<String>());
     assert_eq!(again.as_ref(), Ok(&fields));
-    for wanted in REQUIRED_FIELDS {
+    for wanted in Offsets::FIELDS {
         let mut offsets = Offsets::UNKNOWN;
         let resolved = resolve(wanted.tracepoint, &fields, &mut offsets);
         let offset = *(wanted.slot)(&mut offsets);

@@ -14,7 +14,6 @@ pub mod format;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz;
 pub mod lockdown;
-pub mod members;
 pub mod plan;
 pub mod preflight;
 pub mod report;

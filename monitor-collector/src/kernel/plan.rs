@@ -9,7 +9,6 @@ use monitor_model::observation::State;
 use super::{
     facts::Facts,
     fields, format,
-    members::MEMBERS,
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy},
 };
@@ -42,7 +41,7 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
         offsets.half_second_jiffies = i32::try_from(hz / 2).unwrap_or(-1);
     }
     if let Ok(btf) = &facts.btf {
-        for member in MEMBERS {
+        for member in Offsets::MEMBERS {
             let offset = btf.offsets.get(member.path).copied();
             let offset = offset.and_then(|offset| i32::try_from(offset).ok());
             *(member.slot)(&mut offsets) = offset.unwrap_or(-1);

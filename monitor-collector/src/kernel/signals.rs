@@ -151,6 +151,12 @@ fn hooks() -> impl Iterator<Item = Hook> {
         .map(|p| p.hook)
 }
 
+/// Struct fields that some way wants to be told of.
+pub fn btf_offsets() -> impl Iterator<Item = &'static str> {
+    let ways = SIGNALS.iter().flat_map(|s| s.ways);
+    unique(ways.flat_map(|way| way.btf_offsets).copied())
+}
+
 /// Functions of the kernel's own that some way probes.
 pub fn functions() -> impl Iterator<Item = &'static str> {
     unique(hooks().filter_map(|hook| match hook {

@@ -17,5 +17,6 @@ mod sampler;
 mod stacks;
 mod threads;
 mod user_servers;
+mod waits;
 
 pub use sampler::{Sampler, Tick};

@@ -3,13 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use compact_str::CompactString;
-use monitor_common::{Cause, Class, LEAST_CALL_NS, Lost as LostKind, TaskTotals, WaitKey};
+use monitor_common::{Cause, Class, Lost as LostKind, TaskTotals, WaitKey};
 use monitor_model::observation::{
     Caller, Lost, NfsClient, Nfsd, Observation, ServerThread, Serving, SignalStatus, StalledTask,
     State, TaskDelay, Waited, Waiting,
@@ -22,24 +22,13 @@ use super::nfsd::NfsdThreads;
 use super::open_calls::OpenCallsReader;
 use super::stacks::Stacks;
 use super::user_servers::{Look, UserServers};
-use super::{memory, threads};
+use super::{memory, waits::Waits};
 use crate::host::clock::monotonic_ns;
-use crate::kernel::{attach::Attached, preflight};
+use crate::kernel::attach::Attached;
 use crate::topology::{Lookup, LookupRequest, requests};
 
-/// A wait whose end is not seen is kept this long after the pause that was announced: a
-/// pause that follows continues it. It is not shown meanwhile.
-const GRACE_NS: u64 = 300_000_000;
-/// The same of `svc_alloc_arg`, of which only the next retry is seen: as long as that may
-/// belong to the same wait.
-const ROW_NS: u64 = 700_000_000;
-/// The same where the end is seen, but may have been missed.
-const MISSED_NS: u64 = 2_000_000_000;
 /// Ticks between two looks for devices that are gone.
 const PRUNE_TICKS: u32 = 60;
-/// A wait this old is looked after: does its task still exist?
-const OLD_NS: u64 = 10_000_000_000;
-
 /// What one tick gave.
 pub struct Tick {
     /// All that the verdict sees.
@@ -62,7 +51,7 @@ pub struct Sampler {
     open_calls: OpenCallsReader,
     user_servers: UserServers,
     stacks: Stacks,
-    host: Host,
+    waits: Waits,
     procfs: PathBuf,
     sysfs: PathBuf,
     kernel: CompactString,
@@ -70,17 +59,11 @@ pub struct Sampler {
     /// Delay of each task at the last tick, nanoseconds.
     before: BTreeMap<(u32, u32), u64>,
     waits_counted: Option<u64>,
-    /// Whether some task paused at the last tick.
-    pausing: bool,
-    /// Calls of `balance_dirty_pages` that are over without their end having been seen, by
-    /// thread id: when each began. The programs keep them until the thread's next call.
-    over: BTreeMap<u32, u64>,
     /// Finished waits of nfsd's threads, by thread id.
     nfsd_waited: BTreeMap<u32, Vec<Waited>>,
     /// Processes that were delayed most when somebody was delayed last.
     waited_lately: BTreeSet<u32>,
     ticks: u32,
-    evicted: u64,
 }
 
 impl Sampler {
@@ -107,19 +90,16 @@ impl Sampler {
             open_calls: OpenCallsReader::new(sysfs),
             user_servers: UserServers::new(procfs, sysfs),
             stacks: Stacks::new(procfs),
-            host: Host::new(procfs),
+            waits: Waits::new(procfs, settings.threshold_ns),
             procfs: procfs.clone(),
             sysfs: sysfs.clone(),
             kernel: attached.facts.release.as_str().into(),
             threshold_ns: attached.settings().threshold_ns,
             before: BTreeMap::new(),
             waits_counted: None,
-            pausing: false,
-            over: BTreeMap::new(),
             nfsd_waited: BTreeMap::new(),
             waited_lately: BTreeSet::new(),
             ticks: 0,
-            evicted: 0,
         })
     }
 
@@ -147,7 +127,7 @@ impl Sampler {
         }
         let mut stalls = self.maps.drain_stalls();
         // A task's next call may say the same of the one before.
-        stalls.retain(|StalledTask { wait, .. }| !self.is_over(wait));
+        stalls.retain(|StalledTask { wait, .. }| !self.waits.is_over(wait));
         let pauses = self.maps.pauses();
         let delays = self.maps.delays(&pauses);
         let counts = delays.iter().map(monitor_model::observation::Delay::count);
@@ -155,7 +135,7 @@ impl Sampler {
         let changed = self.waits_counted != Some(counted);
         self.waits_counted = Some(counted);
         // A task that pauses was counted when it began to.
-        let tasks = (changed || self.pausing).then(|| self.maps.tasks());
+        let tasks = (changed || self.waits.some_pause()).then(|| self.maps.tasks());
         let waits = self.waits(monotonic_ns, &signals, tasks.as_deref(), &mut stalls);
         let tasks = tasks.filter(|_| changed).map(|all| self.tasks(&all));
         let dirty_pauses = self.maps.dirty_pauses(&pauses);
@@ -212,7 +192,7 @@ impl Sampler {
             lost: Lost {
                 ringbuf: self.maps.lost(LostKind::RingBuf),
                 map_full: self.maps.lost(LostKind::MapFull),
-                evicted: self.evicted,
+                evicted: self.waits.evicted(),
                 recording: 0,
             },
             delays,
@@ -245,67 +225,14 @@ impl Sampler {
         tasks: Option<&[(WaitKey, TaskTotals)]>,
         ended: &mut Vec<StalledTask>,
     ) -> Vec<Waiting> {
-        let exit_unseen = signals
-            .iter()
-            .any(|s| s.signal == "balance_dirty_pages" && s.strategy == "tracepoint");
-        let mut all = self.maps.waits();
-        let mut over = BTreeMap::new();
-        if let Some(tasks) = tasks {
-            all.extend(self.maps.pausing(tasks));
-            over = std::mem::take(&mut self.over);
-        }
-        self.pausing = false;
-        let mut lasting = Vec::new();
-        for (wait, until_ns) in all {
-            let pauses = wait.cause == Cause::BalanceDirtyPages;
-            if pauses && over.get(&wait.tid) == Some(&wait.since_ns) {
-                self.over.insert(wait.tid, wait.since_ns);
-                continue;
-            }
-            let lasts_ns = now_ns.saturating_sub(wait.since_ns);
-            if matches!(wait.cause, Cause::NfsCongestion | Cause::NfsCommit)
-                && lasts_ns < LEAST_CALL_NS
-            {
-                continue;
-            }
-            let (patience, end_seen) = match wait.cause {
-                Cause::SvcAllocArg => (Some(ROW_NS), false),
-                Cause::BalanceDirtyPages if exit_unseen => (Some(GRACE_NS), false),
-                // A kretprobe misses returns when many sleep at once.
-                Cause::BalanceDirtyPages => (Some(MISSED_NS), true),
-                _ => (None, true),
-            };
-            if patience.is_some_and(|patience| now_ns > until_ns.saturating_add(patience)) {
-                self.forget(&wait);
-                self.evicted += u64::from(end_seen);
-                let delay_ns = until_ns.saturating_sub(wait.since_ns);
-                if delay_ns >= self.threshold_ns {
-                    ended.push(StalledTask { wait, delay_ns });
-                }
-            } else if self.host.has_left(&wait, lasts_ns) {
-                self.forget(&wait);
-                self.evicted += 1;
-            } else {
-                self.pausing |= pauses;
-                if end_seen || until_ns >= now_ns {
-                    lasting.push(wait);
-                }
-            }
-        }
-        lasting.sort_by_key(|wait| (wait.tid, wait.cause));
-        lasting
-    }
-
-    fn forget(&mut self, wait: &Waiting) {
-        if wait.cause == Cause::BalanceDirtyPages {
-            self.over.insert(wait.tid, wait.since_ns);
-        } else {
+        let pausing = tasks.map(|tasks| self.maps.pausing(tasks));
+        let kept = self.maps.waits();
+        let waits = self.waits.look(now_ns, signals, kept, pausing);
+        for wait in &waits.over {
             self.maps.forget(wait);
         }
-    }
-
-    fn is_over(&self, wait: &Waiting) -> bool {
-        wait.cause == Cause::BalanceDirtyPages && self.over.get(&wait.tid) == Some(&wait.since_ns)
+        ended.extend(waits.ended);
+        waits.lasting
     }
 
     /// Devices that wrote, and those that are mounted.
@@ -332,7 +259,7 @@ impl Sampler {
             .collect();
         let threads = self.nfsd.read(&writes, &throttled);
         for &tid in writes.keys() {
-            if !threads.iter().any(|t| t.tid == tid) && self.host.is_gone(tid) {
+            if !threads.iter().any(|t| t.tid == tid) && self.waits.is_gone(tid) {
                 self.maps.forget_write(tid);
             }
         }
@@ -412,43 +339,6 @@ fn waited(tasks: &[TaskDelay], class: Class) -> BTreeMap<u32, Vec<Waited>> {
     threads
 }
 
-/// Asks `/proc` about threads by the numbers that the kernel gives them, which are those
-/// of the initial pid namespace.
-struct Host {
-    procfs: PathBuf,
-    /// Whether `/proc` has these numbers. Where it has others, no thread can be asked for.
-    same_numbers: bool,
-}
-
-impl Host {
-    fn new(procfs: &Path) -> Self {
-        Self {
-            procfs: procfs.into(),
-            same_numbers: preflight::host_pids(procfs) == Some(true),
-        }
-    }
-
-    /// Whether the thread has ended.
-    fn is_gone(&self, tid: u32) -> bool {
-        self.same_numbers && !self.procfs.join(tid.to_string()).exists()
-    }
-
-    /// Whether a wait is over without its end having been seen: the thread is gone, or
-    /// the return of a call was missed, as of more tasks that wait at once than the
-    /// kernel keeps return probes for. A thread that waits for pages of an NFS file
-    /// sleeps uninterruptibly.
-    fn has_left(&self, wait: &Waiting, lasts_ns: u64) -> bool {
-        if lasts_ns > OLD_NS && self.is_gone(wait.tid) {
-            return true;
-        }
-        if wait.cause != Cause::NfsCommit || lasts_ns <= MISSED_NS || !self.same_numbers {
-            return false;
-        }
-        let thread = format!("{}/task/{}", wait.tgid, wait.tid);
-        matches!(threads::read_state(&self.procfs.join(thread)), Some(state) if !matches!(state, 'D' | 'R'))
-    }
-}
-
 fn attached(signals: &[SignalStatus], name: &str) -> bool {
     signals
         .iter()
@@ -461,53 +351,4 @@ fn unix_ms() -> u64 {
         .ok()
         .and_then(|since| u64::try_from(since.as_millis()).ok())
         .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn wait(cause: Cause) -> Waiting {
-        Waiting {
-            tid: 4242,
-            tgid: 4242,
-            comm: "dd".into(),
-            cause,
-            class: Class::User,
-            reason: monitor_common::ThrottleReason::None,
-            bdi: "0:29".into(),
-            since_ns: 0,
-        }
-    }
-
-    #[test]
-    fn an_old_wait_is_thrown_out_only_where_the_numbers_of_threads_are_the_kernels() {
-        let procfs = tempfile::tempdir().unwrap();
-        let process = |number: u32, comm: &str| {
-            let dir = procfs.path().join(number.to_string());
-            fs::create_dir_all(&dir).unwrap();
-            fs::write(dir.join("comm"), format!("{comm}\n")).unwrap();
-        };
-        process(2, "kthreadd");
-        let old = OLD_NS + 1;
-        let here = Host::new(procfs.path());
-        assert!(here.has_left(&wait(Cause::DirectReclaim), old));
-        assert!(!here.has_left(&wait(Cause::DirectReclaim), OLD_NS));
-        assert!(here.is_gone(4242));
-        // A container: 2 is something else, and 4242 another process or none.
-        process(2, "sleep");
-        let inside = Host::new(procfs.path());
-        for cause in [Cause::DirectReclaim, Cause::NfsCommit] {
-            assert!(!inside.has_left(&wait(cause), old));
-        }
-        assert!(!inside.is_gone(4242), "nor is its WRITE forgotten");
-        let stat = procfs.path().join("4242/task/4242");
-        fs::create_dir_all(&stat).unwrap();
-        fs::write(stat.join("stat"), "4242 (other) S 1").unwrap();
-        assert!(!inside.has_left(&wait(Cause::NfsCommit), old));
-        process(2, "kthreadd");
-        assert!(Host::new(procfs.path()).has_left(&wait(Cause::NfsCommit), old));
-    }
 }

@@ -19,6 +19,8 @@ pub(crate) mod generated;
 mod guard;
 mod help_sections;
 mod io_flusher;
+#[cfg(test)]
+mod kernel_docs;
 mod man;
 mod record;
 mod replay;

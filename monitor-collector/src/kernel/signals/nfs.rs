@@ -2,7 +2,15 @@
 //! modules may come and go.
 
 use super::{About, Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy, probe, tp};
-use crate::kernel::members::{FILE_TO_BDI, NFS_CONGESTION_WAIT, NFS_WRITE_CONGESTED};
+
+/// From a file to the BDI that its pages belong to, and that BDI's name.
+const FILE_TO_BDI: &[&str] = &[
+    "file.f_inode",
+    "inode.i_sb",
+    "super_block.s_bdi",
+    "super_block.s_dev",
+    "backing_dev_info.dev_name",
+];
 
 macro_rules! counting_signal {
     ($name:literal, $about:ident, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
@@ -77,7 +85,9 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
     module: Some("nfs"),
     ways: &[Strategy {
         strategy: "kprobe",
-        btf_offsets: &[NFS_CONGESTION_WAIT],
+        // What writers wait on, since 6.11. A struct of the module nfs, but the kernel's own
+        // BTF has it too. No program reads it: that it is there says that this kernel waits.
+        btf_offsets: &["nfs_server.write_congestion_wait"],
         probes: &[
             probe(
                 "nfs_pageio_init_kprobe",
@@ -167,7 +177,15 @@ pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
     module: Some("nfs"),
     ways: &[Strategy {
         strategy: "kprobe",
-        btf_offsets: NFS_WRITE_CONGESTED,
+        // From a file's pages to the flag, since 5.18.
+        btf_offsets: &[
+            "address_space.host",
+            "inode.i_sb",
+            "super_block.s_dev",
+            "super_block.s_fs_info",
+            "nfs_server.s_dev",
+            "nfs_server.write_congested",
+        ],
         probes: &[probe(
             "nfs_write_congested_kprobe",
             Hook::ModuleKprobe("nfs_writepages"),

@@ -4,7 +4,6 @@
 //! entry is kept whose exit is not seen.
 
 use super::{About, Hook, Probe, Signal, Strategy, nfs, probe, tp};
-use crate::kernel::members::{BDI_NAME, TASK_FLAGS};
 
 macro_rules! sleep_signal {
     ($name:literal, $shows:literal, $group:literal, $tracepoint:literal, $done:literal, $replaced:expr) => {
@@ -99,7 +98,7 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Strategy {
                 strategy: "btf",
-                btf_offsets: &[TASK_FLAGS],
+                btf_offsets: &["task_struct.flags"],
                 probes: &[],
                 loses: "",
             },
@@ -189,7 +188,7 @@ pub const SIGNALS: &[Signal] = &[
         ways: &[
             Strategy {
                 strategy: "fentry",
-                btf_offsets: &[BDI_NAME],
+                btf_offsets: &["backing_dev_info.dev_name"],
                 probes: &[
                     probe(
                         "clear_bdi_congested_fentry",
@@ -204,7 +203,7 @@ pub const SIGNALS: &[Signal] = &[
             },
             Strategy {
                 strategy: "kprobe",
-                btf_offsets: &[BDI_NAME],
+                btf_offsets: &["backing_dev_info.dev_name"],
                 probes: &[
                     probe(
                         "clear_bdi_congested_kprobe",
