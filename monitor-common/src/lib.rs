@@ -7,15 +7,17 @@
 
 mod bdi;
 mod cause;
+mod known;
 mod maps;
 mod offsets;
 
 pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, End, ThrottleReason};
+pub use known::Known;
 pub use maps::{
-    BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals, HIST_BUCKETS,
-    HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN,
-    Peer, RpcTotals, Serving, Stall, Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested,
-    is_of_node,
+    BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DIRTY_SLOTS, DirtyKey, DirtyTotals,
+    HIST_BUCKETS, HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,
+    PEER_LEN, Peer, RpcTotals, Serving, Stall, Starting, Taken, TaskTotals, Wait, WaitKey,
+    WriteCongested, is_of_node,
 };
 pub use offsets::{Member, Offsets, RequiredField};

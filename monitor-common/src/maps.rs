@@ -11,6 +11,9 @@ pub const HIST_BUCKETS: usize = 16;
 /// wait for.
 pub const LEAST_CALL_NS: u64 = 1_000_000;
 
+/// How many [`DirtyTotals`] there are.
+pub const DIRTY_SLOTS: u32 = 384;
+
 /// Whether `dirty` and `limit` of an event of `balance_dirty_pages` are the node's.
 ///
 /// The kernel holds a writer to the limit of its memory cgroup or to the node's, whichever
@@ -148,12 +151,15 @@ plain! {
         pub known_until_ns: u64,
         /// Process id in the initial pid namespace.
         pub tgid: u32,
+        /// `balance_dirty_pages`: where its pauses on this BDI are counted, an index of
+        /// [`DirtyTotals`].
+        pub slot: u32,
+        /// The task's name.
+        pub comm: [u8; COMM_LEN],
         /// A [`crate::Class`].
         pub class: u8,
         /// Always zero.
-        pub zero: [u8; 3],
-        /// The task's name.
-        pub comm: [u8; COMM_LEN],
+        pub zero: [u8; 7],
     }
 
     /// Key of what `balance_dirty_pages` said.
@@ -161,9 +167,7 @@ plain! {
         /// The BDI whose dirtier was made to pause.
         pub bdi: u64,
         /// A [`crate::Class`].
-        pub class: u8,
-        /// Always zero.
-        pub zero: [u8; 7],
+        pub class: u64,
     }
 
     /// What `balance_dirty_pages` said at its pauses, one per CPU. Sums are of

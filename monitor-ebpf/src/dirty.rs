@@ -11,19 +11,19 @@
 //! needed seldom stands in functions of its own, behind the rest.
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::bpf_get_current_pid_tgid,
     macros::{fexit, kretprobe, tracepoint},
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
 use monitor_common::{
-    BDI_NAME_LEN, BdiId, Cause, Class, DirtyKey, DirtyTotals, Lost, Offsets, TaskTotals, Wait,
-    WaitKey, is_of_node,
+    BDI_NAME_LEN, BdiId, Cause, Class, DIRTY_SLOTS, DirtyKey, DirtyTotals, Known, Lost, TaskTotals,
+    Wait, WaitKey, is_of_node,
 };
 
 use crate::{
-    maps::{BDI_NAMES, DIRTY, NO_EXIST, TASKS, lost, offsets},
-    memory::field,
+    maps::{BDI_NAMES, DIRTY, DIRTY_SLOT, FREE_SLOTS, NO_EXIST, TASKS, lost},
     task::{Task, current_tid},
     wait::{bucket, is_long, now, report},
 };
@@ -38,29 +38,36 @@ const KNOWN_NS: u64 = 1_000_000_000;
 /// A pause is about to begin.
 #[tracepoint]
 pub fn balance_dirty_pages_pause(ctx: TracePointContext) -> u32 {
-    let _ = pause(&ctx);
+    pause(&ctx);
     0
 }
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of an id")]
-fn pause(ctx: &TracePointContext) -> Option<()> {
-    let offsets = offsets()?;
-    let pause_ms: i64 = field(ctx, offsets.bdp_pause)?;
+fn pause(ctx: &TracePointContext) {
+    let pause_ms = known(ctx, Known::PausePause, 0) as i64;
     // The kernel announces a pause of zero or less when it lets the task go.
     if pause_ms <= 0 {
-        return Some(());
+        return;
     }
-    let paused_ms: u64 = field(ctx, offsets.bdp_paused)?;
-    let name: [u64; BDI_NAME_LEN / 8] = field(ctx, offsets.bdp_bdi)?;
+    let name = [0, 1, 2, 3].map(|word| known(ctx, Known::PauseBdi, word));
     let bdi = BdiId::from_words(name).0;
     let pause_ns = pause_ms as u64 * NS_PER_MS;
+    let paused_ns = known(ctx, Known::PausePaused, 0).wrapping_mul(NS_PER_MS);
     let now = now();
-    let since_ns = now.saturating_sub(paused_ms.wrapping_mul(NS_PER_MS));
+    let since_ns = now.wrapping_sub(paused_ns);
 
     let id = bpf_get_current_pid_tgid();
     let (tid, tgid) = (id as u32, (id >> 32) as u32);
-    let task = task(tid, tgid, now)?;
+    let mut found = task(tid);
+    match &found {
+        Some(task) if task.tgid == tgid && task.bdi == bdi && now < task.known_until_ns => {}
+        _ => {
+            look(ctx, id, &name);
+            found = task(tid);
+        }
+    }
+    let Some(task) = found else { return };
     let earlier_ns = task.since_ns;
     // Where no exit can be probed, the next call of the same task tells that the
     // one before is over; it ended with the last pause announced.
@@ -73,32 +80,20 @@ fn pause(ctx: &TracePointContext) -> Option<()> {
     task.last_ns = now;
     task.since_ns = since_ns;
     task.until_ns = now + pause_ns;
-
-    let key = DirtyKey {
-        bdi,
-        class: task.class,
-        zero: [0; 7],
+    let Some(device) = DIRTY.get_ptr_mut(task.slot) else {
+        return;
     };
-    let device = device(ctx, &key, &name)?;
-    device.pause_ns += pause_ns;
-    device.buckets[bucket(pause_ns)] += 1;
-    remember(ctx, offsets, device, now)
+    // SAFETY: the value of a per-CPU map, only written on this CPU.
+    count(ctx, unsafe { &mut *device }, now, pause_ns);
 }
 
-/// What is kept of the task that runs.
+/// What is kept of a task.
 #[inline(always)]
-fn task(tid: u32, tgid: u32, now: u64) -> Option<&'static mut TaskTotals> {
-    let key = key(tid);
-    if let Some(task) = TASKS.get_ptr_mut(key) {
-        // SAFETY: only the task itself writes its own totals.
-        let task = unsafe { &mut *task };
-        if task.tgid == tgid && now < task.known_until_ns {
-            return Some(task);
-        }
-    }
-    look(tid, tgid, now);
-    // SAFETY: as above.
-    TASKS.get_ptr_mut(key).map(|task| unsafe { &mut *task })
+fn task(tid: u32) -> Option<&'static mut TaskTotals> {
+    // SAFETY: only the task itself writes its own totals.
+    TASKS
+        .get_ptr_mut(key(tid))
+        .map(|task| unsafe { &mut *task })
 }
 
 #[inline(always)]
@@ -109,99 +104,109 @@ const fn key(tid: u32) -> WaitKey {
     }
 }
 
-/// Reads what the task is.
+/// Reads what the task is, and where its pauses on this device are counted.
 #[cold]
 #[inline(never)]
-fn look(tid: u32, tgid: u32, now: u64) {
+#[expect(clippy::cast_possible_truncation, reason = "as above")]
+fn look(ctx: &TracePointContext, id: u64, name: &[u64; BDI_NAME_LEN / 8]) {
+    let (tid, tgid) = (id as u32, (id >> 32) as u32);
     let Task { class, comm, .. } = Task::current();
+    let key = DirtyKey {
+        bdi: BdiId::from_words(*name).0,
+        class: class as u64,
+    };
+    let slot = match slot(&key) {
+        Some(slot) => slot,
+        None => {
+            debug!(
+                ctx,
+                "first pause on BDI {:x} by class {}", key.bdi, key.class
+            );
+            new_slot(&key, name)
+        }
+    };
     let known_until_ns = match class {
         // A worker works for another device the next moment.
         Class::Kworker | Class::LoopDevice => 0,
-        _ => now + KNOWN_NS,
+        _ => now() + KNOWN_NS,
     };
-    if let Some(task) = TASKS.get_ptr_mut(key(tid)) {
-        // SAFETY: as above.
-        let task = unsafe { &mut *task };
-        if task.tgid == tgid {
-            task.known_until_ns = known_until_ns;
-            task.class = class as u8;
-            task.comm = comm;
-            return;
-        }
-    }
-    let task = TaskTotals {
+    let totals = TaskTotals {
         tgid,
         known_until_ns,
+        slot,
         class: class as u8,
         comm,
         ..TaskTotals::default()
     };
-    if TASKS.insert(key(tid), task, 0).is_err() {
-        lost(Lost::MapFull);
+    match task(tid) {
+        Some(task) if task.tgid == tgid => {
+            (task.known_until_ns, task.slot) = (known_until_ns, slot);
+            (task.class, task.comm) = (class as u8, comm);
+        }
+        _ if TASKS.insert(crate::dirty::key(tid), totals, 0).is_err() => lost(Lost::MapFull),
+        _ => {}
     }
 }
 
-/// What is counted of pauses on this device by this class.
 #[inline(always)]
-fn device(
-    ctx: &TracePointContext,
-    key: &DirtyKey,
-    name: &[u64; BDI_NAME_LEN / 8],
-) -> Option<&'static mut DirtyTotals> {
-    let device = match DIRTY.get_ptr_mut(key) {
-        Some(device) => device,
-        None => {
-            meet(ctx, key, name);
-            let Some(device) = DIRTY.get_ptr_mut(key) else {
-                lost(Lost::MapFull);
-                return None;
-            };
-            device
-        }
-    };
-    // SAFETY: the value of a per-CPU map, only written on this CPU.
-    Some(unsafe { &mut *device })
+fn slot(key: &DirtyKey) -> Option<u32> {
+    // SAFETY: the value is copied.
+    unsafe { DIRTY_SLOT.get(key) }.copied()
 }
 
-/// Takes note of a new device.
+/// Where pauses on a new device are counted; no slot where there is no room.
 #[cold]
 #[inline(never)]
-fn meet(ctx: &TracePointContext, key: &DirtyKey, name: &[u64; BDI_NAME_LEN / 8]) {
-    debug!(
-        ctx,
-        "first pause on BDI {:x} by class {}", key.bdi, key.class
-    );
+fn new_slot(key: &DirtyKey, name: &[u64; BDI_NAME_LEN / 8]) -> u32 {
     if BDI_NAMES.insert(key.bdi, name, 0).is_err() {
         lost(Lost::MapFull);
     }
-    let _ = DIRTY.insert(key, DirtyTotals::default(), NO_EXIST);
+    let Ok(Some(free)) = FREE_SLOTS.pop() else {
+        lost(Lost::MapFull);
+        return DIRTY_SLOTS;
+    };
+    if DIRTY_SLOT.insert(key, free, NO_EXIST).is_ok() {
+        return free;
+    }
+    // Another CPU was first.
+    let _ = FREE_SLOTS.push(free, 0);
+    slot(key).unwrap_or(DIRTY_SLOTS)
 }
 
 /// Adds what the kernel said about the node's and the BDI's pages.
 #[inline(always)]
-fn remember(
-    ctx: &TracePointContext,
-    offsets: &Offsets,
-    totals: &mut DirtyTotals,
-    now: u64,
-) -> Option<()> {
-    let dirty: u64 = field(ctx, offsets.bdp_dirty)?;
-    let limit: u64 = field(ctx, offsets.bdp_limit)?;
-    let bdi_dirty: u64 = field(ctx, offsets.bdp_bdi_dirty)?;
-    let bdi_setpoint: u64 = field(ctx, offsets.bdp_bdi_setpoint)?;
+fn count(ctx: &TracePointContext, totals: &mut DirtyTotals, now: u64, pause_ns: u64) {
+    totals.pause_ns += pause_ns;
+    totals.buckets[bucket(pause_ns)] += 1;
     totals.events += 1;
-    totals.bdi_dirty += bdi_dirty;
-    totals.bdi_setpoint += bdi_setpoint;
-    totals.task_ratelimit += field::<u64>(ctx, offsets.bdp_task_ratelimit).unwrap_or(0);
+    totals.bdi_dirty += known(ctx, Known::PauseBdiDirty, 0);
+    totals.bdi_setpoint += known(ctx, Known::PauseBdiSetpoint, 0);
+    totals.task_ratelimit += known(ctx, Known::PauseTaskRatelimit, 0);
     totals.last_ns = now;
-    if is_of_node(field::<u64>(ctx, offsets.bdp_cgroup).unwrap_or(0)) {
+    if is_of_node(known(ctx, Known::PauseCgroup, 0)) {
+        let dirty = known(ctx, Known::PauseDirty, 0);
+        let limit = known(ctx, Known::PauseLimit, 0);
         totals.node_events += 1;
         totals.dirty += dirty;
         totals.limit += limit;
         totals.last_dirty = dirty;
         totals.last_limit = limit;
     }
-    Some(())
+}
+
+/// A word of the record.
+#[inline(always)]
+fn known(ctx: &TracePointContext, what: Known, word: usize) -> u64 {
+    let record = ctx.as_ptr().cast::<u8>();
+    // Volatile: no load may be made of two, or two of one.
+    // SAFETY: the daemon loads this program with the offsets of this kernel's record.
+    unsafe {
+        record
+            .add(what.placeholder() as usize)
+            .cast::<u64>()
+            .add(word)
+            .read_volatile()
+    }
 }
 
 /// The call is over, by `fexit`.
@@ -222,11 +227,7 @@ pub fn balance_dirty_pages_kretprobe(_ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn exit() {
     let tid = current_tid();
-    let Some(task) = TASKS.get_ptr_mut(key(tid)) else {
-        return;
-    };
-    // SAFETY: as above.
-    let task = unsafe { &mut *task };
+    let Some(task) = task(tid) else { return };
     if task.since_ns != 0 {
         over(tid, task, now());
         task.since_ns = 0;

@@ -3,12 +3,15 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{
+        Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, Queue, RingBuf,
+    },
 };
 use monitor_common::{
-    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DirtyKey, DirtyTotals,
-    HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite, Offsets,
-    PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey, WriteCongested,
+    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DIRTY_SLOTS, DirtyKey,
+    DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,
+    Offsets, PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey,
+    WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -18,10 +21,10 @@ pub const NO_EXIST: u64 = 1;
 #[unsafe(no_mangle)]
 pub static THRESHOLD_NS: Global<u64> = Global::new(100_000_000);
 
-/// Upper bounds of the histograms' buckets but the last, nanoseconds,
-/// ascending.
+/// Upper bounds of the histograms' buckets, nanoseconds, ascending; none is longer than the
+/// last.
 #[unsafe(no_mangle)]
-pub static BOUNDS_NS: Global<[u64; HIST_BUCKETS - 1]> = Global::new([u64::MAX; HIST_BUCKETS - 1]);
+pub static BOUNDS_NS: [u64; HIST_BUCKETS] = [u64::MAX; HIST_BUCKETS];
 
 /// Where this kernel has its fields. A map, not a global, because a module's
 /// tracepoints exist only once it is loaded.
@@ -50,9 +53,18 @@ pub static TASKS: LruHashMap<WaitKey, TaskTotals> = LruHashMap::with_max_entries
 #[map]
 pub static STALLS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
-/// What `balance_dirty_pages` said, with its histograms: both have the same key.
+/// What `balance_dirty_pages` said, with its histograms. A task remembers its slot: an array
+/// touches fewer pages of memory than a hash.
 #[map]
-pub static DIRTY: PerCpuHashMap<DirtyKey, DirtyTotals> = PerCpuHashMap::with_max_entries(384, 0);
+pub static DIRTY: PerCpuArray<DirtyTotals> = PerCpuArray::with_max_entries(DIRTY_SLOTS, 0);
+
+/// The slots of [`DIRTY`] in use.
+#[map]
+pub static DIRTY_SLOT: HashMap<DirtyKey, u32> = HashMap::with_max_entries(DIRTY_SLOTS, 0);
+
+/// The other slots; the daemon puts them there.
+#[map]
+pub static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(DIRTY_SLOTS, 0);
 
 /// The names behind the ids of BDIs. Written when [`DIRTY`] gets a new key.
 #[map]

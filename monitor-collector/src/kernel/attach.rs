@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::{
     facts::{Facts, Roots},
+    known,
     plan::{self, Kernel},
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SIGNALS},
@@ -74,6 +75,9 @@ pub enum LoadError {
     /// The object or its maps were refused.
     #[error("the kernel refused the eBPF maps, so nothing can be monitored: {0}")]
     Load(String),
+    /// The object is not as it is built.
+    #[error("the eBPF object cannot be fitted to this kernel: {0}. This binary was built wrong")]
+    Object(#[from] known::BadObject),
     /// A map that the object must have is not in it: a broken build.
     #[error("the eBPF object has no map {0}: this binary was built wrong")]
     NoMap(&'static str),
@@ -111,7 +115,7 @@ pub fn attach_all(settings: Settings) -> Result<Attached, LoadError> {
         };
         let facts = Facts::gather(roots, tracefs);
         let btf = Btf::from_sys_fs().ok();
-        let ebpf = load(&settings, btf.as_ref())?;
+        let ebpf = load(&settings, &facts, btf.as_ref())?;
         let mut attached = Attached {
             ebpf,
             facts,
@@ -264,18 +268,21 @@ impl Attached {
     }
 }
 
-fn load(settings: &Settings, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
+fn load(settings: &Settings, facts: &Facts, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {
     raise_memlock();
+    let mut bounds_ns = [u64::MAX; HIST_BUCKETS];
+    bounds_ns[..HIST_BUCKETS - 1].copy_from_slice(&settings.bounds_ns);
+    let object = known::put(OBJECT, plan::known(plan::offsets(facts).0))?;
     EbpfLoader::new()
         .btf(btf)
         .override_global("THRESHOLD_NS", &settings.threshold_ns, true)
-        .override_global("BOUNDS_NS", GlobalData::from(&settings.bounds_ns[..]), true)
+        .override_global("BOUNDS_NS", GlobalData::from(&bounds_ns[..]), true)
         .override_global(
             "AYA_LOG_LEVEL",
             if settings.log { &0xffu8 } else { &0u8 },
             true,
         )
-        .load(OBJECT)
+        .load(&object)
         .map_err(|error| LoadError::Load(words(&error)))
 }
 

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use monitor_common::Offsets;
+use monitor_common::{Known, Offsets};
 use monitor_model::observation::State;
 
 use super::{
     facts::Facts,
     fields, format,
+    known::Value,
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy},
 };
@@ -48,6 +49,28 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
         }
     }
     (offsets, bad)
+}
+
+/// What the programs are loaded with in their instructions.
+pub fn known(offsets: Offsets) -> impl Fn(Known) -> Value {
+    move |what| {
+        let offset = match what {
+            Known::PauseBdi => offsets.bdp_bdi,
+            Known::PauseLimit => offsets.bdp_limit,
+            Known::PauseDirty => offsets.bdp_dirty,
+            Known::PauseBdiSetpoint => offsets.bdp_bdi_setpoint,
+            Known::PauseBdiDirty => offsets.bdp_bdi_dirty,
+            Known::PauseTaskRatelimit => offsets.bdp_task_ratelimit,
+            Known::PausePaused => offsets.bdp_paused,
+            Known::PausePause => offsets.bdp_pause,
+            Known::PauseCgroup => offsets.bdp_cgroup,
+        };
+        // What is not there reads as zero.
+        i16::try_from(offset)
+            .ok()
+            .filter(|offset| *offset >= 0)
+            .map_or(Value::Number(0), Value::At)
+    }
 }
 
 fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), String> {

@@ -9,19 +9,23 @@ use std::{borrow::BorrowMut, collections::BTreeMap};
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{
+        HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue, RingBuf,
+    },
+    util::nr_cpus,
 };
 use compact_str::CompactString;
 use monitor_common::{
-    BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, CongestedBdi, DirtyKey,
-    DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals, NfsdTotals, NfsdWrite,
-    PEER_LEN, RpcTotals, Serving, Stall, TaskTotals, ThrottleReason, Wait, WaitKey, WriteCongested,
+    BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, CongestedBdi,
+    DIRTY_SLOTS, DirtyKey, DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals,
+    NfsdTotals, NfsdWrite, PEER_LEN, RpcTotals, Serving, Stall, TaskTotals, ThrottleReason, Wait,
+    WaitKey, WriteCongested,
 };
 use monitor_model::observation::{Delay, DirtyPauses, StalledTask, Waiting};
 use thiserror::Error;
 
 use self::walk::Entries as _;
-use crate::kernel::attach::Attached;
+use crate::kernel::{attach::Attached, plan};
 
 /// A map that cannot be opened: a broken build.
 #[derive(Debug, Error)]
@@ -37,7 +41,13 @@ pub struct Maps {
     waits: HashMap<MapData, WaitKey, Wait>,
     tasks: HashMap<MapData, WaitKey, TaskTotals>,
     stalls: RingBuf<MapData>,
-    dirty: PerCpuHashMap<MapData, DirtyKey, DirtyTotals>,
+    dirty: PerCpuArray<MapData, DirtyTotals>,
+    dirty_slot: HashMap<MapData, DirtyKey, u32>,
+    free_slots: Queue<MapData, u32>,
+    /// Slots of devices that are gone: tasks may remember them for a while.
+    old_slots: Vec<u32>,
+    /// Whether the kernel tells the state of its dirty pages.
+    tells_dirty: bool,
     bdi_names: HashMap<MapData, u64, [u64; BDI_NAME_LEN / 8]>,
     congested: HashMap<MapData, u64, CongestedBdi>,
     write_congested: HashMap<MapData, u32, WriteCongested>,
@@ -71,13 +81,24 @@ impl Maps {
     ///
     /// One is not there or of another type.
     pub fn open(attached: &mut Attached) -> Result<Self, OpenError> {
+        let offsets = plan::offsets(&attached.facts).0;
+        let state = [
+            offsets.bdp_dirty,
+            offsets.bdp_limit,
+            offsets.bdp_bdi_dirty,
+            offsets.bdp_bdi_setpoint,
+        ];
         let ebpf = &mut attached.ebpf;
-        Ok(Self {
+        let mut maps = Self {
             delays: take(ebpf, "DELAYS")?,
             waits: take(ebpf, "WAITS")?,
             tasks: take(ebpf, "TASKS")?,
             stalls: take(ebpf, "STALLS")?,
             dirty: take(ebpf, "DIRTY")?,
+            dirty_slot: take(ebpf, "DIRTY_SLOT")?,
+            free_slots: take(ebpf, "FREE_SLOTS")?,
+            old_slots: (0..DIRTY_SLOTS).collect(),
+            tells_dirty: state.iter().all(|offset| *offset >= 0),
             bdi_names: take(ebpf, "BDI_NAMES")?,
             congested: take(ebpf, "CONGESTED")?,
             write_congested: take(ebpf, "WRITE_CONGESTED")?,
@@ -92,7 +113,20 @@ impl Maps {
             client_devices: take(ebpf, "CLIENT_DEVICES")?,
             backing: take(ebpf, "BACKING")?,
             names: BTreeMap::new(),
-        })
+        };
+        maps.free_slots();
+        Ok(maps)
+    }
+
+    /// Empties the slots of devices that went a while ago, for others to take.
+    fn free_slots(&mut self) {
+        let cpus = nr_cpus().unwrap_or(0);
+        for slot in std::mem::take(&mut self.old_slots) {
+            let zeros = PerCpuValues::try_from(vec![DirtyTotals::default(); cpus]);
+            if zeros.is_ok_and(|zeros| self.dirty.set(slot, zeros, 0).is_ok()) {
+                let _ = self.free_slots.push(slot, 0);
+            }
+        }
     }
 
     /// The name of a BDI.
@@ -240,23 +274,27 @@ impl Maps {
 
     /// What was counted of pauses in `balance_dirty_pages`.
     pub fn pauses(&self) -> Pauses {
-        let all = self.dirty.entries().into_iter();
-        all.map(|(key, values)| {
+        let all = self.dirty_slot.entries().into_iter();
+        all.filter_map(|(key, slot)| {
             let mut sum = DirtyTotals::default();
+            let values = self.dirty.get(&slot, 0).ok()?;
             values.iter().for_each(|value| add(&mut sum, value));
-            (key, sum)
+            Some((key, sum))
         })
         .collect()
     }
 
     /// What `balance_dirty_pages` said.
     pub fn dirty_pauses(&mut self, pauses: &Pauses) -> Vec<DirtyPauses> {
-        let told = pauses.iter().filter(|(_, sum)| sum.events > 0);
-        let mut pauses: Vec<_> = told
+        if !self.tells_dirty {
+            return Vec::new();
+        }
+        let mut pauses: Vec<_> = pauses
+            .iter()
             .filter_map(|(key, sum)| {
                 Some(DirtyPauses {
                     bdi: self.bdi_name(key.bdi),
-                    class: Class::from_u8(key.class)?,
+                    class: Class::from_u8(u8::try_from(key.class).ok()?)?,
                     events: sum.events,
                     node_events: Some(sum.node_events),
                     pause_ns: sum.pause_ns,
@@ -324,7 +362,7 @@ fn histogram((key, sum): (&DirtyKey, &DirtyTotals)) -> (HistKey, HistValue) {
     let key = HistKey {
         bdi: key.bdi,
         cause: Cause::BalanceDirtyPages as u8,
-        class: key.class,
+        class: u8::try_from(key.class).unwrap_or(u8::MAX),
         ..HistKey::default()
     };
     let value = HistValue {

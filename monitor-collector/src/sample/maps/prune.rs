@@ -5,13 +5,14 @@ use std::path::Path;
 
 use monitor_common::BdiId;
 
-use super::Maps;
+use super::{Maps, walk::Entries as _};
 use crate::sample::bdis::device_name;
 
 impl Maps {
     /// Deletes what is kept of BDIs that are no longer in /sys/class/bdi. A
     /// number that is used again begins anew.
     pub fn prune(&mut self, sysfs: &Path) {
+        self.free_slots();
         let class = sysfs.join("class/bdi");
         // Without it nothing can be told.
         if !class.exists() {
@@ -48,9 +49,11 @@ impl Maps {
         for key in delays.iter().filter(|key| key.bdi == id) {
             let _ = self.delays.remove(key);
         }
-        let dirty: Vec<_> = self.dirty.keys().filter_map(Result::ok).collect();
-        for key in dirty.iter().filter(|key| key.bdi == id) {
-            let _ = self.dirty.remove(key);
+        let slots = self.dirty_slot.entries().into_iter();
+        for (key, slot) in slots.filter(|(key, _)| key.bdi == id) {
+            if self.dirty_slot.remove(&key).is_ok() {
+                self.old_slots.push(slot);
+            }
         }
         let backing: Vec<_> = self.backing.keys().filter_map(Result::ok).collect();
         for key in backing.iter().filter(|key| key.bdi == id) {
