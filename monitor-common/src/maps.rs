@@ -12,7 +12,7 @@ pub const HIST_BUCKETS: usize = 16;
 pub const LEAST_CALL_NS: u64 = 1_000_000;
 
 /// How many [`DirtyTotals`] there are.
-pub const DIRTY_SLOTS: u32 = 384;
+pub const DIRTY_SLOTS: u32 = 256;
 
 /// Whether `dirty` and `limit` of an event of `balance_dirty_pages` are the node's.
 ///

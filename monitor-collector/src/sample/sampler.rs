@@ -128,8 +128,8 @@ impl Sampler {
         let mut stalls = self.maps.drain_stalls();
         // A task's next call may say the same of the one before.
         stalls.retain(|StalledTask { wait, .. }| !self.waits.is_over(wait));
-        let pauses = self.maps.pauses();
-        let delays = self.maps.delays(&pauses);
+        let dirty = self.maps.pauses();
+        let delays = self.maps.delays(&dirty);
         let counts = delays.iter().map(monitor_model::observation::Delay::count);
         let counted = counts.fold(0, u64::saturating_add);
         let changed = self.waits_counted != Some(counted);
@@ -138,7 +138,7 @@ impl Sampler {
         let tasks = (changed || self.waits.some_pause()).then(|| self.maps.tasks());
         let waits = self.waits(monotonic_ns, &signals, tasks.as_deref(), &mut stalls);
         let tasks = tasks.filter(|_| changed).map(|all| self.tasks(&all));
-        let dirty_pauses = self.maps.dirty_pauses(&pauses);
+        let dirty_pauses = self.maps.dirty_pauses(&dirty);
         let clients = self.clients();
         let mut rpc_clients = self.maps.rpc_clients(attached(&signals, "nfsd_writes"));
         self.open_calls.read(monotonic_ns, &mut rpc_clients);

@@ -50,7 +50,7 @@ fn docs_have_the_strategy_of_each_signal_and_what_each_loses() {
 fn strategy(report: &SignalReport) -> String {
     match (&report.applies, report.state) {
         (Applies::No(_), _) => "not here".into(),
-        (_, State::Attached) => report.strategy.clone(),
+        (_, State::Attached) => report.strategy.to_string(),
         (_, State::Degraded) => format!("**degraded**: {}", report.strategy),
         (_, State::Unavailable) => "**unavailable**".into(),
     }
