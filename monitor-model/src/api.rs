@@ -275,7 +275,7 @@ pub struct SignalReport {
     /// The reason why better strategies failed, in the kernel's words; empty: this is the best.
     pub reason: String,
     /// The limitation; empty: there is none.
-    pub loses: String,
+    pub limitation: String,
     /// The recommendation; empty: there is none.
     pub remedy: String,
     /// Whether it can occur: `false` if this kernel has no such wait or its module is not loaded.

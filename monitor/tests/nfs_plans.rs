@@ -1,4 +1,4 @@
-//! Which way the signals of NFS take: their modules may come late, and which
+//! Which strategy the signals of NFS take: their modules may come late, and which
 //! functions those have is not known before one is tried.
 
 #![allow(
@@ -50,9 +50,9 @@ fn who_waits_for_pages_of_an_nfs_file_is_seen_by_whichever_functions_the_module_
     let report = &reports["nfs_commit"];
     assert_eq!(report.state, State::Degraded);
     assert!(
-        report.loses.contains("outside of close and fsync"),
+        report.limitation.contains("outside of close and fsync"),
         "{}",
-        report.loses
+        report.limitation
     );
     assert!(kernel.attached.contains("nfs_file_fsync_kretprobe"));
     assert!(
@@ -69,7 +69,11 @@ fn who_waits_for_pages_of_an_nfs_file_is_seen_by_whichever_functions_the_module_
         "{}",
         report.why()
     );
-    assert!(report.loses.contains("COMMIT"), "{}", report.loses);
+    assert!(
+        report.limitation.contains("COMMIT"),
+        "{}",
+        report.limitation
+    );
     assert!(
         !kernel
             .attached
@@ -85,7 +89,11 @@ fn without_btf_the_waits_for_an_nfs_file_lack_their_mount_and_that_is_said() {
     let (reports, _) = attach(&facts, &[]);
     let report = &reports["nfs_commit"];
     assert_eq!(report.state, State::Degraded);
-    assert!(report.loses.contains("for which mount"), "{}", report.loses);
+    assert!(
+        report.limitation.contains("for which mount"),
+        "{}",
+        report.limitation
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which way each signal takes, from the facts of real kernels (`tests/facts`,
+//! Which strategy each signal takes, from the facts of real kernels (`tests/facts`,
 //! printed by `./dev vm KERNEL facts`), without root.
 
 #![allow(
@@ -65,14 +65,17 @@ fn the_congestion_sleeps_are_on_old_kernels_and_reclaim_throttle_on_new_ones() {
 fn a_workers_workqueue_is_found_where_a_loop_device_has_no_thread_of_its_own() {
     for kernel in ["6.1", "6.12", "7.2"] {
         let offsets = plan::offsets(&facts(kernel)).0;
-        let way = [
+        let strategy = [
             offsets.task_kthread,
             offsets.kthread_data,
             offsets.worker_pwq,
             offsets.pwq_wq,
             offsets.wq_name,
         ];
-        assert!(way.iter().all(|offset| *offset >= 0), "{kernel}: {way:?}");
+        assert!(
+            strategy.iter().all(|offset| *offset >= 0),
+            "{kernel}: {strategy:?}"
+        );
     }
     assert_eq!(plan::offsets(&facts("5.10")).0.task_kthread, -1);
 }
@@ -99,7 +102,11 @@ fn a_kernel_without_fentry_and_kprobes_keeps_dirty_throttling_by_tracepoint_and_
         (report.state, report.strategy.as_str()),
         (State::Degraded, "tracepoint")
     );
-    assert!(report.loses.contains("let go"), "{}", report.loses);
+    assert!(
+        report.limitation.contains("let go"),
+        "{}",
+        report.limitation
+    );
     assert!(
         report.why().contains("Operation not permitted"),
         "the kernel's own words: {}",
@@ -141,7 +148,7 @@ fn without_fentry_the_next_best_way_loses_next_to_nothing() {
             .filter(|report| report.is_lossy())
             .collect();
         assert_eq!(lossy.len(), 1, "{kernel}: {lossy:?}");
-        assert!(lossy[0].loses.contains("return probes"), "{kernel}");
+        assert!(lossy[0].limitation.contains("return probes"), "{kernel}");
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Roots<'a> {
 pub struct Facts {
     /// `uname -r`.
     pub release: String,
-    /// The text of each tracepoint's `format` file that a way wants and this
+    /// The text of each tracepoint's `format` file that a strategy wants and this
     /// kernel has, by `group/name`; or why tracefs cannot be read.
     pub formats: Result<BTreeMap<String, String>, String>,
     /// What BTF tells, or why there is none.
@@ -40,7 +40,7 @@ pub struct Facts {
     pub loads_modules: bool,
     /// Modules of interest that are loaded.
     pub modules: Vec<String>,
-    /// Ticks a second; read only where a way needs it, before 5.14.
+    /// Ticks a second; read only where a strategy needs it, before 5.14.
     pub hz: Option<u32>,
     /// `none`, `integrity` or `confidentiality`; `None` where the kernel has no
     /// lockdown or does not show it.

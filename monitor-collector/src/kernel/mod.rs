@@ -1,7 +1,7 @@
-//! Which way each signal is attached on this kernel, and attaching it.
+//! Which strategy each signal is attached on this kernel, and attaching it.
 //!
 //! [`facts`] reads what the kernel offers, [`signals`] is the table of signals
-//! and their ordered ways, [`plan`] tells purely from the facts which ways can
+//! and their ordered strategies, [`plan`] tells purely from the facts which strategies can
 //! be tried and why the others cannot, [`attach`] tries them and keeps the
 //! kernel's own words where it refuses.
 

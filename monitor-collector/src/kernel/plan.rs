@@ -1,4 +1,4 @@
-//! From facts to the ways that can be tried, and from what trying them gave to
+//! From facts to the strategies that can be tried, and from what trying them gave to
 //! a report. Pure: the kernel stands behind [`Kernel`].
 
 use std::collections::BTreeMap;
@@ -78,10 +78,10 @@ fn resolve(tracepoint: &str, text: &str, offsets: &mut Offsets) -> Result<(), St
     fields::resolve(tracepoint, &found, offsets)
 }
 
-/// Why a way cannot be tried; `None`: it can.
+/// Why a strategy cannot be tried; `None`: it can.
 #[must_use]
-pub fn obstacle(way: &Strategy, facts: &Facts, avoid: &[String]) -> Option<String> {
-    for path in way.btf_offsets {
+pub fn obstacle(strategy: &Strategy, facts: &Facts, avoid: &[String]) -> Option<String> {
+    for path in strategy.btf_offsets {
         let missing = match &facts.btf {
             Err(why) => Some(format!("no BTF: {why}")),
             Ok(btf) => (!btf.offsets.contains_key(*path))
@@ -91,7 +91,8 @@ pub fn obstacle(way: &Strategy, facts: &Facts, avoid: &[String]) -> Option<Strin
             return missing;
         }
     }
-    way.probes
+    strategy
+        .probes
         .iter()
         .find_map(|probe| hook_obstacle(probe.hook, facts, avoid))
 }
@@ -146,9 +147,9 @@ pub fn applies(signal: &Signal, facts: &Facts) -> Applies {
         return Applies::Yes;
     };
     let mut hooks = signal
-        .ways
+        .strategies
         .iter()
-        .flat_map(|way| way.probes)
+        .flat_map(|strategy| strategy.probes)
         .map(|probe| probe.hook);
     let here = hooks.any(|hook| match hook {
         Hook::Tracepoint(group, name) => formats.contains_key(&format!("{group}/{name}")),
@@ -181,18 +182,19 @@ fn instead(other: &str) -> Applies {
     Applies::No(format!("this kernel does not have it; it has {other}"))
 }
 
-/// Whether BTF tells that no way of the signal has the fields that it needs.
+/// Whether BTF tells that no strategy of the signal has the fields that it needs.
 fn lacks_fields(signal: &Signal, facts: &Facts) -> bool {
     facts.btf.as_ref().is_ok_and(|btf| {
-        signal.ways.iter().all(|way| {
-            way.btf_offsets
+        signal.strategies.iter().all(|strategy| {
+            strategy
+                .btf_offsets
                 .iter()
                 .any(|path| !btf.offsets.contains_key(*path))
         })
     })
 }
 
-/// Tries the ways of a signal in order; the first that attaches whole is kept.
+/// Tries the strategies of a signal in order; the first that attaches whole is kept.
 pub fn attach(
     signal: &Signal,
     facts: &Facts,
@@ -205,21 +207,23 @@ pub fn attach(
         return report;
     }
     let mut held: Vec<Probe> = Vec::new();
-    for (rank, way) in signal.ways.iter().enumerate() {
-        match obstacle(way, facts, avoid).map_or_else(|| hold(way, &mut held, kernel), Err) {
+    for (rank, strategy) in signal.strategies.iter().enumerate() {
+        match obstacle(strategy, facts, avoid)
+            .map_or_else(|| hold(strategy, &mut held, kernel), Err)
+        {
             Ok(()) => {
-                report.strategy = way.strategy.into();
-                report.state = if way.loses.is_empty() {
+                report.strategy = strategy.name.into();
+                report.state = if strategy.limitation.is_empty() {
                     State::Attached
                 } else {
                     State::Degraded
                 };
-                way.loses.clone_into(&mut report.loses);
+                strategy.limitation.clone_into(&mut report.limitation);
                 report.rank = Some(rank);
-                release(&mut held, way, kernel);
+                release(&mut held, strategy, kernel);
                 return report;
             }
-            Err(why) => report.refused.push((way.strategy.to_owned(), why)),
+            Err(why) => report.refused.push((strategy.name.to_owned(), why)),
         }
     }
     for probe in held {
@@ -228,10 +232,14 @@ pub fn attach(
     report
 }
 
-/// Attaches what the way takes and is not yet attached. What another way left
+/// Attaches what the strategy takes and is not yet attached. What another strategy left
 /// attached stays for the next one to use.
-fn hold(way: &Strategy, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Result<(), String> {
-    for probe in way.probes {
+fn hold(
+    strategy: &Strategy,
+    held: &mut Vec<Probe>,
+    kernel: &mut impl Kernel,
+) -> Result<(), String> {
+    for probe in strategy.probes {
         if held.iter().any(|h| h.program == probe.program) {
             continue;
         }
@@ -247,10 +255,10 @@ fn hold(way: &Strategy, held: &mut Vec<Probe>, kernel: &mut impl Kernel) -> Resu
     Ok(())
 }
 
-/// Detaches what earlier, failed ways attached and this one does not take.
-fn release(held: &mut Vec<Probe>, way: &Strategy, kernel: &mut impl Kernel) {
+/// Detaches what earlier, failed strategies attached and this one does not take.
+fn release(held: &mut Vec<Probe>, strategy: &Strategy, kernel: &mut impl Kernel) {
     held.retain(|probe| {
-        let taken = way.probes.iter().any(|p| p.program == probe.program);
+        let taken = strategy.probes.iter().any(|p| p.program == probe.program);
         if !taken {
             kernel.detach(probe);
         }

@@ -12,7 +12,7 @@ pub struct Missing {
     /// The kernel's name for it.
     pub privilege: &'static str,
     /// What is lost without it.
-    pub loses: &'static str,
+    pub limitation: &'static str,
     /// What gives it.
     pub remedy: &'static str,
     /// Nothing can be monitored without it.
@@ -79,7 +79,7 @@ impl Privileges {
                 self.bpf || self.sys_admin,
                 Missing {
                     privilege: "CAP_BPF",
-                    loses: "no eBPF program can be loaded, so nothing can be monitored",
+                    limitation: "no eBPF program can be loaded, so nothing can be monitored",
                     remedy: CAPABILITIES,
                     fatal: true,
                 },
@@ -88,7 +88,7 @@ impl Privileges {
                 self.perfmon || self.sys_admin,
                 Missing {
                     privilege: "CAP_PERFMON",
-                    loses: PERF,
+                    limitation: PERF,
                     remedy: CAPABILITIES,
                     fatal: true,
                 },
@@ -97,7 +97,7 @@ impl Privileges {
                 self.sys_admin || self.perf_event_paranoid.is_none_or(|level| level <= 2),
                 Missing {
                     privilege: "CAP_SYS_ADMIN, since kernel.perf_event_paranoid is above 2",
-                    loses: "kernels of Debian and Ubuntu then let nobody else attach to tracepoints, and nothing can be \
+                    limitation: "kernels of Debian and Ubuntu then let nobody else attach to tracepoints, and nothing can be \
                             monitored there",
                     remedy: "sysctl kernel.perf_event_paranoid=2, or give the process CAP_SYS_ADMIN",
                     fatal: false,
@@ -107,7 +107,7 @@ impl Privileges {
                 self.reads_all,
                 Missing {
                     privilege: "CAP_DAC_READ_SEARCH",
-                    loses: "tracefs and debugfs are readable by root only: where the fields of tracepoints are and how \
+                    limitation: "tracefs and debugfs are readable by root only: where the fields of tracepoints are and how \
                             dirty each BDI is cannot be read",
                     remedy: CAPABILITIES,
                     fatal: false,
@@ -117,7 +117,7 @@ impl Privileges {
                 self.sys_resource,
                 Missing {
                     privilege: "CAP_SYS_RESOURCE",
-                    loses: "the daemon's own memory cannot be locked nor its own writes be spared from throttling: it \
+                    limitation: "the daemon's own memory cannot be locked nor its own writes be spared from throttling: it \
                             may stall together with the node",
                     remedy: CAPABILITIES,
                     fatal: false,
@@ -127,7 +127,7 @@ impl Privileges {
                 self.ptrace,
                 Missing {
                     privilege: "CAP_SYS_PTRACE",
-                    loses: "the namespaces of other users' processes cannot be told, so that loops through them are \
+                    limitation: "the namespaces of other users' processes cannot be told, so that loops through them are \
                             proven by transaction ids only and their mounts not named; nor which kernel function a \
                             blocked nfsd thread sleeps in",
                     remedy: CAPABILITIES,
@@ -138,7 +138,7 @@ impl Privileges {
                 self.host_pids != Some(false),
                 Missing {
                     privilege: "the host's pid namespace",
-                    loses: "thread ids from the kernel do not match those in /proc: nfsd's threads cannot be told idle \
+                    limitation: "thread ids from the kernel do not match those in /proc: nfsd's threads cannot be told idle \
                             from blocked",
                     remedy: "in a container, mount the host's /proc and name it with --path.procfs",
                     fatal: false,

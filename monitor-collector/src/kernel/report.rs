@@ -31,30 +31,30 @@ pub struct SignalReport {
     pub about: About,
     /// What it shows.
     pub shows: String,
-    /// The way that was taken, or `none`.
+    /// The strategy that was taken, or `none`.
     pub strategy: CompactString,
     /// Whether it comes in.
     pub state: State,
     /// Whether this kernel has it at all.
     pub applies: Applies,
-    /// Which of its ways was taken, counted from zero, best first.
+    /// Which of its strategies was taken, counted from zero, best first.
     pub rank: Option<usize>,
-    /// The better ways and why each was not taken, in the kernel's own words.
+    /// The better strategies and why each was not taken, in the kernel's own words.
     pub refused: Vec<(String, String)>,
     /// What is not seen; empty: nothing.
-    pub loses: String,
+    pub limitation: String,
     /// Whether there is nothing to monitor without it.
     pub needed: bool,
 }
 
 impl SignalReport {
-    /// Before any way was tried.
+    /// Before any strategy was tried.
     #[must_use]
     pub fn new(signal: &Signal, applies: Applies) -> Self {
-        let loses = if matches!(applies, Applies::No(_)) {
+        let limitation = if matches!(applies, Applies::No(_)) {
             ""
         } else {
-            signal.loses
+            signal.limitation
         };
         Self {
             signal: signal.name.into(),
@@ -65,7 +65,7 @@ impl SignalReport {
             applies,
             rank: None,
             refused: Vec::new(),
-            loses: loses.into(),
+            limitation: limitation.into(),
             needed: signal.needed,
         }
     }
@@ -76,7 +76,7 @@ impl SignalReport {
         self.state != State::Attached && self.applies == Applies::Yes
     }
 
-    /// The better ways and why each was not taken, in one line.
+    /// The better strategies and why each was not taken, in one line.
     #[must_use]
     pub fn why(&self) -> String {
         match &self.applies {

@@ -1,4 +1,4 @@
-//! The signals and the ordered ways to attach each: the one table to change
+//! The signals and the ordered strategies to attach each: the one table to change
 //! when a signal is added.
 
 mod nfs;
@@ -67,17 +67,17 @@ pub struct Probe {
     pub hook: Hook,
 }
 
-/// A way to attach a signal: all its probes or nothing.
+/// A strategy to attach a signal: all its probes or nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Strategy {
-    /// The strategy's name, in metrics and JSON.
-    pub strategy: &'static str,
+    /// Its name, in metrics and JSON.
+    pub name: &'static str,
     /// What it takes.
     pub probes: &'static [Probe],
     /// Struct fields, `struct.field`, that BTF must tell of.
     pub btf_offsets: &'static [&'static str],
-    /// What this way does not see that a better one would; empty: nothing.
-    pub loses: &'static str,
+    /// What this strategy does not see that a better one would; empty: nothing.
+    pub limitation: &'static str,
 }
 
 /// A signal.
@@ -92,9 +92,9 @@ pub struct Signal {
     /// The module that has to be loaded first.
     pub module: Option<&'static str>,
     /// Best first.
-    pub ways: &'static [Strategy],
+    pub strategies: &'static [Strategy],
     /// What is lost without it.
-    pub loses: &'static str,
+    pub limitation: &'static str,
     /// Where a kernel has no such wait: which one it has instead. `None`: every
     /// kernel that is supported has it.
     pub replaced_by: Option<&'static str>,
@@ -146,18 +146,22 @@ const fn probe(program: &'static str, hook: Hook) -> Probe {
 fn hooks() -> impl Iterator<Item = Hook> {
     SIGNALS
         .iter()
-        .flat_map(|s| s.ways)
+        .flat_map(|s| s.strategies)
         .flat_map(|w| w.probes)
         .map(|p| p.hook)
 }
 
-/// Struct fields that some way wants to be told of.
+/// Struct fields that some strategy wants to be told of.
 pub fn btf_offsets() -> impl Iterator<Item = &'static str> {
-    let ways = SIGNALS.iter().flat_map(|s| s.ways);
-    unique(ways.flat_map(|way| way.btf_offsets).copied())
+    let strategies = SIGNALS.iter().flat_map(|s| s.strategies);
+    unique(
+        strategies
+            .flat_map(|strategy| strategy.btf_offsets)
+            .copied(),
+    )
 }
 
-/// Functions of the kernel's own that some way probes.
+/// Functions of the kernel's own that some strategy probes.
 pub fn functions() -> impl Iterator<Item = &'static str> {
     unique(hooks().filter_map(|hook| match hook {
         Hook::Fentry(name) | Hook::Fexit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
@@ -170,7 +174,7 @@ pub fn functions() -> impl Iterator<Item = &'static str> {
     }))
 }
 
-/// Tracepoints that some way attaches by BTF.
+/// Tracepoints that some strategy attaches by BTF.
 pub fn btf_tracepoints() -> impl Iterator<Item = &'static str> {
     unique(hooks().filter_map(|hook| {
         if let Hook::BtfTracepoint(name) = hook {
@@ -181,7 +185,7 @@ pub fn btf_tracepoints() -> impl Iterator<Item = &'static str> {
     }))
 }
 
-/// Tracepoints, as (group, name), that some way attaches.
+/// Tracepoints, as (group, name), that some strategy attaches.
 pub fn tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     unique(hooks().filter_map(|hook| {
         if let Hook::Tracepoint(group, name) = hook {

@@ -41,10 +41,10 @@ pub(super) fn of(attached: Attached) -> Facts {
     let mut facts = attached.facts;
     for (signal, report) in SIGNALS.iter().zip(&attached.reports) {
         for (strategy, why) in &report.refused {
-            let planned = signal.ways.iter().find(|way| way.strategy == strategy);
+            let planned = signal.strategies.iter().find(|one| one.name == strategy);
             // Skip strategies that the plan itself ruled out: the kernel did not refuse them.
-            let tried = planned.filter(|way| plan::obstacle(way, &facts, &[]).is_none());
-            for probe in tried.into_iter().flat_map(|way| way.probes) {
+            let tried = planned.filter(|strategy| plan::obstacle(strategy, &facts, &[]).is_none());
+            for probe in tried.into_iter().flat_map(|strategy| strategy.probes) {
                 let (what, words) = match (probe.hook.module_function(), probe.hook.kind()) {
                     // A function that is missing in a module proves nothing about others.
                     (Some(function), _) => (function, named(why, function)),

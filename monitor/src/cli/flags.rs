@@ -159,7 +159,7 @@ impl KernelArgs {
 fn hook_kind(text: &str) -> Result<String, String> {
     let mut kinds: Vec<_> = signals::SIGNALS
         .iter()
-        .flat_map(|s| s.ways)
+        .flat_map(|s| s.strategies)
         .flat_map(|w| w.probes)
         .map(|p| p.hook.kind())
         .collect();

@@ -32,12 +32,15 @@ fn docs_have_the_strategy_of_each_signal_and_what_each_loses() {
         for (_, reports) in &kernels {
             let _ = write!(strategies, " {} |", strategy(&reports[signal.name]));
         }
-        let ways = signal.ways.iter().map(|way| (way.strategy, way.loses));
-        for (strategy, loses) in ways.chain([("none", signal.loses)]) {
-            if !loses.is_empty() {
+        let strategies = signal
+            .strategies
+            .iter()
+            .map(|strategy| (strategy.name, strategy.limitation));
+        for (strategy, limitation) in strategies.chain([("none", signal.limitation)]) {
+            if !limitation.is_empty() {
                 let _ = write!(
                     limitations,
-                    "\n| `{}` | {strategy} | {loses} |",
+                    "\n| `{}` | {strategy} | {limitation} |",
                     signal.name
                 );
             }
@@ -91,8 +94,8 @@ fn each_program_is_in_the_table_and_is_of_the_kind_of_its_hook() {
     let object = aya_obj::Object::parse(OBJECT).unwrap();
     let probes = SIGNALS
         .iter()
-        .flat_map(|signal| signal.ways)
-        .flat_map(|way| way.probes);
+        .flat_map(|signal| signal.strategies)
+        .flat_map(|strategy| strategy.probes);
     let mut unused: Vec<_> = object.programs.keys().collect();
     for probe in probes {
         let program = object.programs.get(probe.program);
@@ -126,14 +129,14 @@ fn each_cause_is_a_signal_and_what_a_strategy_takes_is_known_of_some_kernel() {
     let facts = plans::KERNELS.map(|(kernel, _)| plans::facts(kernel));
     let btf = || facts.iter().flat_map(|facts| &facts.btf);
     let again = "take the facts again: docs/architecture.md";
-    for way in SIGNALS.iter().flat_map(|signal| signal.ways) {
-        for path in way.btf_offsets {
+    for strategy in SIGNALS.iter().flat_map(|signal| signal.strategies) {
+        for path in strategy.btf_offsets {
             assert!(
                 btf().any(|btf| btf.offsets.contains_key(*path)),
                 "{path}: {again}"
             );
         }
-        for probe in way.probes {
+        for probe in strategy.probes {
             let known = match probe.hook {
                 Hook::Tracepoint(group, name) => {
                     let name = format!("{group}/{name}");

@@ -71,13 +71,13 @@ pub fn preflight(kernel: &KernelArgs) -> anyhow::Result<()> {
             anyhow::bail!(
                 "{} is missing: {}. To do: {}",
                 missing.privilege,
-                missing.loses,
+                missing.limitation,
                 missing.remedy
             );
         }
         tracing::warn!(
             privilege = missing.privilege,
-            lost = missing.loses,
+            lost = missing.limitation,
             remedy = missing.remedy,
             "missing"
         );
@@ -117,7 +117,7 @@ pub fn tell(attached: &Attached) {
                 signal = %report.signal,
                 strategy = %report.strategy,
                 state = report.state.as_str(),
-                lost = report.loses,
+                lost = report.limitation,
                 reason = report.why(),
                 "signal"
             );

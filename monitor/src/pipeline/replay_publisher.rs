@@ -93,7 +93,7 @@ impl ReplayPublisher {
             strategy: one.strategy.clone(),
             state: one.state,
             reason: "not kept in recordings".to_owned(),
-            loses: String::new(),
+            limitation: String::new(),
             remedy: String::new(),
             applies: false,
             needed: false,

@@ -162,7 +162,7 @@ fn probes(attached: &Attached) -> ProbeReport {
             strategy: report.strategy.clone(),
             state: report.state,
             reason: report.why(),
-            loses: report.loses.clone(),
+            limitation: report.limitation.clone(),
             remedy: report.remedy(&attached.facts).unwrap_or_default(),
             applies: report.applies == report::Applies::Yes,
             needed: report.needed,

@@ -336,7 +336,7 @@ pub(crate) fn signal(name: &str, state: State) -> SignalReport {
         strategy: "kprobe".into(),
         state,
         reason: "fentry: EPERM".to_owned(),
-        loses: String::new(),
+        limitation: String::new(),
         remedy: "add CAP_BPF".to_owned(),
         applies: true,
         needed: true,

@@ -13,14 +13,14 @@ const FILE_TO_BDI: &[&str] = &[
 ];
 
 macro_rules! counting_signal {
-    ($name:literal, $about:ident, $shows:literal, $module:literal, $loses:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
+    ($name:literal, $about:ident, $shows:literal, $module:literal, $limitation:literal, $replaced:expr, [$(($program:literal, $tracepoint:literal)),+]) => {
         Signal {
             name: $name,
             about: About::$about,
             shows: $shows,
             module: Some($module),
-            ways: &[Strategy { strategy: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], loses: "" }],
-            loses: $loses,
+            strategies: &[Strategy { name: "tracepoint", btf_offsets: &[], probes: &[$(tp($program, $module, $tracepoint)),+], limitation: "" }],
+            limitation: $limitation,
             replaced_by: $replaced,
             needed: false,
         }
@@ -32,22 +32,22 @@ pub(super) const SVC_ALLOC_ARG: Signal = Signal {
     about: About::NfsServer,
     shows: "nfsd threads that get no memory for their next request",
     module: Some("sunrpc"),
-    ways: &[
+    strategies: &[
         Strategy {
-            strategy: "tracepoint",
+            name: "tracepoint",
             btf_offsets: &[],
             probes: &[tp("svc_alloc_arg_err", "sunrpc", "svc_alloc_arg_err")],
-            loses: "",
+            limitation: "",
         },
         // Before 5.14 there is no tracepoint, and the function is inlined.
         Strategy {
-            strategy: "kprobe",
+            name: "kprobe",
             btf_offsets: &[],
             probes: &[probe("svc_alloc_arg_sleep", Hook::Kprobe(SCHEDULE_TIMEOUT))],
-            loses: "",
+            limitation: "",
         },
     ],
-    loses: "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
+    limitation: "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
     replaced_by: None,
     needed: false,
 };
@@ -83,8 +83,8 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
     about: About::NfsClient,
     shows: "writers that wait until an NFS mount is no longer congested",
     module: Some("nfs"),
-    ways: &[Strategy {
-        strategy: "kprobe",
+    strategies: &[Strategy {
+        name: "kprobe",
         // What writers wait on, since 6.11. A struct of the module nfs, but the kernel's own
         // BTF has it too. No program reads it: that it is there says that this kernel waits.
         btf_offsets: &["nfs_server.write_congestion_wait"],
@@ -102,9 +102,9 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
                 Hook::ModuleKprobe("nfs_writepages"),
             ),
         ],
-        loses: "",
+        limitation: "",
     }],
-    loses: "writers that wait for a congested NFS mount are not seen",
+    limitation: "writers that wait for a congested NFS mount are not seen",
     replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
     needed: false,
 };
@@ -122,10 +122,10 @@ const FSYNC: [Probe; 4] = [
     probe("nfs_wb_all_kprobe", Hook::ModuleKprobe("nfs_wb_all")),
 ];
 
-macro_rules! commit_way {
+macro_rules! commit_strategy {
     ($strategy:literal, $page:literal) => {
         Strategy {
-            strategy: $strategy,
+            name: $strategy,
             btf_offsets: FILE_TO_BDI,
             probes: &[
                 probe("nfs_wb_folio_kretprobe", Hook::ModuleKretprobe($page)),
@@ -143,7 +143,7 @@ macro_rules! commit_way {
                 FSYNC[2],
                 FSYNC[3],
             ],
-            loses: "",
+            limitation: "",
         }
     };
 }
@@ -153,19 +153,19 @@ pub(super) const NFS_COMMIT: Signal = Signal {
     about: About::NfsClient,
     shows: "tasks that wait until pages of an NFS file are written and committed",
     module: Some("nfs"),
-    ways: &[
-        commit_way!("kprobe", "nfs_wb_folio"),
+    strategies: &[
+        commit_strategy!("kprobe", "nfs_wb_folio"),
         // Up to 6.2; nothing is lost.
-        commit_way!("kprobe-page", "nfs_wb_page"),
+        commit_strategy!("kprobe-page", "nfs_wb_page"),
         Strategy {
-            strategy: "kprobe-file",
+            name: "kprobe-file",
             btf_offsets: &[],
             probes: &FSYNC,
-            loses: "who waits for a page or for a COMMIT outside of close and fsync, as reclaim and writeback do; \
+            limitation: "who waits for a page or for a COMMIT outside of close and fsync, as reclaim and writeback do; \
                     and where BTF does not tell it, for which mount",
         },
     ],
-    loses: "tasks that wait for an NFS server's COMMIT are not seen",
+    limitation: "tasks that wait for an NFS server's COMMIT are not seen",
     replaced_by: None,
     needed: false,
 };
@@ -175,8 +175,8 @@ pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
     about: About::NfsClient,
     shows: "which NFS mounts are congested, by the client's flag",
     module: Some("nfs"),
-    ways: &[Strategy {
-        strategy: "kprobe",
+    strategies: &[Strategy {
+        name: "kprobe",
         // From a file's pages to the flag, since 5.18.
         btf_offsets: &[
             "address_space.host",
@@ -190,9 +190,9 @@ pub(super) const NFS_WRITE_CONGESTION: Signal = Signal {
             "nfs_write_congested_kprobe",
             Hook::ModuleKprobe("nfs_writepages"),
         )],
-        loses: "",
+        limitation: "",
     }],
-    loses: "whether an NFS mount is congested is derived from its BDI's writeback",
+    limitation: "whether an NFS mount is congested is derived from its BDI's writeback",
     replaced_by: Some("the BDI's flag (up to 5.17), or no BTF that tells of another"),
     needed: false,
 };
@@ -216,16 +216,16 @@ pub(super) const RPC_XID: Signal = Signal {
     about: About::Loops,
     shows: "which NFS mounts are served by this very kernel: the loops",
     module: Some("sunrpc"),
-    ways: &[Strategy {
-        strategy: "tracepoint",
+    strategies: &[Strategy {
+        name: "tracepoint",
         btf_offsets: &[],
         probes: &[
             tp("svc_process", "sunrpc", "svc_process"),
             tp("xprt_transmit", "sunrpc", "xprt_transmit"),
         ],
-        loses: "",
+        limitation: "",
     }],
-    loses: "loops are found by their sockets and addresses only, not behind NAT",
+    limitation: "loops are found by their sockets and addresses only, not behind NAT",
     replaced_by: None,
     needed: false,
 };
@@ -235,13 +235,13 @@ pub(super) const RPC_DEVICE: Signal = Signal {
     about: About::Loops,
     shows: "whose mount an RPC client's calls are",
     module: Some("sunrpc"),
-    ways: &[Strategy {
-        strategy: "tracepoint",
+    strategies: &[Strategy {
+        name: "tracepoint",
         btf_offsets: &[],
         probes: &[tp("rpc_task_begin", "sunrpc", "rpc_task_begin")],
-        loses: "",
+        limitation: "",
     }],
-    loses: "a loop's mount is found by the server's address only, and LOCALIO is not seen",
+    limitation: "a loop's mount is found by the server's address only, and LOCALIO is not seen",
     replaced_by: None,
     needed: false,
 };
@@ -251,9 +251,9 @@ pub(super) const SERVER_BACKING: Signal = Signal {
     about: About::NfsServer,
     shows: "what nfsd writes to for a client",
     module: None,
-    ways: &[
+    strategies: &[
         Strategy {
-            strategy: "fentry",
+            name: "fentry",
             btf_offsets: FILE_TO_BDI,
             probes: &[
                 probe("vfs_iter_write_fentry", Hook::Fentry("vfs_iter_write")),
@@ -262,10 +262,10 @@ pub(super) const SERVER_BACKING: Signal = Signal {
                     Hook::Fentry("vfs_iocb_iter_write"),
                 ),
             ],
-            loses: "",
+            limitation: "",
         },
         Strategy {
-            strategy: "kprobe",
+            name: "kprobe",
             btf_offsets: FILE_TO_BDI,
             probes: &[
                 probe("vfs_iter_write_kprobe", Hook::Kprobe("vfs_iter_write")),
@@ -274,10 +274,10 @@ pub(super) const SERVER_BACKING: Signal = Signal {
                     Hook::Kprobe("vfs_iocb_iter_write"),
                 ),
             ],
-            loses: "",
+            limitation: "",
         },
     ],
-    loses: "the server's BDI is taken from its exports, and where they are on several, from its pauses",
+    limitation: "the server's BDI is taken from its exports, and where they are on several, from its pauses",
     replaced_by: None,
     needed: false,
 };

@@ -1,6 +1,6 @@
-//! The table: every signal and its ordered ways.
+//! The table: every signal and its ordered strategies.
 //!
-//! In a way, the probe of an exit stands before that of its entry, so that no
+//! In a strategy, the probe of an exit stands before that of its entry, so that no
 //! entry is kept whose exit is not seen.
 
 use super::{About, Hook, Probe, Signal, Strategy, nfs, probe, tp};
@@ -12,35 +12,35 @@ macro_rules! sleep_signal {
             about: About::Waits,
             shows: $shows,
             module: None,
-            ways: &[
+            strategies: &[
                 Strategy {
-                    strategy: "tracepoint+fentry",
+                    name: "tracepoint+fentry",
                     btf_offsets: &[],
                     probes: &[
                         tp($done, $group, $tracepoint),
                         probe(concat!($name, "_fexit"), Hook::Fexit($name)),
                         probe(concat!($name, "_fentry"), Hook::Fentry($name)),
                     ],
-                    loses: "",
+                    limitation: "",
                 },
                 Strategy {
-                    strategy: "tracepoint+kprobe",
+                    name: "tracepoint+kprobe",
                     btf_offsets: &[],
                     probes: &[
                         tp($done, $group, $tracepoint),
                         probe(concat!($name, "_kretprobe"), Hook::Kretprobe($name)),
                         probe(concat!($name, "_kprobe"), Hook::Kprobe($name)),
                     ],
-                    loses: "",
+                    limitation: "",
                 },
                 Strategy {
-                    strategy: "tracepoint",
+                    name: "tracepoint",
                     btf_offsets: &[],
                     probes: &[tp($done, $group, $tracepoint)],
-                    loses: "each sleep (mostly 100 ms) is seen only when it is over",
+                    limitation: "each sleep (mostly 100 ms) is seen only when it is over",
                 },
             ],
-            loses: concat!("sleeps in ", $name, " are not seen"),
+            limitation: concat!("sleeps in ", $name, " are not seen"),
             replaced_by: $replaced,
             needed: false,
         }
@@ -54,27 +54,27 @@ macro_rules! pair_signal {
             about: About::Waits,
             shows: $shows,
             module: None,
-            ways: &[
+            strategies: &[
                 Strategy {
-                    strategy: "btf-tracepoint",
+                    name: "btf-tracepoint",
                     btf_offsets: &[],
                     probes: &[
                         probe(concat!($name, "_btf_end"), Hook::BtfTracepoint($end)),
                         probe(concat!($name, "_btf_begin"), Hook::BtfTracepoint($begin)),
                     ],
-                    loses: "",
+                    limitation: "",
                 },
                 Strategy {
-                    strategy: "tracepoint",
+                    name: "tracepoint",
                     btf_offsets: &[],
                     probes: &[
                         tp(concat!($name, "_end"), $group, $end),
                         tp(concat!($name, "_begin"), $group, $begin),
                     ],
-                    loses: "",
+                    limitation: "",
                 },
             ],
-            loses: concat!("tasks in ", $name, " are not seen"),
+            limitation: concat!("tasks in ", $name, " are not seen"),
             replaced_by: $replaced,
             needed: false,
         }
@@ -95,22 +95,22 @@ pub const SIGNALS: &[Signal] = &[
         about: About::Waits,
         shows: "what kind of task waits: nfsd, kswapd, a program...",
         module: None,
-        ways: &[
+        strategies: &[
             Strategy {
-                strategy: "btf",
+                name: "btf",
                 btf_offsets: &["task_struct.flags"],
                 probes: &[],
-                loses: "",
+                limitation: "",
             },
             Strategy {
-                strategy: "name",
+                name: "name",
                 btf_offsets: &[],
                 probes: &[],
-                loses: "tasks are told apart by name alone: a program named nfsd counts as nfsd, most kernel threads \
+                limitation: "tasks are told apart by name alone: a program named nfsd counts as nfsd, most kernel threads \
                         as user",
             },
         ],
-        loses: "",
+        limitation: "",
         replaced_by: None,
         needed: false,
     },
@@ -119,9 +119,9 @@ pub const SIGNALS: &[Signal] = &[
         about: About::Waits,
         shows: "tasks made to pause because too many pages are dirty",
         module: None,
-        ways: &[
+        strategies: &[
             Strategy {
-                strategy: "tracepoint+fexit",
+                name: "tracepoint+fexit",
                 btf_offsets: &[],
                 probes: &[
                     probe(
@@ -130,10 +130,10 @@ pub const SIGNALS: &[Signal] = &[
                     ),
                     PAUSE,
                 ],
-                loses: "",
+                limitation: "",
             },
             Strategy {
-                strategy: "tracepoint+kretprobe",
+                name: "tracepoint+kretprobe",
                 btf_offsets: &[],
                 probes: &[
                     probe(
@@ -142,17 +142,17 @@ pub const SIGNALS: &[Signal] = &[
                     ),
                     PAUSE,
                 ],
-                loses: "",
+                limitation: "",
             },
             Strategy {
-                strategy: "tracepoint",
+                name: "tracepoint",
                 btf_offsets: &[],
                 probes: &[PAUSE],
-                loses: "the moment a task is let go: its wait is taken to end when the last pause that the kernel \
+                limitation: "the moment a task is let go: its wait is taken to end when the last pause that the kernel \
                         announced does",
             },
         ],
-        loses: "dirty throttling is not seen, and with it no livelock",
+        limitation: "dirty throttling is not seen, and with it no livelock",
         replaced_by: None,
         needed: true,
     },
@@ -185,9 +185,9 @@ pub const SIGNALS: &[Signal] = &[
         about: About::Waits,
         shows: "which backing devices are congested, by the kernel's flag",
         module: None,
-        ways: &[
+        strategies: &[
             Strategy {
-                strategy: "fentry",
+                name: "fentry",
                 btf_offsets: &["backing_dev_info.dev_name"],
                 probes: &[
                     probe(
@@ -199,10 +199,10 @@ pub const SIGNALS: &[Signal] = &[
                         Hook::Fentry("set_bdi_congested"),
                     ),
                 ],
-                loses: "",
+                limitation: "",
             },
             Strategy {
-                strategy: "kprobe",
+                name: "kprobe",
                 btf_offsets: &["backing_dev_info.dev_name"],
                 probes: &[
                     probe(
@@ -214,10 +214,10 @@ pub const SIGNALS: &[Signal] = &[
                         Hook::Kprobe("set_bdi_congested"),
                     ),
                 ],
-                loses: "",
+                limitation: "",
             },
         ],
-        loses: "whether a backing device is congested is derived once a tick: short times are not seen",
+        limitation: "whether a backing device is congested is derived once a tick: short times are not seen",
         replaced_by: Some(
             "a rule of each file system's own, since 5.18, which is applied once a tick",
         ),
@@ -228,9 +228,9 @@ pub const SIGNALS: &[Signal] = &[
         about: About::Waits,
         shows: "tasks held back so that swapping over NFS can go on",
         module: None,
-        ways: &[
+        strategies: &[
             Strategy {
-                strategy: "fentry",
+                name: "fentry",
                 btf_offsets: &[],
                 probes: &[
                     probe(
@@ -242,10 +242,10 @@ pub const SIGNALS: &[Signal] = &[
                         Hook::Fentry("throttle_direct_reclaim"),
                     ),
                 ],
-                loses: "",
+                limitation: "",
             },
             Strategy {
-                strategy: "kprobe",
+                name: "kprobe",
                 btf_offsets: &[],
                 probes: &[
                     probe(
@@ -257,11 +257,11 @@ pub const SIGNALS: &[Signal] = &[
                         Hook::Kprobe("throttle_direct_reclaim"),
                     ),
                 ],
-                loses: "a wait may be shown after it is over, when more tasks sleep at once than the kernel keeps \
+                limitation: "a wait may be shown after it is over, when more tasks sleep at once than the kernel keeps \
                         return probes for",
             },
         ],
-        loses: "the brake of swap over NFS is not seen",
+        limitation: "the brake of swap over NFS is not seen",
         replaced_by: None,
         needed: false,
     },

@@ -57,7 +57,7 @@ fn privileges(text_report: &mut TextReport, found: &Found) {
     text_report.heading("Privileges", &sum);
     for one in missing {
         text_report.row(Tone::Bad, "missing", one.privilege);
-        text_report.more(&format!("lost: {}", one.loses));
+        text_report.more(&format!("lost: {}", one.limitation));
     }
 }
 
@@ -130,7 +130,7 @@ fn lossy(text_report: &mut TextReport, line: &Line) {
         _ => (Tone::Bad, report.signal.to_string()),
     };
     text_report.row(tone, report.state.as_str(), &how);
-    text_report.more(&format!("lost: {}", report.loses));
+    text_report.more(&format!("lost: {}", report.limitation));
 }
 
 /// A signal with all its details.
@@ -147,7 +147,7 @@ fn whole(text_report: &mut TextReport, line: &Line) {
             };
             let how = match report.rank {
                 Some(_) => format!("by {}", report.strategy),
-                None => "no way to attach it".to_owned(),
+                None => "no strategy is left to attach it".to_owned(),
             };
             (tone, report.state.as_str(), how)
         }
@@ -158,7 +158,7 @@ fn whole(text_report: &mut TextReport, line: &Line) {
         for (strategy, why) in &report.refused {
             text_report.more(&format!("not by {strategy}: {why}"));
         }
-        text_report.more(&format!("lost: {}", report.loses));
+        text_report.more(&format!("lost: {}", report.limitation));
     }
 }
 

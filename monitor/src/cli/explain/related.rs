@@ -30,7 +30,7 @@ pub static RELATED: [Short; 6] = [
             look: "The kernel says which server, if the mount is hard.",
             command: "dmesg | grep 'nfs: server .* not responding' | tail -3",
         },
-        todo: "Look at the server and at the way to it. The client resumes by itself when the server is back.",
+        todo: "Check the server and the network path to it. The client resumes by itself when the server is back.",
     },
     Short {
         kind: RelatedKind::DirtyThrottling,

@@ -27,7 +27,7 @@ fn docs_runbooks_give_the_commands_of_explain() {
             ("path", path(one.path)),
             ("kernels", prose(one.kernels)),
             ("confirm", confirm(one)),
-            ("ways out", measures(&mitigations)),
+            ("mitigations", measures(&mitigations)),
             (
                 "ineffective",
                 failures(&mitigation::ineffective(signature, &place)),

@@ -148,7 +148,7 @@ function missingSignals(missing) {
   for (const one of missing) remedies.set(one.remedy, [...(remedies.get(one.remedy) ?? []), one]);
   return [...remedies].map(([remedy, some]) => [
     h("ul", {}, some.map((one) => h("li", { "data-key": one.signal },
-      h("strong", {}, name(one.signal, 60)), ` is ${one.state}${one.needed ? " and needed" : ""}.${one.loses ? ` Lost: ${clip(one.loses, 400)}.` : ""}`,
+      h("strong", {}, name(one.signal, 60)), ` is ${one.state}${one.needed ? " and needed" : ""}.${one.limitation ? ` Lost: ${clip(one.limitation, 400)}.` : ""}`,
       one.reason && h("details", {}, h("summary", {}, "What the kernel said"), h("p", { class: "soft" }, clip(one.reason, 800)))))),
     remedy && h("p", {}, h("strong", {}, "To do: "), `${clip(remedy, 400)}.`),
   ]);

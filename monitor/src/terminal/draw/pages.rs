@@ -263,7 +263,7 @@ fn inputs(lines: &mut Lines, node: &Node) {
         };
         let words = format!("{}: {}{by}", one.signal, one.state.as_str());
         lines.put(Tone::Warn, 1, &words);
-        let all = [("lost", &one.loses), ("why", &one.reason)];
+        let all = [("lost", &one.limitation), ("why", &one.reason)];
         for (label, text) in all.into_iter().filter(|(_, text)| !text.is_empty()) {
             lines.more(&format!("{label}: {text}"));
         }

@@ -253,7 +253,7 @@ test("where sixteen listen already the page asks instead, and shows the same", a
 });
 
 test("signals that are missing say what is lost and what to do, once for each remedy", async () => {
-  const reports = ["a", "b"].map((signal) => ({ signal, strategy: "kprobe", state: "degraded", reason: "fentry: EPERM", loses: `ends of ${signal}`, remedy: "add CAP_BPF", applies: true, needed: signal === "a" }));
+  const reports = ["a", "b"].map((signal) => ({ signal, strategy: "kprobe", state: "degraded", reason: "fentry: EPERM", limitation: `ends of ${signal}`, remedy: "add CAP_BPF", applies: true, needed: signal === "a" }));
   const proxy = await between(still.url, (node) => ({ ...node, signals: [...reports, { ...reports[0], signal: "c", applies: false }] }));
   const { page, context } = await open(running, proxy.url);
   await drawn(page);
