@@ -58,7 +58,7 @@ pub struct Settings {
 pub enum LoadError {
     /// Next to nothing would be seen, and no signal would say so.
     #[error(
-        "{root} is no {name} ({file}: {error}), so nothing can be judged. To do: mount it there, or name it with {flag}"
+        "{root} is not a {name} ({file}: {error}): nothing can be monitored. To do: mount it there, or name the right one with {flag}"
     )]
     Root {
         /// What was named.

@@ -32,7 +32,7 @@ pub enum Value {
 #[derive(Debug, Error)]
 pub enum BadObject {
     /// It cannot be read.
-    #[error("it is no ELF object: {0}")]
+    #[error("it is not an ELF object: {0}")]
     Elf(#[from] object::Error),
     /// The compiler made something else of a load.
     #[error("no instruction loads {0:?}")]

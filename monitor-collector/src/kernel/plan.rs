@@ -99,7 +99,7 @@ pub fn obstacle(strategy: &Strategy, facts: &Facts, avoid: &[String]) -> Option<
 
 fn hook_obstacle(hook: Hook, facts: &Facts, avoid: &[String]) -> Option<String> {
     if avoid.iter().any(|kind| kind == hook.kind()) {
-        return Some(format!("{} is not to be used (--probe.avoid)", hook.kind()));
+        return Some(format!("{} is excluded (--probe.avoid)", hook.kind()));
     }
     match hook {
         Hook::Tracepoint(group, name) => match &facts.formats {

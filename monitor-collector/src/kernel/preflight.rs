@@ -97,8 +97,7 @@ impl Privileges {
                 self.sys_admin || self.perf_event_paranoid.is_none_or(|level| level <= 2),
                 Missing {
                     privilege: "CAP_SYS_ADMIN, since kernel.perf_event_paranoid is above 2",
-                    limitation: "kernels of Debian and Ubuntu then let nobody else attach to tracepoints, and nothing can be \
-                            monitored there",
+                    limitation: "kernels of Debian and Ubuntu then refuse tracepoints to all others: nothing can be monitored there",
                     remedy: "sysctl kernel.perf_event_paranoid=2, or give the process CAP_SYS_ADMIN",
                     fatal: false,
                 },
@@ -107,8 +106,7 @@ impl Privileges {
                 self.reads_all,
                 Missing {
                     privilege: "CAP_DAC_READ_SEARCH",
-                    limitation: "tracefs and debugfs are readable by root only: where the fields of tracepoints are and how \
-                            dirty each BDI is cannot be read",
+                    limitation: "tracefs and debugfs are readable by root only: the layout of tracepoints and the dirty pages of each BDI cannot be read",
                     remedy: CAPABILITIES,
                     fatal: false,
                 },
@@ -117,8 +115,7 @@ impl Privileges {
                 self.sys_resource,
                 Missing {
                     privilege: "CAP_SYS_RESOURCE",
-                    limitation: "the daemon's own memory cannot be locked nor its own writes be spared from throttling: it \
-                            may stall together with the node",
+                    limitation: "the daemon's memory cannot be locked, nor its writes exempted from throttling: it may stall together with the node",
                     remedy: CAPABILITIES,
                     fatal: false,
                 },
@@ -127,9 +124,7 @@ impl Privileges {
                 self.ptrace,
                 Missing {
                     privilege: "CAP_SYS_PTRACE",
-                    limitation: "the namespaces of other users' processes cannot be told, so that loops through them are \
-                            proven by transaction ids only and their mounts not named; nor which kernel function a \
-                            blocked nfsd thread sleeps in",
+                    limitation: "the namespaces of other users' processes are unknown: loops through them are proven by transaction ids only, and their mounts are not named; the kernel function that a blocked nfsd thread sleeps in is unknown, too",
                     remedy: CAPABILITIES,
                     fatal: false,
                 },
@@ -138,8 +133,7 @@ impl Privileges {
                 self.host_pids != Some(false),
                 Missing {
                     privilege: "the host's pid namespace",
-                    limitation: "thread ids from the kernel do not match those in /proc: nfsd's threads cannot be told idle \
-                            from blocked",
+                    limitation: "thread ids from the kernel do not match those in /proc: idle and blocked nfsd threads cannot be told apart",
                     remedy: "in a container, mount the host's /proc and name it with --path.procfs",
                     fatal: false,
                 },

@@ -124,8 +124,7 @@ fn remedy(report: &SignalReport, facts: &Facts) -> String {
         .collect::<Vec<_>>()
         .join("; ");
     if facts.lockdown.as_deref() == Some(CONFIDENTIALITY) {
-        "the kernel is locked down for confidentiality, which forbids reading its memory: boot with \
-         lockdown=integrity, or live with it"
+        "the kernel is locked down for confidentiality, which forbids reading its memory: boot with lockdown=integrity, or accept the limitation"
             .into()
     } else if facts.formats.is_err() {
         "mount tracefs (mount -t tracefs tracefs /sys/kernel/tracing), or run with CAP_SYS_ADMIN so that it can be \
@@ -139,7 +138,7 @@ fn remedy(report: &SignalReport, facts: &Facts) -> String {
         "a kernel with BTF (CONFIG_DEBUG_INFO_BTF=y)".into()
     } else {
         "a kernel that takes BPF trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y) or kprobes \
-         (CONFIG_KPROBES=y); the rest works as it is"
+         (CONFIG_KPROBES=y); the rest works without"
             .into()
     }
 }

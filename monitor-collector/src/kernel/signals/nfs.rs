@@ -47,7 +47,7 @@ pub(super) const SVC_ALLOC_ARG: Signal = Signal {
             limitation: "",
         },
     ],
-    limitation: "nfsd threads that get no memory for their next request are seen in direct_reclaim only",
+    limitation: "nfsd threads that get no memory for their next request are visible in direct_reclaim only",
     replaced_by: None,
     needed: false,
 };
@@ -57,7 +57,7 @@ pub(super) const NFS_CLIENT_WRITES: Signal = counting_signal!(
     NfsClient,
     "the NFS client's WRITE calls, sent and answered",
     "nfs",
-    "the client's progress is not seen",
+    "the client's progress is not visible",
     None,
     [
         ("nfs_writeback_done", "nfs_writeback_done"),
@@ -70,7 +70,7 @@ pub(super) const NFS_CLIENT_COMMITS: Signal = counting_signal!(
     NfsClient,
     "the NFS client's COMMIT calls, sent and answered",
     "nfs",
-    "the client's COMMIT calls are not seen",
+    "the client's COMMIT calls are not visible",
     None,
     [
         ("nfs_commit_done", "nfs_commit_done"),
@@ -104,8 +104,8 @@ pub(super) const NFS_CONGESTION: Signal = Signal {
         ],
         limitation: "",
     }],
-    limitation: "writers that wait for a congested NFS mount are not seen",
-    replaced_by: Some("no such wait (up to 6.10), or no BTF that tells of it"),
+    limitation: "writers that wait for a congested NFS mount are not visible",
+    replaced_by: Some("no such wait (up to 6.10), or no BTF that describes it"),
     needed: false,
 };
 
@@ -161,11 +161,10 @@ pub(super) const NFS_COMMIT: Signal = Signal {
             name: "kprobe-file",
             btf_offsets: &[],
             probes: &FSYNC,
-            limitation: "who waits for a page or for a COMMIT outside of close and fsync, as reclaim and writeback do; \
-                    and where BTF does not tell it, for which mount",
+            limitation: "tasks that wait for a page or for a COMMIT outside of close and fsync, as reclaim and writeback do; and where BTF does not describe it, for which mount",
         },
     ],
-    limitation: "tasks that wait for an NFS server's COMMIT are not seen",
+    limitation: "tasks that wait for an NFS server's COMMIT are not visible",
     replaced_by: None,
     needed: false,
 };
@@ -202,7 +201,7 @@ pub(super) const NFSD_WRITES: Signal = counting_signal!(
     NfsServer,
     "nfsd's WRITE operations",
     "nfsd",
-    "the server's progress is not seen",
+    "the server's progress is not visible",
     None,
     [
         ("nfsd_write_done", "nfsd_write_done"),
@@ -241,7 +240,7 @@ pub(super) const RPC_DEVICE: Signal = Signal {
         probes: &[tp("rpc_task_begin", "sunrpc", "rpc_task_begin")],
         limitation: "",
     }],
-    limitation: "a loop's mount is found by the server's address only, and LOCALIO is not seen",
+    limitation: "a loop's mount is found by the server's address only, and LOCALIO is not visible",
     replaced_by: None,
     needed: false,
 };

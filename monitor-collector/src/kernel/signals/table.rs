@@ -37,10 +37,10 @@ macro_rules! sleep_signal {
                     name: "tracepoint",
                     btf_offsets: &[],
                     probes: &[tp($done, $group, $tracepoint)],
-                    limitation: "each sleep (mostly 100 ms) is seen only when it is over",
+                    limitation: "each sleep (mostly 100 ms) is visible only when it is over",
                 },
             ],
-            limitation: concat!("sleeps in ", $name, " are not seen"),
+            limitation: concat!("sleeps in ", $name, " are not visible"),
             replaced_by: $replaced,
             needed: false,
         }
@@ -74,7 +74,7 @@ macro_rules! pair_signal {
                     limitation: "",
                 },
             ],
-            limitation: concat!("tasks in ", $name, " are not seen"),
+            limitation: concat!("tasks in ", $name, " are not visible"),
             replaced_by: $replaced,
             needed: false,
         }
@@ -93,7 +93,7 @@ pub const SIGNALS: &[Signal] = &[
     Signal {
         name: "task_class",
         about: About::Waits,
-        shows: "what kind of task waits: nfsd, kswapd, a program...",
+        shows: "the kind of task that waits: nfsd, kswapd, a program...",
         module: None,
         strategies: &[
             Strategy {
@@ -148,11 +148,10 @@ pub const SIGNALS: &[Signal] = &[
                 name: "tracepoint",
                 btf_offsets: &[],
                 probes: &[PAUSE],
-                limitation: "the moment a task is let go: its wait is taken to end when the last pause that the kernel \
-                        announced does",
+                limitation: "the moment a task is let go: its wait is assumed to end when the last pause that the kernel announced does",
             },
         ],
-        limitation: "dirty throttling is not seen, and with it no livelock",
+        limitation: "dirty throttling is not visible, and no livelock is found",
         replaced_by: None,
         needed: true,
     },
@@ -261,7 +260,7 @@ pub const SIGNALS: &[Signal] = &[
                         return probes for",
             },
         ],
-        limitation: "the brake of swap over NFS is not seen",
+        limitation: "the brake of swap over NFS is not visible",
         replaced_by: None,
         needed: false,
     },
