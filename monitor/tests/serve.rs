@@ -175,7 +175,7 @@ fn a_socket_that_systemd_hands_over_is_served_on_and_without_one_it_says_so() {
     assert_eq!(status.unwrap(), 200);
     let alone = replay(&["--serve", socket]).arg(corpus(LIVELOCK)).output();
     let words = String::from_utf8(alone.unwrap().stderr).unwrap();
-    assert!(words.contains("handed over no socket"), "{words}");
+    assert!(words.contains("has passed no socket"), "{words}");
 }
 
 #[test]

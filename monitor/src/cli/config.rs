@@ -25,13 +25,10 @@ use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, parser
 
 use self::file::{File, Given};
 use super::args::Cli;
-use super::flags::Invalid;
+use super::flags::{Invalid, SERVICE};
 use super::run::RunArgs;
 
 pub use self::file::FileError;
-
-/// The service's configuration file, installed by the packages.
-pub const SERVICE: &str = "/etc/throttle-monitor/config.toml";
 
 /// Commands that read it by default, because they concern the service.
 const OF_THE_SERVICE: [&str; 2] = ["check", "support-bundle"];
@@ -134,7 +131,7 @@ fn config(matches: &ArgMatches, service: &Path) -> Result<Option<(PathBuf, File)
     }
 }
 
-/// Shows the file's path in the help of commands that read it by default.
+/// Makes the file the default of `--config.file`, so that the command can report which one was read.
 fn naming(mut command: Command, path: &Path) -> Command {
     for name in OF_THE_SERVICE {
         let path = path.to_owned().into_os_string();

@@ -16,6 +16,9 @@ pub const BUCKETS: [f64; HIST_BUCKETS - 1] = [
 /// The largest bound of a bucket, seconds: a day.
 const LONGEST_BUCKET: f64 = 86_400.0;
 
+/// The service's configuration file, installed by the packages.
+pub const SERVICE: &str = "/etc/throttle-monitor/config.toml";
+
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {

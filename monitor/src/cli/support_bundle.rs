@@ -18,10 +18,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    check, config,
+    check,
     daemon::{self, Access, AccessArgs, DaemonClient},
     exit, facts,
-    flags::{ConfigArgs, KernelArgs},
+    flags::{ConfigArgs, KernelArgs, SERVICE},
     start,
 };
 
@@ -182,7 +182,7 @@ impl Bundle {
         self.copy(Path::new("/etc/os-release"), "node/os-release");
         match &args.config.config {
             Some(path) => self.copy(path, "config.toml"),
-            None => self.absent.push(config::SERVICE.to_owned()),
+            None => self.absent.push(SERVICE.to_owned()),
         }
     }
 
