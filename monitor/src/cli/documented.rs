@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Parser as _;
+use monitor_model::verdict::Signature;
 
 use super::args::Cli;
 
@@ -105,6 +106,16 @@ fn every_command_of_dev_in_the_documentation_is_one_that_it_has() {
         }
     }
     assert!(tried.len() > 2, "only {tried:?} were found");
+}
+
+#[test]
+fn dashboards_have_a_colour_for_every_signature() {
+    let words = root().join("deploy/mixin/dashboards/lib/words.libsonnet");
+    let words = fs::read_to_string(words).unwrap();
+    for signature in Signature::ALL {
+        let word = format!("'{}'", signature.as_str());
+        assert!(words.contains(&word), "{word}");
+    }
 }
 
 #[test]
