@@ -7,13 +7,13 @@
 
 mod bdi;
 mod cause;
-mod known;
+mod kernel_const;
 mod maps;
 mod offsets;
 
 pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, End, ThrottleReason};
-pub use known::Known;
+pub use kernel_const::KernelConst;
 pub use maps::{
     BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DIRTY_SLOTS, DirtyKey, DirtyTotals,
     HIST_BUCKETS, HistKey, HistValue, LEAST_CALL_NS, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,

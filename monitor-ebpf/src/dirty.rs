@@ -18,8 +18,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use monitor_common::{
-    BDI_NAME_LEN, BdiId, Cause, Class, DIRTY_SLOTS, DirtyKey, DirtyTotals, Known, Lost, TaskTotals,
-    Wait, WaitKey, is_of_node,
+    BDI_NAME_LEN, BdiId, Cause, Class, DIRTY_SLOTS, DirtyKey, DirtyTotals, KernelConst, Lost,
+    TaskTotals, Wait, WaitKey, is_of_node,
 };
 
 use crate::{
@@ -45,15 +45,15 @@ pub fn balance_dirty_pages_pause(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of an id")]
 fn pause(ctx: &TracePointContext) {
-    let pause_ms = known(ctx, Known::PausePause, 0) as i64;
+    let pause_ms = kernel_const(ctx, KernelConst::PausePause, 0) as i64;
     // The kernel announces a pause of zero or less when it lets the task go.
     if pause_ms <= 0 {
         return;
     }
-    let name = [0, 1, 2, 3].map(|word| known(ctx, Known::PauseBdi, word));
+    let name = [0, 1, 2, 3].map(|word| kernel_const(ctx, KernelConst::PauseBdi, word));
     let bdi = BdiId::from_words(name).0;
     let pause_ns = pause_ms as u64 * NS_PER_MS;
-    let paused_ns = known(ctx, Known::PausePaused, 0).wrapping_mul(NS_PER_MS);
+    let paused_ns = kernel_const(ctx, KernelConst::PausePaused, 0).wrapping_mul(NS_PER_MS);
     let now = now();
     let since_ns = now.wrapping_sub(paused_ns);
 
@@ -179,13 +179,13 @@ fn count(ctx: &TracePointContext, totals: &mut DirtyTotals, now: u64, pause_ns: 
     totals.pause_ns += pause_ns;
     totals.buckets[bucket(pause_ns)] += 1;
     totals.events += 1;
-    totals.bdi_dirty += known(ctx, Known::PauseBdiDirty, 0);
-    totals.bdi_setpoint += known(ctx, Known::PauseBdiSetpoint, 0);
-    totals.task_ratelimit += known(ctx, Known::PauseTaskRatelimit, 0);
+    totals.bdi_dirty += kernel_const(ctx, KernelConst::PauseBdiDirty, 0);
+    totals.bdi_setpoint += kernel_const(ctx, KernelConst::PauseBdiSetpoint, 0);
+    totals.task_ratelimit += kernel_const(ctx, KernelConst::PauseTaskRatelimit, 0);
     totals.last_ns = now;
-    if is_of_node(known(ctx, Known::PauseCgroup, 0)) {
-        let dirty = known(ctx, Known::PauseDirty, 0);
-        let limit = known(ctx, Known::PauseLimit, 0);
+    if is_of_node(kernel_const(ctx, KernelConst::PauseCgroup, 0)) {
+        let dirty = kernel_const(ctx, KernelConst::PauseDirty, 0);
+        let limit = kernel_const(ctx, KernelConst::PauseLimit, 0);
         totals.node_events += 1;
         totals.dirty += dirty;
         totals.limit += limit;
@@ -196,7 +196,7 @@ fn count(ctx: &TracePointContext, totals: &mut DirtyTotals, now: u64, pause_ns: 
 
 /// A word of the record.
 #[inline(always)]
-fn known(ctx: &TracePointContext, what: Known, word: usize) -> u64 {
+fn kernel_const(ctx: &TracePointContext, what: KernelConst, word: usize) -> u64 {
     let record = ctx.as_ptr().cast::<u8>();
     // Volatile: no load may be made of two, or two of one.
     // SAFETY: the daemon loads this program with the offsets of this kernel's record.

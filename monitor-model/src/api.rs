@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     evidence::Trigger,
     guard::{Action, GuardEvent, Mode, Outcome},
-    known::known,
+    known_only::known_only,
     loops::{Loop, LoopEvent},
     observation::{Container, StalledTask, State, Waiting},
     related::{Related, RelatedEvent},
@@ -75,7 +75,7 @@ pub struct Loops<'a> {
     /// it.
     pub loops: Vec<Since<Cow<'a, Loop>>>,
     /// The loops that began and ended, oldest first.
-    #[serde(default, deserialize_with = "known")]
+    #[serde(default, deserialize_with = "known_only")]
     pub events: Vec<At<Cow<'a, LoopEvent>>>,
 }
 
@@ -133,10 +133,10 @@ pub struct Stalls<'a> {
     /// Number of all unfinished waits; `stalls` may have fewer.
     pub total: usize,
     /// The oldest of them.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub stalls: Vec<At<Lasting<'a>>>,
     /// Finished waits over the threshold, the newest first.
-    #[serde(default, deserialize_with = "known")]
+    #[serde(default, deserialize_with = "known_only")]
     pub recent: Vec<At<Finished<'a>>>,
 }
 
@@ -169,19 +169,19 @@ pub struct Finished<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts<'a> {
     /// One for each loop.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub verdicts: Vec<Since<Cow<'a, Verdict>>>,
     /// Changes of state, oldest first.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub timeline: Vec<At<Cow<'a, Transition>>>,
     /// Related conditions that hold.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub related: Vec<Since<Cow<'a, Related>>>,
     /// The related conditions that began and ended, oldest first.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub related_events: Vec<At<Cow<'a, RelatedEvent>>>,
     /// The kept documents of evidence, oldest first.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub evidence: Vec<EvidenceEntry<'a>>,
 }
 
@@ -225,10 +225,10 @@ pub struct GuardStatus<'a> {
     /// The current changes.
     pub active: Vec<ActiveMeasure>,
     /// The number of actions by result.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub actions: Vec<ActionCount>,
     /// Its decisions and actions, oldest first.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub events: Vec<At<Cow<'a, GuardEvent>>>,
 }
 
@@ -259,7 +259,7 @@ pub struct ProbeReport {
     /// Release of the running kernel, `uname -r`.
     pub kernel: String,
     /// The signals, each with its strategy.
-    #[serde(default, deserialize_with = "known")]
+    #[serde(default, deserialize_with = "known_only")]
     pub signals: Vec<SignalReport>,
 }
 

@@ -6,7 +6,7 @@
 pub mod api;
 pub mod evidence;
 pub mod guard;
-mod known;
+mod known_only;
 pub mod loops;
 pub mod mitigation;
 pub mod observation;

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::known::known;
+use crate::known_only::known_only;
 use crate::words::words;
 
 words! {
@@ -182,7 +182,7 @@ pub struct Verdict {
     /// One sentence for people.
     pub reason: String,
     /// The counters since start, by signature, without those that were never confirmed.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub tallies: Vec<Tally>,
 }
 

@@ -2,10 +2,10 @@
 
 mod calls;
 mod device;
-mod evidence;
 mod exempt;
 mod find;
 mod inputs;
+mod proof;
 pub(crate) mod words;
 
 pub use device::Former;

@@ -12,7 +12,7 @@ mod paths;
 mod recordings;
 mod routes;
 mod slots;
-mod tls;
+mod tls_accept;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -161,7 +161,7 @@ async fn listen(
                 return connection(limits, stream, place, router, stopped).await;
             };
             let shaken = tokio::select! {
-                shaken = timeout(limits.headers, tls::accept(stream, config)) => shaken,
+                shaken = timeout(limits.headers, tls_accept::accept(stream, config)) => shaken,
                 _ = stopped.wait_for(|&stop| stop) => return,
                 _ = place.wanted() => return,
             };

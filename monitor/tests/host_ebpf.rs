@@ -330,7 +330,7 @@ fn a_directory_that_is_no_procfs_or_sysfs_is_said_and_nothing_runs() {
                 .unwrap();
             let text = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{text}");
-            let words = format!("{empty} is no {name} (");
+            let words = format!("{empty} is not a {name} (");
             assert!(text.contains(&words) && text.contains(flag), "{text}");
         }
     }
@@ -361,7 +361,7 @@ fn without_any_tracepoint_nothing_is_monitored_and_readiness_says_so() {
         .unwrap();
     let text = String::from_utf8_lossy(&check.stdout);
     assert_eq!(check.status.code(), Some(2), "{text}");
-    assert!(text.contains("dirty throttling is not seen"), "{text}");
+    assert!(text.contains("dirty throttling is not visible"), "{text}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub enum PlacementError {
 impl PlacementError {
     /// Whether another path helps; otherwise the check itself failed.
     #[must_use]
-    pub const fn is_of_the_configuration(&self) -> bool {
+    pub const fn is_bad_configuration(&self) -> bool {
         !matches!(self, Self::Mounts { .. })
     }
 }

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::{
     facts::{Facts, Roots},
-    known,
+    kernel_const,
     plan::{self, Kernel},
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SIGNALS},
@@ -77,7 +77,7 @@ pub enum LoadError {
     Load(String),
     /// The object is not as it is built.
     #[error("the eBPF object cannot be fitted to this kernel: {0}. This binary was built wrong")]
-    Object(#[from] known::BadObject),
+    Object(#[from] kernel_const::BadObject),
     /// A map that the object must have is not in it: a broken build.
     #[error("the eBPF object has no map {0}: this binary was built wrong")]
     NoMap(&'static str),
@@ -272,7 +272,7 @@ fn load(settings: &Settings, facts: &Facts, btf: Option<&Btf>) -> Result<Ebpf, L
     raise_memlock();
     let mut bounds_ns = [u64::MAX; HIST_BUCKETS];
     bounds_ns[..HIST_BUCKETS - 1].copy_from_slice(&settings.bounds_ns);
-    let object = known::put(OBJECT, plan::known(plan::offsets(facts).0))?;
+    let object = kernel_const::patch(OBJECT, plan::kernel_consts(plan::offsets(facts).0))?;
     EbpfLoader::new()
         .btf(btf)
         .override_global("THRESHOLD_NS", &settings.threshold_ns, true)

@@ -13,7 +13,7 @@ pub mod fields;
 pub mod format;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz;
-pub mod known;
+pub mod kernel_const;
 pub mod lockdown;
 pub mod plan;
 pub mod preflight;

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use monitor_common::{Known, Offsets};
+use monitor_common::{KernelConst, Offsets};
 use monitor_model::observation::State;
 
 use super::{
     facts::Facts,
     fields, format,
-    known::Value,
+    kernel_const::Value,
     report::{Applies, SignalReport},
     signals::{Hook, Probe, SCHEDULE_TIMEOUT, Signal, Strategy},
 };
@@ -52,18 +52,18 @@ pub fn offsets(facts: &Facts) -> (Offsets, BTreeMap<String, String>) {
 }
 
 /// What the programs are loaded with in their instructions.
-pub fn known(offsets: Offsets) -> impl Fn(Known) -> Value {
+pub fn kernel_consts(offsets: Offsets) -> impl Fn(KernelConst) -> Value {
     move |what| {
         let offset = match what {
-            Known::PauseBdi => offsets.bdp_bdi,
-            Known::PauseLimit => offsets.bdp_limit,
-            Known::PauseDirty => offsets.bdp_dirty,
-            Known::PauseBdiSetpoint => offsets.bdp_bdi_setpoint,
-            Known::PauseBdiDirty => offsets.bdp_bdi_dirty,
-            Known::PauseTaskRatelimit => offsets.bdp_task_ratelimit,
-            Known::PausePaused => offsets.bdp_paused,
-            Known::PausePause => offsets.bdp_pause,
-            Known::PauseCgroup => offsets.bdp_cgroup,
+            KernelConst::PauseBdi => offsets.bdp_bdi,
+            KernelConst::PauseLimit => offsets.bdp_limit,
+            KernelConst::PauseDirty => offsets.bdp_dirty,
+            KernelConst::PauseBdiSetpoint => offsets.bdp_bdi_setpoint,
+            KernelConst::PauseBdiDirty => offsets.bdp_bdi_dirty,
+            KernelConst::PauseTaskRatelimit => offsets.bdp_task_ratelimit,
+            KernelConst::PausePaused => offsets.bdp_paused,
+            KernelConst::PausePause => offsets.bdp_pause,
+            KernelConst::PauseCgroup => offsets.bdp_cgroup,
         };
         // What is not there reads as zero.
         i16::try_from(offset)

@@ -111,7 +111,7 @@ impl Sampler {
 
     /// Which BDIs the next ticks read first: those of loops, the most important
     /// one first.
-    pub fn loops(&mut self, bdis: impl Iterator<Item = CompactString>) {
+    pub fn set_loop_bdis(&mut self, bdis: impl Iterator<Item = CompactString>) {
         self.loops.clear();
         self.loops.extend(bdis);
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::known::known;
+use crate::known_only::known_only;
 use crate::verdict::{LivelockState, Verdict};
 
 /// The start of a chart of the last minutes.
@@ -71,7 +71,7 @@ pub struct Track {
     #[serde(rename = "loop")]
     pub loop_id: CompactString,
     /// Its points.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub points: VecDeque<TrackPoint>,
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Rows, SignalReport};
 use crate::{
     evidence::{LoopNumbers, Picture, Step, Trigger},
-    known::known,
+    known_only::known_only,
     loops::Loop,
     mitigation::{Ineffective, Measure},
     observation::{Bdi, Lost, Memory},
@@ -41,36 +41,36 @@ pub struct Node {
     /// The same in one sentence.
     pub headline: String,
     /// The loops, the worst first.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub loops: Vec<LoopNow>,
     /// All loops; `loops` are at most [`MAX_LOOPS`] of them.
     pub loops_total: usize,
     /// The facts that the search for loops lacks, a sentence each.
     pub incomplete: Vec<CompactString>,
     /// Related conditions.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub related: Vec<RelatedNow>,
     /// The NFS servers' threads.
     pub servers: Vec<Server>,
     /// Tasks that wait at this moment, by cause and class.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub waits: Vec<Waits>,
     /// The tasks with the longest delays within the last tick.
     pub tasks: Rows,
     /// The node's dirty pages and limits.
     pub memory: Memory,
     /// Backing devices: those of the loops first, then the dirtiest.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub bdis: Vec<BdiNow>,
     /// All of them; `bdis` are at most [`MAX_BDIS`] of them.
     pub bdis_total: usize,
     /// The state of each signal.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub signals: Vec<SignalReport>,
     /// Totals of lost data.
     pub lost: Lost,
     /// Recent events, the newest first.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub lines: Vec<Line>,
 }
 

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::known::known;
+use crate::known_only::known_only;
 use crate::observation::{Container, TaskDelay};
 use crate::words::words;
 
@@ -60,7 +60,7 @@ pub struct Rows {
     /// Number of matching rows.
     pub matching: usize,
     /// The first of those.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub tasks: Vec<Row>,
 }
 
@@ -70,7 +70,7 @@ pub struct Task {
     /// Its id.
     pub tid: u32,
     /// A row for each cause; empty: the task is unknown.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known_only")]
     pub causes: Vec<Row>,
     /// Functions of its kernel stack, innermost first; `None`: not read. Stacks are read while a
     /// loop is stalled or suspected.

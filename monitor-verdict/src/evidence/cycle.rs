@@ -185,7 +185,7 @@ impl<'a> Cycle<'a> {
         let writers: Vec<&Task<'a>> = view.tasks.others.iter().filter(waits_here).collect();
         if writers.is_empty() {
             let place = view.place(client);
-            let text = format!("no task is seen to wait for {place} at this moment");
+            let text = format!("no task waits for {place} at this moment");
             self.put(StepKind::Waits, Some(client), &text);
         }
         self.groups(&writers, &[], StepKind::Waits);
@@ -251,7 +251,7 @@ impl<'a> Cycle<'a> {
         } else {
             let causes: Vec<&str> = causes.iter().map(|cause| cause.as_str()).collect();
             let (server, causes) = (view.server(), causes.join(", "));
-            let text = format!("no thread of {server} is seen in {causes} at this moment");
+            let text = format!("no thread of {server} is in {causes} at this moment");
             self.put(StepKind::Waits, None, &text);
             self.groups(&tasks, &[], StepKind::Beside);
         }
@@ -264,7 +264,7 @@ impl<'a> Cycle<'a> {
         let view = self.view;
         let server = view.server();
         let Some(bdi) = view.server_bdi() else {
-            return format!("what {server} writes to is not known");
+            return format!("the device that {server} writes to is unknown");
         };
         let place = view.place(bdi);
         let span = seconds(view.window.covered_ns());
@@ -281,7 +281,7 @@ impl<'a> Cycle<'a> {
         };
         match view.window.disk_busy(bdi) {
             Some(busy) => format!("{place:#}{paused}; its disk is {} busy", percent(busy)),
-            None => format!("{place:#}{paused}; how busy its disk is, is not known"),
+            None => format!("{place:#}{paused}; its disk's busy time is unknown"),
         }
     }
 

@@ -104,7 +104,7 @@ impl Recorder {
             }
         }
         if let Some(last) = made.last_mut().filter(|_| more > 0) {
-            let words = format!("documents: {more} more loops entered a state at this moment");
+            let words = format!("documents: {more} more loops changed state at this moment");
             last.left_out.push(words);
         }
         made
@@ -174,8 +174,7 @@ impl Recorder {
             .as_ref()
             .map(|history| history.points.iter().cloned().collect());
         let timeline = timeline.unwrap_or_else(|| {
-            left_out
-                .push("timeline: too many loops are busy, only this moment is known".to_owned());
+            left_out.push("timeline: too many loops are busy; only this moment is kept".to_owned());
             vec![point(moment, verdict)]
         });
         let confirmed = before

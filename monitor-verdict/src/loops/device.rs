@@ -8,8 +8,8 @@ use monitor_model::{
     observation::{Container, NfsClient},
 };
 
-use super::evidence::Evidence;
 use super::inputs::{Claim, DeviceInputs};
+use super::proof::Evidence;
 use super::{exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};

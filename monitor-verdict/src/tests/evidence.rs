@@ -332,7 +332,7 @@ fn loops_that_freeze_at_once_have_a_document_each_and_no_more_than_a_tick_bears(
     assert_eq!(told.documents.len(), 16);
     assert_eq!(
         told.last().left_out.last().map(String::as_str),
-        Some("documents: 25 more loops entered a state at this moment")
+        Some("documents: 25 more loops changed state at this moment")
     );
 }
 

@@ -23,17 +23,17 @@ pub struct BadConfiguration(pub String);
 
 /// The exit code for this error.
 pub fn code(error: &anyhow::Error) -> ExitCode {
-    if is_of_the_configuration(error) {
+    if is_bad_configuration(error) {
         ExitCode::from(BAD_CONFIGURATION)
     } else {
         ExitCode::from(FAILED)
     }
 }
 
-fn is_of_the_configuration(error: &anyhow::Error) -> bool {
+fn is_bad_configuration(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let placed = cause.downcast_ref::<PlacementError>();
-        placed.is_some_and(PlacementError::is_of_the_configuration)
+        placed.is_some_and(PlacementError::is_bad_configuration)
             || cause.is::<BadConfiguration>()
             || cause.is::<ThresholdError>()
     })
@@ -52,16 +52,16 @@ mod tests {
             fstype: "nfs4".into(),
             mount_point: "/".into(),
         };
-        assert!(is_of_the_configuration(&nfs.into()));
+        assert!(is_bad_configuration(&nfs.into()));
         let bad = Err::<(), _>(BadConfiguration("--web.config.file: x".into())).context("more");
-        assert!(is_of_the_configuration(&bad.unwrap_err()));
+        assert!(is_bad_configuration(&bad.unwrap_err()));
         let unknown = PlacementError::Mounts {
             path: "/x".into(),
             mountinfo: "/proc/self/mountinfo".into(),
             source: std::io::ErrorKind::NotFound.into(),
         };
-        assert!(!is_of_the_configuration(&unknown.into()));
+        assert!(!is_bad_configuration(&unknown.into()));
         let used = std::io::Error::from(std::io::ErrorKind::AddrInUse);
-        assert!(!is_of_the_configuration(&used.into()));
+        assert!(!is_bad_configuration(&used.into()));
     }
 }

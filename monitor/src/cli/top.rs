@@ -118,7 +118,7 @@ fn origin(args: &TopArgs, access: &Access) -> anyhow::Result<Origin> {
         Err(error) => {
             let why = error.root_cause().to_string();
             start::preflight(&args.kernel).with_context(|| {
-                format!("no daemon is found at {url} ({why}), and it cannot look on its own (another daemon: --url)")
+                format!("no daemon answers at {url} ({why}), and this process cannot monitor by itself (another daemon: --url)")
             })?;
             Ok(Origin::Own)
         }

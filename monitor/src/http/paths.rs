@@ -11,11 +11,11 @@ pub(super) const PATHS: [(&str, &str); 14] = [
     ("/api/v1/bdis", "backing devices: pages, limits, congestion"),
     (
         "/api/v1/events",
-        "what happens to loops and verdicts, as server-sent events",
+        "changes of loops and verdicts, as server-sent events",
     ),
     (
         "/api/v1/guard",
-        "what the guard may do, has changed and did (--guard.mode)",
+        "the guard: its mode, settings in force, actions (--guard.mode)",
     ),
     (
         "/api/v1/history",
@@ -29,7 +29,7 @@ pub(super) const PATHS: [(&str, &str); 14] = [
         "/api/v1/node",
         "the node at a glance: what this page and top show",
     ),
-    ("/api/v1/probes", "how each signal is attached, and why so"),
+    ("/api/v1/probes", "how each signal is attached, and why"),
     (
         "/api/v1/recordings",
         "recordings of the last minutes and of those before a livelock",
@@ -40,7 +40,7 @@ pub(super) const PATHS: [(&str, &str); 14] = [
     ),
     (
         "/api/v1/tasks",
-        "who waited how long (?limit=, ?sort=, ?match=; /api/v1/tasks/TID)",
+        "tasks and their waits (?limit=, ?sort=, ?match=; /api/v1/tasks/TID)",
     ),
     (
         "/api/v1/verdicts",

@@ -49,7 +49,7 @@ pub fn check_telemetry_path(path: &str) -> Result<(), PathError> {
     let why = if !path.starts_with('/') {
         "it does not begin with a slash"
     } else if path == "/" || RESERVED.iter().any(|prefix| path.starts_with(prefix)) {
-        "something else is there"
+        "it is reserved"
     } else if !path.chars().all(plain) {
         "it has characters that a path should not have"
     } else if path[1..]

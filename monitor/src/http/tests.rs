@@ -94,7 +94,7 @@ fn healthy_is_the_process_and_ready_the_work() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         answer.body,
-        "not ready: the first tick is not done yet; the probes are not attached yet\n"
+        "not ready: the first tick has not finished yet; the probes are not attached yet\n"
     );
 
     let mut fresh = testing::snapshot();

@@ -102,7 +102,7 @@ impl Watch {
         }
         let verdicts = self.engine.verdicts();
         self.sampler.watch_closely(verdicts.iter().any(is_suspect));
-        self.sampler.loops(bdis_of(&verdicts).into_iter());
+        self.sampler.set_loop_bdis(bdis_of(&verdicts).into_iter());
         Seen {
             tick,
             changes,

@@ -14,7 +14,7 @@ const MIN_STALE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// Nothing was read yet.
-    #[error("the first tick is not done yet")]
+    #[error("the first tick has not finished yet")]
     NoTick,
     /// The tick hangs or fails.
     #[error(
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(reasons, [NotReady::NoTick, NotReady::NoProbes]);
         assert_eq!(
             sentence(&reasons),
-            "not ready: the first tick is not done yet; the probes are not attached yet"
+            "not ready: the first tick has not finished yet; the probes are not attached yet"
         );
     }
 

@@ -1,7 +1,7 @@
 //! What one tick publishes and everybody serves.
 
 mod events;
-mod known;
+mod known_waits;
 mod publisher;
 
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ use crate::evidence::{Document, Results};
 use crate::guard::GuardNow;
 
 pub use events::{Event, MAX_EVENTS};
-pub use known::KnownWaits;
+pub use known_waits::KnownWaits;
 pub use monitor_model::api::{Happened, ProbeReport, SignalReport};
 pub use publisher::{Publisher, Tick};
 

@@ -7,19 +7,17 @@ mod exposition;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::{
     api::DaemonInfo,
-    loops::{Exempt, ExemptBasis, Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
+    loops::{LoopChange, LoopEvent},
     observation::{
         Bdi, Congestion, CongestionBy, Delay, Lost, Memory, NfsClient, Nfsd, Observation,
-        ServerThread, SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
+        SignalStatus, StalledTask, State, TaskDelay, ThreadState, Waiting,
     },
     related::{Related, RelatedEvent, RelatedKind, RelatedTally},
-    verdict::{
-        Condition, Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict,
-    },
+    testing,
+    verdict::{Condition, Conditions, LivelockState, Signature, Tally, Transition, Verdict},
 };
 
 use super::snapshot::{
@@ -28,6 +26,7 @@ use super::snapshot::{
 
 pub(crate) use evidence::evidence;
 pub(crate) use exposition::Exposition;
+pub(crate) use monitor_model::testing::found_loop;
 
 /// The time of [`observation`], `CLOCK_MONOTONIC` nanoseconds.
 pub(crate) const NOW_NS: u64 = 100_000_000_000;
@@ -42,26 +41,17 @@ pub(crate) fn delay(
     let mut buckets = [0; HIST_BUCKETS];
     buckets[..counts.len()].copy_from_slice(counts);
     Delay {
-        cause,
-        class,
         reason,
-        bdi: bdi.into(),
         sum_ns: 1_500_000_000,
         buckets,
+        ..testing::delay(cause, class, bdi)
     }
 }
 
 pub(crate) fn wait(tid: u32, cause: Cause, class: Class, since_ns: u64) -> Waiting {
-    let (comm, bdi) = (CompactString::from("nfsd"), CompactString::from("254:0"));
     Waiting {
-        tid,
-        tgid: tid,
-        comm,
-        cause,
-        class,
-        reason: ThrottleReason::None,
-        bdi,
-        since_ns,
+        comm: "nfsd".into(),
+        ..testing::wait(tid, class, cause, testing::DISK, since_ns)
     }
 }
 
@@ -91,16 +81,6 @@ fn nfs_bdi() -> Bdi {
         }),
         max_ratio: Some(100),
         ..bdi("0:29", "10.0.0.1:/srv")
-    }
-}
-
-fn thread(tid: u32, state: ThreadState) -> ServerThread {
-    ServerThread {
-        tid,
-        state,
-        write_since_ns: None,
-        blocked_in: None,
-        behind_throttled: false,
     }
 }
 
@@ -172,9 +152,9 @@ pub(crate) fn observation() -> Observation {
         nfsd: Some(Nfsd {
             bytes_written: Some(4242),
             threads: vec![
-                thread(11, ThreadState::Throttled),
-                thread(12, ThreadState::Throttled),
-                thread(13, ThreadState::Idle),
+                testing::thread(11, ThreadState::Throttled),
+                testing::thread(12, ThreadState::Throttled),
+                testing::thread(13, ThreadState::Idle),
             ],
             ..Nfsd::default()
         }),
@@ -194,28 +174,13 @@ pub(crate) fn observation() -> Observation {
     }
 }
 
-fn condition(value: f64) -> Condition {
-    Condition {
-        holds: Some(true),
-        value: Some(value),
-        why: String::new(),
-    }
-}
-
 pub(crate) fn verdict(state: LivelockState) -> Verdict {
     Verdict {
-        loop_id: "0:29-nfsd".into(),
-        client_bdi: "0:29".into(),
-        server: "nfsd".into(),
-        server_bdi: Some("254:0".into()),
-        signature: Signature::DirtyThrottle,
-        state,
-        confidence: Confidence::default(),
         since_ms: 92_000,
         conditions: Conditions {
-            demand: condition(5000.0),
-            no_progress: condition(12.5),
-            blockage: condition(0.75),
+            demand: testing::holds(5000.0),
+            no_progress: testing::holds(12.5),
+            blockage: testing::holds(0.75),
             closing_edge: Condition::default(),
         },
         reason: "2 of 3 nfsd threads wait for <dirty> pages".to_owned(),
@@ -224,45 +189,7 @@ pub(crate) fn verdict(state: LivelockState) -> Verdict {
             detections: 2,
             livelock_seconds: 8.25,
         }],
-    }
-}
-
-/// The loop of [`verdict`], across namespaces.
-pub(crate) fn found_loop() -> Loop {
-    Loop {
-        id: "0:29-nfsd".into(),
-        client_bdi: "0:29".into(),
-        server: "nfsd".into(),
-        server_tgid: None,
-        server_bdi: Some("254:0".into()),
-        server_fstype: "ext4".into(),
-        server_device: "/dev/vda".into(),
-        proof: Proof::Xid,
-        scope: Scope::CrossNetns,
-        exempt: Exemption {
-            state: Exempt::No,
-            basis: Some(ExemptBasis::Observed),
-            reason: "nfsd served its last WRITEs without PF_LOCAL_THROTTLE".to_owned(),
-        },
-        since_ms: 90_000,
-        since_unix_ms: 1_700_000_000_000,
-        became_own_client: false,
-        localio: false,
-        mounts: vec![Mount {
-            mount_point: "/mnt/<a>".into(),
-            source: "10.9.0.2:/".into(),
-        }],
-        version: "4.2".into(),
-        server_address: Some("10.9.0.2:2049".into()),
-        client_containers: Vec::new(),
-        server_container: None,
-        client_netns: Some(11),
-        server_netns: Some(22),
-        rpc_clients: Vec::new(),
-        calls: 50,
-        calls_served_here: 49,
-        risk: vec!["nfsd is not exempt".to_owned(), "no limit".to_owned()],
-        recommendations: vec!["run them apart".to_owned(), "or hold it".to_owned()],
+        ..testing::verdict(Signature::DirtyThrottle, state)
     }
 }
 

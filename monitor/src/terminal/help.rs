@@ -9,28 +9,28 @@ pub const KEYS: [(&str, &str); 15] = [
     ("tab", "the other table: tasks, backing devices"),
     (
         "enter",
-        "what is selected, closely: a task's waits and kernel stack",
+        "details of the selection: a task's waits and kernel stack",
     ),
     (
         "/",
-        "only tasks with this text in name, id, cause, class, BDI or container",
+        "show only tasks with this text in name, id, cause, class, BDI or container",
     ),
-    ("s", "sort tasks by the next of what follows"),
+    ("s", "sort tasks by the next of these"),
     (
         "r a d w",
         "sort by: time in the last tick (recent), age, delay in all, waits",
     ),
-    ("space", "freeze, and go on"),
-    ("n, p", "the next loop, the one before; also right and left"),
+    ("space", "freeze and continue"),
+    ("n, p", "next and previous loop; also right and left"),
     ("c", "the loop's cycle, as its evidence draws it"),
     (
         "m",
         "mitigations: commands, their undo, what is ineffective",
     ),
-    ("e", "what happened lately"),
-    ("i", "inputs: which signals come in, what was lost"),
-    ("esc", "back; without a page: no filter"),
-    ("ctrl-l", "draw the screen anew"),
+    ("e", "recent events"),
+    ("i", "inputs: attached signals, lost records"),
+    ("esc", "back; without a page: clear the filter"),
+    ("ctrl-l", "redraw the screen"),
     ("q, ctrl-c", "quit"),
 ];
 

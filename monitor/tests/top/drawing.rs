@@ -135,7 +135,7 @@ fn a_quiet_node_claims_no_more_than_it_knows() {
         "{healthy}"
     );
     let remote = screen(&ticks("6.12-local-slow-disk"), 80, 24);
-    let words = " NO LIVELOCK  this node: serves no NFS mount to itself, as far as is seen";
+    let words = " NO LIVELOCK  this node: no self-served mount is known";
     assert!(remote.starts_with(words), "{remote}");
     assert!(!remote.contains("LOOP"), "{remote}");
 }

@@ -141,7 +141,7 @@ fn where_there_is_ascii_only_nothing_else_is_written() {
     assert!(screens.is_ascii());
     let text = plain(&view, 100);
     assert!(
-        text.is_ascii() && text.contains(" on its own, no daemon |"),
+        text.is_ascii() && text.contains(" in this process, no daemon |"),
         "{text}"
     );
 }

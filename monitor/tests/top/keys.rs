@@ -23,7 +23,7 @@ fn what_is_frozen_stays_until_it_goes_on() {
     view.tick(Duration::from_secs(1));
     let frozen = text(&view);
     assert!(
-        frozen.contains(" FROZEN for 1 s, as of 17:30:24Z: space goes on"),
+        frozen.contains(" FROZEN for 1 s, as of 17:30:24Z: space continues"),
         "{frozen}"
     );
     assert!(frozen.contains("for 9 s, since 17:30:15Z"), "{frozen}");
@@ -82,7 +82,7 @@ fn a_task_is_looked_at_with_its_kernel_stack() {
     feed(&mut view, last);
     key(&mut view, KeyCode::Enter);
     assert_eq!(view.request().detail, Some(tid));
-    assert!(text(&view).contains("asking for its kernel stack"));
+    assert!(text(&view).contains("fetching its kernel stack"));
     let known = data(last, &view.request().rows);
     let detail = tasks::Task {
         stack: Some(stack.frames.clone()),
@@ -122,7 +122,7 @@ fn the_pages_say_what_to_type_what_happened_and_how_the_evidence_draws_it() {
     for words in [
         "1. ",
         "/sys/class/bdi/0:28/max_ratio",
-        "To take it back",
+        "To undo it",
         "Does not help",
     ] {
         assert!(measures.contains(words), "{words}\n{measures}");

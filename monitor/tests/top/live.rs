@@ -237,7 +237,7 @@ fn on_its_own_it_says_so_and_shows_the_node() {
         return;
     }
     let mut pty = Pty::top(&["--interval", "200ms"], 100, 30);
-    let screen = pty.wait("on its own, no daemon");
+    let screen = pty.wait("in this process, no daemon");
     assert!(
         screen.starts_with(" NO LIVELOCK") || screen.starts_with(" NOT READY"),
         "{screen}"

@@ -60,7 +60,7 @@ impl Doing {
         let (s, are) = if count == 1 { ("s", "is") } else { ("", "are") };
         match self {
             Self::Waits(where_to) => format!("wait{s} in {where_to}"),
-            Self::Throttled => format!("{are} throttled, at this moment between two pauses"),
+            Self::Throttled => format!("{are} throttled, between two pauses at this moment"),
             Self::Behind(function) if function.is_empty() => {
                 format!("wait{s} for a lock behind one that is throttled")
             }
@@ -68,7 +68,7 @@ impl Doing {
                 format!("wait{s} for a lock behind one that is throttled ({function})")
             }
             Self::Sleeps(function) if function.is_empty() => {
-                format!("sleep{s} uninterruptibly, it is not known where")
+                format!("sleep{s} uninterruptibly in an unknown function")
             }
             Self::Sleeps(function) => format!("sleep{s} in {function}"),
             Self::Runs => format!("run{s}"),

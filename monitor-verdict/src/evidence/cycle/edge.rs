@@ -140,6 +140,6 @@ pub fn closing(view: &CycleView<'_>) -> String {
     match edge.holds {
         Some(true) => format!("{words} [the cycle closes]"),
         Some(false) => format!("{words} [the cycle is open]"),
-        None => format!("{words} [whether the cycle closes is not known]"),
+        None => format!("{words} [unknown whether the cycle closes]"),
     }
 }

@@ -87,7 +87,7 @@ dd[412] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
     -> nfsd[100], nfsd[101], nfsd[102], nfsd[103] ... (5) wait in direct_reclaim >
        wait_iff_congested for 10.0 s
        nfsd[105], nfsd[106] wait in direct_reclaim for 10.0 s
-       what nfsd writes to is not known
+       the device that nfsd writes to is unknown
       -> which ends when pages under writeback are written: /mnt (0:29) has 38.9 MiB of them, and
          only nfsd answers their WRITEs [the cycle closes]
 beside the cycle: kswapd0[55] waits in congestion_wait"
@@ -245,7 +245,7 @@ dd[412] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
   -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 pages;
      only WRITEs to nfsd clean them: 1 unanswered, 0 B/s acknowledged
     -> nfsd[100] waits in balance_dirty_pages on 7:0 for 10.0 s
-       7:0: no thread of nfsd was paused on it in the last 3.0 s; how busy its disk is, is not known
+       7:0: no thread of nfsd was paused on it in the last 3.0 s; its disk's busy time is unknown
       -> 7:0 is a loop device: the file /mnt/disk.img on /mnt (0:29)
         -> kworker/u8:1-loop0[77] waits in balance_dirty_pages on /mnt (0:29) for 10.0 s
           -> which ends when the node's dirty pages fall below the limit: 99 % of those that are not
@@ -289,7 +289,7 @@ fn a_userspace_server_is_called_by_its_name_and_its_other_processes_are_not_it()
     assert_eq!(
         stage.draw(),
         "\
-no task is seen to wait for /mnt (0:29) at this moment
+no task waits for /mnt (0:29) at this moment
   -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 pages;
      only WRITEs to ganesha.nfsd clean them: 1 unanswered, 0 B/s acknowledged
     -> g_worker[900], g_worker[901] wait in balance_dirty_pages on /export (254:0) for 10.0 s
@@ -314,17 +314,17 @@ fn what_is_not_seen_at_this_moment_is_said_so_and_the_window_speaks() {
     assert_eq!(
         stage.draw(),
         "\
-no task is seen to wait for /mnt (0:29) at this moment
+no task waits for /mnt (0:29) at this moment
   -> /mnt (0:29, 127.0.0.1:/srv) holds 38.9 MiB dirty and 38.9 MiB under writeback, 19900 of the
      node's 20031 dirty pages (limit 19529); only WRITEs to nfsd clean them: 1 unanswered, 0 B/s
      acknowledged
-    -> no thread of nfsd is seen in balance_dirty_pages at this moment
+    -> no thread of nfsd is in balance_dirty_pages at this moment
        nfsd[106], nfsd[107] run
        /export (254:0, ext4 /dev/vda) has 48 of 10437 setpoint pages dirty; paused 30 times in the
        last 3.0 s, 6.0 s in all; its disk is 0 % busy
       -> which ends when the node's dirty pages fall below the limit: an unknown share of those that
-         are not of /export (254:0) are of /mnt (0:29), and only nfsd cleans them [whether the cycle
-         closes is not known]"
+         are not of /export (254:0) are of /mnt (0:29), and only nfsd cleans them [unknown whether
+         the cycle closes]"
     );
 }
 

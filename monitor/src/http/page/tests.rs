@@ -76,7 +76,7 @@ fn no_livelock_is_not_claimed_before_anything_was_seen() {
     let page = html(&nothing, &[NotReady::NoTick]);
     assert!(page.contains("data-state=\"unknown\""), "{page}");
     assert!(
-        page.contains("not ready: the first tick is not done yet."),
+        page.contains("not ready: the first tick has not finished yet."),
         "{page}"
     );
     assert!(!page.contains("No livelock"), "{page}");

@@ -37,7 +37,7 @@ pub fn headline(snapshot: &Snapshot, not_ready: &[NotReady]) -> String {
         };
         let _ = write!(line, "{told}{}.", ready::sentence(not_ready));
     } else if line.is_empty() {
-        line.push_str("The first tick is not done yet.");
+        line.push_str("The first tick has not finished yet.");
     }
     line
 }

@@ -26,9 +26,12 @@ fn no_livelock_is_not_claimed_before_anything_was_seen() {
     let mut nothing = Snapshot::before_the_first_tick(testing::daemon());
     assert_eq!(
         headline(&nothing, &[NotReady::NoTick]),
-        "not ready: the first tick is not done yet."
+        "not ready: the first tick has not finished yet."
     );
-    assert_eq!(headline(&nothing, &[]), "The first tick is not done yet.");
+    assert_eq!(
+        headline(&nothing, &[]),
+        "The first tick has not finished yet."
+    );
     nothing.observation.monotonic_ns = 1;
     assert_eq!(headline(&nothing, &[]), "No livelock: no loop is known.");
 }

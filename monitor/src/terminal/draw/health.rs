@@ -59,7 +59,7 @@ pub fn health(view: &View, node: &Node) -> Vec<Line<'static>> {
     }
     if !node.incomplete.is_empty() {
         let places = count(number(node.incomplete.len()), "place");
-        parts.push(format!("loops not looked for in {places}"));
+        parts.push(format!("loops not searched in {places}"));
     }
     let lost = node.lost.ringbuf.saturating_add(node.lost.map_full);
     if lost > 0 {

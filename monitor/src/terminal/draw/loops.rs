@@ -41,7 +41,7 @@ fn lasting(node: &Node, one: &LoopNow) -> String {
 /// `/mnt (0:29-nfsd): dirty-throttle, 10.9.0.2:/, cross-netns, not exempt, proof xid`.
 fn told(one: &LoopNow) -> String {
     let Some(found) = &one.found else {
-        return format!("{}: is there no more", one.id);
+        return format!("{}: no longer exists", one.id);
     };
     let mut words = format!("{} ({}): ", names::of_mount(one), one.id);
     if one.is_stuck() {
@@ -105,14 +105,14 @@ pub fn to_type(view: &View, one: &LoopNow, most: usize) -> Vec<Line<'static>> {
 fn typed(best: &Measure, room: usize, columns: usize, most: usize, look: Look) -> Vec<String> {
     let mut all: Vec<String> = best.commands.iter().map(|line| clean(line, look)).collect();
     if all.is_empty() || all.iter().any(|line| line.width() > columns) {
-        let words = format!("(m: what to type) {}", best.what);
+        let words = format!("(m: commands) {}", best.what);
         return within(&words, room, most, look);
     }
     if all.len() > most {
         let kept = most.saturating_sub(1);
         let rest = count(number(all.len() - kept), "more command");
         all.truncate(kept);
-        all.push(format!("(m: {rest}, why, and how to take it back)"));
+        all.push(format!("(m: {rest}, why, and the undo)"));
     }
     all
 }

@@ -34,7 +34,7 @@ pub fn of_mount(one: &LoopNow) -> &str {
 /// What is mounted there: `10.9.0.2:/`, and whether that is all.
 pub fn of_source(found: &Loop) -> String {
     match &*found.mounts {
-        [] => "a mount that was not looked up".to_owned(),
+        [] => "an unknown mount".to_owned(),
         [mount] => mount.source.to_string(),
         [mount, more @ ..] => format!("{} and {} more", mount.source, more.len()),
     }

@@ -51,7 +51,7 @@ fn what(node: &Node, look: Look) -> String {
         return match node.loops_total {
             // Of a newer daemon: a loop with a word that is not known here.
             _ if node.state.metric() > 0.0 => format!("{name}: {}", node.headline),
-            0 => format!("{name}: serves no NFS mount to itself, as far as is seen"),
+            0 => format!("{name}: no self-served mount is known"),
             many => format!("{name}: {}, none stuck", count(number(many), "loop")),
         };
     };
@@ -67,9 +67,11 @@ fn what(node: &Node, look: Look) -> String {
         LivelockState::Livelock | LivelockState::Deadlock if tasks > 0 => {
             format!("{} cannot write to {place}", count(number(tasks), "task"))
         }
-        LivelockState::Livelock | LivelockState::Deadlock => format!("{place} takes no writes"),
+        LivelockState::Livelock | LivelockState::Deadlock => {
+            format!("writes to {place} are stalled")
+        }
         LivelockState::Suspected => format!("writes to {place} may be stuck"),
-        LivelockState::None | LivelockState::Recovered => format!("{place} takes writes again"),
+        LivelockState::None | LivelockState::Recovered => format!("writes to {place} have resumed"),
     };
     let on = if name.is_empty() { "" } else { ": " };
     format!(
@@ -100,14 +102,14 @@ pub fn notice(view: &View) -> Vec<Line<'static>> {
     }
     if let (Some(frozen), Some(data)) = (view.frozen(), view.data()) {
         let (at, since) = (clock(data.node.unix_ms), about(frozen.as_secs_f64()));
-        let words = format!("FROZEN for {since}, as of {at}: space goes on");
+        let words = format!("FROZEN for {since}, as of {at}: space continues");
         all.push((Tone::Warn, words));
     }
     if let Some(data) = view.data()
         && data.node.state != LivelockState::None
         && !data.node.ready
     {
-        let words = format!("NOT READY any more: {}", data.node.not_ready.join("; "));
+        let words = format!("NO LONGER READY: {}", data.node.not_ready.join("; "));
         all.push((Tone::Bad, words));
     }
     let lines = all.into_iter();
@@ -133,7 +135,7 @@ pub fn reason(view: &View, most: usize) -> Vec<Line<'static>> {
 pub fn meta(view: &View) -> Line<'static> {
     let mut parts = vec![match &view.origin {
         Origin::Daemon(url) => format!("daemon {url}"),
-        Origin::Own => "on its own, no daemon".to_owned(),
+        Origin::Own => "in this process, no daemon".to_owned(),
     }];
     if let Some(data) = view.data() {
         let node = &data.node;

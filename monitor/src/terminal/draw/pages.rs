@@ -58,7 +58,7 @@ fn name(view: &View, page: &Page) -> String {
         Page::Help => " KEYS".to_owned(),
         Page::Cycle => " CYCLE".to_owned(),
         Page::Measures => " MEASURES".to_owned(),
-        Page::Events => " WHAT HAPPENED LATELY".to_owned(),
+        Page::Events => " RECENT EVENTS".to_owned(),
         Page::Inputs => " INPUTS".to_owned(),
         Page::Task(tid) => format!(" TASK {tid}"),
         Page::Bdi(bdi) => {
@@ -143,7 +143,7 @@ pub fn lines(view: &View) -> Vec<Line<'static>> {
         (Some(Page::Bdi(bdi)), Some(node)) => {
             match node.bdis.iter().find(|one| one.bdi.bdi == *bdi) {
                 Some(one) => device(&mut lines, one, node.unix_ms),
-                None => lines.plain("It is there no more."),
+                None => lines.plain("It no longer exists."),
             }
         }
     }
@@ -171,7 +171,7 @@ fn cycle(lines: &mut Lines, one: &LoopNow) {
         lines.plain(line);
     }
     if shown.is_empty() {
-        lines.dim("It is drawn from the evidence, which is made when a livelock is confirmed. What the conditions say now:");
+        lines.dim("It is drawn from the evidence, which is taken when a livelock is confirmed. The conditions now:");
     }
     lines.gap();
     for (name, condition) in one.verdict.conditions.all() {
@@ -221,7 +221,7 @@ fn measures(lines: &mut Lines, view: &View, one: &LoopNow) {
     lines.more(&found.exempt.words());
     let mut threats = found.risk.iter().chain(&found.recommendations).peekable();
     if threats.peek().is_some() {
-        lines.heading("Why it is dangerous here");
+        lines.heading("Why it is at risk here");
     }
     for text in threats {
         lines.more(text);
@@ -234,7 +234,7 @@ fn typed(lines: &mut Lines, measure: &Measure) {
     }
     lines.put(Tone::Dim, 3, &format!("Seen: {}", measure.seen));
     if !measure.undo.is_empty() {
-        lines.more("To take it back, when the load is gone:");
+        lines.more("To undo it, when the load is gone:");
     }
     for command in &measure.undo {
         lines.put(Tone::Strong, 5, command);
@@ -243,7 +243,7 @@ fn typed(lines: &mut Lines, measure: &Measure) {
 
 fn events(lines: &mut Lines, node: &Node) {
     if node.lines.is_empty() {
-        lines.plain("Nothing has happened since the daemon started.");
+        lines.plain("No event since the daemon started.");
     }
     for line in &node.lines {
         let signature = line.signature;
@@ -280,7 +280,7 @@ fn inputs(lines: &mut Lines, node: &Node) {
         let (signal, state) = (&one.signal, one.state.as_str());
         lines.dim(&match (one.state, one.reason.as_str()) {
             (State::Attached, _) => format!("{signal}: {state} (by {})", one.strategy),
-            (_, "") => format!("{signal}: {state}, nothing to see here"),
+            (_, "") => format!("{signal}: {state}, does not apply here"),
             (_, why) => format!("{signal}: {state}, {why}"),
         });
     }
@@ -317,7 +317,7 @@ fn task(lines: &mut Lines, view: &View, tid: u32) {
         ));
         match &row.container {
             Some(one) => lines.plain(&format!("in {}", one.words())),
-            None => lines.plain("in no container that is known"),
+            None => lines.plain("in no known container"),
         }
         lines.gap();
     }
@@ -326,15 +326,15 @@ fn task(lines: &mut Lines, view: &View, tid: u32) {
     }
     lines.gap();
     match detail.map(|detail| &detail.stack) {
-        None => lines.dim("asking for its kernel stack"),
+        None => lines.dim("fetching its kernel stack"),
         Some(Some(frames)) => {
             lines.strong("Kernel stack, innermost first");
             for frame in frames {
                 lines.more(frame);
             }
         }
-        Some(None) if known.is_empty() => lines.plain("It is not known any more to have waited."),
-        Some(None) => lines.dim("No kernel stack was read: they are read, of a loop's server and of who waits with it, while the loop is or may be stuck."),
+        Some(None) if known.is_empty() => lines.plain("Its waits are no longer recorded."),
+        Some(None) => lines.dim("No kernel stack was read. Stacks are read of a loop's server and of tasks that wait with it, while the loop is or may be stuck."),
     }
 }
 

@@ -72,7 +72,7 @@ fn line(server: &Server, name: String, view: &View) -> Line<'static> {
     match server.idle {
         Some(0) => words.push("0 idle".to_owned()),
         Some(_) => {}
-        None => words.push("idle not seen".to_owned()),
+        None => words.push("idle unknown".to_owned()),
     }
     spans.push(Span::raw(words.join(", ")));
     Line::from(spans)

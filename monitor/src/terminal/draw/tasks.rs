@@ -25,8 +25,8 @@ pub fn draw(view: &View, data: &Data, area: Rect, buffer: &mut Buffer) {
     table::draw(columns, rows, tone, selected, view.look, (area, buffer));
     if rows.is_empty() {
         let words = match (data.rows.total, view.filter.is_empty()) {
-            (0, _) => " no task was made to wait",
-            (_, false) => " none has that text: / to change it, esc for all",
+            (0, _) => " no task was throttled",
+            (_, false) => " no task matches: / to change the filter, esc for all",
             (_, true) => " asking",
         };
         let words = Line::from(view.look.say(Tone::Dim, words));

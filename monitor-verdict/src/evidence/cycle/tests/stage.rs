@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use monitor_common::{Cause, Class, ThrottleReason};
+use monitor_common::{Cause, Class};
 use monitor_model::{
     evidence::{Picture, Step},
     loops::Loop,
@@ -11,7 +11,8 @@ use monitor_model::{
         Congestion, CongestionBy, FileSystem, Observation, ServerThread, ThreadState, Topology,
         Waiting,
     },
-    verdict::{Condition, Conditions, Confidence, LivelockState, Signature, Verdict},
+    testing,
+    verdict::{LivelockState, Signature, Verdict},
 };
 
 use crate::Thresholds;
@@ -53,7 +54,7 @@ impl Stage {
             found: loops.found()[0].clone(),
             observation: node.now,
             window,
-            verdict: verdict(signature),
+            verdict: testing::verdict(signature, LivelockState::Livelock),
             signature,
         };
         stage.observation.waits.clear();
@@ -73,15 +74,10 @@ impl Stage {
     /// Tasks from `first` on that have been waiting for ten seconds.
     pub fn wait(&mut self, tids: Range<u32>, comm: &str, class: Class, cause: Cause, bdi: &str) {
         for tid in tids {
+            let since_ns = self.observation.monotonic_ns - 10_000_000_000;
             self.observation.waits.push(Waiting {
-                tid,
-                tgid: tid,
                 comm: comm.into(),
-                cause,
-                class,
-                reason: ThrottleReason::None,
-                bdi: bdi.into(),
-                since_ns: self.observation.monotonic_ns - 10_000_000_000,
+                ..testing::wait(tid, class, cause, bdi, since_ns)
             });
         }
     }
@@ -116,32 +112,6 @@ impl Stage {
             Some(&self.found),
             &numbers,
         )
-    }
-}
-
-fn verdict(signature: Signature) -> Verdict {
-    let holds = |value| Condition {
-        holds: Some(true),
-        value: Some(value),
-        why: String::new(),
-    };
-    Verdict {
-        loop_id: "0:29-nfsd".into(),
-        client_bdi: CLIENT.into(),
-        server: "nfsd".into(),
-        server_bdi: Some(DISK.into()),
-        signature,
-        state: LivelockState::Livelock,
-        confidence: Confidence::default(),
-        since_ms: 0,
-        conditions: Conditions {
-            demand: holds(81e6),
-            no_progress: holds(0.0),
-            blockage: holds(1.0),
-            closing_edge: holds(0.99),
-        },
-        reason: String::new(),
-        tallies: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ const FIRST: i16 = 0x6000;
 /// Something that only the kernel tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i16)]
-pub enum Known {
+pub enum KernelConst {
     /// `balance_dirty_pages`: `bdi`.
     PauseBdi,
     /// `balance_dirty_pages`: `limit`.
@@ -35,7 +35,7 @@ pub enum Known {
     PauseCgroup,
 }
 
-impl Known {
+impl KernelConst {
     /// Every one of them.
     pub const ALL: [Self; 9] = [
         Self::PauseBdi,
@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn a_placeholder_and_what_lies_behind_it_are_found_again() {
-        for known in Known::ALL {
+        for known in KernelConst::ALL {
             let at = known.placeholder();
-            assert_eq!(Known::at(at), Some((known, 0)));
-            assert_eq!(Known::at(at + ROOM - 8), Some((known, ROOM - 8)));
+            assert_eq!(KernelConst::at(at), Some((known, 0)));
+            assert_eq!(KernelConst::at(at + ROOM - 8), Some((known, ROOM - 8)));
         }
         for none in [0, FIRST - 1, i16::MIN, i16::MAX] {
-            assert_eq!(Known::at(none), None);
+            assert_eq!(KernelConst::at(none), None);
         }
     }
 }

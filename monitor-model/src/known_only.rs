@@ -14,7 +14,7 @@ enum Entry<T> {
 
 /// Reads a list and leaves out what is not known here, such as a loop with a signature that
 /// was added later: the rest is still worth showing.
-pub(crate) fn known<'de, D, C>(list: D) -> Result<C, D::Error>
+pub(crate) fn known_only<'de, D, C>(list: D) -> Result<C, D::Error>
 where
     D: Deserializer<'de>,
     C: IntoIterator<Item: Deserialize<'de>> + FromIterator<<C as IntoIterator>::Item>,

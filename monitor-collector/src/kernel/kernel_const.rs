@@ -1,7 +1,7 @@
 //! Puts what only the kernel tells into the programs' instructions, before aya reads the
-//! object: see [`Known`].
+//! object: see [`KernelConst`].
 
-use monitor_common::Known;
+use monitor_common::KernelConst;
 use object::{
     LittleEndian, Object as _, ObjectSection as _, SectionKind, elf::FileHeader64,
     read::elf::ElfFile,
@@ -36,10 +36,10 @@ pub enum BadObject {
     Elf(#[from] object::Error),
     /// The compiler made something else of a load.
     #[error("no instruction loads {0:?}")]
-    Missing(Known),
+    Missing(KernelConst),
     /// A field so far behind that no instruction can load it.
     #[error("{0:?} lies too far behind")]
-    TooFar(Known),
+    TooFar(KernelConst),
 }
 
 /// The object with what `value` says.
@@ -47,9 +47,9 @@ pub enum BadObject {
 /// # Errors
 ///
 /// The object was built wrong.
-pub fn put(object: &[u8], value: impl Fn(Known) -> Value) -> Result<Vec<u8>, BadObject> {
+pub fn patch(object: &[u8], value: impl Fn(KernelConst) -> Value) -> Result<Vec<u8>, BadObject> {
     let mut written = object.to_vec();
-    let mut found = [false; Known::ALL.len()];
+    let mut found = [false; KernelConst::ALL.len()];
     let file = ElfFile::<FileHeader64<LittleEndian>>::parse(object)?;
     for section in file.sections() {
         let Some((from, size)) = section.file_range() else {
@@ -72,7 +72,7 @@ pub fn put(object: &[u8], value: impl Fn(Known) -> Value) -> Result<Vec<u8>, Bad
                 continue;
             }
             let offset = i16::from_le_bytes([low, high]);
-            let Some((what, behind)) = Known::at(offset) else {
+            let Some((what, behind)) = KernelConst::at(offset) else {
                 continue;
             };
             found[what as usize] = true;
@@ -91,7 +91,10 @@ pub fn put(object: &[u8], value: impl Fn(Known) -> Value) -> Result<Vec<u8>, Bad
             }
         }
     }
-    match Known::ALL.into_iter().find(|what| !found[*what as usize]) {
+    match KernelConst::ALL
+        .into_iter()
+        .find(|what| !found[*what as usize])
+    {
         Some(missing) => Err(BadObject::Missing(missing)),
         None => Ok(written),
     }
@@ -106,19 +109,19 @@ mod tests {
 
     #[test]
     fn each_is_loaded_somewhere_and_none_is_left_when_they_are_put_there() {
-        let whole = put(OBJECT, |_| Value::At(16)).unwrap();
+        let whole = patch(OBJECT, |_| Value::At(16)).unwrap();
         assert_eq!(whole.len(), OBJECT.len());
-        let again = put(&whole, |_| Value::At(16));
+        let again = patch(&whole, |_| Value::At(16));
         assert!(
-            matches!(again, Err(BadObject::Missing(Known::PauseBdi))),
+            matches!(again, Err(BadObject::Missing(KernelConst::PauseBdi))),
             "{again:?}"
         );
     }
 
     #[test]
     fn only_the_loads_are_changed() {
-        let offsets = put(OBJECT, |_| Value::At(16)).unwrap();
-        let numbers = put(OBJECT, |_| Value::Number(-7)).unwrap();
+        let offsets = patch(OBJECT, |_| Value::At(16)).unwrap();
+        let numbers = patch(OBJECT, |_| Value::Number(-7)).unwrap();
         let mut changed = 0;
         let both = offsets.chunks(8).zip(numbers.chunks(8));
         for ((with_offset, with_number), before) in both.zip(OBJECT.chunks(8)) {
@@ -136,16 +139,16 @@ mod tests {
             assert_eq!(with_number[4..], (-7_i32).to_le_bytes());
         }
         // Four words of a name, and one each of the rest.
-        assert!(changed >= Known::ALL.len() + 3, "{changed}");
+        assert!(changed >= KernelConst::ALL.len() + 3, "{changed}");
     }
 
     #[test]
     fn what_is_no_object_or_has_fields_too_far_behind_is_refused() {
         assert!(matches!(
-            put(b"\x7fELF", |_| Value::At(0)),
+            patch(b"\x7fELF", |_| Value::At(0)),
             Err(BadObject::Elf(_))
         ));
-        let far = put(OBJECT, |_| Value::At(i16::MAX));
+        let far = patch(OBJECT, |_| Value::At(i16::MAX));
         assert!(matches!(far, Err(BadObject::TooFar(_))), "{far:?}");
     }
 }
