@@ -179,7 +179,7 @@ fn the_rolling_window_of_the_daemon_can_be_replayed_in_its_files() {
         assert!(recording["error"].is_null(), "{recording}");
     }
     let alone = replay(&[second.to_str().unwrap()]);
-    assert!(text(&alone.stderr).contains("observations before: what it had learned"));
+    assert!(text(&alone.stderr).contains("observations before: replay does not know"));
 }
 
 /// A file system of a few pages.
