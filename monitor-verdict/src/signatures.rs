@@ -15,7 +15,7 @@ use compact_str::CompactString;
 use monitor_model::verdict::Signature;
 
 use crate::window::confidence::MissingInput;
-use crate::window::view::{Held, View};
+use crate::window::view::{HeldEdges, View};
 
 /// The closing edge of one signature at one tick.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,13 +82,13 @@ pub fn edges(view: &View<'_>) -> [Edge; Signature::ALL.len()] {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SignatureChooser {
     weights: [u64; Signature::ALL.len()],
-    held: Held,
+    held: HeldEdges,
 }
 
 impl SignatureChooser {
     /// The edges that held at the last tick.
     #[must_use]
-    pub const fn held(&self) -> Held {
+    pub const fn held(&self) -> HeldEdges {
         self.held
     }
 

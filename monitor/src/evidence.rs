@@ -21,7 +21,7 @@ use monitor_model::{
 };
 
 pub use directory::{EvidenceDirectory, EvidenceLimits, WriteError};
-pub use writer::{Writer, start};
+pub use writer::{EvidenceWriter, start};
 
 /// Maximum number of documents in memory, the newest ones.
 pub const MAX_DOCUMENTS: usize = 16;

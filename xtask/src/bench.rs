@@ -23,7 +23,7 @@ use report::Report;
 
 /// The inputs of the benchmarks.
 #[derive(Args)]
-pub struct Choice {
+pub struct BenchArgs {
     /// The daemon, statically linked
     #[arg(long)]
     daemon: PathBuf,
@@ -71,7 +71,7 @@ pub enum Part {
 /// # Errors
 ///
 /// Something could not be measured.
-pub fn run(choice: &Choice) -> Result<()> {
+pub fn run(choice: &BenchArgs) -> Result<()> {
     let mut report = Report::default();
     let wanted = |part| choice.only.is_empty() || choice.only.contains(&part);
     if wanted(Part::Verdicts) {

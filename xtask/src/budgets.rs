@@ -16,7 +16,7 @@ use crate::processes::{Processes, answers, free_port, get, usage};
 
 /// The inputs of the checks.
 #[derive(Args)]
-pub struct Choice {
+pub struct BudgetsArgs {
     /// The daemon, statically linked
     #[arg(long)]
     daemon: PathBuf,
@@ -43,7 +43,7 @@ struct Count {
 /// # Errors
 ///
 /// Something could not be counted.
-pub fn run(choice: &Choice) -> Result<bool> {
+pub fn run(choice: &BudgetsArgs) -> Result<bool> {
     let (idle, own) = resident(&choice.daemon)?;
     let counts = [
         Count {
@@ -88,7 +88,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
 }
 
 /// callgrind counts instructions, not time.
-fn instructions_of_a_tick(choice: &Choice) -> Result<f64> {
+fn instructions_of_a_tick(choice: &BudgetsArgs) -> Result<f64> {
     let recording = choice.recordings.join(RECORDING);
     let (replay, words) = instructions(&choice.daemon, &["replay".as_ref(), &recording])?;
     let (start, _) = instructions(&choice.daemon, &["--version".as_ref()])?;

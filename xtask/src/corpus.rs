@@ -25,7 +25,7 @@ use crate::{
 
 /// The source and the destination of recordings.
 #[derive(Args)]
-pub struct Choice {
+pub struct CorpusArgs {
     /// Directory of the logs of plays with `--record`
     #[arg(long)]
     logs: PathBuf,
@@ -41,7 +41,7 @@ pub struct Choice {
 }
 
 /// Adds or replaces the recordings of these plays; labels of other files stay.
-pub fn run(choice: &Choice) -> Result<bool> {
+pub fn run(choice: &CorpusArgs) -> Result<bool> {
     let mut labels = Labels::open(&choice.corpus.join("labels.toml"))?;
     let (mut added, mut same) = (0, 0);
     let mut scenarios = scenario::all();

@@ -18,7 +18,7 @@ use crate::processes::{Processes, answers, free_port, get};
 
 /// The size and the duration.
 #[derive(Args)]
-pub struct Choice {
+pub struct FleetArgs {
     /// The program that serves the metrics: examples/fleet
     #[arg(long)]
     fleet: PathBuf,
@@ -144,7 +144,7 @@ const FEDERATION: &[(&str, &str, &str)] = &[(
 /// # Errors
 ///
 /// One of the programs failed.
-pub fn run(choice: &Choice) -> Result<()> {
+pub fn run(choice: &FleetArgs) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let mut processes = Processes::default();
     let page = nodes(choice, scratch.path(), &mut processes)?;
@@ -216,7 +216,7 @@ pub fn run(choice: &Choice) -> Result<()> {
 
 /// Starts the nodes' server, and lists them where cluster.yml looks; returns the URL of the first
 /// page.
-fn nodes(choice: &Choice, scratch: &Path, processes: &mut Processes) -> Result<String> {
+fn nodes(choice: &FleetArgs, scratch: &Path, processes: &mut Processes) -> Result<String> {
     let port = free_port()?;
     let mut arguments = vec![
         format!("--listen=127.0.0.1:{port}"),
@@ -296,7 +296,7 @@ impl Table {
         Ok(())
     }
 
-    fn dashboard(&mut self, whom: &Prometheus, choice: &Choice) -> Result<()> {
+    fn dashboard(&mut self, whom: &Prometheus, choice: &FleetArgs) -> Result<()> {
         let times = queries(&whom.url, choice)?;
         let slowest = times.iter().map(|one| one.1).fold(0.0, f64::max);
         self.add(
@@ -323,7 +323,7 @@ impl Table {
     }
 
     /// Checks numbers that do not depend on the speed of this machine.
-    fn judge(&self, choice: &Choice) -> Result<()> {
+    fn judge(&self, choice: &FleetArgs) -> Result<()> {
         let number = |name: &str| {
             let found = self.0.iter().find(|one| one.0 == name);
             found
@@ -433,7 +433,7 @@ fn size(directory: &Path) -> Result<u64> {
 }
 
 /// The time of each query of the Fleet dashboard over all samples; the slowest of three.
-fn queries(url: &str, choice: &Choice) -> Result<Vec<(String, f64)>> {
+fn queries(url: &str, choice: &FleetArgs) -> Result<Vec<(String, f64)>> {
     let path = choice.deploy.join("grafana/throttle-monitor-fleet.json");
     let dashboard: Value = serde_json::from_str(&read(&path)?)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

@@ -63,25 +63,25 @@ enum Command {
     /// Play the core: each scenario on the kernels that the list names for it
     Matrix {
         #[command(flatten)]
-        choice: matrix::Choice,
+        choice: matrix::MatrixArgs,
         #[command(flatten)]
         files: Files,
     },
     /// Put the recordings of right plays into the corpus, each with its label
-    Corpus(corpus::Choice),
+    Corpus(corpus::CorpusArgs),
     /// Measure what a Prometheus needs for many nodes
-    Fleet(fleet::Choice),
+    Fleet(fleet::FleetArgs),
     /// Measure what the daemon costs
-    Bench(bench::Choice),
+    Bench(bench::BenchArgs),
     /// Hold the program to what it may take
-    Budgets(budgets::Choice),
+    Budgets(budgets::BudgetsArgs),
     /// What the benchmarks' processes do
     #[command(hide = true)]
     Load(bench::Load),
     /// Hold the modules to: no circles
-    Structure(structure::Choice),
+    Structure(structure::StructureArgs),
     /// Hold the web configuration to the one of Prometheus' exporters
-    Web(web::Choice),
+    Web(web::WebArgs),
     /// The scenarios and the kernels of each
     List,
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// The plays to run.
 #[derive(Args)]
-pub struct Choice {
+pub struct MatrixArgs {
     /// Every scenario on every kernel that it applies to, and those in which
     /// nothing must happen for three minutes
     #[arg(long)]
@@ -55,7 +55,7 @@ pub struct Choice {
     times: Option<u32>,
 }
 
-impl Choice {
+impl MatrixArgs {
     fn scenarios(&self) -> Vec<Scenario> {
         let mut scenarios = scenario::all();
         scenarios.retain(|scenario| scenario.is_test() && scenario.name.contains(&self.only));
@@ -99,7 +99,7 @@ type Job<'a> = (Kernel, &'a Scenario);
 const FLAKY_ALLOWED: usize = 1;
 
 /// Plays all jobs. A run passes if all are right and at most one was flaky. The last line counts.
-pub fn run(choice: &Choice, files: &Files) -> Result<bool> {
+pub fn run(choice: &MatrixArgs, files: &Files) -> Result<bool> {
     let mut scenarios = choice.scenarios();
     if files.record {
         scenarios.iter_mut().for_each(Scenario::record);
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn on_each_kernel_the_core_sees_what_the_daemon_is_for() {
-        let choice = Choice {
+        let choice = MatrixArgs {
             all: false,
             brief: false,
             table: None,

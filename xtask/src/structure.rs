@@ -16,7 +16,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The crates to check.
 #[derive(Args)]
-pub struct Choice {
+pub struct StructureArgs {
     /// Directories of crates, each with a `src`
     #[arg(required = true)]
     crates: Vec<PathBuf>,
@@ -26,7 +26,7 @@ pub struct Choice {
 type Names = Vec<String>;
 
 /// Checks all crates; returns whether none has a cycle.
-pub fn run(choice: &Choice) -> Result<bool> {
+pub fn run(choice: &StructureArgs) -> Result<bool> {
     let mut modules = 0;
     let mut found = Vec::new();
     for one in &choice.crates {

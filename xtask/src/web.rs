@@ -25,7 +25,7 @@ use cases::{CASES, Case, Client};
 
 /// The programs to compare, and their input.
 #[derive(Args)]
-pub struct Choice {
+pub struct WebArgs {
     /// An exporter of Prometheus with `--web.config.file`: prometheus-node-exporter
     #[arg(long)]
     peer: PathBuf,
@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const RELOAD: Duration = Duration::from_millis(2500);
 
 /// Runs all cases; returns whether both agree, apart from documented differences.
-pub fn run(choice: &Choice) -> Result<bool> {
+pub fn run(choice: &WebArgs) -> Result<bool> {
     let mut table = String::from(
         "\n| configuration | client | exporter-toolkit | throttle-monitor | |\n|---|---|---|---|---|\n",
     );
@@ -121,7 +121,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
 }
 
 /// Compares the table in the docs with the result.
-fn docs(choice: &Choice, table: &str) -> Result<()> {
+fn docs(choice: &WebArgs, table: &str) -> Result<()> {
     let path = &choice.docs;
     let [before, old, after] = between(path, BEGIN, END)?;
     if choice.write {

@@ -127,7 +127,7 @@ fn refuse(procfs: &Path, sysfs: &Path, path: &Path) -> Result<(), PlacementError
     let text = String::from_utf8_lossy(&text);
     // The kernel caches the name of the working directory: this does not contact NFS.
     let path = std::path::absolute(path).map_err(mounts)?;
-    let mounts = Mounts::new(&text, |device, source| {
+    let mounts = MountLookup::new(&text, |device, source| {
         backing::files(sysfs, device, source)
     });
     Walk::new(&mounts, given, 0).go(&path, &|path| fs::read_link(path).ok())
@@ -144,13 +144,13 @@ struct Mount {
     options: String,
 }
 
-struct Mounts<F> {
+struct MountLookup<F> {
     all: Vec<Mount>,
     /// The files that a device is stored on, by its number and its name.
     backing: F,
 }
 
-impl<F: Fn(&str, &str) -> Vec<PathBuf>> Mounts<F> {
+impl<F: Fn(&str, &str) -> Vec<PathBuf>> MountLookup<F> {
     fn new(mountinfo: &str, backing: F) -> Self {
         let all = mountinfo.lines().filter_map(mount).collect();
         Self { all, backing }
@@ -158,7 +158,7 @@ impl<F: Fn(&str, &str) -> Vec<PathBuf>> Mounts<F> {
 }
 
 struct Walk<'a, F> {
-    mounts: &'a Mounts<F>,
+    mounts: &'a MountLookup<F>,
     /// The number of file systems above, and which. A layer of a container's root that seems to be
     /// on that root itself belongs to another namespace.
     depth: usize,
@@ -172,7 +172,7 @@ struct Walk<'a, F> {
 }
 
 impl<'a, F: Fn(&str, &str) -> Vec<PathBuf>> Walk<'a, F> {
-    fn new(mounts: &'a Mounts<F>, given: String, depth: usize) -> Self {
+    fn new(mounts: &'a MountLookup<F>, given: String, depth: usize) -> Self {
         let mut walk = Self {
             mounts,
             depth,

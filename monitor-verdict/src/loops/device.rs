@@ -29,7 +29,7 @@ pub struct Former {
 
 /// One NFS device.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Device {
+pub(super) struct LoopClient {
     met_ns: u64,
     /// The server's last known address.
     server: Option<SocketAddr>,
@@ -47,7 +47,7 @@ pub(super) struct Device {
     former: Option<(CompactString, Option<u32>, u64)>,
 }
 
-impl Device {
+impl LoopClient {
     pub(super) fn met(now: u64) -> Self {
         Self {
             met_ns: now,

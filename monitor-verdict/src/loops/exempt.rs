@@ -17,12 +17,12 @@ use crate::mitigation::risk;
 
 /// The WRITEs that nfsd served recently for a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Writes {
+pub(super) struct ExemptWrites {
     with: f64,
     without: f64,
 }
 
-impl Writes {
+impl ExemptWrites {
     /// The weight of older WRITEs once there are new ones: a reconnection may change the answer.
     const KEPT: f64 = 0.5;
     /// A share this small counts as none: these are WRITEs from before a reconnection.
@@ -57,7 +57,7 @@ pub(super) fn judge(
     one: &Loop,
     inputs: &DeviceInputs<'_>,
     end: &ServerEnd,
-    writes: Writes,
+    writes: ExemptWrites,
 ) -> Exemption {
     let flag = flag(inputs.observation);
     if !one.is_nfsd() {

@@ -9,7 +9,7 @@ use monitor_model::{
 };
 
 use super::calls::{Calls, decay};
-use super::device::{Device, Former};
+use super::device::{Former, LoopClient};
 use super::inputs::{DeviceInputs, sees_xids, takes_calls};
 use crate::thresholds::{LoopThresholds, nanos};
 
@@ -27,7 +27,7 @@ pub struct Loops {
     /// Whether nfsd had a free thread at the last observation, so that a call would have been taken
     /// and seen.
     was_free: bool,
-    devices: BTreeMap<CompactString, Device>,
+    devices: BTreeMap<CompactString, LoopClient>,
     found: Vec<Loop>,
     former: Vec<Former>,
 }
@@ -65,7 +65,7 @@ impl Loops {
         }
         self.devices
             .retain(|_, device| !device.is_gone(now, &self.thresholds));
-        let found = self.devices.values().filter_map(Device::found);
+        let found = self.devices.values().filter_map(LoopClient::found);
         self.found = found.cloned().collect();
         let former = self.devices.iter();
         let former = former.filter_map(|(bdi, device)| device.former(bdi));
@@ -91,7 +91,7 @@ impl Loops {
         let mounts = observation.topology.mounts.iter().map(|mount| &mount.bdi);
         for bdi in mounts.chain(clients) {
             if self.devices.len() < MAX_DEVICES && !self.devices.contains_key(bdi) {
-                let device = Device::met(observation.monotonic_ns);
+                let device = LoopClient::met(observation.monotonic_ns);
                 self.devices.insert(bdi.clone(), device);
             }
         }

@@ -36,7 +36,7 @@ pub(super) struct Evidence {
     read_ns: u64,
     backing: Vec<Written>,
     writes: Writes,
-    exempt: exempt::Writes,
+    exempt: exempt::ExemptWrites,
 }
 
 /// A result of a look-up.
@@ -239,7 +239,7 @@ impl Evidence {
     }
 
     /// The flags under which nfsd served its last WRITEs.
-    pub(super) const fn exempt(&self) -> exempt::Writes {
+    pub(super) const fn exempt(&self) -> exempt::ExemptWrites {
         self.exempt
     }
 

@@ -42,10 +42,10 @@ pub(super) fn exempt(target: &Target) -> Option<Measure> {
 }
 
 /// The description, the commands, and the commands that undo them.
-pub(super) type Words = (String, Vec<String>, Vec<String>);
+pub(super) type MeasureText = (String, Vec<String>, Vec<String>);
 
 /// Stopped writers may resume under limits.
-pub(super) fn stop_and_hold(target: &Target) -> Words {
+pub(super) fn stop_and_hold(target: &Target) -> MeasureText {
     let offered = target.offers_strict_limit();
     let strict = offered == Some(true);
     // If the kernel's support is unknown, the shell checks for the file.
@@ -70,7 +70,7 @@ pub(super) fn stop_and_hold(target: &Target) -> Words {
 /// For such a connection nfsd sets `PF_LOCAL_THROTTLE` (`RQ_LOCAL`, `nfsd_vfs_write`
 /// in `fs/nfsd/vfs.c`). Only that one client's address is changed: exports may
 /// be by address.
-pub(super) fn same_address(target: &Target) -> Words {
+pub(super) fn same_address(target: &Target) -> MeasureText {
     let address = target.server_address.map_or_else(
         || "$server_address".to_owned(),
         |address| address.to_string(),
@@ -91,7 +91,7 @@ pub(super) fn same_address(target: &Target) -> Words {
     (what.to_owned(), commands.map(there).to_vec(), undo)
 }
 
-pub(super) fn held_and_raised(target: &Target, strict: bool) -> Words {
+pub(super) fn held_and_raised(target: &Target, strict: bool) -> MeasureText {
     let mut commands = hold(target, strict, 1);
     commands.extend(raise(target));
     let mut undo = lower();
@@ -101,7 +101,7 @@ pub(super) fn held_and_raised(target: &Target, strict: bool) -> Words {
     (with_cap(what, target), commands, undo)
 }
 
-pub(super) fn hold_to_bytes(target: &Target) -> Words {
+pub(super) fn hold_to_bytes(target: &Target) -> MeasureText {
     let [limit, strict] = ["max_bytes", "strict_limit"].map(|file| class(target, file));
     let commands = vec![
         format!("echo 1 > {strict}"),
@@ -126,7 +126,7 @@ pub(super) fn class(target: &Target, file: &str) -> String {
 }
 
 /// A loop that a shell does poorly: ten times a second, and never beyond a share of the memory.
-pub(super) fn ease(target: &Target) -> Words {
+pub(super) fn ease(target: &Target) -> MeasureText {
     let what = "Let the dirty limit follow what is dirty, and give the server room: before Linux \
                 6.2 by holding the client, since then by strict_limit of the BDI that the server \
                 writes to. The program does it until Ctrl-C, and then restores everything: let it run until the load is gone.";
@@ -157,7 +157,7 @@ pub(super) fn hold(target: &Target, strict: bool, ratio: u32) -> Vec<String> {
 }
 
 /// Limits of the client's BDI, set before a load.
-pub(super) fn held_before(target: &Target) -> Words {
+pub(super) fn held_before(target: &Target) -> MeasureText {
     let what = format!(
         "Before the load, hold the client's BDI to {PREVENT_RATIO} % of the dirty limit; both are needed, and they disappear with the mount."
     );

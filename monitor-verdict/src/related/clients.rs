@@ -10,7 +10,7 @@ use monitor_model::{
     related::RelatedKind::NfsServerNotResponding,
 };
 
-use super::view::{Finding, Node, View, suspect};
+use super::view::{Finding, Node, RelatedView, suspect};
 use crate::loops;
 use crate::loops::words;
 use crate::text::{bytes, seconds};
@@ -71,7 +71,7 @@ impl ServerSilence {
         let now = node.now.monotonic_ns;
         let before = std::mem::take(&mut self.waiting);
         for client in &node.now.clients {
-            let calls = Calls::of(node, &client.bdi);
+            let calls = ClientCalls::of(node, &client.bdi);
             let wants = wants(node, signs, client, calls.open);
             // A client whose connection is refused begins no call: its tasks wait for the recovery
             // of its state.
@@ -107,7 +107,7 @@ impl ServerSilence {
     }
 
     /// Finds the clients whose silence lasts long enough.
-    pub fn judge(&self, view: &View<'_>, found: &mut Vec<Finding>) {
+    pub fn judge(&self, view: &RelatedView<'_>, found: &mut Vec<Finding>) {
         let now = view.node.now.monotonic_ns;
         let thresholds = &view.node.thresholds.related;
         for (bdi, silence) in &self.waiting {
@@ -193,14 +193,14 @@ fn wants(
 
 /// The open calls of a mount's RPC clients.
 #[derive(Default)]
-struct Calls {
+struct ClientCalls {
     open: Option<OpenCalls>,
     /// Sent and no longer open: answered or retransmitted. `None`: the number of open calls is
     /// unknown.
     ended: Option<u64>,
 }
 
-impl Calls {
+impl ClientCalls {
     fn of(node: &Node<'_>, bdi: &str) -> Self {
         let now = node.now;
         let mount = mount(node, bdi);
@@ -248,7 +248,7 @@ fn mount<'a>(node: &Node<'a>, bdi: &str) -> Option<&'a NfsMount> {
 }
 
 /// Describes why no server of this node keeps this client waiting; `None`: one may do so.
-fn not_ours(view: &View<'_>, bdi: &str) -> Option<String> {
+fn not_ours(view: &RelatedView<'_>, bdi: &str) -> Option<String> {
     let node = view.node;
     let window = node.window;
     if node.told_by(bdi, suspect).is_some() {
@@ -334,7 +334,7 @@ fn served<'a>(node: &Node<'a>, bdi: &str) -> Option<(&'a str, Option<u32>)> {
 }
 
 /// Describes a server whose process has ended; `None` beside an open verdict.
-fn gone(view: &View<'_>, bdi: &str) -> Option<String> {
+fn gone(view: &RelatedView<'_>, bdi: &str) -> Option<String> {
     if view.node.told_by(bdi, suspect).is_some() {
         return None;
     }
@@ -343,7 +343,7 @@ fn gone(view: &View<'_>, bdi: &str) -> Option<String> {
 }
 
 /// Describes the former server.
-fn formerly(view: &View<'_>, server: &str, tgid: Option<u32>) -> String {
+fn formerly(view: &RelatedView<'_>, server: &str, tgid: Option<u32>) -> String {
     if server == NFSD {
         return match view.signs.nfsd {
             Some(nfsd) if nfsd.threads > 0 => {

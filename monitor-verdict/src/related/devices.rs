@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use compact_str::CompactString;
 use monitor_model::related::RelatedKind::{self, DirtyThrottling, DiskSaturated, SlowDisk};
 
-use super::view::{Finding, Node, View, suspect};
+use super::view::{Finding, Node, RelatedView, suspect};
 use crate::text::{percent, rate};
 use crate::thresholds::nanos;
-use crate::window::reduce::related::{Device, RelatedSample};
+use crate::window::reduce::related::{RelatedDevice, RelatedSample};
 use crate::window::{Moved, Window};
 
 /// Finds the three conditions on every device.
-pub(super) fn judge(view: &View<'_>, shown: &Shown, found: &mut Vec<Finding>) {
+pub(super) fn judge(view: &RelatedView<'_>, shown: &Shown, found: &mut Vec<Finding>) {
     let servers = Servers::of(view);
     for device in &view.signs.devices {
         let paused = device.paused_ns.max(device.server_paused_ns) > 0;
@@ -28,7 +28,7 @@ pub(super) fn judge(view: &View<'_>, shown: &Shown, found: &mut Vec<Finding>) {
 }
 
 /// Finds writers that are limited to the speed of their device.
-fn dirty_throttling(view: &View<'_>, device: &Device) -> Option<Finding> {
+fn dirty_throttling(view: &RelatedView<'_>, device: &RelatedDevice) -> Option<Finding> {
     let (window, bdi) = (view.node.window, &device.bdi);
     if !view.signs.sees_dirty || view.node.told_by(bdi, suspect).is_some() {
         return None;
@@ -56,7 +56,12 @@ fn dirty_throttling(view: &View<'_>, device: &Device) -> Option<Finding> {
 }
 
 /// Finds a busy disk that tasks wait for. It is slow, or at its maximum.
-fn busy_disk(view: &View<'_>, shown: &Shown, device: &Device, blocked: f64) -> Option<Finding> {
+fn busy_disk(
+    view: &RelatedView<'_>,
+    shown: &Shown,
+    device: &RelatedDevice,
+    blocked: f64,
+) -> Option<Finding> {
     let (window, bdi) = (view.node.window, &device.bdi);
     let thresholds = &view.node.thresholds.related;
     // A busy disk may change between the two conditions.
@@ -115,7 +120,7 @@ impl Pace {
 
     /// `None`: many quick, small requests. They keep a disk busy but do not show its maximum: its
     /// queue may be short.
-    fn kind(self, view: &View<'_>, shown: Pace, bdi: &str) -> Option<RelatedKind> {
+    fn kind(self, view: &RelatedView<'_>, shown: Pace, bdi: &str) -> Option<RelatedKind> {
         let thresholds = &view.node.thresholds.related;
         let ease = view.ease(SlowDisk, bdi);
         let floor = thresholds.disk_slow_bytes_per_second as f64 / ease;
@@ -193,7 +198,7 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 }
 
 /// Whether nfsd is in a WRITE during the whole window.
-fn a_write_lasts(view: &View<'_>) -> bool {
+fn a_write_lasts(view: &RelatedView<'_>) -> bool {
     let (now, window) = (view.node.now, view.node.window.covered_ns());
     let mut threads = now.nfsd.iter().flat_map(|nfsd| &nfsd.threads);
     threads.any(|thread| {
@@ -209,7 +214,7 @@ struct Servers<'a> {
 }
 
 impl<'a> Servers<'a> {
-    fn of(view: &'a View<'_>) -> Self {
+    fn of(view: &'a RelatedView<'_>) -> Self {
         let crew = |signs: &RelatedSample| signs.nfsd.map_or(0, |nfsd| nfsd.blocked);
         let blocked = view.node.window.mean(crew);
         let bdis = if blocked > 0.0 {
@@ -221,7 +226,7 @@ impl<'a> Servers<'a> {
     }
 
     /// The average number of nfsd threads that may sleep for this device.
-    fn blocked_on(&self, device: &Device) -> f64 {
+    fn blocked_on(&self, device: &RelatedDevice) -> f64 {
         if self.bdis.binary_search(&device.bdi.as_str()).is_ok() {
             self.blocked
         } else {

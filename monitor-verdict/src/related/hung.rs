@@ -10,7 +10,7 @@ use monitor_model::{
     verdict::LivelockState,
 };
 
-use super::view::{Finding, Node, View};
+use super::view::{Finding, Node, RelatedView};
 use crate::text::{percent, seconds};
 use crate::thresholds::nanos;
 
@@ -46,7 +46,7 @@ impl HungThreads {
 
     /// Finds the file system: of several that nfsd writes to, the one already reported, or the one
     /// it wrote to last.
-    pub fn judge(&self, view: &View<'_>, found: &mut Vec<Finding>) {
+    pub fn judge(&self, view: &RelatedView<'_>, found: &mut Vec<Finding>) {
         let asleep = self.asleep(view);
         if asleep.all == 0 || !nobody_throttled(view) || !nothing_served(view) {
             return;
@@ -61,7 +61,7 @@ impl HungThreads {
         found.extend(first.map(|(_, finding)| finding));
     }
 
-    fn asleep(&self, view: &View<'_>) -> Asleep {
+    fn asleep(&self, view: &RelatedView<'_>) -> Asleep {
         let now = view.node.now.monotonic_ns;
         let silence = nanos(view.node.thresholds.related.silence);
         let mut asleep = Asleep::default();
@@ -84,19 +84,19 @@ fn hung_threads(now: &Observation) -> impl Iterator<Item = &ServerThread> {
 }
 
 /// Whether neither nfsd nor a loop device that it writes to is throttled.
-fn nobody_throttled(view: &View<'_>) -> bool {
+fn nobody_throttled(view: &RelatedView<'_>) -> bool {
     let window = view.node.window;
     view.signs.sees_dirty
         && window.crew_always(|crew| crew.throttled == 0) == Some(true)
         && window.always(|signs| !signs.worker_throttled)
 }
 
-fn nothing_served(view: &View<'_>) -> bool {
+fn nothing_served(view: &RelatedView<'_>) -> bool {
     let moved = view.node.window.moved(|s| s.signs.nfsd?.bytes_written);
     moved.is_some_and(|moved| moved.bytes == 0)
 }
 
-fn finding(view: &View<'_>, bdi: &str, asleep: Asleep) -> Option<Finding> {
+fn finding(view: &RelatedView<'_>, bdi: &str, asleep: Asleep) -> Option<Finding> {
     let node = view.node;
     let told = node.told_by(bdi, LivelockState::is_livelock);
     // Another writer to it may hold the lock that nfsd waits for.

@@ -3,11 +3,11 @@
 use compact_str::CompactString;
 use monitor_model::{observation::Memory, related::RelatedKind::MemoryStarvation};
 
-use super::view::{Finding, View};
+use super::view::{Finding, RelatedView};
 use crate::text::percent;
 
 /// Finds it on the node.
-pub(super) fn judge(view: &View<'_>, found: &mut Vec<Finding>) {
+pub(super) fn judge(view: &RelatedView<'_>, found: &mut Vec<Finding>) {
     let window = view.node.window;
     let thresholds = &view.node.thresholds.related;
     let ease = view.ease(MemoryStarvation, "");

@@ -11,7 +11,7 @@ use monitor_model::{
 use crate::loops::Former;
 use crate::thresholds::Thresholds;
 use crate::window::Window;
-use crate::window::reduce::related::{Device, RelatedSample};
+use crate::window::reduce::related::{RelatedDevice, RelatedSample};
 
 /// A loop and its verdict at this tick.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ pub(super) struct Finding {
 
 /// A condition that holds, begun or not.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct HeldCondition {
     /// Since when it holds.
     pub since_ns: u64,
     /// When it last did.
@@ -76,13 +76,13 @@ pub(super) struct Held {
 
 /// The node, and the conditions that held until now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View<'a> {
+pub(super) struct RelatedView<'a> {
     pub node: &'a Node<'a>,
-    pub held: &'a BTreeMap<(RelatedKind, CompactString), Held>,
+    pub held: &'a BTreeMap<(RelatedKind, CompactString), HeldCondition>,
     pub signs: &'a RelatedSample,
 }
 
-impl View<'_> {
+impl RelatedView<'_> {
     /// Whether a condition of this BDI has begun.
     pub fn holds(&self, kind: RelatedKind, bdi: &str) -> bool {
         let told = self.held.iter().filter(|(_, held)| held.began);
@@ -101,8 +101,8 @@ impl View<'_> {
 
     /// The average number of tasks in `balance_dirty_pages` on a BDI, with servers' threads.
     pub fn throttled_on(&self, bdi: &str) -> f64 {
-        let pauses = |d: &Device| d.paused_ns.saturating_add(d.server_paused_ns);
-        let waiting = |d: &Device| d.waiting.saturating_add(d.server_waiting);
+        let pauses = |d: &RelatedDevice| d.paused_ns.saturating_add(d.server_paused_ns);
+        let waiting = |d: &RelatedDevice| d.waiting.saturating_add(d.server_waiting);
         self.node.window.waited(bdi, pauses, waiting)
     }
 

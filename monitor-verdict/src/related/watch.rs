@@ -11,7 +11,7 @@ use monitor_model::{
 use super::clients::ServerSilence;
 use super::devices::Shown;
 use super::hung::HungThreads;
-use super::view::{Finding, Held, Node, View, suspect};
+use super::view::{Finding, HeldCondition, Node, RelatedView, suspect};
 use super::{devices, memory};
 use crate::text::seconds;
 use crate::thresholds::nanos;
@@ -23,7 +23,7 @@ const NS_PER_MS: u64 = 1_000_000;
 /// Watches the related conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    held: BTreeMap<(RelatedKind, CompactString), Held>,
+    held: BTreeMap<(RelatedKind, CompactString), HeldCondition>,
     silences: ServerSilence,
     hung_threads: HungThreads,
     shown: Shown,
@@ -102,7 +102,7 @@ impl Watch {
         let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
             return found;
         };
-        let view = View {
+        let view = RelatedView {
             node,
             held: &self.held,
             signs,
@@ -160,7 +160,7 @@ impl Watch {
                 _ => nanos(node.thresholds.related.begin),
             };
             let held = self.held.entry((one.kind, one.bdi.clone()));
-            let held = held.or_insert_with(|| Held {
+            let held = held.or_insert_with(|| HeldCondition {
                 since_ns: now,
                 last_ns: now,
                 began: false,

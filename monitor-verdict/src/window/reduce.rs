@@ -73,7 +73,7 @@ pub struct Sample {
     /// Reports of `balance_dirty_pages`. Empty is the same as no pauses.
     pub pauses: Vec<observation::DirtyPauses>,
     /// Backing devices.
-    pub devices: Vec<Device>,
+    pub devices: Vec<DeviceTick>,
     /// Loop devices (losetup).
     pub loop_devices: Vec<LoopDevice>,
     /// Finished waits.
@@ -137,7 +137,7 @@ pub struct Client {
 
 /// A backing device at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Device {
+pub struct DeviceTick {
     /// Its BDI's name.
     pub bdi: CompactString,
     /// Milliseconds that the disk was busy since boot.
@@ -212,7 +212,7 @@ impl Sample {
     fn devices(&mut self, observation: &Observation) {
         self.devices.clear();
         let devices = observation.bdis.iter().take(MAX_DEVICES);
-        self.devices.extend(devices.map(Device::of));
+        self.devices.extend(devices.map(DeviceTick::of));
         self.devices.sort_unstable_by(|a, b| a.bdi.cmp(&b.bdi));
         self.loop_devices.clear();
         let loops = observation.topology.loop_devices.iter();
@@ -263,7 +263,7 @@ impl Sample {
 
     /// The backing device of this name.
     #[must_use]
-    pub fn device(&self, bdi: &str) -> Option<&Device> {
+    pub fn device(&self, bdi: &str) -> Option<&DeviceTick> {
         let at = self.devices.binary_search_by(|d| d.bdi.as_str().cmp(bdi));
         at.ok().and_then(|at| self.devices.get(at))
     }
@@ -315,7 +315,7 @@ impl Signals {
     }
 }
 
-impl Device {
+impl DeviceTick {
     fn of(bdi: &observation::Bdi) -> Self {
         /// /sys/dev/block/*/stat counts in sectors of 512 bytes on every disk.
         const SECTOR: u64 = 512;

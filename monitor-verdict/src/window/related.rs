@@ -3,7 +3,7 @@
 use monitor_model::observation::Memory;
 
 use super::{Moved, Window};
-use crate::window::reduce::related::{Device, RelatedSample, ServerThreadCounts};
+use crate::window::reduce::related::{RelatedDevice, RelatedSample, ServerThreadCounts};
 
 impl Window {
     /// Whether the samples cover enough of the window.
@@ -23,7 +23,7 @@ impl Window {
     pub fn device_moved(
         &self,
         bdi: &str,
-        counter: impl Fn(&Device) -> Option<u64>,
+        counter: impl Fn(&RelatedDevice) -> Option<u64>,
     ) -> Option<Moved> {
         self.moved(|sample| counter(sample.signs.device(bdi)?))
     }
@@ -77,8 +77,8 @@ impl Window {
     pub fn waited(
         &self,
         bdi: &str,
-        pauses: impl Fn(&Device) -> u64,
-        waiting: impl Fn(&Device) -> u32,
+        pauses: impl Fn(&RelatedDevice) -> u64,
+        waiting: impl Fn(&RelatedDevice) -> u32,
     ) -> f64 {
         let slept = self.device_moved(bdi, |device| Some(pauses(device)));
         match slept {

@@ -47,14 +47,14 @@ pub struct View<'a> {
     /// The conditions one tick ago: one that held then has a looser threshold.
     pub before: &'a Conditions,
     /// The edges that held one tick ago.
-    pub held: Held,
+    pub held: HeldEdges,
 }
 
 /// The signatures whose closing edge holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held([bool; Signature::ALL.len()]);
+pub struct HeldEdges([bool; Signature::ALL.len()]);
 
-impl Held {
+impl HeldEdges {
     /// Whether the edge of this signature holds.
     #[must_use]
     pub fn by(self, signature: Signature) -> bool {

@@ -25,7 +25,7 @@ const SCHEMA: u32 = 1;
 
 /// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum CheckFormat {
     /// For people.
     Text,
     /// For programs.
@@ -38,8 +38,8 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub format: CheckFormat,
     /// Print every signal, with what it shows and why no better strategy could be used.
     #[arg(short, long)]
     pub verbose: bool,
@@ -106,13 +106,13 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     found.configuration = file.map(|path| path.display().to_string());
     let mut code = found.exit_code;
     match args.format {
-        Format::Text => {
+        CheckFormat::Text => {
             let mut text_report = TextReport::for_stdout();
             text::text(&mut text_report, &found, args.verbose);
             text_report.print()?;
         }
-        Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
-        Format::Npd => {
+        CheckFormat::Json => println!("{}", serde_json::to_string_pretty(&found)?),
+        CheckFormat::Npd => {
             let line;
             (line, code) = npd::npd(&found);
             println!("{line}");

@@ -15,7 +15,7 @@ use crate::pipeline::replay_publisher::ReplayPublisher;
 use crate::{
     fuzz_input::{keeps_the_secret, parts, text},
     recording::{Header, Replayer, fuzz::framed},
-    terminal::{Answer, Data, Look, Origin, View, draw, plain},
+    terminal::{Answer, Data, Origin, Theme, View, draw, plain},
 };
 
 pub(crate) use super::{config::fuzz::config, explain::fuzz::daemon_loops};
@@ -61,7 +61,7 @@ pub fn daemon_node(data: &[u8]) {
             .map_or_else(|_| Vec::new(), |all| all.tracks),
         node,
     };
-    let look = Look {
+    let look = Theme {
         colour: false,
         unicode: true,
     };

@@ -33,7 +33,7 @@ pub struct Section {
 }
 
 /// The end of one command's help.
-struct Ending {
+struct HelpEnding {
     command: &'static str,
     /// The exit codes, without 78, which every command has.
     exits: &'static [(&'static str, &'static str)],
@@ -41,8 +41,8 @@ struct Ending {
 }
 
 /// The program's own first, with an empty name.
-const ENDINGS: [Ending; 12] = [
-    Ending {
+const ENDINGS: [HelpEnding; 12] = [
+    HelpEnding {
         command: "",
         exits: &[
             ("0", "done"),
@@ -68,7 +68,7 @@ const ENDINGS: [Ending; 12] = [
             ],
         )],
     },
-    Ending {
+    HelpEnding {
         command: "run",
         exits: &[
             ("0", "stopped by SIGTERM or SIGINT"),
@@ -108,7 +108,7 @@ const ENDINGS: [Ending; 12] = [
             ),
         ],
     },
-    Ending {
+    HelpEnding {
         command: "check",
         exits: &[
             ("0", "everything that this kernel offers is attached"),
@@ -140,7 +140,7 @@ const ENDINGS: [Ending; 12] = [
             ),
         ],
     },
-    Ending {
+    HelpEnding {
         command: "guard",
         exits: &[
             ("0", "done; undo: everything is as it was"),
@@ -172,7 +172,7 @@ const ENDINGS: [Ending; 12] = [
             ],
         )],
     },
-    Ending {
+    HelpEnding {
         command: "io-flusher",
         exits: &[
             (
@@ -217,7 +217,7 @@ const ENDINGS: [Ending; 12] = [
             ),
         ],
     },
-    Ending {
+    HelpEnding {
         command: "top",
         exits: &[
             ("0", "ended by a key or a signal; with --once: no livelock"),
@@ -288,7 +288,7 @@ const ENDINGS: [Ending; 12] = [
             ),
         ],
     },
-    Ending {
+    HelpEnding {
         command: "explain",
         exits: &[
             ("0", "printed"),
@@ -299,12 +299,12 @@ const ENDINGS: [Ending; 12] = [
         ],
         sections: &[],
     },
-    Ending {
+    HelpEnding {
         command: "record",
         exits: &[("0", "recorded"), ("2", "cannot record")],
         sections: &[],
     },
-    Ending {
+    HelpEnding {
         command: "replay",
         exits: &[
             (
@@ -316,7 +316,7 @@ const ENDINGS: [Ending; 12] = [
         ],
         sections: &[],
     },
-    Ending {
+    HelpEnding {
         command: "support-bundle",
         exits: &[
             ("0", "written, complete"),
@@ -349,7 +349,7 @@ const ENDINGS: [Ending; 12] = [
             ),
         ],
     },
-    Ending {
+    HelpEnding {
         command: "completions",
         exits: &[("0", "printed")],
         sections: &[(
@@ -374,7 +374,7 @@ const ENDINGS: [Ending; 12] = [
             ],
         )],
     },
-    Ending {
+    HelpEnding {
         command: "man",
         exits: &[("0", "written"), ("2", "cannot write")],
         sections: &[(

@@ -41,7 +41,7 @@ pub struct ManArgs {
 }
 
 /// A manual page.
-struct Page {
+struct ManPage {
     /// The name without its section: `throttle-monitor-run`.
     name: String,
     /// The text in roff.
@@ -65,7 +65,7 @@ pub fn man(args: &ManArgs, program: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(directory: &Path, pages: &[Page]) -> anyhow::Result<()> {
+fn write(directory: &Path, pages: &[ManPage]) -> anyhow::Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make {} (--output-dir)", directory.display()))?;
     for page in pages {
@@ -77,7 +77,7 @@ fn write(directory: &Path, pages: &[Page]) -> anyhow::Result<()> {
 }
 
 /// The program's own page first, then those of its visible commands.
-fn pages(program: Command) -> anyhow::Result<Vec<Page>> {
+fn pages(program: Command) -> anyhow::Result<Vec<ManPage>> {
     let mut program = program.disable_help_subcommand(true);
     program.build();
     let commands = program.get_subcommands().filter(|one| !one.is_hide_set());
@@ -93,7 +93,7 @@ fn name(command: &Command) -> String {
     name.unwrap_or_else(|| command.get_name()).to_owned()
 }
 
-fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
+fn page(command: &Command, names: &[String]) -> anyhow::Result<ManPage> {
     let name = name(command);
     let mut text = known_to_clap(command).context("a manual page cannot be made")?;
     let mut end = Roff::new();
@@ -109,7 +109,7 @@ fn page(command: &Command, names: &[String]) -> anyhow::Result<Page> {
     // Blank lines are not roff, nor are those that a line break leaves behind.
     let text = text.replace(".br\n\n.br\n", ".sp\n");
     let text = text.replace("\n\n", "\n.sp\n");
-    Ok(Page { name, text })
+    Ok(ManPage { name, text })
 }
 
 /// The part of the page from `clap_mangen`, without the ending, which it would print unformatted.

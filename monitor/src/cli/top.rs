@@ -25,7 +25,7 @@ use crate::{
     guard::Controller,
     pipeline::{tick::Ticker, watch::Watch},
     publish::{ready, snapshot::Shared, tasks},
-    terminal::{Look, Origin, Source, View, has_screen, live, once},
+    terminal::{Origin, Source, Theme, View, has_screen, live, once},
 };
 
 /// How long somebody waits for a daemon that may not be there.
@@ -98,7 +98,7 @@ pub fn top(args: &TopArgs) -> anyhow::Result<ExitCode> {
     if !is_text {
         return once::json(&*source, args.once, interval);
     }
-    let view = View::new(origin, Look::of_stdout(args.color), interval);
+    let view = View::new(origin, Theme::of_stdout(args.color), interval);
     if is_screen {
         live(source, view, interval)
     } else {

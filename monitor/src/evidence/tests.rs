@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::directory::WriteError;
 use super::writer::start_with;
 use super::{
-    Document, EvidenceDirectory, EvidenceLimits, MAX_BYTES, MAX_DOCUMENTS, Results, Sink, Writer,
-    keep_newest,
+    Document, EvidenceDirectory, EvidenceLimits, EvidenceWriter, MAX_BYTES, MAX_DOCUMENTS, Results,
+    Sink, keep_newest,
 };
 use crate::publish::testing::evidence;
 
@@ -46,7 +46,7 @@ fn names(path: &Path) -> Vec<String> {
     names
 }
 
-fn writing(path: &Path, files: usize) -> (Sink, Writer) {
+fn writing(path: &Path, files: usize) -> (Sink, EvidenceWriter) {
     let limits = EvidenceLimits {
         files,
         bytes: 1 << 20,

@@ -17,9 +17,9 @@ const STACK: usize = 256 * 1024;
 
 /// The writer thread; it ends after the last [`Sink`].
 #[derive(Debug)]
-pub struct Writer(JoinHandle<()>);
+pub struct EvidenceWriter(JoinHandle<()>);
 
-impl Writer {
+impl EvidenceWriter {
     /// Waits until everything is written, or until the deadline: the disk may hang.
     pub fn finish(self, deadline: Duration) {
         let end = Instant::now() + deadline;
@@ -38,14 +38,14 @@ impl Writer {
 /// # Errors
 ///
 /// No thread can be started.
-pub fn start(directory: EvidenceDirectory) -> io::Result<(Sink, Writer)> {
+pub fn start(directory: EvidenceDirectory) -> io::Result<(Sink, EvidenceWriter)> {
     start_with(directory, RETRY)
 }
 
 pub(super) fn start_with(
     directory: EvidenceDirectory,
     retry: Duration,
-) -> io::Result<(Sink, Writer)> {
+) -> io::Result<(Sink, EvidenceWriter)> {
     // The queue and the retries each hold as many documents as memory does.
     let (queue, documents) = sync_channel(MAX_DOCUMENTS);
     let counts = Arc::new(Counts::default());
@@ -62,7 +62,7 @@ pub(super) fn start_with(
         trouble: None,
     };
     let handle = thread.spawn(move || pending.run(&documents, retry))?;
-    Ok((sink, Writer(handle)))
+    Ok((sink, EvidenceWriter(handle)))
 }
 
 struct Pending {

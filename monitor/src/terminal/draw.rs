@@ -16,7 +16,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Widget as _;
 
-use super::look::Look;
+use super::theme::Theme;
 use super::view::View;
 use super::words::{fitted, within};
 
@@ -32,7 +32,7 @@ pub fn draw(view: &View, area: Rect, buffer: &mut Buffer) {
 }
 
 /// A line of text on each row. What is too long is cut.
-fn text(lines: &[Line<'static>], look: Look, area: Rect, buffer: &mut Buffer) {
+fn text(lines: &[Line<'static>], look: Theme, area: Rect, buffer: &mut Buffer) {
     for (row, line) in area.rows().zip(lines) {
         fitted(line, row.width.into(), look).render(row, buffer);
     }

@@ -8,7 +8,7 @@ use std::{
 use anstream::AutoStream;
 use clap::ColorChoice;
 
-use super::look::Look;
+use super::theme::Theme;
 
 fn var(name: &str) -> String {
     env::var(name).unwrap_or_default()
@@ -21,7 +21,7 @@ pub(crate) fn has_screen() -> bool {
     is_terminal && !matches!(&*var("TERM"), "" | "dumb")
 }
 
-impl Look {
+impl Theme {
     /// What standard output can show.
     pub(crate) fn of_stdout(colour: ColorChoice) -> Self {
         // The first that is set counts.

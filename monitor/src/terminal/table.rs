@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{HighlightSpacing, Row, StatefulWidget as _, Table, TableState};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::look::{Look, Tone};
+use super::theme::{Theme, Tone};
 use super::words::{cut, cut_path};
 
 /// A column of rows.
@@ -14,14 +14,14 @@ pub struct Column<'a, R> {
     title: String,
     /// How wide it is; of a path, the least.
     width: u16,
-    kind: Kind,
+    kind: ColumnKind,
     /// How early it is left out: the highest first. Rank zero never.
     rank: u8,
     cell: Box<dyn Fn(&R) -> String + 'a>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum ColumnKind {
     Words,
     /// To the right.
     Number,
@@ -32,7 +32,7 @@ pub enum Kind {
 
 impl<'a, R> Column<'a, R> {
     pub fn new(
-        kind: Kind,
+        kind: ColumnKind,
         title: &str,
         (width, rank): (u16, u8),
         cell: impl Fn(&R) -> String + 'a,
@@ -46,12 +46,12 @@ impl<'a, R> Column<'a, R> {
         }
     }
 
-    fn show(&self, text: &str, look: Look) -> Line<'static> {
+    fn show(&self, text: &str, look: Theme) -> Line<'static> {
         let width = self.width.into();
         match self.kind {
-            Kind::Words => Line::from(cut(text, width, look)),
-            Kind::Number => Line::from(cut(text, width, look)).right_aligned(),
-            Kind::Path => Line::from(cut_path(text, width, look)),
+            ColumnKind::Words => Line::from(cut(text, width, look)),
+            ColumnKind::Number => Line::from(cut(text, width, look)).right_aligned(),
+            ColumnKind::Path => Line::from(cut_path(text, width, look)),
         }
     }
 }
@@ -61,7 +61,7 @@ fn fitting<'a, R>(
     columns: Vec<Column<'a, R>>,
     rows: &[R],
     width: u16,
-    look: Look,
+    look: Theme,
 ) -> Vec<Column<'a, R>> {
     let mut columns: Vec<_> = columns.into_iter().enumerate().collect();
     columns.sort_by_key(|(_, column)| column.rank);
@@ -78,7 +78,10 @@ fn fitting<'a, R>(
     });
     columns.sort_by_key(|(at, _)| *at);
     let mut columns: Vec<_> = columns.into_iter().map(|(_, column)| column).collect();
-    for column in columns.iter_mut().filter(|one| one.kind == Kind::Path) {
+    for column in columns
+        .iter_mut()
+        .filter(|one| one.kind == ColumnKind::Path)
+    {
         let most = column.width + room;
         let cells = rows.iter().map(|row| (column.cell)(row));
         let longest = cells
@@ -96,7 +99,7 @@ pub fn draw<R>(
     rows: &[R],
     tone: impl Fn(&R) -> Tone,
     selected: Option<usize>,
-    look: Look,
+    look: Theme,
     (area, buffer): (Rect, &mut Buffer),
 ) {
     let seen = rows.len().min(area.height.saturating_sub(1).into());
@@ -123,7 +126,7 @@ mod tests {
     use super::*;
     use crate::terminal::plain::dump;
 
-    const LOOK: Look = Look {
+    const LOOK: Theme = Theme {
         colour: false,
         unicode: true,
     };
@@ -131,9 +134,9 @@ mod tests {
     fn rows(width: u16) -> Vec<String> {
         let cell = |at: usize| move |row: &[&str; 3]| row[at].to_owned();
         let columns = vec![
-            Column::new(Kind::Words, "NAME", (6, 0), cell(0)),
-            Column::new(Kind::Number, "AGE", (5, 1), cell(1)),
-            Column::new(Kind::Path, "WHERE", (4, 2), cell(2)),
+            Column::new(ColumnKind::Words, "NAME", (6, 0), cell(0)),
+            Column::new(ColumnKind::Number, "AGE", (5, 1), cell(1)),
+            Column::new(ColumnKind::Path, "WHERE", (4, 2), cell(2)),
         ];
         let row = ["nfsd", "1.5 s", "/mnt/a (0:29)"];
         let area = Rect::new(0, 0, width, 2);

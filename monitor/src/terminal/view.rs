@@ -6,8 +6,8 @@ use compact_str::CompactString;
 use monitor_common::Cause;
 
 use super::data::{Data, Origin};
-use super::look::Look;
 use super::progress::Progress;
+use super::theme::Theme;
 use super::words::about;
 use crate::publish::node::{BdiNow, LoopNow};
 use crate::publish::tasks::{Row, Sort, Task};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub(super) origin: Origin,
-    pub(super) look: Look,
+    pub(super) look: Theme,
     pub(super) size: (u16, u16),
     /// It is text: there is no end at the bottom, and there are no keys.
     pub(super) endless: bool,
@@ -96,7 +96,7 @@ impl Cursor {
 impl View {
     /// An empty screen; `interval` is how often it is asked.
     #[must_use]
-    pub fn new(origin: Origin, look: Look, interval: Duration) -> Self {
+    pub fn new(origin: Origin, look: Theme, interval: Duration) -> Self {
         Self {
             origin,
             look,

@@ -11,13 +11,13 @@ use ratatui::text::{Line, Span};
 use textwrap::{Options, WordSplitter};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::look::Look;
+use super::theme::Theme;
 
 /// Characters that are looked at of any text: no name or sentence has more.
 const MAX_TEXT: usize = 4096;
 
 /// What can be shown of a text. The rest is `?`.
-pub fn clean(text: &str, look: Look) -> String {
+pub fn clean(text: &str, look: Theme) -> String {
     let shown = |c: char| {
         let separates = matches!(c, '\u{2028}' | '\u{2029}');
         let hidden = c.is_control() || separates || c.width().unwrap_or(0) == 0;
@@ -31,7 +31,7 @@ pub fn clean(text: &str, look: Look) -> String {
 }
 
 /// A line of at most so many columns, clean: the last step before the terminal.
-pub fn fitted(line: &Line<'static>, width: usize, look: Look) -> Line<'static> {
+pub fn fitted(line: &Line<'static>, width: usize, look: Theme) -> Line<'static> {
     let mut room = width;
     let spans = line.spans.iter().map_while(|span| {
         let text = (room > 0).then(|| cut(&span.content, room, look))?;
@@ -46,7 +46,7 @@ pub fn fitted(line: &Line<'static>, width: usize, look: Look) -> Line<'static> {
 }
 
 /// Its first columns; where it is longer, the last of them says so.
-pub fn cut(text: &str, width: usize, look: Look) -> String {
+pub fn cut(text: &str, width: usize, look: Theme) -> String {
     let text = clean(text, look);
     if text.width() <= width {
         return text;
@@ -58,7 +58,7 @@ pub fn cut(text: &str, width: usize, look: Look) -> String {
 }
 
 /// A path, and what follows it, with its middle left out where it is longer.
-pub fn cut_path(text: &str, width: usize, look: Look) -> String {
+pub fn cut_path(text: &str, width: usize, look: Theme) -> String {
     let text = clean(text, look);
     if text.width() <= width {
         return text;
@@ -69,7 +69,7 @@ pub fn cut_path(text: &str, width: usize, look: Look) -> String {
     begin + more(look) + &end.into_iter().rev().collect::<String>()
 }
 
-const fn more(look: Look) -> &'static str {
+const fn more(look: Theme) -> &'static str {
     if look.unicode { "…" } else { "~" }
 }
 
@@ -83,14 +83,14 @@ fn first(chars: impl Iterator<Item = char>, room: usize) -> impl Iterator<Item =
 }
 
 /// In exactly so many columns.
-pub fn cell(text: &str, width: usize, right: bool, look: Look) -> String {
+pub fn cell(text: &str, width: usize, right: bool, look: Theme) -> String {
     let text = cut(text, width, look);
     let room = " ".repeat(width.saturating_sub(text.width()));
     if right { room + &text } else { text + &room }
 }
 
 /// Lines of at most so many columns, words unbroken where that can be.
-pub fn lines(text: &str, width: usize, look: Look) -> Vec<String> {
+pub fn lines(text: &str, width: usize, look: Theme) -> Vec<String> {
     let text = clean(text, look);
     if text.trim().is_empty() {
         return Vec::new();
@@ -144,7 +144,7 @@ pub fn number(number: usize) -> u64 {
 }
 
 /// The same in so many lines at most.
-pub fn within(text: &str, width: usize, most: usize, look: Look) -> Vec<String> {
+pub fn within(text: &str, width: usize, most: usize, look: Theme) -> Vec<String> {
     let mut all = lines(text, width, look);
     if all.len() > most {
         let rest = all.split_off(most.saturating_sub(1)).join(" ");
@@ -157,11 +157,11 @@ pub fn within(text: &str, width: usize, most: usize, look: Look) -> Vec<String> 
 mod tests {
     use super::*;
 
-    const LOOK: Look = Look {
+    const LOOK: Theme = Theme {
         colour: false,
         unicode: true,
     };
-    const ASCII: Look = Look {
+    const ASCII: Theme = Theme {
         colour: false,
         unicode: false,
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use throttle_monitor::{
     publish::{node::Node, tasks::Rows},
-    terminal::{Answer, Data, Look, Origin, View, plain},
+    terminal::{Answer, Data, Origin, Theme, View, plain},
 };
 
 use crate::{
@@ -88,7 +88,7 @@ fn no_name_reaches_the_terminal_with_what_would_move_its_cursor() {
         let text = plain(&view, 100);
         assert!(text.chars().all(|c| is_shown(c) || c == '\n'), "{text:?}");
         let colour = true;
-        let coloured = Look { colour, ..LOOK };
+        let coloured = Theme { colour, ..LOOK };
         let mut in_colours = View::new(Origin::Own, coloured, Duration::from_secs(1));
         in_colours.answer(Answer::Fresh(Box::new(poisoned(nasty))));
         let text = plain(&in_colours, 100);
@@ -129,7 +129,7 @@ fn a_name_of_a_megabyte_is_drawn_as_the_start_of_one() {
 #[test]
 fn where_there_is_ascii_only_nothing_else_is_written() {
     let ticks = in_livelock("6.12-netns-livelock");
-    let look = Look {
+    let look = Theme {
         unicode: false,
         ..LOOK
     };

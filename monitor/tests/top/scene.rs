@@ -11,11 +11,11 @@ use throttle_monitor::{
         tasks::{self, TaskQuery},
     },
     recording::{Header, Reader, RecordingItem, Replayer},
-    terminal::{Answer, Data, Look, Origin, View, draw},
+    terminal::{Answer, Data, Origin, Theme, View, draw},
 };
 
 /// Plain, with characters beyond ASCII.
-pub const LOOK: Look = Look {
+pub const LOOK: Theme = Theme {
     colour: false,
     unicode: true,
 };

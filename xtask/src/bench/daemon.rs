@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::{
-    Choice,
+    BenchArgs,
     load::Reclaim,
     observer::{Observer, Watching, length, metric},
     report::{Report, median},
@@ -22,7 +22,7 @@ use crate::processes::{get, usage};
 const PART: &str = "daemon";
 
 /// Measures all of it.
-pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
+pub fn measure(choice: &BenchArgs, report: &mut Report) -> Result<()> {
     report.one(
         PART,
         "the program, one static file",
@@ -133,7 +133,7 @@ fn scrape(report: &mut Report, daemon: &Watching) -> Result<()> {
 }
 
 /// The time of a tick and its page with growing numbers of objects.
-fn growth(choice: &Choice, report: &mut Report) -> Result<()> {
+fn growth(choice: &BenchArgs, report: &mut Report) -> Result<()> {
     let output = Command::new(&choice.growth).output().context("growth")?;
     let all: Vec<Grown> = serde_json::from_slice(&output.stdout)?;
     for one in all {
@@ -195,7 +195,7 @@ fn read_answer(stream: &mut TcpStream) -> Result<()> {
 }
 
 /// Its growth under load: the slope of a line through its memory.
-fn soak(choice: &Choice, report: &mut Report, daemon: &Watching) -> Result<()> {
+fn soak(choice: &BenchArgs, report: &mut Report, daemon: &Watching) -> Result<()> {
     let pid = daemon.pid.context("no process")?;
     let load = Reclaim::start(2_000)?;
     let mut points = Vec::new();

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::Choice;
+use super::BenchArgs;
 use crate::processes::{Processes, answers, free_port, get};
 
 /// An observer.
@@ -48,7 +48,7 @@ impl Observer {
     }
 
     /// Starts it, and waits until it observes.
-    pub fn start(self, choice: &Choice) -> Result<Watching> {
+    pub fn start(self, choice: &BenchArgs) -> Result<Watching> {
         let mut processes = Processes::silent();
         let begin = Instant::now();
         let mut url = String::new();
@@ -119,7 +119,7 @@ pub struct Cost {
 }
 
 /// The costs of each program in this time, with an empty one at each of these tracepoints.
-pub fn costs(choice: &Choice, seconds: f64, empty: &[&str]) -> Result<Vec<Cost>> {
+pub fn costs(choice: &BenchArgs, seconds: f64, empty: &[&str]) -> Result<Vec<Cost>> {
     let mut command = Command::new(&choice.bpf_stats);
     command.args(["--seconds", &seconds.to_string()]);
     if !empty.is_empty() {
@@ -133,7 +133,7 @@ pub fn costs(choice: &Choice, seconds: f64, empty: &[&str]) -> Result<Vec<Cost>>
 }
 
 /// The loaded programs.
-pub fn loaded(choice: &Choice) -> Result<BTreeSet<u32>> {
+pub fn loaded(choice: &BenchArgs) -> Result<BTreeSet<u32>> {
     Ok(costs(choice, 0.0, &[])?
         .into_iter()
         .map(|cost| cost.id)

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::processes::usage;
 
 use super::{
-    Choice,
+    BenchArgs,
     load::{Reclaim, Writers},
     observer::{Cost, Observer, costs, loaded},
     report::Report,
@@ -56,7 +56,7 @@ const EVENTS: &[Event] = &[
 ];
 
 /// Measures each event.
-pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
+pub fn measure(choice: &BenchArgs, report: &mut Report) -> Result<()> {
     for event in EVENTS {
         let load = (event.load)()?;
         let before = loaded(choice)?;

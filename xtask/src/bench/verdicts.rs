@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::{
-    Choice,
+    BenchArgs,
     report::{Report, quantile},
 };
 
@@ -37,7 +37,7 @@ struct Transition {
 }
 
 /// Measures all that have a verdict.
-pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
+pub fn measure(choice: &BenchArgs, report: &mut Report) -> Result<()> {
     let text = fs::read_to_string(choice.recordings.join("labels.toml"))?;
     let labels: Labels = toml::from_str(&text)?;
     let (mut suspected, mut confirmed) = (Vec::new(), Vec::new());

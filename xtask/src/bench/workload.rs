@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use anyhow::Result;
 
 use super::{
-    Choice,
+    BenchArgs,
     load::{Reclaim, Writers},
     observer::Observer,
     report::{Report, mean_and_interval},
@@ -31,7 +31,7 @@ impl Work for Reclaim {
 }
 
 /// Measures each kind.
-pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
+pub fn measure(choice: &BenchArgs, report: &mut Report) -> Result<()> {
     let writers = Writers::start(32)?;
     compare(
         choice,
@@ -54,7 +54,7 @@ pub fn measure(choice: &Choice, report: &mut Report) -> Result<()> {
 }
 
 fn compare(
-    choice: &Choice,
+    choice: &BenchArgs,
     report: &mut Report,
     name: &str,
     work: &dyn Work,

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Mounts, PlacementError, Walk};
+use super::{MountLookup, PlacementError, Walk};
 use crate::fuzz_input::{parts, text};
 
 /// A path, links (`FROM TO`), mountinfo: the walk ends, and each refusal has a mount as its reason.
@@ -21,7 +21,7 @@ pub fn placement(data: &[u8]) {
     };
     let path = Path::new("/").join(path);
     // Links also serve as devices on files, so that cycles of them are tested.
-    let mounts = Mounts::new(mountinfo, |device, _| {
+    let mounts = MountLookup::new(mountinfo, |device, _| {
         let all = links.lines().filter_map(|line| line.split_once(' '));
         let on = all.filter(|(from, _)| *from == device);
         on.map(|(_, to)| PathBuf::from(to)).collect()

@@ -35,14 +35,14 @@ const RECLAIMERS: [&str; 2] = ["kswapd", "kcompactd"];
 
 /// What the cycle closes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edge {
+pub enum ClosingEdge {
     Dirty,
     Reclaim,
     Commit,
     Starved,
 }
 
-impl Edge {
+impl ClosingEdge {
     pub const fn causes(self) -> &'static [Cause] {
         match self {
             Self::Dirty => &[Cause::BalanceDirtyPages],
@@ -54,20 +54,25 @@ impl Edge {
 }
 
 /// The edge that the signature names; with a loop device, the one that is seen.
-pub fn of(view: &CycleView<'_>) -> Edge {
+pub fn of(view: &CycleView<'_>) -> ClosingEdge {
     match view.signature {
-        Signature::DirtyThrottle => Edge::Dirty,
-        Signature::ReclaimCongestion => Edge::Reclaim,
-        Signature::CommitWait => Edge::Commit,
-        Signature::RequestStarvation => Edge::Starved,
+        Signature::DirtyThrottle => ClosingEdge::Dirty,
+        Signature::ReclaimCongestion => ClosingEdge::Reclaim,
+        Signature::CommitWait => ClosingEdge::Commit,
+        Signature::RequestStarvation => ClosingEdge::Starved,
         Signature::LoopDevice => {
-            let seen = |edge: &Edge| {
+            let seen = |edge: &ClosingEdge| {
                 let workers = view.tasks.others.iter().filter(|task| is_loop_worker(task));
                 let mut all = view.tasks.server.iter().chain(workers);
                 all.any(|task| task.wait_in(edge.causes()).is_some())
             };
-            let edges = [Edge::Dirty, Edge::Commit, Edge::Starved, Edge::Reclaim];
-            edges.into_iter().find(seen).unwrap_or(Edge::Dirty)
+            let edges = [
+                ClosingEdge::Dirty,
+                ClosingEdge::Commit,
+                ClosingEdge::Starved,
+                ClosingEdge::Reclaim,
+            ];
+            edges.into_iter().find(seen).unwrap_or(ClosingEdge::Dirty)
         }
     }
 }
@@ -75,11 +80,11 @@ pub fn of(view: &CycleView<'_>) -> Edge {
 /// Whether a task that is not the server's stands where its threads stand: in
 /// `commit-wait` it may be kswapd that waits for all.
 pub fn is_part(view: &CycleView<'_>, task: &Task<'_>) -> bool {
-    if of(view) != Edge::Commit {
+    if of(view) != ClosingEdge::Commit {
         return false;
     }
     let kernel = |class: Class| matches!(class, Class::Kswapd | Class::Kthread | Class::Kworker);
-    let waits = task.wait_in(Edge::Commit.causes());
+    let waits = task.wait_in(ClosingEdge::Commit.causes());
     waits.is_some_and(|wait| kernel(wait.class)) || by_stack(view, task)
 }
 
@@ -87,7 +92,7 @@ pub fn is_part(view: &CycleView<'_>, task: &Task<'_>) -> bool {
 /// for the client's pages: a signal for that is not everywhere.
 pub fn by_stack(view: &CycleView<'_>, task: &Task<'_>) -> bool {
     let reclaimer = || RECLAIMERS.iter().any(|name| task.comm.starts_with(name));
-    of(view) == Edge::Commit
+    of(view) == ClosingEdge::Commit
         && (task.state.is_some() || reclaimer())
         && task.frames().any(|frame| COMMITTING.contains(&frame))
 }
@@ -99,7 +104,7 @@ pub fn closing(view: &CycleView<'_>) -> String {
     let writeback = amount(bdi.and_then(|bdi| bdi.writeback_bytes));
     let edge = &view.verdict.conditions.closing_edge;
     let words = match of(view) {
-        Edge::Dirty => {
+        ClosingEdge::Dirty => {
             let share = edge
                 .value
                 .map_or_else(|| "an unknown share".to_owned(), percent);
@@ -111,11 +116,11 @@ pub fn closing(view: &CycleView<'_>) -> String {
                  {client}, and only {server} cleans them"
             )
         }
-        Edge::Reclaim => format!(
+        ClosingEdge::Reclaim => format!(
             "which ends when pages under writeback are written: {client} has {writeback} of them, \
              and only {server} answers their WRITEs"
         ),
-        Edge::Commit => {
+        ClosingEdge::Commit => {
             let pending = view.nfs_client().map_or_else(String::new, |client| {
                 let commits = client.commits_sent.saturating_sub(client.commits_done);
                 format!(
@@ -128,7 +133,7 @@ pub fn closing(view: &CycleView<'_>) -> String {
                  {server} does that"
             )
         }
-        Edge::Starved => {
+        ClosingEdge::Starved => {
             let memory = &view.observation.memory;
             let (free, total) = (amount(memory.available_bytes), amount(memory.total_bytes));
             format!(

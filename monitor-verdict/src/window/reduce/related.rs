@@ -20,7 +20,7 @@ pub struct RelatedSample {
     /// Whether the NFS client's calls are visible.
     pub sees_clients: bool,
     /// The devices, sorted by name.
-    pub devices: Vec<Device>,
+    pub devices: Vec<RelatedDevice>,
     /// The kernel's NFS server, where it runs.
     pub nfsd: Option<ServerThreadCounts>,
     /// Throttled or blocked threads of userspace NFS servers, by name.
@@ -37,7 +37,7 @@ pub struct RelatedSample {
 
 /// A backing device at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Device {
+pub struct RelatedDevice {
     /// Its name.
     pub bdi: CompactString,
     /// Bytes written since the device exists.
@@ -95,7 +95,7 @@ impl RelatedSample {
 
     /// The device of this name.
     #[must_use]
-    pub fn device(&self, bdi: &str) -> Option<&Device> {
+    pub fn device(&self, bdi: &str) -> Option<&RelatedDevice> {
         let at = self.devices.binary_search_by(|d| d.bdi.as_str().cmp(bdi));
         self.devices.get(at.ok()?)
     }
@@ -166,21 +166,21 @@ impl RelatedSample {
         }
     }
 
-    fn find(&mut self, bdi: &str) -> Option<&mut Device> {
+    fn find(&mut self, bdi: &str) -> Option<&mut RelatedDevice> {
         let at = self.devices.binary_search_by(|d| d.bdi.as_str().cmp(bdi));
         self.devices.get_mut(at.ok()?)
     }
 }
 
-fn device(from: &Bdi) -> Device {
-    Device {
+fn device(from: &Bdi) -> RelatedDevice {
+    RelatedDevice {
         bdi: from.bdi.clone(),
         written_bytes: from.written_bytes,
         sectors_written: from.disk_sectors_written,
         sectors_read: from.disk_sectors_read,
         requests: from.disk_requests,
         request_ms: from.disk_request_ms,
-        ..Device::default()
+        ..RelatedDevice::default()
     }
 }
 

@@ -16,7 +16,7 @@ use monitor_verdict::{Loops, mitigation};
 
 use super::{
     LoopFound,
-    text_report::{TextReport, Tone},
+    text_report::{Severity, TextReport},
 };
 
 /// Number of checks, and the time between two. Traffic in that time proves a loop by its
@@ -85,16 +85,16 @@ pub(super) fn loops(
         told(text_report, one);
     }
     for sentence in incomplete {
-        text_report.row(Tone::Fair, "unread", sentence);
+        text_report.row(Severity::Fair, "unread", sentence);
     }
 }
 
 fn told(text_report: &mut TextReport, one: &LoopFound) {
     let LoopFound { found, preventions } = one;
     let tone = if found.risk.is_empty() {
-        Tone::Plain
+        Severity::Plain
     } else {
-        Tone::Bad
+        Severity::Bad
     };
     text_report.row(tone, &found.client_bdi, &mounted(found));
     text_report.more(&format!("served by {}{}", found.server, place(found)));
@@ -106,19 +106,19 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
         text_report.more("another host served it before: this node has become its own client");
     }
     for risk in &found.risk {
-        text_report.row(Tone::Bad, "risk", risk);
+        text_report.row(Severity::Bad, "risk", risk);
     }
     // Without a risk there are no recommendations.
     let wanted = if found.risk.is_empty() { 0 } else { MEASURES };
     for measure in preventions.iter().take(wanted) {
-        text_report.row(Tone::Plain, "to do", &measure.what);
+        text_report.row(Severity::Plain, "to do", &measure.what);
         for command in &measure.commands {
             text_report.command(command);
         }
     }
     if preventions.is_empty() {
         for recommendation in &found.recommendations {
-            text_report.row(Tone::Plain, "to do", recommendation);
+            text_report.row(Severity::Plain, "to do", recommendation);
         }
     }
 }

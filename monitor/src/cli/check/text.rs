@@ -8,7 +8,7 @@ use monitor_collector::kernel::{report::Applies, signals::About};
 
 use super::{
     Found, Line, loops,
-    text_report::{TextReport, Tone},
+    text_report::{Severity, TextReport},
 };
 
 /// The whole report; `verbose`: with every signal, and why no better strategy is used.
@@ -21,9 +21,9 @@ pub fn text(text_report: &mut TextReport, found: &Found, verbose: bool) {
         title.push_str(", lockdown=");
         title.push_str(lockdown);
     }
-    text_report.line(Tone::Plain, &title);
+    text_report.line(Severity::Plain, &title);
     if let Some(file) = &found.configuration {
-        text_report.line(Tone::Plain, &format!("Configuration: {file}"));
+        text_report.line(Severity::Plain, &format!("Configuration: {file}"));
     }
     text_report.empty();
     privileges(text_report, found);
@@ -41,9 +41,9 @@ pub fn text(text_report: &mut TextReport, found: &Found, verbose: bool) {
     to_do(text_report, found);
     text_report.empty();
     let tone = match found.exit_code {
-        0 => Tone::Good,
-        1 => Tone::Fair,
-        _ => Tone::Bad,
+        0 => Severity::Good,
+        1 => Severity::Fair,
+        _ => Severity::Bad,
     };
     text_report.line(tone, &found.next);
 }
@@ -56,7 +56,7 @@ fn privileges(text_report: &mut TextReport, found: &Found) {
     };
     text_report.heading("Privileges", &sum);
     for one in missing {
-        text_report.row(Tone::Bad, "missing", one.privilege);
+        text_report.row(Severity::Bad, "missing", one.privilege);
         text_report.more(&format!("lost: {}", one.limitation));
     }
 }
@@ -86,7 +86,11 @@ fn signals(text_report: &mut TextReport, about: About, lines: &[&Line], verbose:
         }
     }
     for (word, why, names) in others {
-        text_report.row(Tone::Faint, word, &format!("{}: {why}", names.join(", ")));
+        text_report.row(
+            Severity::Faint,
+            word,
+            &format!("{}: {why}", names.join(", ")),
+        );
     }
 }
 
@@ -124,10 +128,10 @@ fn lossy(text_report: &mut TextReport, line: &Line) {
     let report = &line.report;
     let (tone, how) = match report.state {
         State::Degraded => (
-            Tone::Fair,
+            Severity::Fair,
             format!("{}, by {}", report.signal, report.strategy),
         ),
-        _ => (Tone::Bad, report.signal.to_string()),
+        _ => (Severity::Bad, report.signal.to_string()),
     };
     text_report.row(tone, report.state.as_str(), &how);
     text_report.more(&format!("lost: {}", report.limitation));
@@ -137,13 +141,13 @@ fn lossy(text_report: &mut TextReport, line: &Line) {
 fn whole(text_report: &mut TextReport, line: &Line) {
     let report = &line.report;
     let (tone, word, how) = match &report.applies {
-        Applies::No(why) => (Tone::Faint, "not here", why.clone()),
-        Applies::OnceLoaded(module) => (Tone::Faint, "later", once_loaded(module)),
+        Applies::No(why) => (Severity::Faint, "not here", why.clone()),
+        Applies::OnceLoaded(module) => (Severity::Faint, "later", once_loaded(module)),
         Applies::Yes => {
             let tone = match report.state {
-                State::Attached => Tone::Good,
-                State::Degraded => Tone::Fair,
-                State::Unavailable => Tone::Bad,
+                State::Attached => Severity::Good,
+                State::Degraded => Severity::Fair,
+                State::Unavailable => Severity::Bad,
             };
             let how = match report.rank {
                 Some(_) => format!("by {}", report.strategy),
@@ -173,7 +177,7 @@ fn to_do(text_report: &mut TextReport, found: &Found) {
     text_report.empty();
     text_report.heading("To do", "");
     for one in &found.to_do {
-        text_report.row(Tone::Plain, "-", &one.what);
+        text_report.row(Severity::Plain, "-", &one.what);
         text_report.more(&format!("for {}", one.gives.join(", ")));
     }
 }

@@ -17,7 +17,7 @@ const NARROWEST: usize = 60;
 
 /// How well something is. Always said in words, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum Severity {
     /// As it should be.
     Good,
     /// Less than it could be.
@@ -30,7 +30,7 @@ pub enum Tone {
     Faint,
 }
 
-impl Tone {
+impl Severity {
     fn style(self) -> Style {
         let color = |color: AnsiColor| color.on_default().bold();
         match self {
@@ -67,7 +67,7 @@ impl TextReport {
     }
 
     /// A line that is not indented.
-    pub fn line(&mut self, tone: Tone, words: &str) {
+    pub fn line(&mut self, tone: Severity, words: &str) {
         let mut wrapped = String::new();
         wrap(&mut wrapped, &plain(words), "", self.width);
         self.styled(tone.style(), wrapped.trim_end());
@@ -85,7 +85,7 @@ impl TextReport {
     }
 
     /// A word in the first column, what it is about in the second.
-    pub fn row(&mut self, tone: Tone, word: &str, words: &str) {
+    pub fn row(&mut self, tone: Severity, word: &str, words: &str) {
         self.columns(2, tone.style(), word, words);
     }
 
@@ -149,7 +149,7 @@ fn plain(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextReport, Tone};
+    use super::{Severity, TextReport};
 
     fn without_colour(text_report: &TextReport) -> String {
         anstream::adapter::strip_str(text_report.text()).to_string()
@@ -159,7 +159,7 @@ mod tests {
     fn the_second_column_is_wrapped_and_commands_are_not() {
         let mut text_report = TextReport::new(60);
         text_report.heading("Waits", "8 of 10");
-        text_report.row(Tone::Fair, "degraded", &"word ".repeat(12));
+        text_report.row(Severity::Fair, "degraded", &"word ".repeat(12));
         text_report.more("lost: something");
         text_report.command(&"c".repeat(90));
         let text = without_colour(&text_report);

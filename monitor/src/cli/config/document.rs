@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::CommandFactory as _;
 
 use super::{
-    keys::{self, Key, Kind},
+    keys::{self, Key, ValueKind},
     show::{split, tables, value},
 };
 use crate::cli::{args::Cli, generated};
@@ -42,7 +42,7 @@ fn row(text: &mut String, key: &Key) {
         .collect();
     let choice = match words.as_slice() {
         [] => String::new(),
-        _ if key.kind == Kind::Flag => String::new(),
+        _ if key.kind == ValueKind::Flag => String::new(),
         words => format!(" One of `{}`.", words.join("`, `")),
     };
     let help = if help.ends_with('.') {

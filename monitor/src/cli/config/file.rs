@@ -14,7 +14,7 @@ use toml::{
 
 use super::{
     Invalid,
-    keys::{self, Key, Kind},
+    keys::{self, Key, ValueKind},
 };
 
 /// The largest permitted file. One with all keys has 10 KiB.
@@ -230,11 +230,13 @@ fn values(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
         let example = key.example();
         Err(match (key.list, key.kind) {
             (true, _) => format!("must be a list, such as {example}"),
-            (false, Kind::Text | Kind::Size) => {
+            (false, ValueKind::Text | ValueKind::Size) => {
                 format!("must be a text in quotes, such as {example}")
             }
-            (false, Kind::Integer | Kind::Float) => format!("must be a number, such as {example}"),
-            (false, Kind::Flag) => "must be true or false".to_owned(),
+            (false, ValueKind::Integer | ValueKind::Float) => {
+                format!("must be a number, such as {example}")
+            }
+            (false, ValueKind::Flag) => "must be true or false".to_owned(),
         })
     };
     match value {
@@ -247,12 +249,12 @@ fn values(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
     }
 }
 
-fn word(value: &DeValue<'_>, kind: Kind) -> Option<String> {
+fn word(value: &DeValue<'_>, kind: ValueKind) -> Option<String> {
     match (kind, value) {
-        (Kind::Text | Kind::Size, DeValue::String(text)) => Some(text.to_string()),
-        (Kind::Flag, DeValue::Boolean(flag)) => Some(flag.to_string()),
-        (Kind::Float, DeValue::Float(float)) => Some(float.as_str().to_owned()),
-        (Kind::Integer | Kind::Float | Kind::Size, DeValue::Integer(integer)) => {
+        (ValueKind::Text | ValueKind::Size, DeValue::String(text)) => Some(text.to_string()),
+        (ValueKind::Flag, DeValue::Boolean(flag)) => Some(flag.to_string()),
+        (ValueKind::Float, DeValue::Float(float)) => Some(float.as_str().to_owned()),
+        (ValueKind::Integer | ValueKind::Float | ValueKind::Size, DeValue::Integer(integer)) => {
             let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok()?;
             Some(number.to_string())
         }

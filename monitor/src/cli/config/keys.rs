@@ -12,7 +12,7 @@ const MAX_COMPARED: usize = 100;
 
 /// The form of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// In quotes: names, durations, addresses.
     Text,
     /// In quotes with its unit; a plain number is bytes.
@@ -31,7 +31,7 @@ pub(super) struct Key {
     /// The flag without its dashes, which is the key with its tables.
     pub name: String,
     /// The form of each value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Whether it is a list of values.
     pub list: bool,
     /// The flag itself.
@@ -56,25 +56,25 @@ impl Key {
         let value = match (self.kind, defaults.first().and_then(|v| v.to_str())) {
             (_, Some(default)) => default.to_owned(),
             // systemd lets the service write there.
-            (Kind::Text, None) if named(&self.arg, "DIR") => {
+            (ValueKind::Text, None) if named(&self.arg, "DIR") => {
                 format!(
                     "/var/lib/throttle-monitor/{}",
                     self.name.trim_end_matches(".dir")
                 )
             }
-            (Kind::Text, None) if named(&self.arg, "FILE") => {
+            (ValueKind::Text, None) if named(&self.arg, "FILE") => {
                 "/etc/throttle-monitor/web.yml".to_owned()
             }
-            (Kind::Text, None) if named(&self.arg, "SOCKET") => {
+            (ValueKind::Text, None) if named(&self.arg, "SOCKET") => {
                 "/run/throttle-monitor/guard.sock".to_owned()
             }
-            (Kind::Text | Kind::Size, None) => "...".to_owned(),
-            (Kind::Integer | Kind::Float, None) => "1".to_owned(),
-            (Kind::Flag, None) => "true".to_owned(),
+            (ValueKind::Text | ValueKind::Size, None) => "...".to_owned(),
+            (ValueKind::Integer | ValueKind::Float, None) => "1".to_owned(),
+            (ValueKind::Flag, None) => "true".to_owned(),
         };
         let value = match self.kind {
-            Kind::Text | Kind::Size => format!("{value:?}"),
-            Kind::Integer | Kind::Float | Kind::Flag => value,
+            ValueKind::Text | ValueKind::Size => format!("{value:?}"),
+            ValueKind::Integer | ValueKind::Float | ValueKind::Flag => value,
         };
         if self.list {
             format!("[{value}]")
@@ -101,7 +101,7 @@ fn key(arg: &Arg) -> Option<Key> {
     })
 }
 
-fn kind(arg: &Arg) -> Kind {
+fn kind(arg: &Arg) -> ValueKind {
     let integers = [
         TypeId::of::<u64>(),
         TypeId::of::<u32>(),
@@ -111,15 +111,15 @@ fn kind(arg: &Arg) -> Kind {
     ];
     let id = arg.get_value_parser().type_id();
     if named(arg, "SIZE") {
-        Kind::Size
+        ValueKind::Size
     } else if integers.iter().any(|integer| id == *integer) {
-        Kind::Integer
+        ValueKind::Integer
     } else if id == TypeId::of::<f64>() {
-        Kind::Float
+        ValueKind::Float
     } else if id == TypeId::of::<bool>() {
-        Kind::Flag
+        ValueKind::Flag
     } else {
-        Kind::Text
+        ValueKind::Text
     }
 }
 

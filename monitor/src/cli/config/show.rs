@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::ArgMatches;
 use toml::Value;
 
-use super::keys::{Key, Kind};
+use super::keys::{Key, ValueKind};
 use crate::text::wrap;
 
 /// Maximum length of a comment's line, characters.
@@ -74,12 +74,12 @@ pub(super) fn in_use(key: &Key, matches: &ArgMatches) -> Option<Value> {
 }
 
 /// A word of the command line as TOML.
-pub(super) fn value(word: &str, kind: Kind) -> Option<Value> {
+pub(super) fn value(word: &str, kind: ValueKind) -> Option<Value> {
     match kind {
-        Kind::Text | Kind::Size => Some(Value::String(word.to_owned())),
-        Kind::Flag => word.parse().ok().map(Value::Boolean),
-        Kind::Integer => word.parse().ok().map(Value::Integer),
-        Kind::Float => word.parse().ok().map(Value::Float),
+        ValueKind::Text | ValueKind::Size => Some(Value::String(word.to_owned())),
+        ValueKind::Flag => word.parse().ok().map(Value::Boolean),
+        ValueKind::Integer => word.parse().ok().map(Value::Integer),
+        ValueKind::Float => word.parse().ok().map(Value::Float),
     }
 }
 

@@ -6,9 +6,9 @@ use ratatui::layout::Rect;
 
 use super::names;
 use crate::publish::node::{BdiNow, Node};
-use crate::terminal::look::Tone;
-use crate::terminal::table::Kind::{Number, Path, Words};
+use crate::terminal::table::ColumnKind::{Number, Path, Words};
 use crate::terminal::table::{self, Column};
+use crate::terminal::theme::Tone;
 use crate::terminal::view::{Focus, View};
 use crate::terminal::words::{about, between};
 

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use super::names;
 use crate::publish::node::Node;
 use crate::publish::snapshot::SignalReport;
-use crate::terminal::look::Tone;
+use crate::terminal::theme::Tone;
 use crate::terminal::view::View;
 use crate::terminal::words::{about, between, count, number};
 

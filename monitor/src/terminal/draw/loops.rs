@@ -8,7 +8,7 @@ use ratatui::widgets::{Sparkline, Widget as _};
 
 use super::{names, paragraph, text};
 use crate::publish::node::{LoopNow, Node};
-use crate::terminal::look::{Look, Tone};
+use crate::terminal::theme::{Theme, Tone};
 use crate::terminal::view::View;
 use crate::terminal::words::{about, between, clean, count, number, whole, within};
 use monitor_model::{loops::Scope, mitigation::Measure, verdict::Condition};
@@ -102,7 +102,7 @@ pub fn to_type(view: &View, one: &LoopNow, most: usize) -> Vec<Line<'static>> {
 }
 
 /// The commands, if each fits into so many columns: half a command is worse than none.
-fn typed(best: &Measure, room: usize, columns: usize, most: usize, look: Look) -> Vec<String> {
+fn typed(best: &Measure, room: usize, columns: usize, most: usize, look: Theme) -> Vec<String> {
     let mut all: Vec<String> = best.commands.iter().map(|line| clean(line, look)).collect();
     if all.is_empty() || all.iter().any(|line| line.width() > columns) {
         let words = format!("(m: commands) {}", best.what);
@@ -117,7 +117,7 @@ fn typed(best: &Measure, room: usize, columns: usize, most: usize, look: Look) -
     all
 }
 
-fn labelled(label: &str, tone: Tone, lines: Vec<String>, look: Look) -> Vec<Line<'static>> {
+fn labelled(label: &str, tone: Tone, lines: Vec<String>, look: Theme) -> Vec<Line<'static>> {
     let blank = " ".repeat(LABEL.into());
     let lines = lines.into_iter().enumerate().map(|(at, line)| {
         let label = if at == 0 { label } else { &blank };
@@ -153,7 +153,7 @@ pub fn progress(view: &View, area: Rect, buffer: &mut Buffer) {
 
 /// Unknown values are a blank, and what is nothing at all is less than the least that
 /// is something.
-fn sparkline(values: &[Option<f32>], most: f32, look: Look) -> Sparkline<'static> {
+fn sparkline(values: &[Option<f32>], most: f32, look: Theme) -> Sparkline<'static> {
     const ASCII: bar::Set<'static> = bar::Set {
         empty: "_",
         one_eighth: "_",
@@ -199,7 +199,7 @@ mod tests {
         let values = [0.0, 0.01, 50.0, 100.0, f32::NAN].map(Some);
         let values = [&[None][..], &values].concat();
         let drawn = |values: &[Option<f32>], most, unicode| {
-            let look = Look {
+            let look = Theme {
                 colour: false,
                 unicode,
             };

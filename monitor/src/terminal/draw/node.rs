@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::{names, paragraph};
 use crate::publish::node::{LoopNow, Node};
 use crate::terminal::data::Origin;
-use crate::terminal::look::{Look, Tone};
+use crate::terminal::theme::{Theme, Tone};
 use crate::terminal::view::View;
 use crate::terminal::words::{about, between, clock, count, cut_path, number};
 
@@ -44,7 +44,7 @@ fn label(node: &Node) -> (String, Tone) {
 }
 
 /// The effect, in plain words.
-fn what(node: &Node, look: Look) -> String {
+fn what(node: &Node, look: Theme) -> String {
     let name = node.daemon.node.as_str();
     let Some(worst) = worst(node) else {
         let name = if name.is_empty() { "this node" } else { name };

@@ -15,7 +15,7 @@ use crate::publish::snapshot::SignalReport;
 use crate::publish::tasks::Row;
 use crate::terminal::data::Origin;
 use crate::terminal::help::{KEYS, SHOWN};
-use crate::terminal::look::{Look, Tone};
+use crate::terminal::theme::{Theme, Tone};
 use crate::terminal::view::{Page, View};
 use crate::terminal::words::{self, clock, span};
 
@@ -72,7 +72,7 @@ fn name(view: &View, page: &Page) -> String {
 struct Lines {
     all: Vec<Line<'static>>,
     width: usize,
-    look: Look,
+    look: Theme,
 }
 
 impl Lines {

@@ -12,7 +12,7 @@ use monitor_model::evidence::Station;
 use ratatui::text::Line;
 
 use crate::publish::node::LoopNow;
-use crate::terminal::look::{Look, Tone};
+use crate::terminal::theme::{Theme, Tone};
 use crate::terminal::words::{cut, within};
 
 /// What stands before who waits for another, before that one, and elsewhere.
@@ -25,7 +25,7 @@ const FLOWS: &str = "-> ";
 const MOST: usize = 2;
 
 /// Who waits for whom.
-pub fn picture(one: &LoopNow, width: usize, look: Look) -> Vec<Line<'static>> {
+pub fn picture(one: &LoopNow, width: usize, look: Theme) -> Vec<Line<'static>> {
     let (picture, tone) = (&one.picture, tone(one));
     let room = width.saturating_sub(NEITHER.len());
     let mut arrows = picture.arrows.iter();

@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use crate::publish::node::Server;
-use crate::terminal::look::Tone;
+use crate::terminal::theme::Tone;
 use crate::terminal::view::View;
 use crate::terminal::words::cell;
 

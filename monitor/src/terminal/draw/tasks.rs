@@ -9,9 +9,9 @@ use ratatui::text::Line;
 use super::{names, text};
 use crate::publish::tasks::{Row, Sort};
 use crate::terminal::data::Data;
-use crate::terminal::look::Tone;
-use crate::terminal::table::Kind::{Number, Path, Words};
+use crate::terminal::table::ColumnKind::{Number, Path, Words};
 use crate::terminal::table::{self, Column};
+use crate::terminal::theme::Tone;
 use crate::terminal::view::{Focus, View};
 use crate::terminal::words::{about, span};
 

@@ -6,7 +6,7 @@ use ratatui::text::Span;
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Theme {
     /// Colours.
     pub colour: bool,
     /// Characters beyond ASCII; else they are replaced.
@@ -29,7 +29,7 @@ pub enum Tone {
     Selected,
 }
 
-impl Look {
+impl Theme {
     /// The style of a tone. Without colours there are bold and reversed.
     #[must_use]
     pub const fn style(self, tone: Tone) -> Style {
