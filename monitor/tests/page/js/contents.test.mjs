@@ -32,7 +32,7 @@ test("a livelock is named, with its loop, its begin and its reason", async () =>
   assert.match(await page.locator(".since").innerText(), /^\/mnt \(0:28-nfsd\), dirty-throttle, livelock confirmed at \d\d:\d\d:\d\d \(\d+ s ago\)$/);
   const [server] = node.servers;
   assert.equal(await page.locator(".hero .impact").innerText(),
-    `${loop.client_waiting} tasks cannot write to /mnt. All ${server.throttled + server.blocked} nfsd threads are throttled or blocked: clients of this server wait.`);
+    `${loop.client_waiting} tasks cannot write to /mnt. ${server.throttled + server.blocked} of 8 nfsd threads throttled or blocked: clients of this server wait.`);
   assert.deepEqual([server.idle, server.running], [0, 0]);
   assert.match(await page.title(), /^Livelock/);
   assert.match(await page.locator(".banner").innerText(), /This is a recording, 6\.12-netns-livelock\.tmrec/);
@@ -139,7 +139,7 @@ test("what the reader opened, marked and stands on is left alone by the ticks", 
   const playing = await replay("6.12-netns-recovery.tmrec", "--speed", "1", "--skip", "12s");
   const { page, context, complaints } = await open(running, playing.url);
   await drawn(page);
-  await page.locator("details[data-key=vain] summary").click();
+  await page.locator("details[data-key=ineffective] summary").click();
   await page.locator(".todo .commands button").first().focus();
   await page.evaluate(() => getSelection().selectAllChildren(document.querySelector(".todo .what")));
   const marked = await page.evaluate(() => getSelection().toString());
@@ -147,7 +147,7 @@ test("what the reader opened, marked and stands on is left alone by the ticks", 
     const from = await page.locator(".banner time").getAttribute("datetime");
     await page.waitForFunction((from) => document.querySelector(".banner time").dateTime > from, from);
   }
-  assert.ok(await page.evaluate(() => document.querySelector("details[data-key=vain]").open));
+  assert.ok(await page.evaluate(() => document.querySelector("details[data-key=ineffective]").open));
   assert.equal(await page.evaluate(() => document.activeElement.dataset.does), "copy");
   assert.ok(marked.length > 10);
   assert.equal(await page.evaluate(() => getSelection().toString()), marked);

@@ -140,9 +140,9 @@ test("by keyboard: skip to the state, open what is closed, copy, read a stack", 
   assert.match(await page.evaluate(() => document.activeElement.textContent), /^Skip/);
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "main");
-  await page.locator("details[data-key=vain] > summary").focus();
+  await page.locator("details[data-key=ineffective] > summary").focus();
   await page.keyboard.press("Space");
-  assert.ok(await page.locator("details[data-key=vain] li").first().isVisible());
+  assert.ok(await page.locator("details[data-key=ineffective] li").first().isVisible());
   await page.locator("button[data-does=copy]").first().focus();
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.getElementById("said").textContent === "Copied.");
