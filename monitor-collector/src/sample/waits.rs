@@ -77,6 +77,12 @@ impl Waits {
                 self.over.insert(wait.tid, wait.since_ns);
                 continue;
             }
+            // It began while the maps were read, and is of the next look: else those that
+            // began since `now_ns` are counted beside those that have ended since.
+            if wait.since_ns > now_ns {
+                self.pausing |= pauses;
+                continue;
+            }
             let lasts_ns = now_ns.saturating_sub(wait.since_ns);
             let (patience_ns, end_seen) = match wait.cause.end() {
                 End::SeenOfCall | End::SeenOfSleep if lasts_ns < LEAST_CALL_NS => continue,
