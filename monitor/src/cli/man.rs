@@ -143,14 +143,18 @@ fn known_to_clap(command: &Command) -> io::Result<String> {
 
 fn write_section(roff: &mut Roff, section: &Section) {
     roff.control("SH", [section.heading.to_uppercase().as_str()]);
-    for item in &section.items {
+    for (at, item) in section.items.iter().enumerate() {
         match item {
             Item::Entry(word, said) => {
                 roff.control("TP", []);
                 roff.text([bold(*word)]).text([roman(*said)]);
             }
             Item::Text(said) => {
-                roff.control("PP", []).text([roman(*said)]);
+                // A heading begins a paragraph itself.
+                if at > 0 {
+                    roff.control("PP", []);
+                }
+                roff.text([roman(*said)]);
             }
         }
     }
