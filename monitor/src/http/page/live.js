@@ -216,12 +216,15 @@ function connect() {
 }
 
 function whole() {
+  // An answer that was on its way when the tab was hidden.
+  if (app.link === "paused") return;
   if (app.link === "lost") say("Connected again.");
   app.link = "open";
   app.heard = Date.now();
 }
 
 function broken() {
+  if (app.link === "paused") return;
   if (app.link !== "lost") say("Connection lost.");
   app.link = "lost";
   age();
