@@ -117,10 +117,11 @@ fn cannot_block(wait: &Waiting) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use monitor_model::testing::thread;
     use std::{fs, path::Path};
 
     use monitor_common::{Cause, Class, ThrottleReason};
-    use monitor_model::observation::{Nfsd, ServerThread, ThreadState, UserServer, Waiting};
+    use monitor_model::observation::{Nfsd, ThreadState, UserServer, Waiting};
     use tempfile::TempDir;
 
     use super::{MAX_FRAMES, MAX_TASKS, PAUSE_NS, Stacks};
@@ -132,16 +133,6 @@ mod tests {
         let stack =
             "[<0>] io_schedule_timeout+0x19/0x50\n[<0>] balance_dirty_pages+0x2ff/0xce0 [ext4]\n";
         fs::write(dir.join("stack"), stack).unwrap();
-    }
-
-    fn thread(tid: u32, state: ThreadState) -> ServerThread {
-        ServerThread {
-            tid,
-            state,
-            write_since_ns: None,
-            blocked_in: None,
-            behind_throttled: false,
-        }
     }
 
     fn wait(tid: u32, class: Class, cause: Cause, since_ns: u64) -> Waiting {

@@ -5,6 +5,7 @@ use monitor_model::{
     loops::{Exempt, Exemption, Loop, Proof, Scope},
     mitigation::Measure,
     observation::{Bdi, DirtyPauses, Memory, Observation, Waiting},
+    testing,
     verdict::Signature,
 };
 use proptest::prelude::*;
@@ -187,19 +188,11 @@ fn the_commands_name_this_loops_bdi_its_writers_and_a_limit_for_this_node() {
 fn the_limit_that_the_kernel_named_lately_counts_more_than_vmstat_and_an_old_one_does_not() {
     let mut node = node("6.12.9");
     let mut pause = DirtyPauses {
-        bdi: "254:0".into(),
-        class: Class::Nfsd,
         events: 5,
-        node_events: None,
-        pause_ns: 0,
-        dirty_pages: 0,
-        limit_pages: 0,
-        bdi_dirty_pages: 0,
-        bdi_setpoint_pages: 0,
-        task_ratelimit: 0,
         last_ns: node.monotonic_ns - 1,
         last_dirty_pages: 14_000,
         last_limit_pages: 50 * MB / 4096,
+        ..testing::pauses("254:0", Class::Nfsd)
     };
     node.dirty_pauses = vec![pause.clone()];
     assert_eq!(

@@ -217,13 +217,12 @@ fn next(exit_code: u8, loops: &[LoopFound]) -> String {
     match dangerous.as_slice() {
         [] => format!("{run} Next: throttle-monitor run"),
         [first, ..] => {
-            let it = if dangerous.len() == 1 {
-                format!("The loop {first} may come")
-            } else {
-                format!("{first} and {} more loops", dangerous.len() - 1)
+            let it = match dangerous.len() {
+                1 => format!("The loop {first} is"),
+                more => format!("The loop {first} and {} more are", more - 1),
             };
             format!(
-                "{run} {it} to a standstill: see above what prevents it. Next: throttle-monitor run, and top to watch it"
+                "{run} {it} at risk of a livelock: see above what prevents it. Next: throttle-monitor run, and top to watch it"
             )
         }
     }
@@ -233,7 +232,9 @@ fn next(exit_code: u8, loops: &[LoopFound]) -> String {
 mod tests {
     use monitor_collector::kernel::preflight::Privileges;
 
-    use super::{ToDo, next, to_do};
+    use monitor_model::testing;
+
+    use super::{LoopFound, ToDo, next, to_do};
 
     #[test]
     fn a_shared_recommendation_is_reported_once_with_all_that_it_provides() {
@@ -252,5 +253,21 @@ mod tests {
             "All signals are attached. Next: throttle-monitor run"
         );
         assert!(next(2, &[]).contains("run this again"));
+        let one = LoopFound {
+            found: testing::found_loop(),
+            preventions: Vec::new(),
+        };
+        let (alone, both) = (
+            next(0, std::slice::from_ref(&one)),
+            next(1, &[one.clone(), one]),
+        );
+        assert!(
+            alone.contains("The loop 0:29-nfsd is at risk of a livelock: "),
+            "{alone}"
+        );
+        assert!(
+            both.contains("The loop 0:29-nfsd and 1 more are at risk of a livelock: "),
+            "{both}"
+        );
     }
 }

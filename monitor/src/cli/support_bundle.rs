@@ -79,6 +79,8 @@ pub struct SupportBundleArgs {
 ///
 /// The file cannot be written.
 pub fn support_bundle(args: &SupportBundleArgs) -> anyhow::Result<ExitCode> {
+    // First, so that a mistake in it leaves no file behind.
+    let access = args.access.access()?;
     let now = SystemTime::now();
     let host = start::node_name();
     let root = format!("throttle-monitor-{}-{}", plain(&host), stamp(now));
@@ -90,7 +92,6 @@ pub fn support_bundle(args: &SupportBundleArgs) -> anyhow::Result<ExitCode> {
             (Box::new(new_file(&path)?), path.display().to_string())
         }
     };
-    let access = args.access.access()?;
     let mut bundle = Bundle::new(into, root, now);
     bundle.collect(args, &access);
     let missing = bundle.missing.len();
@@ -101,7 +102,7 @@ pub fn support_bundle(args: &SupportBundleArgs) -> anyhow::Result<ExitCode> {
         "{name}: written. Look through it before you send it: it names hosts, mounts and processes."
     );
     if missing > 0 {
-        eprintln!("{missing} parts are missing: README.txt in it says which and why.");
+        eprintln!("Missing parts: {missing}. README.txt in it says which and why.");
         return Ok(ExitCode::from(exit::DEGRADED));
     }
     Ok(ExitCode::SUCCESS)
