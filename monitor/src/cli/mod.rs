@@ -37,9 +37,12 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::CommandFactory as _;
 
+use crate::terminal::no_colours_if_dumb;
+
 /// Runs the command of the command line.
 #[must_use]
 pub fn main() -> ExitCode {
+    no_colours_if_dumb();
     let cli = match config::parse(std::env::args_os().collect::<Vec<_>>()) {
         Ok(config::Parsed::Command(cli)) => cli,
         Ok(config::Parsed::Show(text)) => {

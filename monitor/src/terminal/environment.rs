@@ -14,11 +14,22 @@ fn var(name: &str) -> String {
     env::var(name).unwrap_or_default()
 }
 
-/// Whether there is a screen, and somebody who can press keys. A terminal that is dumb,
-/// or does not say what it is, is none.
+/// A terminal that does not say what it is counts as dumb, too.
+fn is_dumb() -> bool {
+    matches!(&*var("TERM"), "" | "dumb")
+}
+
+/// Whether there is a screen, and somebody who can press keys.
 pub(crate) fn has_screen() -> bool {
-    let is_terminal = stdout().is_terminal() && stdin().is_terminal();
-    is_terminal && !matches!(&*var("TERM"), "" | "dumb")
+    stdout().is_terminal() && stdin().is_terminal() && !is_dumb()
+}
+
+/// A dumb terminal gets no colours, from no command: the library would write them to
+/// any terminal where `CI` is set.
+pub(crate) fn no_colours_if_dumb() {
+    if is_dumb() {
+        anstream::ColorChoice::Never.write_global();
+    }
 }
 
 impl Theme {

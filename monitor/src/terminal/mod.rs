@@ -26,7 +26,7 @@ mod words;
 
 pub use data::{Answer, Data, Origin, Request};
 pub use draw::draw;
-pub(crate) use environment::has_screen;
+pub(crate) use environment::{has_screen, no_colours_if_dumb};
 pub use keys::Action;
 pub(crate) use live::live;
 pub use plain::plain;
