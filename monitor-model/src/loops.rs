@@ -1,25 +1,14 @@
-//! NFS mounts that this node serves to itself.
+//! Backing devices that this node serves to itself.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::observation::Container;
+use crate::observation::{ClientKind, Container, ServerKind};
+pub use crate::observation::Proof;
 use crate::words::words;
 
 /// The kernel's server, used in place of a process name.
 pub const NFSD: &str = "nfsd";
-
-words! {
-    /// The proof that this node serves a mount, weakest first.
-    Proof {
-        /// The server's address belongs to the client's own namespace, and a server listens there.
-        Address = "address",
-        /// Both ends of the TCP connection are sockets of this host.
-        Socket = "socket",
-        /// By their transaction ids, the client's calls are seen to be served by this kernel.
-        Xid = "xid",
-    }
-}
 
 words! {
     /// The relation of client and server.
@@ -35,19 +24,36 @@ words! {
     }
 }
 
-/// A loop: an NFS mount that this node serves to itself.
+/// A loop: a backing device that this node serves to itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loop {
     /// Its id, `<client bdi>-<server>`.
     #[serde(rename = "loop")]
     pub id: CompactString,
-    /// The mount's BDI.
+    /// The client's BDI.
     pub client_bdi: CompactString,
+    /// The kind of its client.
+    #[serde(default)]
+    pub client_kind: ClientKind,
+    /// The client for people: `/dev/nbd0`, `//127.0.0.1/share`; empty for NFS, which has mounts.
+    #[serde(default)]
+    pub client_name: CompactString,
     /// The server: `nfsd`, or the name of its process.
     pub server: CompactString,
     /// The server's process; `None`: unknown, or it is the kernel.
     #[serde(default)]
     pub server_tgid: Option<u32>,
+    /// What the server consists of.
+    #[serde(default)]
+    pub server_kind: ServerKind,
+    /// The whole path of the pages: the client's device, its server, the device that this writes
+    /// to, which another server may clean, and so on to a local device.
+    #[serde(default)]
+    pub path: Vec<PathNode>,
+    /// Whether the last server of the path writes past the page cache (`O_DIRECT`), so that it is
+    /// not throttled.
+    #[serde(default)]
+    pub direct: bool,
     /// The BDI that the server writes to for it; `None`: unknown so far.
     pub server_bdi: Option<CompactString>,
     /// Type of the file system there; empty: unknown.
@@ -97,6 +103,33 @@ pub struct Loop {
     pub risk: Vec<String>,
     /// The recommendations, a sentence each.
     pub recommendations: Vec<String>,
+}
+
+/// A node of a loop's path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "node", rename_all = "lowercase")]
+pub enum PathNode {
+    /// A backing device.
+    Device {
+        /// `nfs`, `nbd` and so on for a served one, else the type of its file system; empty:
+        /// unknown.
+        kind: CompactString,
+        /// Its name for people; empty: its BDI says all.
+        name: CompactString,
+        /// Its BDI.
+        bdi: CompactString,
+    },
+    /// A server that cleans the device before it and writes to the one after it.
+    Server {
+        /// What it consists of.
+        kind: ServerKind,
+        /// Its name.
+        name: CompactString,
+        /// Its process.
+        tgid: Option<u32>,
+        /// The proof that it cleans the device before it.
+        proof: Proof,
+    },
 }
 
 /// A mount of a loop's client.

@@ -6,6 +6,7 @@
 
 mod container;
 mod nfs;
+mod served;
 mod topology;
 
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use crate::words::words;
 pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid};
 pub use self::nfs::{
     Caller, NfsClient, Nfsd, ServerExit, ServerThread, Serving, ThreadState, UserServer, Waited,
+};
+pub use self::served::{
+    ClientKind, Progress, Proof, RestsOn, ServedDevice, ServerKind, ServerRef, WriteBasis, WritesTo,
 };
 pub use self::topology::{
     Backing, Connection, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, NfsMount, OpenCalls,
@@ -245,6 +249,12 @@ pub struct Bdi {
     pub disk_busy_ms: Option<u64>,
     /// Sectors of 512 bytes that the disk wrote since boot.
     pub disk_sectors_written: Option<u64>,
+    /// Reads and writes that the disk has begun and not completed; `None`: not a block device.
+    #[serde(default)]
+    pub disk_in_flight: Option<u64>,
+    /// Bytes that the server acknowledged, by the client's own count (CIFS); `None`: it has none.
+    #[serde(default)]
+    pub acked_bytes: Option<u64>,
     /// Sectors of 512 bytes that the disk read since boot.
     pub disk_sectors_read: Option<u64>,
     /// Reads and writes that the disk completed since boot, merged ones as one.

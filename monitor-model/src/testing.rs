@@ -6,8 +6,8 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use crate::{
     loops::{Exempt, ExemptBasis, Exemption, Loop, Mount, Proof, Scope},
     observation::{
-        Bdi, Delay, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation, RpcClient,
-        ServerThread, SignalStatus, State, ThreadState, Waiting,
+        Bdi, ClientKind, Delay, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation, RpcClient,
+        ServerKind, ServerThread, SignalStatus, State, ThreadState, Waiting,
     },
     verdict::{Condition, Conditions, Confidence, LivelockState, Signature, Verdict},
 };
@@ -168,6 +168,11 @@ pub fn found_loop() -> Loop {
         since_unix_ms: 1_700_000_000_000,
         became_own_client: false,
         localio: false,
+        client_kind: ClientKind::Nfs,
+        client_name: "".into(),
+        server_kind: ServerKind::default(),
+        path: Vec::new(),
+        direct: false,
         mounts: vec![Mount {
             mount_point: "/mnt/<a>".into(),
             source: "10.9.0.2:/".into(),

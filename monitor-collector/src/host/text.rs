@@ -1,12 +1,12 @@
 //! Reading what the kernel prints, within bounds.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead as _, BufReader},
     path::Path,
 };
 
-use compact_str::CompactString;
+use compact_str::{CompactString, ToCompactString as _};
 
 /// Maximum number of bytes of one file.
 const MAX_BYTES: u64 = 32 << 20;
@@ -41,6 +41,23 @@ pub(crate) fn each_line(
         each(&String::from_utf8_lossy(&line));
     }
     Ok(reader.fill_buf()?.is_empty())
+}
+
+/// The entries of a directory that are this prefix and a number, by number: `loop0`, `loop1`. None
+/// if it cannot be read; at most so many.
+#[must_use]
+pub fn numbered(dir: &Path, prefix: &str, most: usize) -> Vec<CompactString> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().to_compact_string())
+        .filter(|name| {
+            let number = name.strip_prefix(prefix);
+            number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        })
+        .collect();
+    names.sort_unstable_by_key(|name| (name.len(), name.clone()));
+    names.truncate(most);
+    names
 }
 
 /// Undoes the kernel's `\040` (`mangle_path` and `seq_escape`, `fs/seq_file.c`).

@@ -161,7 +161,7 @@ fn parse_stat(text: &str, bdi: &mut Bdi) {
         _,
         sectors_written,
         write_ms,
-        _,
+        in_flight,
         busy_ms,
         ..,
     ] = fields[..]
@@ -174,6 +174,7 @@ fn parse_stat(text: &str, bdi: &mut Bdi) {
     let times = busy_ms > 0 || reads.saturating_add(writes) == 0;
     bdi.disk_sectors_written = Some(sectors_written).filter(|_| counts);
     bdi.disk_busy_ms = Some(busy_ms).filter(|_| counts && times);
+    bdi.disk_in_flight = Some(in_flight).filter(|_| counts);
     bdi.disk_sectors_read = Some(sectors_read).filter(|_| counts);
     bdi.disk_requests = reads.checked_add(writes).filter(|_| counts);
     bdi.disk_request_ms = read_ms.checked_add(write_ms).filter(|_| counts && times);

@@ -7,7 +7,7 @@ use std::{
 
 use compact_str::CompactString;
 use monitor_model::observation::{
-    Connection, FarEnd, NfsMount, PeerSocket, ServerProcess, Transport,
+    Connection, FarEnd, NfsMount, PeerSocket, Proof, ServerProcess, Transport,
 };
 
 use super::{
@@ -274,6 +274,8 @@ impl Connections {
                 owner: name,
                 client_is_local,
                 owner_tgid: server_tgid(owner),
+                proof: Proof::Socket,
+                relays: Vec::new(),
             })
         });
         sight.found = server.or_else(|| match owner {

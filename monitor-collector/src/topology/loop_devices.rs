@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path};
 
-use compact_str::{CompactString, ToCompactString as _};
+use compact_str::CompactString;
 use monitor_model::observation::LoopDevice;
 
 use super::mounts::{MAX_LINES, Mounts, not_all};
 use super::namespaces::Namespaces;
 use super::warnings::LookupWarnings;
 use crate::host::mountinfo::Line;
-use crate::host::text::unescape;
+use crate::host::text::{numbered, unescape};
 
 /// Maximum number of loop devices.
 const MAX_DEVICES: usize = 1024;
@@ -91,15 +91,7 @@ pub(super) fn holds(mount_point: &str, path: &str) -> bool {
 /// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`, drivers/block/loop.c)
 /// exists while the device has a file.
 fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
-    let entries = fs::read_dir(block).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.file_name().to_string_lossy().to_compact_string())
-        .filter(|name| {
-            let number = name.strip_prefix("loop");
-            number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-        })
-        .collect();
-    names.sort_unstable_by_key(|name| (name.len(), name.clone()));
+    let names = numbered(block, "loop", MAX_DEVICES + 1);
     if names.len() > MAX_DEVICES {
         warnings.note(&format_args!("Only {MAX_DEVICES} loop devices are read."));
     }

@@ -24,6 +24,7 @@ mod owners;
 mod reader;
 pub(crate) mod requests;
 mod schedule;
+mod served;
 mod sockets;
 mod transports;
 mod volumes;

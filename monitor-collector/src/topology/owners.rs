@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use monitor_model::observation::ServerProcess;
 use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
 
-use super::namespaces::{Namespaces, is_gone};
+use super::namespaces::{Namespaces, is_gone, number_of};
 
 /// Maximum number of file descriptors in one search.
 const MAX_FDS: usize = 262_144;
@@ -186,6 +186,19 @@ impl Owners {
         }
         whole && fds > 0
     }
+}
+
+/// The process that a thread belongs to; `None`: it has ended.
+pub fn process_of(spaces: &Namespaces, tid: u32) -> Option<ServerProcess> {
+    let status = fs::read_to_string(spaces.process(tid).join("status")).ok()?;
+    let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    let tgid = tgid.trim().parse().ok()?;
+    let process = spaces.process(tgid);
+    Some(ServerProcess {
+        tgid,
+        name: comm(&process)?,
+        netns: number_of(&process, "net"),
+    })
 }
 
 fn comm(process: &Path) -> Option<CompactString> {

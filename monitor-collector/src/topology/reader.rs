@@ -18,6 +18,7 @@ use super::{
     mounts::Mounts,
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
+    served::{Graph, NodeFiles},
     transports,
     warnings::LookupWarnings,
 };
@@ -94,6 +95,20 @@ impl Reader {
         let found = self
             .connections
             .read(&mut round, &mut nfs, &transports, &wanted.peers);
+        let file_systems: Vec<_> = mounts.file_systems.into_values().collect();
+        let graph = Graph::read(&mut NodeFiles {
+            procfs: &self.procfs,
+            sysfs: &self.sysfs,
+            spaces: &spaces,
+            file_systems: &file_systems,
+            warnings: &mut warnings,
+        });
+        let mut server_processes = self.connections.server_processes(&spaces);
+        for process in graph.processes {
+            if server_processes.iter().all(|one| one.tgid != process.tgid) {
+                server_processes.push(process);
+            }
+        }
         let mut containers = Containers::default();
         let nets = nets(&nfs, &found.connections, &found.peers, &exports);
         Topology {
@@ -101,14 +116,17 @@ impl Reader {
             processes: containers.of_processes(&spaces, &(&wanted.processes | &wanted.also)),
             read_ns,
             mounts: nfs,
-            file_systems: mounts.file_systems.into_values().collect(),
+            file_systems,
             transports,
             connections: found.connections,
             far_ends: found.far_ends,
             peers: found.peers,
             exports,
             loop_devices,
-            server_processes: self.connections.server_processes(&spaces),
+            server_processes,
+            served: graph.served,
+            writes: graph.writes,
+            rests_on: graph.rests_on,
             incomplete: warnings.into_sentences(),
         }
     }

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::container::{NetNamespace, ProcessPlace};
+use super::served::{Proof, RestsOn, ServedDevice, ServerRef, WritesTo};
 
 /// An RPC client of this kernel, by its `client_id` in the tracepoints: mostly one for each NFS
 /// mount.
@@ -104,8 +105,8 @@ pub struct Topology {
     /// Loop devices (losetup) that have a file.
     #[serde(default)]
     pub loop_devices: Vec<LoopDevice>,
-    /// Userspace NFS server processes. They are searched for only if an NFS mount or a client of
-    /// this node leads to this node.
+    /// Processes that serve a client of this node, whatever the protocol, and NFS servers by name.
+    /// These are searched for only if an NFS mount or a client of this node leads to this node.
     #[serde(default)]
     pub server_processes: Vec<ServerProcess>,
     /// The containers of the network namespaces of clients and servers, as far as known.
@@ -114,6 +115,15 @@ pub struct Topology {
     /// The containers of processes that wait for longer.
     #[serde(default)]
     pub processes: Vec<ProcessPlace>,
+    /// Backing devices that a server of this kernel cleans, but for NFS mounts.
+    #[serde(default)]
+    pub served: Vec<ServedDevice>,
+    /// What the servers write to.
+    #[serde(default)]
+    pub writes: Vec<WritesTo>,
+    /// Devices that rest on others.
+    #[serde(default)]
+    pub rests_on: Vec<RestsOn>,
     /// Facts that could not be read, a sentence each.
     pub incomplete: Vec<CompactString>,
 }
@@ -171,12 +181,12 @@ pub struct LoopDevice {
     pub on: CompactString,
 }
 
-/// The process of a userspace NFS server.
+/// The process of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerProcess {
     /// Process id in the initial pid namespace.
     pub tgid: u32,
-    /// Its name, one of `--loops.server-names`.
+    /// Its name.
     pub name: CompactString,
     /// Its network namespace.
     #[serde(default)]
@@ -212,6 +222,16 @@ pub struct Connection {
     /// The process; `None`: unknown, or it is the kernel.
     #[serde(default)]
     pub owner_tgid: Option<u32>,
+    /// How the two ends were matched.
+    #[serde(default = "by_addresses")]
+    pub proof: Proof,
+    /// The processes that relay the bytes from the client to the server, in order (stunnel).
+    #[serde(default)]
+    pub relays: Vec<ServerRef>,
+}
+
+const fn by_addresses() -> Proof {
+    Proof::Socket
 }
 
 /// A process of this node at the other end of an NFS client's connection.

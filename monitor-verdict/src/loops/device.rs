@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use compact_str::{CompactString, format_compact};
 use monitor_model::{
     loops::{Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
-    observation::{Container, NfsClient},
+    observation::{ClientKind, Container, NfsClient, ServerKind},
 };
 
 use super::inputs::{Claim, DeviceInputs};
@@ -322,6 +322,11 @@ fn new_loop(claim: &Claim, inputs: &DeviceInputs<'_>) -> Loop {
         since_unix_ms: inputs.observation.unix_ms,
         became_own_client: false,
         localio: false,
+        client_kind: ClientKind::Nfs,
+        client_name: CompactString::default(),
+        server_kind: ServerKind::default(),
+        path: Vec::new(),
+        direct: false,
         mounts: Vec::new(),
         version: CompactString::default(),
         server_address: None,

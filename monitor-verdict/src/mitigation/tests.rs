@@ -4,7 +4,7 @@ use monitor_common::{Cause, Class, ThrottleReason};
 use monitor_model::{
     loops::{Exempt, Exemption, Loop, Proof, Scope},
     mitigation::Measure,
-    observation::{Bdi, DirtyPauses, Memory, Observation, Waiting},
+    observation::{Bdi, ClientKind, DirtyPauses, Memory, Observation, Waiting},
     testing,
     verdict::Signature,
 };
@@ -33,6 +33,11 @@ pub(crate) fn the_loop() -> Loop {
         since_unix_ms: 0,
         became_own_client: false,
         localio: false,
+        client_kind: ClientKind::Nfs,
+        client_name: "".into(),
+        server_kind: monitor_model::observation::ServerKind::default(),
+        path: Vec::new(),
+        direct: false,
         mounts: Vec::new(),
         version: "4.2".into(),
         server_address: None,

@@ -143,6 +143,8 @@ impl Random {
             written_bytes: self.some(),
             disk_busy_ms: self.some(),
             disk_sectors_written: self.some(),
+            disk_in_flight: self.some(),
+            acked_bytes: self.some(),
             disk_sectors_read: self.some(),
             disk_requests: self.some(),
             disk_request_ms: self.some(),

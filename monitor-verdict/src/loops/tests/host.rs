@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitor_model::{
     loops::{Loop, LoopChange, LoopEvent},
     observation::{
-        Backing, Bdi, Connection, NfsMount, Observation, PeerSocket, ThreadState, Topology,
+        Backing, Bdi, Connection, NfsMount, Observation, PeerSocket, Proof, ThreadState, Topology,
         Transport,
     },
 };
@@ -117,6 +117,8 @@ pub fn connection(owner: &str) -> Connection {
         owner: owner.into(),
         client_is_local: None,
         owner_tgid: (owner != "nfsd").then_some(204),
+        proof: Proof::Socket,
+        relays: Vec::new(),
     }
 }
 

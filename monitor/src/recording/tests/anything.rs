@@ -8,11 +8,11 @@ use std::{
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::observation::{
-    Backing, Bdi, Caller, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
+    Backing, Bdi, Caller, ClientKind, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
     ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient,
-    NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, RpcClient, ServerExit,
-    ServerProcess, ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology,
-    Transport, UserServer, Waited, Waiting,
+    NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, Proof, RestsOn, RpcClient, ServedDevice, ServerExit, ServerKind,
+    ServerProcess, ServerRef, ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology,
+    Transport, UserServer, Waited, Waiting, WriteBasis, WritesTo,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -276,6 +276,8 @@ fn bdi(d: &mut Dice) -> Bdi {
         written_bytes: d.maybe(Dice::number),
         disk_busy_ms: d.maybe(Dice::number),
         disk_sectors_written: d.maybe(Dice::number),
+        disk_in_flight: d.maybe(Dice::number),
+        acked_bytes: d.maybe(Dice::number),
         disk_sectors_read: d.maybe(Dice::number),
         disk_requests: d.maybe(Dice::number),
         disk_request_ms: d.maybe(Dice::number),
@@ -363,6 +365,8 @@ fn topology(d: &mut Dice) -> Topology {
             owner: d.text(),
             client_is_local: d.maybe(Dice::flag),
             owner_tgid: d.maybe(Dice::small),
+            proof: d.of(&Proof::ALL),
+            relays: d.some(server_ref),
         }),
         far_ends: d.some(|d| FarEnd {
             client: d.address(),
@@ -401,7 +405,37 @@ fn topology(d: &mut Dice) -> Topology {
             tgid: d.small(),
             container: d.maybe(container),
         }),
+        served: d.some(|d| ServedDevice {
+            bdi: d.text(),
+            kind: d.of(&ClientKind::ALL),
+            name: d.text(),
+            server: server_ref(d),
+            proof: d.of(&Proof::ALL),
+            address: d.text(),
+            client_netns: d.maybe(Dice::number),
+            server_netns: d.maybe(Dice::number),
+        }),
+        writes: d.some(|d| WritesTo {
+            server: server_ref(d),
+            bdi: d.text(),
+            device: d.text(),
+            file: d.text(),
+            basis: d.of(&WriteBasis::ALL),
+            direct: d.flag(),
+        }),
+        rests_on: d.some(|d| RestsOn {
+            bdi: d.text(),
+            on: d.text(),
+        }),
         incomplete: d.some(Dice::text),
+    }
+}
+
+fn server_ref(d: &mut Dice) -> ServerRef {
+    ServerRef {
+        name: d.text(),
+        tgid: d.maybe(Dice::small),
+        kind: d.of(&ServerKind::ALL),
     }
 }
 
