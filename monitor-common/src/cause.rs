@@ -105,6 +105,8 @@ words! {
         LoopDevice = 5 => "loop_device", was "loop";
         /// Any other kernel thread.
         Kthread = 6 => "kthread";
+        /// A worker of a kernel target: LIO, ksmbd.
+        Target = 7 => "target";
     }
 }
 

@@ -3,8 +3,8 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::observation::{ClientKind, Container, ServerKind};
 pub use crate::observation::Proof;
+use crate::observation::{ClientKind, Container, ServerKind};
 use crate::words::words;
 
 /// The kernel's server, used in place of a process name.
@@ -18,6 +18,8 @@ words! {
         SameNetns = "same-netns",
         /// They are in two network namespaces.
         CrossNetns = "cross-netns",
+        /// There is no network between them.
+        None = "none",
         /// Unknown so far.
         #[default]
         Unknown = "unknown",

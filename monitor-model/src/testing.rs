@@ -6,8 +6,8 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use crate::{
     loops::{Exempt, ExemptBasis, Exemption, Loop, Mount, Proof, Scope},
     observation::{
-        Bdi, ClientKind, Delay, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation, RpcClient,
-        ServerKind, ServerThread, SignalStatus, State, ThreadState, Waiting,
+        Bdi, ClientKind, Delay, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation,
+        RpcClient, ServerKind, ServerThread, SignalStatus, State, ThreadState, Waiting,
     },
     verdict::{Condition, Conditions, Confidence, LivelockState, Signature, Verdict},
 };

@@ -110,7 +110,12 @@ impl Stacks {
 /// it.
 fn cannot_block(wait: &Waiting) -> bool {
     match wait.class {
-        Class::Nfsd | Class::Kswapd | Class::Kworker | Class::LoopDevice | Class::Kthread => true,
+        Class::Nfsd
+        | Class::Target
+        | Class::Kswapd
+        | Class::Kworker
+        | Class::LoopDevice
+        | Class::Kthread => true,
         Class::User | Class::Server => wait.cause == Cause::BalanceDirtyPages,
     }
 }

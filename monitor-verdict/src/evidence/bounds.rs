@@ -3,7 +3,7 @@
 
 use compact_str::CompactString;
 use monitor_model::{
-    loops::Loop,
+    loops::{Loop, PathNode},
     mitigation::Measure,
     observation::{Bdi, Container, NfsClient, SignalStatus, Waiting},
     verdict::Verdict,
@@ -141,6 +141,18 @@ pub fn found(from: &Loop) -> Loop {
     let optional = [&mut found.server_bdi, &mut found.server_address];
     for name in optional.into_iter().flatten() {
         shorten(name, NAME);
+    }
+    shorten(&mut found.client_name, PATH);
+    found.path.truncate(SOME);
+    for node in &mut found.path {
+        match node {
+            PathNode::Device { kind, name, bdi } => {
+                shorten(kind, NAME);
+                shorten(name, PATH);
+                shorten(bdi, NAME);
+            }
+            PathNode::Server { name, .. } => shorten(name, NAME),
+        }
     }
     found.mounts.truncate(FEW);
     for mount in &mut found.mounts {

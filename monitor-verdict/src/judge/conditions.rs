@@ -30,7 +30,7 @@ pub fn demand(view: &View<'_>) -> Condition {
         return condition(
             Some(false),
             None,
-            format!("{name} is no longer an NFS mount"),
+            format!("{name} is no longer the device of a client"),
         );
     };
     let held_bytes = view.held_bytes();
@@ -48,10 +48,10 @@ pub fn demand(view: &View<'_>) -> Condition {
     };
     let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     let why = format!(
-        "{name} holds {} dirty or in writeback, writers waiting on it: {}, WRITE calls \
-         unanswered: {}",
+        "{name} holds {} dirty or in writeback, writers waiting on it: {}, {} unanswered: {}",
         held_bytes.map_or_else(|| "unknown bytes".to_owned(), |held| bytes(held as f64)),
         number(client.waiting_writers.map(u64::from)),
+        view.kind.requests(),
         number(client.pending_writes),
     );
     condition(holds, held_bytes.map(|held| held as f64), why)

@@ -3,12 +3,13 @@
 use compact_str::CompactString;
 use monitor_model::{
     loops::{Loop, NFSD, Proof},
-    observation::Observation,
+    observation::{ClientKind, Observation, ServerKind, ServerRef},
     verdict::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict},
 };
 
 use crate::judge::conditions::condition;
 use crate::judge::machine::{Machine, Tick};
+use crate::loops::path;
 use crate::signatures::{Edge, SignatureChooser};
 use crate::text::{rate, seconds};
 use crate::thresholds::{Thresholds, nanos};
@@ -31,6 +32,7 @@ pub struct LoopJudge {
     localio: bool,
     proof: Proof,
     rpc_clients: Vec<u32>,
+    path: Path,
     /// The highest rate seen, bytes a second, decayed.
     best: f64,
     /// The last moment with progress or without demand, nanoseconds.
@@ -67,6 +69,40 @@ impl AllLoops {
     fn others(&self, id: &str) -> Vec<&[u32]> {
         let others = self.rpc_clients.iter().filter(|(other, _)| other != id);
         others.map(|(_, clients)| clients.as_slice()).collect()
+    }
+}
+
+/// What a loop's path says to the judge.
+#[derive(Clone, Debug, Default)]
+struct Path {
+    kind: ClientKind,
+    servers: Vec<ServerRef>,
+    /// The devices between the client and the last one.
+    inner: Vec<CompactString>,
+}
+
+impl Path {
+    fn of(found: &Loop) -> Self {
+        let mut servers = path::servers(&found.path);
+        if servers.is_empty() {
+            // A recording of an older version lists no path.
+            servers.push(ServerRef {
+                name: found.server.clone(),
+                tgid: found.server_tgid,
+                kind: if found.is_nfsd() {
+                    ServerKind::Nfsd
+                } else {
+                    found.server_kind
+                },
+            });
+        }
+        let last = found.server_bdi.as_ref();
+        let inner = path::bdis(&found.path).skip(1);
+        Self {
+            kind: found.client_kind,
+            servers,
+            inner: inner.filter(|bdi| Some(*bdi) != last).cloned().collect(),
+        }
     }
 }
 
@@ -111,6 +147,7 @@ impl LoopJudge {
             localio: found.localio,
             proof: found.proof,
             rpc_clients: found.rpc_clients.clone(),
+            path: Path::of(found),
             best: 0.0,
             progress_ns: now,
             seen_ns: now,
@@ -137,6 +174,7 @@ impl LoopJudge {
         self.localio = found.localio;
         self.proof = found.proof;
         self.rpc_clients.clone_from(&found.rpc_clients);
+        self.path = Path::of(found);
         if found.server_bdi.is_some() {
             self.verdict.server_bdi.clone_from(&found.server_bdi);
         }
@@ -179,7 +217,10 @@ impl LoopJudge {
         let view = View {
             window,
             client: &self.verdict.client_bdi,
+            kind: self.path.kind,
             server: &self.verdict.server,
+            servers: &self.path.servers,
+            inner: &self.path.inner,
             server_bdi: self.verdict.server_bdi.as_deref(),
             localio: self.localio,
             proof: self.proof,
@@ -363,10 +404,11 @@ fn reason(view: &View<'_>, conditions: &Conditions, active_edge: Option<&Edge>) 
 fn waits_for(view: &View<'_>, conditions: &Conditions) -> String {
     let client = view.newest().and_then(|sample| sample.client(view.client));
     let calls = client.and_then(|client| client.pending_writes);
+    let requests = view.kind.requests();
     let calls = match calls {
-        Some(0) => format!("{} has no WRITE call in flight", view.client),
-        Some(calls) => format!("{calls} WRITE calls of {} are unanswered", view.client),
-        None => format!("the WRITE calls of {} are not visible", view.client),
+        Some(0) => format!("{} has no {requests} in flight", view.client),
+        Some(calls) => format!("{calls} {requests} of {} are unanswered", view.client),
+        None => format!("the {requests} of {} are not visible", view.client),
     };
     let busy = view.threads().map(|threads| threads.busy);
     let now = match (conditions.blockage.holds, busy) {

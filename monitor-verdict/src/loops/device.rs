@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 
 use compact_str::{CompactString, format_compact};
 use monitor_model::{
-    loops::{Exemption, Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
-    observation::{ClientKind, Container, NfsClient, ServerKind},
+    loops::{Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
+    observation::{Container, NfsClient, ServerKind, ServerRef},
 };
 
-use super::inputs::{Claim, DeviceInputs};
+use super::inputs::{Claim, DeviceInputs, file_system};
+use super::path::{self, Written};
 use super::proof::Evidence;
-use super::{exempt, words};
+use super::{blank, event, exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
-
-const NS_PER_MS: u64 = 1_000_000;
 
 /// The server of a mount that is no longer a loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +94,7 @@ impl LoopClient {
         if let Some(one) = ended.as_ref().filter(|_| was_told) {
             let why = self.why_ended(one, inputs, replaced, gone, claim.is_some());
             let message = words::ended(one, &why);
-            events.push(event(one, LoopChange::Ended, message, inputs));
+            events.push(event(one, LoopChange::Ended, message, inputs.observation));
         }
         if let Some(claim) = claim.filter(|_| room || before.is_some() || ended.is_some()) {
             events.extend(self.update(before, &claim, inputs, thresholds));
@@ -235,12 +234,17 @@ impl LoopClient {
                 let late = now.saturating_sub(since) >= nanos(thresholds.tell_after);
                 (whole || late).then(|| {
                     self.untold_since = None;
-                    event(&one, LoopChange::Appeared, words::appeared(&one), inputs)
+                    event(
+                        &one,
+                        LoopChange::Appeared,
+                        words::appeared(&one),
+                        inputs.observation,
+                    )
                 })
             }
             (None, Some(old)) if proven => {
                 let message = words::proven(&one, old);
-                Some(event(&one, LoopChange::Proven, message, inputs))
+                Some(event(&one, LoopChange::Proven, message, inputs.observation))
             }
             (None, _) => None,
         };
@@ -257,22 +261,49 @@ impl LoopClient {
             (Some(_), Some(_)) => Scope::CrossNetns,
             _ => Scope::Unknown,
         };
-        let (bdi, device) = match self.evidence.backing() {
-            Some(written) => (Some(written.bdi.clone()), written.device.as_str()),
-            None => (guess(one, inputs), ""),
+        one.server_kind = if one.is_nfsd() {
+            ServerKind::Nfsd
+        } else {
+            ServerKind::Process
         };
-        let file_system = bdi.as_deref().map(|bdi| inputs.file_system(bdi, device));
+        let first = match self.evidence.backing() {
+            Some(written) => Some(Written {
+                bdi: written.bdi.clone(),
+                device: written.device.clone(),
+                direct: false,
+            }),
+            None => guess(one, inputs),
+        };
+        if first.is_none() {
+            one.server_bdi = None;
+        }
+        let relays = inputs.connection.map_or(&[][..], |one| &one.relays);
+        let device = path::fill_in(one, relays, first, inputs.observation);
+        let bdi = one.server_bdi.as_deref();
+        let file_system = bdi.map(|bdi| file_system(inputs.observation, bdi, &device));
         (one.server_fstype, one.server_device) = file_system.unwrap_or_default();
-        one.server_bdi = bdi;
         one.exempt = exempt::judge(one, inputs, &end, self.evidence.exempt());
     }
 }
 
-/// The BDI that the server writes to, if no write was seen.
-fn guess(one: &Loop, inputs: &DeviceInputs<'_>) -> Option<CompactString> {
-    let exported = one.server_netns.and_then(|ns| inputs.exported_from(ns));
-    let paused = || inputs.userspace_paused_on().filter(|_| !one.is_nfsd());
-    exported.or_else(paused)
+/// The device that the server writes to, if no write was seen.
+fn guess(one: &Loop, inputs: &DeviceInputs<'_>) -> Option<Written> {
+    let only = |bdi| Written {
+        bdi,
+        ..Written::default()
+    };
+    if one.is_nfsd() {
+        let exported = one.server_netns.and_then(|ns| inputs.exported_from(ns));
+        return exported.map(only);
+    }
+    let server = ServerRef {
+        name: one.server.clone(),
+        tgid: one.server_tgid,
+        kind: ServerKind::Process,
+    };
+    // With one BDI on which servers paused, that is more than a guess by open files.
+    let paused = inputs.userspace_paused_on().map(only);
+    path::written_by(&server, inputs.observation).or(paused)
 }
 
 fn describe_mount(one: &mut Loop, inputs: &DeviceInputs<'_>) {
@@ -306,48 +337,8 @@ fn describe_containers(one: &mut Loop, inputs: &DeviceInputs<'_>) {
 }
 
 fn new_loop(claim: &Claim, inputs: &DeviceInputs<'_>) -> Loop {
-    let (bdi, server) = (CompactString::from(inputs.bdi), claim.server.clone());
     Loop {
-        id: format_compact!("{bdi}-{server}"),
-        client_bdi: bdi,
-        server,
         server_tgid: claim.tgid,
-        server_bdi: None,
-        server_fstype: CompactString::default(),
-        server_device: CompactString::default(),
-        proof: claim.proof,
-        scope: Scope::Unknown,
-        exempt: Exemption::default(),
-        since_ms: inputs.observation.monotonic_ns / NS_PER_MS,
-        since_unix_ms: inputs.observation.unix_ms,
-        became_own_client: false,
-        localio: false,
-        client_kind: ClientKind::Nfs,
-        client_name: CompactString::default(),
-        server_kind: ServerKind::default(),
-        path: Vec::new(),
-        direct: false,
-        mounts: Vec::new(),
-        version: CompactString::default(),
-        server_address: None,
-        client_netns: None,
-        server_netns: None,
-        client_containers: Vec::new(),
-        server_container: None,
-        rpc_clients: Vec::new(),
-        calls: 0,
-        calls_served_here: 0,
-        risk: Vec::new(),
-        recommendations: Vec::new(),
-    }
-}
-
-fn event(one: &Loop, change: LoopChange, message: String, inputs: &DeviceInputs<'_>) -> LoopEvent {
-    LoopEvent {
-        monotonic_ms: inputs.observation.monotonic_ns / NS_PER_MS,
-        unix_ms: inputs.observation.unix_ms,
-        loop_id: one.id.clone(),
-        change,
-        message,
+        ..blank(inputs.bdi, &claim.server, claim.proof, inputs.observation)
     }
 }

@@ -9,10 +9,11 @@
 
 use monitor_model::{
     loops::{Exempt, ExemptBasis, Exemption, Loop, Scope},
-    observation::{ExemptCount, Observation},
+    observation::{ClientKind, ExemptCount, Observation, ServerKind, ServerRef},
 };
 
 use super::inputs::{DeviceInputs, ServerEnd};
+use super::path;
 use crate::mitigation::risk;
 
 /// The WRITEs that nfsd served recently for a device.
@@ -59,10 +60,37 @@ pub(super) fn judge(
     end: &ServerEnd,
     writes: ExemptWrites,
 ) -> Exemption {
-    let flag = flag(inputs.observation);
-    if !one.is_nfsd() {
-        return by_threads(one, inputs, flag);
+    of_path(one, inputs.observation).unwrap_or_else(|| of_nfsd(one, inputs, end, writes))
+}
+
+/// Judges a path by its last server, where that is a process or a worker: it writes to the local
+/// device, and those before it wait for it. `None`: it is nfsd.
+pub(super) fn of_path(one: &Loop, observation: &Observation) -> Option<Exemption> {
+    let servers = path::servers(&one.path);
+    let last = servers.last()?;
+    match last.kind {
+        ServerKind::Nfsd => None,
+        ServerKind::Process => Some(by_threads(one, last, observation)),
+        ServerKind::Target => Some(Exemption::new(
+            Exempt::No,
+            ExemptBasis::Predicted,
+            format!("the kernel gives the workers of {} no exemption", last.name),
+        )),
+        ServerKind::LoopDevice => Some(Exemption::new(
+            Exempt::Yes,
+            ExemptBasis::Predicted,
+            "the kernel exempts the workers of loop devices",
+        )),
     }
+}
+
+fn of_nfsd(
+    one: &Loop,
+    inputs: &DeviceInputs<'_>,
+    end: &ServerEnd,
+    writes: ExemptWrites,
+) -> Exemption {
+    let flag = flag(inputs.observation);
     let seen = |words| format!("nfsd served {words}");
     let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, seen(words));
     match writes.state() {
@@ -89,7 +117,7 @@ fn predict(one: &Loop, inputs: &DeviceInputs<'_>, end: &ServerEnd) -> Exemption 
     let by_scope = match one.scope {
         Scope::SameNetns => Some(true),
         Scope::CrossNetns => Some(false),
-        Scope::Unknown => None,
+        Scope::None | Scope::Unknown => None,
     };
     match end.client_is_local.or(by_scope) {
         Some(true) => predicted(
@@ -107,9 +135,10 @@ fn predict(one: &Loop, inputs: &DeviceInputs<'_>, end: &ServerEnd) -> Exemption 
 }
 
 /// Each thread of a process has the flag or lacks it.
-fn by_threads(one: &Loop, inputs: &DeviceInputs<'_>, flag: &str) -> Exemption {
-    let ExemptCount { with, without } = threads(one, inputs.observation);
-    let (server, all) = (&one.server, with.saturating_add(without));
+fn by_threads(one: &Loop, server: &ServerRef, observation: &Observation) -> Exemption {
+    let flag = flag(observation);
+    let ExemptCount { with, without } = threads(one, server, observation);
+    let (server, all) = (&server.name, with.saturating_add(without));
     let observed = |state, words| Exemption::new(state, ExemptBasis::Observed, words);
     match (with, without) {
         (0, 0) => Exemption::unknown(format!("the threads of {server} could not be read")),
@@ -127,7 +156,16 @@ fn by_threads(one: &Loop, inputs: &DeviceInputs<'_>, flag: &str) -> Exemption {
 
 /// The threads of the loop's server: of all processes of its name in its network namespace, as far
 /// as known.
-fn threads(one: &Loop, observation: &Observation) -> ExemptCount {
+fn threads(one: &Loop, server: &ServerRef, observation: &Observation) -> ExemptCount {
+    // Several processes of one NFS server are its threads.
+    let is_nfs = one.client_kind == ClientKind::Nfs && server.name == one.server;
+    if !is_nfs {
+        let mut servers = observation.user_servers.iter();
+        let found = servers.find(|process| Some(process.tgid) == server.tgid);
+        return found
+            .and_then(|found| found.exempt_threads)
+            .unwrap_or_default();
+    }
     let netns = |tgid| {
         let mut processes = observation.topology.server_processes.iter();
         processes.find(|process| process.tgid == tgid)?.netns

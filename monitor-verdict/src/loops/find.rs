@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use monitor_model::{
     loops::{Loop, LoopEvent},
-    observation::Observation,
+    observation::{ClientKind, Observation},
 };
 
 use super::calls::{Calls, decay};
 use super::device::{Former, LoopClient};
 use super::inputs::{DeviceInputs, sees_xids, takes_calls};
+use super::served::ServedClient;
 use crate::thresholds::{LoopThresholds, nanos};
 
 /// Maximum number of loops; further ones are dropped until others end.
 pub const MAX_LOOPS: usize = 256;
-/// Maximum number of NFS devices.
+/// Maximum number of devices, of NFS and of other kinds.
 const MAX_DEVICES: usize = 1024;
 
 /// Finds the loops, observation by observation.
@@ -27,7 +28,10 @@ pub struct Loops {
     /// Whether nfsd had a free thread at the last observation, so that a call would have been taken
     /// and seen.
     was_free: bool,
+    /// NFS devices.
     devices: BTreeMap<CompactString, LoopClient>,
+    /// Devices of other kinds.
+    served: BTreeMap<CompactString, ServedClient>,
     found: Vec<Loop>,
     former: Vec<Former>,
 }
@@ -63,10 +67,20 @@ impl Loops {
                 room = room.saturating_sub(1);
             }
         }
+        for (bdi, device) in &mut self.served {
+            let was_loop = device.found().is_some();
+            events.extend(device.step(bdi, observation, &self.thresholds, room > 0));
+            if !was_loop && device.found().is_some() {
+                room = room.saturating_sub(1);
+            }
+        }
+        self.served.retain(|_, device| !device.is_gone());
         self.devices
             .retain(|_, device| !device.is_gone(now, &self.thresholds));
         let found = self.devices.values().filter_map(LoopClient::found);
-        self.found = found.cloned().collect();
+        let served = self.served.values().filter_map(ServedClient::found);
+        self.found = found.chain(served).cloned().collect();
+        self.found.sort_by(|a, b| a.client_bdi.cmp(&b.client_bdi));
         let former = self.devices.iter();
         let former = former.filter_map(|(bdi, device)| device.former(bdi));
         self.former = former.take(MAX_LOOPS).collect();
@@ -85,7 +99,7 @@ impl Loops {
         &self.former
     }
 
-    /// Starts to track new NFS devices.
+    /// Starts to track new devices.
     fn meet(&mut self, observation: &Observation) {
         let clients = observation.clients.iter().map(|client| &client.bdi);
         let mounts = observation.topology.mounts.iter().map(|mount| &mount.bdi);
@@ -93,6 +107,13 @@ impl Loops {
             if self.devices.len() < MAX_DEVICES && !self.devices.contains_key(bdi) {
                 let device = LoopClient::met(observation.monotonic_ns);
                 self.devices.insert(bdi.clone(), device);
+            }
+        }
+        for served in &observation.topology.served {
+            // An NFS mount is found by its calls and connections.
+            let is_other = served.kind != ClientKind::Nfs && !served.bdi.is_empty();
+            if is_other && self.served.len() < MAX_DEVICES {
+                self.served.entry(served.bdi.clone()).or_default();
             }
         }
     }

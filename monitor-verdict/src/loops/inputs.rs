@@ -67,7 +67,7 @@ impl<'a> DeviceInputs<'a> {
     pub(super) fn claim(&self) -> Option<Claim> {
         if let Some(connection) = self.connection {
             return Some(Claim {
-                proof: Proof::Socket,
+                proof: connection.proof,
                 server: connection.owner.clone(),
                 tgid: connection.owner_tgid,
             });
@@ -175,20 +175,24 @@ impl<'a> DeviceInputs<'a> {
         let first = bdis.next()?;
         bdis.all(|bdi| bdi == first).then(|| first.clone())
     }
+}
 
-    /// Type and device of the file system on a BDI; empty: unknown.
-    pub(super) fn file_system(&self, bdi: &str, device: &str) -> (CompactString, CompactString) {
-        let all = &self.observation.topology.file_systems;
-        let known = |fs: &&FileSystem| !fs.fstype.is_empty();
-        let by_device = all.iter().filter(known).find(|fs| fs.device == device);
-        let on_bdi = || all.iter().filter(known).find(|fs| fs.bdi == bdi);
-        if let Some(fs) = by_device.or_else(on_bdi) {
-            return (fs.fstype.clone(), fs.source.clone());
-        }
-        let bdi = self.observation.bdis.iter().find(|b| b.bdi == bdi);
-        bdi.map(|b| (b.fstype.clone(), b.device.clone()))
-            .unwrap_or_default()
+/// Type and device of the file system on a BDI; empty: unknown.
+pub(super) fn file_system(
+    observation: &Observation,
+    bdi: &str,
+    device: &str,
+) -> (CompactString, CompactString) {
+    let all = &observation.topology.file_systems;
+    let known = |fs: &&FileSystem| !fs.fstype.is_empty();
+    let by_device = all.iter().filter(known).find(|fs| fs.device == device);
+    let on_bdi = || all.iter().filter(known).find(|fs| fs.bdi == bdi);
+    if let Some(fs) = by_device.or_else(on_bdi) {
+        return (fs.fstype.clone(), fs.source.clone());
     }
+    let bdi = observation.bdis.iter().find(|b| b.bdi == bdi);
+    bdi.map(|b| (b.fstype.clone(), b.device.clone()))
+        .unwrap_or_default()
 }
 
 /// The server's end of a mount's connection.

@@ -15,6 +15,9 @@ const MAX_NAMED: usize = 3;
 fn client(one: &Loop) -> CompactString {
     let bdi = &one.client_bdi;
     let mut parts = Vec::new();
+    if !one.client_name.is_empty() {
+        parts.push(one.client_name.to_string());
+    }
     if let Some(mount) = one.mounts.first() {
         parts.push(format!("{} at {}", mount.source, mount.mount_point));
     }
@@ -35,13 +38,15 @@ fn server_is(one: &Loop) -> String {
     match one.scope {
         Scope::SameNetns => format!(" in the same network namespace{of}"),
         Scope::CrossNetns => format!(" in another network namespace{of}"),
-        Scope::Unknown => String::new(),
+        Scope::None | Scope::Unknown => String::new(),
     }
 }
 
 const fn known_by(proof: Proof) -> &'static str {
     match proof {
         Proof::Xid => "its calls are served here, as observed",
+        Proof::Kernel => "the kernel names the server",
+        Proof::Stream => "both ends of its connection carry the same bytes",
         Proof::Socket => "both ends of its connection are on this node",
         Proof::Address => "the server listens at the address that is mounted",
     }

@@ -4,7 +4,7 @@
 //! server's threads must lack memory at the same time.
 
 use monitor_common::Class;
-use monitor_model::verdict::Signature;
+use monitor_model::{observation::ClientKind, verdict::Signature};
 
 use crate::text::percent;
 use crate::window::confidence::MissingInput;
@@ -19,7 +19,10 @@ const SIGNATURE: Signature = Signature::CommitWait;
 /// Whether the server waits for its own COMMIT.
 #[must_use]
 pub fn edge(view: &View<'_>) -> Edge {
-    let own = view.commit_ns(view.class());
+    if view.kind != ClientKind::Nfs {
+        return Edge::open(SIGNATURE, "only an NFS client sends COMMIT");
+    }
+    let own = view.servers_commit_ns();
     let helpers = [Class::Kswapd, Class::Kthread].map(|class| view.commit_ns(class));
     let helpers = helpers.into_iter().fold(0, u64::saturating_add);
     if own == 0 && helpers == 0 {

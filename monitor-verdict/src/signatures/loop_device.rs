@@ -9,7 +9,7 @@ use monitor_common::Class;
 use monitor_model::verdict::Signature;
 
 use crate::text::percent;
-use crate::window::reduce::LoopDevice;
+use crate::window::reduce::{LoopDevice, Sample};
 use crate::window::view::{View, all_of};
 
 use super::Edge;
@@ -74,14 +74,24 @@ pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
 /// The loop device on the client that holds most.
 fn heaviest<'a>(view: &'a View<'_>) -> Option<&'a LoopDevice> {
     let newest = view.newest()?;
-    let held = |one: &LoopDevice| newest.device(&one.bdi).and_then(|d| d.held_bytes);
-    let devices = newest.resting_on(view.client);
+    let held = |one: &LoopDevice| held_by(newest, &one.bdi);
+    let devices = newest.loop_devices_on(view.client);
     devices.reduce(|most, one| if held(one) > held(most) { one } else { most })
+}
+
+/// What it and the devices on it hold: with dm-crypt on it, all pages are that one's. Loop devices
+/// on it count for themselves.
+fn held_by(sample: &Sample, device: &str) -> Option<u64> {
+    let own = sample.device(device)?.held_bytes?;
+    let is_loop = |bdi: &str| sample.loop_devices.iter().any(|one| one.bdi == bdi);
+    let others = sample.resting_on(device).filter(|bdi| !is_loop(bdi));
+    let held = others.filter_map(|bdi| sample.device(bdi)?.held_bytes);
+    Some(held.fold(own, u64::saturating_add))
 }
 
 /// Its share of the pages of it and the client.
 fn held_share(view: &View<'_>, device: &str) -> Option<f64> {
-    let held = view.newest()?.device(device)?.held_bytes?;
+    let held = held_by(view.newest()?, device)?;
     let all = view.held_bytes()?;
     (all > 0).then(|| held as f64 / all as f64)
 }

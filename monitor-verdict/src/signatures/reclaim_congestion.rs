@@ -54,7 +54,7 @@ pub fn edge(view: &View<'_>) -> Edge {
             String::new()
         },
         // Waits for COMMIT within reclaim belong to commit-wait.
-        weight_ns: spent.saturating_sub(view.commit_ns(view.class())),
+        weight_ns: spent.saturating_sub(view.servers_commit_ns()),
         server_bdi: None,
         gaps,
     }

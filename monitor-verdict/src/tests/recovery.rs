@@ -99,7 +99,7 @@ fn writers_that_wait_without_any_call_keep_a_livelock_and_that_is_reported() {
     assert_eq!(watched.state(), Livelock);
     let reason = watched.verdict().reason;
     assert!(
-        reason.contains("0:29 has no WRITE call in flight"),
+        reason.contains("0:29 has no WRITE calls in flight"),
         "{reason}"
     );
 }

@@ -12,7 +12,8 @@ use std::mem;
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::observation::{
-    self, CongestionBy, NfsClient, Observation, SignalStatus, State, Waiting,
+    self, Bdi, ClientKind, CongestionBy, NfsClient, Observation, Progress, RestsOn, SignalStatus,
+    State, Waiting,
 };
 
 pub use own::NfsdThread;
@@ -45,6 +46,9 @@ const MAX_PAUSES: usize = 512;
 const MAX_DEVICES: usize = 512;
 const MAX_LOOP_DEVICES: usize = 64;
 const MAX_USER_SERVERS: usize = 64;
+const MAX_STACKED: usize = 512;
+/// /sys/dev/block/*/stat counts in sectors of 512 bytes on every disk.
+const SECTOR: u64 = 512;
 
 /// One observation, reduced.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,11 +68,13 @@ pub struct Sample {
     pub nfsd_threads: Option<Vec<NfsdThread>>,
     /// Total bytes that it wrote for the RPC clients of this node, by client id.
     pub nfsd_wrote: Vec<(u32, u64)>,
-    /// Userspace NFS servers by process name, if their threads are known.
-    pub user_servers: Vec<(CompactString, Threads)>,
+    /// Servers in userspace whose threads are known.
+    pub user_servers: Vec<UserThreads>,
     /// Threads of userspace servers, known by their waits alone; `None`: throttling is not visible.
     pub user_waits: Option<Threads>,
-    /// NFS client devices.
+    /// Workers of kernel targets, known by their waits alone; `None`: throttling is not visible.
+    pub target_waits: Option<Threads>,
+    /// Devices that a server cleans: those of NFS clients, and others that are served on this node.
     pub clients: Vec<Client>,
     /// Reports of `balance_dirty_pages`. Empty is the same as no pauses.
     pub pauses: Vec<observation::DirtyPauses>,
@@ -76,6 +82,8 @@ pub struct Sample {
     pub devices: Vec<DeviceTick>,
     /// Loop devices (losetup).
     pub loop_devices: Vec<LoopDevice>,
+    /// Devices that rest on others, loop devices among them.
+    pub stacked: Vec<RestsOn>,
     /// Finished waits.
     pub finished: Vec<Finished>,
     /// Waits that last.
@@ -118,18 +126,31 @@ pub struct Server {
     pub threads: Option<Threads>,
 }
 
-/// An NFS client device at one moment.
+/// A server in userspace at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserThreads {
+    /// The process's name.
+    pub name: CompactString,
+    /// The process.
+    pub tgid: u32,
+    /// Its threads by state.
+    pub threads: Threads,
+}
+
+/// A device that a server cleans, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The device, which is its BDI's name.
     pub bdi: CompactString,
-    /// Total bytes that the server acknowledged; `None`: the signal is missing.
+    /// Its kind.
+    pub kind: ClientKind,
+    /// Total bytes that the server acknowledged; `None`: they are not visible.
     pub bytes_acked: Option<u64>,
-    /// WRITE calls sent, neither answered nor failed.
+    /// Requests sent, neither answered nor failed.
     pub pending_writes: Option<u64>,
-    /// WRITE calls answered or failed, total.
+    /// Requests answered or failed, total.
     pub answered_writes: Option<u64>,
-    /// Writers in `balance_dirty_pages` on it; `None`: they are not visible.
+    /// Writers in `balance_dirty_pages` on it or on what rests on it; `None`: they are not visible.
     pub waiting_writers: Option<u32>,
     /// Dirty and writeback bytes.
     pub held_bytes: Option<u64>,
@@ -183,9 +204,17 @@ impl Sample {
         own::wrote(&mut self.nfsd_wrote, observation);
         self.user_waits =
             sees_dirty.then(|| Threads::by_waits(&observation.waits, Class::Server, |_| true));
+        self.target_waits =
+            sees_dirty.then(|| Threads::by_waits(&observation.waits, Class::Target, |_| true));
         self.user_servers.clear();
         if sees_dirty {
-            self.user_servers(observation);
+            let all = threads::user_servers(observation).take(MAX_USER_SERVERS);
+            self.user_servers
+                .extend(all.map(|(server, threads)| UserThreads {
+                    name: server.name.clone(),
+                    tgid: server.tgid,
+                    threads,
+                }));
         }
         self.devices(observation);
         self.clients(observation);
@@ -197,16 +226,6 @@ impl Sample {
         waits::finished(&mut self.finished, observation);
         waits::lasting(&mut self.lasting, observation);
         self.signs.refill(observation);
-    }
-
-    fn user_servers(&mut self, observation: &Observation) {
-        for (server, threads) in threads::user_servers(observation).take(MAX_USER_SERVERS) {
-            let known = self.user_servers.iter_mut();
-            match known.into_iter().find(|(name, _)| *name == server.name) {
-                Some((_, sum)) => *sum = sum.and(threads),
-                None => self.user_servers.push((server.name.clone(), threads)),
-            }
-        }
     }
 
     fn devices(&mut self, observation: &Observation) {
@@ -222,6 +241,17 @@ impl Sample {
                 on: device.on.clone(),
             }));
         self.loop_devices.sort_unstable();
+        self.stacked.clear();
+        let devices = self.loop_devices.iter().map(|device| RestsOn {
+            bdi: device.bdi.clone(),
+            on: device.on.clone(),
+        });
+        self.stacked
+            .extend(devices.filter(|edge| !edge.on.is_empty()));
+        let edges = observation.topology.rests_on.iter().take(MAX_STACKED);
+        self.stacked.extend(edges.cloned());
+        self.stacked.sort_unstable();
+        self.stacked.dedup();
     }
 
     /// Fills in the clients, which need the devices.
@@ -233,10 +263,33 @@ impl Sample {
         let all = observation.clients.iter().take(MAX_CLIENTS);
         clients.extend(all.map(|from| Client {
             held_bytes: self.device(&from.bdi).and_then(|d| d.held_bytes),
-            ..client(from, &observation.waits, sees_client, sees_dirty)
+            waiting_writers: sees_dirty.then(|| self.writers(&from.bdi, &observation.waits)),
+            ..nfs_client(from, sees_client)
         }));
+        for served in observation.topology.served.iter().take(MAX_CLIENTS) {
+            let known = clients.iter().any(|client| client.bdi == served.bdi);
+            if let Some(bdi) = observation.bdis.iter().find(|bdi| bdi.bdi == served.bdi)
+                && !known
+            {
+                clients.push(Client {
+                    held_bytes: self.device(&bdi.bdi).and_then(|d| d.held_bytes),
+                    waiting_writers: sees_dirty.then(|| self.writers(&bdi.bdi, &observation.waits)),
+                    ..served_client(served.kind, bdi)
+                });
+            }
+        }
         clients.sort_unstable_by(|a, b| a.bdi.cmp(&b.bdi));
         self.clients = clients;
+    }
+
+    /// Writers in `balance_dirty_pages` on a device or on what rests on it.
+    fn writers(&self, bdi: &str, waits: &[Waiting]) -> u32 {
+        let here = waits.iter().filter(|wait| {
+            wait.cause == Cause::BalanceDirtyPages
+                && wait.class != Class::Nfsd
+                && (wait.bdi == bdi || self.rests_on(&wait.bdi, bdi))
+        });
+        u32::try_from(here.count()).unwrap_or(u32::MAX)
     }
 
     /// The reduction of `observation`, in the buffers of an older one.
@@ -254,7 +307,7 @@ impl Sample {
         Some((dirty as f64 / page, limit as f64 / page))
     }
 
-    /// The NFS client device of this name.
+    /// The client device of this name.
     #[must_use]
     pub fn client(&self, bdi: &str) -> Option<&Client> {
         let at = self.clients.binary_search_by(|c| c.bdi.as_str().cmp(bdi));
@@ -316,9 +369,7 @@ impl Signals {
 }
 
 impl DeviceTick {
-    fn of(bdi: &observation::Bdi) -> Self {
-        /// /sys/dev/block/*/stat counts in sectors of 512 bytes on every disk.
-        const SECTOR: u64 = 512;
+    fn of(bdi: &Bdi) -> Self {
         let held = match (bdi.dirty_bytes, bdi.writeback_bytes) {
             (None, None) => None,
             (dirty, writeback) => Some(dirty.unwrap_or(0).saturating_add(writeback.unwrap_or(0))),
@@ -334,18 +385,41 @@ impl DeviceTick {
     }
 }
 
-fn client(from: &NfsClient, waits: &[Waiting], sees_client: bool, sees_dirty: bool) -> Client {
-    // Short and failed WRITEs distort the byte count; the calls are exact.
-    let waits_here = |wait: &&Waiting| {
-        wait.cause == Cause::BalanceDirtyPages && wait.class != Class::Nfsd && wait.bdi == from.bdi
-    };
-    let writers = || u32::try_from(waits.iter().filter(waits_here).count()).unwrap_or(u32::MAX);
+/// Short and failed WRITEs distort the byte count; the calls are exact.
+fn nfs_client(from: &NfsClient, sees_client: bool) -> Client {
     Client {
         bdi: from.bdi.clone(),
+        kind: ClientKind::Nfs,
         bytes_acked: sees_client.then_some(from.bytes_acked),
         pending_writes: sees_client.then(|| from.pending_writes()),
         answered_writes: sees_client.then(|| from.writes_acked.saturating_add(from.writes_failed)),
-        waiting_writers: sees_dirty.then(writers),
+        waiting_writers: None,
+        held_bytes: None,
+    }
+}
+
+/// A client of another kind than NFS, by its own counters.
+fn served_client(kind: ClientKind, bdi: &Bdi) -> Client {
+    let (acked, pending, answered) = match kind.progress() {
+        Progress::Disk => (
+            bdi.disk_sectors_written.map(|n| n.saturating_mul(SECTOR)),
+            bdi.disk_in_flight,
+            bdi.disk_requests,
+        ),
+        // Its requests are not visible; pages under writeback are.
+        Progress::Written | Progress::NfsCalls => {
+            let acked = bdi.acked_bytes.or(bdi.written_bytes);
+            let pending = bdi.writeback_bytes.map(|bytes| u64::from(bytes > 0));
+            (acked, pending, acked)
+        }
+    };
+    Client {
+        bdi: bdi.bdi.clone(),
+        kind,
+        bytes_acked: acked,
+        pending_writes: pending,
+        answered_writes: answered,
+        waiting_writers: None,
         held_bytes: None,
     }
 }

@@ -8,13 +8,13 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
     loops::{NFSD, Proof},
-    observation::State,
+    observation::{ClientKind, ServerKind, ServerRef, State},
     verdict::{Condition, Conditions, Signature},
 };
 
 use crate::thresholds::Thresholds;
 use crate::window::confidence::MissingInput;
-use crate::window::reduce::{Sample, Threads};
+use crate::window::reduce::{Sample, Threads, UserThreads};
 use crate::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 
 pub use disk::Disk;
@@ -26,8 +26,14 @@ pub struct View<'a> {
     pub window: &'a Window,
     /// The client's device.
     pub client: &'a str,
+    /// Its kind.
+    pub kind: ClientKind,
     /// The server.
     pub server: &'a str,
+    /// The servers of the path, that one first.
+    pub servers: &'a [ServerRef],
+    /// The BDIs between the client and the last server, which others clean.
+    pub inner: &'a [CompactString],
     /// The BDI that the server writes to, if known.
     pub server_bdi: Option<&'a str>,
     /// Whether workers of the client write instead of the server.
@@ -100,22 +106,28 @@ impl View<'_> {
         self.server == NFSD
     }
 
-    /// The class of the server's threads.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        if self.by_nfsd() {
-            Class::Nfsd
-        } else {
-            Class::Server
-        }
+    /// The classes of the servers' threads, each once.
+    fn classes(&self) -> impl Iterator<Item = Class> {
+        let all = self.servers.iter().map(|server| match server.kind {
+            ServerKind::Nfsd => Class::Nfsd,
+            ServerKind::Process => Class::Server,
+            ServerKind::Target => Class::Target,
+            ServerKind::LoopDevice => Class::LoopDevice,
+        });
+        let mut seen = Vec::with_capacity(self.servers.len());
+        all.filter(move |class| {
+            let new = !seen.contains(class);
+            seen.push(*class);
+            new
+        })
     }
 
-    /// Whether a waiter on this BDI works for the server. It is a server thread, or with LOCALIO a
-    /// worker that writes to what the server exports.
+    /// Whether a waiter of this class on this BDI works for the loop. It is a thread of one of its
+    /// servers, or with LOCALIO a worker that writes to what the server exports.
     #[must_use]
     pub fn serves(&self, class: Class, bdi: &str) -> bool {
         let worker = self.localio && class == Class::Kworker && self.server_bdi == Some(bdi);
-        worker || class == self.class()
+        worker || self.classes().any(|own| own == class)
     }
 
     /// Bytes acknowledged to the client over the window.
@@ -157,24 +169,16 @@ impl View<'_> {
 
     /// The states of the serving threads at one moment.
     fn threads_of(&self, sample: &Sample) -> Option<Threads> {
-        let own = if self.by_nfsd() {
-            match &sample.nfsd_threads {
-                Some(all) => Some(self.own.threads(all)),
-                None => sample.server?.threads,
-            }
-        } else {
-            // The threads' states come from the throttling signal.
-            let listed = sample.user_servers.iter();
-            let listed = listed.into_iter().find(|(name, _)| name == self.server);
-            listed.map(|&(_, threads)| threads).or(sample.user_waits)
-        }?;
+        let of = |server: &ServerRef| self.threads_of_server(server, sample);
+        let own = self.servers.iter().map(of);
+        let own = own.reduce(|sum, one| Some(sum?.and(one?)))??;
         if !self.localio {
             return Some(own);
         }
         let mut workers = Threads::default();
         for wait in &sample.lasting {
             let throttled = wait.cause == Cause::BalanceDirtyPages;
-            if throttled && wait.class != self.class() && self.serves(wait.class, &wait.bdi) {
+            if throttled && wait.class == Class::Kworker && self.serves(wait.class, &wait.bdi) {
                 workers.throttled = workers.throttled.saturating_add(1);
                 workers.in_dirty = workers.in_dirty.saturating_add(1);
             }
@@ -182,14 +186,55 @@ impl View<'_> {
         Some(own.and(workers))
     }
 
-    /// The BDI, other than an NFS client's, on which the serving threads paused most.
+    /// The states of the threads of one server of the path. Those of a userspace server come from
+    /// the throttling signal where it is not listed.
+    fn threads_of_server(&self, server: &ServerRef, sample: &Sample) -> Option<Threads> {
+        match server.kind {
+            ServerKind::Nfsd => match &sample.nfsd_threads {
+                Some(all) => Some(self.own.threads(all)),
+                None => sample.server?.threads,
+            },
+            ServerKind::Process => {
+                let all = sample.user_servers.iter();
+                let own = all.filter(|one| self.is_process(server, one));
+                let own = own.map(|one| one.threads).reduce(Threads::and);
+                own.or(sample.user_waits)
+            }
+            ServerKind::Target => sample.target_waits,
+            // Whether a worker is throttled is all that is known of it.
+            ServerKind::LoopDevice => {
+                let in_dirty = sample.lasting.iter().filter(|wait| {
+                    wait.class == Class::LoopDevice && wait.cause == Cause::BalanceDirtyPages
+                });
+                let throttled = u32::try_from(in_dirty.count()).unwrap_or(u32::MAX);
+                Some(Threads {
+                    throttled,
+                    in_dirty: throttled,
+                    ..Threads::default()
+                })
+            }
+        }
+    }
+
+    /// Whether a process is that server. An NFS server may consist of several processes of one
+    /// name; of any other, each process is a server of its own.
+    fn is_process(&self, server: &ServerRef, one: &UserThreads) -> bool {
+        if self.kind == ClientKind::Nfs && server.name == self.server || server.tgid.is_none() {
+            one.name == server.name
+        } else {
+            Some(one.tgid) == server.tgid
+        }
+    }
+
+    /// The BDI, other than a client's, on which the serving threads paused most.
     #[must_use]
     pub fn paused_most(&self) -> Option<(&str, PauseMeans)> {
         let newest = self.newest()?;
         let mut most: Option<(&str, PauseMeans)> = None;
         for pauses in &newest.pauses {
             let own = self.serves(pauses.class, &pauses.bdi);
-            if !own || pauses.bdi == self.client || newest.client(&pauses.bdi).is_some() {
+            let is_client = pauses.bdi == self.client || newest.client(&pauses.bdi).is_some();
+            if !own || is_client || self.inner.contains(&pauses.bdi) {
                 continue;
             }
             let Some(mut means) = self.window.pauses(&pauses.bdi, pauses.class) else {
@@ -214,11 +259,11 @@ impl View<'_> {
     /// Pauses of the serving threads over the window, nanoseconds.
     #[must_use]
     pub fn paused_ns(&self) -> u64 {
-        let own = if self.by_nfsd() {
-            self.window.nfsd_paused_ns(self.own, |_| true)
-        } else {
-            self.window.paused_ns(self.class(), |_| true)
+        let of = |class| match class {
+            Class::Nfsd => self.window.nfsd_paused_ns(self.own, |_| true),
+            class => self.window.paused_ns(class, |_| true),
         };
+        let own = self.classes().map(of).fold(0, u64::saturating_add);
         let workers = |bdi: &str| self.serves(Class::Kworker, bdi);
         own.saturating_add(self.window.paused_ns(Class::Kworker, workers))
     }
@@ -226,7 +271,8 @@ impl View<'_> {
     /// Time of the serving threads in reclaim.
     #[must_use]
     pub fn reclaim_ns(&self) -> u64 {
-        Window::reclaim_of(|cause| self.time_in(cause, self.class(), |_| true))
+        let of = |class| Window::reclaim_of(|cause| self.time_in(cause, class, |_| true));
+        self.classes().map(of).fold(0, u64::saturating_add)
     }
 
     /// Time that tasks of a class spent in a cause. For nfsd only the loop's threads count.
@@ -246,6 +292,13 @@ impl View<'_> {
         self.time_in(Cause::NfsCommit, class, own)
     }
 
+    /// The same of the servers' threads.
+    #[must_use]
+    pub fn servers_commit_ns(&self) -> u64 {
+        let all = self.classes().map(|class| self.commit_ns(class));
+        all.fold(0, u64::saturating_add)
+    }
+
     /// nfsd's time without pages for a request. The number of retries carries no meaning: their
     /// length differs between kernels.
     #[must_use]
@@ -260,7 +313,7 @@ impl View<'_> {
     #[must_use]
     pub fn throttled_ns(&self) -> u64 {
         let nested = self.reclaim_ns().max(self.alloc_ns());
-        let nested = nested.max(self.commit_ns(self.class()));
+        let nested = nested.max(self.servers_commit_ns());
         self.paused_ns().saturating_add(nested)
     }
 
@@ -289,7 +342,7 @@ impl View<'_> {
         } else if signals.dirty == Some(State::Degraded) {
             gaps.push(MissingInput::DirtyExitUnseen);
         }
-        if signals.client == Some(State::Unavailable) {
+        if self.kind == ClientKind::Nfs && signals.client == Some(State::Unavailable) {
             gaps.push(MissingInput::ClientUnseen);
         }
         if self.by_nfsd() {
@@ -301,11 +354,16 @@ impl View<'_> {
             }
         } else {
             gaps.push(MissingInput::ServedUnwatched);
-            let listed = |(name, _): &(CompactString, _)| name == self.server;
-            if !newest.user_servers.iter().any(listed) {
+            let is_process = |one: &&ServerRef| one.kind == ServerKind::Process;
+            let processes: Vec<&ServerRef> = self.servers.iter().filter(is_process).collect();
+            let listed = |one: &UserThreads| processes.iter().any(|own| self.is_process(own, one));
+            let unlisted = processes.is_empty() || !newest.user_servers.iter().any(listed);
+            if unlisted {
                 gaps.push(MissingInput::ThreadsUnlisted);
             }
-            if newest.user_servers.iter().any(|one| !listed(one)) {
+            let in_dirty = |one: &UserThreads| one.threads.in_dirty > 0;
+            let others = newest.user_servers.iter().filter(|one| !listed(one));
+            if others.into_iter().any(in_dirty) {
                 gaps.push(MissingInput::ServersMixed);
             }
         }

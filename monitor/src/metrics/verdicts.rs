@@ -17,11 +17,12 @@ pub(super) fn write(found: &[Loop], verdicts: &[Verdict], page: &mut MetricsPage
 fn info(found: &[Loop], page: &mut MetricsPage) -> Result<()> {
     let mut family = Family::gauge(
         "throttle_loop_info",
-        "Always 1: an NFS mount that this node serves to itself, and how that is known. Source: the verdict, from eBPF, /proc and debugfs.",
+        "Always 1: a backing device that this node serves to itself, and how that is known. Source: the verdict, from eBPF, /proc, /sys and debugfs.",
     );
     for one in found {
         let labels = [
             ("loop", &*one.id),
+            ("client_kind", one.client_kind.as_str()),
             ("client_bdi", &one.client_bdi),
             ("server", &one.server),
             ("server_bdi", one.server_bdi.as_deref().unwrap_or_default()),

@@ -72,7 +72,7 @@ fn fold_reasons(delays: &[Delay]) -> BTreeMap<(u8, Cause, Class, &str), Folded> 
 /// Servers and kernel threads precede programs: they can be in a livelock.
 const fn rank(class: Class) -> u8 {
     match class {
-        Class::Nfsd | Class::Server => 0,
+        Class::Nfsd | Class::Server | Class::Target => 0,
         Class::Kswapd | Class::Kworker | Class::LoopDevice | Class::Kthread => 1,
         Class::User => 2,
     }

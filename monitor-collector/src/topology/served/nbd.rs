@@ -6,7 +6,7 @@ use std::fs;
 use compact_str::format_compact;
 use monitor_model::observation::ClientKind;
 
-use super::{MAX_DEVICES, Device, Kind, NodeFiles, Place};
+use super::{Device, Kind, MAX_DEVICES, NodeFiles, Place};
 use crate::host::text;
 
 /// Network block devices.
@@ -19,7 +19,11 @@ impl Kind for Nbd {
         let block = node.sysfs.join("block");
         let device = |name: &str| {
             let dir = block.join(name);
-            let tid = fs::read_to_string(dir.join("pid")).ok()?.trim().parse().ok()?;
+            let tid = fs::read_to_string(dir.join("pid"))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()?;
             Some(Device {
                 bdi: fs::read_to_string(dir.join("dev")).ok()?.trim_end().into(),
                 kind: ClientKind::Nbd,

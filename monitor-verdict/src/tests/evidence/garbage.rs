@@ -3,10 +3,10 @@
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, ThrottleReason};
 use monitor_model::{
-    loops::{Exemption, Loop, Mount, Proof, Scope},
+    loops::{Exemption, Loop, Mount, PathNode, Proof, Scope},
     observation::{
-        Bdi, DirtyPauses, LoopDevice, NfsClient, Nfsd, Observation, ServerThread, SignalStatus,
-        Stack, State, ThreadState, Topology, UserServer, Waiting,
+        Bdi, ClientKind, DirtyPauses, LoopDevice, NfsClient, Nfsd, Observation, ServerKind,
+        ServerThread, SignalStatus, Stack, State, ThreadState, Topology, UserServer, Waiting,
     },
     verdict::{Condition, Conditions, Confidence, LivelockState, Signature, Tally, Verdict},
 };
@@ -247,6 +247,18 @@ pub fn found(of: &Verdict, text: &CompactString) -> Loop {
     Loop {
         id: of.loop_id.clone(),
         client_bdi: of.client_bdi.clone(),
+        client_kind: ClientKind::default(),
+        client_name: text.clone(),
+        server_kind: ServerKind::default(),
+        path: vec![
+            PathNode::Device {
+                kind: text.clone(),
+                name: text.clone(),
+                bdi: text.clone(),
+            };
+            100
+        ],
+        direct: false,
         server: of.server.clone(),
         server_tgid: None,
         server_bdi: of.server_bdi.clone(),

@@ -1,4 +1,5 @@
-//! The pages that only the client can clean, with those of loop devices whose files lie on it.
+//! The pages that only the client can clean, with those of devices that rest on it: loop devices
+//! whose files lie on it, and dm or md above.
 
 use monitor_common::Class;
 
@@ -7,8 +8,10 @@ use crate::window::confidence::MissingInput;
 use crate::window::reduce::{Client, LoopDevice, Sample};
 use crate::window::view::View;
 
-/// Depth of stacked loop devices that is followed.
-const MAX_DEPTH: usize = 4;
+/// Depth of stacked devices that is followed: dm-crypt on LVM on md on loop.
+const MAX_DEPTH: usize = 6;
+/// Maximum number of devices of one layer.
+const MAX_BELOW: usize = 32;
 
 /// Whether the client's queue is so full that reclaim and writers wait for it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,35 +25,53 @@ pub struct ClientCongestion {
 }
 
 impl Sample {
-    /// Whether a BDI is a loop device whose file lies on the client, directly or through others.
+    /// Whether a BDI is of a device that rests on the client, directly or through others.
     #[must_use]
     pub fn rests_on(&self, bdi: &str, client: &str) -> bool {
-        let mut at = bdi;
+        let mut layer = vec![bdi];
         for _ in 0..MAX_DEPTH {
-            let devices = &self.loop_devices;
-            let found = devices.binary_search_by(|d| d.bdi.as_str().cmp(at));
-            let Some(device) = found.ok().and_then(|n| devices.get(n)) else {
-                return false;
-            };
-            if device.on == client {
+            let next: Vec<&str> = layer.iter().flat_map(|at| self.below(at)).collect();
+            if next.contains(&client) {
                 return true;
             }
-            at = &device.on;
+            if next.is_empty() {
+                return false;
+            }
+            layer = next;
+            layer.truncate(MAX_BELOW);
         }
         false
     }
 
+    /// The devices directly below one.
+    fn below(&self, bdi: &str) -> impl Iterator<Item = &str> {
+        let first = self.stacked.partition_point(|edge| edge.bdi.as_str() < bdi);
+        let end = self
+            .stacked
+            .partition_point(|edge| edge.bdi.as_str() <= bdi);
+        let edges = self.stacked.get(first..end).unwrap_or_default();
+        edges.iter().map(|edge| edge.on.as_str())
+    }
+
     /// The loop devices whose files lie on the client.
-    pub fn resting_on<'a>(&'a self, client: &'a str) -> impl Iterator<Item = &'a LoopDevice> {
+    pub fn loop_devices_on<'a>(&'a self, client: &'a str) -> impl Iterator<Item = &'a LoopDevice> {
         let devices = self.loop_devices.iter();
         devices.filter(move |device| self.rests_on(&device.bdi, client))
     }
 
-    /// Dirty and writeback bytes of the loop devices whose files lie on the client. Unknown ones
-    /// are left out.
+    /// The devices that rest on the client, by BDI.
+    pub fn resting_on<'a>(&'a self, client: &'a str) -> impl Iterator<Item = &'a str> {
+        // The edges are sorted.
+        let mut last = None;
+        let uppers = self.stacked.iter().map(|edge| edge.bdi.as_str());
+        let uppers = uppers.filter(move |bdi| last.replace(*bdi) != Some(*bdi));
+        uppers.filter(move |bdi| self.rests_on(bdi, client))
+    }
+
+    /// Dirty and writeback bytes of the devices that rest on the client. Unknown ones are left out.
     #[must_use]
     pub fn held_through(&self, client: &str) -> u64 {
-        let held = |device: &LoopDevice| self.device(&device.bdi)?.held_bytes;
+        let held = |bdi: &str| self.device(bdi)?.held_bytes;
         let held = self.resting_on(client).filter_map(held);
         held.fold(0, u64::saturating_add)
     }
@@ -58,7 +79,7 @@ impl Sample {
 
 impl View<'_> {
     /// Dirty and writeback bytes that only the client can clean: its own and
-    /// those of the loop devices on it.
+    /// those of the devices on it.
     #[must_use]
     pub fn held_bytes(&self) -> Option<u64> {
         let newest = self.newest()?;
@@ -81,7 +102,7 @@ impl View<'_> {
             );
         }
         let through = newest.resting_on(&client.bdi);
-        let through = through.filter_map(|device| self.pages_by_pauses(&device.bdi));
+        let through = through.filter_map(|bdi| self.pages_by_pauses(bdi));
         let through: f64 = through.sum();
         match self.pages_by_pauses(&client.bdi) {
             Some(own) => (Some(own + through), Some(MissingInput::PagesByPauses)),

@@ -125,7 +125,10 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
 
 fn mounted(one: &Loop) -> String {
     let Some(first) = one.mounts.first() else {
-        return "an NFS mount that could not be looked up".to_owned();
+        return match one.client_name.as_str() {
+            "" => "an NFS mount that could not be looked up".to_owned(),
+            name => format!("{name}, not mounted"),
+        };
     };
     let places: Vec<&str> = one.mounts.iter().map(|m| m.mount_point.as_str()).collect();
     format!("{} at {}", first.source, places.join(", "))
@@ -135,7 +138,7 @@ const fn place(one: &Loop) -> &'static str {
     match one.scope {
         Scope::SameNetns => ", in the same network namespace",
         Scope::CrossNetns => ", in another network namespace",
-        Scope::Unknown => "",
+        Scope::None | Scope::Unknown => "",
     }
 }
 
@@ -146,6 +149,10 @@ fn proof(one: &Loop) -> String {
             "{proof} ({} of {} calls served here, as observed)",
             one.calls_served_here, one.calls
         ),
+        Proof::Kernel => format!("{proof} (the kernel names the server)"),
+        Proof::Stream => {
+            format!("{proof} (both ends of the connection carry the same bytes)")
+        }
         Proof::Socket => format!("{proof} (both ends of the connection are on this node)"),
         Proof::Address => format!("{proof} (the server listens at the mounted address)"),
     }

@@ -8,11 +8,12 @@ use std::{
 use compact_str::CompactString;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::observation::{
-    Backing, Bdi, Caller, ClientKind, Congestion, CongestionBy, Connection, Container, Delay, DirtyPauses,
-    ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace, NfsClient,
-    NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, Proof, RestsOn, RpcClient, ServedDevice, ServerExit, ServerKind,
-    ServerProcess, ServerRef, ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology,
-    Transport, UserServer, Waited, Waiting, WriteBasis, WritesTo,
+    Backing, Bdi, Caller, ClientKind, Congestion, CongestionBy, Connection, Container, Delay,
+    DirtyPauses, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace,
+    NfsClient, NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, Proof, RestsOn,
+    RpcClient, ServedDevice, ServerExit, ServerKind, ServerProcess, ServerRef, ServerThread,
+    Serving, SignalStatus, Stack, State, ThreadState, Topology, Transport, UserServer, Waited,
+    Waiting, WriteBasis, WritesTo,
 };
 use proptest::{collection::vec, prelude::*};
 

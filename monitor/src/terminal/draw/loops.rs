@@ -48,7 +48,7 @@ fn told(one: &LoopNow) -> String {
         words = words + one.verdict.signature.as_str() + ", ";
     }
     words += &names::of_source(found);
-    if found.scope != Scope::Unknown {
+    if !matches!(found.scope, Scope::None | Scope::Unknown) {
         words = words + ", " + found.scope.as_str();
     }
     let (exempt, proof) = (found.exempt.state.words(), found.proof.as_str());
