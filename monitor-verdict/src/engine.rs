@@ -102,6 +102,7 @@ impl Engine {
                 server: &one.verdict().server,
                 server_tgid: found.and_then(|found| found.server_tgid),
                 server_bdi: one.verdict().server_bdi.as_deref(),
+                path: found.map_or(&[], |found| &found.path),
                 state: one.verdict().state,
                 stands: found.is_some(),
                 localio: found.is_some_and(|found| found.localio),

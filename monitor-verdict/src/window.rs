@@ -147,6 +147,11 @@ impl Window {
         self.samples.back()
     }
 
+    /// All samples, the oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter()
+    }
+
     /// Time between the oldest and the newest, nanoseconds.
     #[must_use]
     pub fn covered_ns(&self) -> u64 {

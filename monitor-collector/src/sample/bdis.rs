@@ -29,6 +29,8 @@ pub struct Bdis {
     debugfs: Option<OwnedFd>,
     mounted: BTreeMap<CompactString, Mounted>,
     nfs_clients: BTreeSet<CompactString>,
+    /// Devices that a server of this node cleans, and what the servers write to.
+    served: BTreeSet<CompactString>,
     /// What NFS servers export.
     exported: BTreeSet<CompactString>,
     /// [`Topology::read_ns`] of what `mounted` and `nfs_clients` were taken
@@ -52,6 +54,7 @@ impl Bdis {
             debugfs,
             mounted: BTreeMap::new(),
             nfs_clients: BTreeSet::new(),
+            served: BTreeSet::new(),
             exported: BTreeSet::new(),
             read_ns: 0,
         }
@@ -70,6 +73,10 @@ impl Bdis {
         }
         self.read_ns = topology.read_ns;
         self.nfs_clients = topology.mounts.iter().map(|m| m.bdi.clone()).collect();
+        let served = topology.served.iter().map(|one| &one.bdi);
+        let written = topology.writes.iter().map(|one| &one.bdi);
+        let stacked = topology.rests_on.iter().map(|one| &one.bdi);
+        self.served = served.chain(written).chain(stacked).cloned().collect();
         self.exported = topology.exports.iter().map(|e| e.bdi.clone()).collect();
         self.mounted.clear();
         for fs in topology.file_systems.iter().filter(|fs| !fs.bdi.is_empty()) {
@@ -90,6 +97,7 @@ impl Bdis {
         also: impl Iterator<Item = &'a CompactString>,
     ) -> (Vec<Bdi>, u32) {
         let names = first
+            .chain(&self.served)
             .chain(&self.exported)
             .chain(&self.nfs_clients)
             .chain(self.mounted.keys())

@@ -24,14 +24,15 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
     evidence::{MAX_TASKS, Step, StepKind},
-    loops::{Loop, NFSD},
-    observation::{Bdi, LoopDevice, NfsClient, Observation},
+    loops::{Loop, NFSD, PathNode},
+    observation::{Bdi, LoopDevice, NfsClient, Observation, ServerKind},
     verdict::{Signature, Verdict},
 };
 
 use super::bounds::{NAME, short};
 use super::places::{Place, place, shown};
 use super::tasks::{Task, Tasks};
+use crate::loops::{path, words};
 use crate::text::{bytes, percent, rate, seconds};
 use crate::window::{PauseMeans, Window};
 
@@ -106,6 +107,17 @@ impl<'a> CycleView<'a> {
         self.verdict.server_bdi.as_deref()
     }
 
+    fn path(&self) -> &'a [PathNode] {
+        let found = self.found.filter(|one| one.server == self.verdict.server);
+        found.map_or(&[], |found| &found.path)
+    }
+
+    /// What the server at the end of the path consists of.
+    fn last_server(&self) -> Option<ServerKind> {
+        let servers = path::servers(self.path());
+        servers.last().map(|server| server.kind)
+    }
+
     fn place(&self, bdi: &str) -> Place {
         place(self.observation, self.found, bdi)
     }
@@ -121,10 +133,13 @@ impl<'a> CycleView<'a> {
 
     /// What `balance_dirty_pages` said to the server on what it writes to.
     fn pauses(&self) -> Option<PauseMeans> {
-        let class = if self.verdict.server == NFSD {
-            Class::Nfsd
-        } else {
-            Class::Server
+        let class = match self.last_server() {
+            Some(ServerKind::Target) => Class::Target,
+            Some(ServerKind::LoopDevice) => Class::LoopDevice,
+            Some(ServerKind::Process) => Class::Server,
+            Some(ServerKind::Nfsd) => Class::Nfsd,
+            None if self.verdict.server == NFSD => Class::Nfsd,
+            None => Class::Server,
         };
         let bdi = self.server_bdi()?;
         let localio = self.found.is_some_and(|one| one.localio);
@@ -214,9 +229,17 @@ impl<'a> Cycle<'a> {
                 None => write!(text, ", {held} pages"),
             };
         }
-        let _ = write!(text, "; only WRITEs to {} clean them", view.server());
         if let Some(client) = view.nfs_client() {
-            let _ = write!(text, ": {} unanswered", client.pending_writes());
+            let (server, open) = (view.server(), client.pending_writes());
+            let _ = write!(
+                text,
+                "; only WRITEs to {server} clean them: {open} unanswered"
+            );
+        } else {
+            let _ = write!(text, "; only {} cleans them", view.server());
+            if let Some(open) = bdi.and_then(|bdi| bdi.disk_in_flight) {
+                let _ = write!(text, ": {open} requests unanswered");
+            }
         }
         if let Some(acked) = view.verdict.conditions.no_progress.value {
             let _ = write!(text, ", {} acknowledged", rate(acked));
@@ -237,7 +260,27 @@ impl<'a> Cycle<'a> {
         since_ns.map_or_else(String::new, age)
     }
 
+    /// The devices between the first server and the last one's, and who cleans each.
+    fn inner(&mut self) {
+        let view = self.view;
+        for pair in view.path().windows(2).skip(2) {
+            if let [
+                PathNode::Device { bdi, kind, .. },
+                PathNode::Server { name, tgid, .. },
+            ] = pair
+            {
+                let (place, kind) = (view.place(bdi), shown(kind));
+                let text = format!(
+                    "{place} ({kind}) is cleaned by {}, to which those above it write",
+                    words::process(&short(name, NAME), *tgid)
+                );
+                self.put(StepKind::Beside, Some(bdi), &text);
+            }
+        }
+    }
+
     fn server(&mut self) {
+        self.inner();
         let view = self.view;
         let causes = edge::of(&view).causes();
         let part = view.tasks.others.iter().filter(|t| edge::is_part(&view, t));

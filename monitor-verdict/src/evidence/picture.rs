@@ -3,22 +3,24 @@
 
 use std::collections::BTreeSet;
 
+use monitor_common::Class;
 use monitor_model::{
     evidence::{Arrow, LoopNumbers, Picture, Station},
     loops::{Loop, NFSD},
-    observation::{NfsClient, Observation, ThreadState, Waiting},
+    observation::{ClientKind, NfsClient, Observation, ServerKind, ThreadState, Waiting},
     verdict::{Signature, Verdict},
 };
 
 use super::bounds::{NAME, short};
 use super::places::{Place, place};
 use super::tasks::server_threads;
+use crate::loops::{path, words};
 use crate::text::{bytes, percent, rate, span};
 
 /// Who waits at this moment, and what both ends hold.
 #[must_use]
-pub fn numbers(observation: &Observation, verdict: &Verdict) -> LoopNumbers {
-    let threads = server_threads(observation, &verdict.server);
+pub fn numbers(observation: &Observation, verdict: &Verdict, found: Option<&Loop>) -> LoopNumbers {
+    let threads = server_threads(observation, verdict, found);
     let threads: BTreeSet<u32> = threads.iter().map(|thread| thread.tid).collect();
     let waiting = |here: &dyn Fn(&Waiting) -> bool| {
         let waits = observation.waits.iter().filter(|wait| here(wait));
@@ -27,12 +29,15 @@ pub fn numbers(observation: &Observation, verdict: &Verdict) -> LoopNumbers {
         let tids: BTreeSet<u32> = waits.map(|wait| wait.tid).collect();
         (tids.len(), since_ns.map(age))
     };
-    let by_server = |wait: &Waiting| threads.contains(&wait.tid);
+    let target = is_target(found);
+    let by_server =
+        |wait: &Waiting| threads.contains(&wait.tid) || target && wait.class == Class::Target;
     let (server_waiting, server_oldest_seconds) = waiting(&by_server);
     let (client_waiting, client_oldest_seconds) =
         waiting(&|wait| wait.bdi == verdict.client_bdi && !by_server(wait));
+    let bdi = |name: &str| observation.bdis.iter().find(|bdi| bdi.bdi == name);
     let held = |name: &str| {
-        let bdi = observation.bdis.iter().find(|bdi| bdi.bdi == name)?;
+        let bdi = bdi(name)?;
         Some(bdi.dirty_bytes?.saturating_add(bdi.writeback_bytes?))
     };
     let mut clients = observation.clients.iter();
@@ -42,7 +47,9 @@ pub fn numbers(observation: &Observation, verdict: &Verdict) -> LoopNumbers {
         client_oldest_seconds,
         server_waiting,
         server_oldest_seconds,
-        writes_pending: client.map(NfsClient::pending_writes),
+        writes_pending: client
+            .map(NfsClient::pending_writes)
+            .or_else(|| bdi(&verdict.client_bdi)?.disk_in_flight),
         client_held_bytes: held(&verdict.client_bdi),
         server_held_bytes: verdict.server_bdi.as_deref().and_then(held),
     }
@@ -69,11 +76,13 @@ pub fn picture(
         0 => "none waits".to_owned(),
         tasks => format!("{tasks} waiting"),
     };
+    let is_nfs = found.is_none_or(|found| found.client_kind == ClientKind::Nfs);
+    let write = if is_nfs { "WRITE" } else { "request" };
     let open = numbers.writes_pending.map(|open| match open {
-        1 => "1 WRITE open".to_owned(),
-        _ => format!("{open} WRITEs open"),
+        1 => format!("1 {write} open"),
+        _ => format!("{open} {write}s open"),
     });
-    let (stuck, states) = threads(observation, &verdict.server);
+    let (stuck, states) = threads(observation, verdict, found, numbers);
     let server = short(&verdict.server, NAME);
     let server = match found.and_then(|found| found.server_tgid) {
         Some(tgid) => format!("{server}[{tgid}]"),
@@ -84,18 +93,28 @@ pub fn picture(
         None => (None, "not known yet".to_owned()),
     };
     let oldest = age(numbers.client_oldest_seconds);
+    let same = found.filter(|found| found.server == verdict.server);
+    let behind = path::servers(same.map_or(&[][..], |found| &found.path));
+    let behind = behind.iter().filter(|one| one.name != verdict.server);
+    let behind: Vec<_> = behind
+        .map(|one| words::process(&one.name, one.tgid))
+        .collect();
+    let behind = (!behind.is_empty()).then(|| format!("with {}", behind.join(", ")));
     Picture {
         stations: vec![
             station("Writers", None, [Some(writers), oldest, None]),
             station(
-                "Mount",
+                found.map_or("Mount", |found| match found.client_kind {
+                    ClientKind::Nfs | ClientKind::Cifs | ClientKind::Fuse => "Mount",
+                    _ => "Device",
+                }),
                 Some(mount),
                 [Some(held(numbers.client_held_bytes)), open, None],
             ),
             station(
                 &server,
                 None,
-                [stuck, states, age(numbers.server_oldest_seconds)],
+                [stuck, behind.or(states), age(numbers.server_oldest_seconds)],
             ),
             station("Disk", disk, [Some(unwritten), device, None]),
         ],
@@ -118,8 +137,20 @@ fn station(name: &str, at: Option<Place>, lines: [Option<String>; 3]) -> Station
 }
 
 /// How many of the server's threads are stuck, and what those do that are not idle.
-fn threads(observation: &Observation, server: &str) -> (Option<String>, Option<String>) {
-    let threads = server_threads(observation, server);
+fn threads(
+    observation: &Observation,
+    verdict: &Verdict,
+    found: Option<&Loop>,
+    numbers: &LoopNumbers,
+) -> (Option<String>, Option<String>) {
+    if is_target(found) {
+        // Which of the kernel's workers are idle is unknown.
+        return match numbers.server_waiting {
+            0 => (Some("none waits".to_owned()), None),
+            workers => (Some(format!("{workers} workers stuck")), None),
+        };
+    }
+    let threads = server_threads(observation, verdict, found);
     let count = |state| threads.iter().filter(|one| one.state == state).count();
     let states = [
         (count(ThreadState::Throttled), "throttled"),
@@ -128,7 +159,11 @@ fn threads(observation: &Observation, server: &str) -> (Option<String>, Option<S
     ];
     let busy: usize = states.iter().map(|(threads, _)| threads).sum();
     // Idle threads of a userspace server are not looked at.
-    let all = if server == NFSD { threads.len() } else { busy };
+    let all = if verdict.server == NFSD {
+        threads.len()
+    } else {
+        busy
+    };
     let stuck = states[0].0 + states[1].0;
     let states = states.into_iter().filter(|(threads, _)| *threads > 0);
     let states: Vec<String> = states.map(|(n, state)| format!("{n} {state}")).collect();
@@ -140,6 +175,11 @@ fn threads(observation: &Observation, server: &str) -> (Option<String>, Option<S
             Some(states.join(", ")),
         ),
     }
+}
+
+/// Whether its server consists of workers of a kernel target.
+fn is_target(found: Option<&Loop>) -> bool {
+    found.is_some_and(|found| found.server_kind == ServerKind::Target)
 }
 
 /// From writers to mount, server and disk; and from the server back to the mount.

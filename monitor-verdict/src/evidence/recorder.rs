@@ -230,7 +230,12 @@ impl Recorder {
             kernel: short(&observation.kernel, bounds::NAME),
             cycle: lines(&steps, COLUMNS),
             steps,
-            picture: picture(observation, verdict, found, &numbers(observation, verdict)),
+            picture: picture(
+                observation,
+                verdict,
+                found,
+                &numbers(observation, verdict, found),
+            ),
             verdict: bounds::verdict(verdict),
             found: found.map(bounds::found),
             mitigations: measures(mitigation::mitigations),

@@ -6,11 +6,15 @@ use monitor_common::{Cause, Class};
 use monitor_model::{
     evidence::{MAX_FRAMES, Thread},
     loops::{Loop, NFSD},
-    observation::{Caller, Container, Observation, ServerThread, Stack, ThreadState, Waiting},
+    observation::{
+        Caller, ClientKind, Container, Observation, ServerKind, ServerRef, ServerThread, Stack,
+        ThreadState, UserServer, Waiting,
+    },
     verdict::Verdict,
 };
 
 use super::bounds::{self, NAME, seconds, short};
+use crate::loops::path;
 
 /// Waits of one task at most: causes nest, but not that deep.
 const MAX_WAITS: usize = 4;
@@ -106,7 +110,7 @@ impl<'a> Tasks<'a> {
     ) -> Self {
         let mut all = all(observation, stacks);
         let busy_elsewhere = threads_of_others(observation, verdict, found);
-        let server = server_threads(observation, &verdict.server)
+        let server = server_threads(observation, verdict, found)
             .into_iter()
             .filter(|thread| !busy_elsewhere.contains(&thread.tid));
         let mut own: Vec<Task<'a>> = Vec::new();
@@ -186,14 +190,28 @@ const fn is_within(cause: Cause) -> bool {
     )
 }
 
-pub fn server_threads<'a>(observation: &'a Observation, server: &str) -> Vec<&'a ServerThread> {
-    if server == NFSD {
-        let threads = observation.nfsd.iter();
-        return threads.flat_map(|nfsd| &nfsd.threads).collect();
-    }
+/// The threads of the servers on the loop's path that are listed.
+pub fn server_threads<'a>(
+    observation: &'a Observation,
+    verdict: &Verdict,
+    found: Option<&Loop>,
+) -> Vec<&'a ServerThread> {
+    let nfsd = observation.nfsd.iter().filter(|_| verdict.server == NFSD);
+    let nfsd = nfsd.flat_map(|nfsd| &nfsd.threads);
     let servers = observation.user_servers.iter();
-    let own = servers.filter(|one| one.name == server);
-    own.flat_map(|one| &one.threads).collect()
+    let own = servers.filter(|one| is_own(one, verdict, found));
+    nfsd.chain(own.flat_map(|one| &one.threads)).collect()
+}
+
+/// Whether a process is a server of the loop: by its id where that is known, but an NFS server may
+/// consist of several processes of one name.
+fn is_own(one: &UserServer, verdict: &Verdict, found: Option<&Loop>) -> bool {
+    let nfs = found.is_none_or(|found| found.client_kind == ClientKind::Nfs);
+    let by_path = || {
+        let servers = path::servers(found.map_or(&[][..], |found| &found.path));
+        servers.iter().any(|server| server.tgid == Some(one.tgid))
+    };
+    nfs && one.name == verdict.server || by_path()
 }
 
 /// Threads of nfsd that work on calls of other clients than the loop's, or did last: in
@@ -221,6 +239,7 @@ fn threads_of_others(
 /// the pid namespace of the host cannot be seen, and the workers of LOCALIO.
 struct Worker<'a> {
     nfsd: bool,
+    target: bool,
     /// The processes of this userspace server, and those of others.
     own: BTreeSet<u32>,
     foreign: BTreeSet<u32>,
@@ -232,12 +251,15 @@ impl<'a> Worker<'a> {
         let (own, foreign): (Vec<_>, Vec<_>) = observation
             .user_servers
             .iter()
-            .partition(|one| one.name == verdict.server);
+            .partition(|one| is_own(one, verdict, found));
         let localio = found.filter(|one| one.localio);
         let to =
             localio.and_then(|one| verdict.server_bdi.as_deref().or(one.server_bdi.as_deref()));
+        let servers = path::servers(found.map_or(&[][..], |found| &found.path));
+        let target = |one: &ServerRef| one.kind == ServerKind::Target;
         Self {
             nfsd: verdict.server == NFSD,
+            target: servers.iter().any(target),
             own: own.iter().map(|one| one.tgid).collect(),
             foreign: foreign.iter().map(|one| one.tgid).collect(),
             localio_to: to,
@@ -247,10 +269,11 @@ impl<'a> Worker<'a> {
     fn is_one(&self, task: &Task<'_>) -> bool {
         task.waits.iter().any(|wait| match wait.class {
             Class::Nfsd => self.nfsd,
+            Class::Target => self.target,
             Class::Server => {
                 let known = !self.own.is_empty();
                 let own = self.own.contains(&wait.tgid);
-                !self.nfsd && (own || (!known && !self.foreign.contains(&wait.tgid)))
+                own || !self.nfsd && !self.target && (!known && !self.foreign.contains(&wait.tgid))
             }
             Class::Kworker => {
                 wait.cause == Cause::BalanceDirtyPages && self.localio_to == Some(&*wait.bdi)

@@ -11,7 +11,8 @@ use crate::text::bytes;
 /// The reasons for the risk on this node, a sentence each, the worst first.
 pub(crate) fn risk(one: &Loop, observation: &Observation) -> Vec<String> {
     let mut all = Vec::new();
-    let throttled = !one.exempt.is_exempt();
+    // What writes past the page cache is not throttled.
+    let throttled = !one.exempt.is_exempt() && !one.direct;
     let held = bdi(one, observation).filter(|bdi| throttled && is_held(bdi));
     if let Some(held) = held {
         all.push(format!(
@@ -44,7 +45,7 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
         return Vec::new();
     }
     let bdi = bdi(one, observation);
-    if one.exempt.is_exempt() || bdi.is_some_and(is_held) {
+    if one.exempt.is_exempt() || one.direct || bdi.is_some_and(is_held) {
         return vec![apart(one)];
     }
     let name = &one.client_bdi;

@@ -63,6 +63,9 @@ fn busy_disk(
     blocked: f64,
 ) -> Option<Finding> {
     let (window, bdi) = (view.node.window, &device.bdi);
+    if view.node.is_client(bdi) {
+        return None;
+    }
     let thresholds = &view.node.thresholds.related;
     // A busy disk may change between the two conditions.
     let ease = view.ease(SlowDisk, bdi).min(view.ease(DiskSaturated, bdi));

@@ -100,7 +100,7 @@ fn finding(view: &RelatedView<'_>, bdi: &str, asleep: Asleep) -> Option<Finding>
     let node = view.node;
     let told = node.told_by(bdi, LivelockState::is_livelock);
     // Another writer to it may hold the lock that nfsd waits for.
-    if told.is_some() || view.throttled_on(bdi) > 0.0 {
+    if told.is_some() || view.throttled_on(bdi) > 0.0 || node.server_behind_waits(bdi) {
         return None;
     }
     let wrote = node.window.wrote(bdi)?;

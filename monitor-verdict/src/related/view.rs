@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use monitor_common::Class;
 use monitor_model::{
-    loops::NFSD, observation::Observation, related::RelatedKind, verdict::LivelockState,
+    loops::{NFSD, PathNode},
+    observation::Observation,
+    related::RelatedKind,
+    verdict::LivelockState,
 };
 
-use crate::loops::Former;
+use crate::loops::{Former, path};
 use crate::thresholds::Thresholds;
 use crate::window::Window;
 use crate::window::reduce::related::{RelatedDevice, RelatedSample};
@@ -26,12 +29,22 @@ pub struct LoopNow<'a> {
     pub server_tgid: Option<u32>,
     /// The BDI that the server writes to, if known.
     pub server_bdi: Option<&'a str>,
+    /// Its whole path.
+    pub path: &'a [PathNode],
     /// Its state.
     pub state: LivelockState,
     /// Whether it still is a loop.
     pub stands: bool,
     /// Whether the client writes past the server's threads.
     pub localio: bool,
+}
+
+impl LoopNow<'_> {
+    /// Whether a device is on its path.
+    fn concerns(&self, bdi: &str) -> bool {
+        let ends = self.client_bdi == bdi || self.server_bdi == Some(bdi);
+        ends || path::bdis(self.path).any(|one| one == bdi)
+    }
 }
 
 /// The node at one tick.
@@ -136,7 +149,30 @@ impl Node<'_> {
         tells: impl Fn(LivelockState) -> bool,
     ) -> Option<&LoopNow<'_>> {
         let mut loops = self.loops.iter();
-        loops.find(|one| tells(one.state) && (one.client_bdi == bdi || one.server_bdi == Some(bdi)))
+        loops.find(|one| tells(one.state) && one.concerns(bdi))
+    }
+
+    /// Whether a process that cleans this device of a loop's path is in one of the causes.
+    pub(super) fn server_behind_waits(&self, bdi: &str) -> bool {
+        let behind = |one: &LoopNow<'_>| {
+            let at = one.path.iter().position(|node| match node {
+                PathNode::Device { bdi: its, .. } => its == bdi,
+                PathNode::Server { .. } => false,
+            });
+            path::servers(at.and_then(|at| one.path.get(at..)).unwrap_or_default())
+        };
+        let servers: Vec<_> = self.loops.iter().flat_map(behind).collect();
+        let mut waits = self.now.waits.iter();
+        waits.any(|wait| servers.iter().any(|server| server.tgid == Some(wait.tgid)))
+    }
+
+    /// Whether a device is the client of a loop, or rests on one: it is as fast as the loop, and
+    /// says nothing of a disk.
+    pub(super) fn is_client(&self, bdi: &str) -> bool {
+        let sample = self.window.newest();
+        let rests_on = |client: &str| sample.is_some_and(|sample| sample.rests_on(bdi, client));
+        let mut loops = self.loops.iter().filter(|one| one.stands);
+        loops.any(|one| one.client_bdi == bdi || rests_on(one.client_bdi))
     }
 }
 

@@ -22,6 +22,7 @@ mod properties;
 mod reclaim;
 mod recovery;
 mod robustness;
+mod served;
 mod several;
 mod shared;
 mod starvation;

@@ -216,6 +216,36 @@ impl View<'_> {
         }
     }
 
+    /// Whether the pauses of a class, which servers share, are those of other processes: some were
+    /// seen in `balance_dirty_pages`, and none of the path.
+    fn is_of_others(&self, class: Class) -> bool {
+        if class != Class::Server {
+            return false;
+        }
+        let is_process = |one: &&ServerRef| one.kind == ServerKind::Process;
+        let own = |sample: &Sample| {
+            let processes = self.servers.iter().filter(is_process);
+            let listed = processes.map(|server| {
+                let mut all = sample.user_servers.iter();
+                all.find(|one| self.is_process(server, one))
+            });
+            // Of one that is not listed nothing is known.
+            let listed: Option<Vec<_>> = listed.collect();
+            listed.map(|all| all.iter().map(|one| one.threads.in_dirty).max())
+        };
+        let mut others = false;
+        for sample in self.window.samples() {
+            match own(sample) {
+                Some(Some(0)) => {}
+                _ => return false,
+            }
+            others |= sample
+                .user_waits
+                .is_some_and(|threads| threads.in_dirty > 0);
+        }
+        others
+    }
+
     /// Whether a process is that server. An NFS server may consist of several processes of one
     /// name; of any other, each process is a server of its own.
     fn is_process(&self, server: &ServerRef, one: &UserThreads) -> bool {
@@ -234,7 +264,8 @@ impl View<'_> {
         for pauses in &newest.pauses {
             let own = self.serves(pauses.class, &pauses.bdi);
             let is_client = pauses.bdi == self.client || newest.client(&pauses.bdi).is_some();
-            if !own || is_client || self.inner.contains(&pauses.bdi) {
+            let is_part = self.inner.contains(&pauses.bdi) || self.is_of_others(pauses.class);
+            if !own || is_client || is_part {
                 continue;
             }
             let Some(mut means) = self.window.pauses(&pauses.bdi, pauses.class) else {
@@ -261,6 +292,7 @@ impl View<'_> {
     pub fn paused_ns(&self) -> u64 {
         let of = |class| match class {
             Class::Nfsd => self.window.nfsd_paused_ns(self.own, |_| true),
+            class if self.is_of_others(class) => 0,
             class => self.window.paused_ns(class, |_| true),
         };
         let own = self.classes().map(of).fold(0, u64::saturating_add);

@@ -53,7 +53,7 @@ fn loop_now(snapshot: &Snapshot, verdict: &Verdict, found: &HashMap<&str, &Loop>
     let steps = document
         .filter(|_| verdict.state.is_livelock())
         .map_or_else(Vec::new, |one| one.steps.clone());
-    let numbers = evidence::numbers(seen, verdict);
+    let numbers = evidence::numbers(seen, verdict, found);
     LoopNow {
         id: verdict.loop_id.clone(),
         state: verdict.state,

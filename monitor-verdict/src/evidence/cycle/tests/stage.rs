@@ -105,7 +105,7 @@ impl Stage {
     }
 
     pub fn picture(&self) -> Picture {
-        let numbers = numbers(&self.observation, &self.verdict);
+        let numbers = numbers(&self.observation, &self.verdict, Some(&self.found));
         picture(
             &self.observation,
             &self.verdict,
