@@ -94,7 +94,7 @@ words! {
         User = 0 => "user";
         /// The kernel's NFS server.
         Nfsd = 1 => "nfsd";
-        /// A userspace process that serves a client of this node, such as nfs-ganesha.
+        /// A userspace process that serves a client of this node, whatever the protocol.
         Server = 2 => "server", was "nfs_server";
         /// Background reclaim.
         Kswapd = 3 => "kswapd";
@@ -105,7 +105,7 @@ words! {
         LoopDevice = 5 => "loop_device", was "loop";
         /// Any other kernel thread.
         Kthread = 6 => "kthread";
-        /// A worker of a kernel target: LIO, ksmbd.
+        /// A thread of a kernel target (LIO, ksmbd, nvmet), or a worker while it works for one.
         Target = 7 => "target";
     }
 }

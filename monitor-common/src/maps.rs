@@ -11,6 +11,9 @@ pub const HIST_BUCKETS: usize = 16;
 /// wait for.
 pub const LEAST_CALL_NS: u64 = 1_000_000;
 
+/// How many server processes the programs are told.
+pub const MAX_SERVERS: u32 = 256;
+
 /// How many [`DirtyTotals`] there are.
 pub const DIRTY_SLOTS: u32 = 256;
 

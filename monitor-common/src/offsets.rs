@@ -83,6 +83,8 @@ offsets! {
         task_comm = "task_struct.comm";
         /// Of a kernel thread, its `kthread`, since 5.17.
         task_kthread = "task_struct.worker_private";
+        /// The same before 5.17. Later, it is no kernel thread's.
+        task_old_kthread = "task_struct.set_child_tid";
         /// Of a kworker, its `worker`.
         kthread_data = "kthread.data";
         /// What it works for.

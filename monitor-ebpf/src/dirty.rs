@@ -127,7 +127,7 @@ fn look(ctx: &TracePointContext, id: u64, name: &[u64; BDI_NAME_LEN / 8]) {
     };
     let known_until_ns = match class {
         // A worker works for another device the next moment.
-        Class::Kworker | Class::LoopDevice => 0,
+        Class::Kworker | Class::LoopDevice | Class::Target => 0,
         _ => now() + KNOWN_NS,
     };
     let totals = TaskTotals {

@@ -9,9 +9,9 @@ use aya_ebpf::{
 };
 use monitor_common::{
     BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DIRTY_SLOTS, DirtyKey,
-    DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, NfsClientTotals, NfsdTotals, NfsdWrite,
-    Offsets, PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait, WaitKey,
-    WriteCongested,
+    DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, MAX_SERVERS, NfsClientTotals, NfsdTotals,
+    NfsdWrite, Offsets, PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait,
+    WaitKey, WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -151,8 +151,13 @@ pub static SERVING: LruHashMap<u32, Serving> = LruHashMap::with_max_entries(4096
 #[map]
 pub static BACKING: LruHashMap<BackingKey, BackingTotals> = LruHashMap::with_max_entries(1024, 0);
 
-/// Names of the processes that are userspace NFS servers; the daemon writes
-/// it.
+/// The processes that serve a client of this node, by process id; the daemon writes it each
+/// time that others do.
+#[map]
+pub static SERVERS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_SERVERS, 0);
+
+/// Names of the processes that are userspace NFS servers: a hint for those that are not found
+/// otherwise. The daemon writes it once.
 #[map]
 pub static NFS_SERVERS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(64, 0);
 

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{
 use monitor_common::{COMM_LEN, Class, Offsets};
 
 use crate::{
-    maps::{NFS_SERVERS, offsets},
+    maps::{NFS_SERVERS, SERVERS, offsets},
     memory::{follow, read},
 };
 
@@ -37,7 +37,7 @@ impl Task {
         Self {
             tid: current_tid(),
             tgid,
-            class: class_of(&comm),
+            class: class_of(tgid, &comm),
             comm,
         }
     }
@@ -80,7 +80,7 @@ fn flags_of(task: *const u8, offsets: &Offsets) -> (bool, u32) {
 }
 
 #[inline(always)]
-fn class_of(comm: &[u8; COMM_LEN]) -> Class {
+fn class_of(tgid: u32, comm: &[u8; COMM_LEN]) -> Class {
     let Some(offsets) = offsets() else {
         return Class::User;
     };
@@ -95,47 +95,76 @@ fn class_of(comm: &[u8; COMM_LEN]) -> Class {
             [b'n', b'f', b's', b'd', 0, ..] => return Class::Nfsd,
             [b'k', b's', b'w', b'a', b'p', b'd', b'0'..=b'9', ..] => return Class::Kswapd,
             [b'k', b'w', b'o', b'r', b'k', b'e', b'r', b'/', ..] => {
-                let local = flags & PF_LOCAL_THROTTLE != 0;
-                return if local && works_for_loop_device(task, offsets) {
-                    Class::LoopDevice
-                } else {
-                    Class::Kworker
-                };
+                return class_of_worker(task, offsets, flags & PF_LOCAL_THROTTLE != 0);
             }
             // A loop device's own thread, up to 5.13.
             [b'l', b'o', b'o', b'p', b'0'..=b'9', ..] => return Class::LoopDevice,
+            _ if is_target(comm) => return Class::Target,
             _ => {}
         }
     }
     if kernel_thread == Some(true) {
         Class::Kthread
-    } else if is_nfs_server(task, offsets, comm) {
+    } else if is_told(tgid) || is_nfs_server(task, offsets, comm) {
         Class::Server
     } else {
         Class::User
     }
 }
 
-/// By the name of the workqueue, which is the loop device's: `loop0`. A worker
-/// is not named after its workqueue. Where BTF does not tell the way there (up
-/// to 5.16), no worker but a loop device's has the flag that was asked before.
+/// By the name of the workqueue, for a worker is not named after it. Where BTF does not tell
+/// the way there, no worker but a loop device's and LOCALIO's has the flag.
 #[inline(always)]
-fn works_for_loop_device(task: *const u8, offsets: &Offsets) -> bool {
+fn class_of_worker(task: *const u8, offsets: &Offsets, local: bool) -> Class {
     match workqueue(task, offsets) {
-        Some([b'l', b'o', b'o', b'p', b'0'..=b'9', ..]) => true,
-        Some(_) => false,
-        None => true,
+        Some([b'l', b'o', b'o', b'p', b'0'..=b'9', ..]) => Class::LoopDevice,
+        Some(name) if is_target(&name) => Class::Target,
+        None if local => Class::LoopDevice,
+        _ => Class::Kworker,
     }
+}
+
+/// Whether a workqueue or a kernel thread of this name works for a kernel target.
+#[inline(always)]
+fn is_target(name: &[u8]) -> bool {
+    matches!(
+        name,
+        // LIO, drivers/target: `target_submission` (since 5.13), `target_completion`, before
+        // 5.13 `tcm_loop` and `vhost_scsi`; `xcopy_wq`. A rescuer has the same name.
+        [b't', b'a', b'r', b'g', b'e', b't', b'_', b's' | b'c', ..]
+            | [b't', b'c', b'm', b'_', b'l', b'o', b'o', b'p', ..]
+            | [b'v', b'h', b'o', b's', b't', b'_', b's', b'c', ..]
+            | [b'x', b'c', b'o', b'p', b'y', b'_', b'w', b'q', ..]
+            // LIO's iSCSI target has threads, `iscsi_trx` and `iscsi_ttx`; those of the initiator
+            // have other names.
+            | [b'i', b's', b'c', b's', b'i', b'_', b't', b'r' | b't', ..]
+            // fs/smb/server: the workqueue `ksmbd-io`, a thread `ksmbd:PORT` a connection.
+            | [b'k', b's', b'm', b'b', b'd', b'-' | b':', ..]
+            // drivers/nvme/target: `nvmet-buffered-io-wq`, `nvmet-wq`, `nvmet_tcp_wq`.
+            | [b'n', b'v', b'm', b'e', b't', b'-' | b'_', ..]
+    )
 }
 
 /// The beginning of the name of the workqueue that a kworker works for.
 #[inline(always)]
 fn workqueue(task: *const u8, offsets: &Offsets) -> Option<[u8; 8]> {
-    let kthread = follow(task, offsets.task_kthread)?;
+    let kthread = if offsets.task_kthread >= 0 {
+        offsets.task_kthread
+    } else {
+        offsets.task_old_kthread
+    };
+    let kthread = follow(task, kthread)?;
     let worker = follow(kthread, offsets.kthread_data)?;
     let pwq = follow(worker, offsets.worker_pwq)?;
     let wq = follow(pwq, offsets.pwq_wq)?;
     read(wq, offsets.wq_name)
+}
+
+/// Whether the daemon found that this process serves a client of this node.
+#[inline(always)]
+fn is_told(tgid: u32) -> bool {
+    // SAFETY: the reference is not kept.
+    unsafe { SERVERS.get(tgid) }.is_some()
 }
 
 /// By the name of the process, for a server names its threads as it likes; of

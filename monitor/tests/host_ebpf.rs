@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::{HashMap, Map, MapData, loaded_maps};
 use host::{Alone, Daemon, LoopDisk, PROGRAM, Sysctl, Trace, sh};
 
 /// Writes into the directory until told to stop.
@@ -486,14 +487,6 @@ fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
         let class = format!("class=\"{class}\"");
         daemon.metric("throttle_delay_seconds_count", &[&bdi, &class])
     };
-    let wait_for = |what: &str, condition: &dyn Fn() -> bool| {
-        let start = Instant::now();
-        while !condition() {
-            // A minute, for emulated machines.
-            assert!(start.elapsed() < Duration::from_mins(1), "{what}");
-            thread::sleep(Duration::from_millis(100));
-        }
-    };
     let pid = shell.0.id();
     let tasks = || daemon.get("/api/v1/tasks").1;
     wait_for("the shell itself was never paused", &|| {
@@ -518,6 +511,79 @@ fn a_shell_that_was_paused_and_then_executes_a_server_counts_as_one() {
     let tasks = tasks();
     let named = tasks.contains("\"comm\":\"ganesha.nfsd\"");
     assert!(named && shell.0.try_wait().unwrap().is_none(), "{tasks}");
+}
+
+/// Waits until the condition holds.
+fn wait_for(what: &str, condition: &dyn Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        // A minute, for emulated machines.
+        assert!(start.elapsed() < Duration::from_mins(1), "{what}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The programs' map of server processes, of this daemon and of any other that runs.
+fn told_servers() -> Vec<HashMap<MapData, u32, u8>> {
+    let maps = loaded_maps().flatten();
+    let maps = maps.filter(|map| map.name_as_str() == Some("SERVERS"));
+    let maps = maps.filter_map(|map| MapData::from_id(map.id()).ok());
+    maps.filter_map(|map| HashMap::try_from(Map::HashMap(map)).ok())
+        .collect()
+}
+
+#[test]
+#[ignore = "needs root and a loop device"]
+fn a_process_counts_as_a_server_as_soon_as_the_programs_are_told_and_no_longer() {
+    let Some(disk) = LoopDisk::new(300) else {
+        return;
+    };
+    let Some(_limit) = Sysctl::set(
+        "/proc/sys/vm/dirty_bytes",
+        "16000000",
+        "/proc/sys/vm/dirty_ratio",
+    ) else {
+        return;
+    };
+    let daemon = Daemon::start(&[]);
+    let script = format!("{WRITE}while :; do write \"$0\"; done");
+    let shell = Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .arg(disk.path())
+        .spawn();
+    let shell = Ended(shell.unwrap());
+    let bdi = format!("bdi=\"{}\"", disk.bdi);
+    let counted = |class: &str| {
+        let class = format!("class=\"{class}\"");
+        daemon.metric("throttle_delay_seconds_count", &[&bdi, &class])
+    };
+    wait_for("the shell was never paused", &|| counted("user") > 10.0);
+    assert!(counted("server") < 1.0);
+    let mut servers = told_servers();
+    assert!(!servers.is_empty(), "no map of servers");
+    for map in &mut servers {
+        map.insert(shell.0.id(), 1, 0).unwrap();
+    }
+    let start = Instant::now();
+    wait_for("it does not count as a server", &|| counted("server") > 0.0);
+    println!("a server after {:?}", start.elapsed());
+    thread::sleep(Duration::from_millis(1500));
+    let user = counted("user");
+    let server = counted("server");
+    wait_for("it is not paused any more", &|| {
+        counted("server") > server + 5.0
+    });
+    assert!(
+        counted("user") <= user,
+        "some of its pauses are still a user's"
+    );
+    for map in &mut servers {
+        map.remove(&shell.0.id()).unwrap();
+    }
+    wait_for("it still counts as a server", &|| {
+        counted("user") > user + 5.0
+    });
 }
 
 /// A child that does not outlive the test.

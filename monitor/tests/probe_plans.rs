@@ -22,6 +22,13 @@ fn every_signal_that_a_stock_kernel_has_comes_in_and_loses_nothing() {
     for kernel in ["5.10", "6.1", "6.12", "7.2"] {
         for (name, report) in attach(&facts(kernel), &[]).0 {
             match report.applies {
+                // A kernel thread's `kthread` moved in 5.17.
+                Applies::Yes if (kernel, name.as_str()) == ("5.10", "task_class") => {
+                    assert_eq!(
+                        (report.state, report.strategy.as_str()),
+                        (State::Attached, "btf-child-tid")
+                    );
+                }
                 // The tracepoint of 5.14 is not there yet.
                 Applies::Yes if (kernel, name.as_str()) == ("5.10", "svc_alloc_arg") => {
                     assert_eq!(
@@ -62,11 +69,15 @@ fn the_congestion_sleeps_are_on_old_kernels_and_reclaim_throttle_on_new_ones() {
 }
 
 #[test]
-fn a_workers_workqueue_is_found_where_a_loop_device_has_no_thread_of_its_own() {
-    for kernel in ["6.1", "6.12", "7.2"] {
+fn a_workers_workqueue_is_found_on_every_kernel() {
+    for (kernel, _) in KERNELS {
         let offsets = plan::offsets(&facts(kernel)).0;
+        let kthread = match kernel {
+            "5.10" => offsets.task_old_kthread,
+            _ => offsets.task_kthread,
+        };
         let strategy = [
-            offsets.task_kthread,
+            kthread,
             offsets.kthread_data,
             offsets.worker_pwq,
             offsets.pwq_wq,
@@ -78,6 +89,24 @@ fn a_workers_workqueue_is_found_where_a_loop_device_has_no_thread_of_its_own() {
         );
     }
     assert_eq!(plan::offsets(&facts("5.10")).0.task_kthread, -1);
+}
+
+#[test]
+fn where_the_workqueue_of_a_worker_is_not_known_the_report_names_who_is_not_told_apart() {
+    let mut facts = facts("6.12");
+    facts
+        .btf
+        .as_mut()
+        .unwrap()
+        .offsets
+        .remove("workqueue_struct.name");
+    let (reports, _) = attach(&facts, &[]);
+    let report = &reports["task_class"];
+    assert_eq!(
+        (report.state, report.strategy.as_str()),
+        (State::Degraded, "btf-flags")
+    );
+    assert!(report.limitation.contains("LIO"), "{}", report.limitation);
 }
 
 #[test]

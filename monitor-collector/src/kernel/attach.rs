@@ -41,7 +41,7 @@ pub struct Settings {
     pub threshold_ns: u64,
     /// Upper bounds of the histograms' buckets, nanoseconds, ascending.
     pub bounds_ns: [u64; HIST_BUCKETS - 1],
-    /// Names of the processes that are userspace NFS servers.
+    /// Names of userspace NFS servers: a hint for those that the lookup does not find.
     pub nfs_servers: Vec<String>,
     /// Kinds of hook not to use.
     pub avoid: Vec<String>,

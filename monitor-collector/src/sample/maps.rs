@@ -3,6 +3,7 @@
 mod nfs_client;
 mod prune;
 mod rpc;
+mod servers;
 mod walk;
 
 use std::{borrow::BorrowMut, collections::BTreeMap};
@@ -21,10 +22,10 @@ use monitor_common::{
     NfsdTotals, NfsdWrite, PEER_LEN, RpcTotals, Serving, Stall, TaskTotals, ThrottleReason, Wait,
     WaitKey, WriteCongested,
 };
-use monitor_model::observation::{Delay, DirtyPauses, StalledTask, Waiting};
+use monitor_model::observation::{Delay, DirtyPauses, ServerProcess, StalledTask, Waiting};
 use thiserror::Error;
 
-use self::walk::Entries as _;
+use self::{servers::Servers, walk::Entries as _};
 use crate::kernel::{attach::Attached, plan};
 
 /// A map that cannot be opened: a broken build.
@@ -40,6 +41,7 @@ pub struct Maps {
     delays: PerCpuHashMap<MapData, HistKey, HistValue>,
     waits: HashMap<MapData, WaitKey, Wait>,
     tasks: HashMap<MapData, WaitKey, TaskTotals>,
+    servers: Servers,
     stalls: RingBuf<MapData>,
     dirty: PerCpuArray<MapData, DirtyTotals>,
     dirty_slot: HashMap<MapData, DirtyKey, u32>,
@@ -93,6 +95,7 @@ impl Maps {
             delays: take(ebpf, "DELAYS")?,
             waits: take(ebpf, "WAITS")?,
             tasks: take(ebpf, "TASKS")?,
+            servers: Servers::new(take(ebpf, "SERVERS")?),
             stalls: take(ebpf, "STALLS")?,
             dirty: take(ebpf, "DIRTY")?,
             dirty_slot: take(ebpf, "DIRTY_SLOT")?,
@@ -217,11 +220,21 @@ impl Maps {
             tgid: wait.tgid,
             comm: comm(&wait.comm),
             cause: Cause::from_u8(u8::try_from(cause).ok()?)?,
-            class: Class::from_u8(wait.class)?,
+            class: self.servers.class(wait.tgid, wait.class)?,
             reason: ThrottleReason::from_u8(wait.reason)?,
             bdi: self.bdi_name(wait.bdi),
             since_ns: wait.since_ns,
         })
+    }
+
+    /// Tells the programs which processes serve a client of this node.
+    pub fn tell_servers(&mut self, processes: &[ServerProcess]) {
+        self.servers.tell(processes);
+    }
+
+    /// The class of a task of this process.
+    pub fn class(&self, tgid: u32, class: u8) -> Option<Class> {
+        self.servers.class(tgid, class)
     }
 
     /// Forgets a wait whose end was not seen.

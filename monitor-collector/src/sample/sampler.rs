@@ -121,6 +121,7 @@ impl Sampler {
         let monotonic_ns = monotonic_ns();
         let topology = self.lookup.latest();
         self.bdis.refresh(&topology);
+        self.maps.tell_servers(&topology.server_processes);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(PRUNE_TICKS) {
             self.maps.prune(&self.sysfs);
@@ -311,7 +312,7 @@ impl Sampler {
                     tid,
                     tgid: totals.tgid,
                     comm: super::maps::comm(&totals.comm),
-                    class: Class::from_u8(totals.class)?,
+                    class: self.maps.class(totals.tgid, totals.class)?,
                     cause: Cause::from_u8(u8::try_from(cause).ok()?)?,
                     bdi: self.maps.bdi_name(totals.bdi),
                     waits: totals.waits,

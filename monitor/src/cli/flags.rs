@@ -63,7 +63,7 @@ pub struct KernelArgs {
     /// Report each finished wait of at least this length in /api/v1/stalls.
     #[arg(long = "stall-threshold", value_name = "DURATION", default_value = "100ms", value_parser = duration)]
     pub stall_threshold: Duration,
-    /// Names of the processes that are userspace NFS servers (class `server`).
+    /// Names of userspace NFS servers: a hint for those that no connection leads to (class `server`).
     #[arg(
         long = "loops.server-names",
         value_name = "NAME",

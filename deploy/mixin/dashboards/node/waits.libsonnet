@@ -28,7 +28,7 @@ function(config, q)
 
     panel.timeseries(
       'Throttled tasks',
-      'Counted while they wait, so a wait without an end is seen. Causes nest (a sleep in reclaim is also reclaim): do not add them up. Bad: any of nfsd, server or loop_device that stays above zero.',
+      'Counted while they wait, so a wait without an end is seen. Causes nest (a sleep in reclaim is also reclaim): do not add them up. Bad: any of nfsd, server, target or loop_device that stays above zero.',
       [panel.range('sum by (cause, class) (%s)' % q.of('throttle_waiting_tasks', cause), legend)],
       { unit: 'short', decimals: 0, noValue: none },
     ) + panel.size(8, 8),

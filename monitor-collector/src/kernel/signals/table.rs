@@ -98,9 +98,37 @@ pub const SIGNALS: &[Signal] = &[
         strategies: &[
             Strategy {
                 name: "btf",
-                btf_offsets: &["task_struct.flags"],
+                btf_offsets: &[
+                    "task_struct.flags",
+                    "task_struct.worker_private",
+                    "kthread.data",
+                    "worker.current_pwq",
+                    "pool_workqueue.wq",
+                    "workqueue_struct.name",
+                ],
                 probes: &[],
                 limitation: "",
+            },
+            // Before 5.17.
+            Strategy {
+                name: "btf-child-tid",
+                btf_offsets: &[
+                    "task_struct.flags",
+                    "task_struct.set_child_tid",
+                    "kthread.data",
+                    "worker.current_pwq",
+                    "pool_workqueue.wq",
+                    "workqueue_struct.name",
+                ],
+                probes: &[],
+                limitation: "",
+            },
+            Strategy {
+                name: "btf-flags",
+                btf_offsets: &["task_struct.flags"],
+                probes: &[],
+                limitation: "the workqueue of a kworker is not known: workers of a kernel target (LIO, ksmbd) count as \
+                        kworker, those of NFS LOCALIO as loop_device",
             },
             Strategy {
                 name: "name",

@@ -83,7 +83,12 @@ pub fn is_part(view: &CycleView<'_>, task: &Task<'_>) -> bool {
     if of(view) != ClosingEdge::Commit {
         return false;
     }
-    let kernel = |class: Class| matches!(class, Class::Kswapd | Class::Kthread | Class::Kworker);
+    let kernel = |class: Class| {
+        matches!(
+            class,
+            Class::Kswapd | Class::Kthread | Class::Kworker | Class::Target
+        )
+    };
     let waits = task.wait_in(ClosingEdge::Commit.causes());
     waits.is_some_and(|wait| kernel(wait.class)) || by_stack(view, task)
 }

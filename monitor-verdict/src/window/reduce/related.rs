@@ -86,8 +86,10 @@ impl RelatedSample {
         self.reclaim_ns = reclaim_ns(observation);
         self.nfsd = crew(observation);
         self.worker_throttled = observation.waits.iter().any(|wait| {
-            matches!(wait.class, Class::LoopDevice | Class::Kworker)
-                && wait.cause == Cause::BalanceDirtyPages
+            matches!(
+                wait.class,
+                Class::LoopDevice | Class::Kworker | Class::Target
+            ) && wait.cause == Cause::BalanceDirtyPages
         });
         self.servers(observation);
         self.devices(observation);
@@ -228,7 +230,7 @@ fn reclaim_ns(observation: &Observation) -> Option<u64> {
 }
 
 const fn serves(class: Class) -> bool {
-    matches!(class, Class::Nfsd | Class::Server)
+    matches!(class, Class::Nfsd | Class::Server | Class::Target)
 }
 
 const fn is_stuck(thread: &ServerThread) -> bool {

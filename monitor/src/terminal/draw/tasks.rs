@@ -37,7 +37,7 @@ pub fn draw(view: &View, data: &Data, area: Rect, buffer: &mut Buffer) {
 /// The threads of a server stand out, and who waits at this moment.
 const fn tone(row: &Row) -> Tone {
     match (row.waiting_seconds, row.task.class) {
-        (Some(_), Class::Nfsd | Class::Server) => Tone::Strong,
+        (Some(_), Class::Nfsd | Class::Server | Class::Target) => Tone::Strong,
         (Some(_), _) => Tone::Plain,
         (None, _) => Tone::Dim,
     }
