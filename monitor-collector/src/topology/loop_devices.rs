@@ -1,96 +1,128 @@
 //! Loop devices, and the file systems of their files.
+//!
+//! The driver tells the path of a file (`file_path`, fs/d_path.c) as it is in the mount namespace in
+//! which the device was set up, but not which namespace that is. `LOOP_GET_STATUS64` would tell the
+//! file's device, but it asks the file's server first (`vfs_getattr` in `loop_get_status`,
+//! drivers/block/loop.c) and hangs with it. So the path is looked up in the mounts of each namespace
+//! that could have set it up, and what the device took over from its file rules some of them out
+//! (`traits.rs`). Where two remain that disagree, the file system is unknown.
 
-use std::{fs, path::Path};
+mod traits;
+
+use std::{collections::BTreeMap, fs, path::Path};
 
 use compact_str::CompactString;
 use monitor_model::observation::LoopDevice;
 
-use super::mounts::{MAX_LINES, Mounts, not_all};
-use super::namespaces::Namespaces;
+use self::traits::Traits;
+use super::mounts::{Mounts, not_all};
+use super::namespaces::{Namespaces, user_of};
+use super::nearest::{self, Nearest};
 use super::warnings::LookupWarnings;
-use crate::host::mountinfo::Line;
-use crate::host::text::{numbered, unescape};
+use crate::host::text::numbered;
 
 /// Maximum number of loop devices.
 const MAX_DEVICES: usize = 1024;
-/// The kernel's suffix for the path of an unlinked file (`d_path`, `fs/d_path.c`).
-const DELETED: &str = " (deleted)";
+/// `CAP_SYS_ADMIN`.
+const ADMIN: u64 = 1 << 21;
 
 /// All loop devices with a file, by name.
-///
-/// The file itself may lie on NFS, so only its path is used. The kernel shows the path in the mount
-/// namespace in which the device was set up. It is looked up in the host's.
 pub fn read(
     spaces: &Namespaces,
     sysfs: &Path,
     mounts: &Mounts,
     warnings: &mut LookupWarnings,
 ) -> Vec<LoopDevice> {
-    let mut devices = with_file(&sysfs.join("block"), warnings);
-    let Some((_, pids)) = spaces.mounts.first() else {
-        return devices;
-    };
-    if devices.is_empty() {
-        return devices;
+    let mut found = with_file(&sysfs.join("block"), warnings);
+    if found.is_empty() {
+        return Vec::new();
     }
-    let mut best: Vec<Option<Over>> = vec![None; devices.len()];
-    let read = spaces.lines(pids, "mountinfo", MAX_LINES, |line| {
-        if let Some(line) = Line::parse(line) {
-            let mount_point = unescape(line.mount_point);
-            for (device, best) in devices.iter().zip(&mut best) {
-                if holds(&mount_point, &device.file)
-                    && best
-                        .as_ref()
-                        .is_none_or(|best| best.gives_way_to(&mount_point, &line))
-                {
-                    *best = Some(Over::of(&mount_point, &line));
-                }
+    let candidates = {
+        let files: Vec<_> = found.iter().map(|(device, _)| &*device.file).collect();
+        candidates(spaces, &files, warnings)
+    };
+    for ((device, traits), mut candidates) in found.iter_mut().zip(candidates) {
+        candidates.retain(|_, mount| traits.fits(mount, sysfs));
+        let mut left = candidates.keys();
+        if let (Some(only), None) = (left.next(), left.next()) {
+            let file_system = mounts.file_systems.get(only);
+            device.on = file_system.map(|fs| fs.bdi.clone()).unwrap_or_default();
+        }
+    }
+    found.into_iter().map(|(device, _)| device).collect()
+}
+
+/// For each file the mounts that it may lie on, by device.
+fn candidates(
+    spaces: &Namespaces,
+    files: &[&str],
+    warnings: &mut LookupWarnings,
+) -> Vec<BTreeMap<CompactString, Nearest>> {
+    let mut all = vec![BTreeMap::new(); files.len()];
+    let Some(((_, host), others)) = spaces.mounts.split_first() else {
+        return all;
+    };
+    let host_user = host.first().and_then(|pid| user_of(&spaces.process(*pid)));
+    let (mounts, read) = nearest::find(spaces, host, files);
+    not_all(read, warnings, &format_args!("the host's mounts"));
+    for (mount, all) in mounts.into_iter().zip(&mut all) {
+        all.extend(mount.map(|mount| (mount.device.clone(), mount)));
+    }
+    // By device: many files of one container lie on the same overlay.
+    let mut overlays: BTreeMap<CompactString, (CompactString, Vec<usize>)> = BTreeMap::new();
+    for (namespace, pids) in others {
+        if !pids
+            .iter()
+            .any(|pid| may_set_up(&spaces.process(*pid), host_user))
+        {
+            continue;
+        }
+        let (mounts, read) = nearest::find(spaces, pids, files);
+        not_all(read, warnings, &format_args!("mount namespace {namespace}"));
+        for (at, (mount, all)) in mounts.into_iter().zip(&mut all).enumerate() {
+            let Some(mount) = mount else {
+                continue;
+            };
+            if let Some(upper) = &mount.upper {
+                let overlay = overlays.entry(mount.device.clone());
+                overlay
+                    .or_insert_with(|| (upper.clone(), Vec::new()))
+                    .1
+                    .push(at);
+            } else {
+                all.entry(mount.device.clone()).or_insert(mount);
             }
         }
-    });
-    not_all(read, warnings, &format_args!("the host's mounts"));
-    for (device, best) in devices.iter_mut().zip(best) {
-        let file_system = best.and_then(|best| mounts.file_systems.get(&best.device));
-        device.on = file_system.map(|fs| fs.bdi.clone()).unwrap_or_default();
     }
-    devices
-}
-
-/// The mount that a file probably lies on.
-#[derive(Clone, Debug)]
-struct Over {
-    length: usize,
-    parent: CompactString,
-    device: CompactString,
-}
-
-impl Over {
-    fn of(mount_point: &str, line: &Line<'_>) -> Self {
-        Self {
-            length: mount_point.len(),
-            parent: line.parent.into(),
-            device: line.device.into(),
+    // What is written to an overlay, as a container's own root is, lands in its upper directory.
+    let uppers: Vec<_> = overlays.values().map(|(upper, _)| &**upper).collect();
+    let (mounts, _) = nearest::find(spaces, host, &uppers);
+    for (mount, (_, files)) in mounts.into_iter().zip(overlays.values()) {
+        for (mount, at) in std::iter::repeat_n(mount, files.len()).zip(files) {
+            if let (Some(mount), Some(all)) = (mount, all.get_mut(*at)) {
+                all.entry(mount.device.clone()).or_insert(mount);
+            }
         }
     }
-
-    /// The longer mount point is closer to the file. Of two at the same place the upper one is
-    /// mounted on the lower; their order carries no meaning.
-    fn gives_way_to(&self, mount_point: &str, line: &Line<'_>) -> bool {
-        mount_point.len() > self.length
-            || mount_point.len() == self.length && self.parent != line.id
-    }
+    all
 }
 
-/// Whether a path is at or below a mount point.
-pub(super) fn holds(mount_point: &str, path: &str) -> bool {
-    let path = path.strip_suffix(DELETED).unwrap_or(path);
-    let below = path.strip_prefix(mount_point);
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || mount_point.ends_with('/'))
+/// Whether a process may set up a loop device: the devices of the host are out of reach for one
+/// without CAP_SYS_ADMIN, or in a user namespace.
+fn may_set_up(process: &Path, host_user: Option<u64>) -> bool {
+    let user = user_of(process);
+    if user.is_some() && host_user.is_some() && user != host_user {
+        return false;
+    }
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bounds = bounds.and_then(|bounds| u64::from_str_radix(bounds.trim(), 16).ok());
+    bounds.is_some_and(|bounds| bounds & ADMIN != 0)
 }
 
 /// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`, drivers/block/loop.c)
 /// exists while the device has a file.
-fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
+fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<(LoopDevice, Traits)> {
     let names = numbered(block, "loop", MAX_DEVICES + 1);
     if names.len() > MAX_DEVICES {
         warnings.note(&format_args!("Only {MAX_DEVICES} loop devices are read."));
@@ -99,7 +131,7 @@ fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<LoopDevice> {
         let dir = block.join(name);
         let file = fs::read_to_string(dir.join("loop/backing_file")).ok()?;
         let dev = fs::read_to_string(dir.join("dev")).ok()?;
-        device(&dev, &file)
+        Some((device(&dev, &file)?, Traits::read(&dir)))
     };
     names
         .into_iter()
@@ -122,8 +154,8 @@ pub(super) fn device(dev: &str, file: &str) -> Option<LoopDevice> {
 mod tests {
     use monitor_model::observation::LoopDevice;
 
-    use super::{DELETED, holds};
     use crate::topology::LookupRequest;
+    use crate::topology::nearest::DELETED;
     use crate::topology::tests::node::Node;
 
     fn node() -> Node {
@@ -238,9 +270,79 @@ mod tests {
         assert_eq!(told(&node), ["7:0 /tmp/image on "]);
     }
 
+    /// A privileged process in a mount namespace of its own, which mounts NFS at /data.
+    fn privileged(node: &Node) {
+        node.process(50, "pod", 21, 30);
+        node.append(50, "status", "CapBnd:\t000001ffffffffff");
+        node.append(50, "mountinfo", "27 1 254:0 / / rw - ext4 /dev/vda rw");
+        node.append(
+            50,
+            "mountinfo",
+            "37 27 0:29 / /data rw - nfs4 10.9.0.2:/ rw,vers=4.2,wsize=262144",
+        );
+    }
+
+    fn queue(node: &Node, device: &str, file: &str, value: &str) {
+        node.sysfs(&format!("{device}/queue/{file}"), value);
+    }
+
     #[test]
-    fn only_what_is_below_a_mount_point_is_on_it() {
-        assert!(holds("/", "/image") && holds("/a", "/a/b") && holds("/a", "/a"));
-        assert!(!holds("/a", "/ab") && !holds("/a/b", "/a"));
+    fn a_file_that_several_namespaces_may_have_is_on_none() {
+        let node = node();
+        privileged(&node);
+        loop_device(&node, 0, "/data/image");
+        loop_device(&node, 1, "/image");
+        assert_eq!(told(&node), ["7:0 /data/image on ", "7:1 /image on 254:0"]);
+    }
+
+    #[test]
+    fn the_block_of_the_file_system_tells_nfs_in_a_namespace_from_the_hosts_disk() {
+        for (granularity, on) in [("262144", "0:29"), ("4096", "254:0"), ("0", "")] {
+            let node = node();
+            privileged(&node);
+            loop_device(&node, 0, "/data/image");
+            queue(&node, "block/loop0", "discard_max_bytes", "4294966784\n");
+            queue(&node, "block/loop0", "discard_granularity", granularity);
+            assert_eq!(told(&node), [format!("7:0 /data/image on {on}")]);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_rotates_is_told_from_nfs() {
+        for (own, on) in [("0", "0:29"), ("1", "254:0")] {
+            let node = node();
+            privileged(&node);
+            queue(&node, "dev/block/254:0", "rotational", "1\n");
+            loop_device(&node, 0, "/data/image");
+            queue(&node, "block/loop0", "rotational", own);
+            assert_eq!(told(&node), [format!("7:0 /data/image on {on}")]);
+        }
+    }
+
+    #[test]
+    fn a_container_in_a_user_namespace_sets_up_no_device_of_the_hosts() {
+        let node = node();
+        privileged(&node);
+        for (pid, user) in [(1, 40), (50, 41)] {
+            let link = node.path(&format!("proc/{pid}/ns/user"));
+            std::os::unix::fs::symlink(format!("user:[{user}]"), link).unwrap();
+        }
+        loop_device(&node, 0, "/data/image");
+        assert_eq!(told(&node), ["7:0 /data/image on 254:0"]);
+    }
+
+    #[test]
+    fn a_containers_own_root_is_written_where_its_upper_directory_is() {
+        for (upper, on) in [("/var/lib/upper", "254:0"), ("/pods/upper", "")] {
+            let node = node();
+            node.append(1, "mountinfo", "36 27 254:16 / /pods rw - xfs /dev/vdb rw");
+            node.process(50, "pod", 21, 30);
+            node.append(50, "status", "CapBnd:\t000001ffffffffff");
+            let root =
+                format!("27 1 0:50 / / rw - overlay overlay rw,lowerdir=/l,upperdir={upper}");
+            node.append(50, "mountinfo", &root);
+            loop_device(&node, 0, "/image");
+            assert_eq!(told(&node), [format!("7:0 /image on {on}")]);
+        }
     }
 }

@@ -171,6 +171,11 @@ pub fn number_of(process: &Path, kind: &str) -> Option<u64> {
     number(link.get(..length)?)
 }
 
+/// The number of a process's user namespace.
+pub fn user_of(process: &Path) -> Option<u64> {
+    number_of(process, "user")
+}
+
 /// The number in `net:[4026531840]`. The link is read, not followed.
 fn namespace(root: &OwnedFd, pid: u32, kind: &str) -> io::Result<u64> {
     let mut link = [0; MAX_LINK];

@@ -19,7 +19,7 @@ use super::{
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
     served::{Graph, NodeFiles},
-    transports,
+    stacked, transports,
     warnings::LookupWarnings,
 };
 use crate::{host::clock::monotonic_ns, host::pseudofs};
@@ -96,13 +96,14 @@ impl Reader {
             .connections
             .read(&mut round, &mut nfs, &transports, &wanted.peers);
         let file_systems: Vec<_> = mounts.file_systems.into_values().collect();
-        let graph = Graph::read(&mut NodeFiles {
+        let mut graph = Graph::read(&mut NodeFiles {
             procfs: &self.procfs,
             sysfs: &self.sysfs,
             spaces: &spaces,
             file_systems: &file_systems,
             warnings: &mut warnings,
         });
+        graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);
         for process in graph.processes {
             if server_processes.iter().all(|one| one.tgid != process.tgid) {

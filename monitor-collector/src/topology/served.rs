@@ -4,7 +4,9 @@
 //! A kind says which devices there are and where the server of each is to be found; who that is,
 //! and what it writes to, is found here in the same way for all of them.
 
+mod files;
 mod nbd;
+mod scsi;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 
@@ -14,6 +16,7 @@ use monitor_model::observation::{
     WritesTo,
 };
 
+use self::files::Files;
 use super::namespaces::Namespaces;
 use super::owners;
 use super::warnings::LookupWarnings;
@@ -29,7 +32,7 @@ pub trait Kind {
 }
 
 /// All kinds.
-const KINDS: [&dyn Kind; 1] = [&nbd::Nbd];
+const KINDS: [&dyn Kind; 2] = [&nbd::Nbd, &scsi::Scsi];
 
 /// What a kind may read.
 pub struct NodeFiles<'a> {
@@ -56,6 +59,18 @@ pub struct Device {
     pub name: CompactString,
     /// Its server.
     pub server: Place,
+    /// The kernel's target to take for the server if the other end of its TCP connection is the
+    /// kernel's.
+    pub target: Option<Target>,
+}
+
+/// A target of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub name: CompactString,
+    /// What it writes to.
+    pub files: Vec<TargetFile>,
 }
 
 /// Where a server is to be found.
@@ -71,10 +86,12 @@ pub enum Place {
 }
 
 /// A file or block device that a kernel target writes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TargetFile {
     /// Its path in the host's mount namespace. It is looked up in the list of mounts, never opened.
     pub path: CompactString,
+    /// The number of the block device that it is, if the kernel tells it.
+    pub device: Option<CompactString>,
     /// Whether the target writes past the page cache.
     pub direct: bool,
 }
@@ -95,19 +112,22 @@ pub struct Graph {
 impl Graph {
     /// Reads all kinds.
     pub fn read(node: &mut NodeFiles<'_>) -> Self {
-        let mut graph = Self::default();
+        let mut devices = Vec::new();
         for kind in KINDS {
-            for device in kind.devices(node).into_iter().take(MAX_DEVICES) {
-                graph.add(device, node);
-            }
+            devices.extend(kind.devices(node).into_iter().take(MAX_DEVICES));
+        }
+        let files = Files::find(&devices, node);
+        let mut graph = Self::default();
+        for device in devices {
+            graph.add(device, node, &files);
         }
         graph
     }
 
-    fn add(&mut self, device: Device, node: &NodeFiles<'_>) {
-        match &device.server {
+    fn add(&mut self, device: Device, node: &NodeFiles<'_>, files: &Files) {
+        match device.server.clone() {
             Place::Process(tid) => {
-                let Some(process) = owners::process_of(node.spaces, *tid) else {
+                let Some(process) = owners::process_of(node.spaces, tid) else {
                     return;
                 };
                 let server = ServerRef {
@@ -118,16 +138,29 @@ impl Graph {
                 self.process(&process);
                 self.serve(device, server, Proof::Kernel);
             }
-            Place::Target(name, _) => {
-                let server = ServerRef {
-                    name: name.clone(),
-                    tgid: None,
-                    kind: ServerKind::Target,
+            Place::Target(name, files_of_target) => {
+                let target = Target {
+                    name,
+                    files: files_of_target,
                 };
-                self.serve(device, server, Proof::Kernel);
+                self.target(device, target, files, Proof::Kernel);
             }
             Place::Tcp(_) => {}
         }
+    }
+
+    /// Adds a device that a kernel target serves, and what that writes to for it.
+    fn target(&mut self, device: Device, target: Target, files: &Files, proof: Proof) {
+        let server = ServerRef {
+            name: target.name,
+            tgid: None,
+            kind: ServerKind::Target,
+        };
+        for file in &target.files {
+            self.writes
+                .extend(files.written(file, &server, &device.bdi));
+        }
+        self.serve(device, server, proof);
     }
 
     fn process(&mut self, process: &ServerProcess) {

@@ -158,6 +158,10 @@ pub struct WritesTo {
     pub basis: WriteBasis,
     /// Whether it writes past the page cache (`O_DIRECT`).
     pub direct: bool,
+    /// The BDI of the only client that it writes this for; empty: any of its clients. The workers of
+    /// a kernel target serve many devices, each with a file of its own.
+    #[serde(default)]
+    pub client: CompactString,
 }
 
 /// The edge from a device to one below it: dm and md to their disks, a loop device to the device

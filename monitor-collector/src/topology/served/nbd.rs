@@ -29,6 +29,7 @@ impl Kind for Nbd {
                 kind: ClientKind::Nbd,
                 name: format_compact!("/dev/{name}"),
                 server: Place::Process(tid),
+                target: None,
             })
         };
         let names = text::numbered(&block, "nbd", MAX_DEVICES);

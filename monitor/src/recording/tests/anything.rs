@@ -423,6 +423,7 @@ fn topology(d: &mut Dice) -> Topology {
             file: d.text(),
             basis: d.of(&WriteBasis::ALL),
             direct: d.flag(),
+            client: d.text(),
         }),
         rests_on: d.some(|d| RestsOn {
             bdi: d.text(),
