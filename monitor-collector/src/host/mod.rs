@@ -6,4 +6,5 @@ pub mod local_path;
 pub mod mountinfo;
 pub mod privileges;
 pub mod pseudofs;
+pub mod smb_stats;
 pub mod text;

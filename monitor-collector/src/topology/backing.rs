@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use compact_str::{CompactString, ToCompactString as _};
+use compact_str::{CompactString, ToCompactString as _, format_compact};
 
 /// Maximum number each of BDIs, disks and btrfs file systems.
 const MAX_ENTRIES: usize = 4096;
@@ -35,8 +35,18 @@ impl Backings {
         }
     }
 
+    /// The names of all BDIs.
+    pub fn into_bdis(self) -> BTreeSet<CompactString> {
+        self.bdis
+    }
+
     /// The BDI under a mount; `None`: it has none of its own, as tmpfs, overlayfs or procfs.
     pub fn of(&mut self, device: &str, fstype: &str, source: &str) -> Option<CompactString> {
+        // Its device is a disk, but its pages go to the daemon (`fuse_bdi_init`, fs/fuse/inode.c).
+        if fstype == "fuseblk" || fstype.starts_with("fuseblk.") {
+            let bdi = format_compact!("{device}-fuseblk");
+            return self.bdis.contains(&bdi).then_some(bdi);
+        }
         if self.bdis.contains(device) {
             return Some(device.into());
         }
@@ -133,6 +143,22 @@ mod tests {
         assert_eq!(backings.of("254:1", "ext4", "/dev/vda1").unwrap(), "254:0");
         assert_eq!(backings.of("0:40", "tmpfs", "tmpfs"), None);
         assert_eq!(backings.of("259:7", "xfs", "/dev/gone"), None);
+    }
+
+    #[test]
+    fn a_disk_behind_a_daemon_has_the_daemons_bdi() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let root = sysfs.path();
+        for bdi in ["8:16", "8:16-fuseblk", "8:32"] {
+            fs::create_dir_all(root.join("class/bdi").join(bdi)).unwrap();
+        }
+        let mut backings = Backings::new(root);
+        assert_eq!(
+            backings.of("8:16", "fuseblk", "/dev/sdb").unwrap(),
+            "8:16-fuseblk"
+        );
+        assert_eq!(backings.of("8:16", "ext4", "/dev/sdb").unwrap(), "8:16");
+        assert_eq!(backings.of("8:32", "fuseblk", "/dev/sdc"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The mounts of all mount namespaces.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
     path::Path,
@@ -12,6 +12,7 @@ use monitor_model::observation::{FileSystem, NfsMount};
 
 use super::backing::Backings;
 use super::namespaces::Namespaces;
+use super::smb::SmbMount;
 use super::sockets::canonical;
 use super::volumes::Volume;
 use super::warnings::LookupWarnings;
@@ -28,6 +29,7 @@ const MAX_VOLUMES: usize = 4096;
 /// Maximum number of devices of each kind.
 const MAX_FILE_SYSTEMS: usize = 4096;
 const MAX_NFS: usize = 256;
+const MAX_SMB: usize = 256;
 /// Maximum number of mount points of an NFS mount.
 const MAX_MOUNT_POINTS: usize = 4;
 
@@ -38,6 +40,10 @@ pub struct Mounts {
     pub file_systems: BTreeMap<CompactString, FileSystem>,
     /// NFS mounts.
     pub nfs: BTreeMap<CompactString, NfsMount>,
+    /// SMB mounts, without their BDIs.
+    pub smb: Vec<SmbMount>,
+    /// The names of all BDIs.
+    pub bdis: BTreeSet<CompactString>,
     /// Network namespaces kept alive by a mount, and the mount's path.
     pub kept_nets: BTreeMap<u64, CompactString>,
 }
@@ -56,6 +62,7 @@ impl Mounts {
             let read = spaces.lines(pids, "mountinfo", MAX_LINES, add);
             not_all(read, warnings, &format_args!("mount namespace {namespace}"));
         }
+        mounts.bdis = backings.into_bdis();
         mounts
     }
 
@@ -74,6 +81,15 @@ impl Mounts {
         }
         if line.is_nfs() {
             self.add_nfs(line, warnings);
+        }
+        if let Some(mount) = SmbMount::of(line) {
+            let known = self.smb.iter().any(|one| one.device == mount.device);
+            if !known && self.smb.len() < MAX_SMB {
+                self.smb.push(mount);
+            } else if !known {
+                warnings.note(&format_args!("Only {MAX_SMB} SMB mounts are read."));
+            }
+            return;
         }
         if self.file_systems.contains_key(line.device) {
             return;

@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
 };
 
+use compact_str::CompactString;
 use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology};
 
 use super::{
@@ -18,11 +19,13 @@ use super::{
     mounts::Mounts,
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
-    served::{Graph, NodeFiles},
+    open_files::{OpenFiles, Places},
+    served::{FuseDaemons, Graph, NodeFiles},
+    smb::{SmbBdis, SmbMount, Totals, is_smb},
     stacked, transports,
     warnings::LookupWarnings,
 };
-use crate::{host::clock::monotonic_ns, host::pseudofs};
+use crate::host::{clock::monotonic_ns, pseudofs, smb_stats::SmbStats};
 
 /// Runs rounds and caches what is expensive to find.
 pub struct Reader {
@@ -31,6 +34,9 @@ pub struct Reader {
     debugfs: io::Result<OwnedFd>,
     connections: Connections,
     exports: Exports,
+    smb: SmbBdis,
+    fuse: FuseDaemons,
+    open_files: OpenFiles,
 }
 
 impl Reader {
@@ -40,6 +46,9 @@ impl Reader {
             debugfs: pseudofs::debugfs(&sysfs),
             connections: Connections::new(nfs_servers),
             exports: Exports::default(),
+            smb: SmbBdis::default(),
+            fuse: FuseDaemons::default(),
+            open_files: OpenFiles::default(),
             procfs,
             sysfs,
         }
@@ -95,21 +104,35 @@ impl Reader {
         let found = self
             .connections
             .read(&mut round, &mut nfs, &transports, &wanted.peers);
-        let file_systems: Vec<_> = mounts.file_systems.into_values().collect();
+        let mut smb = mounts.smb;
+        self.find_smb_bdis(&mut smb, &mounts.bdis);
+        let mut file_systems: Vec<_> = mounts.file_systems.into_values().collect();
+        file_systems.extend(smb.iter().filter_map(SmbMount::file_system));
         let mut graph = Graph::read(&mut NodeFiles {
             procfs: &self.procfs,
             sysfs: &self.sysfs,
             spaces: &spaces,
             file_systems: &file_systems,
+            smb: &smb,
+            fuse: &mut self.fuse,
             warnings: &mut warnings,
         });
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);
-        for process in graph.processes {
+        for process in std::mem::take(&mut graph.processes) {
             if server_processes.iter().all(|one| one.tgid != process.tgid) {
                 server_processes.push(process);
             }
         }
+        let places = Places {
+            sysfs: &self.sysfs,
+            spaces: &spaces,
+            file_systems: &file_systems,
+        };
+        let open = self
+            .open_files
+            .read(&server_processes, &places, &mut warnings);
+        graph.writes.extend(open);
         let mut containers = Containers::default();
         let nets = nets(&nfs, &found.connections, &found.peers, &exports);
         Topology {
@@ -132,6 +155,20 @@ impl Reader {
         }
     }
 
+    /// Fills in the BDIs of SMB mounts.
+    fn find_smb_bdis(&mut self, mounts: &mut [SmbMount], bdis: &BTreeSet<CompactString>) {
+        let (procfs, debugfs) = (&self.procfs, self.debugfs.as_ref().ok());
+        self.smb.find(mounts, bdis, |mounts| {
+            let stats = SmbStats::read(procfs).unwrap_or_default();
+            let written = |bdi: &CompactString| {
+                let text = pseudofs::read_at(debugfs?, format!("bdi/{bdi}/stats")).ok()?;
+                Some((bdi.clone(), written_bytes(&text)?))
+            };
+            let bdis = bdis.iter().filter(|bdi| is_smb(bdi));
+            Totals::new(mounts, &stats, bdis.filter_map(written))
+        });
+    }
+
     /// Whether the kernel has a server, as a module or built in. /proc/fs/nfsd proves nothing:
     /// every kernel with server support has it.
     fn nfsd(&self) -> bool {
@@ -139,6 +176,14 @@ impl Reader {
         filesystems.lines().any(|line| line.ends_with("\tnfsd"))
             || self.sysfs.join("module/nfsd").exists()
     }
+}
+
+/// `BdiWritten` (`bdi_debug_stats_show`, mm/backing-dev.c).
+fn written_bytes(stats: &str) -> Option<u64> {
+    let mut lines = stats.lines();
+    let value = lines.find_map(|line| line.strip_prefix("BdiWritten:"))?;
+    let kb: u64 = value.split_whitespace().next()?.parse().ok()?;
+    kb.checked_mul(1024)
 }
 
 /// The network namespaces of clients and servers.

@@ -4,7 +4,9 @@
 //! A kind says which devices there are and where the server of each is to be found; who that is,
 //! and what it writes to, is found here in the same way for all of them.
 
+mod cifs;
 mod files;
+mod fuse;
 mod nbd;
 mod scsi;
 
@@ -19,7 +21,11 @@ use monitor_model::observation::{
 use self::files::Files;
 use super::namespaces::Namespaces;
 use super::owners;
+use super::smb::SmbMount;
 use super::warnings::LookupWarnings;
+
+pub use self::cifs::ksmbd_port;
+pub use self::fuse::Daemons as FuseDaemons;
 
 /// Maximum number of devices of one kind.
 const MAX_DEVICES: usize = 256;
@@ -32,7 +38,7 @@ pub trait Kind {
 }
 
 /// All kinds.
-const KINDS: [&dyn Kind; 2] = [&nbd::Nbd, &scsi::Scsi];
+const KINDS: [&dyn Kind; 4] = [&nbd::Nbd, &scsi::Scsi, &cifs::Cifs, &fuse::Fuse];
 
 /// What a kind may read.
 pub struct NodeFiles<'a> {
@@ -44,6 +50,10 @@ pub struct NodeFiles<'a> {
     pub spaces: &'a Namespaces,
     /// Everything that is mounted.
     pub file_systems: &'a [FileSystem],
+    /// SMB mounts.
+    pub smb: &'a [SmbMount],
+    /// FUSE daemons found so far.
+    pub fuse: &'a mut FuseDaemons,
     /// The facts that could not be read.
     pub warnings: &'a mut LookupWarnings,
 }

@@ -123,6 +123,14 @@ impl Node {
         );
     }
 
+    /// Gives a process an open file.
+    pub fn file(&self, pid: u32, fd: u32, path: &str, flags: u32, mount: u32) {
+        let fds = self.path(&format!("proc/{pid}/fd"));
+        symlink(path, fds.join(fd.to_string())).unwrap();
+        let info = format!("pos:\t0\nflags:\t0{flags:o}\nmnt_id:\t{mount}");
+        self.append(pid, &format!("fdinfo/{fd}"), &info);
+    }
+
     /// Gives a process a socket.
     pub fn fd(&self, pid: u32, inode: u64) {
         let fds = self.path(&format!("proc/{pid}/fd"));

@@ -1,0 +1,418 @@
+//! FUSE mounts, each served by the process that has its connection open: `/dev/fuse`.
+//!
+//! Nothing below such a mount is read. A virtiofs mount has no daemon here: it is on the host of
+//! this virtual machine.
+
+use std::{collections::BTreeMap, path::Path};
+
+use compact_str::CompactString;
+use monitor_model::observation::{ClientKind, FileSystem};
+
+use super::{Device, Kind, NodeFiles, Place};
+use crate::host::text::numbered;
+use crate::topology::fds::{FdInfo, comm, links};
+use crate::topology::namespaces::{Namespaces, is_gone};
+
+/// Maximum number of file descriptors in one search, and of those that are `/dev/fuse`.
+const MAX_FDS: usize = 262_144;
+const MAX_HELD: usize = 1024;
+/// Maximum number of connections.
+const MAX_CONNECTIONS: usize = 4096;
+/// Searches for the daemons of the same connections. More are made after so many rounds.
+const TRIES: u8 = 3;
+const FORGET_ROUNDS: u8 = 20;
+/// `TASK_COMM_LEN` without its zero.
+const COMM_LEN: usize = 15;
+/// It opens `/dev/fuse` for the daemon, and never reads it.
+const MOUNT_HELPER: &str = "fusermount";
+
+/// FUSE mounts.
+pub struct Fuse;
+
+/// A connection, by the number of its device (`fuse_ctl_add_conn`, fs/fuse/control.c).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::topology) struct Connection {
+    pub number: u64,
+    /// `bindfs` of the mount's type `fuse.bindfs`; empty: unknown.
+    pub subtype: CompactString,
+}
+
+/// An open `/dev/fuse`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::topology) struct Held {
+    pub tgid: u32,
+    pub name: CompactString,
+    pub fd: u32,
+    /// The connection, where the kernel shows it.
+    pub connection: Option<u64>,
+}
+
+/// The daemon of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::topology) struct Daemon {
+    pub tgid: u32,
+    pub name: CompactString,
+    fd: u32,
+    /// Whether it was chosen by its name.
+    pub by_name: bool,
+}
+
+/// The daemons found so far.
+#[derive(Debug, Default)]
+pub struct Daemons {
+    known: BTreeMap<u64, Daemon>,
+    /// The connections without a daemon, and the searches for them.
+    open: Vec<u64>,
+    tries: u8,
+    rounds: u8,
+}
+
+impl Kind for Fuse {
+    fn devices(&self, node: &mut NodeFiles<'_>) -> Vec<Device> {
+        let mounts: Vec<_> = node
+            .file_systems
+            .iter()
+            .filter_map(|mount| Some((connection(mount)?, mount)))
+            .collect();
+        if mounts.is_empty() {
+            *node.fuse = Daemons::default();
+            return Vec::new();
+        }
+        let connections = all_connections(node, &mounts);
+        node.fuse.find(node.spaces, &connections);
+        let mut devices = Vec::new();
+        for (Connection { number, .. }, mount) in mounts {
+            let place = format_args!("{} ({})", mount.mount_point, mount.device);
+            let Some(daemon) = node.fuse.known.get(&number) else {
+                node.warnings.note(&format_args!(
+                    "The process that serves the FUSE mount {place} is unknown: the connections of this kernel's FUSE daemons are only visible since Linux 6.16, and there are several, or none can be seen."
+                ));
+                continue;
+            };
+            if daemon.by_name {
+                node.warnings.note(&format_args!(
+                    "That {} ({}) serves the FUSE mount {place} is deduced from its name: this kernel does not show the connections of FUSE daemons.",
+                    daemon.name, daemon.tgid
+                ));
+            }
+            devices.push(Device {
+                bdi: mount.bdi.clone(),
+                kind: ClientKind::Fuse,
+                name: mount.mount_point.clone(),
+                server: Place::Process(daemon.tgid),
+            });
+        }
+        devices
+    }
+}
+
+/// The connection of a mount; `None`: another type of file system.
+pub(in crate::topology) fn connection(mount: &FileSystem) -> Option<Connection> {
+    let (fstype, subtype) = mount.fstype.split_once('.').unwrap_or((&mount.fstype, ""));
+    if !matches!(fstype, "fuse" | "fuseblk") {
+        return None;
+    }
+    // `dev_t`, include/linux/kdev_t.h. A mount without a block device has the major number 0.
+    let (major, minor) = mount.device.split_once(':')?;
+    let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    Some(Connection {
+        number: u64::from(major) << 20 | u64::from(minor),
+        subtype: subtype.into(),
+    })
+}
+
+/// The connections of these mounts, and those of mounts that no process sees: each has a directory
+/// in fusectl, if that is mounted. A virtiofs mount has one, too.
+fn all_connections(node: &NodeFiles<'_>, mounts: &[(Connection, &FileSystem)]) -> Vec<Connection> {
+    let mut all: Vec<_> = mounts.iter().map(|(one, _)| one.clone()).collect();
+    let virtiofs = |number: u64| {
+        let device = format!("0:{number}");
+        let mut file_systems = node.file_systems.iter();
+        file_systems.any(|fs| fs.fstype == "virtiofs" && fs.device == device)
+    };
+    let control = node.sysfs.join("fs/fuse/connections");
+    for name in numbered(&control, "", MAX_CONNECTIONS) {
+        if let Ok(number) = name.parse()
+            && all.iter().all(|one| one.number != number)
+            && !virtiofs(number)
+        {
+            let subtype = CompactString::default();
+            all.push(Connection { number, subtype });
+        }
+    }
+    all
+}
+
+impl Daemons {
+    /// Finds the daemons of these connections. A search reads the links of all open files, so it is
+    /// made for new connections, and seldom for those that have none.
+    fn find(&mut self, spaces: &Namespaces, connections: &[Connection]) {
+        self.rounds += 1;
+        if self.rounds == FORGET_ROUNDS {
+            self.rounds = 0;
+            self.tries = 0;
+        }
+        self.known.retain(|number, daemon| {
+            connections.iter().any(|one| one.number == *number)
+                && daemon.holds(&spaces.process(daemon.tgid))
+        });
+        let open: Vec<_> = connections
+            .iter()
+            .map(|one| one.number)
+            .filter(|number| !self.known.contains_key(number))
+            .collect();
+        if open != self.open {
+            self.open = open;
+            self.tries = 0;
+        }
+        if self.open.is_empty() || self.tries >= TRIES {
+            return;
+        }
+        self.tries += 1;
+        let (mut held, whole) = search(spaces);
+        let fds: Vec<_> = held.iter().map(|one| one.tgid).collect();
+        // A process with one open file serves one connection.
+        held.retain(|one| {
+            fds.iter().filter(|tgid| **tgid == one.tgid).count() > 1
+                || self.known.values().all(|daemon| daemon.tgid != one.tgid)
+        });
+        let unknown = connections
+            .iter()
+            .filter(|one| self.open.contains(&one.number));
+        let unknown: Vec<_> = unknown.cloned().collect();
+        self.known.extend(pair(&unknown, &held, whole));
+        self.open.retain(|number| !self.known.contains_key(number));
+    }
+}
+
+impl Daemon {
+    /// Whether the process still has the connection open, and executes the same program.
+    fn holds(&self, process: &Path) -> bool {
+        let link = std::fs::read_link(process.join("fd").join(self.fd.to_string()));
+        link.is_ok_and(|link| is_fuse(link.as_os_str().as_encoded_bytes()))
+            && comm(process).as_ref() == Some(&self.name)
+    }
+}
+
+/// The daemon of each connection.
+///
+/// Where the kernel shows the connections (`fuse_connection`), that decides, if one process has the
+/// connection open. Otherwise the daemon is the only process with the name of the mount's type, or
+/// the only process that is left, as long as all processes were read.
+pub(in crate::topology) fn pair(
+    connections: &[Connection],
+    held: &[Held],
+    whole: bool,
+) -> BTreeMap<u64, Daemon> {
+    let shown = held.iter().any(|one| one.connection.is_some());
+    let mut found: BTreeMap<u64, Daemon> = BTreeMap::new();
+    let mut add = |number: u64, held: &Held, by_name: bool| {
+        let daemon = Daemon {
+            tgid: held.tgid,
+            name: held.name.clone(),
+            fd: held.fd,
+            by_name,
+        };
+        found.insert(number, daemon);
+    };
+    if shown {
+        for connection in connections {
+            let of_it = held
+                .iter()
+                .filter(|h| h.connection == Some(connection.number));
+            if let Some(held) = only(of_it) {
+                add(connection.number, held, false);
+            }
+        }
+        return found;
+    }
+    // Of one process among all there is nothing to choose.
+    let several = !whole || only(held.iter()).is_none();
+    let mut left: Vec<_> = held.iter().collect();
+    let mut unserved: Vec<_> = connections.iter().collect();
+    unserved.retain(|connection| {
+        let name = comm_of(&connection.subtype);
+        let named = held.iter().filter(|h| !name.is_empty() && h.name == name);
+        let Some(held) = only(named).filter(|_| several) else {
+            return true;
+        };
+        left.retain(|one| one.tgid != held.tgid);
+        add(connection.number, held, true);
+        false
+    });
+    if let Some(held) = only(left.into_iter()).filter(|_| whole) {
+        for connection in unserved {
+            add(connection.number, held, several);
+        }
+    }
+    found
+}
+
+/// The first of the open files, if all are of one process.
+fn only<'a>(mut held: impl Iterator<Item = &'a Held>) -> Option<&'a Held> {
+    let first = held.next()?;
+    held.all(|one| one.tgid == first.tgid).then_some(first)
+}
+
+/// A program's name as the kernel cuts it.
+fn comm_of(name: &str) -> &str {
+    let end = name.floor_char_boundary(COMM_LEN);
+    name.get(..end).unwrap_or(name)
+}
+
+/// All open `/dev/fuse`, and whether all processes were read.
+fn search(spaces: &Namespaces) -> (Vec<Held>, bool) {
+    let (mut held, mut budget) = (Vec::new(), MAX_FDS);
+    let mut whole = spaces.denied == 0;
+    for &tgid in spaces.nets.values().flatten() {
+        let process = spaces.process(tgid);
+        let mut fds = Vec::new();
+        let read = links(&process, &mut budget, |fd, link| {
+            if is_fuse(link) && held.len() + fds.len() < MAX_HELD {
+                fds.push(fd);
+            }
+        });
+        whole &= read.is_ok() || read.is_err_and(|error| is_gone(&error));
+        let name = (!fds.is_empty()).then(|| comm(&process)).flatten();
+        let Some(name) = name.filter(|name| !name.starts_with(MOUNT_HELPER)) else {
+            continue;
+        };
+        held.extend(fds.into_iter().map(|fd| Held {
+            tgid,
+            name: name.clone(),
+            fd,
+            connection: FdInfo::read(&process, fd).and_then(|info| info.fuse_connection),
+        }));
+    }
+    whole &= budget > 0 && held.len() < MAX_HELD;
+    (held, whole)
+}
+
+fn is_fuse(link: &[u8]) -> bool {
+    link == b"/dev/fuse" || link.ends_with(b"/dev/fuse")
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_model::observation::FileSystem;
+
+    use super::{Connection, Held, connection, pair};
+
+    fn mounted(number: u64, subtype: &str) -> Connection {
+        Connection {
+            number,
+            subtype: subtype.into(),
+        }
+    }
+
+    fn held(tgid: u32, name: &str, fd: u32, connection: Option<u64>) -> Held {
+        Held {
+            tgid,
+            name: name.into(),
+            fd,
+            connection,
+        }
+    }
+
+    /// The pairs as `45 bindfs 204`, with a question mark if deduced from the name.
+    fn told(connections: &[Connection], held: &[Held], whole: bool) -> Vec<String> {
+        let pairs = pair(connections, held, whole).into_iter();
+        pairs
+            .map(|(n, d)| {
+                format!(
+                    "{n} {} {}{}",
+                    d.name,
+                    d.tgid,
+                    if d.by_name { "?" } else { "" }
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_connection_has_the_number_of_the_mounts_device() {
+        let of = |fstype: &str, device: &str| {
+            connection(&FileSystem {
+                fstype: fstype.into(),
+                device: device.into(),
+                ..FileSystem::default()
+            })
+        };
+        assert_eq!(of("fuse.bindfs", "0:45"), Some(mounted(45, "bindfs")));
+        assert_eq!(of("fuse", "0:45"), Some(mounted(45, "")));
+        assert_eq!(of("fuseblk", "8:16"), Some(mounted(8 << 20 | 16, "")));
+        for no in ["virtiofs", "fusectl", "ext4", "fusex"] {
+            assert_eq!(of(no, "0:45"), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn where_the_kernel_shows_the_connection_nothing_else_counts() {
+        let mounts = [
+            mounted(45, "bindfs"),
+            mounted(46, "bindfs"),
+            mounted(47, "sshfs"),
+        ];
+        let open = [
+            held(7, "sshfs", 3, Some(45)),
+            held(8, "bindfs", 3, Some(46)),
+            held(8, "bindfs", 9, Some(46)),
+            held(9, "other", 3, None),
+        ];
+        assert_eq!(told(&mounts, &open, false), ["45 sshfs 7", "46 bindfs 8"]);
+        // A child inherited it: which of them reads is unknown.
+        let open = [held(7, "x", 3, Some(45)), held(8, "x", 3, Some(45))];
+        assert!(told(&mounts, &open, true).is_empty());
+    }
+
+    #[test]
+    fn the_only_process_serves_all_there_is() {
+        let open = [held(7, "daemon", 3, None), held(7, "daemon", 5, None)];
+        assert_eq!(told(&[mounted(45, "bindfs")], &open, true), ["45 daemon 7"]);
+        let two = [mounted(45, "a"), mounted(46, "b")];
+        assert_eq!(told(&two, &open, true), ["45 daemon 7", "46 daemon 7"]);
+        assert!(
+            told(&two, &open, false).is_empty(),
+            "another one may be hidden"
+        );
+        assert!(told(&two, &[], true).is_empty());
+    }
+
+    #[test]
+    fn of_several_processes_the_one_with_the_mounts_name_is_taken_and_that_is_said() {
+        let mounts = [
+            mounted(45, "a-very-long-name-indeed"),
+            mounted(46, "lxcfs"),
+            mounted(47, ""),
+        ];
+        let open = [
+            held(7, "lxcfs", 3, None),
+            held(8, "a-very-long-nam", 3, None),
+            held(9, "mount.ntfs-3g", 3, None),
+        ];
+        assert_eq!(
+            told(&mounts, &open, true),
+            [
+                "45 a-very-long-nam 8?",
+                "46 lxcfs 7?",
+                "47 mount.ntfs-3g 9?"
+            ]
+        );
+        assert_eq!(told(&mounts, &open, false).len(), 2);
+    }
+
+    #[test]
+    fn of_two_processes_with_the_same_name_none_is_taken() {
+        let mounts = [
+            mounted(45, "bindfs"),
+            mounted(46, "bindfs"),
+            mounted(47, "lxcfs"),
+        ];
+        let open = [
+            held(7, "bindfs", 3, None),
+            held(8, "bindfs", 3, None),
+            held(9, "lxcfs", 3, None),
+        ];
+        assert_eq!(told(&mounts, &open, true), ["47 lxcfs 9?"]);
+    }
+}
