@@ -110,7 +110,7 @@ Bytes read: 0  Bytes written: 4096
 Open files: 1 total (local), 0 open on server
 TreeConnects: 1 total 0 failed
 Writes: 3 total 0 failed
-2) \\NAS\Data 	DISCONNECTED 
+2) \\NAS\Data	DISCONNECTED 
 SMBs: 8
 Bytes read: 7  Bytes written: 10
 3) \\nas\data

@@ -14,6 +14,7 @@ mod nfsd;
 mod oom;
 mod open_calls;
 mod sampler;
+mod smb;
 mod stacks;
 mod threads;
 mod user_servers;

@@ -22,7 +22,7 @@ use super::nfsd::NfsdThreads;
 use super::open_calls::OpenCallsReader;
 use super::stacks::Stacks;
 use super::user_servers::{Look, UserServers};
-use super::{memory, waits::Waits};
+use super::{memory, smb, waits::Waits};
 use crate::host::clock::monotonic_ns;
 use crate::kernel::attach::Attached;
 use crate::topology::{Lookup, LookupRequest, requests};
@@ -150,6 +150,7 @@ impl Sampler {
             self.loops.iter().chain(paused.iter().map(|p| &p.bdi)),
             clients.iter().map(|c| &c.bdi),
         );
+        smb::acknowledged(&mut bdis, &topology, &self.procfs);
         let memory = memory::read(&self.procfs);
         let seen = Seen {
             now_ns: monotonic_ns,
@@ -171,6 +172,7 @@ impl Sampler {
         self.lookup.ask(&LookupRequest {
             processes: requests::stuck(&waits, monotonic_ns),
             also: self.waited_lately.clone(),
+            writers: requests::writers(&topology, &bdis),
             ..requests::of_clients(&clients, &rpc_clients)
         });
         let nfsd = self.nfsd(&waits, &signals);

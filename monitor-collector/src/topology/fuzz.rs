@@ -12,14 +12,18 @@ use monitor_model::observation::is_pod_uid;
 use super::addresses::Addresses;
 use super::containers::{MAX_NAME, name_of};
 use super::exports::is_below;
+use super::fds::FdInfo;
 use super::loop_devices::device;
 use super::mounts::nfs_mount;
 use super::nearest::holds;
+use super::open_files::{Mount, is_candidate};
+use super::smb::SmbMount;
 use super::sockets::{Socket, canonical};
 use super::volumes::Volume;
 use super::{cgroup, exports, namespaces, owners, transports};
 use crate::fuzz_input::{parts, text};
 use crate::host::mountinfo::Line;
+use crate::host::smb_stats::{SmbStats, share};
 use crate::host::text::{each_line, is_device, unescape};
 
 /// mountinfo: a rewritten line parses to the same mount, a device is safe as part of a path, and a
@@ -181,6 +185,44 @@ pub fn loop_devices(data: &[u8]) {
         if holds(&mount_point, &device.file) {
             assert!(device.file.starts_with(&*mount_point), "{mount_point:?}");
         }
+    }
+}
+
+/// `/proc/PID/fdinfo`, the link of the same file, and mounts that it may lie on: what is taken for a
+/// file is a path, and what is taken for a disk is a name without one.
+pub fn open_files(data: &[u8]) {
+    let text = text(data);
+    let [info, link, mounts] = parts(&text);
+    if let Some(info) = FdInfo::parse(info) {
+        assert!(!info.writes() || info.flags & 3 != 0);
+    }
+    assert!(!is_candidate(link) || link.starts_with('/'));
+    for line in mounts.lines().filter_map(Line::parse) {
+        if let Some(disk) = Mount::of(&line).disk(link) {
+            assert_eq!(line.fstype, "devtmpfs");
+            assert!(!disk.is_empty() && !disk.contains('/') && !disk.starts_with('.'));
+        }
+    }
+}
+
+/// `/proc/fs/cifs/Stats`, and mounts: a mount's share is in the text.
+pub fn smb(data: &[u8]) {
+    let text = text(data);
+    let [stats, mounts] = parts(&text);
+    let stats = SmbStats::parse(stats);
+    for mount in mounts
+        .lines()
+        .filter_map(Line::parse)
+        .filter_map(|line| SmbMount::of(&line))
+    {
+        let share = share(&mount.source);
+        assert!(
+            share
+                .as_ref()
+                .is_none_or(|share| share.matches('/').count() == 3)
+        );
+        assert!(stats.written(&mount.source).is_none() || share.is_some());
+        assert!(mount.file_system().is_none());
     }
 }
 

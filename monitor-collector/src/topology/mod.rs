@@ -72,6 +72,9 @@ pub struct LookupRequest {
     pub peers: BTreeSet<SocketAddr>,
     /// Processes in a longer wait, by id.
     pub processes: BTreeSet<u32>,
+    /// Servers of devices that hold dirty pages, of which it is unknown what they write to: they may
+    /// have opened their files only now.
+    pub writers: BTreeSet<u32>,
     /// Processes that waited recently. They are not urgent: they are looked up together with
     /// others.
     pub also: BTreeSet<u32>,
@@ -93,6 +96,9 @@ impl LookupRequest {
         for place in &topology.processes {
             left.processes.remove(&place.tgid);
         }
+        for edge in &topology.writes {
+            left.writers.retain(|tgid| edge.server.tgid != Some(*tgid));
+        }
         left
     }
 
@@ -101,6 +107,7 @@ impl LookupRequest {
             && self.rpc_clients.is_empty()
             && self.peers.is_empty()
             && self.processes.is_empty()
+            && self.writers.is_empty()
     }
 
     fn is_within(&self, other: &Self) -> bool {
@@ -108,6 +115,7 @@ impl LookupRequest {
             && self.rpc_clients.is_subset(&other.rpc_clients)
             && self.peers.is_subset(&other.peers)
             && self.processes.is_subset(&other.processes)
+            && self.writers.is_subset(&other.writers)
     }
 }
 

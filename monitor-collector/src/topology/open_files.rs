@@ -318,6 +318,10 @@ fn target(mount: &Mount, path: &str, places: &Places<'_>) -> Option<Target> {
             memory: false,
         });
     }
+    // A node that a container made for itself: which device it is remains unknown.
+    if path.starts_with("/dev/") {
+        return None;
+    }
     let mut all = places.file_systems.iter();
     let file_system = all.find(|fs| fs.device == mount.device)?;
     let memory = file_system.bdi.is_empty();

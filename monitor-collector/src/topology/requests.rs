@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use monitor_common::Class;
-use monitor_model::observation::{NfsClient, RpcClient, TaskDelay, Waiting};
+use monitor_model::observation::{Bdi, NfsClient, RpcClient, TaskDelay, Topology, Waiting};
 
 use super::LookupRequest;
 
@@ -48,6 +48,20 @@ pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
     found
 }
 
+/// The servers of devices that hold pages, as long as no file of theirs is known.
+pub fn writers(topology: &Topology, bdis: &[Bdi]) -> BTreeSet<u32> {
+    let holds = |bdi: &Bdi| bdi.dirty_bytes.max(bdi.writeback_bytes) > Some(0);
+    let served = topology.served.iter().filter(|one| {
+        let mut bdis = bdis.iter();
+        bdis.any(|bdi| bdi.bdi == one.bdi && holds(bdi))
+            && topology.writes.iter().all(|edge| edge.server != one.server)
+    });
+    served
+        .filter_map(|one| one.server.tgid)
+        .take(MAX_PROCESSES)
+        .collect()
+}
+
 /// The processes with the longest delays within the last tick.
 pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
     let mut most: Vec<_> = tasks
@@ -64,9 +78,57 @@ pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
 #[cfg(test)]
 mod tests {
     use monitor_common::{Cause, Class, ThrottleReason};
-    use monitor_model::observation::Waiting;
+    use monitor_model::observation::{
+        Bdi, ClientKind, Proof, ServedDevice, ServerKind, ServerRef, Topology, Waiting, WriteBasis,
+        WritesTo,
+    };
 
-    use super::{LONG_NS, MAX_PROCESSES, stuck};
+    use super::{LONG_NS, MAX_PROCESSES, stuck, writers};
+
+    #[test]
+    fn a_server_whose_client_holds_pages_is_asked_for_until_a_file_of_it_is_known() {
+        let server = ServerRef {
+            name: "smbd".into(),
+            tgid: Some(204),
+            kind: ServerKind::Process,
+        };
+        let served = ServedDevice {
+            bdi: "cifs-1".into(),
+            kind: ClientKind::Cifs,
+            name: "//h/s".into(),
+            server: server.clone(),
+            proof: Proof::Stream,
+            address: "10.9.0.2:445".into(),
+            client_netns: None,
+            server_netns: None,
+        };
+        let mut topology = Topology {
+            served: vec![served],
+            ..Topology::default()
+        };
+        let bdi = |dirty_bytes| Bdi {
+            bdi: "cifs-1".into(),
+            dirty_bytes,
+            ..Bdi::default()
+        };
+        for clean in [Some(0), None] {
+            assert!(writers(&topology, &[bdi(clean)]).is_empty());
+        }
+        let dirty = [bdi(Some(4096))];
+        assert_eq!(
+            writers(&topology, &dirty).into_iter().collect::<Vec<_>>(),
+            [204]
+        );
+        topology.writes.push(WritesTo {
+            server,
+            bdi: "254:16".into(),
+            device: "254:16".into(),
+            file: "/export/x".into(),
+            basis: WriteBasis::OpenFile,
+            direct: false,
+        });
+        assert!(writers(&topology, &dirty).is_empty());
+    }
 
     fn wait(tid: u32, class: Class, since_ns: u64) -> Waiting {
         Waiting {

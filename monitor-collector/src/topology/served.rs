@@ -24,7 +24,6 @@ use super::owners;
 use super::smb::SmbMount;
 use super::warnings::LookupWarnings;
 
-pub use self::cifs::ksmbd_port;
 pub use self::fuse::Daemons as FuseDaemons;
 
 /// Maximum number of devices of one kind.

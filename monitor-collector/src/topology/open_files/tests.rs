@@ -49,6 +49,7 @@ fn a_file_that_is_open_for_writing_is_on_the_device_of_its_mount() {
     node.file(204, 3, "/data/image", RW, 36);
     node.file(204, 4, "/data/other", 0, 27);
     node.file(204, 5, "/dev/null", RW, 37);
+    node.file(204, 6, "/dev/vdb", RW, 27);
     node.fd(204, 900);
     assert_eq!(once(&node), ["qemu-nbd /data/image on 254:16 254:16"]);
 }

@@ -1,6 +1,6 @@
 //! SMB mounts, served by smbd, of which each connection has a process, or by ksmbd.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use monitor_model::observation::ClientKind;
 
@@ -35,38 +35,5 @@ impl Kind for Cifs {
             });
         }
         devices
-    }
-}
-
-/// The port of the kernel's own SMB server, if that runs: a socket on it without a process may be
-/// the server's. `/sys/class/ksmbd-control/stats` (`stats_show`, fs/smb/server/server.c) is like
-/// `2 running 445 120`.
-pub fn ksmbd_port(sysfs: &Path) -> Option<u16> {
-    let stats = fs::read_to_string(sysfs.join("class/ksmbd-control/stats")).ok()?;
-    running_port(&stats)
-}
-
-pub(in crate::topology) fn running_port(stats: &str) -> Option<u16> {
-    let mut fields = stats.split_whitespace().skip(1);
-    let port = fields.by_ref().next().filter(|state| *state == "running");
-    port.and_then(|_| fields.next()?.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::running_port;
-
-    #[test]
-    fn only_a_running_server_has_a_port() {
-        assert_eq!(running_port("2 running 1445 4295\n"), Some(1445));
-        for no in [
-            "2 startup 445 0\n",
-            "",
-            "running 445",
-            "2 running",
-            "2 running x",
-        ] {
-            assert_eq!(running_port(no), None, "{no}");
-        }
     }
 }

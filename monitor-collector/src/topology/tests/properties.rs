@@ -60,11 +60,18 @@ proptest! {
     #[test]
     fn no_file_of_a_process_makes_a_round_panic(
         lines in prop::collection::vec(words(), 0..20),
-        broken in prop::sample::select(&["mountinfo", "net/tcp", "net/fib_trie", "net/nfsfs/volumes", "net/rpc/nfsd.export/content", "comm"][..]),
+        broken in prop::sample::select(&["mountinfo", "net/tcp", "net/fib_trie", "net/nfsfs/volumes", "net/rpc/nfsd.export/content", "comm", "status", "fdinfo/3", "fdinfo/4"][..]),
     ) {
         let node = Node::new();
         node.nfsd_loaded();
         node.nfs_mount(1, "0:29", "10.9.0.2:2049");
+        node.sysfs("block/nbd0/pid", "1\n");
+        node.sysfs("block/nbd0/dev", "43:0\n");
+        node.append(1, "status", "Tgid:\t1");
+        node.append(1, "mountinfo", "38 27 0:45 / /f rw - fuse.x x rw");
+        node.append(1, "mountinfo", "39 27 0:46 / /m rw - cifs //h/s rw,addr=10.9.0.2");
+        node.file(1, 3, "/dev/fuse", 2, 27);
+        node.file(1, 4, "/image", 2, 27);
         for line in &lines {
             node.append(1, broken, line);
         }

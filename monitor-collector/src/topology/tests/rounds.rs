@@ -403,3 +403,49 @@ fn the_thread_answers_at_the_start_and_soon_after_a_new_question() {
     }
     panic!("no answer in 5 s: {:?}", lookup.latest());
 }
+
+#[test]
+fn an_smb_mount_is_listed_with_its_bdi_once_that_is_known() {
+    let node = Node::new();
+    node.sysfs("class/bdi/cifs-1/x", "");
+    let mount = |minor: u32, share: &str| {
+        let line = format!(
+            "{minor} 27 0:{minor} / /{share} rw - cifs //127.0.0.1/{share} rw,addr=127.0.0.1"
+        );
+        node.append(1, "mountinfo", &line);
+    };
+    let listed = |topology: &Topology| {
+        let smb = topology
+            .file_systems
+            .iter()
+            .filter(|fs| fs.fstype == "cifs");
+        let words = |fs: &monitor_model::observation::FileSystem| {
+            format!("{} {} {}", fs.device, fs.bdi, fs.mount_point)
+        };
+        smb.map(words).collect::<Vec<_>>()
+    };
+    mount(45, "x");
+    assert_eq!(listed(&round(&node)), ["0:45 cifs-1 /x"]);
+    mount(46, "y");
+    node.sysfs("class/bdi/cifs-2/x", "");
+    let topology = round(&node);
+    assert_eq!(listed(&topology), Vec::<String>::new());
+    let said = topology.incomplete.join(" ");
+    assert!(said.contains("SMB mount /x (0:45)"), "{said}");
+    fs::create_dir_all(node.path("proc/fs/cifs")).unwrap();
+    let stats = r"1) \\127.0.0.1\y
+Bytes read: 0  Bytes written: 52428800
+2) \\127.0.0.1\x
+Bytes read: 0  Bytes written: 0
+";
+    fs::write(node.path("proc/fs/cifs/Stats"), stats).unwrap();
+    node.sysfs(
+        "kernel/debug/bdi/cifs-1/stats",
+        "BdiWritten:             51200 kB\n",
+    );
+    node.sysfs(
+        "kernel/debug/bdi/cifs-2/stats",
+        "BdiWritten:                 0 kB\n",
+    );
+    assert_eq!(listed(&round(&node)), ["0:45 cifs-2 /x", "0:46 cifs-1 /y"]);
+}
