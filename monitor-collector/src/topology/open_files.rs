@@ -300,6 +300,7 @@ fn writes(
             },
             bdi: target.bdi,
             device: target.device,
+            client: CompactString::default(),
             file: file.map(|file| file.path.clone()).unwrap_or_default(),
             basis: WriteBasis::OpenFile,
             direct,

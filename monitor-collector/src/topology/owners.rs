@@ -191,11 +191,11 @@ impl Owners {
 /// The process that a thread belongs to; `None`: it has ended.
 pub fn process_of(spaces: &Namespaces, tid: u32) -> Option<ServerProcess> {
     let status = fs::read_to_string(spaces.process(tid).join("status")).ok()?;
-    let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    let tgid = tgid.trim().parse().ok()?;
-    let process = spaces.process(tgid);
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    let leader = leader.trim().parse().ok()?;
+    let process = spaces.process(leader);
     Some(ServerProcess {
-        tgid,
+        tgid: leader,
         name: comm(&process)?,
         netns: number_of(&process, "net"),
     })

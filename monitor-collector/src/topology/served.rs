@@ -90,8 +90,8 @@ pub enum Place {
     /// At the other end of the client's TCP connection to this address, which may be in any
     /// network namespace.
     Tcp(SocketAddr),
-    /// In the kernel, under this name. Each writes to what its configuration names.
-    Target(CompactString, Vec<TargetFile>),
+    /// In the kernel.
+    Target(Target),
 }
 
 /// A file or block device that a kernel target writes to.
@@ -147,11 +147,7 @@ impl Graph {
                 self.process(&process);
                 self.serve(device, server, Proof::Kernel);
             }
-            Place::Target(name, files_of_target) => {
-                let target = Target {
-                    name,
-                    files: files_of_target,
-                };
+            Place::Target(target) => {
                 self.target(device, target, files, Proof::Kernel);
             }
             Place::Tcp(_) => {}

@@ -136,10 +136,9 @@ impl<'a> CycleView<'a> {
         let class = match self.last_server() {
             Some(ServerKind::Target) => Class::Target,
             Some(ServerKind::LoopDevice) => Class::LoopDevice,
-            Some(ServerKind::Process) => Class::Server,
             Some(ServerKind::Nfsd) => Class::Nfsd,
             None if self.verdict.server == NFSD => Class::Nfsd,
-            None => Class::Server,
+            Some(ServerKind::Process) | None => Class::Server,
         };
         let bdi = self.server_bdi()?;
         let localio = self.found.is_some_and(|one| one.localio);

@@ -235,7 +235,6 @@ fn threads_of_others(
     others.map(|one| one.tid).collect()
 }
 
-
 /// Tells the server's tasks among those that no list of threads names: where
 /// the pid namespace of the host cannot be seen, and the workers of LOCALIO.
 struct Worker<'a> {

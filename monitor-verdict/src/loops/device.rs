@@ -303,7 +303,7 @@ fn guess(one: &Loop, inputs: &DeviceInputs<'_>) -> Option<Written> {
     };
     // With one BDI on which servers paused, that is more than a guess by open files.
     let paused = inputs.userspace_paused_on().map(only);
-    path::written_by(&server, inputs.observation).or(paused)
+    path::written_by(&server, inputs.bdi, inputs.observation).or(paused)
 }
 
 fn describe_mount(one: &mut Loop, inputs: &DeviceInputs<'_>) {

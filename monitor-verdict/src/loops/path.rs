@@ -25,11 +25,17 @@ pub(super) struct Written {
     pub(super) direct: bool,
 }
 
-/// What a server writes to: where it waits now, or else what its open files or its configuration
+/// What a server writes to for a client: where it waits now, or else what its open files or its configuration
 /// name.
-pub(super) fn written_by(server: &ServerRef, observation: &Observation) -> Option<Written> {
+pub(super) fn written_by(
+    server: &ServerRef,
+    client: &str,
+    observation: &Observation,
+) -> Option<Written> {
     let edges = observation.topology.writes.iter();
-    let mut edges = edges.filter(|edge| edge.server == *server && !edge.bdi.is_empty());
+    let for_it = |for_client: &str| for_client.is_empty() || for_client == client;
+    let mut edges =
+        edges.filter(|edge| edge.server == *server && !edge.bdi.is_empty() && for_it(&edge.client));
     let first = edges.clone().find(|edge| !edge.direct);
     let first = first.or_else(|| edges.next());
     let known = first.map(|edge| Written {
@@ -155,7 +161,7 @@ pub(super) fn fill_in(
             break;
         };
         path.push(node(next.server.clone(), next.proof));
-        at = written_by(&next.server, observation);
+        at = written_by(&next.server, &next.bdi, observation);
         seen.push(next.server.clone());
     }
     let is_cut = path.len() < one.path.len() && one.path.starts_with(&path);

@@ -66,7 +66,7 @@ impl ServedClient {
         };
         self.missed_since = None;
         self.held |= holds_pages(bdi, observation);
-        self.written = path::written_by(&served.server, observation).or(self.written.take());
+        self.written = path::written_by(&served.server, bdi, observation).or(self.written.take());
         let replaced = |one: &Loop| one.server != served.server.name;
         if let Some(before) = self.found.take_if(|one| replaced(one)) {
             let message = words::ended(&before, "another server of this node serves it now");
@@ -114,10 +114,10 @@ fn holds_pages(bdi: &str, observation: &Observation) -> bool {
 }
 
 /// Where it is mounted, itself or what rests on it, and whose containers the two ends are.
-fn describe(one: &mut Loop, served: &ServedDevice, observation: &Observation) {
+fn describe(one: &mut Loop, device: &ServedDevice, observation: &Observation) {
     let topology = &observation.topology;
     let rests_here =
-        |bdi: &str| path::with_those_below(bdi, topology).contains(served.bdi.as_str());
+        |bdi: &str| path::with_those_below(bdi, topology).contains(device.bdi.as_str());
     let systems = topology.file_systems.iter();
     let mounts = systems
         .filter(|fs| !fs.mount_point.is_empty() && !fs.bdi.is_empty() && rests_here(&fs.bdi))
@@ -127,15 +127,15 @@ fn describe(one: &mut Loop, served: &ServedDevice, observation: &Observation) {
             source: fs.source.clone(),
         });
     one.mounts = mounts.collect();
-    one.client_name.clone_from(&served.name);
-    one.server_kind = served.server.kind;
-    one.server_address = Some(served.address.clone()).filter(|address| !address.is_empty());
-    one.client_netns = served.client_netns;
-    one.server_netns = served.server_netns;
-    one.scope = match (served.client_netns, served.server_netns) {
-        (Some(client), Some(server)) if client == server => Scope::SameNetns,
+    one.client_name.clone_from(&device.name);
+    one.server_kind = device.server.kind;
+    one.server_address = Some(device.address.clone()).filter(|address| !address.is_empty());
+    one.client_netns = device.client_netns;
+    one.server_netns = device.server_netns;
+    one.scope = match (device.client_netns, device.server_netns) {
+        (Some(ours), Some(theirs)) if ours == theirs => Scope::SameNetns,
         (Some(_), Some(_)) => Scope::CrossNetns,
-        _ if served.address.is_empty() => Scope::None,
+        _ if device.address.is_empty() => Scope::None,
         _ => Scope::Unknown,
     };
     let points = one.mounts.iter().map(|mount| mount.mount_point.as_str());
@@ -143,13 +143,13 @@ fn describe(one: &mut Loop, served: &ServedDevice, observation: &Observation) {
     if !volumes.is_empty() {
         one.client_containers = volumes;
     }
-    let container = served.server.tgid.and_then(|tgid| {
+    let container = device.server.tgid.and_then(|tgid| {
         let mut places = topology.processes.iter();
         places.find(|place| place.tgid == tgid)?.container.clone()
     });
     let of_net = || {
         let mut nets = topology.net_namespaces.iter();
-        let net = nets.find(|net| Some(net.netns) == served.server_netns)?;
+        let net = nets.find(|net| Some(net.netns) == device.server_netns)?;
         Some(net.container.clone())
     };
     if let Some(container) = container.or_else(of_net) {
@@ -157,12 +157,12 @@ fn describe(one: &mut Loop, served: &ServedDevice, observation: &Observation) {
     }
 }
 
-fn new_loop(served: &ServedDevice, observation: &Observation) -> Loop {
-    let server = &served.server;
+fn new_loop(device: &ServedDevice, observation: &Observation) -> Loop {
+    let server = &device.server;
     Loop {
-        client_kind: served.kind,
+        client_kind: device.kind,
         server_kind: server.kind,
         server_tgid: server.tgid,
-        ..blank(&served.bdi, &server.name, served.proof, observation)
+        ..blank(&device.bdi, &server.name, device.proof, observation)
     }
 }

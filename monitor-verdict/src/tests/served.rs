@@ -48,6 +48,7 @@ fn writes(server: &ServerRef, bdi: &str) -> WritesTo {
         server: server.clone(),
         bdi: bdi.into(),
         device: bdi.into(),
+        client: "".into(),
         file: "/export/img".into(),
         basis: WriteBasis::OpenFile,
         direct: false,

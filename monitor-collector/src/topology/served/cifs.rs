@@ -32,6 +32,7 @@ impl Kind for Cifs {
                 kind: ClientKind::Cifs,
                 name: mount.source.clone(),
                 server: Place::Tcp(canonical(SocketAddr::new(server, PORT))),
+                target: None,
             });
         }
         devices

@@ -73,7 +73,7 @@ impl Files {
 
 fn files(device: &Device) -> impl Iterator<Item = &TargetFile> {
     let own = match &device.server {
-        Place::Target(_, files) => files.as_slice(),
+        Place::Target(target) => target.files.as_slice(),
         Place::Process(_) | Place::Tcp(_) => &[],
     };
     let other = device.target.as_ref();

@@ -100,6 +100,7 @@ impl Kind for Fuse {
                 kind: ClientKind::Fuse,
                 name: mount.mount_point.clone(),
                 server: Place::Process(daemon.tgid),
+                target: None,
             });
         }
         devices

@@ -45,7 +45,7 @@ pub fn loopback(sysfs: &Path, config: &Path) -> Vec<Device> {
                         bdi,
                         kind: ClientKind::Scsi,
                         name: format_compact!("/dev/{name}"),
-                        server: Place::Target(target.name, target.files),
+                        server: Place::Target(target),
                         target: None,
                     });
                 }
