@@ -171,6 +171,7 @@ impl Sampler {
         }
         self.lookup.ask(&LookupRequest {
             processes: requests::stuck(&waits, monotonic_ns),
+            bdis: requests::paused(&waits, &dirty_pauses, monotonic_ns),
             also: self.waited_lately.clone(),
             writers: requests::writers(&topology, &bdis),
             ..requests::of_clients(&clients, &rpc_clients)

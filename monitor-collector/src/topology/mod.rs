@@ -68,6 +68,8 @@ pub struct LookupRequest {
     pub devices: BTreeSet<CompactString>,
     /// RPC clients that sent a call, by id.
     pub rpc_clients: BTreeSet<u32>,
+    /// BDIs that tasks are paused on.
+    pub bdis: BTreeSet<CompactString>,
     /// Clients' addresses, as the kernel's server saw them.
     pub peers: BTreeSet<SocketAddr>,
     /// Processes in a longer wait, by id.
@@ -90,6 +92,7 @@ impl LookupRequest {
         for transport in &topology.transports {
             left.rpc_clients.remove(&transport.client);
         }
+        left.bdis.retain(|bdi| !is_known(topology, bdi));
         for socket in &topology.peers {
             left.peers.remove(&socket.peer);
         }
@@ -105,6 +108,7 @@ impl LookupRequest {
     fn is_empty(&self) -> bool {
         self.devices.is_empty()
             && self.rpc_clients.is_empty()
+            && self.bdis.is_empty()
             && self.peers.is_empty()
             && self.processes.is_empty()
             && self.writers.is_empty()
@@ -113,10 +117,20 @@ impl LookupRequest {
     fn is_within(&self, other: &Self) -> bool {
         self.devices.is_subset(&other.devices)
             && self.rpc_clients.is_subset(&other.rpc_clients)
+            && self.bdis.is_subset(&other.bdis)
             && self.peers.is_subset(&other.peers)
             && self.processes.is_subset(&other.processes)
             && self.writers.is_subset(&other.writers)
     }
+}
+
+/// Whether a topology says what a BDI is.
+fn is_known(topology: &Topology, bdi: &str) -> bool {
+    let mut systems = topology.file_systems.iter();
+    let mut served = topology.served.iter();
+    systems.any(|fs| fs.bdi == bdi)
+        || served.any(|one| one.bdi == bdi)
+        || topology.mounts.iter().any(|mount| mount.bdi == bdi)
 }
 
 /// The look-up thread. It ends when this is dropped, but the drop does not wait: a hanging read

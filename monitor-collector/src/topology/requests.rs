@@ -2,8 +2,11 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use monitor_common::Class;
-use monitor_model::observation::{Bdi, NfsClient, RpcClient, TaskDelay, Topology, Waiting};
+use compact_str::CompactString;
+use monitor_common::{Cause, Class};
+use monitor_model::observation::{
+    Bdi, DirtyPauses, NfsClient, RpcClient, TaskDelay, Topology, Waiting,
+};
 
 use super::LookupRequest;
 
@@ -11,6 +14,10 @@ use super::LookupRequest;
 const LONG_NS: u64 = 1_000_000_000;
 /// Maximum number of processes of each kind in a request.
 const MAX_PROCESSES: usize = 64;
+/// Maximum number of waits and pauses whose BDIs are requested.
+const MAX_BDIS: usize = 1024;
+/// A pause of this age no longer counts.
+const RECENT_NS: u64 = 5_000_000_000;
 
 /// The RPC clients of NFS mounts that write, and those that are served on this node. Most others
 /// last for one call.
@@ -46,6 +53,18 @@ pub fn stuck(waits: &[Waiting], now_ns: u64) -> BTreeSet<u32> {
         found.insert(tgid);
     }
     found
+}
+
+/// The BDIs that tasks wait on in `balance_dirty_pages`, or did within the last seconds. One that is
+/// not known may be a device that this node serves to itself.
+pub fn paused(waits: &[Waiting], pauses: &[DirtyPauses], now_ns: u64) -> BTreeSet<CompactString> {
+    let waits = waits.iter();
+    let waits = waits.filter(|wait| wait.cause == Cause::BalanceDirtyPages);
+    let recent = |p: &&DirtyPauses| now_ns.saturating_sub(p.last_ns) < RECENT_NS;
+    let pauses = pauses.iter().filter(recent).map(|p| &p.bdi);
+    let all = waits.map(|wait| &wait.bdi).chain(pauses);
+    let named = all.filter(|bdi| !bdi.is_empty());
+    named.take(MAX_BDIS).cloned().collect()
 }
 
 /// The servers of devices that hold pages, as long as no file of theirs is known.
@@ -125,6 +144,7 @@ mod tests {
             device: "254:16".into(),
             file: "/export/x".into(),
             basis: WriteBasis::OpenFile,
+            client: "".into(),
             direct: false,
         });
         assert!(writers(&topology, &dirty).is_empty());
