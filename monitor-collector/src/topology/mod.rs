@@ -32,6 +32,7 @@ mod smb;
 mod sockets;
 mod stacked;
 mod transports;
+mod unix_peers;
 mod volumes;
 mod warnings;
 

@@ -1,0 +1,98 @@
+//! The sockets that processes hold: `/proc/PID/fd`. Links are read, not followed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+};
+
+use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
+
+use crate::topology::namespaces::{Namespaces, is_gone};
+use crate::topology::owners::inode;
+
+/// Maximum number of file descriptors in one search.
+const MAX_FDS: usize = 262_144;
+/// Enough for a socket and for `/dev/nbd0`. Other links may be cut.
+const MAX_LINK: usize = 64;
+/// The highest of standard input, output and error, which are often sockets of a log.
+const STDERR: u32 = 2;
+
+/// What a process holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The inodes of its sockets, but for those of its standard input and output.
+    pub sockets: BTreeSet<u64>,
+    /// Whether it has the device open.
+    pub device: bool,
+}
+
+impl Held {
+    /// Reads the files of a process; `device` is the name of a block device.
+    ///
+    /// # Errors
+    ///
+    /// The kernel denies access, or there are too many files.
+    pub fn read(process: &Path, device: &str) -> io::Result<Self> {
+        let (mut held, mut standard, mut budget) = (Self::default(), BTreeSet::new(), MAX_FDS);
+        links(process, &mut budget, |fd, link| {
+            if let Some(inode) = inode(link) {
+                let set = if fd <= STDERR { &mut standard } else { &mut held.sockets };
+                set.insert(inode);
+            } else if let Some(dir) = link.strip_suffix(device.as_bytes()) {
+                held.device |= dir.starts_with(b"/") && dir.ends_with(b"/");
+            }
+        })?;
+        if budget == 0 {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        held.sockets.retain(|inode| !standard.contains(inode));
+        Ok(held)
+    }
+}
+
+/// Which processes of the node hold each of these sockets; `None`: not all processes could be read.
+pub fn holders(spaces: &Namespaces, inodes: &BTreeSet<u64>) -> Option<BTreeMap<u64, BTreeSet<u32>>> {
+    let mut found: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
+    if inodes.is_empty() {
+        return Some(found);
+    }
+    let mut budget = MAX_FDS;
+    for &pid in spaces.nets.values().flatten() {
+        let read = links(&spaces.process(pid), &mut budget, |_, link| {
+            if let Some(inode) = inode(link).filter(|inode| inodes.contains(inode)) {
+                found.entry(inode).or_default().insert(pid);
+            }
+        });
+        match read {
+            Ok(()) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(_) => return None,
+        }
+    }
+    (budget > 0 && spaces.denied == 0).then_some(found)
+}
+
+/// Calls `each` with the number and the link of every open file, until `budget` is used up.
+fn links(process: &Path, budget: &mut usize, mut each: impl FnMut(u32, &[u8])) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(process.join("fd"), flags, Mode::empty())?;
+    let mut link = [0; MAX_LINK];
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().ok();
+        let Some(fd) = number.and_then(|number| number.parse().ok()) else {
+            continue;
+        };
+        if *budget == 0 {
+            break;
+        }
+        *budget -= 1;
+        if let Ok(length) = readlinkat_raw(&dir, entry.file_name(), &mut link)
+            && let Some(link) = link.get(..length)
+        {
+            each(fd, link);
+        }
+    }
+    Ok(())
+}
