@@ -1,5 +1,5 @@
 //! The SMB client's counters: `/proc/fs/cifs/Stats` (`cifs_stats_proc_show`,
-//! fs/smb/client/cifs_debug.c). It holds spinlocks only while it prints, so a server that does not
+//! `fs/smb/client/cifs_debug.c`). It holds spinlocks only while it prints, so a server that does not
 //! answer does not delay it.
 
 use std::{collections::BTreeMap, path::Path};

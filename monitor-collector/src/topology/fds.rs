@@ -1,7 +1,7 @@
 //! The open files of a process: `/proc/PID/fd` and `/proc/PID/fdinfo`.
 //!
 //! The links are read, not followed. `readlink` (`proc_fd_link`, fs/proc/fd.c; `d_path`,
-//! fs/d_path.c) and `fdinfo` (`seq_show`, `show_fd_locks`) take spinlocks only: a file system that
+//! `fs/d_path.c`) and `fdinfo` (`seq_show`, `show_fd_locks`) take spinlocks only: a file system that
 //! hangs does not hold them. `fdinfo` also calls the driver's own `show_fdinfo`, which may sleep:
 //! that of a tun device takes the lock of the network configuration. No file system has one for its
 //! files, so it is read of paths only, and not of such devices.

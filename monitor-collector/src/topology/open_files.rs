@@ -34,7 +34,7 @@ const MAX_LINES: usize = 131_072;
 const MAX_NAMESPACES: usize = 32;
 /// After so many rounds the files of a process are read again, though their names are the same.
 const KEEP_ROUNDS: u8 = 10;
-/// The kernel's suffix for the path of an unlinked file (`d_path`, fs/d_path.c).
+/// The kernel's suffix for the path of an unlinked file (`d_path`, `fs/d_path.c`).
 const DELETED: &str = " (deleted)";
 /// Directories and suffixes of files that a server keeps for itself.
 const OWN_DIRECTORIES: [&str; 4] = ["/var/log/", "/run/", "/var/run/", "/dev/shm/"];
@@ -187,7 +187,7 @@ pub(super) struct Mount {
     device: CompactString,
     devtmpfs: bool,
     root: CompactString,
-    mount_point: CompactString,
+    point: CompactString,
 }
 
 impl Mount {
@@ -196,7 +196,7 @@ impl Mount {
             device: line.device.into(),
             devtmpfs: line.fstype == "devtmpfs",
             root: unescape(line.root),
-            mount_point: unescape(line.mount_point),
+            point: unescape(line.mount_point),
         }
     }
 
@@ -206,7 +206,7 @@ impl Mount {
         if !self.devtmpfs {
             return None;
         }
-        let below = path.strip_prefix(&*self.mount_point)?;
+        let below = path.strip_prefix(&*self.point)?;
         let root = self.root.strip_suffix('/').unwrap_or(&self.root);
         let name = format!("{root}{below}");
         let name = name.strip_prefix('/')?;

@@ -111,7 +111,7 @@ mod tests {
             tgid: Some(204),
             kind: ServerKind::Process,
         };
-        let served = ServedDevice {
+        let client = ServedDevice {
             bdi: "cifs-1".into(),
             kind: ClientKind::Cifs,
             name: "//h/s".into(),
@@ -122,7 +122,7 @@ mod tests {
             server_netns: None,
         };
         let mut topology = Topology {
-            served: vec![served],
+            served: vec![client],
             ..Topology::default()
         };
         let bdi = |dirty_bytes| Bdi {
