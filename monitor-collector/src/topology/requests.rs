@@ -142,6 +142,7 @@ mod tests {
             server,
             bdi: "254:16".into(),
             device: "254:16".into(),
+            client: "".into(),
             file: "/export/x".into(),
             basis: WriteBasis::OpenFile,
             client: "".into(),
