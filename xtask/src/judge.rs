@@ -22,6 +22,7 @@ mod nothing;
 mod operations;
 mod pairs;
 mod probes;
+mod served;
 
 /// Milliseconds without progress that make a stop.
 const STOPPED: u64 = 5_000;
@@ -95,7 +96,10 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     if let Some(words) = Seen(&outcome.peer).failure() {
         return Err(format!("beside it, {words}").into());
     }
-    let words = expected(scenario, outcome, &seen)?;
+    let mut words = expected(scenario, outcome, &seen)?;
+    if let Some(served) = scenario.served.filter(|_| seen.has_daemon()) {
+        words = format!("{words}; {}", seen.served_loop(&served)?);
+    }
     let Some(wanted) = scenario.exempt.filter(|_| seen.has_daemon()) else {
         return Ok(words);
     };

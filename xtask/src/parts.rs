@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use guest::{Filesystem, Plan, Step};
+use guest::{BlockStep, Filesystem, Plan, Step};
 
 /// Modules of every image; a plan adds those that it loads.
 pub const MODULES: &[&str] = &[
@@ -60,10 +60,27 @@ impl Parts {
                     self.program(GANESHA);
                     self.ganesha_six |= kind.is_six();
                 }
+                Step::Block(step) => self.block(step),
                 _ => {}
             }
         }
         self
+    }
+
+    fn block(&mut self, step: &BlockStep) {
+        let (modules, programs) = match step {
+            BlockStep::Serve(export) => (
+                export.server.server_modules(),
+                export.server.server_programs(),
+            ),
+            BlockStep::Attach { server, .. } => (server.client_modules(), server.client_programs()),
+        };
+        for name in modules {
+            self.module(name);
+        }
+        for name in programs {
+            self.program(name);
+        }
     }
 
     fn filesystem(&mut self, kind: Filesystem) {
@@ -96,11 +113,16 @@ fn program(line: &str) -> Option<&str> {
     }
 }
 
+/// The program of nbdkit.
+pub const NBDKIT: &str = "nbdkit";
+
 /// The program of nfs-ganesha.
 pub const GANESHA: &str = "ganesha.nfsd";
 
 #[cfg(test)]
 mod tests {
+    use guest::BlockServer;
+
     use super::*;
 
     #[test]
@@ -124,5 +146,20 @@ mod tests {
         assert_eq!(parts.modules, ["xfs".to_owned()].into());
         let programs = ["mkfs.xfs", "nft"].map(str::to_owned);
         assert_eq!(parts.programs, programs.into());
+    }
+
+    #[test]
+    fn a_block_device_brings_its_server_and_its_client() {
+        let step = BlockStep::Attach {
+            server: BlockServer::Tgtd,
+            address: "127.0.0.1".to_owned(),
+        };
+        let plan = Plan {
+            steps: vec![Step::Block(step)],
+        };
+        let parts = Parts::default().with(&plan);
+        let modules = ["sd_mod", "iscsi_tcp"].map(str::to_owned);
+        assert_eq!(parts.modules, modules.into());
+        assert_eq!(parts.programs, ["iscsistart".to_owned()].into());
     }
 }

@@ -2,6 +2,7 @@
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
 mod alerts;
+mod block;
 mod exempt;
 mod faults;
 mod guard;
@@ -54,6 +55,8 @@ pub struct Scenario {
     /// The exemption of the servers of all its loops from local dirty throttling, as the daemon
     /// must observe it: `yes`, `no` or `partly`.
     pub exempt: Option<&'static str>,
+    /// The loop of the mount at `/mnt` that the daemon must report, if its client is not NFS.
+    pub served: Option<ServedLoop>,
     /// The kernels on which `./dev test` plays it: all of them if only this scenario shows a
     /// difference, otherwise one.
     pub core: &'static [Kernel],
@@ -79,6 +82,7 @@ impl Default for Scenario {
             plan: Plan::default(),
             peer: None,
             exempt: None,
+            served: None,
             expect: Expect::Measured,
             core: &[],
             seconds: 150,
@@ -214,6 +218,15 @@ pub struct Peer {
     pub load: usize,
 }
 
+/// A loop whose client is not NFS.
+#[derive(Clone, Copy)]
+pub struct ServedLoop {
+    /// The kind of the client: `nbd`, `scsi` and so on.
+    pub kind: &'static str,
+    /// The server's name; the loop's name is the client's BDI and this.
+    pub server: &'static str,
+}
+
 /// A disk of 4 GiB, which only takes space for written data.
 #[derive(Clone, Copy)]
 pub struct Disk {
@@ -318,6 +331,8 @@ pub struct Quiet {
     pub traced: u64,
     /// The related conditions that the daemon must report.
     pub related: &'static [&'static str],
+    /// Whether no loop may be reported.
+    pub no_loop: bool,
     /// Texts that the reason of a condition must contain.
     pub says: &'static [&'static str],
 }
@@ -438,6 +453,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(exempt::all());
     all.extend(guard::all());
     all.extend(mitigations::all());
+    all.extend(block::all());
     all
 }
 

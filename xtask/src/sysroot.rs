@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     elf,
-    parts::{GANESHA, PROGRAMS, Parts},
+    parts::{GANESHA, NBDKIT, PROGRAMS, Parts},
 };
 
 /// A file of the guest.
@@ -24,21 +24,27 @@ pub struct File {
 /// nfs-ganesha opens its module for local file systems by name, so its ELF headers do not list it.
 const GANESHA_VFS: &str = "usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so";
 
+/// nbdkit opens its plugin for files by name, too.
+const NBDKIT_FILE: &str = "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-file-plugin.so";
+
 /// All programs and libraries.
 pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
     // Newer packages come first. Their libraries are compatible with older programs, and two
     // versions would cost the guest's memory.
     let newer = parts.ganesha_six.then(|| cache.join("ganesha"));
-    let tops: Vec<_> = newer.into_iter().chain([cache.join("userland")]).collect();
+    let same = ["userland", "block"].map(|name| cache.join(name));
+    let tops: Vec<_> = newer.into_iter().chain(same).collect();
     let mut files = Vec::new();
     let mut wanted = Vec::new();
-    if parts.programs.contains(GANESHA) {
-        let from = find(&tops, &[""], GANESHA_VFS)?;
-        wanted.push(from.clone());
-        files.push(File {
-            at: format!("/{GANESHA_VFS}"),
-            from,
-        });
+    for (program, plugin) in [(GANESHA, GANESHA_VFS), (NBDKIT, NBDKIT_FILE)] {
+        if parts.programs.contains(program) {
+            let from = find(&tops, &[""], plugin)?;
+            wanted.push(from.clone());
+            files.push(File {
+                at: format!("/{plugin}"),
+                from,
+            });
+        }
     }
     let more = parts.programs.iter().map(String::as_str);
     for name in PROGRAMS.iter().copied().chain(more) {
@@ -94,7 +100,7 @@ fn find(tops: &[PathBuf], directories: &[&str], name: &str) -> Result<PathBuf> {
         .with_context(|| {
             format!(
                 "{name} is not in {tops:?}: a package of the guest's programs is missing; see \
-             fetch_userland and fetch_ganesha in ./dev"
+             fetch_userland, fetch_ganesha and fetch_block in ./dev"
             )
         })
 }

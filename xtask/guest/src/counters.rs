@@ -13,24 +13,34 @@ pub fn read() -> Sample {
     let memory = text("/proc/meminfo");
     let events = text("/proc/vmstat");
     Sample {
-        acked: acked(&text("/proc/self/mountstats")),
+        acked: acked(&text("/proc/self/mountstats")) + written(&["nbd", "sd"]),
         synced: fs::read_dir(SYNCED)
             .into_iter()
             .flatten()
             .flatten()
             .map(|writer| column(&file(&writer.path()), 0))
             .sum(),
-        disk: fs::read_dir("/sys/block")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|disk| disk.file_name().to_string_lossy().starts_with("vd"))
-            .map(|disk| column(&file(&disk.path().join("stat")), 6) * 512)
-            .sum(),
+        disk: written(&["vd"]),
         dirty: named(&memory, "Dirty:") * 1024,
         writeback: named(&memory, "Writeback:") * 1024,
         oom_kills: named(&events, "oom_kill"),
     }
+}
+
+/// Bytes that block devices with these names have completed.
+fn written(names: &[&str]) -> u64 {
+    let wanted = |disk: &fs::DirEntry| {
+        let name = disk.file_name();
+        let name = name.to_string_lossy();
+        names.iter().any(|begin| name.starts_with(begin))
+    };
+    fs::read_dir("/sys/block")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(wanted)
+        .map(|disk| column(&file(&disk.path().join("stat")), 6) * 512)
+        .sum()
 }
 
 /// NFS bytes from the view of each of these processes.

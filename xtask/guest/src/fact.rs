@@ -168,7 +168,8 @@ pub enum Event {
 /// Counters since boot.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Sample {
-    /// Bytes of completed WRITE calls of all NFS mounts, from mountstats.
+    /// Bytes that servers have acknowledged: completed WRITE calls of all NFS mounts, from
+    /// mountstats, and what NBD and SCSI devices have completed.
     pub acked: u64,
     /// Bytes that the applications of [`crate::Step::Write`] have synced.
     #[serde(default)]
@@ -258,7 +259,9 @@ pub struct Loop {
     /// Its name.
     #[serde(rename = "loop")]
     pub name: String,
-    /// BDI of the NFS mount.
+    /// The kind of its client, for example `nfs`; empty: the daemon does not say.
+    pub client_kind: String,
+    /// The client's BDI.
     pub client_bdi: String,
     /// The server's program.
     pub server: String,

@@ -2,9 +2,11 @@
 //! answers with one [`Fact`] per line on its second serial port. The first port is the kernel's, so
 //! that its messages never split a fact.
 
+mod block;
 mod fact;
 mod plan;
 
+pub use block::{BlockExport, BlockServer, BlockStep, BlockWrites};
 pub use fact::{
     Counts, Event, Exempt, Fact, Loop, LoopMount, Mounted, Related, Sample, Transition,
 };

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::block::BlockStep;
+
 /// The steps of a guest, which switches itself off after the last one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Plan {
@@ -77,6 +79,10 @@ pub enum Step {
         /// The mount point, created.
         at: String,
     },
+    /// Serve or attach a block device.
+    Block(BlockStep),
+    /// Report the stacks of the tasks in uninterruptible sleep.
+    Stacks,
     /// Mount an NFS export.
     Mount {
         /// The pod; none: the root namespaces.

@@ -18,6 +18,7 @@ use rustix::{
 
 use crate::{counters, http, tell, watch::Shared};
 
+mod block;
 mod carry;
 mod client;
 mod congestion;
@@ -31,6 +32,7 @@ mod net;
 mod pair;
 mod pod;
 mod server;
+mod stacks;
 mod trace;
 mod wait;
 mod ways;
@@ -67,6 +69,7 @@ impl Player {
     }
 
     /// Executes one step.
+    #[expect(clippy::too_many_lines, reason = "one arm for each step")]
     pub fn play(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Modprobe(modules) => {
@@ -104,6 +107,8 @@ impl Player {
                 megabytes,
                 at,
             } => disk::loop_device(file, *megabytes, at),
+            Step::Block(step) => block::play(step),
+            Step::Stacks => stacks::report(),
             Step::Mount {
                 pod,
                 server,

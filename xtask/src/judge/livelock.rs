@@ -2,6 +2,7 @@
 
 use guest::{Event, Related, Transition};
 
+use super::served::BLAME;
 use super::{CRAWL, Fault, HELD, Judgement, STARVED, STOPPED, Seen, seconds, void};
 use crate::scenario::Signatures;
 
@@ -424,7 +425,7 @@ impl Seen<'_> {
         })
     }
 
-    /// A related condition for a silent server while the verdict of its own loop is open.
+    /// A related condition that blames the client while the verdict of its own loop is open.
     fn second_story(&self) -> Option<&Related> {
         let (mut open, mut told) = (None, None);
         for fact in self.0 {
@@ -433,7 +434,7 @@ impl Seen<'_> {
                 Event::Related(entry) if entry.began => {
                     let client = open.and_then(|of: &String| of.split_once('-'));
                     let own = client.is_some_and(|(client, _)| client == entry.bdi);
-                    if own && entry.kind == "nfs-server-not-responding" {
+                    if own && BLAME.contains(&&*entry.kind) {
                         told = told.or(Some(entry));
                     }
                 }

@@ -64,6 +64,10 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
             "{words}, no verdict; related conditions are not served"
         ));
     }
+    if let Some((ms, found)) = seen.reports().next().filter(|_| quiet.no_loop) {
+        let at = seconds(ms);
+        return Err(format!("{words}, no verdict, but a loop at {at}: {found:?}").into());
+    }
     let named: Vec<_> = seen
         .0
         .iter()

@@ -128,6 +128,7 @@ mod tests {
     fn whole() -> Loop {
         Loop {
             name: "0:29-nfsd".to_owned(),
+            client_kind: "nfs".to_owned(),
             client_bdi: "0:29".to_owned(),
             server: "nfsd".to_owned(),
             throttled: false,

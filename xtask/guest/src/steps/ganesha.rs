@@ -104,7 +104,7 @@ fn spawn(config: &str, kind: Ganesha) -> Result<Child> {
 }
 
 /// The server's threads, and the kernel's flags of them.
-fn server(pid: u32) -> Result<Event> {
+pub fn server(pid: u32) -> Result<Event> {
     let process = format!("/proc/{pid}");
     let name = fs::read_to_string(format!("{process}/comm"))?;
     let mut threads = Vec::new();

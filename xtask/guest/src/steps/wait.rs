@@ -11,8 +11,8 @@ use guest::{Event, Until};
 use super::Player;
 use crate::{counters, http, tell};
 
-/// Bytes that a frozen loop still acknowledges now and then.
-const TRICKLE: u64 = 500_000;
+/// Bytes a second that a frozen loop may still acknowledge.
+const TRICKLE: f64 = 500_000.0;
 
 impl Player {
     /// Waits for this event, at most this long.
@@ -37,9 +37,12 @@ impl Player {
                 }
                 Until::Frozen(seconds) => {
                     let acked = counters::read().acked;
-                    if acked > progress.1 + TRICKLE {
+                    // A burst counts as one second of a trickle at least.
+                    let since = progress.0.elapsed();
+                    let grown = acked.saturating_sub(progress.1) as f64;
+                    if grown > TRICKLE * since.as_secs_f64().max(1.0) {
                         progress = (Instant::now(), acked);
-                    } else if progress.0.elapsed() > Duration::from_secs(*seconds) {
+                    } else if since > Duration::from_secs(*seconds) {
                         return;
                     }
                 }

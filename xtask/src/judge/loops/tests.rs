@@ -44,6 +44,7 @@ fn facts(bytes: u64) -> Vec<Fact> {
 fn right() -> Loop {
     Loop {
         name: "0:29-nfsd".to_owned(),
+        client_kind: "nfs".to_owned(),
         client_bdi: "0:29".to_owned(),
         server: "nfsd".to_owned(),
         server_bdi: Some("btrfs-1".to_owned()),
