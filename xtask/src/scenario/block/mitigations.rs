@@ -93,18 +93,18 @@ pub fn all() -> Vec<Scenario> {
     use BlockWrites::{Direct, Synced};
     let exempt = |name, of| before(name, kernels::ALL, Served::exempt(of), []);
     let by = |name, of, writes| before(name, kernels::ALL, Served::by(of, writes), []);
-    let mut all: Vec<_> = of!("nbd", QemuNbd).into();
+    let mut all: Vec<_> = of!("qemu-nbd", QemuNbd).into();
     all.extend(of!("nbd-server", NbdServer));
     all.extend(of!("lio", Lio));
     all.extend(of!("tgtd", Tgtd));
     all.extend([
-        exempt("prevent-nbd-io-flusher", QemuNbd),
+        exempt("prevent-qemu-nbd-io-flusher", QemuNbd),
         exempt("prevent-nbd-server-io-flusher", NbdServer),
         exempt("prevent-tgtd-io-flusher", Tgtd),
-        by("prevent-nbd-direct", QemuNbd, Direct),
+        by("prevent-qemu-nbd-direct", QemuNbd, Direct),
         by("prevent-lio-direct", Lio, Direct),
         by("prevent-tgtd-direct", Tgtd, Direct),
-        by("prevent-nbd-synced", QemuNbd, Synced),
+        by("prevent-qemu-nbd-synced", QemuNbd, Synced),
         by("prevent-nbd-server-synced", NbdServer, Synced),
         by("prevent-lio-synced", Lio, Synced),
         by("prevent-tgtd-synced", Tgtd, Synced),
