@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use guest::{BlockStep, Filesystem, Plan, Step};
+use guest::{BlockStep, FilesStep, Filesystem, Plan, SmbServer, Step};
 
 /// Modules of every image; a plan adds those that it loads.
 pub const MODULES: &[&str] = &[
@@ -61,6 +61,7 @@ impl Parts {
                     self.ganesha_six |= kind.is_six();
                 }
                 Step::Block(step) => self.block(step),
+                Step::Files(step) => self.files(step),
                 _ => {}
             }
         }
@@ -80,6 +81,22 @@ impl Parts {
         }
         for name in programs {
             self.program(name);
+        }
+    }
+
+    fn files(&mut self, step: &FilesStep) {
+        match step {
+            FilesStep::ServeSmb { server, .. } => match server {
+                SmbServer::Samba | SmbServer::SambaExempt => self.program("smbd"),
+                SmbServer::Ksmbd => {
+                    self.program("ksmbd.mountd");
+                    SMB_MODULES.iter().for_each(|name| self.module(name));
+                }
+            },
+            FilesStep::MountSmb { .. } => SMB_MODULES.iter().for_each(|name| self.module(name)),
+            FilesStep::Fuse { .. } => self.program("bindfs"),
+            FilesStep::LoopDevice { .. } => self.program("losetup"),
+            FilesStep::Encrypt { .. } => self.program("dmsetup"),
         }
     }
 
@@ -103,6 +120,18 @@ impl Parts {
         }
     }
 }
+
+/// What the kernel's SMB client and server load by themselves. Their `depends=` does not list it.
+const SMB_MODULES: &[&str] = &[
+    "nls_utf8",
+    "md4",
+    "ecb",
+    "ctr",
+    "cmac",
+    "ccm",
+    "gcm",
+    "sha512_generic",
+];
 
 /// The program in a command line, with or without a network namespace.
 fn program(line: &str) -> Option<&str> {

@@ -5,6 +5,7 @@ mod alerts;
 mod block;
 mod exempt;
 mod faults;
+mod files;
 mod guard;
 mod livelocks;
 mod loops;
@@ -454,6 +455,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(guard::all());
     all.extend(mitigations::all());
     all.extend(block::all());
+    all.extend(files::all());
     all
 }
 

@@ -32,7 +32,7 @@ pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
     // Newer packages come first. Their libraries are compatible with older programs, and two
     // versions would cost the guest's memory.
     let newer = parts.ganesha_six.then(|| cache.join("ganesha"));
-    let same = ["userland", "block"].map(|name| cache.join(name));
+    let same = ["userland", "block", "files"].map(|name| cache.join(name));
     let tops: Vec<_> = newer.into_iter().chain(same).collect();
     let mut files = Vec::new();
     let mut wanted = Vec::new();
@@ -85,6 +85,7 @@ fn library(tops: &[PathBuf], name: &str) -> Result<PathBuf> {
     let directories = [
         "usr/lib/x86_64-linux-gnu",
         "lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu/samba",
         "usr/lib/ganesha",
     ];
     find(tops, &directories, name)
@@ -100,7 +101,7 @@ fn find(tops: &[PathBuf], directories: &[&str], name: &str) -> Result<PathBuf> {
         .with_context(|| {
             format!(
                 "{name} is not in {tops:?}: a package of the guest's programs is missing; see \
-             fetch_userland, fetch_ganesha and fetch_block in ./dev"
+             the functions fetch_* in ./dev"
             )
         })
 }

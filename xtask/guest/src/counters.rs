@@ -13,7 +13,9 @@ pub fn read() -> Sample {
     let memory = text("/proc/meminfo");
     let events = text("/proc/vmstat");
     Sample {
-        acked: acked(&text("/proc/self/mountstats")) + written(&["nbd", "sd"]),
+        acked: acked(&text("/proc/self/mountstats"))
+            + smb_acked(&text("/proc/fs/cifs/Stats"))
+            + written(&["nbd", "sd"]),
         synced: fs::read_dir(SYNCED)
             .into_iter()
             .flatten()
@@ -115,9 +117,25 @@ fn acked(mountstats: &str) -> u64 {
         .sum()
 }
 
+/// `Bytes read: N  Bytes written: N`, for each share.
+fn smb_acked(stats: &str) -> u64 {
+    let written = stats.lines().filter_map(|line| {
+        let (_, written) = line.split_once("Bytes written: ")?;
+        Some(column(written, 0))
+    });
+    written.sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_smb_servers_took_are_summed_over_shares() {
+        let text = "1) \\\\127.0.0.1\\IPC$\nSMBs: 3\nBytes read: 0  Bytes written: 0\n\
+                    2) \\\\127.0.0.1\\x\nSMBs: 9\nBytes read: 5  Bytes written: 4194304\n";
+        assert_eq!(smb_acked(text), 4_194_304);
+    }
 
     #[test]
     fn acknowledged_bytes_are_summed_over_mounts() {

@@ -168,8 +168,8 @@ pub enum Event {
 /// Counters since boot.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Sample {
-    /// Bytes that servers have acknowledged: completed WRITE calls of all NFS mounts, from
-    /// mountstats, and what NBD and SCSI devices have completed.
+    /// Bytes that servers have acknowledged: completed WRITE calls of all NFS and CIFS mounts, and
+    /// what NBD and SCSI devices have completed.
     pub acked: u64,
     /// Bytes that the applications of [`crate::Step::Write`] have synced.
     #[serde(default)]

@@ -4,12 +4,14 @@
 
 mod block;
 mod fact;
+mod files;
 mod plan;
 
 pub use block::{BlockExport, BlockServer, BlockStep, BlockWrites};
 pub use fact::{
     Counts, Event, Exempt, Fact, Loop, LoopMount, Mounted, Related, Sample, Transition,
 };
+pub use files::{FilesStep, SmbServer};
 pub use plan::{Export, Filesystem, Ganesha, Load, Plan, Step, Until, Way};
 
 /// The path of the plan in the initramfs.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::block::BlockStep;
+use crate::{block::BlockStep, files::FilesStep};
 
 /// The steps of a guest, which switches itself off after the last one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -18,8 +18,8 @@ pub enum Step {
     Modprobe(Vec<String>),
     /// Write a value to a file of /proc or /sys.
     Set {
-        /// The file. `CLIENT` in it stands for the BDI of the NFS mount at
-        /// `/mnt`, `SERVER` for that of the file system at `/export`.
+        /// The file. `CLIENT` in it stands for the BDI of the mount at `/mnt`, `SERVER` for that of
+        /// the file system at `/export`, `UPPER` for that of the one at `/upper`.
         path: String,
         /// What is written to it.
         value: String,
@@ -83,6 +83,8 @@ pub enum Step {
     Block(BlockStep),
     /// Report the stacks of the tasks in uninterruptible sleep.
     Stacks,
+    /// Serve or mount a file system that another file system implements.
+    Files(FilesStep),
     /// Mount an NFS export.
     Mount {
         /// The pod; none: the root namespaces.

@@ -25,6 +25,7 @@ mod congestion;
 mod cpuset;
 mod daemon;
 mod disk;
+mod files;
 mod ganesha;
 mod memcg;
 mod modules;
@@ -109,6 +110,7 @@ impl Player {
             } => disk::loop_device(file, *megabytes, at),
             Step::Block(step) => block::play(step),
             Step::Stacks => stacks::report(),
+            Step::Files(step) => files::play(step, &self.pods),
             Step::Mount {
                 pod,
                 server,

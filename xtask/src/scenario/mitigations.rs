@@ -4,8 +4,8 @@
 use guest::{Step, Until, Way};
 
 use super::steps::{
-    client, dirty_bytes, disk, load_by, modprobe, mount, nfs_modules, plan, run, serve_in_pod, set,
-    watch,
+    client, dirty_bytes, disk, load_by, modprobe, mount, nfs_modules, plan, run, serve_in_pod,
+    server, set, watch,
 };
 use super::{Expect, Scenario, livelocks, reclaim};
 use crate::kernels::{self, Kernel};
@@ -14,7 +14,7 @@ use crate::kernels::{self, Kernel};
 const SECONDS: u64 = 60;
 
 /// Since Linux 6.2 a BDI has `strict_limit`, `max_bytes` and `min_bytes`.
-const BOUNDED: &[Kernel] = &[Kernel::V6_12, Kernel::Newest];
+pub const BOUNDED: &[Kernel] = &[Kernel::V6_12, Kernel::Newest];
 
 /// Actions on a stalled loop, and actions before the load.
 pub fn all() -> Vec<Scenario> {
@@ -374,11 +374,6 @@ fn same_address() -> Scenario {
 
 fn words(line: &[&str]) -> Vec<String> {
     line.iter().map(|&word| word.to_owned()).collect()
-}
-
-/// A limit of the BDI that the server writes to.
-fn server(file: &str, value: &str) -> Step {
-    set(&format!("/sys/class/bdi/SERVER/{file}"), value)
 }
 
 /// Real-time threads may exceed the dirty limit by a quarter, like those with `PF_LOCAL_THROTTLE`:

@@ -150,7 +150,7 @@ fn loop_failover_machine(first: Vec<Step>) -> Scenario {
     }
 }
 
-fn address(own: &str) -> Step {
+pub fn address(own: &str) -> Step {
     run(&[
         &format!("ip addr add {own}/24 dev eth0"),
         "ip link set eth0 up",
@@ -168,6 +168,6 @@ fn take_over(make: bool) -> Step {
 }
 
 /// Waits until the judged guest is done.
-fn stay() -> Step {
+pub fn stay() -> Step {
     watch(600, Until::Over)
 }

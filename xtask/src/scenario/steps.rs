@@ -105,6 +105,11 @@ pub fn client(file: &str, value: &str) -> Step {
     set(&format!("/sys/class/bdi/CLIENT/{file}"), value)
 }
 
+/// A limit of the BDI that the server writes to.
+pub fn server(file: &str, value: &str) -> Step {
+    set(&format!("/sys/class/bdi/SERVER/{file}"), value)
+}
+
 pub fn dirty_bytes(value: &str) -> Step {
     set("/proc/sys/vm/dirty_bytes", value)
 }

@@ -49,13 +49,19 @@ pub fn mount_new(kind: Filesystem, device: &str, at: &str) -> Result<()> {
 
 /// A file, a loop device of it, and a file system on that.
 pub fn loop_device(file: &str, megabytes: u64, at: &str) -> Result<()> {
-    let device = "/dev/loop0";
+    attach(file, megabytes)?;
+    mount_new(Filesystem::Ext4, LOOP, at)
+}
+
+const LOOP: &str = "/dev/loop0";
+
+/// A sparse file, and a loop device of it.
+pub fn attach(file: &str, megabytes: u64) -> Result<()> {
     fs::File::create(file)
         .and_then(|made| made.set_len(megabytes << 20))
         .with_context(|| format!("making {file}"))?;
-    appear(device)?;
-    command("losetup", &[device, file])?;
-    mount_new(Filesystem::Ext4, device, at)
+    appear(LOOP)?;
+    command("losetup", &[LOOP, file])
 }
 
 fn appear(device: &str) -> Result<()> {

@@ -64,17 +64,30 @@ pub fn values() -> BTreeMap<String, String> {
 /// Replaces the names of BDIs.
 fn resolved(path: &str) -> Result<String> {
     let mut path = path.to_owned();
-    for (word, at) in [("CLIENT", "/mnt"), ("SERVER", "/export")] {
+    for (word, at) in [
+        ("CLIENT", "/mnt"),
+        ("SERVER", "/export"),
+        ("UPPER", "/upper"),
+    ] {
         if path.contains(word) {
             let mounts = fs::read_to_string("/proc/self/mountinfo")?;
             let device = counters::device_at(&mounts, at);
-            path = path.replace(
-                word,
-                device.with_context(|| format!("{at} is not a mount"))?,
-            );
+            let device = device.with_context(|| format!("{at} is not a mount"))?;
+            path = path.replace(word, &bdi(device));
         }
     }
     Ok(path)
+}
+
+/// The name of a device's BDI. Only that of a CIFS mount does not follow from the device.
+fn bdi(device: &str) -> String {
+    let all = Path::new("/sys/class/bdi");
+    let entries = fs::read_dir(all).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let named = names
+        .find(|name| name.starts_with("cifs-"))
+        .filter(|_| !all.join(device).exists());
+    named.unwrap_or_else(|| device.to_owned())
 }
 
 /// Send a signal to all processes of this name.
