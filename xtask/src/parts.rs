@@ -130,6 +130,7 @@ const SMB_MODULES: &[&str] = &[
     "cmac",
     "ccm",
     "gcm",
+    "ghash_generic",
     "sha512_generic",
 ];
 
