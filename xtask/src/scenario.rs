@@ -56,7 +56,7 @@ pub struct Scenario {
     /// The exemption of the servers of all its loops from local dirty throttling, as the daemon
     /// must observe it: `yes`, `no` or `partly`.
     pub exempt: Option<&'static str>,
-    /// The loop of the mount at `/mnt` that the daemon must report, if its client is not NFS.
+    /// The loop of the mount at `/mnt` that the daemon must report.
     pub served: Option<ServedLoop>,
     /// The kernels on which `./dev test` plays it: all of them if only this scenario shows a
     /// difference, otherwise one.
@@ -219,10 +219,10 @@ pub struct Peer {
     pub load: usize,
 }
 
-/// A loop whose client is not NFS.
+/// A loop, by the kinds of its ends.
 #[derive(Clone, Copy)]
 pub struct ServedLoop {
-    /// The kind of the client: `nbd`, `scsi` and so on.
+    /// The kind of the client: `nfs`, `nbd`, `scsi`, `cifs` and so on.
     pub kind: &'static str,
     /// The server's name; the loop's name is the client's BDI and this.
     pub server: &'static str,

@@ -241,6 +241,15 @@ pub struct Mounted {
     pub bdis: Vec<String>,
 }
 
+impl Mounted {
+    /// The name of its BDI. Only that of a CIFS mount is not the device's.
+    #[must_use]
+    pub fn bdi(&self) -> &str {
+        let named = self.bdis.iter().find(|name| name.starts_with("cifs-"));
+        named.unwrap_or(&self.device)
+    }
+}
+
 /// The kernel's counts of NFS bytes since boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

@@ -432,8 +432,8 @@ impl Seen<'_> {
             match &fact.event {
                 Event::Verdict(entry) => open = entry.confirms().then_some(&entry.of),
                 Event::Related(entry) if entry.began => {
-                    let client = open.and_then(|of: &String| of.split_once('-'));
-                    let own = client.is_some_and(|(client, _)| client == entry.bdi);
+                    let client = format!("{}-", entry.bdi);
+                    let own = open.is_some_and(|of: &String| of.starts_with(&client));
                     if own && BLAME.contains(&&*entry.kind) {
                         told = told.or(Some(entry));
                     }

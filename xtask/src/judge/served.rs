@@ -16,7 +16,7 @@ impl Seen<'_> {
     /// The loop of the mount at `/mnt`, whose server writes to the file system at `/export`.
     pub fn served_loop(&self, wanted: &ServedLoop) -> Judgement {
         let started = self.writers_started()?;
-        let client = self.mounted("/mnt")?.device.as_str();
+        let client = self.mounted("/mnt")?.bdi();
         let backing = self.mounted("/export")?.device.as_str();
         let of_client: Vec<_> = self
             .reports()

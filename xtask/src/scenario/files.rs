@@ -12,11 +12,24 @@ use super::steps::{
     daemon, disk, export, filesystem, load, modprobe, mount, nfs_modules, plan, run, serve_in_pod,
     watch,
 };
-use super::{Disk, Expect, Quiet, SLOW, STEADY, Scenario};
+use super::{Disk, Expect, Quiet, SLOW, STEADY, Scenario, ServedLoop};
 use crate::kernels::Kernel;
 
 mod mitigations;
 mod remote;
+
+const GANESHA: ServedLoop = ServedLoop {
+    kind: "nfs",
+    server: "ganesha.nfsd",
+};
+const SMBD: ServedLoop = ServedLoop {
+    kind: "cifs",
+    server: "smbd",
+};
+const NFSD: ServedLoop = ServedLoop {
+    kind: "nfs",
+    server: "nfsd",
+};
 
 /// Positives, negatives, and measurements.
 pub fn all() -> Vec<Scenario> {
@@ -42,6 +55,7 @@ fn livelocks() -> Vec<Scenario> {
 fn dnat_livelock() -> Scenario {
     Scenario {
         exempt: Some("no"),
+        served: Some(GANESHA),
         ..livelock(
             "ganesha-dnat-livelock",
             "nfs-ganesha in its own network namespace, behind a service address, without CAP_SYS_RESOURCE",
@@ -54,6 +68,7 @@ fn dnat_livelock() -> Scenario {
 fn samba_livelock() -> Scenario {
     Scenario {
         exempt: Some("no"),
+        served: Some(SMBD),
         ..livelock(
             "samba-livelock",
             "a CIFS mount of smbd over 127.0.0.1",
@@ -65,6 +80,7 @@ fn samba_livelock() -> Scenario {
 
 fn fuse_livelock() -> Scenario {
     Scenario {
+        served: Some(NFSD),
         ..livelock(
             "fuse-livelock",
             "nfsd over 127.0.0.1 exports a FUSE file system, whose daemon writes to ext4",
@@ -134,6 +150,10 @@ fn elsewhere_livelock() -> Scenario {
     ]);
     Scenario {
         expect: Expect::Livelock(LOOP_DEVICE),
+        served: Some(ServedLoop {
+            kind: "cifs",
+            server: "ksmbd",
+        }),
         ..livelock(
             "loop-elsewhere-livelock",
             "ext4 on a loop device, whose file lies on an NFS mount that only a pod sees",
@@ -172,6 +192,7 @@ fn exempt() -> Vec<Scenario> {
     vec![
         Scenario {
             exempt: Some("yes"),
+            served: Some(GANESHA),
             ..goes_on(
                 "ganesha-dnat-exempt",
                 "nfs-ganesha behind a service address, which the kernel exempts",
@@ -181,6 +202,7 @@ fn exempt() -> Vec<Scenario> {
         },
         Scenario {
             exempt: Some("yes"),
+            served: Some(SMBD),
             ..goes_on(
                 "samba-exempt",
                 "a CIFS mount of smbd, started through io-flusher",
@@ -189,6 +211,7 @@ fn exempt() -> Vec<Scenario> {
             )
         },
         Scenario {
+            served: Some(NFSD),
             ..goes_on(
                 "fuse-exempt",
                 "nfsd exports a FUSE file system, whose daemon was started through io-flusher",
@@ -203,6 +226,7 @@ fn exempt() -> Vec<Scenario> {
 fn slow() -> Vec<Scenario> {
     vec![
         Scenario {
+            served: Some(GANESHA),
             ..goes_on(
                 "ganesha-dnat-slow-disk",
                 "nfs-ganesha behind a service address, exempt, on a disk of 5 MB/s",
@@ -211,6 +235,7 @@ fn slow() -> Vec<Scenario> {
             )
         },
         Scenario {
+            served: Some(SMBD),
             ..goes_on(
                 "samba-slow-disk",
                 "a CIFS mount of smbd, exempt, on a disk of 5 MB/s",
@@ -219,6 +244,7 @@ fn slow() -> Vec<Scenario> {
             )
         },
         Scenario {
+            served: Some(NFSD),
             ..goes_on(
                 "fuse-slow-disk",
                 "nfsd exports a FUSE file system, whose daemon is exempt, on a disk of 5 MB/s",
@@ -233,6 +259,7 @@ fn slow() -> Vec<Scenario> {
 fn livelock(name: &'static str, about: &'static str, mut steps: Vec<Step>, dir: &str) -> Scenario {
     steps.extend([daemon(), watch(3, Until::Over), load(dir, 250)]);
     steps.extend(until_confirmed());
+    steps.push(Step::Stacks);
     Scenario {
         name,
         about,

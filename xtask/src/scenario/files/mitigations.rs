@@ -131,7 +131,7 @@ fn frozen<const N: usize>(
     (mut steps, dir): (Vec<Step>, &str),
     actions: [Step; N],
 ) -> Scenario {
-    steps.extend([load(dir, 250), watch(60, Until::Frozen(8))]);
+    steps.extend([load(dir, 250), watch(60, Until::Frozen(8)), Step::Stacks]);
     steps.extend(actions);
     steps.extend([Step::HelpedOut, watch(SECONDS, Until::Over)]);
     Scenario {

@@ -22,6 +22,7 @@ fn remote() -> Scenario {
         about: "a CIFS mount of smbd on another node: no loop",
         expect: Expect::Nothing(Quiet {
             acked: 1_500_000,
+            no_loop: true,
             ..Quiet::default()
         }),
         ..pair(plan(client), plan(server))
@@ -48,6 +49,7 @@ fn dead() -> Scenario {
         megabytes: 768,
         expect: Expect::Nothing(Quiet {
             related: &["dirty-limit-held"],
+            no_loop: true,
             ..Quiet::default()
         }),
         ..pair(plan(client), plan(server))
