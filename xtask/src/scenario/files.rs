@@ -279,6 +279,7 @@ fn goes_on(name: &'static str, about: &'static str, mut steps: Vec<Step>, disk: 
         watch(3, Until::Over),
         load("/mnt", 250),
         watch(SECONDS, Until::Over),
+        Step::Stacks,
     ]);
     let least = match disk.bytes_per_second {
         Some(rate) if rate <= 5_000_000 => 1_500_000,

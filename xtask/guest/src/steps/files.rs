@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use guest::FilesStep;
 
 use super::{command, disk, pod::Pods};
+use crate::counters;
 
 mod fuse;
 mod smb;
@@ -24,7 +25,12 @@ pub fn play(step: &FilesStep, pods: &Pods) -> Result<()> {
             pod,
             file,
             megabytes,
-        } => pods.inside(pod.as_deref(), || disk::attach(file, *megabytes)),
+        } => {
+            if let Some(pid) = pod.as_deref().and_then(|name| pods.pid(name)) {
+                counters::count_beside(pid);
+            }
+            pods.inside(pod.as_deref(), || disk::attach(file, *megabytes))
+        }
         FilesStep::Encrypt { device } => encrypt(device),
     }
 }

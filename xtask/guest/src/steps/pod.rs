@@ -69,6 +69,11 @@ impl Pods {
             .map_err(|_| anyhow!("a thread in the pod {name} panicked"))?
     }
 
+    /// The process that holds a pod.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.0.get(name).map(Child::id)
+    }
+
     /// A process in each, and this one.
     pub fn pids(&self) -> Vec<u32> {
         let own = [std::process::id()];
