@@ -89,7 +89,7 @@ impl Parts {
             FilesStep::ServeSmb { server, .. } => match server {
                 SmbServer::Samba | SmbServer::SambaExempt => self.program("smbd"),
                 SmbServer::Ksmbd => {
-                    self.program("ksmbd.mountd");
+                    self.program(KSMBD);
                     SMB_MODULES.iter().for_each(|name| self.module(name));
                 }
             },
@@ -146,6 +146,9 @@ fn program(line: &str) -> Option<&str> {
 /// The program of nbdkit.
 pub const NBDKIT: &str = "nbdkit";
 
+/// The program of ksmbd. If a guest has it, all programs link to Debian 13's libraries.
+pub const KSMBD: &str = "ksmbd.mountd";
+
 /// The program of nfs-ganesha.
 pub const GANESHA: &str = "ganesha.nfsd";
 
@@ -191,5 +194,24 @@ mod tests {
         let modules = ["sd_mod", "iscsi_tcp"].map(str::to_owned);
         assert_eq!(parts.modules, modules.into());
         assert_eq!(parts.programs, ["iscsistart".to_owned()].into());
+    }
+
+    #[test]
+    fn an_smb_share_brings_its_server_and_the_algorithms_that_the_client_loads() {
+        let serve = FilesStep::ServeSmb {
+            path: "/export".to_owned(),
+            server: SmbServer::Samba,
+            options: Vec::new(),
+        };
+        let mount = FilesStep::MountSmb {
+            server: "127.0.0.1".to_owned(),
+            at: "/mnt".to_owned(),
+        };
+        let plan = Plan {
+            steps: [serve, mount].map(Step::Files).to_vec(),
+        };
+        let parts = Parts::default().with(&plan);
+        assert_eq!(parts.programs, ["smbd".to_owned()].into());
+        assert!(parts.modules.contains("ghash_generic"));
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     elf,
-    parts::{GANESHA, NBDKIT, PROGRAMS, Parts},
+    parts::{GANESHA, KSMBD, NBDKIT, PROGRAMS, Parts},
 };
 
 /// A file of the guest.
@@ -31,7 +31,11 @@ const NBDKIT_FILE: &str = "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-file-p
 pub fn files(cache: &Path, parts: &Parts) -> Result<Vec<File>> {
     // Newer packages come first. Their libraries are compatible with older programs, and two
     // versions would cost the guest's memory.
-    let newer = parts.ganesha_six.then(|| cache.join("ganesha"));
+    let newer = if parts.ganesha_six {
+        Some(cache.join("ganesha"))
+    } else {
+        parts.programs.contains(KSMBD).then(|| cache.join("ksmbd"))
+    };
     let same = ["userland", "block", "files"].map(|name| cache.join(name));
     let tops: Vec<_> = newer.into_iter().chain(same).collect();
     let mut files = Vec::new();

@@ -134,4 +134,26 @@ mod tests {
         facts.push(slow("43:0"));
         assert!(Seen(&facts).served_loop(&WANTED).is_err());
     }
+
+    #[test]
+    fn a_cifs_mount_is_known_by_the_name_of_its_bdi() {
+        let mut facts = facts(14_000, |one| {
+            "cifs-1-smbd".clone_into(&mut one.name);
+            "cifs-1".clone_into(&mut one.client_bdi);
+            "cifs".clone_into(&mut one.client_kind);
+            "smbd".clone_into(&mut one.server);
+        });
+        for fact in &mut facts {
+            if let Event::Mounted(mounted) = &mut fact.event
+                && mounted.at == "/mnt"
+            {
+                mounted.bdis = vec!["cifs-1".to_owned()];
+            }
+        }
+        let wanted = ServedLoop {
+            kind: "cifs",
+            server: "smbd",
+        };
+        assert!(Seen(&facts).served(&wanted).is_ok());
+    }
 }

@@ -27,7 +27,10 @@ pub fn bind(path: &str, at: &str, exempt: bool) -> Result<()> {
     if exempt {
         command.args(["io-flusher", "--", PROGRAM]);
     }
-    command.args(["-f", path, at]).stdin(Stdio::null());
+    // Otherwise it gets a page at a time.
+    command
+        .args(["-f", "-o", "big_writes", path, at])
+        .stdin(Stdio::null());
     tell_mounted(at, path, || {
         let mut child = command.spawn().context("starting bindfs")?;
         let start = Instant::now();
