@@ -13,6 +13,7 @@
   prometheusAlerts+:: {
     groups+: [
       group('nfs-loops', (import 'alerts/loops.libsonnet')(config, lib)),
+      group('throttle-monitor-related', (import 'alerts/related.libsonnet')(config, lib)),
       group('throttle-monitor-guard', (import 'alerts/guard.libsonnet')(config, lib)),
       group('throttle-monitor', (import 'alerts/monitor.libsonnet')(config, lib)),
     ],

@@ -28,6 +28,7 @@
     durations: {
       livelock: '0s',
       suspected: '5m',
+      dirtyLimitHeld: '1m',
       loop: '10m',
       blind: '5m',
       stuck: '1m',

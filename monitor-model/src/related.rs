@@ -20,6 +20,9 @@ words! {
         MemoryStarvation = "memory-starvation",
         /// nfsd's threads hang in their own file system, and nothing throttles them.
         HungFileSystem = "hung-file-system",
+        /// Writers to other devices wait because this one fills the node's dirty limit and its pages
+        /// do not move.
+        DirtyLimitHeld = "dirty-limit-held",
     }
 }
 

@@ -7,6 +7,7 @@
 mod clients;
 mod devices;
 mod hung;
+mod limit_held;
 mod memory;
 mod view;
 mod watch;

@@ -197,7 +197,8 @@ pub fn related_event(event: &RelatedEvent) {
         RelatedKind::DirtyThrottling | RelatedKind::SlowDisk | RelatedKind::DiskSaturated => true,
         RelatedKind::NfsServerNotResponding
         | RelatedKind::MemoryStarvation
-        | RelatedKind::HungFileSystem => false,
+        | RelatedKind::HungFileSystem
+        | RelatedKind::DirtyLimitHeld => false,
     };
     if event.began && !ordinary {
         tracing::warn!(kind, bdi, change, reason, "related condition");

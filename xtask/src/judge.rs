@@ -131,6 +131,7 @@ fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgemen
         Expect::Loops(wanted) => seen.loops(wanted),
         Expect::Counters => seen.counters(),
         Expect::Measured => mitigations::measured(seen),
+        Expect::HeldMeasured => mitigations::held(seen),
         Expect::Prevented => guard::prevented(seen),
         Expect::Broken => guard::broken(seen),
         Expect::Undone => guard::undone(seen),

@@ -7,6 +7,7 @@ mod exempt;
 mod faults;
 mod files;
 mod guard;
+mod held;
 mod livelocks;
 mod loops;
 mod mitigations;
@@ -95,7 +96,8 @@ impl Default for Scenario {
 impl Scenario {
     /// Whether it is a test: the matrix skips the others.
     pub fn is_test(&self) -> bool {
-        ![FACTS, COSTS].contains(&self.name) && !matches!(self.expect, Expect::Measured)
+        ![FACTS, COSTS].contains(&self.name)
+            && !matches!(self.expect, Expect::Measured | Expect::HeldMeasured)
     }
 
     /// Makes the judged guest's daemon record, and copies the newest recordings out at the end.
@@ -299,6 +301,8 @@ pub enum Expect {
     Counters,
     /// Any result: the effect of the action is printed in numbers.
     Measured,
+    /// The same of writers to a local disk, which another device holds.
+    HeldMeasured,
     /// The guard prevents it, at full speed.
     Prevented,
     /// The guard breaks it.
@@ -334,6 +338,8 @@ pub struct Quiet {
     pub related: &'static [&'static str],
     /// Whether no loop may be reported.
     pub no_loop: bool,
+    /// Those that it must not report.
+    pub not_related: &'static [&'static str],
     /// Texts that the reason of a condition must contain.
     pub says: &'static [&'static str],
 }
@@ -456,6 +462,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(mitigations::all());
     all.extend(block::all());
     all.extend(files::all());
+    all.extend(held::all());
     all
 }
 

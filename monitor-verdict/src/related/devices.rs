@@ -6,14 +6,21 @@ use std::fmt::Write as _;
 use compact_str::CompactString;
 use monitor_model::related::RelatedKind::{self, DirtyThrottling, DiskSaturated, SlowDisk};
 
+use super::limit_held::LimitHeld;
 use super::view::{Finding, Node, RelatedView, suspect};
 use crate::text::{percent, rate};
 use crate::thresholds::nanos;
 use crate::window::reduce::related::{RelatedDevice, RelatedSample};
 use crate::window::{Moved, Window};
 
-/// Finds the three conditions on every device.
-pub(super) fn judge(view: &RelatedView<'_>, shown: &Shown, found: &mut Vec<Finding>) {
+/// Finds the three conditions on every device. Writers that are held by another device do not wait
+/// for their own, and the pages of a holder do not move.
+pub(super) fn judge(
+    view: &RelatedView<'_>,
+    shown: &Shown,
+    limit: &LimitHeld,
+    found: &mut Vec<Finding>,
+) {
     let servers = Servers::of(view);
     for device in &view.signs.devices {
         let paused = device.paused_ns.max(device.server_paused_ns) > 0;
@@ -21,8 +28,12 @@ pub(super) fn judge(view: &RelatedView<'_>, shown: &Shown, found: &mut Vec<Findi
         let blocked = servers.blocked_on(device);
         // Skip devices without waiting tasks: most of them.
         if paused || waiting || blocked > 0.0 {
-            found.extend(dirty_throttling(view, device));
-            found.extend(busy_disk(view, shown, device, blocked));
+            if !limit.involves(&device.bdi) {
+                found.extend(dirty_throttling(view, device));
+            }
+            if !limit.holds_back(&device.bdi) {
+                found.extend(busy_disk(view, shown, device, blocked));
+            }
         }
     }
 }

@@ -112,6 +112,16 @@ impl RelatedView<'_> {
         }
     }
 
+    /// The same for a kind that is judged for several devices together.
+    pub fn ease_of_kind(&self, kind: RelatedKind) -> f64 {
+        let mut told = self.held.iter().filter(|(_, held)| held.began);
+        if told.any(|((its, _), _)| *its == kind) {
+            self.node.thresholds.related.ease
+        } else {
+            1.0
+        }
+    }
+
     /// The average number of tasks in `balance_dirty_pages` on a BDI, with servers' threads.
     pub fn throttled_on(&self, bdi: &str) -> f64 {
         let pauses = |d: &RelatedDevice| d.paused_ns.saturating_add(d.server_paused_ns);

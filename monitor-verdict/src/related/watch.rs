@@ -11,6 +11,7 @@ use monitor_model::{
 use super::clients::ServerSilence;
 use super::devices::Shown;
 use super::hung::HungThreads;
+use super::limit_held::LimitHeld;
 use super::view::{Finding, HeldCondition, Node, RelatedView, suspect};
 use super::{devices, memory};
 use crate::text::seconds;
@@ -48,12 +49,12 @@ impl Watch {
         self.silences.tick(node);
         self.hung_threads.tick(node);
         self.shown.tick(node, dt);
-        let found = self.find(node);
+        let (found, limit) = self.find(node);
         if !node.window.speaks() {
             // Missing inputs neither confirm nor end an open condition.
             self.held.values_mut().for_each(|held| held.last_ns = now);
         }
-        let mut events = self.end(node, &found);
+        let mut events = self.end(node, &found, &limit);
         self.begin(node, found, &mut events);
         self.tell();
         events
@@ -96,11 +97,12 @@ impl Watch {
         }
     }
 
-    /// The conditions that hold at this tick, the worst of each kind first.
-    fn find(&self, node: &Node<'_>) -> Vec<Finding> {
+    /// The conditions that hold at this tick, the worst of each kind first, and who holds the dirty
+    /// limit.
+    fn find(&self, node: &Node<'_>) -> (Vec<Finding>, LimitHeld) {
         let mut found = Vec::new();
         let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
-            return found;
+            return (found, LimitHeld::default());
         };
         let view = RelatedView {
             node,
@@ -108,18 +110,21 @@ impl Watch {
             signs,
         };
         self.silences.judge(&view, &mut found);
-        devices::judge(&view, &self.shown, &mut found);
+        let limit = LimitHeld::of(&view);
+        limit.judge(&view, &mut found);
+        devices::judge(&view, &self.shown, &limit, &mut found);
         memory::judge(&view, &mut found);
         self.hung_threads.judge(&view, &mut found);
         found.sort_by(|a, b| {
             let worst = (a.kind.cmp(&b.kind)).then_with(|| b.weight.total_cmp(&a.weight));
             worst.then_with(|| a.bdi.cmp(&b.bdi))
         });
-        found
+        (found, limit)
     }
 
-    /// Ends the conditions that did not hold for long enough, or that a loop's verdict covers.
-    fn end(&mut self, node: &Node<'_>, found: &[Finding]) -> Vec<RelatedEvent> {
+    /// Ends the conditions that did not hold for long enough, or that a loop's verdict or a holder
+    /// of the dirty limit covers.
+    fn end(&mut self, node: &Node<'_>, found: &[Finding], limit: &LimitHeld) -> Vec<RelatedEvent> {
         let patience = nanos(node.thresholds.related.end);
         let now = node.now.monotonic_ns;
         let mut events = Vec::new();
@@ -127,7 +132,7 @@ impl Watch {
             if found.iter().any(|f| f.kind == *kind && f.bdi == *bdi) {
                 return true;
             }
-            let taken = taken_by(node, *kind, bdi);
+            let taken = taken_by(node, *kind, bdi).or_else(|| held_by(limit, *kind, bdi));
             let over = now.saturating_sub(held.last_ns) >= patience;
             if held.began && !over && taken.is_none() {
                 return true;
@@ -157,6 +162,8 @@ impl Watch {
             let patience = match one.kind {
                 // The silence already includes the delay.
                 RelatedKind::NfsServerNotResponding => 0,
+                // A healthy device is woken every 5 s to write.
+                RelatedKind::DirtyLimitHeld => nanos(node.thresholds.related.silence),
                 _ => nanos(node.thresholds.related.begin),
             };
             let held = self.held.entry((one.kind, one.bdi.clone()));
@@ -202,9 +209,10 @@ fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
     let tells = match kind {
         RelatedKind::NfsServerNotResponding | RelatedKind::DirtyThrottling => suspect,
         RelatedKind::HungFileSystem => LivelockState::is_livelock,
-        RelatedKind::SlowDisk | RelatedKind::DiskSaturated | RelatedKind::MemoryStarvation => {
-            return None;
-        }
+        RelatedKind::SlowDisk
+        | RelatedKind::DiskSaturated
+        | RelatedKind::MemoryStarvation
+        | RelatedKind::DirtyLimitHeld => return None,
     };
     let one = node.told_by(bdi, tells)?;
     Some(format!(
@@ -212,6 +220,15 @@ fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
         one.id,
         one.state.as_str()
     ))
+}
+
+/// The devices that hold the dirty limit, if they cover this condition.
+fn held_by(limit: &LimitHeld, kind: RelatedKind, bdi: &str) -> Option<String> {
+    let its_own = matches!(
+        kind,
+        RelatedKind::DirtyThrottling | RelatedKind::SlowDisk | RelatedKind::DiskSaturated
+    );
+    (its_own && limit.holds_back(bdi)).then(|| limit.holder_words())
 }
 
 fn event(

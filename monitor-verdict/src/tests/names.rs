@@ -99,6 +99,7 @@ fn names_of_loops_and_verdicts_are_the_contract_s() {
             (RelatedKind::DiskSaturated, "disk-saturated"),
             (RelatedKind::MemoryStarvation, "memory-starvation"),
             (RelatedKind::HungFileSystem, "hung-file-system"),
+            (RelatedKind::DirtyLimitHeld, "dirty-limit-held"),
         ],
         RelatedKind::as_str,
     );

@@ -69,6 +69,17 @@ pub struct RelatedThresholds {
     /// A disk that is busy for less than this waits for nothing: whatever its
     /// other partitions write, a call that sleeps is not waiting its turn.
     pub hung_busy_share: f64,
+    /// Share of the dirty limit that devices whose pages do not move must have
+    /// together to hold it. With the default background limit, half of the
+    /// hard one, the kernel begins to pause writers at this share.
+    pub holder_limit_share: f64,
+    /// The node's dirty pages as a share of the limit from which writers to any
+    /// device may be held. From the middle between the two limits up the
+    /// kernel allows them less and less, and nothing at the limit. Measured: 1.
+    pub limit_full_share: f64,
+    /// A device with less than this share of the limit is nearly clean: its
+    /// writers do not wait for its own pages. Measured: 0.004.
+    pub held_clean_share: f64,
     /// What holds, holds on until its number is under this part of its
     /// threshold.
     pub ease: f64,
@@ -92,6 +103,9 @@ impl Default for RelatedThresholds {
             available_share: 0.1,
             oom_reclaim_share: 0.02,
             hung_busy_share: 0.3,
+            holder_limit_share: 0.75,
+            limit_full_share: 0.9,
+            held_clean_share: 0.1,
             ease: 0.75,
         }
     }
@@ -156,6 +170,24 @@ impl RelatedThresholds {
                 tasks,
             ),
             ("related.hung_busy_share", self.hung_busy_share, 1.0, share),
+            (
+                "related.holder_limit_share",
+                self.holder_limit_share,
+                1.0,
+                share,
+            ),
+            (
+                "related.limit_full_share",
+                self.limit_full_share,
+                1.0,
+                share,
+            ),
+            (
+                "related.held_clean_share",
+                self.held_clean_share,
+                1.0,
+                share,
+            ),
             ("related.ease", self.ease, 1.0, share),
         ] {
             if !(value > 0.0 && value <= most) {
@@ -205,6 +237,12 @@ mod tests {
         assert_eq!(oom, "related.oom_reclaim_share");
         let hung = refused(|t| t.hung_busy_share = 0.0);
         assert_eq!(hung, "related.hung_busy_share");
+        let holder = refused(|t| t.holder_limit_share = 1.1);
+        assert_eq!(holder, "related.holder_limit_share");
+        let full = refused(|t| t.limit_full_share = 0.0);
+        assert_eq!(full, "related.limit_full_share");
+        let clean = refused(|t| t.held_clean_share = f64::NAN);
+        assert_eq!(clean, "related.held_clean_share");
         assert_eq!(refused(|t| t.ease = 1.5), "related.ease");
     }
 

@@ -1,8 +1,9 @@
 //! The questions of the related conditions to the window.
 
-use monitor_model::observation::Memory;
+use monitor_common::Class;
+use monitor_model::observation::{DirtyPauses, Memory};
 
-use super::{Moved, Window};
+use super::{Moved, Window, node_pages};
 use crate::window::reduce::related::{RelatedDevice, RelatedSample, ServerThreadCounts};
 
 impl Window {
@@ -85,6 +86,58 @@ impl Window {
             Some(slept) if slept.bytes > 0 => slept.bytes as f64 / slept.ns as f64,
             _ => self.mean(|signs| signs.device(bdi).map_or(0, &waiting)),
         }
+    }
+
+    /// The node's dirty and writeback bytes and their hard limit, as means over the ticks: as paused
+    /// tasks were told, or else as /proc/vmstat has them. `None`: unknown.
+    #[must_use]
+    pub fn node_dirty(&self) -> Option<(f64, f64)> {
+        let page = self.newest()?.page_size? as f64;
+        let told = |(from, to)| node_pages(from, to, |_| true).or_else(|| to.dirty_pages());
+        let (mut dirty, mut limit, mut ticks) = (0.0, 0.0, 0.0);
+        for (pages, most) in self.ticks().filter_map(told) {
+            dirty += pages;
+            limit += most;
+            ticks += 1.0;
+        }
+        (ticks > 0.0).then(|| (dirty * page / ticks, limit * page / ticks))
+    }
+
+    /// Dirty and writeback bytes of a device: of its BDI, or as its paused writers were told.
+    #[must_use]
+    pub fn device_pages(&self, bdi: &str) -> Option<f64> {
+        let newest = self.newest()?;
+        let own = newest.device(bdi).and_then(|device| device.held_bytes);
+        let classes = Class::ALL.iter();
+        let told = classes.filter_map(|&class| self.pauses(bdi, class));
+        let told = told.map(|means| means.bdi_dirty).reduce(f64::max);
+        let told = told
+            .zip(newest.page_size)
+            .map(|(pages, size)| pages * size as f64);
+        match (own, told) {
+            (Some(own), Some(told)) => Some(told.max(own as f64)),
+            (own, told) => told.or(own.map(|own| own as f64)),
+        }
+    }
+
+    /// Whether a pause on the device was counted in the window.
+    #[must_use]
+    pub fn pauses_counted(&self, bdi: &str) -> bool {
+        let classes = Class::ALL.iter();
+        let mut grown = classes.map(|&class| self.pauses_grew(bdi, class, |one| one.events));
+        grown.any(|events| events > 0)
+    }
+
+    /// The growth of a total of the pauses of a class on a device. A counter that runs backwards does
+    /// not grow.
+    #[must_use]
+    pub fn pauses_grew(&self, bdi: &str, class: Class, total: fn(&DirtyPauses) -> u64) -> u64 {
+        let grown = self.ticks().filter_map(|(from, to)| {
+            let after = to.pauses(bdi, class).map(total)?;
+            let before = from.pauses(bdi, class).map_or(0, total);
+            Some(after.saturating_sub(before))
+        });
+        grown.fold(0, u64::saturating_add)
     }
 
     /// Mean over the samples.

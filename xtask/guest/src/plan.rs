@@ -19,7 +19,7 @@ pub enum Step {
     /// Write a value to a file of /proc or /sys.
     Set {
         /// The file. `CLIENT` in it stands for the BDI of the mount at `/mnt`, `SERVER` for that of
-        /// the file system at `/export`, `UPPER` for that of the one at `/upper`.
+        /// the file system at `/export`, `UPPER` and `HELD` for those of `/upper` and `/data`.
         path: String,
         /// What is written to it.
         value: String,

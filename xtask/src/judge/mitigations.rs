@@ -39,6 +39,41 @@ pub fn measured(seen: &Seen<'_>) -> Judgement {
     ))
 }
 
+/// The same for the writers to a local disk, which another device holds. Each number is of bytes
+/// that the disks wrote: the server's are idle.
+pub fn held(seen: &Seen<'_>) -> Judgement {
+    let helped = seen.0.iter().find_map(|fact| match fact.event {
+        Event::HelpedOut => Some(fact.ms),
+        _ => None,
+    });
+    let last_start = seen.0.iter().rev().find_map(|fact| match fact.event {
+        Event::WritersStarted => Some(fact.ms),
+        _ => None,
+    });
+    let of_disk = |mut flow: Flow| {
+        for (_, sample) in &mut flow.samples {
+            sample.acked = sample.disk;
+        }
+        flow
+    };
+    let Some(helped) = helped else {
+        let started = last_start.ok_or("the writers were never started")?;
+        return Ok(of_disk(Flow::after(seen, started)).words());
+    };
+    let before = of_disk(Flow::during(seen, helped.saturating_sub(STOPPED)..helped));
+    if before.rate() > CRAWL {
+        return Err(void(format!(
+            "{} bytes/s went to disk before the action",
+            before.rate()
+        )));
+    }
+    Ok(format!(
+        "before={} {}",
+        before.rate(),
+        of_disk(Flow::after(seen, helped)).words()
+    ))
+}
+
 fn in_seconds(ms: u64) -> String {
     format!("{:.1}", ms as f64 / 1000.0)
 }

@@ -79,6 +79,9 @@ pub fn judge(seen: &Seen<'_>, quiet: &Quiet) -> Judgement {
     if let Some(missing) = quiet.related.iter().find(|kind| !named.contains(*kind)) {
         return Err(format!("{words}, no verdict, but {missing} was not named: {named:?}").into());
     }
+    if let Some(wrong) = quiet.not_related.iter().find(|kind| named.contains(*kind)) {
+        return Err(format!("{words}, no verdict, but {wrong} was named: {named:?}").into());
+    }
     let reasons: Vec<_> = seen
         .0
         .iter()

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use monitor_common::{Cause, Class};
 use monitor_model::{
-    observation::{Observation, ThreadState},
+    observation::{DirtyPauses, Observation, ThreadState},
     related::{
         RelatedEvent,
-        RelatedKind::{self, HungFileSystem, MemoryStarvation, SlowDisk},
+        RelatedKind::{self, DirtyLimitHeld, HungFileSystem, MemoryStarvation, SlowDisk},
     },
+    testing,
     verdict::LivelockState,
 };
 
-use super::scene::{MB, disk_works, spend};
-use crate::tests::node::{DISK, Node, Phase};
+use super::scene::{MB, bdi, disk_works, spend};
+use crate::tests::node::{CLIENT, DISK, Node, Phase, wait};
 use crate::{Engine, Thresholds};
 
 struct Played {
@@ -80,6 +81,43 @@ fn a_livelock_is_nothing_but_a_livelock() {
         played.play(&phase, 60, |_| {});
         assert!(played.worst.is_livelock());
         assert_eq!(played.kinds(), [], "{phase:?}");
+    }
+}
+
+/// A user's task that is paused on a device all the time.
+fn writer(now: &mut Observation, bdi: &str, phase: &Phase) {
+    now.waits.push(wait(900, Class::User, bdi));
+    let same = |p: &&mut DirtyPauses| p.class == Class::User && p.bdi == bdi;
+    if now.dirty_pauses.iter_mut().find(same).is_none() {
+        let first = testing::pauses(bdi, Class::User);
+        now.dirty_pauses.push(first);
+    }
+    let pauses = now.dirty_pauses.iter_mut().find(same).expect("pushed");
+    pauses.events += 5;
+    pauses.pause_ns += 1_000_000_000;
+    pauses.dirty_pages += 5 * phase.dirty;
+    pauses.limit_pages += 5 * phase.limit;
+}
+
+#[test]
+fn a_livelocked_loop_holds_other_writers_and_the_reason_names_it() {
+    for (phase, at) in [
+        (Phase::FROZEN_6_12, "254:16"),
+        (Phase::FROZEN_5_10, "254:16"),
+        (Phase::FROZEN_6_12, DISK),
+    ] {
+        let mut played = Played::new();
+        played.node.now.bdis.push(bdi("254:16", Some(0)));
+        played.node.now.bdis[0].written_bytes = Some(0);
+        played.play(&Phase::HEALTHY, 3, |_| {});
+        played.play(&phase, 40, |now| writer(now, at, &phase));
+        assert!(played.worst.is_livelock());
+        assert_eq!(played.kinds(), [(DirtyLimitHeld, true)], "{phase:?}");
+        let event = &played.events[0];
+        assert_eq!(event.bdi, CLIENT);
+        let named = "it belongs to loop 0:29-nfsd, which is in livelock";
+        assert!(event.reason.contains(named), "{}", event.reason);
+        assert!(event.reason.ends_with("task[900]"), "{}", event.reason);
     }
 }
 

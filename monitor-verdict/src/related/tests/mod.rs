@@ -3,6 +3,7 @@
 mod clients;
 mod devices;
 mod hung;
+mod limit_held;
 mod livelock;
 mod memory;
 mod robustness;

@@ -389,7 +389,8 @@ proptest! {
             pause_share: number, disk_busy_share: number, disk_wait_share: number,
             disk_slow_bytes_per_second: millis, disk_slow_request: time, disk_slow_share: number,
             disk_shown_half_life: time, reclaim_share: number, available_share: number, oom_reclaim_share: number,
-            hung_busy_share: number, ease: number,
+            hung_busy_share: number, holder_limit_share: number, limit_full_share: number,
+            held_clean_share: number, ease: number,
         };
         run(&steps, Thresholds { related, ..Thresholds::default() }, false);
     }

@@ -68,6 +68,7 @@ fn resolved(path: &str) -> Result<String> {
         ("CLIENT", "/mnt"),
         ("SERVER", "/export"),
         ("UPPER", "/upper"),
+        ("HELD", "/data"),
     ] {
         if path.contains(word) {
             let mounts = fs::read_to_string("/proc/self/mountinfo")?;
