@@ -184,6 +184,18 @@ fn actions() -> Vec<Scenario> {
             BOUNDED,
             vec![on_held("strict_limit", "1")],
         ),
+        // Tasks that wait already have read the old strict limit: a larger limit for a moment lets
+        // them go.
+        action(
+            "mitigation-held-strict-lift",
+            BOUNDED,
+            vec![
+                on_held("strict_limit", "1"),
+                more(),
+                watch(3, Until::Over),
+                dirty_bytes(LIMIT),
+            ],
+        ),
         action(
             "mitigation-held-min-ratio-held",
             everywhere,

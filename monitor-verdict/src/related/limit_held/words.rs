@@ -113,6 +113,22 @@ pub(super) fn reason(all: &LimitHeld, holder: &Holder, node: &Node<'_>, tasks: &
     if !tasks.is_empty() {
         let _ = write!(words, ": {tasks}");
     }
+    let _ = write!(words, "; {}", frees(all, holder, now));
+    words
+}
+
+/// Describes what frees the held tasks. `strict_limit` of a held device was measured to do so.
+fn frees(all: &LimitHeld, holder: &Holder, now: &Observation) -> String {
+    let mut words = format!("they resume once {} writes or drops its pages", holder.bdi);
+    let loose = |bdi: &str| {
+        let mut bdis = now.bdis.iter();
+        bdis.any(|one| one.bdi == bdi && one.strict_limit == Some(false))
+    };
+    let held = all.held.iter().map(|held| held.bdi.as_str());
+    let held: Vec<&str> = held.filter(|bdi| loose(bdi)).take(MAX_NAMED).collect();
+    if !held.is_empty() {
+        let _ = write!(words, ", or with strict_limit of {}", held.join(", "));
+    }
     words
 }
 

@@ -113,7 +113,8 @@ fn a_dead_server_that_fills_the_limit_holds_the_writers_of_an_idle_disk() {
         began.expect("told").reason,
         "/mnt (0:29) holds 57.2 MiB, 100 % of the node's dirty limit of 57.2 MiB, and completes 0 \
          B/s; it holds 2.0 tasks on average in balance_dirty_pages on /data (254:0) (holds 192 KiB, \
-         its disk is 0 % busy): task[600] of pod web-0, task[601]"
+         its disk is 0 % busy): task[600] of pod web-0, task[601]; they resume once 0:29 writes or \
+         drops its pages"
     );
     let kinds = [NfsServerNotResponding, DirtyLimitHeld].map(|kind| (kind, CLIENT.to_owned()));
     assert_eq!(scene.holds(), kinds);
@@ -314,6 +315,20 @@ fn a_device_with_a_strict_limit_waits_for_its_own_pages_below_the_node_s_limit()
 }
 
 #[test]
+fn a_device_that_can_be_exempt_by_a_strict_limit_is_named_with_it() {
+    let mut scene = Scene::new();
+    scene.play(30, |now| {
+        dead_server(now, LIMIT);
+        Scene::disk(now).strict_limit = Some(false);
+    });
+    let now = scene.engine.related().iter();
+    let mut now = now.filter(|one| one.kind == DirtyLimitHeld);
+    let reason = &now.next().expect("told").reason;
+    let words = "writes or drops its pages, or with strict_limit of 254:0";
+    assert!(reason.ends_with(words), "{reason}");
+}
+
+#[test]
 fn a_kernel_s_worker_is_not_a_held_task() {
     for class in [Class::Kworker, Class::LoopDevice, Class::Kthread] {
         let named = after(|now| {
@@ -423,7 +438,7 @@ fn many_tasks_and_devices_are_counted_and_a_reason_stays_short() {
     let mut now = now.filter(|one| one.kind == DirtyLimitHeld);
     let reason = &now.next().expect("told").reason;
     assert!(reason.contains("and 37 more devices"), "{reason}");
-    assert!(reason.ends_with("and 38 more"), "{reason}");
+    assert!(reason.contains("and 38 more; they resume"), "{reason}");
     assert!(reason.chars().count() < 900, "{reason}");
 }
 

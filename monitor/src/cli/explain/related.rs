@@ -20,7 +20,7 @@ pub struct Short {
 }
 
 /// All of them, in the order of [`RelatedKind::ALL`].
-pub static RELATED: [Short; 6] = [
+pub static RELATED: [Short; 7] = [
     Short {
         kind: RelatedKind::NfsServerNotResponding,
         title: "the client waits for an NFS server that does not answer",
@@ -89,5 +89,19 @@ pub static RELATED: [Short; 6] = [
             command: "for d in $(grep -slx nfsd /proc/[0-9]*/comm); do echo \"== ${d%/comm}\"; cat \"${d%/comm}/stack\"; done",
         },
         todo: "Look at dmesg for the device. No setting of memory or of dirty limits helps.",
+    },
+    Short {
+        kind: RelatedKind::DirtyLimitHeld,
+        title: "one device fills the dirty limit and holds all writers",
+        what: "The dirty limit is the node's. Pages of a device that writes none of them back (a mount whose server is gone, a stuck disk, \
+               the client of a loop in livelock) fill it, and the kernel pauses writers to all other devices, though these \
+               are clean and their disks idle. The reason names the holder and who is held.",
+        confirm: Confirm {
+            look: "One device has most of the pages, and its BdiWritten does not grow from one look to the next.",
+            command: "for i in 1 2; do grep -H -e BdiWriteback -e BdiReclaimable -e BdiWritten /sys/kernel/debug/bdi/*/stats; sleep 3; done",
+        },
+        todo: "Free the holder: bring its server or device back, or give its pages up (umount -f; what was not sent is \
+               lost). From Linux 6.2 on, strict_limit of a held device frees its writers: echo 1 > /sys/class/bdi/MAJ:MIN/strict_limit. \
+               A larger vm.dirty_bytes frees them until the holder fills that as well. docs/runbooks/dirty-limit-held.md has what was measured.",
     },
 ];
