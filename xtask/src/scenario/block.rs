@@ -126,11 +126,6 @@ fn livelocks() -> Vec<Scenario> {
             BlockServer::Lio,
         ),
         livelock(
-            "lio-iscsi-livelock",
-            "the same by iSCSI over 127.0.0.1",
-            BlockServer::LioIscsi,
-        ),
-        livelock(
             "tgtd-livelock",
             "ext4 on a SCSI disk of tgtd, by iSCSI over 127.0.0.1",
             BlockServer::Tgtd,
