@@ -84,16 +84,22 @@ impl Parts {
         }
     }
 
+    fn smb_modules(&mut self) {
+        for name in SMB_MODULES {
+            self.module(name);
+        }
+    }
+
     fn files(&mut self, step: &FilesStep) {
         match step {
             FilesStep::ServeSmb { server, .. } => match server {
                 SmbServer::Samba | SmbServer::SambaExempt => self.program("smbd"),
                 SmbServer::Ksmbd => {
                     self.program(KSMBD);
-                    SMB_MODULES.iter().for_each(|name| self.module(name));
+                    self.smb_modules();
                 }
             },
-            FilesStep::MountSmb { .. } => SMB_MODULES.iter().for_each(|name| self.module(name)),
+            FilesStep::MountSmb { .. } => self.smb_modules(),
             FilesStep::Fuse { .. } => self.program("bindfs"),
             FilesStep::LoopDevice { .. } => self.program("losetup"),
             FilesStep::Encrypt { .. } => self.program("dmsetup"),

@@ -154,6 +154,6 @@ mod tests {
             kind: "cifs",
             server: "smbd",
         };
-        assert!(Seen(&facts).served(&wanted).is_ok());
+        assert!(Seen(&facts).served_loop(&wanted).is_ok());
     }
 }
