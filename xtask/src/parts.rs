@@ -106,6 +106,12 @@ impl Parts {
         }
     }
 
+    fn smb_modules(&mut self) {
+        for name in SMB_MODULES {
+            self.module(name);
+        }
+    }
+
     fn filesystem(&mut self, kind: Filesystem) {
         match kind {
             Filesystem::Ext4 | Filesystem::Tmpfs => {}

@@ -24,6 +24,22 @@ macro_rules! of {
                 [server("strict_limit", "1")],
             ),
             frozen(
+                concat!("mitigation-", $word, "-server-strict-min-ratio"),
+                BOUNDED,
+                ($steps, $dir),
+                [server("min_ratio", "50"), server("strict_limit", "1")],
+            ),
+            // The server's last dirty pages are above its own limit, and too young to be written.
+            frozen(
+                concat!("mitigation-", $word, "-server-strict-expire"),
+                BOUNDED,
+                ($steps, $dir),
+                [
+                    server("strict_limit", "1"),
+                    set("/proc/sys/vm/dirty_expire_centisecs", "100"),
+                ],
+            ),
+            frozen(
                 concat!("mitigation-", $word, "-server-max-ratio"),
                 kernels::ALL,
                 ($steps, $dir),

@@ -33,6 +33,7 @@ const KSMBD: &str = "
     netbios name = KSMBD
     map to guest = bad user
     guest account = nobody
+    smb2 leases = yes
 ";
 
 const SHARE: &str = "
