@@ -85,10 +85,10 @@ fn bdi(device: &str) -> String {
     let all = Path::new("/sys/class/bdi");
     let entries = fs::read_dir(all).into_iter().flatten().flatten();
     let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let cifs = names
+    let of_cifs = names
         .find(|name| name.starts_with("cifs-"))
         .filter(|_| !all.join(device).exists());
-    cifs.unwrap_or_else(|| device.to_owned())
+    of_cifs.unwrap_or_else(|| device.to_owned())
 }
 
 /// Send a signal to all processes of this name.
