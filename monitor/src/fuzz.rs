@@ -41,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("replay", cli::fuzz::replay),
     ("shelf", recording::fuzz::store),
     ("smb", topology::fuzz::smb),
+    ("unix_peers", topology::fuzz::unix_peers),
     ("sockets", topology::fuzz::sockets),
     ("stacks", sample::fuzz::stacks),
     ("telemetry_path", http::fuzz::telemetry_path),

@@ -20,7 +20,7 @@ use super::open_files::{Mount, is_candidate};
 use super::smb::SmbMount;
 use super::sockets::{Socket, canonical};
 use super::volumes::Volume;
-use super::{cgroup, exports, namespaces, owners, transports};
+use super::{cgroup, exports, namespaces, owners, transports, unix_peers};
 use crate::fuzz_input::{parts, text};
 use crate::host::mountinfo::Line;
 use crate::host::smb_stats::{SmbStats, share};
@@ -224,6 +224,18 @@ pub fn smb(data: &[u8]) {
         assert!(stats.written(&mount.source).is_none() || share.is_some());
         assert!(mount.file_system().is_none());
     }
+}
+
+/// The kernel's answers about unix sockets: each socket takes a message of its own.
+pub fn unix_peers(data: &[u8]) {
+    let mut seen = 0;
+    let read = unix_peers::messages(data, |inode, peer| {
+        assert!(inode <= u64::from(u32::MAX) && peer <= u64::from(u32::MAX));
+        seen += 1;
+    });
+    assert!(seen <= data.len() / 32);
+    // Without a whole header there is nothing to be wrong.
+    assert!(read.is_ok() || data.len() >= 6);
 }
 
 /// Any file, read by lines: bounded, and each line occurs in the file.

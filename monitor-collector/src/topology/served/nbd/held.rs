@@ -6,15 +6,12 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
-
+use crate::topology::fds::links;
 use crate::topology::namespaces::{Namespaces, is_gone};
 use crate::topology::owners::inode;
 
 /// Maximum number of file descriptors in one search.
 const MAX_FDS: usize = 262_144;
-/// Enough for a socket and for `/dev/nbd0`. Other links may be cut.
-const MAX_LINK: usize = 64;
 /// The highest of standard input, output and error, which are often sockets of a log.
 const STDERR: u32 = 2;
 
@@ -71,28 +68,4 @@ pub fn holders(spaces: &Namespaces, inodes: &BTreeSet<u64>) -> Option<BTreeMap<u
         }
     }
     (budget > 0 && spaces.denied == 0).then_some(found)
-}
-
-/// Calls `each` with the number and the link of every open file, until `budget` is used up.
-fn links(process: &Path, budget: &mut usize, mut each: impl FnMut(u32, &[u8])) -> io::Result<()> {
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(process.join("fd"), flags, Mode::empty())?;
-    let mut link = [0; MAX_LINK];
-    for entry in Dir::read_from(&dir)? {
-        let entry = entry?;
-        let number = entry.file_name().to_str().ok();
-        let Some(fd) = number.and_then(|number| number.parse().ok()) else {
-            continue;
-        };
-        if *budget == 0 {
-            break;
-        }
-        *budget -= 1;
-        if let Ok(length) = readlinkat_raw(&dir, entry.file_name(), &mut link)
-            && let Some(link) = link.get(..length)
-        {
-            each(fd, link);
-        }
-    }
-    Ok(())
 }
