@@ -19,6 +19,9 @@ pub const MODULES: &[&str] = &[
     "crc32c_generic",
     "md5",
     "sha256_generic",
+    // For the daemon: who has the other end of a socket.
+    "unix_diag",
+    "tcp_diag",
 ];
 
 /// Programs that steps of any plan, or the kernel, call by name.

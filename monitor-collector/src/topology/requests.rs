@@ -145,7 +145,6 @@ mod tests {
             client: "".into(),
             file: "/export/x".into(),
             basis: WriteBasis::OpenFile,
-            client: "".into(),
             direct: false,
         });
         assert!(writers(&topology, &dirty).is_empty());
