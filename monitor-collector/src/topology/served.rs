@@ -9,6 +9,7 @@ mod files;
 mod fuse;
 mod nbd;
 mod scsi;
+mod ublk;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 
@@ -37,7 +38,13 @@ pub trait Kind {
 }
 
 /// All kinds.
-const KINDS: [&dyn Kind; 4] = [&nbd::Nbd, &scsi::Scsi, &cifs::Cifs, &fuse::Fuse];
+const KINDS: [&dyn Kind; 5] = [
+    &nbd::Nbd,
+    &scsi::Scsi,
+    &ublk::Ublk,
+    &cifs::Cifs,
+    &fuse::Fuse,
+];
 
 /// What a kind may read.
 pub struct NodeFiles<'a> {

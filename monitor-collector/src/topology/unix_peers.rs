@@ -53,11 +53,7 @@ const CONNECTED: u32 = 1 << 1;
 /// # Errors
 ///
 /// The namespace cannot be entered, or the kernel shows no peers.
-pub fn read(
-    net: u64,
-    file: PathBuf,
-    inodes: BTreeSet<u64>,
-) -> io::Result<BTreeMap<u64, u64>> {
+pub fn read(net: u64, file: PathBuf, inodes: BTreeSet<u64>) -> io::Result<BTreeMap<u64, u64>> {
     let name = thread::Builder::new().name("peers".into());
     let thread = name.spawn(move || {
         if own() != Some(net) {
@@ -171,11 +167,15 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, io, os::linux::fs::MetadataExt as _, os::unix::net::UnixStream};
+    use std::{
+        collections::BTreeSet, io, os::linux::fs::MetadataExt as _, os::unix::net::UnixStream,
+    };
 
     use proptest::prelude::*;
 
-    use super::{NLMSG_DONE, NLMSG_ERROR, SOCK_DIAG_BY_FAMILY, UNIX_DIAG_PEER, messages, own, read};
+    use super::{
+        NLMSG_DONE, NLMSG_ERROR, SOCK_DIAG_BY_FAMILY, UNIX_DIAG_PEER, messages, own, read,
+    };
 
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(16 + body.len()).unwrap();
@@ -219,11 +219,17 @@ mod tests {
     fn a_pair_of_this_process_is_each_others_peer() {
         let (one, other) = UnixStream::pair().unwrap();
         let inode = |socket: &UnixStream| {
-            let fd = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned().unwrap();
+            let fd = std::os::fd::AsFd::as_fd(socket)
+                .try_clone_to_owned()
+                .unwrap();
             std::fs::File::from(fd).metadata().unwrap().st_ino()
         };
         let (one, other) = (inode(&one), inode(&other));
-        let peers = read(own().unwrap(), "/proc/self/ns/net".into(), BTreeSet::from([one, other]));
+        let peers = read(
+            own().unwrap(),
+            "/proc/self/ns/net".into(),
+            BTreeSet::from([one, other]),
+        );
         match peers {
             Ok(peers) => assert_eq!((peers[&one], peers[&other]), (other, one)),
             Err(error) => println!("SKIPPED: this kernel shows no peers: {error}"),

@@ -9,13 +9,14 @@ use crate::topology::tests::node::Node;
 
 const RW: u32 = 2;
 
-/// A node with a second disk, and process 204, which serves `/dev/nbd0`.
+/// A node with a second disk, and process 204, which serves `/dev/ublkb0`.
 fn node() -> Node {
     let node = Node::new();
     node.sysfs("class/bdi/254:16/x", "");
-    node.sysfs("block/nbd0/pid", "204\n");
-    node.sysfs("block/nbd0/dev", "43:0\n");
-    node.process(204, "qemu-nbd", 20, 30);
+    node.sysfs("block/ublkb0/dev", "259:0\n");
+    node.process(204, "ublk", 20, 30);
+    let device = node.path("proc/204/fd/99");
+    std::os::unix::fs::symlink("/dev/ublkc0", device).unwrap();
     node.append(204, "status", "Tgid:\t204");
     for line in [
         "27 1 254:0 / / rw - ext4 /dev/vda rw",
@@ -51,7 +52,7 @@ fn a_file_that_is_open_for_writing_is_on_the_device_of_its_mount() {
     node.file(204, 5, "/dev/null", RW, 37);
     node.file(204, 6, "/dev/vdb", RW, 27);
     node.fd(204, 900);
-    assert_eq!(once(&node), ["qemu-nbd /data/image on 254:16 254:16"]);
+    assert_eq!(once(&node), ["ublk /data/image on 254:16 254:16"]);
 }
 
 #[test]
@@ -62,21 +63,18 @@ fn what_the_server_keeps_for_itself_does_not_count() {
     node.file(204, 5, "/run/smbd.pid (deleted)", RW, 27);
     assert!(once(&node).is_empty());
     node.file(204, 6, "/home/notes", 1 | OFlags::APPEND.bits(), 27);
-    assert_eq!(once(&node), ["qemu-nbd /home/notes on 254:0 254:0"]);
+    assert_eq!(once(&node), ["ublk /home/notes on 254:0 254:0"]);
     node.file(204, 7, "/scratch/x", RW, 38);
-    assert_eq!(once(&node), ["qemu-nbd /home/notes on 254:0 254:0"]);
+    assert_eq!(once(&node), ["ublk /home/notes on 254:0 254:0"]);
     node.file(204, 8, "/data/image (deleted)", RW, 36);
-    assert_eq!(
-        once(&node),
-        ["qemu-nbd /data/image (deleted) on 254:16 254:16"]
-    );
+    assert_eq!(once(&node), ["ublk /data/image (deleted) on 254:16 254:16"]);
 }
 
 #[test]
 fn memory_counts_if_there_is_nothing_else() {
     let node = node();
     node.file(204, 7, "/scratch/x", RW, 38);
-    assert_eq!(once(&node), ["qemu-nbd /scratch/x on 0:40 0:40"]);
+    assert_eq!(once(&node), ["ublk /scratch/x on 0:40 0:40"]);
 }
 
 #[test]
@@ -89,8 +87,8 @@ fn direct_is_a_server_without_a_buffered_file_there() {
     assert_eq!(
         once(&node),
         [
-            "qemu-nbd /home/b on 254:0 254:0",
-            "qemu-nbd /data/a on 254:16 254:16 directly"
+            "ublk /home/b on 254:0 254:0",
+            "ublk /data/a on 254:16 254:16 directly"
         ]
     );
 }
@@ -100,7 +98,7 @@ fn a_disk_that_is_open_as_a_file_is_its_own_device_and_a_partition_its_disks() {
     let node = node();
     node.sysfs("class/block/vdc/dev", "254:32\n");
     node.file(204, 3, "/dev/vdc", RW, 37);
-    assert_eq!(once(&node), ["qemu-nbd /dev/vdc on 254:32 "]);
+    assert_eq!(once(&node), ["ublk /dev/vdc on 254:32 "]);
     let node = self::node();
     node.sysfs("devices/vdc/dev", "254:32\n");
     node.sysfs("devices/vdc/vdc1/dev", "254:33\n");
@@ -109,7 +107,7 @@ fn a_disk_that_is_open_as_a_file_is_its_own_device_and_a_partition_its_disks() {
     let link = node.path("sys/class/block/vdc1");
     std::os::unix::fs::symlink("../../devices/vdc/vdc1", link).unwrap();
     node.file(204, 3, "/dev/vdc1", RW, 37);
-    assert_eq!(once(&node), ["qemu-nbd /dev/vdc1 on 254:32 "]);
+    assert_eq!(once(&node), ["ublk /dev/vdc1 on 254:32 "]);
 }
 
 #[test]
@@ -140,7 +138,7 @@ fn a_file_that_was_opened_in_another_namespace_is_found_by_its_mount() {
     node.append(50, "mountinfo", "77 70 254:16 / /mnt rw - ext4 /dev/vdb rw");
     node.file(204, 3, "/mnt/image", RW, 77);
     node.file(204, 4, "/lost", RW, 99);
-    assert_eq!(once(&node), ["qemu-nbd /mnt/image on 254:16 254:16"]);
+    assert_eq!(once(&node), ["ublk /mnt/image on 254:16 254:16"]);
 }
 
 #[test]
@@ -148,11 +146,11 @@ fn files_are_read_again_when_their_names_change_or_after_some_rounds() {
     let node = node();
     node.file(204, 3, "/data/image", RW, 36);
     let mut reader = node.reader(&[]);
-    assert_eq!(told(&mut reader), ["qemu-nbd /data/image on 254:16 254:16"]);
+    assert_eq!(told(&mut reader), ["ublk /data/image on 254:16 254:16"]);
     std::fs::remove_dir_all(node.path("proc/204/fdinfo")).unwrap();
-    assert_eq!(told(&mut reader), ["qemu-nbd /data/image on 254:16 254:16"]);
+    assert_eq!(told(&mut reader), ["ublk /data/image on 254:16 254:16"]);
     node.file(204, 4, "/home/b", RW, 27);
-    assert_eq!(told(&mut reader), ["qemu-nbd /home/b on 254:0 254:0"]);
+    assert_eq!(told(&mut reader), ["ublk /home/b on 254:0 254:0"]);
     std::fs::remove_dir_all(node.path("proc/204/fdinfo")).unwrap();
     let rounds = (0..20).map(|_| told(&mut reader).len());
     assert_eq!(rounds.sum::<usize>(), usize::from(super::KEEP_ROUNDS));

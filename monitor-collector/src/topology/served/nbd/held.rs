@@ -34,7 +34,11 @@ impl Held {
         let (mut held, mut standard, mut budget) = (Self::default(), BTreeSet::new(), MAX_FDS);
         links(process, &mut budget, |fd, link| {
             if let Some(inode) = inode(link) {
-                let set = if fd <= STDERR { &mut standard } else { &mut held.sockets };
+                let set = if fd <= STDERR {
+                    &mut standard
+                } else {
+                    &mut held.sockets
+                };
                 set.insert(inode);
             } else if let Some(dir) = link.strip_suffix(device.as_bytes()) {
                 held.device |= dir.starts_with(b"/") && dir.ends_with(b"/");
@@ -49,7 +53,10 @@ impl Held {
 }
 
 /// Which processes of the node hold each of these sockets; `None`: not all processes could be read.
-pub fn holders(spaces: &Namespaces, inodes: &BTreeSet<u64>) -> Option<BTreeMap<u64, BTreeSet<u32>>> {
+pub fn holders(
+    spaces: &Namespaces,
+    inodes: &BTreeSet<u64>,
+) -> Option<BTreeMap<u64, BTreeSet<u32>>> {
     let mut found: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
     if inodes.is_empty() {
         return Some(found);

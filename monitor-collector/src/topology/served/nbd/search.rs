@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Place;
 use super::held::{Held, holders};
 use super::tables::{self, Connected};
-use super::Place;
 use crate::topology::namespaces::{Namespaces, number_of};
 use crate::topology::owners;
 use crate::topology::sockets::{Socket, canonical};
@@ -22,8 +22,7 @@ type Unknown = &'static str;
 const MANY: Unknown = "more than one connection may be its own";
 const NONE: Unknown = "no connection of this node looks like its own";
 const UNREAD: Unknown = "not all processes and sockets can be read";
-const NO_PEERS: Unknown =
-    "the kernel does not show the peers of unix sockets (it takes the module unix_diag and CAP_SYS_ADMIN)";
+const NO_PEERS: Unknown = "the kernel does not show the peers of unix sockets (it takes the module unix_diag and CAP_SYS_ADMIN)";
 const RELAY: Unknown = "the other end of its connection has connections of its own";
 /// The port of SMB, whose client's sockets no process holds.
 const SMB: u16 = 445;
@@ -103,7 +102,9 @@ impl<'a> Search<'a> {
         let inodes = peers.values().copied().collect();
         let holders = holders(self.spaces, &inodes).ok_or(UNREAD)?;
         for peer in inodes {
-            let holders = holders.get(&peer).map_or(Vec::new(), |all| Vec::from_iter(all));
+            let holders = holders
+                .get(&peer)
+                .map_or(Vec::new(), |all| Vec::from_iter(all));
             match holders.as_slice() {
                 [holder] if **holder == tgid && held.sockets.contains(&peer) => ends.own = true,
                 [holder] => {
@@ -150,7 +151,11 @@ impl<'a> Search<'a> {
         let sockets = tables::all(self.spaces, &[tgid], wanted).ok_or(UNREAD)?;
         if !sockets.unix.is_empty() {
             let peers = self.peers(tgid, &sockets.unix)?;
-            let inodes: BTreeSet<_> = peers.values().copied().filter(|inode| *inode != 0).collect();
+            let inodes: BTreeSet<_> = peers
+                .values()
+                .copied()
+                .filter(|inode| *inode != 0)
+                .collect();
             let holders = holders(self.spaces, &inodes).ok_or(UNREAD)?;
             if inodes.iter().any(|inode| !holders.contains_key(inode)) {
                 return Ok(Place::Process(tgid));
@@ -188,14 +193,19 @@ impl<'a> Search<'a> {
         let holders = holders(self.spaces, &inodes.collect()).ok_or(UNREAD)?;
         let mut ends = Ends::default();
         for (net, mut here) in sockets {
-            here.tcp.retain(|socket| !holders.contains_key(&socket.inode));
+            here.tcp
+                .retain(|socket| !holders.contains_key(&socket.inode));
             here.unix.retain(|inode| !holders.contains_key(inode));
             ends.tcp.extend(here.tcp.iter().map(|socket| socket.remote));
             if let Some(&pid) = self.spaces.nets.get(&net).and_then(|pids| pids.first())
                 && !here.unix.is_empty()
             {
-                let of_kernel = Connected { tcp: Vec::new(), unix: here.unix };
-                ends.unix.extend(self.ends(pid, &Held::default(), &of_kernel)?.unix);
+                let of_kernel = Connected {
+                    tcp: Vec::new(),
+                    unix: here.unix,
+                };
+                ends.unix
+                    .extend(self.ends(pid, &Held::default(), &of_kernel)?.unix);
             }
         }
         let place = choose(0, &ends)?;
@@ -206,9 +216,11 @@ impl<'a> Search<'a> {
     fn explained(&self, pids: &[u32]) -> impl Fn(SocketAddr) -> bool + use<> {
         let mut known = BTreeSet::new();
         // No file: there are no such mounts.
-        let _ = self.spaces.lines(pids, "net/nfsfs/volumes", MAX_VOLUMES, |line| {
-            known.extend(Volume::parse(line).and_then(|volume| volume.server));
-        });
+        let _ = self
+            .spaces
+            .lines(pids, "net/nfsfs/volumes", MAX_VOLUMES, |line| {
+                known.extend(Volume::parse(line).and_then(|volume| volume.server));
+            });
         let class = self.sysfs.join("class/iscsi_connection");
         let connections = fs::read_dir(class).into_iter().flatten().flatten();
         for connection in connections.take(MAX_ISCSI) {
@@ -230,7 +242,11 @@ fn of_tcp(sockets: &[Socket]) -> Ends {
     let is_own = |one: &&Socket| ends.contains(&(one.remote, one.local));
     Ends {
         own: sockets.iter().any(|one| is_own(&one)),
-        tcp: sockets.iter().filter(|one| !is_own(one)).map(|one| one.remote).collect(),
+        tcp: sockets
+            .iter()
+            .filter(|one| !is_own(one))
+            .map(|one| one.remote)
+            .collect(),
         unix: BTreeMap::new(),
     }
 }

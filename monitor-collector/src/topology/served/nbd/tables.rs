@@ -39,7 +39,9 @@ pub fn outgoing(
 ) -> Option<Connected> {
     let ports = listeners(spaces, pids)?;
     let mut found = connected(spaces, pids, &wanted, true)?;
-    found.tcp.retain(|socket| !ports.contains(&socket.local.port()));
+    found
+        .tcp
+        .retain(|socket| !ports.contains(&socket.local.port()));
     Some(found)
 }
 

@@ -31,7 +31,11 @@ fn node() -> Node {
         // They share the first process's network namespace.
         symlink(node.path("proc/1/net"), net).unwrap();
     }
-    node.append(1, "net/unix", "Num       RefCount Protocol Flags    Type St Inode Path");
+    node.append(
+        1,
+        "net/unix",
+        "Num       RefCount Protocol Flags    Type St Inode Path",
+    );
     node.append(1, "net/tcp", "  sl  local_address rem_address   st");
     node.sysfs("block/nbd0/pid", &format!("{CLIENT}\n"));
     node.sysfs("block/nbd0/dev", "43:0\n");
@@ -248,7 +252,10 @@ fn an_incomplete_search_has_no_answer_and_that_is_reported() {
     let topology = node.reader(&[]).round(&LookupRequest::default());
     assert!(topology.served.is_empty());
     let said = topology.incomplete.join(" ");
-    assert!(said.contains("The server of /dev/nbd0 is unknown"), "{said}");
+    assert!(
+        said.contains("The server of /dev/nbd0 is unknown"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -261,13 +268,24 @@ fn a_device_without_a_connection_is_left_out() {
 
 #[test]
 fn only_connected_streams_are_read() {
-    let line = |kind, state, inode| format!("0: 00000003 00000000 00000000 {kind} {state} {inode} /run/x");
-    let one = Unix { inode: 42, named: true };
+    let line =
+        |kind, state, inode| format!("0: 00000003 00000000 00000000 {kind} {state} {inode} /run/x");
+    let one = Unix {
+        inode: 42,
+        named: true,
+    };
     assert_eq!(unix(&line("0001", "03", "42")), Some(one));
-    for no in [line("0002", "03", "42"), line("0001", "01", "42"), line("0001", "03", "0")] {
+    for no in [
+        line("0002", "03", "42"),
+        line("0001", "01", "42"),
+        line("0001", "03", "0"),
+    ] {
         assert_eq!(unix(&no), None);
     }
-    assert_eq!(unix("Num       RefCount Protocol Flags    Type St Inode Path"), None);
+    assert_eq!(
+        unix("Num       RefCount Protocol Flags    Type St Inode Path"),
+        None
+    );
 }
 
 fn ends() -> impl Strategy<Value = Ends> {
