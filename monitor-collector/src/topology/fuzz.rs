@@ -230,7 +230,7 @@ pub fn smb(data: &[u8]) {
 pub fn unix_peers(data: &[u8]) {
     let mut seen = 0;
     let read = unix_peers::messages(data, |inode, peer| {
-        assert!(inode <= u64::from(u32::MAX) && peer <= u64::from(u32::MAX));
+        assert!(u32::try_from(inode).is_ok() && u32::try_from(peer).is_ok());
         seen += 1;
     });
     assert!(seen <= data.len() / 32);

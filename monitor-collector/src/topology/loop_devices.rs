@@ -1,9 +1,9 @@
 //! Loop devices, and the file systems of their files.
 //!
-//! The driver tells the path of a file (`file_path`, fs/d_path.c) as it is in the mount namespace in
+//! The driver tells the path of a file (`file_path`, `fs/d_path.c`) as it is in the mount namespace in
 //! which the device was set up, but not which namespace that is. `LOOP_GET_STATUS64` would tell the
 //! file's device, but it asks the file's server first (`vfs_getattr` in `loop_get_status`,
-//! drivers/block/loop.c) and hangs with it. So the path is looked up in the mounts of each namespace
+//! `drivers/block/loop.c`) and hangs with it. So the path is looked up in the mounts of each namespace
 //! that could have set it up, and what the device took over from its file rules some of them out
 //! (`traits.rs`). Where two remain that disagree, the file system is unknown.
 
@@ -108,7 +108,7 @@ fn candidates(
 }
 
 /// Whether a process may set up a loop device: the devices of the host are out of reach for one
-/// without CAP_SYS_ADMIN, or in a user namespace.
+/// without `CAP_SYS_ADMIN`, or in a user namespace.
 fn may_set_up(process: &Path, host_user: Option<u64>) -> bool {
     let user = user_of(process);
     if user.is_some() && host_user.is_some() && user != host_user {
@@ -120,7 +120,7 @@ fn may_set_up(process: &Path, host_user: Option<u64>) -> bool {
     bounds.is_some_and(|bounds| bounds & ADMIN != 0)
 }
 
-/// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`, drivers/block/loop.c)
+/// `/sys/block/loop0/loop/backing_file` (`loop_attr_backing_file_show`, `drivers/block/loop.c`)
 /// exists while the device has a file.
 fn with_file(block: &Path, warnings: &mut LookupWarnings) -> Vec<(LoopDevice, Traits)> {
     let names = numbered(block, "loop", MAX_DEVICES + 1);

@@ -62,7 +62,9 @@ pub fn read(
     for disk in entries(&disks, MAX_UPPER, "block devices", warnings) {
         let members = members(&disk.join("slaves"), warnings);
         if let Some(bdi) = (!members.is_empty()).then(|| bdi_of(&disk)).flatten() {
-            members.into_iter().for_each(|on| add(&bdi, on));
+            for on in members {
+                add(&bdi, on);
+            }
         }
     }
     let file_systems = sysfs.join("fs/btrfs");
@@ -72,7 +74,9 @@ pub fn read(
         {
             let bdi = bdi.to_string_lossy().to_compact_string();
             let members = members(&file_system.join("devices"), warnings);
-            members.into_iter().for_each(|on| add(&bdi, on));
+            for on in members {
+                add(&bdi, on);
+            }
         }
     }
     if edges.len() == MAX_EDGES {

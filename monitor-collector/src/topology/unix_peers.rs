@@ -1,7 +1,7 @@
 //! The peers of unix sockets: `UNIX_DIAG_PEER` of `NETLINK_SOCK_DIAG` (`sk_diag_fill`,
-//! net/unix/diag.c). `/proc/net/unix` does not show them. A socket is shown in its own network
+//! `net/unix/diag.c`). `/proc/net/unix` does not show them. A socket is shown in its own network
 //! namespace, whatever its peer's. Without privileges; to enter another namespace takes
-//! CAP_SYS_ADMIN.
+//! `CAP_SYS_ADMIN`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What a loop device took over from its file when it was set up (drivers/block/loop.c).
+//! What a loop device took over from its file when it was set up (`drivers/block/loop.c`).
 
 use std::{fs, path::Path};
 

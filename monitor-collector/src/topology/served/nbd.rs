@@ -26,7 +26,7 @@ use crate::host::text;
 pub struct Nbd;
 
 impl Kind for Nbd {
-    /// `/sys/block/nbd0/pid` (`pid_show`, drivers/block/nbd.c) exists while the device has a
+    /// `/sys/block/nbd0/pid` (`pid_show`, `drivers/block/nbd.c`) exists while the device has a
     /// connection. It is the thread that set it up, in the initial pid namespace.
     fn devices(&self, node: &mut NodeFiles<'_>) -> Vec<Device> {
         let block = node.sysfs.join("block");

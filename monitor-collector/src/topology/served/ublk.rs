@@ -1,5 +1,5 @@
 //! ublk: `/dev/ublkb0`, whose driver is a process. The kernel lets only one file of its character
-//! device `/dev/ublkc0` be open (`ublk_ch_open`, drivers/block/ublk_drv.c), so the process that has
+//! device `/dev/ublkc0` be open (`ublk_ch_open`, `drivers/block/ublk_drv.c`), so the process that has
 //! that open is the server. sysfs does not name it.
 
 use std::fs;

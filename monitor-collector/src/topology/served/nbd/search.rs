@@ -102,9 +102,7 @@ impl<'a> Search<'a> {
         let inodes = peers.values().copied().collect();
         let holders = holders(self.spaces, &inodes).ok_or(UNREAD)?;
         for peer in inodes {
-            let holders = holders
-                .get(&peer)
-                .map_or(Vec::new(), |all| Vec::from_iter(all));
+            let holders = holders.get(&peer).map_or(Vec::new(), Vec::from_iter);
             match holders.as_slice() {
                 [holder] if **holder == tgid && held.sockets.contains(&peer) => ends.own = true,
                 [holder] => {

@@ -101,7 +101,7 @@ pub struct Unix {
     pub named: bool,
 }
 
-/// Parses a line of `unix_seq_show` (net/unix/af_unix.c); `None`: the header, or another socket.
+/// Parses a line of `unix_seq_show` (`net/unix/af_unix.c`); `None`: the header, or another socket.
 pub fn unix(line: &str) -> Option<Unix> {
     let mut fields = line.split_ascii_whitespace();
     let (kind, state) = (fields.nth(4)?, fields.next()?);

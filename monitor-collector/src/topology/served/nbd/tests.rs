@@ -68,6 +68,10 @@ fn connection(node: &Node, client: &str, server: &str, inodes: [u64; 2]) {
     node.socket(1, server, client, ESTABLISHED, inodes[1]);
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it stands in for what hands them to a thread"
+)]
 fn read_peers(_: u64, file: PathBuf, asked: BTreeSet<u64>) -> io::Result<BTreeMap<u64, u64>> {
     let procfs = file.ancestors().nth(3).unwrap();
     let text = fs::read_to_string(procfs.join("1/peers"))?;

@@ -1,4 +1,4 @@
-//! Disks of the iSCSI initiator over TCP (`iscsi_tcp`), by drivers/scsi/scsi_transport_iscsi.c. The
+//! Disks of the iSCSI initiator over TCP (`iscsi_tcp`), by `drivers/scsi/scsi_transport_iscsi.c`. The
 //! address says where the server is; who has the other end of the connection is found like that of
 //! every TCP connection. An initiator in hardware has no socket of this kernel.
 

@@ -18,7 +18,7 @@ const LIO: &str = "lio";
 /// The disks of `tcm_loop`.
 ///
 /// The address of a target portal group (`tcm_loop_tpg_address_show`,
-/// drivers/target/loopback/tcm_loop.c) is that of its disks but for the LUN, so it proves which
+/// `drivers/target/loopback/tcm_loop.c`) is that of its disks but for the LUN, so it proves which
 /// backstore a disk has. Kernels before 6.17 crash when that is read of an adapter that got no SCSI
 /// host, so it is read only if there are as many hosts as adapters.
 pub fn loopback(sysfs: &Path, config: &Path) -> Vec<Device> {
@@ -112,8 +112,8 @@ pub fn target(config: &Path, lun: &Path) -> Option<Target> {
 }
 
 /// Parses a backstore's `info`: `fd_show_configfs_dev_params`
-/// (drivers/target/target_core_file.c) and `iblock_show_configfs_dev_params`
-/// (target_core_iblock.c).
+/// (`drivers/target/target_core_file.c`) and `iblock_show_configfs_dev_params`
+/// (`target_core_iblock.c`).
 ///
 /// `O_DSYNC`, as `fileio` has it without `fd_buffered_io`, writes through the page cache and waits.
 /// Only asynchronous I/O (`fd_async_io`, since 4.18) goes past it.
