@@ -44,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("unix_peers", topology::fuzz::unix_peers),
     ("sockets", topology::fuzz::sockets),
     ("stacks", sample::fuzz::stacks),
+    ("tcp_info", topology::fuzz::tcp_info),
     ("telemetry_path", http::fuzz::telemetry_path),
     ("threads", sample::fuzz::threads),
     ("tracepoint_format", kernel::fuzz::tracepoint_format),

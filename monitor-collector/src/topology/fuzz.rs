@@ -19,6 +19,7 @@ use super::nearest::holds;
 use super::open_files::{Mount, is_candidate};
 use super::smb::SmbMount;
 use super::sockets::{Socket, canonical};
+use super::tcp_info::{self, Reply};
 use super::volumes::Volume;
 use super::{cgroup, exports, namespaces, owners, transports, unix_peers};
 use crate::fuzz_input::{parts, text};
@@ -145,6 +146,22 @@ pub fn transports(data: &[u8]) {
             text.contains(&server.port().to_string()) || text.contains('+') || text.contains('0')
         );
     }
+}
+
+/// Answers of `NETLINK_SOCK_DIAG`: only the request's own is read, and a counter is in the message.
+pub fn tcp_info(data: &[u8]) {
+    let sequence = data.get(8..12).and_then(|bytes| bytes.try_into().ok());
+    let sequence = sequence.map_or(0, u32::from_ne_bytes);
+    let reply = tcp_info::reply(data, sequence);
+    if let Some(Ok(Reply::Socket {
+        counters: Some(counters),
+        ..
+    })) = &reply
+    {
+        let received = counters.received.to_ne_bytes();
+        assert!(data.windows(8).any(|bytes| bytes == received));
+    }
+    assert!(tcp_info::reply(data, sequence.wrapping_add(1)).is_none());
 }
 
 /// `/proc/PID/cgroup`: ids and pod UIDs have the right form.

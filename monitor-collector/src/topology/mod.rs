@@ -13,6 +13,7 @@ mod backing;
 mod cgroup;
 mod connections;
 mod containers;
+mod ends;
 mod exports;
 mod fds;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
@@ -25,16 +26,20 @@ mod netns_entries;
 mod open_files;
 mod owners;
 mod reader;
+mod relay;
 pub(crate) mod requests;
 mod schedule;
 mod served;
 mod smb;
 mod sockets;
 mod stacked;
+mod stream;
+mod tcp_info;
 mod transports;
 mod unix_peers;
 mod volumes;
 mod warnings;
+mod watcher;
 
 #[cfg(test)]
 mod tests;
@@ -205,9 +210,9 @@ fn look_up(
     loop {
         let begun = computed();
         let topology = reader.round(&wanted);
-        let mut unanswered = wanted.unanswered(&topology);
+        let mut unanswered = left(&wanted, &topology, reader.open());
         answers.store(Arc::new(topology));
-        let cost = computed().saturating_sub(begun);
+        let cost = computed().saturating_sub(begun) + reader.take_computed();
         schedule.ended(Instant::now(), cost, unanswered.clone());
         let _ = first.try_send(());
         loop {
@@ -217,13 +222,24 @@ fn look_up(
             match asked.recv_timeout(wait) {
                 Ok(now_wanted) => {
                     wanted = now_wanted;
-                    unanswered = wanted.unanswered(&answers.load());
+                    unanswered = left(&wanted, &answers.load(), reader.open());
                 }
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
+}
+
+/// The unanswered part of a request. For `open` devices, another round may find the server.
+fn left(
+    wanted: &LookupRequest,
+    topology: &Topology,
+    open: &BTreeSet<CompactString>,
+) -> LookupRequest {
+    let mut left = wanted.unanswered(topology);
+    left.devices.extend(open.iter().cloned());
+    left
 }
 
 /// The CPU time of this thread so far.

@@ -53,7 +53,7 @@ pub struct Owners {
 
 impl Owner {
     /// Whether its process is still the same: it has not ended, and executes the same program.
-    fn holds(&self, spaces: &Namespaces) -> bool {
+    pub fn holds(&self, spaces: &Namespaces) -> bool {
         match self {
             Self::Kernel => true,
             Self::Server(process) | Self::Other(process) => {
@@ -186,6 +186,15 @@ impl Owners {
         }
         whole && fds > 0
     }
+}
+
+/// The inodes of a process's open sockets; `None`: not all could be read.
+pub fn sockets_of(spaces: &Namespaces, tgid: u32) -> Option<BTreeSet<u64>> {
+    let (mut inodes, mut fds) = (BTreeSet::new(), MAX_FDS);
+    let read = sockets(&spaces.process(tgid).join("fd"), &mut fds, |inode| {
+        inodes.insert(inode);
+    });
+    (read.is_ok() && fds > 0).then_some(inodes)
 }
 
 /// The process that a thread belongs to; `None`: it has ended.

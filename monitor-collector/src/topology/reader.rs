@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::fd::OwnedFd,
     path::PathBuf,
+    time::Duration,
 };
 
 use compact_str::CompactString;
@@ -12,15 +13,16 @@ use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topol
 
 use super::{
     LookupRequest,
-    connections::{Connections, Round},
+    connections::{Connections, Found},
     containers::Containers,
+    ends::Round,
     exports::Exports,
     loop_devices,
     mounts::Mounts,
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
     open_files::{OpenFiles, Places},
-    served::{FuseDaemons, Graph, NodeFiles},
+    served::{self, Device, FuseDaemons, Graph, NodeFiles},
     smb::{SmbBdis, SmbMount, Totals, is_smb},
     stacked, transports,
     warnings::LookupWarnings,
@@ -37,6 +39,8 @@ pub struct Reader {
     smb: SmbBdis,
     fuse: FuseDaemons,
     open_files: OpenFiles,
+    open: BTreeSet<CompactString>,
+    computed: Duration,
 }
 
 impl Reader {
@@ -49,6 +53,8 @@ impl Reader {
             smb: SmbBdis::default(),
             fuse: FuseDaemons::default(),
             open_files: OpenFiles::default(),
+            open: BTreeSet::new(),
+            computed: Duration::ZERO,
             procfs,
             sysfs,
         }
@@ -94,21 +100,11 @@ impl Reader {
             unseen(&spaces, &mounts, &mut warnings);
         }
         let loop_devices = loop_devices::read(&spaces, &self.sysfs, &mounts, &mut warnings);
-        let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
-        let mut round = Round {
-            spaces: &spaces,
-            nfsd,
-            exporting: exports.iter().map(|export| export.netns).collect(),
-            warnings: &mut warnings,
-        };
-        let found = self
-            .connections
-            .read(&mut round, &mut nfs, &transports, &wanted.peers);
         let mut smb = mounts.smb;
         self.find_smb_bdis(&mut smb, &mounts.bdis);
         let mut file_systems: Vec<_> = mounts.file_systems.into_values().collect();
         file_systems.extend(smb.iter().filter_map(SmbMount::file_system));
-        let mut graph = Graph::read(&mut NodeFiles {
+        let devices = served::devices(&mut NodeFiles {
             procfs: &self.procfs,
             sysfs: &self.sysfs,
             spaces: &spaces,
@@ -117,9 +113,41 @@ impl Reader {
             fuse: &mut self.fuse,
             warnings: &mut warnings,
         });
+        let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
+        let mut round = Round {
+            spaces: &spaces,
+            nfsd,
+            exporting: exports.iter().map(|export| export.netns).collect(),
+            warnings: &mut warnings,
+        };
+        let found = self.connections.read(
+            &mut round,
+            &mut nfs,
+            &transports,
+            &wanted.peers,
+            &served::addresses(&devices),
+        );
+        self.open = open(&nfs, &devices, &found, &wanted.devices);
+        self.computed += self.connections.take_computed();
+        let mut graph = Graph::of(
+            devices,
+            &found.places,
+            &mut NodeFiles {
+                procfs: &self.procfs,
+                sysfs: &self.sysfs,
+                spaces: &spaces,
+                file_systems: &file_systems,
+                smb: &smb,
+                fuse: &mut self.fuse,
+                warnings: &mut warnings,
+            },
+        );
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);
-        for process in std::mem::take(&mut graph.processes) {
+        for process in std::mem::take(&mut graph.processes)
+            .into_iter()
+            .chain(found.processes)
+        {
             if server_processes.iter().all(|one| one.tgid != process.tgid) {
                 server_processes.push(process);
             }
@@ -155,6 +183,16 @@ impl Reader {
         }
     }
 
+    /// The devices whose servers another round may find: their BDIs.
+    pub const fn open(&self) -> &BTreeSet<CompactString> {
+        &self.open
+    }
+
+    /// The CPU time of other threads since the last call.
+    pub fn take_computed(&mut self) -> Duration {
+        std::mem::take(&mut self.computed)
+    }
+
     /// Fills in the BDIs of SMB mounts.
     fn find_smb_bdis(&mut self, mounts: &mut [SmbMount], bdis: &BTreeSet<CompactString>) {
         let (procfs, debugfs) = (&self.procfs, self.debugfs.as_ref().ok());
@@ -184,6 +222,26 @@ fn written_bytes(stats: &str) -> Option<u64> {
     let value = lines.find_map(|line| line.strip_prefix("BdiWritten:"))?;
     let kb: u64 = value.split_whitespace().next()?.parse().ok()?;
     kb.checked_mul(1024)
+}
+
+/// The devices whose servers another round may find: NFS mounts that write, and others.
+fn open(
+    mounts: &[NfsMount],
+    devices: &[Device],
+    found: &Found,
+    writing: &BTreeSet<CompactString>,
+) -> BTreeSet<CompactString> {
+    let is_open = |mount: &&NfsMount| {
+        let end = mount.netns.zip(mount.server);
+        end.is_some_and(|end| found.open_mounts.contains(&end)) && writing.contains(&mount.bdi)
+    };
+    let mounts = mounts.iter().filter(is_open).map(|mount| &mount.bdi);
+    let places = devices.iter().filter(|device| {
+        let address = device.address();
+        address.is_some_and(|at| found.open_places.contains(&at))
+    });
+    let places = places.map(|device| &device.bdi);
+    mounts.chain(places).cloned().collect()
 }
 
 /// The network namespaces of clients and servers.

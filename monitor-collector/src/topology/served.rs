@@ -11,18 +11,24 @@ mod nbd;
 mod scsi;
 mod ublk;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+};
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use monitor_model::observation::{
     ClientKind, FileSystem, Proof, RestsOn, ServedDevice, ServerKind, ServerProcess, ServerRef,
     WritesTo,
 };
 
 use self::files::Files;
+use super::connections::PlaceServer;
 use super::namespaces::Namespaces;
 use super::owners;
 use super::smb::SmbMount;
+use super::sockets::canonical;
 use super::warnings::LookupWarnings;
 
 pub use self::fuse::Daemons as FuseDaemons;
@@ -125,34 +131,97 @@ pub struct Graph {
     pub processes: Vec<ServerProcess>,
 }
 
-impl Graph {
-    /// Reads all kinds.
-    pub fn read(node: &mut NodeFiles<'_>) -> Self {
-        let mut devices = Vec::new();
-        for kind in KINDS {
-            devices.extend(kind.devices(node).into_iter().take(MAX_DEVICES));
+/// The devices of all kinds.
+pub fn devices(node: &mut NodeFiles<'_>) -> Vec<Device> {
+    let mut devices = Vec::new();
+    for kind in KINDS {
+        devices.extend(kind.devices(node).into_iter().take(MAX_DEVICES));
+    }
+    devices
+}
+
+/// The addresses of their servers.
+pub fn addresses(devices: &[Device]) -> BTreeSet<SocketAddr> {
+    devices.iter().filter_map(Device::address).collect()
+}
+
+impl Device {
+    /// The address of its server, if that is at the other end of a TCP connection.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.server {
+            Place::Tcp(address) => Some(canonical(address)),
+            Place::Process(_) | Place::Target(..) => None,
         }
+    }
+}
+
+impl Graph {
+    /// Reads all kinds, without the servers at TCP addresses.
+    #[cfg(test)]
+    pub fn read(node: &mut NodeFiles<'_>) -> Self {
+        Self::of(devices(node), &BTreeMap::new(), node)
+    }
+
+    /// The edges of these devices. `places` are the servers at TCP addresses.
+    pub fn of(
+        devices: Vec<Device>,
+        places: &BTreeMap<SocketAddr, PlaceServer>,
+        node: &mut NodeFiles<'_>,
+    ) -> Self {
         let files = Files::find(&devices, node);
         let mut graph = Self::default();
         for device in devices {
-            graph.add(device, node, &files);
+            match device
+                .address()
+                .map(|address| (address, places.get(&address)))
+            {
+                None => graph.add(device, node, &files),
+                Some((address, Some(place))) => graph.at(device, address, place, &files),
+                Some((_, None)) => {}
+            }
         }
         graph
+    }
+
+    /// Adds a device whose server is at the other end of a TCP connection.
+    fn at(&mut self, device: Device, address: SocketAddr, place: &PlaceServer, files: &Files) {
+        let before = self.served.len();
+        if let Some(process) = &place.process {
+            self.served_by(device, process, place.proof);
+        } else {
+            let ksmbd = || {
+                (device.kind == ClientKind::Cifs).then(|| Target {
+                    name: "ksmbd".into(),
+                    files: Vec::new(),
+                })
+            };
+            if let Some(target) = device.target.clone().or_else(ksmbd) {
+                self.target(device, target, files, place.proof);
+            }
+        }
+        for served in self.served.iter_mut().skip(before) {
+            served.address = format_compact!("{address}");
+            served.client_netns = Some(place.client_netns);
+            served.server_netns = Some(place.server_netns);
+        }
+    }
+
+    fn served_by(&mut self, device: Device, process: &ServerProcess, proof: Proof) {
+        let server = ServerRef {
+            name: process.name.clone(),
+            tgid: Some(process.tgid),
+            kind: ServerKind::Process,
+        };
+        self.process(process);
+        self.serve(device, server, proof);
     }
 
     fn add(&mut self, device: Device, node: &NodeFiles<'_>, files: &Files) {
         match device.server.clone() {
             Place::Process(tid) => {
-                let Some(process) = owners::process_of(node.spaces, tid) else {
-                    return;
-                };
-                let server = ServerRef {
-                    name: process.name.clone(),
-                    tgid: Some(process.tgid),
-                    kind: ServerKind::Process,
-                };
-                self.process(&process);
-                self.serve(device, server, Proof::Kernel);
+                if let Some(process) = owners::process_of(node.spaces, tid) {
+                    self.served_by(device, &process, Proof::Kernel);
+                }
             }
             Place::Target(target) => {
                 self.target(device, target, files, Proof::Kernel);

@@ -2,4 +2,5 @@
 
 pub mod node;
 mod properties;
+mod relays;
 mod rounds;

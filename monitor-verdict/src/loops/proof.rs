@@ -178,7 +178,7 @@ impl Evidence {
 
     fn looked_up(&mut self, inputs: &DeviceInputs<'_>, now: u64, read_ns: u64) {
         let claim = inputs.claim();
-        let connected = |claim: &Claim| claim.server == NFSD && claim.proof == Proof::Socket;
+        let connected = |claim: &Claim| claim.server == NFSD && by_connection(claim.proof);
         let was = self.found.as_ref().is_some_and(|f| connected(&f.claim));
         if claim.as_ref().is_some_and(connected) && !was {
             self.connected_anew();
@@ -194,7 +194,7 @@ impl Evidence {
             // server is enough.
             Some(claim) if weaker(&claim) => found.missed_since = None,
             Some(claim) => *found = LookedUp::new(claim, read_ns),
-            None if found.claim.proof == Proof::Socket && !inputs.active_since(found.seen_ns) => {}
+            None if by_connection(found.claim.proof) && !inputs.active_since(found.seen_ns) => {}
             None => found.missed_since = found.missed_since.or(Some(now)),
         }
     }
@@ -280,4 +280,9 @@ impl Writes {
             self.localio = self.by_rpc < self.sent * thresholds.localio_rpc_share;
         }
     }
+}
+
+/// Whether both ends of the connection were found.
+const fn by_connection(proof: Proof) -> bool {
+    matches!(proof, Proof::Socket | Proof::Stream)
 }
