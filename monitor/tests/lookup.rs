@@ -13,7 +13,8 @@ mod undo;
 
 use std::{
     env, fs,
-    net::{TcpListener, TcpStream},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::fs::{MetadataExt as _, symlink},
     path::Path,
     process::{Child, Command, Stdio},
@@ -22,12 +23,19 @@ use std::{
 };
 
 use monitor_collector::topology::{Lookup, LookupRequest};
-use monitor_model::observation::Topology;
+use monitor_model::observation::{Proof, Topology};
+use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 use undo::{Undo, has_capabilities, skip};
 
 const CLIENT: &str = "10.123.45.1";
 const SERVER: &str = "10.123.45.2";
+/// The server's address for its clients, which no namespace has.
+const SERVICE: &str = "10.96.7.7";
+/// An address of the client's namespace that its connection does not have.
+const ANOTHER: &str = "10.123.45.3";
+/// A crowded node: processes, network namespaces, connections in each.
+const MANY: (usize, usize, usize) = (1000, 200, 13);
 /// Tells a copy of this program which end to be.
 const END: &str = "THROTTLE_MONITOR_TEST_END";
 
@@ -111,6 +119,48 @@ fn one_end_of_a_connection() {
             from
         }
         Ok("client") => wait_for(|| TcpStream::connect((SERVER, 2049)).ok()),
+        Ok("onward") => {
+            let here = TcpListener::bind((CLIENT, 2049)).unwrap();
+            let from = here.accept().unwrap().0;
+            let to = wait_for(|| TcpStream::connect((SERVER, 2049)).ok());
+            let (mut read, mut write) = (from.try_clone().unwrap(), to);
+            thread::spawn(move || std::io::copy(&mut read, &mut write));
+            thread::sleep(Duration::from_mins(10));
+            drop(here);
+            from
+        }
+        Ok("client of a relay") => wait_for(|| TcpStream::connect((CLIENT, 2049)).ok()),
+        Ok("answers") => {
+            let listener = TcpListener::bind((SERVER, 2049)).unwrap();
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = vec![0; 16 << 10];
+            while stream.read_exact(&mut request).is_ok() {
+                stream.write_all(&[1; 100]).unwrap();
+            }
+            return;
+        }
+        Ok("many") => {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let pair = |_| {
+                (
+                    TcpStream::connect(address).unwrap(),
+                    listener.accept().unwrap().0,
+                )
+            };
+            let _pairs: Vec<_> = (0..MANY.2).map(pair).collect();
+            thread::sleep(Duration::from_mins(10));
+            return;
+        }
+        // Writes two megabytes and rests.
+        Ok("writes") => {
+            let mut stream = wait_for(|| TcpStream::connect((SERVICE, 2049)).ok());
+            for _ in 0..128 {
+                stream.write_all(&[0; 16 << 10]).unwrap();
+                stream.read_exact(&mut [0; 100]).unwrap();
+            }
+            stream
+        }
         _ => return,
     };
     thread::sleep(Duration::from_mins(10));
@@ -119,6 +169,11 @@ fn one_end_of_a_connection() {
 /// The client's process with an NFS mount that it does not have, and the
 /// server's as it is.
 fn node(client: &Process, server: &Process) -> TempDir {
+    node_with(client, server, SERVER)
+}
+
+/// The same with a mount of this address.
+fn node_with(client: &Process, server: &Process, mounted: &str) -> TempDir {
     let node = TempDir::new().unwrap();
     let at = |path: &str| {
         let path = node.path().join(path);
@@ -142,9 +197,13 @@ fn node(client: &Process, server: &Process) -> TempDir {
         )
         .unwrap();
     }
-    let mount = format!("36 27 0:99 / /mnt rw - nfs4 {SERVER}:/ rw,vers=4.2,addr={SERVER}\n");
+    let mount = format!("36 27 0:99 / /mnt rw - nfs4 {mounted}:/ rw,vers=4.2,addr={mounted}\n");
     fs::write(at(&format!("{}/mountinfo", &own[1..])), mount).unwrap();
-    let volumes = "NV SERVER   PORT DEV\nv4 0a7b2d02  801 0:99 0:0 no\n";
+    let address: Ipv4Addr = mounted.parse().unwrap();
+    let volumes = format!(
+        "NV SERVER   PORT DEV\nv4 {:08x}  801 0:99 0:0 no\n",
+        address.to_bits()
+    );
     fs::write(at(&format!("{}/net/nfsfs/volumes", &own[1..])), volumes).unwrap();
     fs::create_dir_all(at("sys/kernel/debug/bdi")).unwrap();
     node
@@ -262,6 +321,122 @@ fn the_relay_that_a_mount_leads_to_is_named() {
     assert!(!far_end.translated);
 }
 
+/// Translates the service's address into the server's, in the client's namespace. `None`, and says so,
+/// where that is not possible.
+fn translate(here: &Process, masquerade: bool) -> Option<()> {
+    here.ip(&format!("route add 10.96.0.0/12 via {SERVER}"));
+    let mut rules = vec![format!(
+        "-t nat -A OUTPUT -d {SERVICE} -p tcp -j DNAT --to-destination {SERVER}"
+    )];
+    if masquerade {
+        here.ip(&format!("addr add {ANOTHER}/24 dev one"));
+        rules.push(format!(
+            "-t nat -A POSTROUTING -d {SERVER} -p tcp -j SNAT --to-source {ANOTHER}:40000-40010"
+        ));
+    }
+    for rule in rules {
+        let mut command = here.inside("iptables");
+        let status = command.args(rule.split(' ')).status();
+        if !status.is_ok_and(|status| status.success()) {
+            skip("no iptables, or no NAT in this kernel");
+            return None;
+        }
+    }
+    Some(())
+}
+
+fn found_behind_a_translation(masquerade: bool) {
+    // CAP_NET_ADMIN, which a container has only if it is asked for.
+    if !has_capabilities(&[12]) {
+        skip("no CAP_NET_ADMIN: no pair of network devices can be made");
+        return;
+    }
+    let (here, there) = (namespace(), namespace());
+    connect(&here, &there);
+    if translate(&here, masquerade).is_none() {
+        return;
+    }
+    let bin = TempDir::new().unwrap();
+    let program = bin.path().join("zerofs");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    let server = end(&program, &there, "answers");
+    let client = end(&program, &here, "writes");
+    let node = node_with(&client, &server, SERVICE);
+    // Not a server's name: the bytes prove it.
+    let topology = wait_for(|| {
+        let topology = look_up(node.path(), "ganesha.nfsd");
+        if topology
+            .incomplete
+            .iter()
+            .any(|words| words.contains("modprobe tcp_diag"))
+        {
+            return Some(topology);
+        }
+        (!topology.connections.is_empty()).then_some(topology)
+    });
+    println!("{topology:#?}");
+    if topology.connections.is_empty() {
+        skip("no tcp_diag");
+        return;
+    }
+    let connection = &topology.connections[0];
+    assert_eq!(connection.proof, Proof::Stream);
+    assert_eq!(connection.owner, "zerofs");
+    assert_eq!(connection.owner_tgid, Some(server.0.id()));
+    assert_eq!(connection.server.to_string(), format!("{SERVICE}:2049"));
+    assert_eq!(connection.client_netns, here.netns());
+    assert_eq!(connection.server_netns, there.netns());
+    assert_eq!(connection.client_is_local, Some(false));
+    let processes = &topology.server_processes;
+    assert_eq!(processes[0].tgid, server.0.id());
+}
+
+#[test]
+#[ignore = "needs root and two network namespaces"]
+fn a_server_behind_a_service_address_is_proven_by_what_its_stream_carries() {
+    found_behind_a_translation(false);
+}
+
+#[test]
+#[ignore = "needs root and two network namespaces"]
+fn a_server_that_sees_another_address_and_port_than_the_clients_is_proven_too() {
+    found_behind_a_translation(true);
+}
+
+#[test]
+#[ignore = "needs root and two network namespaces"]
+fn the_server_behind_a_relay_of_this_node_is_found() {
+    // CAP_NET_ADMIN, which a container has only if it is asked for.
+    if !has_capabilities(&[12]) {
+        skip("no CAP_NET_ADMIN: no pair of network devices can be made");
+        return;
+    }
+    let (here, there) = (namespace(), namespace());
+    connect(&here, &there);
+    here.ip("link set lo up");
+    let bin = TempDir::new().unwrap();
+    let (relay, server) = (bin.path().join("stunnel"), bin.path().join("ganesha.nfsd"));
+    for program in [&relay, &server] {
+        fs::copy(env::current_exe().unwrap(), program).unwrap();
+    }
+    let server = end(&server, &there, "server");
+    let client = end(&relay, &here, "client of a relay");
+    let relay = end(&relay, &here, "onward");
+    let node = node_with(&client, &server, CLIENT);
+    symlink(relay.proc(), node.path().join(&relay.proc()[1..])).unwrap();
+    let topology = wait_for(|| {
+        let topology = look_up(node.path(), "ganesha.nfsd");
+        (!topology.connections.is_empty()).then_some(topology)
+    });
+    println!("{topology:#?}");
+    let connection = &topology.connections[0];
+    assert_eq!(connection.owner_tgid, Some(server.0.id()));
+    assert_eq!(connection.server_netns, there.netns());
+    let relays: Vec<_> = connection.relays.iter().map(|one| one.tgid).collect();
+    assert_eq!(relays, [Some(relay.0.id())]);
+    assert_eq!(topology.far_ends, []);
+}
+
 /// A network namespace as `ip netns` leaves it.
 struct Kept {
     name: String,
@@ -372,6 +547,79 @@ fn a_loop_device_is_found_with_its_file_and_the_file_system_under_it() {
     );
     drop(device);
     assert!(!look().iter().any(|d| d.bdi == number.trim()));
+}
+
+/// The time of the processors that this process and its threads took.
+fn computed() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap()
+}
+
+#[test]
+#[ignore = "makes a thousand processes and two hundred network namespaces"]
+fn a_crowded_node_is_read_within_the_bound() {
+    if !has_capabilities(&[12]) {
+        skip("no CAP_NET_ADMIN: no pair of network devices can be made");
+        return;
+    }
+    let bin = TempDir::new().unwrap();
+    let program = bin.path().join("zerofs");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    let (processes, namespaces, _) = MANY;
+    let many = format!(
+        "ip link set lo up && exec {} --ignored --exact one_end_of_a_connection",
+        program.display()
+    );
+    let crowd: Vec<_> = (0..processes)
+        .map(|n| {
+            if n < namespaces {
+                let mut command = Command::new("unshare");
+                command.args(["--net", "sh", "-c", &many]).env(END, "many");
+                Process::start(&mut command)
+            } else {
+                Process::start(Command::new("sleep").arg("600"))
+            }
+        })
+        .collect();
+    let (here, there) = (namespace(), namespace());
+    connect(&here, &there);
+    if translate(&here, true).is_none() {
+        return;
+    }
+    let server = end(&program, &there, "answers");
+    let client = end(&program, &here, "writes");
+    // Without the server, as if it were on another host.
+    let node = node_with(&client, &here, SERVICE);
+    let link = |process: &Process| {
+        symlink(process.proc(), node.path().join(&process.proc()[1..])).unwrap();
+    };
+    crowd.iter().for_each(link);
+    wait_for(|| {
+        let sockets = |process: &Process| {
+            let tcp = fs::read_to_string(format!("{}/net/tcp", process.proc()));
+            tcp.is_ok_and(|tcp| tcp.lines().count() > 2 * MANY.2)
+        };
+        crowd.iter().take(namespaces).all(sockets).then_some(())
+    });
+    let reader = |what: &str| {
+        let (start, begun) = (Instant::now(), computed());
+        let topology = look_up(node.path(), "ganesha.nfsd");
+        let (took, computed) = (start.elapsed(), computed() - begun);
+        println!(
+            "{what}: {computed:?} of a processor, {took:?}: {:?}",
+            topology.incomplete
+        );
+        assert!(computed < Duration::from_secs(1) && took < Duration::from_secs(3));
+        topology
+    };
+    let topology = reader("the server is on another host");
+    assert_eq!(topology.connections, []);
+    link(&there);
+    link(&server);
+    let topology = reader("the server is on this node");
+    assert_eq!(topology.connections[0].proof, Proof::Stream);
+    fs::write(node.path().join(&client.proc()[1..]).join("mountinfo"), "").unwrap();
+    assert_eq!(reader("no NFS mount").connections, []);
 }
 
 #[test]
