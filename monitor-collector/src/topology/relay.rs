@@ -172,9 +172,11 @@ impl<'a> Known<'a> {
                 let onward = self.onward(end, other, sockets, protocol);
                 match (protocol, onward.is_empty()) {
                     (Protocol::Other, true) => as_server(),
-                    // It answers calls without anybody whom it could ask.
+                    // It answers calls without anybody whom it could ask. A relay whose server is gone
+                    // has no connection either, so the bytes must have been seen to move.
                     (Protocol::Nfs, true)
-                        if sockets.connected.is_empty()
+                        if other.proof == Proof::Stream
+                            && sockets.connected.is_empty()
                             && sockets.listens.contains(&other.local.port()) =>
                     {
                         as_server()
