@@ -20,9 +20,9 @@ pub struct RelatedThresholds {
     /// flushes its cache writes nothing for seconds and is slow all the same.
     #[serde(with = "human")]
     pub end: Duration,
-    /// No answer from an NFS server, or one call of nfsd that sleeps, for so
-    /// long. A slow disk under a loopback mount completes no WRITE for 4-9 s
-    /// in a row.
+    /// No answer from an NFS server, one call of nfsd that sleeps, or no page
+    /// of a device that moves while it holds the dirty limit, for so long. A
+    /// slow disk under a loopback mount completes no WRITE for 4-9 s in a row.
     #[serde(with = "human")]
     pub silence: Duration,
     /// A server that answers, but so seldom, is still not responding.
