@@ -82,15 +82,11 @@ fn dead_server_holds() -> Scenario {
 /// The server is a pod of this node, so the mount is a loop whose link is cut.
 fn cut_server_holds() -> Scenario {
     let mut plan = filled(vec![daemon()]);
-    plan.steps.extend([
-        watch(30, Until::Over),
-        // The server is back, and nobody is held any more.
-        run(&["ip link set v0 up"]),
-        watch(SECONDS, Until::Over),
-    ]);
+    // With the link back it would be a livelock: the server waits for the pages of its client.
+    plan.steps.push(watch(SECONDS, Until::Over));
     Scenario {
         name: "cut-server-holds",
-        about: "the same with a server in a pod of this node, whose link is cut and comes back",
+        about: "the same with a server in a pod of this node, whose link is cut",
         plan,
         expect: held(&["tasks on average in balance_dirty_pages on /data"]),
         ..machine()
@@ -210,11 +206,6 @@ fn actions() -> Vec<Scenario> {
             "mitigation-held-min-ratio-held",
             everywhere,
             vec![on_held("min_ratio", "50")],
-        ),
-        action(
-            "mitigation-held-server-back",
-            everywhere,
-            vec![run(&["ip link set v0 up"])],
         ),
     ]
 }
