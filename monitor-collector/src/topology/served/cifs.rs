@@ -27,7 +27,7 @@ impl Kind for Cifs {
             };
             let Some(bdi) = &mount.bdi else {
                 node.warnings.note(&format_args!(
-                    "Which BDI the SMB mount {} ({}) has is unknown: the kernel shows it for a single mount only. It is found out when the mount has written more than the others, or less.",
+                    "Which BDI the SMB mount {} ({}) has is unknown: it is known of a single mount, and of several once one has written more than the others.",
                     mount.mount_point, mount.device
                 ));
                 continue;

@@ -85,7 +85,7 @@ impl Kind for Fuse {
             let place = format_args!("{} ({})", mount.mount_point, mount.device);
             let Some(daemon) = node.fuse.known.get(&number) else {
                 node.warnings.note(&format_args!(
-                    "The process that serves the FUSE mount {place} is unknown: the connections of this kernel's FUSE daemons are only visible since Linux 6.16, and there are several, or none can be seen."
+                    "Which process serves the FUSE mount {place} is unknown: none is seen to have its connection open, or several may have it."
                 ));
                 continue;
             };
