@@ -604,7 +604,7 @@ fn a_crowded_node_is_read() {
     let reader = |what: &str| {
         let (start, begun) = (Instant::now(), computed());
         let topology = look_up(node.path(), "ganesha.nfsd");
-        let (took, computed) = (start.elapsed(), computed() - begun);
+        let (took, computed) = (start.elapsed(), computed().saturating_sub(begun));
         println!(
             "{what}: {computed:?} of a processor, {took:?}: {:?}",
             topology.incomplete

@@ -87,12 +87,6 @@ impl Parts {
         }
     }
 
-    fn smb_modules(&mut self) {
-        for name in SMB_MODULES {
-            self.module(name);
-        }
-    }
-
     fn files(&mut self, step: &FilesStep) {
         match step {
             FilesStep::ServeSmb { server, .. } => match server {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use compact_str::CompactString;
-use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology};
+use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology, Transport};
 
 use super::{
     LookupRequest,
@@ -87,15 +87,11 @@ impl Reader {
         if !mounts.nfs.is_empty() || !wanted.devices.is_empty() {
             mounts.read_volumes(&spaces, &mut warnings);
         }
-        let mut transports = Vec::new();
-        if !mounts.nfs.is_empty() || !wanted.rpc_clients.is_empty() {
-            match &self.debugfs {
-                Ok(root) => transports = transports::read(root, &wanted.rpc_clients, &mut warnings),
-                Err(error) => warnings.note(&format_args!(
-                    "Where RPC clients send their calls is unknown: debugfs cannot be read: {error}."
-                )),
-            }
-        }
+        let transports = if mounts.nfs.is_empty() && wanted.rpc_clients.is_empty() {
+            Vec::new()
+        } else {
+            self.transports(wanted, &mut warnings)
+        };
         if !mounts.nfs.is_empty() || !exports.is_empty() || !wanted.peers.is_empty() {
             unseen(&spaces, &mounts, &mut warnings);
         }
@@ -104,21 +100,21 @@ impl Reader {
         self.find_smb_bdis(&mut smb, &mounts.bdis);
         let mut file_systems: Vec<_> = mounts.file_systems.into_values().collect();
         file_systems.extend(smb.iter().filter_map(SmbMount::file_system));
-        let devices = served::devices(&mut NodeFiles {
-            procfs: &self.procfs,
+        let mut node = NodeFiles {
             sysfs: &self.sysfs,
             spaces: &spaces,
             file_systems: &file_systems,
             smb: &smb,
             fuse: &mut self.fuse,
             warnings: &mut warnings,
-        });
+        };
+        let devices = served::devices(&mut node);
         let mut nfs: Vec<_> = mounts.nfs.into_values().collect();
         let mut round = Round {
             spaces: &spaces,
             nfsd,
             exporting: exports.iter().map(|export| export.netns).collect(),
-            warnings: &mut warnings,
+            warnings: node.warnings,
         };
         let found = self.connections.read(
             &mut round,
@@ -129,25 +125,11 @@ impl Reader {
         );
         self.open = open(&nfs, &devices, &found, &wanted.devices);
         self.computed += self.connections.take_computed();
-        let mut graph = Graph::of(
-            devices,
-            &found.places,
-            &mut NodeFiles {
-                procfs: &self.procfs,
-                sysfs: &self.sysfs,
-                spaces: &spaces,
-                file_systems: &file_systems,
-                smb: &smb,
-                fuse: &mut self.fuse,
-                warnings: &mut warnings,
-            },
-        );
+        let mut graph = Graph::of(devices, &found.places, &mut node);
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);
-        for process in std::mem::take(&mut graph.processes)
-            .into_iter()
-            .chain(found.processes)
-        {
+        let others = std::mem::take(&mut graph.processes);
+        for process in others.into_iter().chain(found.processes) {
             if server_processes.iter().all(|one| one.tgid != process.tgid) {
                 server_processes.push(process);
             }
@@ -157,10 +139,10 @@ impl Reader {
             spaces: &spaces,
             file_systems: &file_systems,
         };
-        let open = self
-            .open_files
-            .read(&server_processes, &places, &mut warnings);
-        graph.writes.extend(open);
+        let open = &mut self.open_files;
+        graph
+            .writes
+            .extend(open.read(&server_processes, &places, &mut warnings));
         let mut containers = Containers::default();
         let nets = nets(&nfs, &found.connections, &found.peers, &exports);
         Topology {
@@ -180,6 +162,18 @@ impl Reader {
             writes: graph.writes,
             rests_on: graph.rests_on,
             incomplete: warnings.into_sentences(),
+        }
+    }
+
+    fn transports(&self, wanted: &LookupRequest, warnings: &mut LookupWarnings) -> Vec<Transport> {
+        match &self.debugfs {
+            Ok(root) => transports::read(root, &wanted.rpc_clients, warnings),
+            Err(error) => {
+                warnings.note(&format_args!(
+                    "Where RPC clients send their calls is unknown: debugfs cannot be read: {error}."
+                ));
+                Vec::new()
+            }
         }
     }
 

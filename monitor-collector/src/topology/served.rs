@@ -54,8 +54,6 @@ const KINDS: [&dyn Kind; 5] = [
 
 /// What a kind may read.
 pub struct NodeFiles<'a> {
-    /// `/proc`.
-    pub procfs: &'a Path,
     /// `/sys`.
     pub sysfs: &'a Path,
     /// The processes, by namespace.
@@ -261,10 +259,5 @@ impl Graph {
             client_netns: None,
             server_netns: None,
         });
-    }
-
-    /// The BDIs of served devices.
-    pub fn bdis(&self) -> BTreeSet<&CompactString> {
-        self.served.iter().map(|served| &served.bdi).collect()
     }
 }

@@ -157,6 +157,10 @@ struct Pair {
 }
 
 /// A look at a pair.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "two independent comparisons, in two directions each"
+)]
 #[derive(Clone, Copy, Debug)]
 struct Sight {
     at: Duration,

@@ -1,10 +1,10 @@
 //! How much a TCP socket has sent and received: `INET_DIAG_INFO` of `NETLINK_SOCK_DIAG`
-//! (`inet_diag_dump_one_icsk`, net/ipv4/inet_diag.c).
+//! (`inet_diag_dump_one_icsk`, `net/ipv4/inet_diag.c`).
 //!
 //! Each socket is asked for by its addresses, and none is dumped: to fill in the counters the kernel
 //! takes the socket's lock, which a task that is stuck in reclaim may hold. So only sockets that
 //! matter are asked for, and by a thread that nobody waits for without end. Without privileges;
-//! to enter another network namespace takes CAP_SYS_ADMIN.
+//! to enter another network namespace takes `CAP_SYS_ADMIN`.
 //!
 //! The messages are parsed here: two fixed headers and one attribute. The crates for netlink bring
 //! an asynchronous runtime or types for the whole protocol.

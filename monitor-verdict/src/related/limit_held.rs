@@ -252,10 +252,10 @@ impl<'a> OwnServers<'a> {
 
     /// Whether all tasks of this class count as such servers.
     fn is_server(&self, class: Class) -> bool {
-        let nfsd = |one: &&LoopNow<'_>| one.server == NFSD;
+        let nfsd = |one: &LoopNow<'_>| one.server == NFSD;
         match class {
-            Class::Nfsd => self.loops.iter().any(nfsd),
-            Class::Server => self.loops.iter().any(|one| !nfsd(&one)),
+            Class::Nfsd => self.loops.iter().any(|one| nfsd(one)),
+            Class::Server => self.loops.iter().any(|one| !nfsd(one)),
             _ => false,
         }
     }

@@ -88,8 +88,8 @@ pub(super) fn reason(all: &LimitHeld, holder: &Holder, node: &Node<'_>, tasks: &
     let others: Vec<&str> = others.map(|one| one.bdi.as_str()).collect();
     if !others.is_empty() {
         let sum: f64 = all.holders.iter().map(|one| one.bytes).sum();
-        let named = others.iter().take(MAX_NAMED).copied();
-        let names = named.collect::<Vec<_>>().join(", ");
+        let some = others.iter().take(MAX_NAMED).copied();
+        let names = some.collect::<Vec<_>>().join(", ");
         let _ = write!(
             words,
             " (with {names}: {} of the limit)",
