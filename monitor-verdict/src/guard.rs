@@ -28,7 +28,7 @@ use compact_str::CompactString;
 use monitor_model::{
     guard::{Action, DesiredState, GuardEvent, Mode, Outcome},
     loops::Loop,
-    observation::Observation,
+    observation::{ClientKind, Observation},
     verdict::{LivelockState, Signature, Verdict},
 };
 
@@ -304,6 +304,12 @@ impl Guard {
             let name = signature.as_str();
             return Some(format!(
                 "{id} is stalled by {name}: no limit that can be set here helps (throttle-monitor explain {name})"
+            ));
+        }
+        let is_nfs = at.found.client_kind == ClientKind::Nfs;
+        if !is_nfs && at.strict_server(verdict).is_none() {
+            return Some(format!(
+                "{id} is stalled: what frees a server of another client than NFS, strict_limit of the device that it writes to, is not in this kernel (Linux 6.2 and later), or that device is unknown"
             ));
         }
         if !self.policy.mode.acts() {

@@ -68,6 +68,7 @@ pub fn preventions_at(signature: Signature, target: &Target) -> Vec<Measure> {
     }
     let mut all = vec![command::apart(&target.server)];
     all.extend(command::exempt(target).filter(|_| dirty));
+    all.extend(command::direct(target).filter(|_| dirty));
     all.extend(measures(signature, When::Before, target));
     all
 }

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use monitor_model::{
     guard::{Action, DesiredState, Hold, Mode},
     loops::{Loop, Proof},
-    observation::{Bdi, Observation},
+    observation::{Bdi, ClientKind, Observation},
     verdict::Verdict,
 };
 
@@ -44,9 +44,11 @@ impl At<'_> {
         self.bdi().is_some_and(is_held)
     }
 
-    /// An exempt server continues beyond the limit, so its loop is not at risk.
+    /// An exempt server, and one that writes past the page cache, continues beyond the limit, so its
+    /// loop is not at risk. That limits of the client prevent a livelock was measured for NFS only.
     pub(super) fn is_in_danger(&self) -> bool {
-        !self.found.exempt.is_exempt()
+        let is_nfs = self.found.client_kind == ClientKind::Nfs;
+        is_nfs && !self.found.exempt.is_exempt() && !self.found.direct
     }
 
     pub(super) fn want(&self, standing: &Standing, mode: Mode, wanted: &mut DesiredState) {

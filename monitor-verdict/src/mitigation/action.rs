@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use monitor_model::{loops::Exempt, mitigation::Measure};
 
 use super::command::{
-    class, ease, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill, let_go, lower,
+    class, ease, free_server, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill, let_go, lower,
     raise, same_address, stop, stop_and_hold, with_cap,
 };
 use super::target::Target;
@@ -18,6 +18,10 @@ pub(super) enum Action {
     /// `max_ratio=1` of the client's BDI, or `strict_limit=1` of the server's, and a
     /// `vm.dirty_bytes` that follows what is dirty.
     Ease,
+    /// `strict_limit=1` of the BDI that the server writes to.
+    StrictServer,
+    /// The same, and `vm.dirty_expire_centisecs=100`.
+    FreeServer,
     /// `max_ratio=1`, then a higher `vm.dirty_bytes`.
     MaxRatioDirtyBytes,
     /// Writers stopped, then a higher `vm.dirty_bytes`.
@@ -75,6 +79,8 @@ pub(super) enum Action {
 /// The actions on a stalled loop. Among equals, those that stop no process come first.
 pub(super) const WAYS_OUT: &[Action] = &[
     Action::Ease,
+    Action::FreeServer,
+    Action::StrictServer,
     Action::StrictDirtyBytes,
     Action::MaxRatioDirtyBytes,
     Action::DirtyBytes,
@@ -138,6 +144,9 @@ impl Action {
             Self::RealTime | Self::MoreThreads | Self::StopServer => target.is_nfsd(),
             // Since 6.2 it frees the server, which is what the runs measured; before, it holds the
             // client.
+            Self::StrictServer | Self::FreeServer => {
+                target.strict_server.is_some() || target.offers_strict_limit() == Some(true)
+            }
             Self::Ease => {
                 target.strict_server.is_some() || target.offers_strict_limit() != Some(true)
             }
@@ -182,6 +191,10 @@ impl Action {
                 "strict_limit=1 and max_ratio=1 of the client's BDI, then a higher vm.dirty_bytes"
             }
             Self::Ease => "a vm.dirty_bytes that follows what is dirty (guard ease)",
+            Self::StrictServer => "strict_limit=1 of the BDI that the server writes to",
+            Self::FreeServer => {
+                "strict_limit=1 of the BDI that the server writes to, and vm.dirty_expire_centisecs=100"
+            }
             Self::MaxRatioDirtyBytes => {
                 "max_ratio=1 of the client's BDI, then a higher vm.dirty_bytes"
             }
@@ -220,6 +233,8 @@ impl Action {
         let (what, commands, undo) = match self {
             Self::StrictDirtyBytes => held_and_raised(target, true),
             Self::Ease => ease(target),
+            Self::StrictServer => free_server(target, false),
+            Self::FreeServer => free_server(target, true),
             Self::MaxRatioDirtyBytes => held_and_raised(target, false),
             Self::StopDirtyBytes => {
                 let (mut commands, mut undo) = (stop(target), lower());

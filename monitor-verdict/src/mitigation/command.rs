@@ -1,6 +1,10 @@
 //! The commands of each action.
 
-use monitor_model::{loops::Exempt, mitigation::Measure};
+use monitor_model::{
+    loops::Exempt,
+    mitigation::Measure,
+    observation::{ClientKind, ServerKind},
+};
 
 use super::PREVENT_RATIO;
 use super::target::{HALVES, MEMORY_SHARE, Target};
@@ -24,19 +28,67 @@ pub(super) fn apart(server: &str) -> Measure {
     }
 }
 
-/// A userspace server requests the exemption itself. For nfsd the kernel decides.
+/// A userspace server requests the exemption itself. For nfsd and other servers in the kernel, the
+/// kernel decides.
 pub(super) fn exempt(target: &Target) -> Option<Measure> {
-    let asks = !target.is_nfsd() && matches!(target.exempt, Exempt::No | Exempt::Partly);
-    let server = &target.server;
-    asks.then(|| Measure {
-        what: format!(
-            "Exempt {server} from local dirty throttling: give its container CAP_SYS_RESOURCE \
-             (nfs-ganesha asks for the exemption from version 6 on), or start it by \
-             throttle-monitor io-flusher -- COMMAND."
+    let process = target.last_server.as_ref();
+    let asks = process.is_some() && matches!(target.exempt, Exempt::No | Exempt::Partly);
+    let server = process.filter(|_| asks)?;
+    let (how, seen) = match target.client_kind {
+        ClientKind::Nfs if *server == target.server => (
+            "give its container CAP_SYS_RESOURCE (nfs-ganesha asks for the exemption from version \
+             6 on), or start it by throttle-monitor io-flusher -- COMMAND",
+            "On 6.12, nfs-ganesha 6.5 behind a service address: frozen at once without the \
+             capability, 50 MiB/s with it, under the same load.",
         ),
-        seen: "On 6.12, nfs-ganesha 6.5 behind a service address: frozen at once without the \
-               capability, 50 MiB/s with it, under the same load."
-            .to_owned(),
+        kind => (
+            "start it by throttle-monitor io-flusher -- COMMAND",
+            match kind {
+                ClientKind::Nbd => {
+                    "No stall with it, under a load that stops the same server without: qemu-nbd on \
+                     5.10, 6.12 and 7.2, nbd-server on 6.12."
+                }
+                ClientKind::Scsi => {
+                    "No stall with it on 6.12, under a load that stops tgtd without."
+                }
+                ClientKind::Cifs => {
+                    "No stall with it on 6.12, under a load that stops smbd without."
+                }
+                ClientKind::Nfs | ClientKind::Fuse => {
+                    "No stall with it on 6.12, under a load that stops bindfs without."
+                }
+                ClientKind::Loop | ClientKind::Ublk => "Not measured with this kind of client.",
+            },
+        ),
+    };
+    Some(Measure {
+        what: format!("Exempt {server} from local dirty throttling: {how}."),
+        seen: seen.to_owned(),
+        ..Measure::default()
+    })
+}
+
+/// A server that writes past the page cache is not throttled.
+pub(super) fn direct(target: &Target) -> Option<Measure> {
+    let (what, seen) = match (target.client_kind, target.server_kind) {
+        (ClientKind::Nbd, _) if target.server == "qemu-nbd" => (
+            "Have qemu-nbd write past the page cache: --cache=none.",
+            "No stall on 6.12.",
+        ),
+        (ClientKind::Scsi, ServerKind::Target) => (
+            "Have LIO write past the page cache: fd_async_io=1 in the backstore's control, without \
+             fd_buffered_io. Without both, it opens the file with O_DSYNC and may still wait.",
+            "No stall on 6.12 with fd_async_io=1; stalls of up to 10 s with O_DSYNC.",
+        ),
+        (ClientKind::Scsi, _) if target.server == "tgtd" => (
+            "Have tgtd write past the page cache: --bsoflags direct.",
+            "No stall on 6.12.",
+        ),
+        _ => return None,
+    };
+    Some(Measure {
+        what: what.to_owned(),
+        seen: seen.to_owned(),
         ..Measure::default()
     })
 }
@@ -143,6 +195,25 @@ pub(super) fn ease(target: &Target) -> MeasureText {
         target.bdi()
     )];
     let undo = vec!["throttle-monitor guard undo  # if it was killed".to_owned()];
+    (what.to_owned(), commands, undo)
+}
+
+/// The server waits for its own BDI's limit then, not for the node's. Its last dirty pages may be
+/// above that limit, and stay until they are old enough to be written.
+pub(super) fn free_server(target: &Target, soon: bool) -> MeasureText {
+    let bdi = target.strict_server.as_deref().unwrap_or("$server_bdi");
+    let file = format!("/sys/class/bdi/{bdi}/strict_limit");
+    let mut commands = vec![format!("echo 1 > {file}")];
+    let mut undo = vec![format!("echo 0 > {file}")];
+    if !soon {
+        let what = "Free the server from the node's dirty limit: it goes on when its last pages are \
+                    old enough to be written, after up to 30 s.";
+        return (what.to_owned(), commands, undo);
+    }
+    commands.push("sysctl -w vm.dirty_expire_centisecs=100".to_owned());
+    undo.push("sysctl -w vm.dirty_expire_centisecs=3000  # or what it was".to_owned());
+    let what =
+        "Free the server from the node's dirty limit, and let its old pages be written soon.";
     (what.to_owned(), commands, undo)
 }
 

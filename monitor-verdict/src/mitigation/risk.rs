@@ -2,9 +2,10 @@
 
 use monitor_model::{
     loops::{Exempt, Loop},
-    observation::{Bdi, Observation},
+    observation::{Bdi, ClientKind, Observation, ServerKind},
 };
 
+use crate::loops::path;
 use crate::mitigation::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 
@@ -55,13 +56,15 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
         || version(&observation.kernel).is_some_and(|version| version >= (6, 2)),
         |bdi| bdi.strict_limit.is_some(),
     );
-    if has_strict_limit {
+    // Only measured for NFS: limits of the client's device did not free the other kinds.
+    let is_nfs = one.client_kind == ClientKind::Nfs;
+    if is_nfs && has_strict_limit {
         all.push(format!(
             "or hold the client's BDI before the load (both: neither alone prevents it): echo 1 > \
              /sys/class/bdi/{name}/strict_limit; echo {PREVENT_RATIO} > \
              /sys/class/bdi/{name}/max_ratio"
         ));
-    } else {
+    } else if is_nfs {
         let words =
             "this kernel has no strict_limit, and max_ratio alone does not prevent a livelock";
         all.push(words.to_owned());
@@ -76,11 +79,19 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
 /// Measured on 6.12: the load that freezes nfs-ganesha without the exemption runs at 50 MB/s with
 /// it.
 fn exempt(one: &Loop) -> Option<String> {
-    let server = &one.server;
-    (!one.is_nfsd() && one.exempt.state != Exempt::Unknown).then(|| {
+    let servers = path::servers(&one.path);
+    let last = servers.last();
+    let is_process = last.map_or(!one.is_nfsd(), |last| last.kind == ServerKind::Process);
+    let server = last.map_or(&one.server, |last| &last.name);
+    let capability = if one.client_kind == ClientKind::Nfs && *server == one.server {
+        "give its container CAP_SYS_RESOURCE (nfs-ganesha asks for the exemption from version 6 \
+         on), or "
+    } else {
+        ""
+    };
+    (is_process && one.exempt.state != Exempt::Unknown).then(|| {
         format!(
-            "exempt {server} from local dirty throttling: give its container CAP_SYS_RESOURCE \
-             (nfs-ganesha asks for the exemption from version 6 on), or start it by \
+            "exempt {server} from local dirty throttling: {capability}start it by \
              throttle-monitor io-flusher -- COMMAND"
         )
     })

@@ -2,7 +2,10 @@
 
 mod runs;
 
-use monitor_model::verdict::Signature;
+use monitor_model::{
+    observation::{ClientKind, ServerKind},
+    verdict::Signature,
+};
 
 use super::action::Action;
 use super::kernel::Kernel;
@@ -32,17 +35,47 @@ pub(super) enum Stuck {
     LoopDevice,
     /// nfsd reclaims.
     Reclaim,
+    /// qemu-nbd or nbd-server waits in `balance_dirty_pages`.
+    Nbd,
+    /// tgtd waits there.
+    Iscsi,
+    /// LIO's workers wait there.
+    Lio,
+    /// smbd waits there.
+    Samba,
+    /// A FUSE daemon waits there, and nfsd waits for it.
+    Fuse,
 }
 
 impl Stuck {
     /// The most similar reproduced livelock; `None`: there is none.
     pub fn of(signature: Signature, target: &Target) -> Option<Self> {
         Some(match signature {
-            Signature::DirtyThrottle if target.is_nfsd() => Self::Nfsd,
-            Signature::DirtyThrottle => Self::Ganesha,
+            Signature::DirtyThrottle => return Self::of_client(target),
             Signature::LoopDevice => Self::LoopDevice,
             Signature::ReclaimCongestion => Self::Reclaim,
             Signature::CommitWait | Signature::RequestStarvation => return None,
+        })
+    }
+}
+
+impl Stuck {
+    /// The same, where the server waits in `balance_dirty_pages`.
+    fn of_client(target: &Target) -> Option<Self> {
+        let behind = target
+            .last_server
+            .as_ref()
+            .is_some_and(|last| *last != target.server);
+        Some(match (target.client_kind, target.server_kind) {
+            (ClientKind::Nfs, _) if target.is_nfsd() && behind => Self::Fuse,
+            (ClientKind::Nfs, _) if target.is_nfsd() => Self::Nfsd,
+            (ClientKind::Nfs, _) => Self::Ganesha,
+            (ClientKind::Nbd, _) => Self::Nbd,
+            (ClientKind::Scsi, ServerKind::Target) => Self::Lio,
+            (ClientKind::Scsi, _) => Self::Iscsi,
+            (ClientKind::Cifs, ServerKind::Process) => Self::Samba,
+            (ClientKind::Fuse, _) => Self::Fuse,
+            _ => return None,
         })
     }
 }

@@ -6,10 +6,11 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
     loops::{Exempt, Loop},
-    observation::{Memory, Observation},
+    observation::{ClientKind, Memory, Observation, ServerKind},
 };
 
 use super::kernel::Kernel;
+use crate::loops::path;
 
 /// The shell variable for the BDI, if no name is filled in.
 pub(super) const BDI: &str = "$bdi";
@@ -43,6 +44,12 @@ pub struct Target {
     pub mount_point: Option<String>,
     /// The server: `nfsd`; empty: any server.
     pub server: String,
+    /// The kind of the client.
+    pub client_kind: ClientKind,
+    /// What the server consists of.
+    pub server_kind: ServerKind,
+    /// The last server of the path, if it is a process.
+    pub last_server: Option<String>,
     /// The server's address, as the client sees it.
     pub server_address: Option<IpAddr>,
     /// Whether the server is exempt from local dirty throttling.
@@ -63,6 +70,15 @@ pub struct Target {
     pub writers: Vec<u32>,
 }
 
+/// The last server of a loop's path, if it is a process.
+fn last_server(found: &Loop) -> Option<String> {
+    let servers = path::servers(&found.path);
+    let Some(last) = servers.last() else {
+        return (!found.is_nfsd()).then(|| found.server.to_string());
+    };
+    (last.kind == ServerKind::Process).then(|| last.name.to_string())
+}
+
 impl Target {
     /// The target of a loop on its node.
     #[must_use]
@@ -75,6 +91,9 @@ impl Target {
         Self {
             mount_point: mount.and_then(|mount| plain_path(&mount.mount_point)),
             server: found.server.to_string(),
+            client_kind: found.client_kind,
+            server_kind: found.server_kind,
+            last_server: last_server(found),
             server_address: found.server_address.as_deref().and_then(address),
             exempt: found.exempt.state,
             has_strict_limit,

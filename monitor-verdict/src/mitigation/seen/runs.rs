@@ -1,17 +1,18 @@
 //! All runs, in guests: a server in its own network namespace, four endless buffered writers, 320
 //! MB of memory, a disk of 30-100 MB/s, `vm.dirty_bytes` raised to 100 MB. `./dev vm KERNEL
 //! mitigation-...` and `prevent-...` repeat them. The last runs are of other livelocks, in the guests
-//! of `ganesha-livelock`, `loop-device` and `reclaim-usable`.
+//! of `ganesha-livelock`, `loop-device`, `reclaim-usable`, and in those of docs/results/self-served.md
+//! and self-served-files.md.
 
 use super::Kernel::{V5_10, V6_1, V6_12, V7_2};
 use super::When::{Before, During};
 use super::{Came, Help, Kernel, Run, Stuck, When};
 use crate::mitigation::action::Action;
 use crate::mitigation::action::Action::{
-    DirectWrites, DirtyBytes, Ease, FreeMemory, HoldClient, KillWriters, MaxBytes, MaxRatio,
-    MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio, StopDirtyBytes,
-    StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit, StrictMaxBytes, Sync,
-    SyncMount,
+    DirectWrites, DirtyBytes, Ease, FreeMemory, FreeServer, HoldClient, KillWriters, MaxBytes,
+    MaxRatio, MaxRatioDirtyBytes, RealTime, SameAddress, ServerDirect, ServerMinRatio,
+    StopDirtyBytes, StopFree, StopHeld, StopWriters, Strict, StrictDirtyBytes, StrictLimit,
+    StrictMaxBytes, StrictServer, Sync, SyncMount,
 };
 
 const NEVER: f64 = f64::NAN;
@@ -161,4 +162,30 @@ pub(super) const RUNS: &[Run] = &[
     of(Stuck::Reclaim, out(V5_10, FreeMemory, 24.2, 27.0, NEVER, [0.6, 0.3], 0)),
     of(Stuck::Reclaim, out(V5_10, KillWriters, 24.4, 30.6, 38.7, [1.2, 0.0], 0)),
     of(Stuck::Reclaim, out(V5_10, StopFree, 18.2, 33.2, 56.6, [1.3, 0.0], 0)),
+    of(Stuck::Nbd, told(During, V6_12, FreeServer, Help::Yes, "qemu-nbd resumed after 0.3 s, 17 MB/s over the last 20 of 45 s")),
+    of(Stuck::Nbd, told(During, V6_12, StrictServer, Help::Partly, "qemu-nbd resumed after 22 s, then 18 MB/s; nbd-server after 28 s, then 17 MB/s")),
+    of(Stuck::Nbd, told(During, V7_2, StrictServer, Help::Partly, "qemu-nbd resumed after 24 s, then 23 MB/s; nbd-server after 19 s, then 36 MB/s")),
+    of(Stuck::Nbd, told(During, V6_1, StopDirtyBytes, Help::Yes, "everything was written after 12 s (qemu-nbd)")),
+    of(Stuck::Nbd, told(During, V5_10, KillWriters, Help::No, "nbd-server: no progress for 45 s; qemu-nbd wrote everything after 21 s")),
+    of(Stuck::Nbd, told(During, V6_1, KillWriters, Help::No, "no progress for 45 s")),
+    of(Stuck::Nbd, told(During, V6_12, Strict, Help::No, "66 KB/s after 45 s")),
+    of(Stuck::Iscsi, told(During, V6_12, StrictServer, Help::Yes, "resumed after 0.2 s, 5.8 MB/s over the last 20 of 45 s")),
+    of(Stuck::Iscsi, told(During, V7_2, StrictServer, Help::Partly, "resumed after 13 s, then 9.5 MB/s")),
+    of(Stuck::Iscsi, told(During, V5_10, KillWriters, Help::No, "no progress for 45 s")),
+    of(Stuck::Iscsi, told(During, V6_1, KillWriters, Help::No, "66 KB/s after 45 s")),
+    of(Stuck::Lio, told(During, V6_12, StrictServer, Help::Partly, "resumed after 15 s, then 27 MB/s")),
+    of(Stuck::Lio, told(During, V7_2, StrictServer, Help::Partly, "resumed after 7.4 s, then 59 MB/s")),
+    of(Stuck::Lio, told(During, V5_10, StopDirtyBytes, Help::Yes, "everything was written after 27 s")),
+    of(Stuck::Lio, told(During, V5_10, KillWriters, Help::No, "no progress for 45 s")),
+    of(Stuck::Lio, told(During, V6_1, KillWriters, Help::No, "72 KB/s after 45 s")),
+    of(Stuck::Samba, told(During, V6_12, FreeServer, Help::Yes, "resumed after 3.2 s, 32 MB/s over the last 20 of 30 s")),
+    of(Stuck::Samba, told(During, V7_2, FreeServer, Help::Yes, "resumed after 3.8 s, 23 MB/s over the last 20 of 30 s")),
+    of(Stuck::Samba, told(During, V6_12, StrictServer, Help::Partly, "resumed after 24 s, then 8.0 MB/s")),
+    of(Stuck::Samba, told(During, V5_10, StopDirtyBytes, Help::Yes, "everything was written after 7 s")),
+    of(Stuck::Samba, told(During, V6_12, Strict, Help::No, "no progress for 30 s")),
+    of(Stuck::Fuse, told(During, V6_12, FreeServer, Help::Yes, "resumed after 1.7 s, 2.4 MB/s over the last 20 of 30 s")),
+    of(Stuck::Fuse, told(During, V6_12, StrictServer, Help::Partly, "resumed after 19 s, then 2.5 MB/s")),
+    of(Stuck::Ganesha, told(During, V6_12, FreeServer, Help::Yes, "resumed after 2.7 s, 25 MB/s over the last 20 of 30 s")),
+    of(Stuck::Ganesha, told(During, V6_12, Strict, Help::No, "0.3 MB/s after 30 s")),
+    of(Stuck::LoopDevice, told(During, V6_12, FreeServer, Help::Yes, "with dm-crypt on the loop device, resumed after 0.5 s, 3.0 MB/s over the last 20 of 30 s")),
 ];
