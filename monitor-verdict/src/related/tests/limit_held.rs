@@ -102,10 +102,10 @@ fn a_dead_server_that_fills_the_limit_holds_the_writers_of_an_idle_disk() {
             ..Container::default()
         }),
     }];
-    let begin = |now: &mut Observation| dead_server(now, LIMIT);
-    scene.play(10, begin);
+    let dies = |now: &mut Observation| dead_server(now, LIMIT);
+    scene.play(10, dies);
     assert_eq!(told(&scene), [""; 0]);
-    scene.play(5, begin);
+    scene.play(5, dies);
     assert_eq!(scene.times(DirtyLimitHeld), [(13, true)]);
     let its = scene.events.iter();
     let began = its.clone().find(|event| event.kind == DirtyLimitHeld);
