@@ -46,6 +46,11 @@ impl Player {
                         return;
                     }
                 }
+                Until::Confirmed(_)
+                    if self.daemon.is_none() && start.elapsed() > Duration::from_secs(25) =>
+                {
+                    return;
+                }
                 Until::Confirmed(seconds) if passed(&self.shared.confirmed_ms, *seconds) => return,
                 Until::Recovered(seconds) if passed(&self.shared.recovered_ms, *seconds) => return,
                 Until::Over | Until::Confirmed(_) | Until::Recovered(_) => {}
