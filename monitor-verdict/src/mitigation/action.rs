@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use monitor_model::{loops::Exempt, mitigation::Measure};
 
 use super::command::{
-    class, ease, free_server, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill, let_go, lower,
-    raise, same_address, stop, stop_and_hold, with_cap,
+    class, ease, free_server, go_on, held_and_raised, held_before, hold, hold_to_bytes, kill,
+    let_go, lower, raise, same_address, stop, stop_and_hold, with_cap,
 };
 use super::target::Target;
 

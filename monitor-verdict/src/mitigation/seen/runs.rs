@@ -162,7 +162,6 @@ pub(super) const RUNS: &[Run] = &[
     of(Stuck::Reclaim, out(V5_10, FreeMemory, 24.2, 27.0, NEVER, [0.6, 0.3], 0)),
     of(Stuck::Reclaim, out(V5_10, KillWriters, 24.4, 30.6, 38.7, [1.2, 0.0], 0)),
     of(Stuck::Reclaim, out(V5_10, StopFree, 18.2, 33.2, 56.6, [1.3, 0.0], 0)),
-    of(Stuck::Nbd, told(During, V6_12, FreeServer, Help::Yes, "qemu-nbd resumed after 0.3 s, 17 MB/s over the last 20 of 45 s")),
     of(Stuck::Nbd, told(During, V6_12, StrictServer, Help::Partly, "qemu-nbd resumed after 22 s, then 18 MB/s; nbd-server after 28 s, then 17 MB/s")),
     of(Stuck::Nbd, told(During, V7_2, StrictServer, Help::Partly, "qemu-nbd resumed after 24 s, then 23 MB/s; nbd-server after 19 s, then 36 MB/s")),
     of(Stuck::Nbd, told(During, V6_1, StopDirtyBytes, Help::Yes, "everything was written after 12 s (qemu-nbd)")),
@@ -187,5 +186,4 @@ pub(super) const RUNS: &[Run] = &[
     of(Stuck::Fuse, told(During, V6_12, StrictServer, Help::Partly, "resumed after 19 s, then 2.5 MB/s")),
     of(Stuck::Ganesha, told(During, V6_12, FreeServer, Help::Yes, "resumed after 2.7 s, 25 MB/s over the last 20 of 30 s")),
     of(Stuck::Ganesha, told(During, V6_12, Strict, Help::No, "0.3 MB/s after 30 s")),
-    of(Stuck::LoopDevice, told(During, V6_12, FreeServer, Help::Yes, "with dm-crypt on the loop device, resumed after 0.5 s, 3.0 MB/s over the last 20 of 30 s")),
 ];
