@@ -4,7 +4,7 @@
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 
 use crate::{
-    loops::{Exempt, ExemptBasis, Exemption, Loop, Mount, Proof, Scope},
+    loops::{Exempt, ExemptBasis, Exemption, Loop, Mount, NFSD, PathNode, Proof, Scope},
     observation::{
         Bdi, ClientKind, Delay, DirtyPauses, Memory, NfsClient, NfsMount, Nfsd, Observation,
         RpcClient, ServerKind, ServerThread, SignalStatus, State, ThreadState, Waiting,
@@ -146,6 +146,15 @@ pub fn mount(bdi: &str) -> NfsMount {
     }
 }
 
+/// A device of a path.
+fn device(kind: &str, bdi: &str) -> PathNode {
+    PathNode::Device {
+        kind: kind.into(),
+        name: "".into(),
+        bdi: bdi.into(),
+    }
+}
+
 /// The loop of the node, across namespaces.
 #[must_use]
 pub fn found_loop() -> Loop {
@@ -170,8 +179,17 @@ pub fn found_loop() -> Loop {
         localio: false,
         client_kind: ClientKind::Nfs,
         client_name: "".into(),
-        server_kind: ServerKind::default(),
-        path: Vec::new(),
+        server_kind: ServerKind::Nfsd,
+        path: vec![
+            device("nfs", CLIENT),
+            PathNode::Server {
+                kind: ServerKind::Nfsd,
+                name: NFSD.into(),
+                tgid: None,
+                proof: Proof::Xid,
+            },
+            device("ext4", DISK),
+        ],
         direct: false,
         mounts: vec![Mount {
             mount_point: "/mnt/<a>".into(),
