@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 pub use crate::observation::Proof;
-use crate::observation::{ClientKind, Container, ServerKind};
+use crate::observation::{ClientKind, Container, ServerKind, ServerRef};
 use crate::words::words;
 
 /// The kernel's server, used in place of a process name.
@@ -134,6 +134,52 @@ pub enum PathNode {
     },
 }
 
+impl PathNode {
+    /// The servers of a path, in its order.
+    #[must_use]
+    pub fn servers(path: &[Self]) -> Vec<ServerRef> {
+        let server = |node: &Self| match node {
+            Self::Server {
+                kind, name, tgid, ..
+            } => Some(ServerRef {
+                name: name.clone(),
+                tgid: *tgid,
+                kind: *kind,
+            }),
+            Self::Device { .. } => None,
+        };
+        path.iter().filter_map(server).collect()
+    }
+
+    /// The BDIs of a path, in its order.
+    pub fn bdis(path: &[Self]) -> impl Iterator<Item = &CompactString> {
+        path.iter().filter_map(|node| match node {
+            Self::Device { bdi, .. } => Some(bdi),
+            Self::Server { .. } => None,
+        })
+    }
+
+    /// A few words for people.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Device { kind, name, bdi } => {
+                let kind = [kind.as_str(), bdi.as_str()].join(" ");
+                match name.as_str() {
+                    "" => kind.trim().to_owned(),
+                    name => format!("{name} ({})", kind.trim()),
+                }
+            }
+            Self::Server {
+                name,
+                tgid: Some(tgid),
+                ..
+            } => format!("{name}[{tgid}]"),
+            Self::Server { name, .. } => name.to_string(),
+        }
+    }
+}
+
 /// A mount of a loop's client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -172,6 +218,13 @@ words! {
 }
 
 impl Loop {
+    /// The path for people: `/dev/nbd0 (nbd 43:0) -> qemu-nbd[77] -> /dev/vdb (ext4 254:16)`.
+    #[must_use]
+    pub fn path_words(&self) -> String {
+        let nodes: Vec<String> = self.path.iter().map(PathNode::words).collect();
+        nodes.join(" -> ")
+    }
+
     /// Whether the kernel's nfsd serves it.
     #[must_use]
     pub fn is_nfsd(&self) -> bool {

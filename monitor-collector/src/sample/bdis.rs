@@ -75,7 +75,8 @@ impl Bdis {
         self.nfs_clients = topology.mounts.iter().map(|m| m.bdi.clone()).collect();
         let served = topology.served.iter().map(|one| &one.bdi);
         let written = topology.writes.iter().map(|one| &one.bdi);
-        let stacked = topology.rests_on.iter().map(|one| &one.bdi);
+        let stacked = topology.rests_on.iter();
+        let stacked = stacked.flat_map(|one| [&one.bdi, &one.on]);
         self.served = served.chain(written).chain(stacked).cloned().collect();
         self.exported = topology.exports.iter().map(|e| e.bdi.clone()).collect();
         self.mounted.clear();

@@ -5,7 +5,8 @@
 //! file's device, but it asks the file's server first (`vfs_getattr` in `loop_get_status`,
 //! `drivers/block/loop.c`) and hangs with it. So the path is looked up in the mounts of each namespace
 //! that could have set it up, and what the device took over from its file rules some of them out
-//! (`traits.rs`). Where two remain that disagree, the file system is unknown.
+//! (`traits.rs`). Where two remain that disagree, the file system is unknown,
+//! until the device's worker is paused on one of them, which the verdict sees.
 
 mod traits;
 
@@ -23,6 +24,8 @@ use crate::host::text::numbered;
 
 /// Maximum number of loop devices.
 const MAX_DEVICES: usize = 1024;
+/// Maximum number of file systems that a file may lie on.
+const MAX_CANDIDATES: usize = 16;
 /// `CAP_SYS_ADMIN`.
 const ADMIN: u64 = 1 << 21;
 
@@ -43,10 +46,14 @@ pub fn read(
     };
     for ((device, traits), mut candidates) in found.iter_mut().zip(candidates) {
         candidates.retain(|_, mount| traits.fits(mount, sysfs));
+        let bdi = |device| mounts.file_systems.get(device).map(|fs| fs.bdi.clone());
         let mut left = candidates.keys();
         if let (Some(only), None) = (left.next(), left.next()) {
-            let file_system = mounts.file_systems.get(only);
-            device.on = file_system.map(|fs| fs.bdi.clone()).unwrap_or_default();
+            device.on = bdi(only).unwrap_or_default();
+        } else {
+            let maybe = candidates.keys().filter_map(bdi);
+            let maybe = maybe.filter(|bdi| !bdi.is_empty());
+            device.maybe_on = maybe.take(MAX_CANDIDATES).collect();
         }
     }
     found.into_iter().map(|(device, _)| device).collect()
@@ -147,6 +154,7 @@ pub(super) fn device(dev: &str, file: &str) -> Option<LoopDevice> {
         bdi: dev.trim_end().into(),
         file: file.into(),
         on: CompactString::default(),
+        maybe_on: Vec::new(),
     })
 }
 

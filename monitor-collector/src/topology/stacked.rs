@@ -157,6 +157,7 @@ mod tests {
             bdi: bdi.into(),
             file: "/image".into(),
             on: on.into(),
+            ..LoopDevice::default()
         }
     }
 

@@ -179,6 +179,10 @@ pub struct LoopDevice {
     pub file: CompactString,
     /// The BDI of the file system with the file; empty: unknown.
     pub on: CompactString,
+    /// If that is unknown: the BDIs of the file systems that may have it, in whichever mount
+    /// namespace the device was set up.
+    #[serde(default)]
+    pub maybe_on: Vec<CompactString>,
 }
 
 /// The process of a server.

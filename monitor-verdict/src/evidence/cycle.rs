@@ -32,7 +32,7 @@ use monitor_model::{
 use super::bounds::{NAME, short};
 use super::places::{Place, place, shown};
 use super::tasks::{Task, Tasks};
-use crate::loops::{path, words};
+use crate::loops::words;
 use crate::text::{bytes, percent, rate, seconds};
 use crate::window::{PauseMeans, Window};
 
@@ -114,7 +114,7 @@ impl<'a> CycleView<'a> {
 
     /// What the server at the end of the path consists of.
     fn last_server(&self) -> Option<ServerKind> {
-        let servers = path::servers(self.path());
+        let servers = PathNode::servers(self.path());
         servers.last().map(|server| server.kind)
     }
 

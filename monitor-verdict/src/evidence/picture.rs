@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use monitor_common::Class;
 use monitor_model::{
     evidence::{Arrow, LoopNumbers, Picture, Station},
-    loops::{Loop, NFSD},
+    loops::{Loop, NFSD, PathNode},
     observation::{ClientKind, NfsClient, Observation, ServerKind, ThreadState, Waiting},
     verdict::{Signature, Verdict},
 };
@@ -14,7 +14,7 @@ use monitor_model::{
 use super::bounds::{NAME, short};
 use super::places::{Place, place};
 use super::tasks::server_threads;
-use crate::loops::{path, words};
+use crate::loops::words;
 use crate::text::{bytes, percent, rate, span};
 
 /// Who waits at this moment, and what both ends hold.
@@ -94,7 +94,7 @@ pub fn picture(
     };
     let oldest = age(numbers.client_oldest_seconds);
     let same = found.filter(|found| found.server == verdict.server);
-    let behind = path::servers(same.map_or(&[][..], |found| &found.path));
+    let behind = PathNode::servers(same.map_or(&[][..], |found| &found.path));
     let behind = behind.iter().filter(|one| one.name != verdict.server);
     let behind: Vec<_> = behind
         .map(|one| words::process(&one.name, one.tgid))

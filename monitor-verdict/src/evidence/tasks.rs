@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use monitor_common::{Cause, Class};
 use monitor_model::{
     evidence::{MAX_FRAMES, Thread},
-    loops::{Loop, NFSD},
+    loops::{Loop, NFSD, PathNode},
     observation::{
         Caller, ClientKind, Container, Observation, ServerKind, ServerRef, ServerThread, Stack,
         ThreadState, UserServer, Waiting,
@@ -14,7 +14,6 @@ use monitor_model::{
 };
 
 use super::bounds::{self, NAME, seconds, short};
-use crate::loops::path;
 
 /// Waits of one task at most: causes nest, but not that deep.
 const MAX_WAITS: usize = 4;
@@ -208,7 +207,7 @@ pub fn server_threads<'a>(
 fn is_own(one: &UserServer, verdict: &Verdict, found: Option<&Loop>) -> bool {
     let nfs = found.is_none_or(|found| found.client_kind == ClientKind::Nfs);
     let by_path = || {
-        let servers = path::servers(found.map_or(&[][..], |found| &found.path));
+        let servers = PathNode::servers(found.map_or(&[][..], |found| &found.path));
         servers.iter().any(|server| server.tgid == Some(one.tgid))
     };
     nfs && one.name == verdict.server || by_path()
@@ -255,7 +254,7 @@ impl<'a> Worker<'a> {
         let localio = found.filter(|one| one.localio);
         let to =
             localio.and_then(|one| verdict.server_bdi.as_deref().or(one.server_bdi.as_deref()));
-        let servers = path::servers(found.map_or(&[][..], |found| &found.path));
+        let servers = PathNode::servers(found.map_or(&[][..], |found| &found.path));
         let target = |one: &ServerRef| one.kind == ServerKind::Target;
         Self {
             nfsd: verdict.server == NFSD,

@@ -2,14 +2,13 @@
 
 use compact_str::CompactString;
 use monitor_model::{
-    loops::{Loop, NFSD, Proof},
+    loops::{Loop, NFSD, PathNode, Proof},
     observation::{ClientKind, Observation, ServerKind, ServerRef},
     verdict::{Conditions, Confidence, LivelockState, Signature, Tally, Transition, Verdict},
 };
 
 use crate::judge::conditions::condition;
 use crate::judge::machine::{Machine, Tick};
-use crate::loops::path;
 use crate::signatures::{Edge, SignatureChooser};
 use crate::text::{rate, seconds};
 use crate::thresholds::{Thresholds, nanos};
@@ -83,7 +82,7 @@ struct Path {
 
 impl Path {
     fn of(found: &Loop) -> Self {
-        let mut servers = path::servers(&found.path);
+        let mut servers = PathNode::servers(&found.path);
         if servers.is_empty() {
             // A recording of an older version lists no path.
             servers.push(ServerRef {
@@ -97,7 +96,7 @@ impl Path {
             });
         }
         let last = found.server_bdi.as_ref();
-        let inner = path::bdis(&found.path).skip(1);
+        let inner = PathNode::bdis(&found.path).skip(1);
         Self {
             kind: found.client_kind,
             servers,

@@ -8,12 +8,11 @@
 //! (`EXPORT_OP_REMOTE_FS`). A process sets the flag for itself (`prctl(PR_SET_IO_FLUSHER)`).
 
 use monitor_model::{
-    loops::{Exempt, ExemptBasis, Exemption, Loop, Scope},
+    loops::{Exempt, ExemptBasis, Exemption, Loop, PathNode, Scope},
     observation::{ClientKind, ExemptCount, Observation, ServerKind, ServerRef},
 };
 
 use super::inputs::{DeviceInputs, ServerEnd};
-use super::path;
 use crate::mitigation::risk;
 
 /// The WRITEs that nfsd served recently for a device.
@@ -66,7 +65,7 @@ pub(super) fn judge(
 /// Judges a path by its last server, where that is a process or a worker: it writes to the local
 /// device, and those before it wait for it. `None`: it is nfsd.
 pub(super) fn of_path(one: &Loop, observation: &Observation) -> Option<Exemption> {
-    let servers = path::servers(&one.path);
+    let servers = PathNode::servers(&one.path);
     let last = servers.last()?;
     match last.kind {
         ServerKind::Nfsd => None,

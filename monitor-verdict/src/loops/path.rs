@@ -101,29 +101,6 @@ fn served<'a>(bdi: &str, topology: &'a Topology) -> Option<&'a ServedDevice> {
     all.find(|one| below.contains(one.bdi.as_str()))
 }
 
-/// The servers of a path, in its order.
-pub(crate) fn servers(path: &[PathNode]) -> Vec<ServerRef> {
-    let server = |node: &PathNode| match node {
-        PathNode::Server {
-            kind, name, tgid, ..
-        } => Some(ServerRef {
-            name: name.clone(),
-            tgid: *tgid,
-            kind: *kind,
-        }),
-        PathNode::Device { .. } => None,
-    };
-    path.iter().filter_map(server).collect()
-}
-
-/// The BDIs of a path, in its order.
-pub(crate) fn bdis(path: &[PathNode]) -> impl Iterator<Item = &CompactString> {
-    path.iter().filter_map(|node| match node {
-        PathNode::Device { bdi, .. } => Some(bdi),
-        PathNode::Server { .. } => None,
-    })
-}
-
 /// Fills in the path of a loop whose client and first server are known, and what its last server
 /// writes to. Returns that server's device of a file system; empty: unknown.
 ///
@@ -137,7 +114,10 @@ pub(super) fn fill_in(
     let topology = &observation.topology;
     let mut path = vec![PathNode::Device {
         kind: one.client_kind.as_str().into(),
-        name: one.client_name.clone(),
+        name: match one.mounts.first() {
+            Some(mount) if one.client_name.is_empty() => mount.source.clone(),
+            _ => one.client_name.clone(),
+        },
         bdi: one.client_bdi.clone(),
     }];
     let server = ServerRef {

@@ -1,11 +1,10 @@
 //! The risk of a loop on this node, and the recommendations.
 
 use monitor_model::{
-    loops::{Exempt, Loop},
+    loops::{Exempt, Loop, PathNode},
     observation::{Bdi, ClientKind, Observation, ServerKind},
 };
 
-use crate::loops::path;
 use crate::mitigation::{PREVENT_RATIO, is_held};
 use crate::text::bytes;
 
@@ -79,7 +78,7 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
 /// Measured on 6.12: the load that freezes nfs-ganesha without the exemption runs at 50 MB/s with
 /// it.
 fn exempt(one: &Loop) -> Option<String> {
-    let servers = path::servers(&one.path);
+    let servers = PathNode::servers(&one.path);
     let last = servers.last();
     let is_process = last.map_or(!one.is_nfsd(), |last| last.kind == ServerKind::Process);
     let server = last.map_or(&one.server, |last| &last.name);

@@ -5,12 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
-    loops::{Exempt, Loop},
+    loops::{Exempt, Loop, PathNode},
     observation::{ClientKind, Memory, Observation, ServerKind},
 };
 
 use super::kernel::Kernel;
-use crate::loops::path;
 
 /// The shell variable for the BDI, if no name is filled in.
 pub(super) const BDI: &str = "$bdi";
@@ -72,7 +71,7 @@ pub struct Target {
 
 /// The last server of a loop's path, if it is a process.
 fn last_server(found: &Loop) -> Option<String> {
-    let servers = path::servers(&found.path);
+    let servers = PathNode::servers(&found.path);
     let Some(last) = servers.last() else {
         return (!found.is_nfsd()).then(|| found.server.to_string());
     };

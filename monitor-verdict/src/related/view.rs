@@ -11,7 +11,7 @@ use monitor_model::{
     verdict::LivelockState,
 };
 
-use crate::loops::{Former, path};
+use crate::loops::Former;
 use crate::thresholds::Thresholds;
 use crate::window::Window;
 use crate::window::reduce::related::{RelatedDevice, RelatedSample};
@@ -43,7 +43,7 @@ impl LoopNow<'_> {
     /// Whether a device is on its path.
     fn concerns(&self, bdi: &str) -> bool {
         let ends = self.client_bdi == bdi || self.server_bdi == Some(bdi);
-        ends || path::bdis(self.path).any(|one| one == bdi)
+        ends || PathNode::bdis(self.path).any(|one| one == bdi)
     }
 }
 
@@ -169,7 +169,7 @@ impl Node<'_> {
                 PathNode::Device { bdi: its, .. } => its == bdi,
                 PathNode::Server { .. } => false,
             });
-            path::servers(at.and_then(|at| one.path.get(at..)).unwrap_or_default())
+            PathNode::servers(at.and_then(|at| one.path.get(at..)).unwrap_or_default())
         };
         let servers: Vec<_> = self.loops.iter().flat_map(behind).collect();
         let mut waits = self.now.waits.iter();

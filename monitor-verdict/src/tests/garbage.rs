@@ -182,6 +182,7 @@ impl Random {
                 bdi: random.bdi(),
                 file: CompactString::default(),
                 on: random.bdi(),
+                ..LoopDevice::default()
             }),
             ..Topology::default()
         }

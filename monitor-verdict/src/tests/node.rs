@@ -135,6 +135,7 @@ impl Node {
                 bdi: bdi.into(),
                 file: "/mnt/file".into(),
                 on: on.into(),
+                ..LoopDevice::default()
             });
         self.now.bdis.push(Bdi {
             bdi: bdi.into(),

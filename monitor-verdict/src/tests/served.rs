@@ -274,6 +274,34 @@ fn dm_on_a_loop_device_on_the_mount_is_part_of_the_cycle() {
 }
 
 #[test]
+fn of_several_places_of_a_loop_devices_file_its_workers_pauses_name_the_one() {
+    let mut node = Node::new(8);
+    node.losetup("7:0", "", 14_800);
+    let topology = Arc::make_mut(&mut node.now.topology);
+    topology.loop_devices[0].maybe_on = vec!["254:9".into(), CLIENT.into()];
+    let mut watched = Watched::of(node);
+    let frozen = Phase {
+        held: 500,
+        ..Phase::FROZEN_6_12
+    };
+    watched.play(&frozen, 10);
+    assert_eq!(
+        watched.first(Livelock),
+        None,
+        "nothing names the file system"
+    );
+    let worker = |_: u64, observation: &mut Observation| {
+        let mut pauses = testing::pauses(CLIENT, Class::LoopDevice);
+        pauses.events = 5;
+        observation.dirty_pauses.push(pauses);
+    };
+    watched.play_with(&frozen, 10, worker);
+    let verdict = watched.verdict();
+    let state = (verdict.state, verdict.signature);
+    assert_eq!(state, (Livelock, LoopDevice), "{}", verdict.reason);
+}
+
+#[test]
 fn a_server_that_writes_past_the_page_cache_is_no_risk() {
     let mut watched = node(ClientKind::Nbd, &process("qemu-nbd"));
     Arc::make_mut(&mut watched.node.now.topology).writes[0].direct = true;

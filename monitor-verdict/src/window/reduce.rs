@@ -238,7 +238,7 @@ impl Sample {
         self.loop_devices
             .extend(loops.take(MAX_LOOP_DEVICES).map(|device| LoopDevice {
                 bdi: device.bdi.clone(),
-                on: device.on.clone(),
+                on: file_system_of(device, observation),
             }));
         self.loop_devices.sort_unstable();
         self.stacked.clear();
@@ -382,6 +382,23 @@ impl DeviceTick {
             held_bytes: held,
             congested: bdi.congestion.map(|c| (c.congested, c.by)),
         }
+    }
+}
+
+/// The BDI that a loop device's file lies on. Of several that are possible, it is the only one on
+/// which workers of loop devices were paused.
+fn file_system_of(device: &observation::LoopDevice, observation: &Observation) -> CompactString {
+    if !device.on.is_empty() {
+        return device.on.clone();
+    }
+    let paused = |bdi: &&CompactString| {
+        let mut pauses = observation.dirty_pauses.iter();
+        pauses.any(|one| one.class == Class::LoopDevice && one.events > 0 && one.bdi == **bdi)
+    };
+    let mut maybe = device.maybe_on.iter().filter(paused);
+    match (maybe.next(), maybe.next()) {
+        (Some(only), None) => only.clone(),
+        _ => CompactString::default(),
     }
 }
 

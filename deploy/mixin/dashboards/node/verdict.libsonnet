@@ -27,7 +27,7 @@ function(config, q)
   [
     panel.stat(
       'Verdict',
-      'The worst state of the loops that are chosen. Livelock: the NFS server of this node waits for dirty pages that only it can write back, and writes are stalled. Deadlock: no byte moved for another 30 s. Both seldom end by themselves: open the runbook. "no loop" is good: this node serves no NFS mount to itself. Not good: "blind", balance_dirty_pages is not attached and nothing is ever suspected; "stuck", the last tick is over %d s old; "no data", the monitor is not scraped.'
+      'The worst state of the loops that are chosen. Livelock: a server of this node waits for dirty pages that only it can write back, and writes are stalled. Deadlock: no byte moved for another 30 s. Both seldom end by themselves: open the runbook. "no loop" is good: this node serves no device to itself. Not good: "blind", balance_dirty_pages is not attached and nothing is ever suspected; "stuck", the last tick is over %d s old; "no data", the monitor is not scraped.'
       % config.thresholds.stuckSeconds,
       |||
         %s > 0

@@ -72,7 +72,6 @@ mod tests {
         };
         let mut warnings = LookupWarnings::default();
         let devices = super::Cifs.devices(&mut NodeFiles {
-            procfs: &node.path("proc"),
             sysfs: &node.path("sys"),
             spaces: &Namespaces::default(),
             file_systems: &[],

@@ -224,7 +224,6 @@ fn the_kernels_server_of_a_disk_is_the_devices_target() {
     let mut warnings = LookupWarnings::default();
     let spaces = Namespaces::walk(&node.path("proc"), &mut warnings).unwrap();
     let mut files = NodeFiles {
-        procfs: &node.path("proc"),
         sysfs: &node.path("sys"),
         spaces: &spaces,
         file_systems: &[],

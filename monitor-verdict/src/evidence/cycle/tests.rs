@@ -173,6 +173,7 @@ fn loop_device(on: &str) -> LoopDevice {
         bdi: "7:0".into(),
         file: "/mnt/disk.img".into(),
         on: on.into(),
+        ..LoopDevice::default()
     }
 }
 

@@ -20,6 +20,7 @@ fn the_writers_to_a_loop_device_on_the_mount_are_the_loops_writers() {
             bdi: "7:0".into(),
             file: "/mnt/image".into(),
             on: "0:29".into(),
+            ..LoopDevice::default()
         }],
         ..Topology::default()
     });

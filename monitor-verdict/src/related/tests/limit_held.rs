@@ -451,6 +451,7 @@ fn a_loop_device_on_the_dead_mount_holds_it_too() {
         bdi: "7:0".into(),
         file: "/mnt/img".into(),
         on: CLIENT.into(),
+        ..LoopDevice::default()
     }];
     scene.play(30, |now| {
         dead_server(now, LIMIT);

@@ -116,7 +116,12 @@ pub fn observation() -> impl Strategy<Value = Observation> {
         state: State::Degraded,
     });
     let device = (name(), name(), name());
-    let device = device.prop_map(|(bdi, file, on)| LoopDevice { bdi, file, on });
+    let device = device.prop_map(|(bdi, file, on)| LoopDevice {
+        bdi,
+        file,
+        on,
+        ..LoopDevice::default()
+    });
     let servers = (name(), 0u32..9, prop::collection::vec(thread(), 0..80));
     let servers = servers.prop_map(|(name, tgid, threads)| UserServer {
         stopped: false,

@@ -100,6 +100,9 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
     text_report.more(&format!("served by {}{}", found.server, place(found)));
     text_report.more(&format!("proof: {}", proof(found)));
     text_report.more(&format!("the server writes to {}", backing(found)));
+    if !found.path.is_empty() {
+        text_report.more(&format!("path: {}", found.path_words()));
+    }
     let exempt = found.exempt.words();
     text_report.more(&format!("exempt from local dirty throttling: {exempt}"));
     if found.became_own_client {

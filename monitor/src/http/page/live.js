@@ -139,7 +139,7 @@ function render() {
   const worst = stuck(node.state) ? node.loops.find((one) => one.state === node.state) : null;
   const cards = node.loops.map((loop, at) => loopCard(loop, node, at,
     view(app.tracks.get(loop.loop) ?? [], node.unix_ms, tick()), loop === worst));
-  const none = node.unix_ms === 0 ? "No data yet." : "This node does not serve an NFS mount to itself, so it has no loop that could livelock.";
+  const none = node.unix_ms === 0 ? "No data yet." : "This node serves no backing device to itself, as far as is known, so it has no loop that could livelock.";
   const shown = new Set([...document.querySelectorAll("details.loop[data-state]")].filter((one) => !stuck(one.dataset.state)).map((one) => one.dataset.loop));
   show(at("main"),
     node.daemon.recording && h("p", { class: "banner", "data-key": "recording" }, h("strong", {}, "This is a recording"), ", ", name(node.daemon.recording),

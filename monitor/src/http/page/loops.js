@@ -55,6 +55,13 @@ function conditions(all, seen, [level, lower] = ["h4", "h5"]) {
     seen && h("div", { class: "condition" }, h(lower, {}, "State"), seen.state()));
 }
 
+// From the client's device over its servers to a local one.
+function path(nodes) {
+  const device = ({ kind, name, bdi }) => (name ? `${name} (${kind} ${bdi})` : `${kind} ${bdi}`);
+  const server = ({ name, tgid }) => (tgid === null ? name : `${name}[${tgid}]`);
+  return nodes.slice(0, 12).map((node) => (node.node === "device" ? device(node) : server(node))).join(" → ");
+}
+
 // Who mounts what from whom, in a line.
 function place(loop) {
   const { found, verdict } = loop;
@@ -64,11 +71,12 @@ function place(loop) {
   const clients = (found.client_containers ?? []).map(container).filter(Boolean);
   const server = container(found.server_container);
   return h("p", { class: "place" },
-    mounts, found.mounts.length > 3 && ` and ${found.mounts.length - 3} more`,
+    mounts.length > 0 ? mounts : name(found.client_name || verdict.client_bdi), found.mounts.length > 3 && ` and ${found.mounts.length - 3} more`,
     clients.length > 0 && [" (in ", name(clients.slice(0, 3).join(", ")), ")"],
     " is served by this node’s own ", name(found.server), server && [" (in ", name(server), ")"],
     SCOPES[found.scope] && ` ${SCOPES[found.scope]}`, ".",
     verdict.server_bdi && [" ", name(found.server), " writes to ", named(disk, verdict.server_bdi), "."],
+    found.path?.length > 0 && [" Path: ", name(path(found.path)), "."],
     ` Known because ${PROOFS[found.proof] ?? found.proof}.`,
     found.exempt && EXEMPT[found.exempt.state] && [" ", name(found.server), EXEMPT[found.exempt.state],
       found.exempt.reason && ` (${found.exempt.basis ? `${clip(found.exempt.basis, 20)}: ` : ""}${clip(found.exempt.reason, 200)})`, "."]);

@@ -121,6 +121,8 @@ const EXEMPT = {
   unknown: " may be exempt from local dirty throttling or not",
 };
 const PROOFS = {
+  kernel: "the kernel names the server",
+  stream: "both ends of the connection carry the same bytes",
   xid: "the same calls were seen at both ends",
   socket: "both ends of the connection are on this node",
   address: "the server’s address is one of this node’s",

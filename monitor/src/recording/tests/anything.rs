@@ -392,6 +392,7 @@ fn topology(d: &mut Dice) -> Topology {
             bdi: d.text(),
             file: d.text(),
             on: d.text(),
+            maybe_on: d.some(Dice::text),
         }),
         server_processes: d.some(|d| ServerProcess {
             tgid: d.small(),

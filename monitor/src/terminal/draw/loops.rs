@@ -11,7 +11,9 @@ use crate::publish::node::{LoopNow, Node};
 use crate::terminal::theme::{Theme, Tone};
 use crate::terminal::view::View;
 use crate::terminal::words::{about, between, clean, count, number, whole, within};
-use monitor_model::{loops::Scope, mitigation::Measure, verdict::Condition};
+use monitor_model::{
+    loops::Scope, mitigation::Measure, observation::ClientKind, verdict::Condition,
+};
 use monitor_verdict::text::{bytes, percent, rate};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -21,6 +23,9 @@ const LABEL: u16 = 9;
 const WORDS: u16 = 38;
 /// Columns that commands take where there is no edge.
 const MOST_COLUMNS: usize = 1000;
+
+/// Nodes of a path with one server.
+const PLAIN_PATH: usize = 3;
 
 /// The heading of the loop that is looked at.
 pub fn heading(view: &View, node: &Node, at: usize, one: &LoopNow) -> Line<'static> {
@@ -52,6 +57,11 @@ fn told(one: &LoopNow) -> String {
         words = words + ", " + found.scope.as_str();
     }
     let (exempt, proof) = (found.exempt.state.words(), found.proof.as_str());
+    // What mount, nfsd and disk say already needs no path.
+    let is_plain = found.client_kind == ClientKind::Nfs && found.path.len() <= PLAIN_PATH;
+    if !is_plain {
+        words = words + ", " + &found.path_words();
+    }
     format!("{words}, {exempt}, proof {proof}")
 }
 

@@ -34,6 +34,7 @@ pub fn of_mount(one: &LoopNow) -> &str {
 /// What is mounted there: `10.9.0.2:/`, and whether that is all.
 pub fn of_source(found: &Loop) -> String {
     match &*found.mounts {
+        [] if !found.client_name.is_empty() => found.client_name.to_string(),
         [] => "an unknown mount".to_owned(),
         [mount] => mount.source.to_string(),
         [mount, more @ ..] => format!("{} and {} more", mount.source, more.len()),

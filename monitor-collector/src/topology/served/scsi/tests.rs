@@ -219,7 +219,6 @@ fn a_name_of_a_target_leads_nowhere_else() {
     let graph = Graph::read(&mut NodeFiles {
         smb: &[],
         fuse: &mut super::super::FuseDaemons::default(),
-        procfs: &procfs,
         sysfs: &sysfs,
         spaces: &spaces,
         file_systems: &[],
