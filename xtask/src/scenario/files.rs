@@ -150,8 +150,8 @@ fn elsewhere_livelock() -> Scenario {
     Scenario {
         expect: Expect::Livelock(LOOP_DEVICE),
         served: Some(ServedLoop {
-            kind: "cifs",
-            server: "ksmbd",
+            kind: "nfs",
+            server: "nfsd",
         }),
         ..livelock(
             "loop-elsewhere-livelock",
