@@ -26,7 +26,7 @@ function(config, lib)
       page: 'guard-broke',
       summary: 'The guard broke a livelock.',
       description: [
-        'An NFS server on %s waited for dirty pages of its own client.' % node,
+        'A server on %s waited for dirty pages of its own client.' % node,
         'The guard of throttle-monitor changed dirty limits so that it resumed.',
         lib.with(
           lib.query(

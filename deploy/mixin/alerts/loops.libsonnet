@@ -94,7 +94,7 @@ function(config, lib)
   ];
 
   local prevent = [
-    "Run server and client on different nodes, or limit the mount's share of the dirty limit before the load.",
+    'Run server and client on different nodes, or do what else prevents it: the runbook has it.',
   ];
 
   [
@@ -104,10 +104,10 @@ function(config, lib)
       duration: config.durations.livelock,
       expr: state(lib.loop + ', signature', 3),
       page: '{{ $labels.signature }}',
-      summary: 'The NFS server waits for its own client, and no byte moves.',
+      summary: 'A server waits for its own client, and no byte moves.',
       description: [
         where + ' is in a deadlock ({{ $labels.signature }}).',
-        'Tasks cannot write to the mount, and clients of this NFS server wait: it waits for dirty pages',
+        'Tasks cannot write to the mount, and other clients of its server wait: it waits for dirty pages',
         'of its own client, which only it can write back. No byte has moved for half a minute.',
       ] + loop + now + howLong + careful,
     },
@@ -117,10 +117,10 @@ function(config, lib)
       duration: config.durations.livelock,
       expr: state(lib.loop + ', signature', 2),
       page: '{{ $labels.signature }}',
-      summary: 'The NFS server waits for its own client, and its clients wait for it.',
+      summary: 'A server waits for its own client, and its clients wait for it.',
       description: [
         where + ' is in a livelock ({{ $labels.signature }}).',
-        'Tasks cannot write to the mount, and clients of this NFS server wait: it waits for dirty pages',
+        'Tasks cannot write to the mount, and other clients of its server wait: it waits for dirty pages',
         'of its own client, which only it can write back.',
       ] + loop + now + howLong + careful,
     },
@@ -131,7 +131,7 @@ function(config, lib)
       // A suspicion may change its signature, and is the same one still.
       expr: state(lib.loop, 1),
       page: 'nfs-loop-suspected',
-      summary: 'The NFS server may be stalled by its own client.',
+      summary: 'A server may be stalled by its own client.',
       description: [
         where + ' is suspected of a livelock.',
         'For %s three of the four conditions have held, and the fourth is false or unknown.'
@@ -156,7 +156,7 @@ function(config, lib)
         config.thresholds.recurring,
       ],
       page: 'nfs-loop-recurring',
-      summary: 'The NFS server stalls again and again on its own client.',
+      summary: 'A server stalls again and again on its own client.',
       description: [
         where + ': {{ $value | printf "%.0f" }} livelocks were confirmed in the last hour.',
       ] + loop + now + howLong,
@@ -167,7 +167,7 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present('scope="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
-      summary: 'The node mounts NFS from its own server in another network namespace.',
+      summary: 'The node is a client of its own server in another network namespace.',
       description: [
         where + ': nothing is stalled yet.',
         'The server is not exempt from local dirty throttling, or not known to be:',
@@ -180,7 +180,7 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present('server!="nfsd",scope!="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
-      summary: 'The node mounts NFS from its own server in userspace.',
+      summary: 'The node is a client of its own server in userspace.',
       description: [
         where + ': nothing is stalled yet.',
         'The server is not exempt from local dirty throttling, or not known to be:',
@@ -195,7 +195,7 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present(''),
       page: 'nfs-loop',
-      summary: 'The node mounts NFS from its own server.',
+      summary: 'The node is a client of its own server.',
       description: [where + ': nothing is stalled yet.'] + loop,
     },
   ]

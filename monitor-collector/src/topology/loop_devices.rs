@@ -5,8 +5,8 @@
 //! file's device, but it asks the file's server first (`vfs_getattr` in `loop_get_status`,
 //! `drivers/block/loop.c`) and hangs with it. So the path is looked up in the mounts of each namespace
 //! that could have set it up, and what the device took over from its file rules some of them out
-//! (`traits.rs`). Where two remain that disagree, the file system is unknown,
-//! until the device's worker is paused on one of them, which the verdict sees.
+//! (`traits.rs`). Where some remain that disagree, it is taken
+//! for the host's, until the device's worker is paused on another of them, which the verdict sees.
 
 mod traits;
 
@@ -44,34 +44,44 @@ pub fn read(
         let files: Vec<_> = found.iter().map(|(device, _)| &*device.file).collect();
         candidates(spaces, &files, warnings)
     };
-    for ((device, traits), mut candidates) in found.iter_mut().zip(candidates) {
+    for ((device, traits), (host, mut candidates)) in found.iter_mut().zip(candidates) {
         candidates.retain(|_, mount| traits.fits(mount, sysfs));
-        let bdi = |device| mounts.file_systems.get(device).map(|fs| fs.bdi.clone());
-        let mut left = candidates.keys();
-        if let (Some(only), None) = (left.next(), left.next()) {
-            device.on = bdi(only).unwrap_or_default();
+        let bdi = |device: &CompactString| {
+            let bdi = mounts.file_systems.get(device).map(|fs| fs.bdi.clone());
+            bdi.filter(|bdi| !bdi.is_empty())
+        };
+        let mut bdis: Vec<_> = candidates.keys().filter_map(bdi).collect();
+        bdis.sort_unstable();
+        bdis.dedup();
+        // Most are set up by the host.
+        let by_host = host.filter(|device| candidates.contains_key(device));
+        let by_host = by_host.and_then(|device| bdi(&device));
+        if let [only] = bdis.as_slice() {
+            device.on.clone_from(only);
         } else {
-            let maybe = candidates.keys().filter_map(bdi);
-            let maybe = maybe.filter(|bdi| !bdi.is_empty());
-            device.maybe_on = maybe.take(MAX_CANDIDATES).collect();
+            device.on = by_host.unwrap_or_default();
+            bdis.truncate(MAX_CANDIDATES);
+            device.maybe_on = bdis;
         }
     }
     found.into_iter().map(|(device, _)| device).collect()
 }
 
-/// For each file the mounts that it may lie on, by device.
+/// For each file the device of the host's mount that it may lie on, and all such mounts, by device.
 fn candidates(
     spaces: &Namespaces,
     files: &[&str],
     warnings: &mut LookupWarnings,
-) -> Vec<BTreeMap<CompactString, Nearest>> {
+) -> Vec<(Option<CompactString>, BTreeMap<CompactString, Nearest>)> {
     let mut all = vec![BTreeMap::new(); files.len()];
     let Some(((_, host), others)) = spaces.mounts.split_first() else {
-        return all;
+        return all.into_iter().map(|one| (None, one)).collect();
     };
     let host_user = host.first().and_then(|pid| user_of(&spaces.process(*pid)));
     let (mounts, read) = nearest::find(spaces, host, files);
     not_all(read, warnings, &format_args!("the host's mounts"));
+    let device = |mount: &Option<Nearest>| Some(mount.as_ref()?.device.clone());
+    let of_host: Vec<_> = mounts.iter().map(device).collect();
     for (mount, all) in mounts.into_iter().zip(&mut all) {
         all.extend(mount.map(|mount| (mount.device.clone(), mount)));
     }
@@ -111,7 +121,7 @@ fn candidates(
             }
         }
     }
-    all
+    of_host.into_iter().zip(all).collect()
 }
 
 /// Whether a process may set up a loop device: the devices of the host are out of reach for one
@@ -295,17 +305,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_several_namespaces_may_have_is_on_none() {
+    fn a_file_that_several_namespaces_may_have_is_taken_for_the_hosts() {
         let node = node();
         privileged(&node);
         loop_device(&node, 0, "/data/image");
         loop_device(&node, 1, "/image");
-        assert_eq!(told(&node), ["7:0 /data/image on ", "7:1 /image on 254:0"]);
+        assert_eq!(
+            told(&node),
+            ["7:0 /data/image on 254:0", "7:1 /image on 254:0"]
+        );
+        let maybe: Vec<_> = read(&node).into_iter().map(|one| one.maybe_on).collect();
+        assert_eq!(maybe, [vec!["0:29", "254:0"], vec![]]);
     }
 
     #[test]
     fn the_block_of_the_file_system_tells_nfs_in_a_namespace_from_the_hosts_disk() {
-        for (granularity, on) in [("262144", "0:29"), ("4096", "254:0"), ("0", "")] {
+        for (granularity, on) in [("262144", "0:29"), ("4096", "254:0"), ("0", "254:0")] {
             let node = node();
             privileged(&node);
             loop_device(&node, 0, "/data/image");
@@ -341,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_containers_own_root_is_written_where_its_upper_directory_is() {
-        for (upper, on) in [("/var/lib/upper", "254:0"), ("/pods/upper", "")] {
+        for upper in ["/var/lib/upper", "/pods/upper"] {
             let node = node();
             node.append(1, "mountinfo", "36 27 254:16 / /pods rw - xfs /dev/vdb rw");
             node.process(50, "pod", 21, 30);
@@ -350,7 +365,10 @@ mod tests {
                 format!("27 1 0:50 / / rw - overlay overlay rw,lowerdir=/l,upperdir={upper}");
             node.append(50, "mountinfo", &root);
             loop_device(&node, 0, "/image");
-            assert_eq!(told(&node), [format!("7:0 /image on {on}")]);
+            // The host's own root may have it as well.
+            assert_eq!(told(&node), ["7:0 /image on 254:0"]);
+            let maybe = &read(&node)[0].maybe_on;
+            assert_eq!(maybe.is_empty(), upper == "/var/lib/upper", "{maybe:?}");
         }
     }
 }

@@ -508,7 +508,7 @@ mod tests {
     #[test]
     fn equal_totals_without_the_same_last_moments_prove_nothing() {
         let mut twin = frozen();
-        twin.moved = [Duration::from_secs(900); 2];
+        twin.moved = [Duration::from_mins(15); 2];
         let pipes = vec![frozen(), twin];
         // The server of the first is not on this node.
         assert_eq!(watched(pipes, &sockets(1, &[1])).pairs, []);

@@ -179,8 +179,8 @@ pub struct LoopDevice {
     pub file: CompactString,
     /// The BDI of the file system with the file; empty: unknown.
     pub on: CompactString,
-    /// If that is unknown: the BDIs of the file systems that may have it, in whichever mount
-    /// namespace the device was set up.
+    /// If that is a guess by the host's mounts: the BDIs of the file systems that may have the file,
+    /// in whichever mount namespace the device was set up.
     #[serde(default)]
     pub maybe_on: Vec<CompactString>,
 }

@@ -386,19 +386,18 @@ impl DeviceTick {
 }
 
 /// The BDI that a loop device's file lies on. Of several that are possible, it is the only one on
-/// which workers of loop devices were paused.
+/// which workers of loop devices were paused, if they are not those of another device there.
 fn file_system_of(device: &observation::LoopDevice, observation: &Observation) -> CompactString {
-    if !device.on.is_empty() {
-        return device.on.clone();
-    }
     let paused = |bdi: &&CompactString| {
         let mut pauses = observation.dirty_pauses.iter();
+        let mut others = observation.topology.loop_devices.iter();
         pauses.any(|one| one.class == Class::LoopDevice && one.events > 0 && one.bdi == **bdi)
+            && !others.any(|other| other.maybe_on.is_empty() && other.on == **bdi)
     };
     let mut maybe = device.maybe_on.iter().filter(paused);
     match (maybe.next(), maybe.next()) {
         (Some(only), None) => only.clone(),
-        _ => CompactString::default(),
+        _ => device.on.clone(),
     }
 }
 
