@@ -151,6 +151,15 @@ impl PathNode {
         path.iter().filter_map(server).collect()
     }
 
+    /// What the last server of a path consists of, and its name.
+    #[must_use]
+    pub fn last_server(path: &[Self]) -> Option<(ServerKind, &CompactString)> {
+        path.iter().rev().find_map(|node| match node {
+            Self::Server { kind, name, .. } => Some((*kind, name)),
+            Self::Device { .. } => None,
+        })
+    }
+
     /// The BDIs of a path, in its order.
     pub fn bdis(path: &[Self]) -> impl Iterator<Item = &CompactString> {
         path.iter().filter_map(|node| match node {

@@ -74,6 +74,7 @@ impl AllLoops {
 /// What a loop's path says to the judge.
 #[derive(Clone, Debug, Default)]
 struct Path {
+    nodes: Vec<PathNode>,
     kind: ClientKind,
     servers: Vec<ServerRef>,
     /// The devices between the client and the last one.
@@ -98,6 +99,7 @@ impl Path {
         let last = found.server_bdi.as_ref();
         let inner = PathNode::bdis(&found.path).skip(1);
         Self {
+            nodes: found.path.clone(),
             kind: found.client_kind,
             servers,
             inner: inner.filter(|bdi| Some(*bdi) != last).cloned().collect(),
@@ -173,7 +175,9 @@ impl LoopJudge {
         self.localio = found.localio;
         self.proof = found.proof;
         self.rpc_clients.clone_from(&found.rpc_clients);
-        self.path = Path::of(found);
+        if self.path.nodes != found.path {
+            self.path = Path::of(found);
+        }
         if found.server_bdi.is_some() {
             self.verdict.server_bdi.clone_from(&found.server_bdi);
         }

@@ -65,15 +65,17 @@ pub(super) fn judge(
 /// Judges a path by its last server, where that is a process or a worker: it writes to the local
 /// device, and those before it wait for it. `None`: it is nfsd.
 pub(super) fn of_path(one: &Loop, observation: &Observation) -> Option<Exemption> {
-    let servers = PathNode::servers(&one.path);
-    let last = servers.last()?;
-    match last.kind {
+    let (kind, name) = PathNode::last_server(&one.path)?;
+    match kind {
         ServerKind::Nfsd => None,
-        ServerKind::Process => Some(by_threads(one, last, observation)),
+        ServerKind::Process => {
+            let servers = PathNode::servers(&one.path);
+            Some(by_threads(one, servers.last()?, observation))
+        }
         ServerKind::Target => Some(Exemption::new(
             Exempt::No,
             ExemptBasis::Predicted,
-            format!("the kernel gives the workers of {} no exemption", last.name),
+            format!("the kernel gives the workers of {name} no exemption"),
         )),
         ServerKind::LoopDevice => Some(Exemption::new(
             Exempt::Yes,

@@ -96,6 +96,9 @@ pub(super) fn with_those_below<'a>(bdi: &'a str, topology: &'a Topology) -> BTre
 
 /// The server that cleans a device or one below it.
 fn served<'a>(bdi: &str, topology: &'a Topology) -> Option<&'a ServedDevice> {
+    if topology.served.is_empty() {
+        return None;
+    }
     let below = with_those_below(bdi, topology);
     let mut all = topology.served.iter();
     all.find(|one| below.contains(one.bdi.as_str()))
@@ -112,14 +115,15 @@ pub(super) fn fill_in(
     observation: &Observation,
 ) -> CompactString {
     let topology = &observation.topology;
-    let mut path = vec![PathNode::Device {
+    let mut path = Vec::with_capacity(one.path.len().max(3));
+    path.push(PathNode::Device {
         kind: one.client_kind.as_str().into(),
         name: match one.mounts.first() {
             Some(mount) if one.client_name.is_empty() => mount.source.clone(),
             _ => one.client_name.clone(),
         },
         bdi: one.client_bdi.clone(),
-    }];
+    });
     let server = ServerRef {
         name: one.server.clone(),
         tgid: one.server_tgid,

@@ -78,10 +78,9 @@ pub(crate) fn recommendations(one: &Loop, observation: &Observation) -> Vec<Stri
 /// Measured on 6.12: the load that freezes nfs-ganesha without the exemption runs at 50 MB/s with
 /// it.
 fn exempt(one: &Loop) -> Option<String> {
-    let servers = PathNode::servers(&one.path);
-    let last = servers.last();
-    let is_process = last.map_or(!one.is_nfsd(), |last| last.kind == ServerKind::Process);
-    let server = last.map_or(&one.server, |last| &last.name);
+    let last = PathNode::last_server(&one.path);
+    let is_process = last.map_or(!one.is_nfsd(), |(kind, _)| kind == ServerKind::Process);
+    let server = last.map_or(&one.server, |(_, name)| name);
     let capability = if one.client_kind == ClientKind::Nfs && *server == one.server {
         "give its container CAP_SYS_RESOURCE (nfs-ganesha asks for the exemption from version 6 \
          on), or "

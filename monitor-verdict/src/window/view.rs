@@ -108,17 +108,16 @@ impl View<'_> {
 
     /// The classes of the servers' threads, each once.
     fn classes(&self) -> impl Iterator<Item = Class> {
-        let all = self.servers.iter().map(|server| match server.kind {
+        let all = self.servers.iter().enumerate();
+        let first = all.filter(|(at, server)| {
+            let mut before = self.servers.iter().take(*at);
+            !before.any(|one| one.kind == server.kind)
+        });
+        first.map(|(_, server)| match server.kind {
             ServerKind::Nfsd => Class::Nfsd,
             ServerKind::Process => Class::Server,
             ServerKind::Target => Class::Target,
             ServerKind::LoopDevice => Class::LoopDevice,
-        });
-        let mut seen = Vec::with_capacity(self.servers.len());
-        all.filter(move |class| {
-            let new = !seen.contains(class);
-            seen.push(*class);
-            new
         })
     }
 

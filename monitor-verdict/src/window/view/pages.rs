@@ -28,6 +28,9 @@ impl Sample {
     /// Whether a BDI is of a device that rests on the client, directly or through others.
     #[must_use]
     pub fn rests_on(&self, bdi: &str, client: &str) -> bool {
+        if self.stacked.is_empty() {
+            return false;
+        }
         let mut layer = vec![bdi];
         for _ in 0..MAX_DEPTH {
             let next: Vec<&str> = layer.iter().flat_map(|at| self.below(at)).collect();
