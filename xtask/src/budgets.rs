@@ -50,7 +50,7 @@ pub fn run(choice: &BudgetsArgs) -> Result<bool> {
             what: "the program, one static file",
             unit: "MiB",
             is: fs::metadata(&choice.daemon)?.len() as f64 / MIB,
-            most: 12.0,
+            most: 12.5,
         },
         Count {
             what: "instructions of a tick: read from a recording, judged, told",
