@@ -72,7 +72,7 @@ fn dead_server_holds() -> Scenario {
             load: 30,
         }),
         expect: held(&["tasks on average in balance_dirty_pages on /data"]),
-        core: &[Kernel::V6_12],
+        core: &[],
         seconds: 200,
         load: 40,
         ..Scenario::default()
