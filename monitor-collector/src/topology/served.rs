@@ -186,16 +186,9 @@ impl Graph {
         let before = self.served.len();
         if let Some(process) = &place.process {
             self.served_by(device, process, place.proof);
-        } else {
-            let ksmbd = || {
-                (device.kind == ClientKind::Cifs).then(|| Target {
-                    name: "ksmbd".into(),
-                    files: Vec::new(),
-                })
-            };
-            if let Some(target) = device.target.clone().or_else(ksmbd) {
-                self.target(device, target, files, place.proof);
-            }
+        } else if let Some(target) = device.target.clone() {
+            // Which target of the kernel it is, the kind knows.
+            self.target(device, target, files, place.proof);
         }
         for served in self.served.iter_mut().skip(before) {
             served.address = format_compact!("{address}");
