@@ -20,7 +20,7 @@ use std::{
 use compact_str::{CompactString, format_compact};
 use monitor_model::observation::{
     ClientKind, FileSystem, Proof, RestsOn, ServedDevice, ServerKind, ServerProcess, ServerRef,
-    WritesTo,
+    WriteBasis, WritesTo,
 };
 
 use self::files::Files;
@@ -89,8 +89,8 @@ pub struct Device {
 pub struct Target {
     /// Its name.
     pub name: CompactString,
-    /// What it writes to.
-    pub files: Vec<TargetFile>,
+    /// What it writes to; `None`: it does not tell.
+    pub files: Option<Vec<TargetFile>>,
 }
 
 /// Where a server is to be found.
@@ -228,9 +228,14 @@ impl Graph {
             tgid: None,
             kind: ServerKind::Target,
         };
-        for file in &target.files {
-            self.writes
-                .extend(files.written(file, &server, &device.bdi));
+        match &target.files {
+            None => self.writes.push(hidden(&server, &device.bdi)),
+            Some(own) => {
+                let writes = own
+                    .iter()
+                    .filter_map(|file| files.written(file, &server, &device.bdi));
+                self.writes.extend(writes);
+            }
         }
         self.serve(device, server, proof);
     }
@@ -252,5 +257,18 @@ impl Graph {
             client_netns: None,
             server_netns: None,
         });
+    }
+}
+
+/// That a server writes for a client, to an unknown device.
+fn hidden(server: &ServerRef, client: &CompactString) -> WritesTo {
+    WritesTo {
+        server: server.clone(),
+        bdi: CompactString::default(),
+        device: CompactString::default(),
+        file: CompactString::default(),
+        basis: WriteBasis::Hidden,
+        direct: false,
+        client: client.clone(),
     }
 }

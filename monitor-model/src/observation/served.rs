@@ -140,6 +140,8 @@ words! {
         OpenFile = "open-file",
         /// The server's configuration in the kernel names a file on it.
         Configured = "configured",
+        /// It writes, but nothing tells where: the edge has no device.
+        Hidden = "hidden",
     }
 }
 

@@ -7,7 +7,9 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use monitor_model::{
     loops::{Loop, PathNode},
-    observation::{Observation, Proof, ServedDevice, ServerKind, ServerRef, Topology, Waiting},
+    observation::{
+        Observation, Proof, ServedDevice, ServerKind, ServerRef, Topology, Waiting, WriteBasis,
+    },
 };
 
 /// Maximum number of servers of a path.
@@ -52,15 +54,36 @@ pub(super) fn written_by(
     }
 }
 
+/// Whether a server writes for a client to a device that nothing tells.
+pub(super) fn writes_hidden(server: &ServerRef, client: &str, topology: &Topology) -> bool {
+    let mut edges = topology.writes.iter();
+    edges.any(|edge| {
+        edge.basis == WriteBasis::Hidden && edge.server == *server && edge.client == client
+    })
+}
+
 /// The BDI on which most of a server's threads are in `balance_dirty_pages`.
 fn waits_on(server: &ServerRef, observation: &Observation) -> Option<CompactString> {
-    // A target's workers have nothing in common but their class.
-    let tgid = server.tgid.filter(|_| server.kind == ServerKind::Process)?;
+    let is_own = |wait: &Waiting| match server.kind {
+        ServerKind::Process => wait.class == Class::Server && Some(wait.tgid) == server.tgid,
+        ServerKind::Target => wait.class == Class::Target,
+        ServerKind::Nfsd | ServerKind::LoopDevice => false,
+    };
+    // A target's workers have nothing in common but their class, so only that of the single target
+    // is known by them, and only if nothing else tells.
+    if server.kind == ServerKind::Target {
+        let topology = &observation.topology;
+        let mut targets = topology.writes.iter();
+        let alone = targets.all(|edge| {
+            edge.server.kind != ServerKind::Target
+                || edge.server == *server && edge.basis == WriteBasis::Hidden
+        });
+        if !alone {
+            return None;
+        }
+    }
     let own = |wait: &&Waiting| {
-        wait.cause == Cause::BalanceDirtyPages
-            && wait.class == Class::Server
-            && wait.tgid == tgid
-            && !wait.bdi.is_empty()
+        wait.cause == Cause::BalanceDirtyPages && is_own(wait) && !wait.bdi.is_empty()
     };
     let waits: Vec<&CompactString> = observation
         .waits

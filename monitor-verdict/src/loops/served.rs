@@ -75,7 +75,9 @@ impl ServedClient {
         let is_new = self.found.is_none();
         // A server that writes nowhere is no part of a loop; nor is a FUSE mount that keeps no
         // pages: its writers write through it.
-        let counts = self.written.is_some() && (served.kind != ClientKind::Fuse || self.held);
+        let writes = self.written.is_some()
+            || path::writes_hidden(&served.server, bdi, &observation.topology);
+        let counts = writes && (served.kind != ClientKind::Fuse || self.held);
         if is_new && !(counts && room) {
             return None;
         }

@@ -312,6 +312,52 @@ fn a_server_that_writes_past_the_page_cache_is_no_risk() {
     assert!(!found.risk.iter().any(throttled), "{:?}", found.risk);
 }
 
+/// A kernel target that does not tell what it writes to (ksmbd).
+fn hidden() -> Watched {
+    let target = ServerRef {
+        name: "ksmbd".into(),
+        tgid: None,
+        kind: ServerKind::Target,
+    };
+    let mut watched = node(ClientKind::Cifs, &target);
+    let topology = Arc::make_mut(&mut watched.node.now.topology);
+    topology.writes = vec![WritesTo {
+        basis: WriteBasis::Hidden,
+        client: CLIENT.into(),
+        file: "".into(),
+        ..writes(&target, "")
+    }];
+    watched
+}
+
+#[test]
+fn a_target_that_hides_its_files_is_a_loop_and_its_workers_waits_name_the_device() {
+    let mut watched = hidden();
+    play(&mut watched, &Phase::HEALTHY, 5, as_device);
+    let found = watched.engine.loops().first().expect("a loop");
+    assert_eq!(found.server_bdi, None);
+    play(&mut watched, &Phase::FROZEN_6_12, 45, as_target);
+    let found = watched.engine.loops().first().expect("a loop");
+    assert_eq!(found.server_bdi.as_deref(), Some(DISK));
+    let verdict = watched.verdict();
+    let state = (verdict.state, verdict.signature);
+    assert_eq!(state, (Deadlock, DirtyThrottle), "{}", verdict.reason);
+}
+
+#[test]
+fn beside_another_target_the_waits_of_workers_name_nobodys_device() {
+    let mut watched = hidden();
+    let topology = Arc::make_mut(&mut watched.node.now.topology);
+    let lio = ServerRef {
+        name: "lio".into(),
+        ..topology.served[0].server.clone()
+    };
+    topology.writes.push(writes(&lio, "254:9"));
+    play(&mut watched, &Phase::FROZEN_6_12, 10, as_target);
+    let found = watched.engine.loops().first().expect("a loop");
+    assert_eq!(found.server_bdi, None);
+}
+
 #[test]
 fn a_fuse_mount_without_pages_of_its_own_is_no_loop() {
     let mut watched = node(ClientKind::Fuse, &process("bindfs"));

@@ -18,8 +18,8 @@ impl Kind for Cifs {
         let mut devices = Vec::new();
         let target = ksmbd_runs(node.sysfs).then(|| Target {
             name: "ksmbd".into(),
-            // Its shares are known to a process of its own.
-            files: Vec::new(),
+            // Its shares are known to a process of its own, and its files are in no process's table.
+            files: None,
         });
         for mount in node.smb {
             let Some(server) = mount.server else {

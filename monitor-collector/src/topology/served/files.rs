@@ -73,12 +73,11 @@ impl Files {
 
 fn files(device: &Device) -> impl Iterator<Item = &TargetFile> {
     let own = match &device.server {
-        Place::Target(target) => target.files.as_slice(),
-        Place::Process(_) | Place::Tcp(_) => &[],
+        Place::Target(target) => Some(target),
+        Place::Process(_) | Place::Tcp(_) => None,
     };
-    let other = device.target.as_ref();
-    own.iter()
-        .chain(other.map_or(&[][..], |target| &target.files))
+    let targets = own.into_iter().chain(&device.target);
+    targets.flat_map(|target| target.files.iter().flatten())
 }
 
 /// A file system without a BDI (tmpfs) is known by its device.

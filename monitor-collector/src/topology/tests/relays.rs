@@ -214,7 +214,7 @@ fn the_kernels_server_of_a_disk_is_the_devices_target() {
         server: Place::Tcp("[::ffff:127.0.0.1]:3260".parse().unwrap()),
         target: target.map(|name| Target {
             name: name.into(),
-            files: Vec::new(),
+            files: None,
         }),
     };
     let devices = vec![device(ClientKind::Scsi, Some("lio"))];

@@ -107,7 +107,7 @@ pub fn target(config: &Path, lun: &Path) -> Option<Target> {
     let info = fs::read_to_string(backstore.join("info")).ok()?;
     Some(Target {
         name: LIO.into(),
-        files: vec![file(&host, &info)?],
+        files: Some(vec![file(&host, &info)?]),
     })
 }
 

@@ -173,7 +173,7 @@ fn an_iscsi_disk_of_a_target_of_this_node_has_the_file_of_its_lun() {
         sessions(node)[0]
             .target
             .clone()
-            .map(|target| target.files[0].path.clone())
+            .map(|target| target.files.as_ref().unwrap()[0].path.clone())
     };
     assert_eq!(file(&node).unwrap(), "/export/one");
     // The initiator has an entry in which LUN 1 is the target's LUN 0.
