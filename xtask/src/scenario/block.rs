@@ -133,6 +133,18 @@ fn livelocks() -> Vec<Scenario> {
     ]
 }
 
+/// Names for the guard's plays, and what they have before the daemon and the load at `/mnt`.
+pub(super) fn to_break() -> [(&'static str, Vec<Step>); 4] {
+    use BlockServer::{Lio, NbdServer, QemuNbd, Tgtd};
+    let steps = |server| Served::cached(server).steps();
+    [
+        ("guard-break-nbd", steps(QemuNbd)),
+        ("guard-break-nbd-server", steps(NbdServer)),
+        ("guard-break-lio", steps(Lio)),
+        ("guard-break-tgtd", steps(Tgtd)),
+    ]
+}
+
 fn livelock(name: &'static str, about: &'static str, server: BlockServer) -> Scenario {
     let mut steps = Served::cached(server).loaded();
     steps.extend(until_confirmed());

@@ -51,6 +51,16 @@ fn livelocks() -> Vec<Scenario> {
     ]
 }
 
+/// Names for the guard's plays, and what they have before the daemon and the load at `/mnt`.
+pub(super) fn to_break() -> [(&'static str, Vec<Step>); 4] {
+    [
+        ("guard-break-ganesha-dnat", dnat(Ganesha::SixRefused)),
+        ("guard-break-samba", samba(SmbServer::Samba, &[])),
+        ("guard-break-ksmbd", ksmbd_mount()),
+        ("guard-break-fuse", fuse(false)),
+    ]
+}
+
 fn dnat_livelock() -> Scenario {
     Scenario {
         exempt: Some("no"),

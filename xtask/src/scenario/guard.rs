@@ -3,8 +3,9 @@
 use guest::{Plan, Step, Until};
 
 use super::livelocks;
+use super::mitigations::BOUNDED;
 use super::steps::{disk, fetch, load, mount, nfs_modules, plan, serve, serve_in_pod, set, watch};
-use super::{Expect, Scenario, negatives};
+use super::{Expect, Scenario, block, files, negatives};
 use crate::kernels::Kernel;
 
 /// How long a load must run without a stall.
@@ -42,6 +43,8 @@ fn told() -> [Step; 2] {
 
 pub fn all() -> Vec<Scenario> {
     let mut all = vec![prevent(), breaks(), undo(), quiet("advise"), quiet("off")];
+    let others = block::to_break().into_iter().chain(files::to_break());
+    all.extend(others.map(|(name, steps)| breaks_another(name, steps)));
     all.extend(untouched());
     all
 }
@@ -112,6 +115,37 @@ fn breaks() -> Scenario {
         plan,
         expect: Expect::Broken,
         core: &[Kernel::V5_10],
+        seconds: 240,
+        load: 90,
+        ..Scenario::default()
+    }
+}
+
+/// Loops of other kinds than nfsd's: by `strict_limit` of the device that the server writes to, which
+/// kernels have since 6.2.
+fn breaks_another(name: &'static str, mut steps: Vec<Step>) -> Scenario {
+    steps.extend([
+        Step::Values,
+        guarding("break"),
+        watch(3, Until::Over),
+        load("/mnt", 250),
+        watch(60, Until::Confirmed(0)),
+        watch(BROKEN_SHORTLY, Until::Over),
+    ]);
+    steps.extend(told());
+    steps.extend([Step::StopDaemon, Step::Values]);
+    Scenario {
+        name,
+        about: "--guard.mode break: the livelock of another kind of server moves within 5 s of its confirmation, and stays so",
+        kernels: if name == "guard-break-ksmbd" {
+            &[Kernel::V6_12]
+        } else {
+            BOUNDED
+        },
+        plan: plan(steps),
+        expect: Expect::Broken,
+        core: &[],
+        megabytes: 512,
         seconds: 240,
         load: 90,
         ..Scenario::default()
