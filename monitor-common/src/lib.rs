@@ -15,9 +15,9 @@ pub use bdi::{BDI_NAME_LEN, BdiId};
 pub use cause::{Cause, Class, End, ThrottleReason};
 pub use kernel_const::KernelConst;
 pub use maps::{
-    BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DIRTY_SLOTS, DirtyKey, DirtyTotals,
-    HIST_BUCKETS, HistKey, HistValue, LEAST_CALL_NS, Lost, MAX_SERVERS, NfsClientTotals,
-    NfsdTotals, NfsdWrite, PEER_LEN, Peer, RpcTotals, Serving, Stall, Starting, Taken, TaskTotals,
-    Wait, WaitKey, WriteCongested, is_of_node,
+    BackingKey, BackingTotals, COMM_LEN, Call, CallFlag, CongestedBdi, DIRTY_SLOTS, DirtyKey,
+    DirtyTotals, HIST_BUCKETS, HistKey, HistValue, LEAST_CALL_NS, Lost, MAX_SERVERS,
+    NfsClientTotals, NfsdTotals, NfsdWrite, PEER_LEN, Peer, RpcTotals, Serving, Stall, Starting,
+    Taken, TaskTotals, Wait, WaitKey, WriteCongested, is_of_node,
 };
 pub use offsets::{Member, Offsets, RequiredField};

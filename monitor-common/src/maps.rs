@@ -371,6 +371,23 @@ impl Call {
 /// `RPC_MAX_ADDRBUFLEN` of `include/linux/sunrpc/msg_prot.h`, rounded up.
 pub const PEER_LEN: usize = 64;
 
+/// What the programs of calls know of this kernel: indices of an array of flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CallFlag {
+    /// It sends calls.
+    Sends = 0,
+    /// It serves calls.
+    Serves = 1,
+    /// The address of a client is wanted.
+    PeerWanted = 2,
+}
+
+impl CallFlag {
+    /// The number of flags.
+    pub const COUNT: u32 = 3;
+}
+
 /// What was lost: indices of a per-CPU array of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -8,10 +8,10 @@ use aya_ebpf::{
     },
 };
 use monitor_common::{
-    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CongestedBdi, DIRTY_SLOTS, DirtyKey,
-    DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, MAX_SERVERS, NfsClientTotals, NfsdTotals,
-    NfsdWrite, Offsets, PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken, TaskTotals, Wait,
-    WaitKey, WriteCongested,
+    BDI_NAME_LEN, BackingKey, BackingTotals, COMM_LEN, Call, CallFlag, CongestedBdi, DIRTY_SLOTS,
+    DirtyKey, DirtyTotals, HIST_BUCKETS, HistKey, HistValue, Lost, MAX_SERVERS, NfsClientTotals,
+    NfsdTotals, NfsdWrite, Offsets, PEER_LEN, Peer, RpcTotals, Serving, Starting, Taken,
+    TaskTotals, Wait, WaitKey, WriteCongested,
 };
 
 /// `BPF_NOEXIST`: a key that another CPU made meanwhile is left as it is.
@@ -130,10 +130,9 @@ pub static PEER: PerCpuArray<Peer> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static FROM: LruHashMap<u32, Peer> = LruHashMap::with_max_entries(1024, 0);
 
-/// Whether this kernel sends calls, whether it serves any, whether a client's
-/// address is wanted.
+/// One for each [`CallFlag`].
 #[map]
-pub static FLAGS: Array<u32> = Array::with_max_entries(3, 0);
+pub static FLAGS: Array<u32> = Array::with_max_entries(CallFlag::COUNT, 0);
 
 /// The WRITE that a task has just begun, by thread id.
 #[map]

@@ -12,7 +12,7 @@ use aya_ebpf::{
     EbpfContext, helpers::bpf_probe_read_kernel_str_bytes, macros::tracepoint,
     programs::TracePointContext,
 };
-use monitor_common::{Call, Cause, Lost, PEER_LEN, RpcTotals, Serving, Taken};
+use monitor_common::{Call, CallFlag, Cause, Lost, PEER_LEN, RpcTotals, Serving, Taken};
 
 use crate::{
     maps::{
@@ -35,11 +35,6 @@ const AT_ONCE_NS: u64 = 10_000_000;
 /// server sees is read again: it is another one after a reconnection.
 const PEER_EVERY: u64 = 64;
 
-/// Indices of [`FLAGS`].
-const SENDS: u32 = 0;
-const SERVES: u32 = 1;
-const PEER_WANTED: u32 = 2;
-
 /// A client's call was handed to its transport.
 #[tracepoint]
 pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
@@ -59,8 +54,8 @@ pub fn xprt_transmit(ctx: TracePointContext) -> u32 {
     };
     totals.calls += 1;
     totals.last_call_ns = now;
-    raise(SENDS);
-    if !is_up(SERVES) {
+    raise(CallFlag::Sends);
+    if !is_up(CallFlag::Serves) {
         return 0;
     }
     // SAFETY: the reference is not kept.
@@ -100,12 +95,12 @@ pub fn svc_process(ctx: TracePointContext) -> u32 {
     };
     let tid = current_tid();
     takes_call(tid);
-    raise(SERVES);
-    if !is_up(SENDS) {
+    raise(CallFlag::Serves);
+    if !is_up(CallFlag::Sends) {
         return 0;
     }
     let now = now();
-    if is_up(PEER_WANTED) {
+    if is_up(CallFlag::PeerWanted) {
         came_from(&ctx, xid, tid);
     }
     let client = sent(xid, tid, now);
@@ -193,10 +188,10 @@ fn matched(client: u32, tid: u32, xid: u32, totals: &mut RpcTotals, now: u64) {
         match FROM.get(tid) {
             Some(from) if from.xid == xid => {
                 let _ = PEERS.insert(client, &from.text, 0);
-                let _ = FLAGS.set(PEER_WANTED, 0, 0);
+                let _ = FLAGS.set(CallFlag::PeerWanted as u32, 0, 0);
             }
             // From now on the server's threads tell.
-            _ => raise(PEER_WANTED),
+            _ => raise(CallFlag::PeerWanted),
         }
     }
 }
@@ -278,15 +273,16 @@ pub fn totals(client: u32) -> Option<&'static mut RpcTotals> {
 }
 
 /// A node that only serves, or only mounts, has no loop: its calls need not be
-/// kept.
+/// kept. The daemon raises [`CallFlag::Serves`] where the server has threads: a client
+/// sends many calls before the first thread takes one.
 #[inline(always)]
-fn is_up(flag: u32) -> bool {
-    FLAGS.get(flag) == Some(&1)
+fn is_up(flag: CallFlag) -> bool {
+    FLAGS.get(flag as u32) == Some(&1)
 }
 
 #[inline(always)]
-fn raise(flag: u32) {
+fn raise(flag: CallFlag) {
     if !is_up(flag) {
-        let _ = FLAGS.set(flag, 1, 0);
+        let _ = FLAGS.set(flag as u32, 1, 0);
     }
 }

@@ -11,6 +11,7 @@ pub mod loops;
 pub mod mitigation;
 pub mod observation;
 pub mod related;
+pub mod remote;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod verdict;

@@ -26,7 +26,7 @@ pub use self::served::{
 };
 pub use self::topology::{
     Backing, Connection, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, NfsMount, OpenCalls,
-    PeerSocket, RpcClient, ServerProcess, Topology, Transport,
+    PeerSocket, RpcClient, ServerAddress, ServerProcess, Topology, Transport,
 };
 
 /// The node at one tick.

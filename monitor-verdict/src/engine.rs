@@ -9,6 +9,7 @@ use monitor_model::{
     loops::{Loop, LoopEvent},
     observation::Observation,
     related::{Related, RelatedEvent, RelatedKind, RelatedTally},
+    remote::RemoteMount,
     verdict::{Transition, Verdict},
 };
 
@@ -90,6 +91,12 @@ impl Engine {
     #[must_use]
     pub fn related_tallies(&self) -> [RelatedTally; RelatedKind::ALL.len()] {
         self.related.tallies()
+    }
+
+    /// NFS mounts of servers elsewhere, the one with the most pages first.
+    #[must_use]
+    pub fn remote(&self) -> &[RemoteMount] {
+        self.related.remote()
     }
 
     fn relate(&mut self, observation: &Observation) -> Vec<RelatedEvent> {

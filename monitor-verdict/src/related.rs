@@ -4,6 +4,7 @@
 //! A condition begins after it holds long enough, and ends after it does not hold for long enough.
 //! A kind with missing inputs is not reported.
 
+mod across;
 mod clients;
 mod devices;
 mod hung;

@@ -1,5 +1,6 @@
 //! This process on this host: its privileges, its memory, and the files that it may touch.
 
+pub mod boot;
 pub mod clock;
 pub mod hardening;
 pub mod local_path;

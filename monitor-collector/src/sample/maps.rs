@@ -11,13 +11,14 @@ use std::{borrow::BorrowMut, collections::BTreeMap};
 use aya::{
     Ebpf, Pod,
     maps::{
-        HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue, RingBuf,
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, Queue,
+        RingBuf,
     },
     util::nr_cpus,
 };
 use compact_str::CompactString;
 use monitor_common::{
-    BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, Cause, Class, CongestedBdi,
+    BDI_NAME_LEN, BackingKey, BackingTotals, BdiId, COMM_LEN, CallFlag, Cause, Class, CongestedBdi,
     DIRTY_SLOTS, DirtyKey, DirtyTotals, HistKey, HistValue, Lost as LostKind, NfsClientTotals,
     NfsdTotals, NfsdWrite, PEER_LEN, RpcTotals, Serving, Stall, TaskTotals, ThrottleReason, Wait,
     WaitKey, WriteCongested,
@@ -60,6 +61,7 @@ pub struct Maps {
     lost: PerCpuArray<MapData, u64>,
     rpc: PerCpuHashMap<MapData, u32, RpcTotals>,
     serving: HashMap<MapData, u32, Serving>,
+    call_flags: Array<MapData, u32>,
     peers: HashMap<MapData, u32, [u8; PEER_LEN]>,
     client_devices: HashMap<MapData, u32, u32>,
     backing: HashMap<MapData, BackingKey, BackingTotals>,
@@ -112,6 +114,7 @@ impl Maps {
             lost: take(ebpf, "LOST")?,
             rpc: take(ebpf, "RPC")?,
             serving: take(ebpf, "SERVING")?,
+            call_flags: take(ebpf, "FLAGS")?,
             peers: take(ebpf, "PEERS")?,
             client_devices: take(ebpf, "CLIENT_DEVICES")?,
             backing: take(ebpf, "BACKING")?,
@@ -230,6 +233,11 @@ impl Maps {
     /// Tells the programs which processes serve a client of this node.
     pub fn tell_servers(&mut self, processes: &[ServerProcess]) {
         self.servers.tell(processes);
+    }
+
+    /// Tells that this kernel serves calls, before it takes the first.
+    pub fn tell_that_it_serves(&mut self) {
+        let _ = self.call_flags.set(CallFlag::Serves as u32, 1, 0);
     }
 
     /// The class of a task of this process.

@@ -262,6 +262,9 @@ impl Sampler {
             .map(|w| w.tid)
             .collect();
         let threads = self.nfsd.read(&writes, &throttled);
+        if !threads.is_empty() {
+            self.maps.tell_that_it_serves();
+        }
         for &tid in writes.keys() {
             if !threads.iter().any(|t| t.tid == tid) && self.waits.is_gone(tid) {
                 self.maps.forget_write(tid);

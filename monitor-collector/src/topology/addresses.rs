@@ -46,6 +46,16 @@ impl Addresses {
         known.then(|| self.contains(address))
     }
 
+    /// The addresses by which another host may reach the namespace: neither loopback nor link-local.
+    pub fn reachable(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.iter().filter(|(_, length)| *length == 32);
+        let v4 = v4.map(|(address, _)| *address);
+        let v4 = v4.filter(|one| !one.is_loopback() && !one.is_link_local() && !one.is_multicast());
+        let v6 = self.v6.iter().copied();
+        let v6 = v6.filter(|one| !one.is_loopback() && !one.is_unicast_link_local());
+        v4.map(IpAddr::V4).chain(v6.map(IpAddr::V6))
+    }
+
     /// Whether the address is local.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -98,5 +108,20 @@ Local:
         for other in ["10.9.0.1", "10.9.0.255", "10.9.0.0", "8.8.8.8", "fd00::3"] {
             assert!(!contains(other), "{other}");
         }
+    }
+
+    #[test]
+    fn loopback_and_link_local_addresses_are_not_for_other_hosts() {
+        let mut addresses = Addresses::default();
+        FIB_TRIE.lines().for_each(|line| addresses.fib_trie(line));
+        for line in [
+            "00000000000000000000000000000001 01 80 10 80       lo",
+            "fe800000000000000000000000000001 02 40 20 80     eth0",
+            "fd000000000000000000000000000002 02 40 00 80     eth0",
+        ] {
+            addresses.if_inet6(line);
+        }
+        let all: Vec<_> = addresses.reachable().map(|one| one.to_string()).collect();
+        assert_eq!(all, ["10.9.0.2", "fd00::2"]);
     }
 }

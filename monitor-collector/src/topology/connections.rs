@@ -87,6 +87,8 @@ pub struct Connections {
     places: BTreeMap<SocketAddr, Place>,
     processes: BTreeMap<(u64, u32), Option<ProcessSockets>>,
     watcher: Watcher,
+    /// The network namespaces in which a process with a server's name was seen last.
+    server_nets: BTreeSet<u64>,
     rounds: u8,
 }
 
@@ -100,6 +102,7 @@ impl Connections {
             places: BTreeMap::new(),
             processes: BTreeMap::new(),
             watcher: Watcher::default(),
+            server_nets: BTreeSet::new(),
             rounds: 0,
         }
     }
@@ -153,6 +156,12 @@ impl Connections {
     /// The userspace server processes found so far.
     pub fn server_processes(&mut self, spaces: &Namespaces) -> Vec<ServerProcess> {
         self.owners.server_processes(spaces)
+    }
+
+    /// The network namespaces in which a process with a server's name lives, as far as the search for
+    /// the clients' other ends met one.
+    pub const fn server_nets(&self) -> &BTreeSet<u64> {
+        &self.server_nets
     }
 
     /// The CPU time of other threads since the last call.

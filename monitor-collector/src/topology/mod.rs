@@ -30,6 +30,7 @@ mod relay;
 pub(crate) mod requests;
 mod schedule;
 mod served;
+mod server_addresses;
 mod smb;
 mod sockets;
 mod stacked;

@@ -23,6 +23,7 @@ use super::{
     netns_entries::NetnsEntries,
     open_files::{OpenFiles, Places},
     served::{self, Device, FuseDaemons, Graph, NodeFiles},
+    server_addresses,
     smb::{SmbBdis, SmbMount, Totals, is_smb},
     stacked, transports,
     warnings::LookupWarnings,
@@ -125,6 +126,8 @@ impl Reader {
         );
         self.open = open(&nfs, &devices, &found, &wanted.devices);
         self.computed += self.connections.take_computed();
+        let serving = &round.exporting | self.connections.server_nets();
+        let server_addresses = server_addresses::read(&mut round, &serving);
         let mut graph = Graph::of(devices, &found.places, &mut node);
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);
@@ -158,6 +161,7 @@ impl Reader {
             exports,
             loop_devices,
             server_processes,
+            server_addresses,
             served: graph.served,
             writes: graph.writes,
             rests_on: graph.rests_on,

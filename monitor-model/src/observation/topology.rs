@@ -1,6 +1,6 @@
 //! The NFS mounts and NFS servers of this node. The verdict joins these facts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,9 @@ pub struct Topology {
     /// These are searched for only if an NFS mount or a client of this node leads to this node.
     #[serde(default)]
     pub server_processes: Vec<ServerProcess>,
+    /// The addresses under which other nodes may reach the NFS servers of this one.
+    #[serde(default)]
+    pub server_addresses: Vec<ServerAddress>,
     /// The containers of the network namespaces of clients and servers, as far as known.
     #[serde(default)]
     pub net_namespaces: Vec<NetNamespace>,
@@ -126,6 +129,16 @@ pub struct Topology {
     pub rests_on: Vec<RestsOn>,
     /// Facts that could not be read, a sentence each.
     pub incomplete: Vec<CompactString>,
+}
+
+/// An address of this node. Loopback and link-local addresses, which mean another host everywhere,
+/// are left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServerAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The network namespace that has it.
+    pub netns: u64,
 }
 
 /// An NFS mount.

@@ -31,6 +31,8 @@ pub struct LoopJudge {
     localio: bool,
     proof: Proof,
     rpc_clients: Vec<u32>,
+    /// Whether not one of its calls was seen at the server, though its sockets prove it.
+    unmatched: bool,
     path: Path,
     /// The highest rate seen, bytes a second, decayed.
     best: f64,
@@ -123,6 +125,11 @@ struct LastSecond {
     by_nfsd: bool,
 }
 
+fn is_unmatched(found: &Loop) -> bool {
+    let by_socket = matches!(found.proof, Proof::Socket | Proof::Stream);
+    by_socket && found.calls_served_here == 0
+}
+
 impl LoopJudge {
     /// The judge of a new loop.
     #[must_use]
@@ -148,6 +155,7 @@ impl LoopJudge {
             localio: found.localio,
             proof: found.proof,
             rpc_clients: found.rpc_clients.clone(),
+            unmatched: is_unmatched(found),
             path: Path::of(found),
             best: 0.0,
             progress_ns: now,
@@ -175,6 +183,7 @@ impl LoopJudge {
         self.localio = found.localio;
         self.proof = found.proof;
         self.rpc_clients.clone_from(&found.rpc_clients);
+        self.unmatched = is_unmatched(found);
         if self.path.nodes != found.path {
             self.path = Path::of(found);
         }
@@ -208,6 +217,7 @@ impl LoopJudge {
         let own = Own {
             clients: &clients,
             others: &others,
+            unmatched: self.unmatched,
         };
         let last = LastSecond::of(window, &self.verdict, own);
         let stall_rate = self.stall_rate(&last, thresholds, dt_ns);

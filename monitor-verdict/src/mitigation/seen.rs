@@ -43,6 +43,8 @@ pub(super) enum Stuck {
     Lio,
     /// smbd waits there.
     Samba,
+    /// ksmbd's workers wait there.
+    Ksmbd,
     /// A FUSE daemon waits there, and nfsd waits for it.
     Fuse,
 }
@@ -74,6 +76,7 @@ impl Stuck {
             (ClientKind::Scsi, ServerKind::Target) => Self::Lio,
             (ClientKind::Scsi, _) => Self::Iscsi,
             (ClientKind::Cifs, ServerKind::Process) => Self::Samba,
+            (ClientKind::Cifs, ServerKind::Target) => Self::Ksmbd,
             (ClientKind::Fuse, _) => Self::Fuse,
             _ => return None,
         })

@@ -101,6 +101,16 @@ impl LimitHeld {
         self.holds_back(bdi) || self.holders.iter().any(|holder| holder.bdi == bdi)
     }
 
+    /// Whether threads of NFS servers are among those that are held.
+    pub(super) fn holds_servers(&self, view: &RelatedView<'_>) -> bool {
+        let share = view.node.thresholds.related.pause_share * view.ease_of_kind(DirtyLimitHeld);
+        let threads = |held: &HeldDevice| {
+            let window = view.node.window;
+            window.waited(&held.bdi, |d| d.server_paused_ns, |d| d.server_waiting)
+        };
+        self.held.iter().map(threads).sum::<f64>() >= share
+    }
+
     /// Describes who holds the writers of a device.
     pub(super) fn holder_words(&self) -> String {
         let names: Vec<&str> = self.holders.iter().map(|h| h.bdi.as_str()).collect();

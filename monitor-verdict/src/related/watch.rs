@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use monitor_model::{
     related::{Related, RelatedEvent, RelatedKind, RelatedTally},
+    remote::RemoteMount,
     verdict::LivelockState,
 };
 
@@ -13,7 +14,7 @@ use super::devices::Shown;
 use super::hung::HungThreads;
 use super::limit_held::LimitHeld;
 use super::view::{Finding, HeldCondition, Node, RelatedView, suspect};
-use super::{devices, memory};
+use super::{across, devices, memory};
 use crate::text::seconds;
 use crate::thresholds::nanos;
 
@@ -29,6 +30,7 @@ pub struct Watch {
     hung_threads: HungThreads,
     shown: Shown,
     now: Vec<Related>,
+    remote: Vec<RemoteMount>,
     /// The number of beginnings, and the nanoseconds in which it held.
     counted: [(u64, u64); RelatedKind::ALL.len()],
     last_ns: Option<u64>,
@@ -57,7 +59,13 @@ impl Watch {
         let mut events = self.end(node, &found, &limit);
         self.begin(node, found, &mut events);
         self.tell();
+        self.remote = across::remote_mounts(node, self.view(node).as_ref(), &limit);
         events
+    }
+
+    /// NFS mounts of servers elsewhere, the one with the most pages first.
+    pub fn remote(&self) -> &[RemoteMount] {
+        &self.remote
     }
 
     /// The conditions that hold now, sorted by kind and BDI.
@@ -101,13 +109,8 @@ impl Watch {
     /// limit.
     fn find(&self, node: &Node<'_>) -> (Vec<Finding>, LimitHeld) {
         let mut found = Vec::new();
-        let Some(signs) = node.window.signs().filter(|_| node.window.speaks()) else {
+        let Some(view) = self.view(node) else {
             return (found, LimitHeld::default());
-        };
-        let view = RelatedView {
-            node,
-            held: &self.held,
-            signs,
         };
         self.silences.judge(&view, &mut found);
         let limit = LimitHeld::of(&view);
@@ -120,6 +123,16 @@ impl Watch {
             worst.then_with(|| a.bdi.cmp(&b.bdi))
         });
         (found, limit)
+    }
+
+    /// `None`: the window says too little.
+    fn view<'a>(&'a self, node: &'a Node<'a>) -> Option<RelatedView<'a>> {
+        let signs = node.window.signs().filter(|_| node.window.speaks())?;
+        Some(RelatedView {
+            node,
+            held: &self.held,
+            signs,
+        })
     }
 
     /// Ends the conditions that did not hold for long enough, or that a loop's verdict or a holder

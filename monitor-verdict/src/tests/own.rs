@@ -1,8 +1,12 @@
 //! Tests of nfsd in two network namespaces: the share of each loop.
 
+use std::sync::Arc;
+
 use monitor_common::{Cause, Class};
 use monitor_model::{
-    observation::{Caller, Nfsd, Observation, ServerThread, Serving, ThreadState, Waited},
+    observation::{
+        Caller, Connection, Nfsd, Observation, Proof, ServerThread, Serving, ThreadState, Waited,
+    },
     verdict::LivelockState::{self, Livelock, None as Calm, Recovered},
 };
 
@@ -142,6 +146,42 @@ fn a_frozen_loop_is_confirmed_beside_an_nfsd_that_serves_another_client() {
             Vec::<String>::new()
         );
     }
+}
+
+#[test]
+fn calls_of_a_loop_that_only_its_sockets_prove_may_be_those_of_nobody_known() {
+    let unmatched = |served_here: u64| {
+        let mut watched = watched();
+        watched.node.look_up(&[(CLIENT, None)]);
+        let topology = Arc::make_mut(&mut watched.node.now.topology);
+        let address = |last: u8, port: u16| ([10, 9, 0, last], port).into();
+        topology.mounts[0].server = Some(address(2, 2049));
+        topology.connections.push(Connection {
+            client: address(1, 801),
+            server: address(2, 2049),
+            client_netns: 1,
+            server_netns: 2,
+            owner: "nfsd".into(),
+            owner_tgid: None,
+            client_is_local: Some(false),
+            proof: Proof::Socket,
+            relays: Vec::new(),
+        });
+        watched.play_with(&Phase::FROZEN_6_12, 12, |n, o| {
+            attribute(o, &Phase::FROZEN_6_12, WORKS, n);
+            let nfsd = o.nfsd.as_mut().expect("runs");
+            nfsd.threads.truncate(8);
+            let serving = nfsd.serving.as_mut().expect("seen");
+            serving.truncate(8);
+            for one in serving {
+                one.caller = Caller::Elsewhere;
+            }
+            o.rpc_clients[0].served_here = served_here;
+        });
+        watched.verdict().state
+    };
+    assert_eq!(unmatched(0), Livelock, "sent before the programs watched");
+    assert_ne!(unmatched(1000), Livelock, "another host's");
 }
 
 #[test]

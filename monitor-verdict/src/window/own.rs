@@ -19,6 +19,9 @@ pub struct Own<'a> {
     pub clients: &'a [u32],
     /// The RPC clients of the other loops' mounts.
     pub others: &'a [&'a [u32]],
+    /// Whether its sockets prove it, and not one of its calls was seen at the server: those that were
+    /// sent before the programs watched are not. Then a call of nobody known may be its own.
+    pub unmatched: bool,
 }
 
 impl Own<'_> {
@@ -27,7 +30,7 @@ impl Own<'_> {
     pub fn has(&self, caller: Caller) -> bool {
         match caller {
             Caller::Unknown => true,
-            Caller::Elsewhere => false,
+            Caller::Elsewhere => self.unmatched,
             Caller::Client(id) if self.clients.is_empty() => {
                 !self.others.iter().any(|other| other.contains(&id))
             }
@@ -49,7 +52,7 @@ impl Own<'_> {
         let untold = |thread: &NfsdThread| {
             let known = match thread.caller {
                 Caller::Unknown => false,
-                Caller::Elsewhere => true,
+                Caller::Elsewhere => !self.unmatched,
                 Caller::Client(_) => !self.clients.is_empty(),
             };
             !known && thread.does.busy() > 0

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use monitor_collector::kernel::{attach::Attached, preflight::Privileges};
+use monitor_collector::{
+    host::boot::boot_id,
+    kernel::{attach::Attached, preflight::Privileges},
+};
 use monitor_model::{api::DaemonInfo, observation::State};
 use tokio::{
     net::TcpListener,
@@ -44,6 +47,7 @@ pub fn publisher(attached: &Attached, interval: Duration, kernel: &KernelArgs) -
             interval_seconds: interval.as_secs_f64(),
             recording: None,
         },
+        boot_id: boot_id(&kernel.procfs),
         bounds: kernel.buckets.clone(),
     })
 }

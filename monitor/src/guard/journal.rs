@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_collector::host::boot::boot_id;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +100,7 @@ impl Journal {
             fs::create_dir_all(dir).map_err(broken)?;
         }
         let lock = lock(&path.with_extension("lock"), path)?;
-        let boot_id = fs::read_to_string(procfs.join("sys/kernel/random/boot_id"));
-        let boot_id = boot_id.unwrap_or_default().trim().to_owned();
+        let boot_id = boot_id(procfs);
         let entries = match fs::read(path) {
             Ok(text) => entries(&text, &boot_id, path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

@@ -34,6 +34,7 @@ impl ReplayPublisher {
                     interval_seconds: header.interval_ms as f64 / 1000.0,
                     recording,
                 },
+                boot_id: String::new(),
                 bounds: header.bucket_bounds.clone(),
             }),
         }
@@ -68,6 +69,7 @@ impl ReplayPublisher {
             related: engine.related().to_vec(),
             related_events: changes.related.clone(),
             related_tallies: engine.related_tallies().into(),
+            remote: engine.remote().to_vec(),
             transitions: changes.transitions.clone(),
             evidence: evidence.collect(),
             ..Tick::default()

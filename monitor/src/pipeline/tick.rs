@@ -108,6 +108,7 @@ impl Ticker {
             loop_events: changes.loops,
             related: engine.related().to_vec(),
             related_events: changes.related,
+            remote: engine.remote().to_vec(),
             related_tallies: engine.related_tallies().into(),
             evidence: self.evidence.take(&changes.evidence),
             evidence_results: self.evidence.results(),

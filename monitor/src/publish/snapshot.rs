@@ -18,6 +18,7 @@ use monitor_model::{
     loops::{Loop, LoopEvent},
     observation::{Observation, StalledTask, TaskDelay},
     related::{Related, RelatedEvent, RelatedTally},
+    remote::RemoteMount,
     verdict::{Transition, Verdict},
 };
 use tokio::sync::watch;
@@ -58,6 +59,8 @@ pub struct Snapshot {
     /// Related conditions that began and ended, oldest first, at most
     /// [`MAX_TIMELINE`].
     pub related_events: Arc<VecDeque<RelatedEvent>>,
+    /// NFS mounts of servers elsewhere: this node's edges of loops across nodes.
+    pub remote: Vec<RemoteMount>,
     /// What was counted of each kind of them; empty before the first tick.
     pub related_tallies: Vec<RelatedTally>,
     /// Documents that prove verdicts, oldest first, at most
@@ -95,6 +98,8 @@ pub struct Snapshot {
 pub struct Daemon {
     /// What people are told of it.
     pub info: DaemonInfo,
+    /// The id of the node's boot; empty: unknown.
+    pub boot_id: String,
     /// Upper bounds of the histograms of waits, seconds, ascending, at
     /// most one less than an observation has buckets; the one after the last
     /// bound is beyond all of them.

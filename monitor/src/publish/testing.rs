@@ -283,7 +283,11 @@ pub(crate) fn daemon() -> Daemon {
         interval_seconds: 1.0,
         recording: None,
     };
-    Daemon { info, bounds }
+    Daemon {
+        info,
+        boot_id: "f3a1b2c4-0000-4000-8000-000000000000".to_owned(),
+        bounds,
+    }
 }
 
 pub(crate) fn event(id: u64, what: Happened) -> Event {

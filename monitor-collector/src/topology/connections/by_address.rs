@@ -98,7 +98,7 @@ impl Connections {
     /// Clients whose server may be on this node under another address, by the possible network
     /// namespace. A server there sees the client's address, unless that is translated as well.
     fn translated(
-        &self,
+        &mut self,
         round: &Round<'_>,
         ends: &[End],
         mirrors: &BTreeMap<u64, BTreeMap<(SocketAddr, SocketAddr), End>>,
@@ -112,6 +112,7 @@ impl Connections {
             return BTreeMap::new();
         }
         let mut nets = self.owners.nets_of_servers(round.spaces);
+        self.server_nets.clone_from(&nets);
         if round.nfsd {
             nets.extend(&round.exporting);
         }

@@ -16,12 +16,12 @@ use crate::tests::node::wait;
 use crate::{Thresholds, signal};
 
 /// The node's dirty limit.
-const LIMIT: u64 = 60 * MB;
+pub(super) const LIMIT: u64 = 60 * MB;
 /// A clean local disk beside that of the scene.
 const OTHER: &str = "254:16";
 
 /// `balance_dirty_pages` pauses a task for a second at the node's limit.
-fn paused(now: &mut Observation, class: Class, bdi: &str, dirty: u64, own: u64) {
+pub(super) fn paused(now: &mut Observation, class: Class, bdi: &str, dirty: u64, own: u64) {
     let same = |p: &&mut DirtyPauses| p.class == class && p.bdi == bdi;
     if now.dirty_pauses.iter_mut().find(same).is_none() {
         now.dirty_pauses.push(testing::pauses(bdi, class));
@@ -55,7 +55,7 @@ fn device<'a>(now: &'a mut Observation, name: &str) -> &'a mut monitor_model::ob
 }
 
 /// The mount's server is gone while the mount holds this much, and two tasks write to the disk.
-fn dead_server(now: &mut Observation, held: u64) {
+pub(super) fn dead_server(now: &mut Observation, held: u64) {
     memory(now, held);
     unanswered(now);
     now.bdis[0].writeback_bytes = Some(held);

@@ -1,5 +1,6 @@
 //! Related conditions, played second by second.
 
+mod across;
 mod clients;
 mod devices;
 mod hung;

@@ -9,6 +9,7 @@ use monitor_model::{
     loops::{Loop, LoopEvent},
     observation::{Observation, StalledTask, TaskDelay},
     related::{Related, RelatedEvent, RelatedTally},
+    remote::RemoteMount,
     verdict::{Transition, Verdict},
 };
 
@@ -38,6 +39,8 @@ pub struct Tick {
     pub related: Vec<Related>,
     /// Related conditions that began and ended in this tick.
     pub related_events: Vec<RelatedEvent>,
+    /// NFS mounts of servers elsewhere.
+    pub remote: Vec<RemoteMount>,
     /// What was counted of each kind of them.
     pub related_tallies: Vec<RelatedTally>,
     /// What changed in this tick, oldest first.
@@ -128,6 +131,7 @@ impl Publisher {
             loops: tick.loops,
             related: tick.related,
             related_tallies: tick.related_tallies,
+            remote: tick.remote,
             tasks: tick.tasks,
             guard: Some(tick.guard),
             costs: tick.costs,

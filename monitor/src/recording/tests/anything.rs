@@ -11,9 +11,9 @@ use monitor_model::observation::{
     Backing, Bdi, Caller, ClientKind, Congestion, CongestionBy, Connection, Container, Delay,
     DirtyPauses, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace,
     NfsClient, NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, Proof, RestsOn,
-    RpcClient, ServedDevice, ServerExit, ServerKind, ServerProcess, ServerRef, ServerThread,
-    Serving, SignalStatus, Stack, State, ThreadState, Topology, Transport, UserServer, Waited,
-    Waiting, WriteBasis, WritesTo,
+    RpcClient, ServedDevice, ServerAddress, ServerExit, ServerKind, ServerProcess, ServerRef,
+    ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology, Transport,
+    UserServer, Waited, Waiting, WriteBasis, WritesTo,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -398,6 +398,10 @@ fn topology(d: &mut Dice) -> Topology {
             tgid: d.small(),
             name: d.text(),
             netns: d.maybe(Dice::number),
+        }),
+        server_addresses: d.some(|d| ServerAddress {
+            address: d.address().ip(),
+            netns: d.number(),
         }),
         net_namespaces: d.some(|d| NetNamespace {
             netns: d.number(),

@@ -6,7 +6,7 @@ use guest::{Ganesha, SmbServer, Step, Until};
 use super::super::mitigations::BOUNDED;
 use super::super::steps::{client, dirty_bytes, load, plan, server, set, watch};
 use super::super::{Expect, Scenario};
-use super::{crypt, dnat, fuse, samba};
+use super::{crypt, dnat, fuse, ksmbd_mount, samba};
 use crate::kernels::{self, Kernel};
 
 /// How long the effect of an action is watched.
@@ -97,6 +97,27 @@ pub fn all() -> Vec<Scenario> {
     all.extend(of!("samba", samba(Samba, &[]), "/mnt"));
     all.extend(of!("fuse", fuse(false), "/mnt"));
     all.extend(of!("loop-crypt", crypt(), "/upper"));
+    // On newer kernels ksmbd goes on.
+    all.extend([
+        frozen(
+            "mitigation-ksmbd-server-strict-limit",
+            &[Kernel::V6_12],
+            (ksmbd_mount(), "/mnt"),
+            [server("strict_limit", "1")],
+        ),
+        frozen(
+            "mitigation-ksmbd-sigstop-dirty-bytes",
+            &[Kernel::V6_12],
+            (ksmbd_mount(), "/mnt"),
+            [stop(19), more()],
+        ),
+        frozen(
+            "mitigation-ksmbd-sigkill",
+            &[Kernel::V6_12],
+            (ksmbd_mount(), "/mnt"),
+            [stop(9)],
+        ),
+    ]);
     all.extend([
         // The device that the writers see.
         frozen(

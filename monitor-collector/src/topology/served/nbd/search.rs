@@ -190,10 +190,8 @@ impl<'a> Search<'a> {
         });
         let holders = holders(self.spaces, &inodes.collect()).ok_or(UNREAD)?;
         let mut ends = Ends::default();
-        for (net, mut here) in sockets {
-            here.tcp
-                .retain(|socket| !holders.contains_key(&socket.inode));
-            here.unix.retain(|inode| !holders.contains_key(inode));
+        for (net, here) in sockets {
+            let here = self.orphans_among(net, here, &holders)?;
             ends.tcp.extend(here.tcp.iter().map(|socket| socket.remote));
             if let Some(&pid) = self.spaces.nets.get(&net).and_then(|pids| pids.first())
                 && !here.unix.is_empty()
@@ -208,6 +206,26 @@ impl<'a> Search<'a> {
         }
         let place = choose(0, &ends)?;
         self.no_relay(place, &ends)
+    }
+
+    /// The sockets of a network namespace that no process holds. One that is gone by now was closed
+    /// before its process was read.
+    pub fn orphans_among(
+        &self,
+        net: u64,
+        mut here: Connected,
+        holders: &BTreeMap<u64, BTreeSet<u32>>,
+    ) -> Result<Connected, Unknown> {
+        here.tcp
+            .retain(|socket| !holders.contains_key(&socket.inode));
+        here.unix.retain(|inode| !holders.contains_key(inode));
+        if here == Connected::default() {
+            return Ok(here);
+        }
+        let tcp: BTreeSet<_> = here.tcp.iter().map(|socket| socket.inode).collect();
+        let pids = self.spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
+        let wanted = |inode| tcp.contains(&inode) || here.unix.contains(&inode);
+        tables::all(self.spaces, pids, wanted).ok_or(UNREAD)
     }
 
     /// Whether a server's address is that of another client of the kernel: NFS, SMB or iSCSI.

@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::search::{Ends, Search, choose};
-use super::tables::{Unix, unix};
+use super::tables::{self, Unix, unix};
 use crate::topology::LookupRequest;
 use crate::topology::namespaces::Namespaces;
 use crate::topology::served::Place;
@@ -194,6 +194,27 @@ fn without_its_process_a_device_leads_where_the_only_socket_without_one_leads() 
     // Another client in the kernel, of which nothing is known.
     node.socket(1, "10.9.0.1:50000", "10.9.0.2:6789", ESTABLISHED, 31);
     assert!(server(&node).is_err());
+}
+
+#[test]
+fn a_connection_that_is_closed_while_processes_are_read_is_nobodys() {
+    let node = node();
+    ends_its_life(&node, CLIENT);
+    connection(&node, "127.0.0.1:40000", SERVER_ADDRESS, [11, 12]);
+    let mut warnings = LookupWarnings::default();
+    let (spaces, sysfs) = (
+        Namespaces::walk(&node.path("proc"), &mut warnings).unwrap(),
+        node.path("sys"),
+    );
+    let search = Search::new(&spaces, &sysfs);
+    let (&net, pids) = spaces.nets.first_key_value().unwrap();
+    let mut seen = tables::all(&spaces, pids, |inode| inode == 11).unwrap();
+    let mut closed = seen.tcp[0];
+    closed.inode = 13;
+    seen.tcp.push(closed);
+    let left = search.orphans_among(net, seen, &BTreeMap::new()).unwrap();
+    let inodes: Vec<_> = left.tcp.iter().map(|socket| socket.inode).collect();
+    assert_eq!(inodes, [11]);
 }
 
 #[test]
