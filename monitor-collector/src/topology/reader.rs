@@ -126,8 +126,7 @@ impl Reader {
         );
         self.open = open(&nfs, &devices, &found, &wanted.devices);
         self.computed += self.connections.take_computed();
-        let serving = &round.exporting | self.connections.server_nets();
-        let server_addresses = server_addresses::read(&mut round, &serving);
+        let server_addresses = server_addresses::read(&mut round, self.connections.server_nets());
         let mut graph = Graph::of(devices, &found.places, &mut node);
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);

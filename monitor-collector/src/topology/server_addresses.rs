@@ -9,10 +9,11 @@ use super::ends::{Round, addresses};
 /// Maximum number of addresses, over all namespaces.
 const MAX_ADDRESSES: usize = 64;
 
-/// Reads those of these network namespaces.
-pub fn read(round: &mut Round<'_>, nets: &BTreeSet<u64>) -> Vec<ServerAddress> {
+/// Reads those of the network namespaces in which nfsd has exports, and of those in which a server's
+/// process was met.
+pub fn read(round: &mut Round<'_>, met: &BTreeSet<u64>) -> Vec<ServerAddress> {
     let mut found = Vec::new();
-    for &netns in nets {
+    for netns in &round.exporting | met {
         let own = addresses(round, netns);
         let own = own
             .reachable()

@@ -388,12 +388,7 @@ fn topology(d: &mut Dice) -> Topology {
             path: d.text(),
             bdi: d.text(),
         }),
-        loop_devices: d.some(|d| LoopDevice {
-            bdi: d.text(),
-            file: d.text(),
-            on: d.text(),
-            maybe_on: d.some(Dice::text),
-        }),
+        loop_devices: d.some(loop_device),
         server_processes: d.some(|d| ServerProcess {
             tgid: d.small(),
             name: d.text(),
@@ -435,6 +430,15 @@ fn topology(d: &mut Dice) -> Topology {
             on: d.text(),
         }),
         incomplete: d.some(Dice::text),
+    }
+}
+
+fn loop_device(d: &mut Dice) -> LoopDevice {
+    LoopDevice {
+        bdi: d.text(),
+        file: d.text(),
+        on: d.text(),
+        maybe_on: d.some(Dice::text),
     }
 }
 
