@@ -22,7 +22,8 @@ pub use self::nfs::{
     Caller, NfsClient, Nfsd, ServerExit, ServerThread, Serving, ThreadState, UserServer, Waited,
 };
 pub use self::served::{
-    ClientKind, Progress, Proof, RestsOn, ServedDevice, ServerKind, ServerRef, WriteBasis, WritesTo,
+    ClientKind, Progress, Proof, RemoteDevice, RestsOn, ServedDevice, ServerKind, ServerRef,
+    WriteBasis, WritesTo,
 };
 pub use self::topology::{
     Backing, Connection, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, NfsMount, OpenCalls,

@@ -23,6 +23,9 @@ words! {
         /// Writers to other devices wait because this one fills the node's dirty limit and its pages
         /// do not move.
         DirtyLimitHeld = "dirty-limit-held",
+        /// A client other than NFS waits for its server, and no throttled server of this node causes
+        /// that.
+        ServerNotResponding = "server-not-responding",
     }
 }
 

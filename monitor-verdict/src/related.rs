@@ -5,11 +5,13 @@
 //! A kind with missing inputs is not reported.
 
 mod across;
+mod answers;
 mod clients;
 mod devices;
 mod hung;
 mod limit_held;
 mod memory;
+mod silent;
 mod view;
 mod watch;
 

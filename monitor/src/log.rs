@@ -196,6 +196,7 @@ pub fn related_event(event: &RelatedEvent) {
     let ordinary = match event.kind {
         RelatedKind::DirtyThrottling | RelatedKind::SlowDisk | RelatedKind::DiskSaturated => true,
         RelatedKind::NfsServerNotResponding
+        | RelatedKind::ServerNotResponding
         | RelatedKind::MemoryStarvation
         | RelatedKind::HungFileSystem
         | RelatedKind::DirtyLimitHeld => false,

@@ -74,6 +74,7 @@ impl Bdis {
         self.read_ns = topology.read_ns;
         self.nfs_clients = topology.mounts.iter().map(|m| m.bdi.clone()).collect();
         let served = topology.served.iter().map(|one| &one.bdi);
+        let served = served.chain(topology.remote.iter().map(|one| &one.bdi));
         let written = topology.writes.iter().map(|one| &one.bdi);
         let stacked = topology.rests_on.iter();
         let stacked = stacked.flat_map(|one| [&one.bdi, &one.on]);

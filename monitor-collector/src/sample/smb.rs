@@ -1,4 +1,4 @@
-//! The bytes that SMB servers of this node acknowledged.
+//! The bytes that SMB servers acknowledged.
 
 use std::path::Path;
 
@@ -6,13 +6,15 @@ use monitor_model::observation::{Bdi, ClientKind, Topology};
 
 use crate::host::smb_stats::{SmbStats, share};
 
-/// Fills in the acknowledged bytes of SMB clients that this node serves to itself. The client counts
-/// by share, so of two mounts of one share they are unknown. Without such a client nothing is read.
+/// Fills in the acknowledged bytes of SMB clients with a known server. The client counts by share, so of two mounts of one share they are unknown. Without such a client nothing is read.
 pub fn acknowledged(bdis: &mut [Bdi], topology: &Topology, procfs: &Path) {
-    let served = topology
-        .served
-        .iter()
-        .filter(|one| one.kind == ClientKind::Cifs);
+    let here = topology.served.iter();
+    let here = here.map(|one| (one.kind, &one.bdi, &one.name));
+    let remote = topology.remote.iter();
+    let remote = remote.map(|one| (one.kind, &one.bdi, &one.name));
+    let served = here
+        .chain(remote)
+        .filter(|(kind, ..)| *kind == ClientKind::Cifs);
     if served.clone().next().is_none() {
         return;
     }
@@ -23,13 +25,13 @@ pub fn acknowledged(bdis: &mut [Bdi], topology: &Topology, procfs: &Path) {
         .file_systems
         .iter()
         .filter(|fs| matches!(&*fs.fstype, "cifs" | "smb3"));
-    for one in served {
-        let name = share(&one.name);
+    for (_, bdi, source) in served {
+        let name = share(source);
         let same = mounts.clone().filter(|fs| share(&fs.source) == name);
-        if let Some(bdi) = bdis.iter_mut().find(|bdi| bdi.bdi == one.bdi)
+        if let Some(one) = bdis.iter_mut().find(|one| one.bdi == *bdi)
             && same.count() <= 1
         {
-            bdi.acked_bytes = stats.written(&one.name);
+            one.acked_bytes = stats.written(source);
         }
     }
 }
@@ -39,7 +41,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use monitor_model::observation::{
-        Bdi, ClientKind, FileSystem, Proof, ServedDevice, ServerRef, Topology,
+        Bdi, ClientKind, FileSystem, Proof, RemoteDevice, ServedDevice, ServerRef, Topology,
     };
 
     use super::acknowledged;
@@ -85,6 +87,17 @@ mod tests {
         let stats = "1) \\\\h\\s\nSMBs: 9\nBytes read: 0  Bytes written: 77\n";
         fs::write(procfs.path().join("fs/cifs/Stats"), stats).unwrap();
         assert_eq!(acked(&one, procfs.path()), Some(77));
+        let far = Topology {
+            served: Vec::new(),
+            remote: vec![RemoteDevice {
+                bdi: "cifs-1".into(),
+                kind: ClientKind::Cifs,
+                name: "//h/s/below".into(),
+                address: "10.9.0.2:445".into(),
+            }],
+            ..one
+        };
+        assert_eq!(acked(&far, procfs.path()), Some(77), "its server is remote");
         let twice = topology(ClientKind::Cifs, &["//h/s/below", "//H/S"]);
         assert_eq!(acked(&twice, procfs.path()), None);
         let other = topology(ClientKind::Nbd, &[]);

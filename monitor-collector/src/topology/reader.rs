@@ -127,6 +127,7 @@ impl Reader {
         self.open = open(&nfs, &devices, &found, &wanted.devices);
         self.computed += self.connections.take_computed();
         let server_addresses = server_addresses::read(&mut round, self.connections.server_nets());
+        let remote = served::remote(&devices, &found.far_places);
         let mut graph = Graph::of(devices, &found.places, &mut node);
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
         let mut server_processes = self.connections.server_processes(&spaces);
@@ -162,6 +163,7 @@ impl Reader {
             server_processes,
             server_addresses,
             served: graph.served,
+            remote,
             writes: graph.writes,
             rests_on: graph.rests_on,
             incomplete: warnings.into_sentences(),

@@ -19,8 +19,8 @@ use std::{
 
 use compact_str::{CompactString, format_compact};
 use monitor_model::observation::{
-    ClientKind, FileSystem, Proof, RestsOn, ServedDevice, ServerKind, ServerProcess, ServerRef,
-    WriteBasis, WritesTo,
+    ClientKind, FileSystem, Proof, RemoteDevice, RestsOn, ServedDevice, ServerKind, ServerProcess,
+    ServerRef, WriteBasis, WritesTo,
 };
 
 use self::files::Files;
@@ -141,6 +141,22 @@ pub fn devices(node: &mut NodeFiles<'_>) -> Vec<Device> {
 /// The addresses of their servers.
 pub fn addresses(devices: &[Device]) -> BTreeSet<SocketAddr> {
     devices.iter().filter_map(Device::address).collect()
+}
+
+/// The devices whose server is at one of these addresses, which lead to no known process of this
+/// node. A loopback address leads to an unknown one of it.
+pub fn remote(devices: &[Device], far: &BTreeSet<SocketAddr>) -> Vec<RemoteDevice> {
+    let far = |address: &SocketAddr| far.contains(address) && !address.ip().is_loopback();
+    let remote = devices.iter().filter_map(|device| {
+        let address = device.address().filter(far)?;
+        Some(RemoteDevice {
+            bdi: device.bdi.clone(),
+            kind: device.kind,
+            name: device.name.clone(),
+            address: format_compact!("{address}"),
+        })
+    });
+    remote.take(MAX_DEVICES).collect()
 }
 
 impl Device {

@@ -133,6 +133,20 @@ pub struct ServedDevice {
     pub server_netns: Option<u64>,
 }
 
+/// A backing device whose server is at the other end of a TCP connection, and that end is no known
+/// process or target of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteDevice {
+    /// The device's BDI.
+    pub bdi: CompactString,
+    /// Its kind.
+    pub kind: ClientKind,
+    /// Its name for people: `/dev/nbd0`, `//10.0.0.2/share`.
+    pub name: CompactString,
+    /// The server's address, as the client sees it.
+    pub address: CompactString,
+}
+
 words! {
     /// How it is known that a server writes to a backing device.
     WriteBasis {

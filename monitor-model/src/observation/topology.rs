@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::container::{NetNamespace, ProcessPlace};
-use super::served::{Proof, RestsOn, ServedDevice, ServerRef, WritesTo};
+use super::served::{Proof, RemoteDevice, RestsOn, ServedDevice, ServerRef, WritesTo};
 
 /// An RPC client of this kernel, by its `client_id` in the tracepoints: mostly one for each NFS
 /// mount.
@@ -121,6 +121,9 @@ pub struct Topology {
     /// Backing devices that a server of this kernel cleans, but for NFS mounts.
     #[serde(default)]
     pub served: Vec<ServedDevice>,
+    /// Backing devices whose server is no known one of this node, but for NFS mounts.
+    #[serde(default)]
+    pub remote: Vec<RemoteDevice>,
     /// What the servers write to.
     #[serde(default)]
     pub writes: Vec<WritesTo>,

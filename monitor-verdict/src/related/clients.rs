@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use monitor_model::{
     loops::NFSD,
-    observation::{NfsClient, NfsMount, OpenCalls, ServerExit},
+    observation::{NfsClient, NfsMount, OpenCalls},
     related::RelatedKind::NfsServerNotResponding,
 };
 
+use super::answers::{AnswerClock, exit, halted, server_is_free};
 use super::view::{Finding, Node, RelatedView, suspect};
 use crate::loops;
 use crate::loops::words;
 use crate::text::{bytes, seconds};
-use crate::thresholds::nanos;
 use crate::window::Window;
 use crate::window::reduce::related::RelatedSample;
 
@@ -33,9 +33,7 @@ struct Silence {
     answers: u64,
     /// Total calls of any kind that were sent and are no longer open.
     ended: u64,
-    since_ns: u64,
-    /// The last answer while the client waited.
-    answered_ns: Option<u64>,
+    clock: AnswerClock,
     wants: Wants,
 }
 
@@ -82,8 +80,7 @@ impl ServerSilence {
             let mut silence = before.get(&client.bdi).cloned().unwrap_or(Silence {
                 answers,
                 ended: calls.ended.unwrap_or(0),
-                since_ns: now,
-                answered_ns: None,
+                clock: AnswerClock::new(now),
                 wants: wants.clone(),
             });
             // A call that is not sent yet is open too, so a smaller count is not an answer. For a
@@ -93,8 +90,7 @@ impl ServerSilence {
                 None => silence.wants.oldest() != wants.oldest(),
             };
             if silence.answers != answers || ended {
-                silence.since_ns = now;
-                silence.answered_ns = Some(now);
+                silence.clock.answer(now);
             }
             silence.answers = answers;
             silence.ended = silence.ended.max(calls.ended.unwrap_or(0));
@@ -109,18 +105,10 @@ impl ServerSilence {
     /// Finds the clients whose silence lasts long enough.
     pub fn judge(&self, view: &RelatedView<'_>, found: &mut Vec<Finding>) {
         let now = view.node.now.monotonic_ns;
-        let thresholds = &view.node.thresholds.related;
         for (bdi, silence) in &self.waiting {
-            let silent_ns = now.saturating_sub(silence.since_ns);
-            // An open condition ends by answers, not by clocks that restart.
-            let silent = if view.holds(NfsServerNotResponding, bdi) {
-                silence.answered_ns.is_none() || silent_ns >= nanos(thresholds.answers_apart)
-            } else {
-                silent_ns >= nanos(thresholds.silence)
-            };
-            if !silent {
+            let Some(silent_ns) = silence.clock.silent_ns(view, NfsServerNotResponding, bdi) else {
                 continue;
-            }
+            };
             let wants = &silence.wants;
             let server = if wants.certain {
                 not_ours(view, bdi)
@@ -291,26 +279,6 @@ fn not_ours(view: &RelatedView<'_>, bdi: &str) -> Option<String> {
 
 const NFSD_STOPPED: &str = "its server is this node's nfsd, which is stopped: it has no threads";
 
-/// Describes a server process that ended or is stopped.
-fn halted(node: &Node<'_>, server: &str, tgid: Option<u32>) -> Option<String> {
-    let is_it = |name: &str, its: u32| name == server && tgid.is_none_or(|tgid| tgid == its);
-    let mut running = node.now.user_servers.iter();
-    if let Some(one) = running.find(|one| is_it(&one.name, one.tgid)) {
-        let who = words::process(&one.name, Some(one.tgid));
-        let words = format!("its server {who} here is stopped (SIGSTOP or a debugger)");
-        return one.stopped.then_some(words);
-    }
-    let exit = exit(node, server, tgid)?;
-    let words = words::exit(exit, node.now.monotonic_ns);
-    Some(format!("its server on this node, {words}"))
-}
-
-/// The end of a server's process. Without a process id, the last one of that name.
-fn exit<'a>(node: &Node<'a>, server: &str, tgid: Option<u32>) -> Option<&'a ServerExit> {
-    let mut exits = node.now.server_exits.iter().rev();
-    exits.find(|exit| exit.name == server && tgid.is_none_or(|tgid| tgid == exit.tgid))
-}
-
 /// Whether the process that served this client has ended and no other of its name runs. The exit
 /// record itself expires.
 fn is_gone(node: &Node<'_>, bdi: &str, before: Option<&Silence>) -> bool {
@@ -395,13 +363,4 @@ fn nfsd_is_free(window: &Window, signs: &RelatedSample) -> bool {
             signs.sees_dirty && free == Some(true) && asleep == Some(false)
         }
     }
-}
-
-/// Whether a userspace server would take a call. A server that is not visible counts as busy.
-fn server_is_free(window: &Window, signs: &RelatedSample, server: &str) -> bool {
-    let stuck = |signs: &RelatedSample| {
-        let mut servers = signs.user_servers.iter();
-        servers.find(|(name, _)| name == server).map(|(_, n)| *n)
-    };
-    stuck(signs).is_some() && window.always(|signs| stuck(signs).is_none_or(|n| n == 0))
 }

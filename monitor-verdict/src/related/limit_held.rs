@@ -13,6 +13,8 @@ use monitor_model::{
     related::RelatedKind::DirtyLimitHeld,
 };
 
+pub(super) use self::words::{name, short};
+
 use super::view::{Finding, LoopNow, Node, RelatedView};
 use crate::window::Window;
 use crate::window::reduce::related::RelatedDevice;

@@ -1,6 +1,6 @@
 //! When a related condition begins and ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 use monitor_model::{
@@ -13,6 +13,7 @@ use super::clients::ServerSilence;
 use super::devices::Shown;
 use super::hung::HungThreads;
 use super::limit_held::LimitHeld;
+use super::silent::DeviceSilence;
 use super::view::{Finding, HeldCondition, Node, RelatedView, suspect};
 use super::{across, devices, memory};
 use crate::text::seconds;
@@ -27,6 +28,7 @@ const NS_PER_MS: u64 = 1_000_000;
 pub struct Watch {
     held: BTreeMap<(RelatedKind, CompactString), HeldCondition>,
     silences: ServerSilence,
+    device_silences: DeviceSilence,
     hung_threads: HungThreads,
     shown: Shown,
     now: Vec<Related>,
@@ -49,6 +51,7 @@ impl Watch {
         };
         self.count(dt);
         self.silences.tick(node);
+        self.device_silences.tick(node);
         self.hung_threads.tick(node);
         self.shown.tick(node, dt);
         let (found, limit) = self.find(node);
@@ -88,6 +91,7 @@ impl Watch {
     /// Restarts the clocks after a gap or a step back in time.
     fn restart(&mut self, now: u64) {
         self.silences = ServerSilence::default();
+        self.device_silences = DeviceSilence::default();
         self.hung_threads = HungThreads::default();
         self.held.retain(|_, held| held.began);
         for held in self.held.values_mut() {
@@ -114,10 +118,13 @@ impl Watch {
         };
         self.silences.judge(&view, &mut found);
         let limit = LimitHeld::of(&view);
+        self.device_silences.judge(&view, &limit, &mut found);
         limit.judge(&view, &mut found);
         devices::judge(&view, &self.shown, &limit, &mut found);
         memory::judge(&view, &mut found);
         self.hung_threads.judge(&view, &mut found);
+        let silent = silent_devices(&found);
+        found.retain(|one| !is_speed(one.kind) || !silent.contains(&one.bdi));
         found.sort_by(|a, b| {
             let worst = (a.kind.cmp(&b.kind)).then_with(|| b.weight.total_cmp(&a.weight));
             worst.then_with(|| a.bdi.cmp(&b.bdi))
@@ -140,12 +147,17 @@ impl Watch {
     fn end(&mut self, node: &Node<'_>, found: &[Finding], limit: &LimitHeld) -> Vec<RelatedEvent> {
         let patience = nanos(node.thresholds.related.end);
         let now = node.now.monotonic_ns;
+        let silent = silent_devices(found);
         let mut events = Vec::new();
         self.held.retain(|(kind, bdi), held| {
             if found.iter().any(|f| f.kind == *kind && f.bdi == *bdi) {
                 return true;
             }
             let taken = taken_by(node, *kind, bdi).or_else(|| held_by(limit, *kind, bdi));
+            let taken = taken.or_else(|| {
+                let is_silent = is_speed(*kind) && silent.contains(bdi);
+                is_silent.then(|| "its server does not respond".to_owned())
+            });
             let over = now.saturating_sub(held.last_ns) >= patience;
             if held.began && !over && taken.is_none() {
                 return true;
@@ -174,7 +186,7 @@ impl Watch {
         for one in found {
             let patience = match one.kind {
                 // The silence already includes the delay.
-                RelatedKind::NfsServerNotResponding => 0,
+                RelatedKind::NfsServerNotResponding | RelatedKind::ServerNotResponding => 0,
                 // A healthy device is woken every 5 s to write.
                 RelatedKind::DirtyLimitHeld => nanos(node.thresholds.related.silence),
                 _ => nanos(node.thresholds.related.begin),
@@ -220,7 +232,9 @@ impl Watch {
 /// The loop whose verdict covers this condition, which would give the wrong cause.
 fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
     let tells = match kind {
-        RelatedKind::NfsServerNotResponding | RelatedKind::DirtyThrottling => suspect,
+        RelatedKind::NfsServerNotResponding
+        | RelatedKind::ServerNotResponding
+        | RelatedKind::DirtyThrottling => suspect,
         RelatedKind::HungFileSystem => LivelockState::is_livelock,
         RelatedKind::SlowDisk
         | RelatedKind::DiskSaturated
@@ -233,6 +247,18 @@ fn taken_by(node: &Node<'_>, kind: RelatedKind, bdi: &str) -> Option<String> {
         one.id,
         one.state.as_str()
     ))
+}
+
+/// Whether a condition is about the speed of a disk. One that completes nothing has none.
+const fn is_speed(kind: RelatedKind) -> bool {
+    matches!(kind, RelatedKind::SlowDisk | RelatedKind::DiskSaturated)
+}
+
+/// The devices whose servers do not respond.
+fn silent_devices(found: &[Finding]) -> BTreeSet<CompactString> {
+    let silent = found.iter();
+    let silent = silent.filter(|one| one.kind == RelatedKind::ServerNotResponding);
+    silent.map(|one| one.bdi.clone()).collect()
 }
 
 /// The devices that hold the dirty limit, if they cover this condition.

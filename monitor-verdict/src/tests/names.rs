@@ -100,6 +100,7 @@ fn names_of_loops_and_verdicts_are_the_contract_s() {
             (RelatedKind::MemoryStarvation, "memory-starvation"),
             (RelatedKind::HungFileSystem, "hung-file-system"),
             (RelatedKind::DirtyLimitHeld, "dirty-limit-held"),
+            (RelatedKind::ServerNotResponding, "server-not-responding"),
         ],
         RelatedKind::as_str,
     );

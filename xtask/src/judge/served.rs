@@ -10,7 +10,12 @@ use crate::scenario::ServedLoop;
 const AFTER_WRITE: u64 = 5_000;
 
 /// Conditions that blame the client's device or mount for what its own loop does.
-pub const BLAME: [&str; 3] = ["slow-disk", "nfs-server-not-responding", "hung-file-system"];
+pub const BLAME: [&str; 4] = [
+    "slow-disk",
+    "nfs-server-not-responding",
+    "server-not-responding",
+    "hung-file-system",
+];
 
 impl Seen<'_> {
     /// The loop of the mount at `/mnt`, whose server writes to the file system at `/export`.

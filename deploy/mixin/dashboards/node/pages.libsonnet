@@ -128,7 +128,7 @@ function(config, q)
 
     panel.states(
       'Related: similar to a livelock, but not one',
-      'Orange while it holds; of each kind, and of its BDI. dirty-throttling, slow-disk and disk-saturated are ordinary; look into dirty-limit-held, nfs-server-not-responding, hung-file-system and memory-starvation: docs/related.md.',
+      'Orange while it holds; of each kind, and of its BDI. dirty-throttling, slow-disk and disk-saturated are ordinary; look into dirty-limit-held, nfs-server-not-responding, server-not-responding, hung-file-system and memory-starvation: docs/related.md.',
       [
         panel.range(
           'max by (kind) (%s)\nor 0 * max by (kind) (%s)'

@@ -38,6 +38,8 @@ pub struct Found {
     pub peers: Vec<PeerSocket>,
     /// The servers at other addresses, if each has exactly one.
     pub places: BTreeMap<SocketAddr, PlaceServer>,
+    /// The other addresses to which each connection has its far end at no known process of this node.
+    pub far_places: BTreeSet<SocketAddr>,
     /// The servers' processes that have no server's name.
     pub processes: Vec<ServerProcess>,
     /// NFS servers, by the client's namespace and their addresses there, and others for whom a search
@@ -71,6 +73,7 @@ impl Connections {
             nfsd: round.nfsd,
         };
         let mut places: BTreeMap<SocketAddr, Option<PlaceServer>> = BTreeMap::new();
+        let mut near = BTreeSet::new();
         for end in own {
             let Some(sight) = self.ends.get(end) else {
                 continue;
@@ -85,6 +88,12 @@ impl Connections {
                 }
             }
             if self.places.contains_key(&end.server) {
+                // What is only likely is on this node, too.
+                if sight.found.is_some() {
+                    near.insert(end.server);
+                } else {
+                    found.far_places.insert(end.server);
+                }
                 let server = match known.role(end, Protocol::Other) {
                     Role::Server(served) => Some(place_server(end, &served)),
                     Role::MayRelay(_) | Role::Unknown => None,
@@ -106,6 +115,7 @@ impl Connections {
                 }
             }
         }
+        found.far_places.retain(|address| !near.contains(address));
         let places = places.into_iter();
         found.places = places.filter_map(|(at, one)| Some((at, one?))).collect();
         found

@@ -244,3 +244,42 @@ fn the_kernels_server_of_a_disk_is_the_devices_target() {
     let graph = Graph::of(vec![device(ClientKind::Nbd, None)], &places, &mut files);
     assert_eq!(graph.served, [], "the kernel serves no NBD");
 }
+
+#[test]
+fn a_device_whose_connection_leads_to_no_process_of_this_node_is_remote() {
+    use monitor_model::observation::{ClientKind, RemoteDevice};
+    use served::{Device, Place};
+
+    let node = Node::new();
+    node.address(1, "127.0.0.1");
+    node.address(1, "10.7.0.1");
+    let device = |address: &str| Device {
+        bdi: "8:0".into(),
+        kind: ClientKind::Scsi,
+        name: "/dev/sda".into(),
+        server: Place::Tcp(address.parse().unwrap()),
+        target: None,
+    };
+    let remote = |address: &str| {
+        let far = at(&node, address).far_places;
+        served::remote(&[device(address)], &far)
+    };
+    assert_eq!(remote("10.7.0.2:3260"), [], "no connection");
+    node.socket(1, "10.7.0.1:801", "10.7.0.2:3260", ESTABLISHED, 900);
+    let expected = RemoteDevice {
+        bdi: "8:0".into(),
+        kind: ClientKind::Scsi,
+        name: "/dev/sda".into(),
+        address: "10.7.0.2:3260".into(),
+    };
+    assert_eq!(remote("10.7.0.2:3260"), [expected]);
+    // An end on this node, whoever has it.
+    node.process(51, "smbd", 20, 30);
+    node.socket(1, "10.7.0.1:802", "10.7.0.1:445", ESTABLISHED, 901);
+    node.socket(1, "10.7.0.1:445", "10.7.0.1:802", ESTABLISHED, 902);
+    assert_eq!(remote("10.7.0.1:445"), []);
+    node.fd(51, 902);
+    assert_eq!(remote("10.7.0.1:445"), []);
+    node.socket(1, "127.0.0.1:803", "127.0.0.1:10809", ESTABLISHED, 903);
+    assert_eq!(remote("127.0.0.1:10809"), [], "it is on this node");
+}

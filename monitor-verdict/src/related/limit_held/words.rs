@@ -17,7 +17,7 @@ const MAX_NAMED: usize = 4;
 const MAX_NAME: usize = 60;
 
 /// `/mnt (0:29)`, or the device alone.
-fn name(now: &Observation, bdi: &str) -> String {
+pub(in crate::related) fn name(now: &Observation, bdi: &str) -> String {
     let topology = &now.topology;
     let mut mounts = topology.mounts.iter().filter(|mount| mount.bdi == bdi);
     let mount = mounts.find_map(|mount| mount.mount_points.first());
@@ -31,7 +31,8 @@ fn name(now: &Observation, bdi: &str) -> String {
     )
 }
 
-fn short(name: &str) -> String {
+/// A name from the node, not too long.
+pub(in crate::related) fn short(name: &str) -> String {
     if name.chars().count() <= MAX_NAME {
         return name.to_owned();
     }

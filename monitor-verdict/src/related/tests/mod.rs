@@ -9,3 +9,4 @@ mod livelock;
 mod memory;
 mod robustness;
 mod scene;
+mod silent;

@@ -20,7 +20,7 @@ pub struct Short {
 }
 
 /// All of them, in the order of [`RelatedKind::ALL`].
-pub static RELATED: [Short; 7] = [
+pub static RELATED: [Short; 8] = [
     Short {
         kind: RelatedKind::NfsServerNotResponding,
         title: "the client waits for an NFS server that does not answer",
@@ -103,5 +103,18 @@ pub static RELATED: [Short; 7] = [
         todo: "Free the holder: bring its server or device back, or give its pages up (umount -f; what was not sent is \
                lost). From Linux 6.2 on, strict_limit of a held device frees its writers: echo 1 > /sys/class/bdi/MAJ:MIN/strict_limit. \
                A larger vm.dirty_bytes frees them until the holder fills that as well. docs/runbooks/dirty-limit-held.md has what was measured.",
+    },
+    Short {
+        kind: RelatedKind::ServerNotResponding,
+        title: "a device or mount other than NFS waits for a server that does not answer",
+        what: "Requests of an SMB mount, an NBD or iSCSI disk, a FUSE mount or a ublk device are open, and none was answered \
+               for 10 s. Its server is on another node, or is here and stopped, gone, or not waiting for anything. In a livelock \
+               the server is here and its threads are throttled. The reason names the server.",
+        confirm: Confirm {
+            look: "Requests are in flight (the ninth number of the disk, or BdiWriteback of the mount), and nothing that is completed grows.",
+            command: "for i in 1 2; do grep -H . /sys/block/*/stat; grep -H -e BdiWriteback -e BdiWritten /sys/kernel/debug/bdi/*/stats; sleep 3; done",
+        },
+        todo: "Check the server and the network path to it; continue (SIGCONT) or restart one of this node. The client resumes by itself \
+               when the server is back, or gets I/O errors after a timeout of its own.",
     },
 ];

@@ -10,10 +10,10 @@ use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::observation::{
     Backing, Bdi, Caller, ClientKind, Congestion, CongestionBy, Connection, Container, Delay,
     DirtyPauses, ExemptCount, Export, FarEnd, FileSystem, LoopDevice, Lost, Memory, NetNamespace,
-    NfsClient, NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, Proof, RestsOn,
-    RpcClient, ServedDevice, ServerAddress, ServerExit, ServerKind, ServerProcess, ServerRef,
-    ServerThread, Serving, SignalStatus, Stack, State, ThreadState, Topology, Transport,
-    UserServer, Waited, Waiting, WriteBasis, WritesTo,
+    NfsClient, NfsMount, Nfsd, Observation, OpenCalls, PeerSocket, ProcessPlace, Proof,
+    RemoteDevice, RestsOn, RpcClient, ServedDevice, ServerAddress, ServerExit, ServerKind,
+    ServerProcess, ServerRef, ServerThread, Serving, SignalStatus, Stack, State, ThreadState,
+    Topology, Transport, UserServer, Waited, Waiting, WriteBasis, WritesTo,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -415,6 +415,12 @@ fn topology(d: &mut Dice) -> Topology {
             address: d.text(),
             client_netns: d.maybe(Dice::number),
             server_netns: d.maybe(Dice::number),
+        }),
+        remote: d.some(|d| RemoteDevice {
+            bdi: d.text(),
+            kind: d.of(&ClientKind::ALL),
+            name: d.text(),
+            address: d.text(),
         }),
         writes: d.some(|d| WritesTo {
             server: server_ref(d),

@@ -100,7 +100,7 @@ fn gone(name: &'static str, server: BlockServer) -> Scenario {
         plan: plan(steps),
         peer: Some(serve(server, [Step::Hear(7000), Step::Die])),
         expect: Expect::Nothing(Quiet {
-            related: &["dirty-limit-held"],
+            related: &["dirty-limit-held", "server-not-responding"],
             no_loop: true,
             ..Quiet::default()
         }),

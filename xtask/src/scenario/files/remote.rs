@@ -48,7 +48,7 @@ fn dead() -> Scenario {
         about: "smbd's node dies under a CIFS mount, whose pages then hold the dirty limit for all",
         megabytes: 768,
         expect: Expect::Nothing(Quiet {
-            related: &["dirty-limit-held"],
+            related: &["dirty-limit-held", "server-not-responding"],
             no_loop: true,
             ..Quiet::default()
         }),
