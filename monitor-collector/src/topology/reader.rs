@@ -9,7 +9,9 @@ use std::{
 };
 
 use compact_str::CompactString;
-use monitor_model::observation::{Connection, Export, NfsMount, PeerSocket, Topology, Transport};
+use monitor_model::observation::{
+    Connection, Export, NfsMount, PeerSocket, ServerProcess, Topology, Transport,
+};
 
 use super::{
     LookupRequest,
@@ -130,13 +132,9 @@ impl Reader {
         let remote = served::remote(&devices, &found.far_places);
         let mut graph = Graph::of(devices, &found.places, &mut node);
         graph.rests_on = stacked::read(&self.sysfs, &loop_devices, &mut warnings);
-        let mut server_processes = self.connections.server_processes(&spaces);
         let others = std::mem::take(&mut graph.processes);
-        for process in others.into_iter().chain(found.processes) {
-            if server_processes.iter().all(|one| one.tgid != process.tgid) {
-                server_processes.push(process);
-            }
-        }
+        let others = others.into_iter().chain(found.processes);
+        let server_processes = self.server_processes(&spaces, others);
         let places = Places {
             sysfs: &self.sysfs,
             spaces: &spaces,
@@ -168,6 +166,21 @@ impl Reader {
             rests_on: graph.rests_on,
             incomplete: warnings.into_sentences(),
         }
+    }
+
+    /// The processes of NFS servers, and others, each once.
+    fn server_processes(
+        &mut self,
+        spaces: &Namespaces,
+        others: impl Iterator<Item = ServerProcess>,
+    ) -> Vec<ServerProcess> {
+        let mut all = self.connections.server_processes(spaces);
+        for process in others {
+            if all.iter().all(|one| one.tgid != process.tgid) {
+                all.push(process);
+            }
+        }
+        all
     }
 
     fn transports(&self, wanted: &LookupRequest, warnings: &mut LookupWarnings) -> Vec<Transport> {

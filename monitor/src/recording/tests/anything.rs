@@ -336,17 +336,7 @@ fn exempt(d: &mut Dice) -> ExemptCount {
 fn topology(d: &mut Dice) -> Topology {
     Topology {
         read_ns: d.number(),
-        mounts: d.some(|d| NfsMount {
-            bdi: d.text(),
-            source: d.text(),
-            fstype: d.text(),
-            version: d.text(),
-            mount_points: d.some(Dice::text),
-            server: d.maybe(Dice::address),
-            netns: d.maybe(Dice::number),
-            listener: d.maybe(Dice::text),
-            listener_tgid: d.maybe(Dice::small),
-        }),
+        mounts: d.some(nfs_mount),
         file_systems: d.some(|d| FileSystem {
             device: d.text(),
             bdi: d.text(),
@@ -436,6 +426,20 @@ fn topology(d: &mut Dice) -> Topology {
             on: d.text(),
         }),
         incomplete: d.some(Dice::text),
+    }
+}
+
+fn nfs_mount(d: &mut Dice) -> NfsMount {
+    NfsMount {
+        bdi: d.text(),
+        source: d.text(),
+        fstype: d.text(),
+        version: d.text(),
+        mount_points: d.some(Dice::text),
+        server: d.maybe(Dice::address),
+        netns: d.maybe(Dice::number),
+        listener: d.maybe(Dice::text),
+        listener_tgid: d.maybe(Dice::small),
     }
 }
 
