@@ -38,12 +38,9 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     flow::write(&snapshot.observation, &mut page)?;
     verdicts::write(&snapshot.loops, &snapshot.verdicts, &mut page)?;
     related::write(&snapshot.related, &snapshot.related_tallies, &mut page)?;
-    across::write(
-        &snapshot.observation.topology,
-        &snapshot.remote,
-        &snapshot.daemon.boot_id,
-        &mut page,
-    )?;
+    if snapshot.ticked() {
+        across::write(snapshot, &mut page)?;
+    }
     if let Some(guard) = &snapshot.guard {
         guard::write(guard, &mut page)?;
     }

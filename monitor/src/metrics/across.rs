@@ -4,23 +4,19 @@ use monitor_model::{observation::Topology, remote::RemoteMount};
 use prometheus::Result;
 
 use super::family::{Family, MetricsPage};
+use crate::publish::snapshot::Snapshot;
 
 /// Whole numbers up to this are exact in Prometheus.
 const EXACT_BITS: u32 = 52;
 
-pub(super) fn write(
-    topology: &Topology,
-    remote: &[RemoteMount],
-    boot_id: &str,
-    page: &mut MetricsPage,
-) -> Result<()> {
-    addresses(topology, page)?;
-    mounts(remote, page)?;
+pub(super) fn write(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
+    addresses(&snapshot.observation.topology, page)?;
+    mounts(&snapshot.remote, page)?;
     let mut id = Family::gauge(
         "throttle_node_number",
         "A number of the node's boot, so that rules can put nodes in an order. Source: /proc/sys/kernel/random/boot_id.",
     );
-    id.add_some(&[], number(boot_id));
+    id.add_some(&[], number(&snapshot.daemon.boot_id));
     page.put(id)
 }
 

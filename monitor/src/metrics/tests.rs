@@ -1,3 +1,4 @@
+mod across;
 mod caps;
 mod congestion;
 mod daemon;
