@@ -36,8 +36,11 @@ pub(super) fn written_by(
 ) -> Option<Written> {
     let edges = observation.topology.writes.iter();
     let for_it = |for_client: &str| for_client.is_empty() || for_client == client;
-    let mut edges =
-        edges.filter(|edge| edge.server == *server && !edge.bdi.is_empty() && for_it(&edge.client));
+    // The server has the client's device open, too (qemu-nbd): it is not what it writes for it.
+    let mut edges = edges.filter(|edge| {
+        let elsewhere = !edge.bdi.is_empty() && edge.bdi != client;
+        edge.server == *server && elsewhere && for_it(&edge.client)
+    });
     let first = edges.clone().find(|edge| !edge.direct);
     let first = first.or_else(|| edges.next());
     let known = first.map(|edge| Written {

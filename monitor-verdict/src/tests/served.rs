@@ -359,6 +359,19 @@ fn beside_another_target_the_waits_of_workers_name_nobodys_device() {
 }
 
 #[test]
+fn the_clients_own_device_is_not_what_its_server_writes_to() {
+    let server = process("qemu-nbd");
+    let mut watched = node(ClientKind::Nbd, &server);
+    let topology = Arc::make_mut(&mut watched.node.now.topology);
+    topology.writes[0].direct = true;
+    topology.writes.insert(0, writes(&server, CLIENT));
+    play(&mut watched, &Phase::IDLE, 3, as_device);
+    let found = watched.engine.loops().first().expect("a loop");
+    assert_eq!(found.server_bdi.as_deref(), Some(DISK));
+    assert!(found.direct);
+}
+
+#[test]
 fn a_fuse_mount_without_pages_of_its_own_is_no_loop() {
     let mut watched = node(ClientKind::Fuse, &process("bindfs"));
     play(&mut watched, &Phase::IDLE, 5, as_device);
