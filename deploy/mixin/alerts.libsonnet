@@ -4,16 +4,19 @@
   local config = $._config,
   local lib = (import 'lib.libsonnet')(config),
 
-  local group(name, alerts) = {
+  local group(name, alerts, records=[]) = {
     name: name,
-    interval: config.intervals.alerts,
-    rules: [lib.alert(of) for of in alerts],
+    [if config.intervals.alerts != '' then 'interval']: config.intervals.alerts,
+    rules: records + [lib.alert(of) for of in alerts],
   },
 
   prometheusAlerts+:: {
     groups+: [
-      group('nfs-loops', (import 'alerts/loops.libsonnet')(config, lib)),
-      group('throttle-monitor-related', (import 'alerts/related.libsonnet')(config, lib)),
+      group(
+        'throttle-monitor-loops',
+        (import 'alerts/loops.libsonnet')(config, lib) + (import 'alerts/related.libsonnet')(config, lib),
+        (import 'alerts/identity.libsonnet')(config, lib),
+      ),
       group('throttle-monitor-guard', (import 'alerts/guard.libsonnet')(config, lib)),
       group('throttle-monitor', (import 'alerts/monitor.libsonnet')(config, lib)),
     ],

@@ -11,16 +11,24 @@
     nodeLabel: 'instance',
     clusterLabel: 'cluster',
 
-    // Where the person who is paged can read docs/runbooks; %s is the page.
-    runbookURL: 'https://example.com/throttle-monitor/docs/runbooks/%s.md',
+    // Where the person who is paged reads the runbook. Empty: from the daemon of the alert's own
+    // node, at SCHEME://INSTANCE/runbooks/NAME. Else a base such as
+    // https://wiki.example.org/runbooks, to which /NAME is added.
+    runbookUrl: '',
+    // How the daemon is reached: https with --web.config.file. The port is for a node label
+    // without one.
+    scheme: 'http',
+    port: 9746,
 
-    // Where the Node dashboard can be opened, for the links of alerts; empty for none.
-    grafanaURL: '',
+    // Where Grafana is, for the dashboard_url of alerts, such as https://grafana.example.org.
+    // Empty: alerts have none.
+    grafanaUrl: '',
 
-    // Severities as the site routes them.
+    // Severities as the site routes them. Info requires no action by itself.
     severity: {
       page: 'critical',
       ticket: 'warning',
+      info: 'info',
     },
 
     // How long a state lasts before an alert fires. A livelock was confirmed by the
@@ -29,12 +37,21 @@
       livelock: '0s',
       suspected: '5m',
       dirtyLimitHeld: '1m',
+      related: '10m',
       loop: '10m',
       blind: '5m',
       stuck: '1m',
       absent: '5m',
       losesEvents: '15m',
       guardHelper: '5m',
+    },
+
+    // How long an alert goes on firing after its condition ended: a loop that stalls again within
+    // that time is the same alert still, and not a second page. 0s for none.
+    keepFiring: {
+      livelock: '5m',
+      suspected: '5m',
+      dirtyLimitHeld: '5m',
     },
 
     thresholds: {
@@ -59,10 +76,11 @@
     // durations.loop, or a short mount fires.
     loopGone: '5m',
 
-    // How often the rules are evaluated: the states of loops are worth each scrape.
+    // How often the rules are evaluated. Empty: as Prometheus is configured to
+    // (evaluation_interval).
     intervals: {
-      alerts: '15s',
-      rules: '30s',
+      alerts: '',
+      rules: '',
     },
 
     // Dashboards.

@@ -8,6 +8,14 @@ function(config) {
   node:: std.join(', ', self.nodeLabels),
   loop:: self.node + ', loop',
 
+  // What an alert about a loop is identified by: what is mounted, and what serves it.
+  endLabels:: ['mount', 'server'],
+  ends:: std.join(', ', self.nodeLabels + self.endLabels),
+
+  // Recorded by alerts/identity.libsonnet, within the group of the alerts that use them.
+  loopSeen:: 'loop:throttle_loop_info:last_seen',
+  bdiSeen:: 'bdi:throttle_bdi_info:last_seen',
+
   // series('up') is up{job="throttle-monitor"}.
   series(metric, matchers=''):: '%s{%s}' % [
     metric,
@@ -29,6 +37,23 @@ function(config) {
       node: $.node,
     },
 
+  // Adds mount and server to an expression about loops. With `server` it has that label
+  // already.
+  byEnds(op, expr, also=[]):: |||
+    %s by (%s) (
+      %s
+        * on (%s) group_left (%s)
+      (%s ^ 0)
+    )
+  ||| % [
+    op,
+    std.join(', ', [$.ends] + also),
+    std.stripChars(expr, '\n '),
+    $.loop,
+    std.join(', ', $.endLabels),
+    $.loopSeen,
+  ],
+
   // For annotations: the template that asks Prometheus for series of the alert's own
   // node, and by more of its labels. `wrap` is a query with %s in it.
   query(metric, labels=[], wrap='%s'):: 'printf `%s` %s | query' % [
@@ -36,6 +61,18 @@ function(config) {
       metric, std.join(',', ['%s=%%q' % label for label in $.nodeLabels + labels])
     ),
     std.join(' ', ['$labels.' + label for label in $.nodeLabels + labels]),
+  ],
+
+  // The same for series of the alert's own loop: found by its mount and server.
+  // `of` is what is made of its series, `wrap` of those that are the loop's.
+  loopQuery(metric, of='%s', wrap='%s'):: 'printf `%s` %s | query' % [
+    wrap % ('(%s and on (%s) %s{%s})' % [
+              of % $.series(metric, '%s=%%q,%s=%%q' % $.nodeLabels),
+              $.loop,
+              $.loopSeen,
+              std.join(',', ['%s=%%q' % label for label in $.nodeLabels + $.endLabels]),
+            ]),
+    std.join(' ', ['$labels.' + label for label in $.nodeLabels + $.nodeLabels + $.endLabels]),
   ],
 
   // The text, about the first series of a query: in it `.Value` and `.Labels` are that
@@ -48,25 +85,55 @@ function(config) {
   // `.Value`, a number of bytes, as `40.06 MiB`; humanize1024 says `40.06Mi`, and `405ki`.
   bytes:: '{{ .Value | humanize1024 | reReplaceAll "ki$" "Ki" | reReplaceAll "([0-9])([A-Z]|$)" "$1 $2" }}B',
 
-  // An alert of: name, severity, duration, expr, page (of docs/runbooks), summary (one
-  // line), description (lines); and overview, where it is of no single node.
+  // The daemon that `of`, a template, names: its label is an address, or a name without a port.
+  local address(of) =
+    '{{ %s }}{{ if not (match ":[0-9]+$" %s) }}:%d{{ end }}' % [of, of, config.port],
+
+  // Where the runbook is. The daemon of the alert's node serves its own; of a daemon that does
+  // not answer (`anyDaemon`) another one that does.
+  runbook(of)::
+    if config.runbookUrl != '' then '%s/%s' % [config.runbookUrl, of.page]
+    else
+      local own = address('$labels.' + config.nodeLabel);
+      local peer = 'printf `%s == 1` $labels.%s | query' % [
+        $.series('up', config.clusterLabel + '=%q'),
+        config.clusterLabel,
+      ];
+      '%s://%s/runbooks/%s' % [
+        config.scheme,
+        if std.get(of, 'anyDaemon', false) then '{{ with %s }}{{ with first . }}%s{{ end }}{{ else }}%s{{ end }}' % [
+          peer,
+          address('.Labels.' + config.nodeLabel),
+          own,
+        ] else own,
+        of.page,
+      ],
+
+  // An alert of: name, severity, duration, keepFiring (may be absent), expr, page (of the
+  // runbooks), summary (one line, without values), description (lines); and overview, where it
+  // is of no single node.
   alert(of)::
-    // The variables of the Node dashboard are called cluster and node.
-    local variables = 'var-cluster={{ $labels.%s }}&var-node={{ $labels.%s }}' % $.nodeLabels;
-    local dashboard = if std.objectHas(of, 'overview')
+    local overview = std.objectHas(of, 'overview');
+    // The variables of the Node dashboard are called cluster and instance.
+    local variables = 'var-cluster={{ $labels.%s }}&var-instance={{ $labels.%s }}' % $.nodeLabels;
+    local dashboard = if overview
     then config.fleetDashboardUID else '%s?%s' % [config.nodeDashboardUID, variables];
+    local keep = std.get(of, 'keepFiring', '0s');
+    assert std.endsWith(of.summary, '.') && !std.member(of.summary, '{') : of.name + ': a summary is one sentence without values';
     {
       alert: of.name,
       expr: of.expr,
       'for': of.duration,
+      [if keep != '0s' then 'keep_firing_for']: keep,
       labels: { severity: config.severity[of.severity] },
       annotations: {
         summary: of.summary,
         // It ends with a newline, as the expression does: so both stand in YAML as they are.
         description: std.join('\n', of.description) + '\n',
-        runbook_url: config.runbookURL % of.page,
-        [if config.grafanaURL != '' then 'dashboard_url']:
-          '%s/d/%s' % [config.grafanaURL, dashboard],
+        // No daemon is known to serve it where the alert is of none.
+        [if config.runbookUrl != '' || !overview then 'runbook_url']: $.runbook(of),
+        [if config.grafanaUrl != '' then 'dashboard_url']:
+          '%s/d/%s' % [config.grafanaUrl, dashboard],
       },
     },
 }

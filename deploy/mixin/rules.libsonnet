@@ -27,7 +27,7 @@
     groups+: [
       {
         name: 'throttle-monitor.rules',
-        interval: config.intervals.rules,
+        [if config.intervals.rules != '' then 'interval']: config.intervals.rules,
         rules: [
           // --- a node -------------------------------------------------------------
 

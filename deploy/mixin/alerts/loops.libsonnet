@@ -1,92 +1,42 @@
-// Alerts of loops. The worse ones hold only while the lesser ones do, and Alertmanager
-// keeps the lesser ones quiet (../../alertmanager): a loop that goes from suspected to
-// deadlock is one story.
+// Alerts of loops. The three verdicts exclude each other: a loop has one of them at a time.
 //
-// The labels of an alert are those that name a loop and never change while it lasts.
-// What may be found out later (the scope, the server's BDI, a better proof) stands in
-// the description: as a label it would end the alert and begin another. `device`, the
-// source of the mount, is for silences: the number in `loop` goes to another mount after
-// an unmount, and the same mount gets another number.
+// The labels of an alert are those that name a loop and never change while it lasts: what is
+// mounted, and what serves it (identity.libsonnet). What may be found out later (the scope, the
+// server's BDI, a better proof) stands in the description: as a label it would end the alert
+// and begin another.
 function(config, lib)
-  local where = 'Loop {{ $labels.loop }} on {{ $labels.%s }}' % config.nodeLabel;
+  local where = 'The mount {{ $labels.mount }} on {{ $labels.%s }}, served by {{ $labels.server }} of the same node,' % config.nodeLabel;
 
   // --- expressions ---------------------------------------------------------------
 
-  local state(labels, atLeast) = |||
-    max by (%s) (
-      %s) >= %d
-  ||| % [labels, lib.lastKnown('throttle_livelock_state'), atLeast];
+  local known = '(\n    %s\n  )' % std.strReplace(
+    std.stripChars(lib.lastKnown('throttle_livelock_state'), '\n '), '\n', '\n    '
+  );
+  local worst(also=[]) = std.rstripChars(lib.byEnds('max', known, also), '\n');
 
   // A loop stays for a while after it was last seen: a daemon that restarts, or a mount
   // that comes and goes, does not fire twice.
   local present(matchers) =
-    local loops = 'last_over_time(%s[%s])' % [lib.series('throttle_loop_info', matchers), config.loopGone];
-    |||
-      max by (%(loop)s, client_bdi, server) (
-        %(loops)s
-      )
-        * on (%(node)s, client_bdi) group_left (device)
-      (
-        topk by (%(node)s, client_bdi) (1,
-          max by (%(node)s, client_bdi, device) (
-            label_replace(
-              max_over_time(timestamp(%(mounts)s)[%(window)s:%(step)s]),
-              "client_bdi", "$1", "bdi", "(.*)"
-            )
-          )
-            or on (%(node)s, client_bdi)
-          max by (%(node)s, client_bdi) (%(loops)s)
-        ) ^ 0
-      )
-    ||| % {
-      loop: lib.loop,
-      node: lib.node,
-      loops: loops,
-      // What is mounted from the client's device: the newest that was seen, for a number is
-      // given to another mount after an unmount. Longer than loopGone, so that the loop does
-      // not lose its mount before it is gone itself.
-      mounts: lib.series('throttle_bdi_info'),
-      window: config.lastKnown,
-      step: config.intervals.alerts,
-    };
+    lib.byEnds('max', 'last_over_time(%s[%s])' % [lib.series('throttle_loop_info', matchers), config.loopGone]);
 
   // --- lines of descriptions -----------------------------------------------------
 
-  local source = lib.with(
-    'printf `%s` $labels.%s $labels.%s .Labels.client_bdi | query' % [
-      lib.series('throttle_bdi_info', '%s=%%q,%s=%%q,bdi=%%q' % lib.nodeLabels),
-      config.clusterLabel,
-      config.nodeLabel,
-    ], ' {{ .Labels.device }}'
-  );
-
   local loop = [lib.with(
-    lib.query('throttle_loop_info', ['loop']),
-    '\nThe mount\n' + source
-    + ' (BDI {{ .Labels.client_bdi }}) is served by {{ .Labels.server }} of this node ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}).'
-    + '\nThe server writes to BDI {{ or .Labels.server_bdi "(not known yet)" }}.',
+    lib.loopQuery('throttle_loop_info'),
+    '\nLoop {{ .Labels.loop }}: client {{ with .Labels.client_kind }}{{ . }} {{ end }}BDI {{ .Labels.client_bdi }}, server BDI {{ or .Labels.server_bdi "(not known yet)" }} ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}).',
     '\nThe node has stopped reporting: what is shown is its last known state.'
   )];
 
   local now = [
     lib.with(
-      lib.query('throttle_loop_progress_bytes_per_second', ['loop']),
+      lib.loopQuery('throttle_loop_progress_bytes_per_second'),
       '\nAcknowledged to the client: %s/s.' % lib.bytes
     ),
     lib.with(
-      lib.query('throttle_loop_demand_bytes', ['loop']),
+      lib.loopQuery('throttle_loop_demand_bytes'),
       '\nWaiting to be written: %s.' % lib.bytes
     ),
-    lib.with(
-      lib.query('throttle_loop_blockage_ratio', ['loop']),
-      '\nThe busy server threads spend {{ .Value | humanizePercentage }} of their time waiting.'
-    ),
   ];
-
-  local howLong = [lib.with(
-    lib.query('throttle_livelock_seconds_total', ['loop'], wrap='sum(increase(%s[1h])) > 0'),
-    '\nIn livelock for {{ .Value | humanizeDuration }} of the last hour.'
-  )];
 
   local careful = [
     'It seldom ends by itself. Do not touch the mount: no ls, df, umount or sync.',
@@ -102,34 +52,37 @@ function(config, lib)
       name: 'NfsLoopDeadlock',
       severity: 'page',
       duration: config.durations.livelock,
-      expr: state(lib.loop + ', signature', 3),
+      keepFiring: config.keepFiring.livelock,
+      expr: worst(['signature']) + ' == 3\n',
       page: '{{ $labels.signature }}',
       summary: 'A server waits for its own client, and no byte moves.',
       description: [
         where + ' is in a deadlock ({{ $labels.signature }}).',
         'Tasks cannot write to the mount, and other clients of its server wait: it waits for dirty pages',
         'of its own client, which only it can write back. No byte has moved for half a minute.',
-      ] + loop + now + howLong + careful,
+      ] + loop + now + careful,
     },
     {
       name: 'NfsLoopLivelock',
       severity: 'page',
       duration: config.durations.livelock,
-      expr: state(lib.loop + ', signature', 2),
+      keepFiring: config.keepFiring.livelock,
+      expr: worst(['signature']) + ' == 2\n  unless on (%s)\n' % lib.ends + worst() + ' > 2\n',
       page: '{{ $labels.signature }}',
       summary: 'A server waits for its own client, and its clients wait for it.',
       description: [
         where + ' is in a livelock ({{ $labels.signature }}).',
         'Tasks cannot write to the mount, and other clients of its server wait: it waits for dirty pages',
         'of its own client, which only it can write back.',
-      ] + loop + now + howLong + careful,
+      ] + loop + now + careful,
     },
     {
       name: 'NfsLoopSuspected',
       severity: 'ticket',
       duration: config.durations.suspected,
+      keepFiring: config.keepFiring.suspected,
       // A suspicion may change its signature, and is the same one still.
-      expr: state(lib.loop, 1),
+      expr: worst() + ' == 1\n',
       page: 'nfs-loop-suspected',
       summary: 'A server may be stalled by its own client.',
       description: [
@@ -137,7 +90,7 @@ function(config, lib)
         'For %s three of the four conditions have held, and the fourth is false or unknown.'
         % config.durations.suspected,
         lib.with(
-          lib.query('throttle_livelock_state', ['loop'], wrap='topk(1, %s > 0)'),
+          lib.loopQuery('throttle_livelock_state', wrap='topk(1, %s > 0)'),
           '\nLikely signature: {{ .Labels.signature }}.'
         ),
       ] + loop + now,
@@ -146,20 +99,16 @@ function(config, lib)
       name: 'NfsLoopRecurring',
       severity: 'ticket',
       duration: '0s',
-      expr: |||
-        sum by (%s) (
-          increase(%s[1h])
-        ) >= %d
-      ||| % [
-        lib.loop,
-        lib.series('throttle_livelock_detections_total'),
-        config.thresholds.recurring,
-      ],
+      expr: std.rstripChars(lib.byEnds('sum', 'increase(%s[1h])' % lib.series('throttle_livelock_detections_total')), '\n')
+            + ' >= %d\n' % config.thresholds.recurring,
       page: 'nfs-loop-recurring',
       summary: 'A server stalls again and again on its own client.',
       description: [
-        where + ': {{ $value | printf "%.0f" }} livelocks were confirmed in the last hour.',
-      ] + loop + now + howLong,
+        where + ' stalls again and again: {{ $value | printf "%.0f" }} livelocks were confirmed in the last hour.',
+      ] + loop + [lib.with(
+        lib.loopQuery('throttle_livelock_seconds_total', of='increase(%s[1h])', wrap='sum(%s) > 0'),
+        '\nIn livelock for {{ .Value | humanizeDuration }} of the last hour.'
+      )],
     },
     {
       name: 'NfsLoopCrossNamespace',
@@ -169,7 +118,7 @@ function(config, lib)
       page: 'nfs-loop',
       summary: 'The node is a client of its own server in another network namespace.',
       description: [
-        where + ': nothing is stalled yet.',
+        where + ' is not stalled yet.',
         'The server is not exempt from local dirty throttling, or not known to be:',
         'under a heavy load of buffered writes such a loop stalls within seconds.',
       ] + loop + prevent,
@@ -180,9 +129,9 @@ function(config, lib)
       duration: config.durations.loop,
       expr: present('server!="nfsd",scope!="cross-netns",exempt!="yes"'),
       page: 'nfs-loop',
-      summary: 'The node is a client of its own server in userspace.',
+      summary: 'The node is a client of its own server, which the kernel does not exempt.',
       description: [
-        where + ': nothing is stalled yet.',
+        where + ' is not stalled yet.',
         'The server is not exempt from local dirty throttling, or not known to be:',
         'under a heavy load of buffered writes such a loop may stall within seconds. A server in userspace',
         'is exempt if it asks for it: give its container CAP_SYS_RESOURCE (nfs-ganesha asks from version 6',
@@ -190,12 +139,13 @@ function(config, lib)
       ] + loop + prevent,
     },
     {
+      // Every loop that neither of the two above is about.
       name: 'NfsLoopPresent',
-      severity: 'ticket',
+      severity: 'info',
       duration: config.durations.loop,
-      expr: present(''),
+      expr: std.rstripChars(present('exempt="yes"'), '\n') + '\n  or\n' + present('server="nfsd",scope!="cross-netns"'),
       page: 'nfs-loop',
       summary: 'The node is a client of its own server.',
-      description: [where + ': nothing is stalled yet.'] + loop,
+      description: [where + ' is not stalled.'] + loop,
     },
   ]

@@ -4,6 +4,37 @@ function(config, lib)
   local unavailable(signals) =
     lib.series('throttle_monitor_probe_state', 'signal=~"%s",state="unavailable"' % signals);
 
+  local loses(severity, reasons) = {
+    name: 'ThrottleMonitorLosesEvents',
+    severity: severity,
+    duration: config.durations.losesEvents,
+    // Longer than the range: a burst that is over fires nothing.
+    expr: |||
+      sum by (%s, reason) (
+        increase(%s[10m])
+      ) > %s
+    ||| % [
+      lib.node,
+      lib.series('throttle_monitor_lost_events_total', reasons),
+      config.thresholds.lostEvents,
+    ],
+    page: 'monitor-loses-events',
+    summary: 'throttle-monitor loses events.',
+    description: [
+      'Events lost on %s within ten minutes ({{ $labels.reason }}): {{ $value | printf "%%.0f" }}. This has lasted for %s.'
+      % [node, config.durations.losesEvents],
+      '{{- if eq $labels.reason "ringbuf" }}',
+      'The list of long waits has gaps. Metrics and verdicts have none.',
+      '{{- else if eq $labels.reason "map_full" }}',
+      'Some waits are not counted: numbers are too low, and verdicts less certain.',
+      '{{- else if eq $labels.reason "evicted" }}',
+      'The ends of some waits are missed: they are shown longer than they were.',
+      '{{- else if eq $labels.reason "recording" }}',
+      'Recordings have gaps. Metrics and verdicts have none.',
+      '{{- end }}',
+    ],
+  };
+
   [
     {
       name: 'ThrottleMonitorBlind',
@@ -68,36 +99,9 @@ function(config, lib)
         ),
       ],
     },
-    {
-      name: 'ThrottleMonitorLosesEvents',
-      severity: 'ticket',
-      duration: config.durations.losesEvents,
-      // Longer than the range: a burst that is over fires nothing.
-      expr: |||
-        sum by (%s, reason) (
-          increase(%s[10m])
-        ) > %s
-      ||| % [
-        lib.node,
-        lib.series('throttle_monitor_lost_events_total'),
-        config.thresholds.lostEvents,
-      ],
-      page: 'monitor-loses-events',
-      summary: 'throttle-monitor loses events.',
-      description: [
-        'Events lost on %s within ten minutes ({{ $labels.reason }}): {{ $value | printf "%%.0f" }}. This has lasted for %s.'
-        % [node, config.durations.losesEvents],
-        '{{- if eq $labels.reason "ringbuf" }}',
-        'The list of long waits has gaps. Metrics and verdicts have none.',
-        '{{- else if eq $labels.reason "map_full" }}',
-        'Some waits are not counted: numbers are too low, and verdicts less certain.',
-        '{{- else if eq $labels.reason "evicted" }}',
-        'The ends of some waits are missed: they are shown longer than they were.',
-        '{{- else if eq $labels.reason "recording" }}',
-        'Recordings have gaps. Metrics and verdicts have none.',
-        '{{- end }}',
-      ],
-    },
+    loses('ticket', 'reason!~"ringbuf|recording"'),
+    // Metrics and verdicts are complete all the same.
+    loses('info', 'reason=~"ringbuf|recording"'),
     {
       name: 'ThrottleMonitorStuck',
       severity: 'ticket',
@@ -126,6 +130,8 @@ function(config, lib)
       duration: config.durations.absent,
       expr: 'max by (%s) (%s) == 0\n' % [lib.node, lib.series('up')],
       page: 'monitor-down',
+      // It cannot serve its own runbook.
+      anyDaemon: true,
       summary: 'throttle-monitor does not answer.',
       description: [
         'No scrape of throttle-monitor on %s has succeeded for %s: livelocks on this node are not reported.'
@@ -150,6 +156,7 @@ function(config, lib)
       summary: 'Prometheus has no throttle-monitor to scrape.',
       description: [
         'There is no target with %s: livelocks are not reported for any node.' % config.selector,
+        'The runbook is monitor-down, on each node in /usr/share/doc/throttle-monitor/docs/runbooks.',
       ],
     },
   ]

@@ -116,7 +116,7 @@ fn rendered(deploy: &Path, of: &str) -> Result<String> {
                  absent: '5s', losesEvents: '5s' }";
     let program = format!(
         "((import 'mixin.libsonnet') + {{ _config+:: {{ durations+: {times}, loopGone: '10s', \
-         intervals+: {{ alerts: '1s', rules: '1s' }} }} }}).{of}"
+         keepFiring+: {{ livelock: '0s', suspected: '0s', dirtyLimitHeld: '0s' }} }} }}).{of}"
     );
     let output = Command::new("jsonnet")
         .arg("-J")

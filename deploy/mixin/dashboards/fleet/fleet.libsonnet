@@ -1,23 +1,28 @@
-// All nodes: which have a loop, in which state, and which monitors are unreliable.
+// All nodes: first how many are stalled, then which and why.
+local panel = import '../lib/panel.libsonnet';
+
 function(config)
-  local query = (import '../lib/query.libsonnet')(config, '%s=~"$node"');
+  local query = (import '../lib/query.libsonnet')(config, '%s=~"$instance"');
   local board = (import '../lib/dashboard.libsonnet')(config);
-  local rows = [
-    import 'verdicts.libsonnet',
-    import 'guards.libsonnet',
-    import 'monitors.libsonnet',
-  ];
+  local part(of) = of(config, query);
+  local rows =
+    part(import 'verdicts.libsonnet')
+    + panel.row('Loops across nodes', part(import 'across.libsonnet'))
+    + panel.row('Why, and what can stall next', part(import 'risks.libsonnet'))
+    + panel.row('The guards: which nodes had to mitigate', part(import 'guards.libsonnet'))
+    + panel.row('The monitors: which are unreliable', part(import 'monitors.libsonnet'));
 
   board.new(
     uid=config.fleetDashboardUID,
     title='throttle-monitor / Fleet',
-    description='The nodes that serve NFS to themselves, the worst first, and the monitors that are unreliable.',
+    description='The nodes that serve devices to themselves, the worst first, and the monitors that are unreliable.',
     from='now-6h',
     variables=[
       board.datasource,
+      board.job,
       board.cluster,
       board.variable(
-        'node',
+        'instance',
         'Node',
         'throttle_monitor_build_info{%s}' % query.cluster,
         config.nodeLabel,
@@ -33,9 +38,8 @@ function(config)
     ),
     links=[
       board.link(
-        'Node', '/d/%s?var-datasource=${datasource}&${cluster:queryparam}' % config.nodeDashboardUID, 'One node'
+        'Node', '/d/%s?var-datasource=${datasource}&${job:queryparam}&${cluster:queryparam}' % config.nodeDashboardUID, 'One node'
       ),
-      board.link('Runbook', board.runbook('dirty-throttle'), 'What to do') { targetBlank: true, keepTime: false },
     ],
-    rows=std.flattenArrays([part(config, query) for part in rows]),
+    rows=rows,
   )

@@ -10,8 +10,6 @@ function(config, q)
   ||| % [nodes, q.during('throttle_guard_actions_total', '$__range', matchers)];
 
   [
-    panel.row('The guards: which nodes had to mitigate'),
-
     panel.bars(
       'Nodes, by what their guard may do',
       'Off is the default. Bad: another mode than the one you configured.',
@@ -35,13 +33,9 @@ function(config, q)
         'count by (%s) (%s)' % [nodes, q.of('throttle_guard_active')],
       ],
       [
-        [config.nodeLabel, 'Node', panel.linked(
-          'Open the node',
-          '/d/%s?var-datasource=${datasource}&var-cluster=${__data.fields.Cluster}&var-node=${__value.raw}&${__url_time_range}'
-          % config.nodeDashboardUID
-        ) + panel.width(200)],
+        [config.nodeLabel, 'Node', panel.linked('Open the node', q.node) + panel.width(200)],
         ['in', 'Cluster', panel.width(110)],
-        ['Value #B', 'Broke', { unit: 'short', decimals: 0 } + panel.colored({ thresholds: words.steps([['text', null], ['purple', 1]]) })],
+        ['Value #B', 'Broke', { unit: 'short', decimals: 0 } + panel.colored({ thresholds: words.steps([['text', null], ['orange', 1]]) })],
         ['Value #C', 'Prevented', { unit: 'short', decimals: 0 }],
         ['Value #D', 'Refused', { unit: 'short', decimals: 0 } + panel.colored({ thresholds: words.steps([['text', null], ['orange', 1]]) })],
         ['Value #E', 'Failed', { unit: 'short', decimals: 0 } + panel.colored({ thresholds: words.steps([['text', null], ['red', 1]]) })],

@@ -30,8 +30,6 @@ function(config, q)
   local count(what) = 'count(%s)\nor 0 * count(%s)' % [what, q.of('up')];
 
   [
-    panel.row('The monitors: which are unreliable'),
-
     panel.timeseries(
       'Unreliable monitors',
       'Gone: reported in this range, is not a target now. Scrape fails: the target is down. Stuck: its last tick is over %d s old. Blind: balance_dirty_pages is not attached, so nothing is ever suspected. Limited: it has a loop and cannot see what client or server write, so nothing is ever confirmed. Each should be zero.'
@@ -45,9 +43,9 @@ function(config, q)
       ],
       { unit: 'short', decimals: 0 },
     ) + panel.stacked + panel.custom({ lineInterpolation: 'stepAfter' }) + panel.size(7, 9) + panel.overrides([
-      panel.override('gone', panel.color('purple')),
+      panel.override('gone', panel.color('dark-red')),
       panel.override('scrape fails', panel.color('red')),
-      panel.override('stuck', panel.color('dark-red')),
+      panel.override('stuck', panel.color('dark-orange')),
       panel.override('blind', panel.color('orange')),
       panel.override('limited', panel.color('yellow')),
     ]),
@@ -65,11 +63,7 @@ function(config, q)
       ],
       [
         ['Value #A', 'Monitor', panel.cell(words.health) + panel.width(100)],
-        [config.nodeLabel, 'Node', panel.linked(
-          'Open the node',
-          '/d/%s?var-datasource=${datasource}&var-cluster=${__data.fields.Cluster}&var-node=${__value.raw}&${__url_time_range}'
-          % config.nodeDashboardUID
-        ) + panel.width(200)],
+        [config.nodeLabel, 'Node', panel.linked('Open the node', q.node) + panel.width(200)],
         ['in', 'Cluster', panel.width(110)],
         ['Value #C', 'Last tick', { unit: 's', decimals: 1 }],
         ['Value #D', 'Degraded', { unit: 'short', decimals: 0 }],
@@ -92,18 +86,5 @@ function(config, q)
         ['Value', 'Nodes', { unit: 'short', decimals: 0 }],
       ],
       sortBy='Nodes',
-    ) + panel.size(12, 7),
-
-    panel.bars(
-      'Related conditions now',
-      'What looks like a livelock, but is not one: how many nodes have it. Many of memory-starvation, nfs-server-not-responding, server-not-responding, dirty-limit-held or hung-file-system at once have one cause, usually one server.',
-      [panel.instant(
-        'count by (kind) (max by (%s, kind) (%s))\nor 0 * count by (kind) (%s)' % [
-          nodes,
-          q.of('throttle_related_condition'),
-          q.of('throttle_related_conditions_total'),
-        ], '{{kind}}'
-      )],
-      words.none('orange') { unit: 'short', decimals: 0 },
-    ) + panel.size(12, 7),
+    ) + panel.size(24, 6),
   ]

@@ -18,6 +18,15 @@ local place(panels) =
     };
   std.foldl(add, panels, { heights: [0 for _ in std.range(0, 23)], panels: [] }).panels;
 
+// The panels of a collapsed row stand below it, as they do once it is opened.
+local within(row) = row {
+  panels: [
+    p { id: 100 * row.id + p.id, gridPos+: { y: p.gridPos.y + row.gridPos.y + 1 } }
+    for p in place(row.panels)
+  ],
+};
+local placed(panels) = [if p.type == 'row' then within(p) else p for p in place(panels)];
+
 function(config) {
   local all = { text: 'All', value: '$__all' },
 
@@ -55,10 +64,18 @@ function(config) {
     options: [],
   },
 
+  job: $.variable(
+    'job',
+    'Job',
+    'throttle_monitor_build_info',
+    'job',
+    'The scrape job of the daemons.'
+  ) + $.many,
+
   cluster: $.variable(
     'cluster',
     'Cluster',
-    'throttle_monitor_build_info{%s}' % config.selector,
+    'throttle_monitor_build_info{job=~"$job"}',
     config.clusterLabel,
     'Nothing to choose from where series have no such label: leave it at All.'
   ) + $.many,
@@ -80,10 +97,8 @@ function(config) {
   verdicts(worst, title, enable=true): [
     $.annotation('Suspected', 'yellow', '%s == 1' % worst, 'suspected: ' + title) { enable: false },
     $.annotation('Livelock', 'red', '%s == 2' % worst, 'livelock: ' + title) { enable: enable },
-    $.annotation('Deadlock', 'purple', '%s == 3' % worst, 'deadlock: ' + title) { enable: enable },
+    $.annotation('Deadlock', 'dark-red', '%s == 3' % worst, 'deadlock: ' + title) { enable: enable },
   ],
-
-  runbook(page): config.runbookURL % page,
 
   link(title, url, tooltip): {
     type: 'link',
@@ -126,6 +141,6 @@ function(config) {
       type: 'dashboard',
     }] + annotations },
     links: links,
-    panels: place(rows),
+    panels: placed(rows),
   },
 }

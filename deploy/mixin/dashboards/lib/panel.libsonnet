@@ -37,10 +37,14 @@ local query(expr, legend) = {
   size(w, h): { gridPos: { w: w, h: h } },
   link(title, url): { links+: [{ title: title, url: url, targetBlank: true }] },
 
-  row(title): { type: 'row', title: title, collapsed: false, panels: [], gridPos: { w: 24, h: 1 } },
+  // A row that is closed until it is wanted. Without panels it is left out.
+  row(title, panels): if panels == [] then [] else [
+    { type: 'row', title: title, collapsed: true, panels: panels, gridPos: { w: 24, h: 1 } },
+  ],
 
   timeseries(title, description, targets, field):
-    panel('timeseries', title, description, targets, { color: { mode: 'palette-classic' } } + field) {
+    // Shades of one colour, which means nothing: a palette would draw what is bad in green.
+    panel('timeseries', title, description, targets, { color: { mode: 'shades', fixedColor: 'blue' } } + field) {
       fieldConfig+: { defaults+: { custom: {
         drawStyle: 'line',
         lineWidth: 1,

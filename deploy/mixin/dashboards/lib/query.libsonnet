@@ -1,11 +1,12 @@
 // Queries: every selector of a dashboard is made here, from the configuration and the
 // dashboard's variables.
-function(config, node='%s="$node"') {
+function(config, node='%s="$instance"') {
   local q = self,
 
   // What picks the daemon's series of the cluster and node that were chosen. "All"
   // clusters is ".*", which matches series that have no such label, too.
-  cluster:: '%s, %s=~"$cluster"' % [config.selector, config.clusterLabel],
+  jobs:: 'job=~"$job"',
+  cluster:: '%s, %s=~"$cluster"' % [q.jobs, config.clusterLabel],
   selector:: q.cluster + ', ' + node % config.nodeLabel,
 
   // The labels that tell one node from another, for `by` and `on`.
@@ -52,4 +53,22 @@ function(config, node='%s="$node"') {
       ), "in", "$1", "%s", "(.+)"
     )
   ||| % [expr, config.clusterLabel, config.clusterLabel],
+
+  // Where the runbook of a cell's text is. The daemon serves it: `addressed` adds its address,
+  // as a column that is hidden.
+  runbook:: if config.runbookUrl != '' then config.runbookUrl + '/${__value.text}'
+  else config.scheme + '://${__data.fields.address}/runbooks/${__value.text}',
+  addressed(expr):: |||
+    label_replace(
+      label_replace(
+        %s,
+        "address", "$1:%d", "%s", "(.+)"
+      ), "address", "$1", "%s", "(.+:[0-9]+)"
+    )
+  ||| % [expr, config.port, config.nodeLabel, config.nodeLabel],
+  address:: ['address', 'address', { 'custom.hidden': true }],
+
+  // The Node dashboard, of the node that a cell names.
+  node:: '/d/%s?var-datasource=${datasource}&var-cluster=${__data.fields.Cluster}&var-instance=${__value.raw}&${__url_time_range}'
+         % config.nodeDashboardUID,
 }

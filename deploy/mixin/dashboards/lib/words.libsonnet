@@ -1,4 +1,5 @@
-// The words and colours that mean the same in every panel.
+// The words and colours that mean the same in every panel: green is well, yellow is worth a
+// look, orange is at risk, red stalls, dark red is worse. Blue and grey mean nothing.
 local steps(list) = {
   mode: 'absolute',
   steps: [{ color: s[0], value: s[1] } for s in list],
@@ -25,15 +26,15 @@ local texts(list) = [{
   // throttle_livelock_state, in the words of the page. Below zero is ours: no loop, or no verdict.
   state: {
     mappings: values([
-      [-3, 'stuck', 'red'],
+      [-3, 'stuck', 'dark-orange'],
       [-2, 'blind', 'orange'],
       [-1, 'no loop', 'green'],
-      [0, 'no livelock', 'green'],
+      [0, 'ok', 'green'],
       [1, 'suspected', 'yellow'],
       [2, 'livelock', 'red'],
-      [3, 'deadlock', 'purple'],
+      [3, 'deadlock', 'dark-red'],
     ]),
-    thresholds: steps([['green', null], ['yellow', 1], ['red', 2], ['purple', 3]]),
+    thresholds: steps([['green', null], ['yellow', 1], ['red', 2], ['dark-red', 3]]),
   },
 
   yes(bad, good='green'): {
@@ -51,9 +52,9 @@ local texts(list) = [{
       [0, 'off', 'text'],
       [1, 'advise', 'text'],
       [2, 'prevent', 'blue'],
-      [3, 'break', 'purple'],
+      [3, 'break', 'blue'],
     ]),
-    thresholds: steps([['text', null], ['blue', 2], ['purple', 3]]),
+    thresholds: steps([['text', null], ['blue', 2]]),
   },
   changed: values([[1, 'changed', 'orange']]),
 
@@ -63,11 +64,11 @@ local texts(list) = [{
       [0, 'sees', 'green'],
       [1, 'limited', 'yellow'],
       [2, 'blind', 'orange'],
-      [3, 'stuck', 'red'],
+      [3, 'stuck', 'dark-orange'],
       [4, 'scrape fails', 'red'],
-      [5, 'gone', 'purple'],
+      [5, 'gone', 'dark-red'],
     ]),
-    thresholds: steps([['green', null], ['yellow', 1], ['orange', 2], ['red', 3], ['purple', 5]]),
+    thresholds: steps([['green', null], ['yellow', 1], ['orange', 2], ['dark-orange', 3], ['red', 4], ['dark-red', 5]]),
   },
 
   steps: steps,

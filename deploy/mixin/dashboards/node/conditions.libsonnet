@@ -12,8 +12,6 @@ function(config, q)
   local dirty = 'scalar(%s + %s)' % [q.of('throttle_dirty_bytes'), q.of('throttle_writeback_bytes')];
 
   [
-    panel.row('The four conditions of a livelock: all of them at once, for 5 s'),
-
     panel.timeseries(
       '1. Demand: the client has pages to write',
       'Bytes that the client of each loop holds dirty or under writeback. Holds from 1 MiB (dashed) on. High is ordinary under load; high and flat beside no progress is bad.',
@@ -29,7 +27,9 @@ function(config, q)
         panel.range(q.rate('throttle_nfsd_written_bytes_total'), 'nfsd wrote, for all clients'),
       ],
       { unit: 'binBps', noValue: 'no loop', thresholds: words.steps([['transparent', null], ['red', 786432]]) },
-    ) + panel.line + panel.size(6, 8),
+    ) + panel.line + panel.size(6, 8) + panel.overrides([
+      panel.override('nfsd wrote, for all clients', panel.color('text') { 'custom.fillOpacity': 0 }),
+    ]),
 
     panel.timeseries(
       "3. Blockage: the server's busy threads wait",
@@ -40,13 +40,13 @@ function(config, q)
 
     panel.timeseries(
       '4. Closing edge: whose pages they wait for',
-      "The edge itself has no series (/api/v1/verdicts has it); this is what dirty-throttle rests on. Bad: a client holds nearly all dirty pages and the server's own device next to nothing, while the node is over its vmstat threshold. If the server's device holds as much as the client, it is a slow disk. For the other signatures look at congestion, at nfsd's waits, and at the kernel's reasons below.",
+      "The edge itself has no series (/api/v1/verdicts has it); this is what dirty-throttle rests on. Bad: a client holds nearly all dirty pages and the server's own device next to nothing, while the node is over its vmstat threshold. If the server's device holds as much as the client, it is a slow disk. For the other signatures see the runbook, and the row of waits.",
       [
         panel.range('%s / %s' % [held('client_bdi'), dirty], '{{loop}} client, of all dirty'),
         panel.range('%s / %s' % [held('server_bdi'), dirty], '{{loop}} server, of all dirty'),
       ],
       { unit: 'percentunit', max: 1 },
     ) + panel.size(6, 8) + panel.overrides([
-      panel.overrideRegexp('.* server, of all dirty', { 'custom.lineStyle': { fill: 'dash', dash: [6, 6] }, 'custom.fillOpacity': 0 }),
+      panel.overrideRegexp('.* server, of all dirty', panel.color('text') { 'custom.lineStyle': { fill: 'dash', dash: [6, 6] }, 'custom.fillOpacity': 0 }),
     ]),
   ]

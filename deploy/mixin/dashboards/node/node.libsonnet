@@ -1,26 +1,28 @@
-// One node: what is throttled, where, why, since when.
+// One node: first whether it is stalled, then why.
+local panel = import '../lib/panel.libsonnet';
+
 function(config)
   local query = (import '../lib/query.libsonnet')(config);
   local board = (import '../lib/dashboard.libsonnet')(config);
-  local rows = [
-    import 'verdict.libsonnet',
-    import 'conditions.libsonnet',
-    import 'waits.libsonnet',
-    import 'pages.libsonnet',
-    import 'guard.libsonnet',
-    import 'monitor.libsonnet',
-  ];
+  local part(of) = of(config, query);
+  local rows =
+    part(import 'verdict.libsonnet')
+    + panel.row('Why: the four conditions of a livelock, all of them at once for 5 s', part(import 'conditions.libsonnet'))
+    + panel.row('Waits: who is throttled, where, for how long', part(import 'waits.libsonnet'))
+    + panel.row('Pages and devices (BDIs): what is dirty, what moves', part(import 'pages.libsonnet'))
+    + panel.row('The guard and the monitor itself', part(import 'monitor.libsonnet'));
 
   board.new(
     uid=config.nodeDashboardUID,
     title='throttle-monitor / Node',
-    description='A node that serves NFS and mounts it: is its server waiting for its own client?',
+    description='A node that serves devices to itself: is its server waiting for its own client, and why?',
     from='now-1h',
     variables=[
       board.datasource,
+      board.job,
       board.cluster,
       board.variable(
-        'node',
+        'instance',
         'Node',
         'throttle_monitor_build_info{%s}' % query.cluster,
         config.nodeLabel,
@@ -38,34 +40,18 @@ function(config)
         'BDI',
         query.of('throttle_bdi_info'),
         'bdi',
-        'A backing device: a disk, or an NFS mount. For the panels of pages.'
-      ) + board.many,
-      board.variable(
-        'cause',
-        'Cause',
-        query.of('throttle_waiting_tasks'),
-        'cause',
-        'The kernel function in which tasks wait. For the panels of waits.'
+        'A backing device: a disk, or an NFS mount. For the row of pages.'
       ) + board.many,
     ],
     annotations=board.verdicts(
       'max by (loop, signature) (max_over_time(%s))'
       % query.during('throttle_livelock_state', '$__interval', 'loop=~"$loop"'),
       '{{loop}}'
-    ) + [
-      board.annotation(
-        'Confirmed',
-        'red',
-        'sum by (loop, signature) (increase(%s)) > 0'
-        % query.during('throttle_livelock_detections_total', '$__rate_interval', 'loop=~"$loop"'),
-        'confirmed: {{loop}}'
-      ) { enable: false },
-    ],
+    ),
     links=[
       board.link(
-        'Fleet', '/d/%s?var-datasource=${datasource}&${cluster:queryparam}' % config.fleetDashboardUID, 'All nodes'
+        'Fleet', '/d/%s?var-datasource=${datasource}&${job:queryparam}&${cluster:queryparam}' % config.fleetDashboardUID, 'All nodes'
       ),
-      board.link('Runbook', board.runbook('dirty-throttle'), 'What to do, and what not') { targetBlank: true, keepTime: false },
     ],
-    rows=std.flattenArrays([part(config, query) for part in rows]),
+    rows=rows,
   )

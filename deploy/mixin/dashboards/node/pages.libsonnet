@@ -6,23 +6,11 @@ local words = import '../lib/words.libsonnet';
 function(config, q)
   local bdi = 'bdi=~"$bdi"';
   local of(metric) = q.of(metric, bdi);
-  local most(metric) = 'topk(10, max by (bdi) (max_over_time(%s)))' % q.during(metric, '$__range', bdi, ' @ end()');
   local risen(metric) = 'topk(10, max by (bdi) (increase(%s)))' % q.during(metric, '$__range', bdi, ' @ end()');
   local held = 'max by (bdi) (%s + %s)' % [of('throttle_bdi_dirty_bytes'), of('throttle_bdi_writeback_bytes')];
-  local fullest = |||
-    topk(10,
-      max by (bdi) (max_over_time(%s))
-      + max by (bdi) (max_over_time(%s))
-    )
-  ||| % [
-    q.during('throttle_bdi_dirty_bytes', '$__range', bdi, ' @ end()'),
-    q.during('throttle_bdi_writeback_bytes', '$__range', bdi, ' @ end()'),
-  ];
   local rate(metric) = 'max by (bdi) (%s)' % q.rate(metric, bdi);
 
   [
-    panel.row('Pages and devices (BDIs): what is dirty, what moves'),
-
     panel.timeseries(
       'Dirty pages of the node against the vmstat threshold',
       'Stacked: dirty, under writeback. Dashed: nr_dirty_threshold of /proc/vmstat, which lags the dirty limit at which the kernel throttles all writers, also nfsd. Bad: at it or above, mostly writeback, and flat.',
@@ -32,33 +20,11 @@ function(config, q)
         panel.range('max(%s)' % q.of('throttle_dirty_limit_bytes'), 'vmstat threshold'),
       ],
       { unit: 'bytes' },
-    ) + panel.stacked + panel.size(8, 8) + panel.overrides([
+    ) + panel.stacked + panel.size(12, 8) + panel.overrides([
       panel.override('under writeback', panel.color('blue')),
-      panel.override('dirty', panel.color('orange')),
-      panel.override('vmstat threshold', panel.limit('red')),
+      panel.override('dirty', panel.color('light-blue')),
+      panel.override('vmstat threshold', panel.limit('text')),
     ]),
-
-    panel.timeseries(
-      'Dirty and writeback of BDIs against their shares',
-      'What each holds, and its share of the dirty limit (dashed). The share follows the speed of the device: a stalled one loses it. Bad: an NFS mount that is full and flat, while the disk that its server writes to holds next to nothing.',
-      [
-        panel.range('%s\nand on (bdi) %s' % [held, fullest], '{{bdi}}'),
-        panel.range('max by (bdi) (%s)\nand on (bdi) %s' % [of('throttle_bdi_dirty_threshold_bytes'), fullest], '{{bdi}} share'),
-      ],
-      { unit: 'bytes' },
-    ) + panel.size(8, 8) + panel.overrides([
-      panel.overrideRegexp('.* share', {
-        'custom.lineStyle': { fill: 'dash', dash: [6, 6] },
-        'custom.fillOpacity': 0,
-      }),
-    ]),
-
-    panel.timeseries(
-      'Written by BDIs',
-      'Bytes a second written back. Of a disk: for all its users. Bad: all at zero while pages are dirty.',
-      [panel.range('%s\nand on (bdi) %s' % [rate('throttle_bdi_written_bytes_total'), risen('throttle_bdi_written_bytes_total')], '{{bdi}}')],
-      { unit: 'binBps' },
-    ) + panel.size(8, 8),
 
     panel.timeseries(
       'NFS: sent and acknowledged',
@@ -68,32 +34,9 @@ function(config, q)
         panel.range('%s\nand on (bdi) %s' % [rate('throttle_nfs_write_acked_bytes_total'), risen('throttle_nfs_write_sent_bytes_total')], '{{bdi}} acknowledged'),
       ],
       { unit: 'binBps', noValue: 'no NFS client has written here' },
-    ) + panel.size(8, 8),
-
-    panel.timeseries(
-      'NFS: sent and not acknowledged',
-      'Bytes of WRITE calls without an answer, since the daemon started: calls in flight, and those that failed. It rises and falls under load. Bad: a plateau of mebibytes, while nothing is acknowledged.',
-      [panel.range(
-        'max by (bdi) (%s - %s)\nand on (bdi) %s' % [
-          of('throttle_nfs_write_sent_bytes_total'),
-          of('throttle_nfs_write_acked_bytes_total'),
-          most('throttle_nfs_write_sent_bytes_total'),
-        ], '{{bdi}}'
-      )],
-      { unit: 'bytes', noValue: 'no NFS client has written here' },
-    ) + panel.size(8, 8),
-
-    panel.states(
-      'Congested BDIs',
-      'Red: the BDI is congested, by the rule of its file system; tasks that reclaim memory then wait for it. In a stall an NFS mount stays red; where WRITEs go through it comes and goes.',
-      [panel.range(
-        'max by (bdi) (%s)\nand on (bdi) %s' % [
-          of('throttle_bdi_congested'),
-          risen('throttle_bdi_congested_seconds_total'),
-        ], '{{bdi}}'
-      )],
-      words.yes('red'),
-    ) + panel.size(8, 8),
+    ) + panel.size(12, 8) + panel.overrides([
+      panel.overrideRegexp('.* sent', panel.color('text') { 'custom.lineStyle': { fill: 'dash', dash: [6, 6] }, 'custom.fillOpacity': 0 }),
+    ]),
 
     panel.table(
       'BDIs now',

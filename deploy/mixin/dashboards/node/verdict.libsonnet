@@ -9,9 +9,8 @@ function(config, q)
   local loops = q.of('throttle_loop_info', 'loop=~"$loop"');
   local build = q.of('throttle_monitor_build_info');
   local blind = q.of('throttle_monitor_probe_state', 'signal="balance_dirty_pages", state="unavailable"');
-  local runbook = config.runbookURL % '${__value.text}';
 
-  local named = 'max by (loop, client_bdi, server, server_bdi, proof, scope, exempt, localio%s) (%s)';
+  local named = 'max by (loop, client_bdi, server, server_bdi, proof, scope, exempt%s) (%s)';
   local mounted = |||
     %s
     or on (loop) %s
@@ -44,84 +43,54 @@ function(config, q)
         build,
       ],
       words.state { unit: 'short', noValue: 'no data' },
-    ) + panel.size(4, 4),
+    ) + panel.size(8, 6),
 
     panel.stat(
       'In that state for',
       'Time since the worst state was another one; at most the range of the dashboard, so widen it if both are the same. During a livelock tasks cannot write to the mount, and clients of the server wait.',
       q.held(worst),
       words.plain { unit: 'dtdurations', decimals: 0, noValue: 'no loop' },
-    ) + panel.uncolored + panel.size(5, 4),
+    ) + panel.uncolored + panel.size(8, 6),
 
     panel.stat(
-      'Time in livelock',
-      'Time in livelock or deadlock within the range of the dashboard, added up over the loops that are chosen. Anything but zero was a stall.',
-      'sum(increase(%s))\nor 0 * max(%s) unless on () %s'
-      % [q.during('throttle_livelock_seconds_total', '$__range', 'loop=~"$loop"'), build, blind],
-      { thresholds: words.steps([['green', null], ['red', 1]]), unit: 's', decimals: 1, noValue: 'unknown' },
-    ) + panel.size(4, 4),
-
-    panel.stat(
-      'Oldest wait',
-      'The longest wait that has not ended, of any task in any cause. A pause takes at most 0.2 s; a writer on a slow disk may wait for some seconds. One that grows with the clock is a task that does not resume.',
-      'max(%s)' % q.of('throttle_oldest_wait_seconds'),
+      'Oldest wait of a server',
+      'The longest wait that has not ended of a thread that serves: nfsd, a server in userspace, a kernel target or a loop device. A pause takes at most 0.2 s. One that grows with the clock is a thread that does not resume.',
+      'max(%s)' % q.of('throttle_oldest_wait_seconds', 'class=~"nfsd|server|target|loop_device"'),
       { thresholds: words.steps([['green', null], ['yellow', config.thresholds.longWaitSeconds], ['red', config.thresholds.endlessWaitSeconds]]), unit: 's', decimals: 1, noValue: 'none yet' },
-    ) + panel.size(4, 4),
-
-    panel.stat(
-      'nfsd throttled or blocked',
-      "Share of nfsd's threads that are throttled, or blocked in an uninterruptible sleep, usually on a lock that a throttled one holds. In a livelock it is all that have work. Servers in userspace are not counted here.",
-      'sum(%s) / sum(%s)'
-      % [q.of('throttle_nfsd_threads', 'state=~"throttled|blocked"'), q.of('throttle_nfsd_threads')],
-      { thresholds: words.steps([['green', null], ['yellow', 0.25], ['red', 0.5]]), unit: 'percentunit', decimals: 0, noValue: 'no nfsd' },
-    ) + panel.size(3, 4),
-
-    panel.stat(
-      'Over the vmstat threshold',
-      "By how much the node's dirty pages and those under writeback exceed nr_dirty_threshold of /proc/vmstat. When memory gets short that threshold falls at once, and the dirty limit at which writers are throttled follows it slowly. Above zero writers are throttled; it is a livelock only if a loop's client holds the pages and the server's disk is idle.",
-      'clamp_min(%s + %s - %s, 0)' % [
-        q.of('throttle_dirty_bytes'),
-        q.of('throttle_writeback_bytes'),
-        q.of('throttle_dirty_limit_bytes'),
-      ],
-      { thresholds: words.steps([['green', null], ['orange', 1]]), unit: 'bytes', decimals: 1, noValue: 'no data' },
-    ) + panel.size(4, 4),
+    ) + panel.quiet + panel.size(8, 6),
 
     panel.table(
       'Loops',
-      'The NFS mounts that this node serves to itself. Each can livelock; those whose server is not exempt from local dirty throttling stall within seconds of a heavy load, as between two network namespaces. Livelock and deadlock are emergencies: follow the signature to its runbook.',
+      'The devices that this node serves to itself. Each can livelock; those whose server is not exempt from local dirty throttling stall within seconds of a heavy load, as between two network namespaces. Livelock and deadlock are emergencies: follow the signature to its runbook.',
       [
         mounted,
         // Each loop, and the signature of those in trouble.
-        'max by (loop, signature) (%s > 0)\nor on (loop) max by (loop) (%s)' % [state % '', state % ''],
+        q.addressed('(max by (%s, loop, signature) (%s > 0) or on (loop) max by (%s, loop) (%s))' % [config.nodeLabel, state % '', config.nodeLabel, state % '']),
         q.held('max by (loop) (%s)' % state),
         'max by (loop) (%s)' % q.of('throttle_loop_demand_bytes', 'loop=~"$loop"'),
         'max by (loop) (%s)' % q.of('throttle_loop_progress_bytes_per_second', 'loop=~"$loop"'),
-        'max by (loop) (%s)' % q.of('throttle_loop_blockage_ratio', 'loop=~"$loop"'),
       ],
       [
         ['Value #B', 'State', panel.cell(words.state) + panel.width(110)],
         ['device', 'Mounted'],
         ['loop', 'Loop', panel.width(140)],
         ['Value #C', 'In state for', { unit: 'dtdurations', decimals: 0 } + panel.width(130)],
-        ['signature', 'Signature', panel.linked('Runbook', runbook) + panel.width(150)],
+        ['signature', 'Signature', panel.linked('Runbook', q.runbook) + panel.width(150)],
+        q.address,
         ['client_bdi', 'Client BDI', panel.width(90)],
         ['server', 'Server', panel.width(120)],
-        ['server_bdi', 'Server BDI', panel.width(95)],
         ['scope', 'Scope', panel.colored({ mappings: words.scope }) + panel.width(110)],
         ['exempt', 'Exempt', panel.colored({ mappings: words.exempt }) + panel.width(90)],
         ['proof', 'Proof', panel.width(80)],
-        ['localio', 'LOCALIO', panel.width(85)],
         ['Value #D', 'Demand', { unit: 'bytes', decimals: 1 } + panel.width(95)],
         ['Value #E', 'Progress', { unit: 'binBps', decimals: 1 } + panel.width(105)],
-        ['Value #F', 'Blockage', { unit: 'percentunit', decimals: 0 } + panel.width(85)],
       ],
       sortBy='State',
     ) + panel.size(24, 5),
 
     panel.states(
       'State of each loop',
-      'Yellow: suspected, three of four conditions hold. Red: livelock, all four held for 5 s. Purple: deadlock. Short yellow beside green is a slow disk or a burst of writes; red seldom ends by itself.',
+      'Yellow: suspected, three of four conditions hold. Red: livelock, all four held for 5 s. Dark red: deadlock. Short yellow beside green is a slow disk or a burst of writes; red seldom ends by itself.',
       [
         // Of very many loops the worst.
         panel.range(
@@ -131,21 +100,5 @@ function(config, q)
         ),
       ],
       words.state { noValue: 'no loop' },
-    ) + panel.size(16, 7),
-
-    panel.text(
-      'Not in the metrics',
-      |||
-        Throttled tasks with kernel stacks, the programs that write, and the reason of each condition. On the node:
-
-        ```
-        throttle-monitor explain --url http://127.0.0.1:9746
-        curl -s 127.0.0.1:9746/api/v1/verdicts
-        ```
-
-        How busy the server's disk is: node_exporter has it (idle in a livelock, busy if it is just slow).
-
-        Runbooks: %s
-      ||| % std.join(' · ', ['[%s](%s)' % [s, config.runbookURL % s] for s in words.signatures])
-    ) + panel.size(8, 7),
+    ) + panel.size(24, 5),
   ]
