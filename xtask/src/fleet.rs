@@ -438,8 +438,13 @@ fn queries(url: &str, choice: &FleetArgs) -> Result<Vec<(String, f64)>> {
     let dashboard: Value = serde_json::from_str(&read(&path)?)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut found = Vec::new();
-    let panels = dashboard["panels"].as_array().cloned().unwrap_or_default();
-    for panel in &panels {
+    let panels = dashboard["panels"].as_array().into_iter().flatten();
+    // Collapsed rows have theirs within.
+    let all = panels.flat_map(|panel| {
+        let within = panel["panels"].as_array().into_iter().flatten();
+        std::iter::once(panel).chain(within)
+    });
+    for panel in all {
         let title = panel["title"].as_str().unwrap_or_default();
         for target in panel["targets"].as_array().into_iter().flatten() {
             let query = substituted(target["expr"].as_str().unwrap_or_default());

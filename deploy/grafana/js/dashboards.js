@@ -7,8 +7,26 @@ const path = require('node:path');
 const folder = path.join(__dirname, '..');
 const files = ['throttle-monitor-fleet.json', 'throttle-monitor-node.json'];
 
-const load = () =>
-  files.map((file) => ({ file, ...JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8')) }));
+// A collapsed row has its panels within: here all stand as they do once every row is open.
+function opened(panels) {
+  const all = [];
+  let shift = 0;
+  const lower = (panel) => ({ ...panel, gridPos: { ...panel.gridPos, y: panel.gridPos.y + shift } });
+  for (const panel of panels) {
+    all.push(lower(panel));
+    const within = panel.panels ?? [];
+    all.push(...within.map(lower));
+    if (within.length) shift += Math.max(...within.map(({ gridPos }) => gridPos.y + gridPos.h)) - panel.gridPos.y - 1;
+  }
+  return all;
+}
+
+function load() {
+  return files.map((file) => {
+    const board = JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8'));
+    return { file, ...board, panels: opened(board.panels) };
+  });
+}
 
 // Each query of a dashboard: of panels, annotations and variables.
 function queries(board) {

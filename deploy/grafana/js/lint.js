@@ -65,13 +65,14 @@ function queryRules(board, query, job, complain) {
   for (const { metric, matchers } of found) {
     const family = metric.replace(/_(bucket|sum|count)$/, '');
     if (!metrics.has(metric) && !metrics.has(family)) complain(`${metric} is not in docs/metrics.md`);
+    if (query.variable?.name === 'job') continue;
     const jobs = matchers.filter((one) => /^job\b/.test(one));
     if (jobs.length !== 1) complain(`${metric} is selected without the job`);
     job.add(jobs[0]);
     if (query.variable?.name === 'cluster') continue;
     if (!matchers.some((one) => one.includes('$cluster'))) complain(`${metric} does not use $cluster`);
-    if (query.variable?.name === 'node') continue;
-    if (!matchers.some((one) => one.includes('$node'))) complain(`${metric} does not use $node`);
+    if (query.variable?.name === 'instance') continue;
+    if (!matchers.some((one) => one.includes('$instance'))) complain(`${metric} does not use $instance`);
   }
 }
 
@@ -140,9 +141,10 @@ function linkRules(boards, board, complain) {
       }
       continue;
     }
-    const page = /^https:\/\/\S+\/docs\/(\S+\.md)$/.exec(url)?.[1];
+    const name = /^https?:\/\/\S+\/runbooks\/(\S+)$/.exec(url)?.[1];
+    const page = name && `runbooks/${name}.md`;
     if (!page) {
-      complain(`${url} is neither a dashboard nor a page of docs/`);
+      complain(`${url} is neither a dashboard nor a runbook`);
       continue;
     }
     const all = page.includes('${__value.text}') ? signatures.map((one) => page.replace('${__value.text}', one)) : [page];
@@ -156,7 +158,8 @@ function boardRules(board, complain) {
   if (!board.uid) complain('has no uid');
   if (!(board.schemaVersion >= 36 && board.schemaVersion <= 41)) complain('schemaVersion is not one that Grafana 10 to 12 take');
   const names = board.templating.list.map((variable) => variable.name);
-  for (const name of ['datasource', 'cluster', 'node']) if (!names.includes(name)) complain(`has no variable ${name}`);
+  if (board.panels.filter((one) => one.type !== 'row').length >= 20) complain('has 20 panels or more');
+  for (const name of ['datasource', 'job', 'cluster', 'instance']) if (!names.includes(name)) complain(`has no variable ${name}`);
   for (const variable of board.templating.list) {
     if (variable.includeAll && variable.allValue !== '.*') complain(`All of ${variable.name} leaves out what has no such label`);
   }
@@ -200,7 +203,7 @@ for (const board of boards) {
 if (jobs.size > 1) complaints.push(`several jobs are selected: ${[...jobs].join(', ')}`);
 const sources = path.join(folder, '../mixin/dashboards');
 for (const file of fs.readdirSync(sources, { recursive: true }).filter((one) => one.endsWith('.libsonnet'))) {
-  if (/job\s*=/.test(fs.readFileSync(path.join(sources, file), 'utf8'))) complaints.push(`${file}: a job; it belongs to config.libsonnet`);
+  if (/job\s*=(?!~"\$job")/.test(fs.readFileSync(path.join(sources, file), 'utf8'))) complaints.push(`${file}: a job; it belongs to config.libsonnet`);
 }
 
 for (const complaint of complaints) console.error(complaint);

@@ -38,9 +38,9 @@ async function main() {
   let empty = 0;
   let asked = 0;
   for (const board of load()) {
-    const chosen = { node: given.node, cluster: given.cluster, datasource: given.prometheus };
+    const chosen = { instance: given.node, cluster: given.cluster, datasource: given.prometheus };
     // The fleet is asked for all nodes: its queries are about them together.
-    if (board.templating.list.find((one) => one.name === 'node').multi) delete chosen.node;
+    if (board.templating.list.find((one) => one.name === 'instance').multi) delete chosen.instance;
     const variables = values(board, chosen);
     for (const query of queries(board)) {
       known.add(query.name);

@@ -33,8 +33,8 @@ async function main() {
   const t = times(given);
   const board = load().find((one) => one.file === `throttle-monitor-${given.board}.json`);
   const prometheus = new Prometheus(given.prometheus);
-  const chosen = { node: given.node, cluster: given.cluster, datasource: 'prometheus' };
-  if (given.board === 'fleet') delete chosen.node;
+  const chosen = { instance: given.node, cluster: given.cluster, datasource: 'prometheus' };
+  if (given.board === 'fleet') delete chosen.instance;
   const variables = values(board, chosen);
   const shades = await regions(board, prometheus, variables, t);
   const drawn = [];

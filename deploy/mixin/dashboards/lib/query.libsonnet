@@ -55,9 +55,9 @@ function(config, node='%s="$instance"') {
   ||| % [expr, config.clusterLabel, config.clusterLabel],
 
   // Where the runbook of a cell's text is. The daemon serves it: `addressed` adds its address,
-  // as a column that is hidden.
+  // as a column.
   runbook:: if config.runbookUrl != '' then config.runbookUrl + '/${__value.text}'
-  else config.scheme + '://${__data.fields.address}/runbooks/${__value.text}',
+  else config.scheme + '://${__data.fields.Daemon}/runbooks/${__value.text}',
   addressed(expr):: |||
     label_replace(
       label_replace(
@@ -66,7 +66,7 @@ function(config, node='%s="$instance"') {
       ), "address", "$1", "%s", "(.+:[0-9]+)"
     )
   ||| % [expr, config.port, config.nodeLabel, config.nodeLabel],
-  address:: ['address', 'address', { 'custom.hidden': true }],
+  address:: ['address', 'Daemon', { 'custom.width': 150 }],
 
   // The Node dashboard, of the node that a cell names.
   node:: '/d/%s?var-datasource=${datasource}&var-cluster=${__data.fields.Cluster}&var-instance=${__value.raw}&${__url_time_range}'
