@@ -57,7 +57,7 @@ function(config, q)
 
     panel.bars(
       'Related conditions now',
-      'What looks like a livelock, but is not one: how many nodes have it. Many of memory-starvation, nfs-server-not-responding, dirty-limit-held or hung-file-system at once have one cause, usually one server.',
+      'What looks like a livelock, but is not one: how many nodes have it. Many of memory-starvation, nfs-server-not-responding, server-not-responding, dirty-limit-held or hung-file-system at once have one cause, usually one server.',
       [panel.instant(
         'count by (kind) (max by (%s, kind) (%s))\nor 0 * count by (kind) (%s)' % [
           nodes,
