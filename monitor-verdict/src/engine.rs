@@ -62,6 +62,14 @@ impl Engine {
         }
     }
 
+    /// Judges by other thresholds from the next observation on. All state stays: loops, the state
+    /// of each verdict, counters.
+    pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.window.set_thresholds(&thresholds);
+        self.found.set_thresholds(thresholds.loops.clone());
+        self.thresholds = thresholds;
+    }
+
     /// Adds the next observation.
     pub fn observe(&mut self, observation: &Observation) -> Changes {
         let loops = self.found.observe(observation);

@@ -92,6 +92,8 @@ pub struct Guard {
     loops: BTreeMap<CompactString, Standing>,
     /// The livelocks broken within the last hour.
     broke_ns: VecDeque<u64>,
+    /// Loops whose limits the new mode does not allow; reported at the next decision.
+    released: Vec<CompactString>,
 }
 
 impl Guard {
@@ -102,7 +104,46 @@ impl Guard {
             policy,
             loops: BTreeMap::new(),
             broke_ns: VecDeque::new(),
+            released: Vec::new(),
         }
+    }
+
+    /// Uses other settings from the next decision on. What the new mode allows stays in force; the
+    /// rest is undone. What was only advised is forgotten.
+    pub fn set_policy(&mut self, policy: Policy) {
+        let acted = self.policy.mode.acts();
+        let breaks = matches!(policy.mode, Mode::Prevent | Mode::Break);
+        let prevents = policy.mode == Mode::Prevent;
+        if policy.mode != self.policy.mode {
+            for (id, standing) in &mut self.loops {
+                if !acted {
+                    *standing = Standing::default();
+                    continue;
+                }
+                let held = standing.prevented || standing.broken.is_some();
+                standing.prevented &= prevents;
+                if !breaks {
+                    standing.broken = None;
+                }
+                standing.said = false;
+                if held && !standing.prevented && standing.broken.is_none() {
+                    self.released.push(id.clone());
+                }
+            }
+        }
+        self.policy = policy;
+    }
+
+    /// The events of loops whose limits the new mode does not allow.
+    fn release(&mut self, node: &Observation) -> Vec<GuardEvent> {
+        let mode = self.policy.mode.as_str();
+        let released = std::mem::take(&mut self.released).into_iter();
+        let event = |id: CompactString| {
+            let reason =
+                format!("the guard's mode is {mode} now (reload): the limits of {id} are restored");
+            GuardEvent::new(node, &id, Action::Undo, Outcome::Decided, reason)
+        };
+        released.map(event).collect()
     }
 
     /// The settings of the guard.
@@ -113,7 +154,10 @@ impl Guard {
 
     /// Decides the desired state for these loops and verdicts.
     pub fn decide(&mut self, node: &Observation, loops: &[Loop], verdicts: &[Verdict]) -> Decision {
-        let mut decision = Decision::default();
+        let mut decision = Decision {
+            events: self.release(node),
+            ..Decision::default()
+        };
         if self.policy.mode == Mode::Off {
             return decision;
         }

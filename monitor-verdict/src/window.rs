@@ -114,6 +114,12 @@ impl Window {
         }
     }
 
+    /// Uses other thresholds from the next observation on.
+    pub fn set_thresholds(&mut self, thresholds: &Thresholds) {
+        self.span_ns = nanos(thresholds.window);
+        self.max_gap_ns = nanos(thresholds.max_gap);
+    }
+
     /// Adds an observation and drops the oldest.
     pub fn push(&mut self, observation: &Observation) -> Pushed {
         let now = observation.monotonic_ns;

@@ -19,7 +19,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry;
+use tracing_subscriber::{Registry, registry, reload};
 
 /// The values of `--log.level`.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -55,11 +55,41 @@ pub enum LogError {
 /// `main`.
 #[derive(Debug)]
 #[must_use = "the last lines are lost without it"]
-pub struct Guard(queue::LogQueue);
+pub struct Guard {
+    queue: queue::LogQueue,
+    level: LevelHandle,
+}
+
+impl Guard {
+    /// Changes the level of the running log.
+    #[must_use]
+    pub fn level(&self) -> LevelHandle {
+        self.level.clone()
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.flush(FLUSH_DEADLINE);
+        self.queue.flush(FLUSH_DEADLINE);
+    }
+}
+
+/// Changes the level of a running log.
+#[derive(Clone, Debug)]
+pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
+
+impl LevelHandle {
+    /// Logs from this level on.
+    ///
+    /// # Errors
+    ///
+    /// For an unknown level.
+    pub fn set(&self, level: &str) -> Result<(), LogError> {
+        let level = parse_level(level)?;
+        // It fails only after the log is gone.
+        let _ = self.0.reload(level);
+        log::set_max_level(level.as_log());
+        Ok(())
     }
 }
 
@@ -74,11 +104,14 @@ impl Drop for Guard {
 pub fn init(level: &str, format: LogFormat) -> Result<Guard, LogError> {
     let level = parse_level(level)?;
     let queue = queue::LogQueue::start(io::stderr()).map_err(LogError::Thread)?;
-    let subscriber = subscriber(level, format, queue.clone());
+    let (subscriber, handle) = subscriber(level, format, queue.clone());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
     let bridge = LogTracer::builder().with_max_level(level.as_log());
     bridge.init().map_err(|_| LogError::Twice)?;
-    Ok(Guard(queue))
+    Ok(Guard {
+        queue,
+        level: LevelHandle(handle),
+    })
 }
 
 fn parse_level(word: &str) -> Result<LevelFilter, LogError> {
@@ -92,7 +125,14 @@ fn parse_level(word: &str) -> Result<LevelFilter, LogError> {
     }
 }
 
-fn subscriber<W>(level: LevelFilter, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(
+    level: LevelFilter,
+    format: LogFormat,
+    writer: W,
+) -> (
+    impl Subscriber + Send + Sync,
+    reload::Handle<LevelFilter, Registry>,
+)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -113,7 +153,8 @@ where
             .log_internal_errors(false)
             .boxed(),
     };
-    registry().with(level).with(layer)
+    let (level, handle) = reload::Layer::new(level);
+    (registry().with(level).with(layer), handle)
 }
 
 /// Logs a change of state: a warning when it is a livelock or a deadlock now.

@@ -15,9 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_model::guard::{Action, DesiredState, Hold, Outcome};
+use monitor_model::{
+    guard::{Action, DesiredState, Hold, Mode, Outcome},
+    loops::Loop,
+    observation::{Bdi, Observation},
+};
+use monitor_verdict::guard::Policy;
 use tempfile::TempDir;
-use throttle_monitor::guard::{Link, Report, Settings};
+use throttle_monitor::guard::{Controller, Link, Report, Settings};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
 const STRICT: &str = "sys/class/bdi/0:29/strict_limit";
@@ -350,4 +355,68 @@ fn a_helper_of_the_daemon_s_own_that_is_killed_is_started_again_and_first_puts_e
     // All is put back at the end, as ever.
     let _ = link.finish();
     assert_eq!(node.get(RATIO), "100");
+}
+
+/// A loop at risk, as the look-up finds it.
+fn at_risk() -> Loop {
+    serde_json::from_value(serde_json::json!({
+        "loop": "0:29-nfsd", "client_bdi": "0:29", "server": "nfsd", "server_bdi": "254:0",
+        "server_fstype": "ext4", "server_device": "/dev/vda", "proof": "xid",
+        "scope": "cross-netns", "since_ms": 0, "since_unix_ms": 0, "became_own_client": false,
+        "localio": false, "mounts": [], "version": "4.2", "server_address": null,
+        "client_netns": null, "server_netns": null, "client_containers": [], "calls": 0,
+        "server_container": null, "calls_served_here": 0, "risk": [], "recommendations": [],
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_mode_that_is_reloaded_to_off_releases_the_limits_and_can_come_back() {
+    let node = Node::new();
+    let policy = |mode| Policy {
+        mode,
+        hold_down: Duration::ZERO,
+        per_hour: 3,
+    };
+    let mut controller = Controller::new(policy(Mode::Prevent), Some(node.spawn()));
+    let mut seen = Observation {
+        kernel: "6.12.0".into(),
+        ..Observation::default()
+    };
+    let loops = [at_risk()];
+    let mut until = |controller: &mut Controller, strict: &str| {
+        let mut undone = false;
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(30) {
+            seen.monotonic_ns += 1_000_000_000;
+            let is_held = node.get(STRICT) == "1";
+            seen.bdis = vec![Bdi {
+                bdi: "0:29".into(),
+                max_ratio: Some(100),
+                strict_limit: Some(is_held),
+                ..Bdi::default()
+            }];
+            let events = controller.tick(&seen, &loops, &[], |_| {});
+            undone |= events.iter().any(|event| {
+                event.action == Action::Undo && event.reason.contains("mode is off now")
+            });
+            if node.get(STRICT) == strict && controller.now().active.is_empty() == (strict == "0") {
+                return undone;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("strict_limit stays {}", node.get(STRICT));
+    };
+    until(&mut controller, "1");
+    controller.set_policy(policy(Mode::Off), None);
+    assert!(until(&mut controller, "0"), "it says so");
+    assert_eq!(node.get(RATIO), "100");
+    assert_eq!(controller.now().mode, Mode::Off);
+    controller.set_policy(policy(Mode::Prevent), None);
+    until(&mut controller, "1");
+    controller.finish(|_| {});
+    assert_eq!(
+        (node.get(STRICT), node.get(RATIO)),
+        ("0".into(), "100".into())
+    );
 }

@@ -237,6 +237,26 @@ impl Attached {
         })
     }
 
+    /// Uses other names of userspace NFS servers from now on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses one; the others are in use.
+    pub fn set_nfs_servers(&mut self, names: Vec<String>) -> Result<(), LoadError> {
+        let before = std::mem::replace(&mut self.settings.nfs_servers, names);
+        let map = self
+            .ebpf
+            .map_mut("NFS_SERVERS")
+            .ok_or(LoadError::NoMap("NFS_SERVERS"))?;
+        let mut map = HashMap::<_, [u8; COMM_LEN], u8>::try_from(map)
+            .map_err(|error| LoadError::Map("NFS_SERVERS", words(&error)))?;
+        for name in before {
+            // One that is given twice is gone already.
+            let _ = map.remove(&comm(&name));
+        }
+        self.write_nfs_servers()
+    }
+
     fn write_nfs_servers(&mut self) -> Result<(), LoadError> {
         let map = self
             .ebpf
@@ -246,12 +266,8 @@ impl Attached {
         let mut map =
             HashMap::<_, [u8; COMM_LEN], u8>::try_from(map).map_err(|error| failed(&error))?;
         for name in &self.settings.nfs_servers {
-            let mut comm = [0; COMM_LEN];
-            // The kernel keeps 15 bytes of a name.
-            for (to, from) in comm[..COMM_LEN - 1].iter_mut().zip(name.bytes()) {
-                *to = from;
-            }
-            map.insert(comm, 1, 0).map_err(|error| failed(&error))?;
+            map.insert(comm(name), 1, 0)
+                .map_err(|error| failed(&error))?;
         }
         Ok(())
     }
@@ -266,6 +282,15 @@ impl Attached {
             .and_then(|mut array| array.set(0, offsets, 0))
             .map_err(|error| LoadError::Map("OFFSETS", words(&error)))
     }
+}
+
+/// The name as the kernel keeps it: 15 bytes.
+fn comm(name: &str) -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    for (to, from) in comm[..COMM_LEN - 1].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    comm
 }
 
 fn load(settings: &Settings, facts: &Facts, btf: Option<&Btf>) -> Result<Ebpf, LoadError> {

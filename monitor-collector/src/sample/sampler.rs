@@ -109,6 +109,11 @@ impl Sampler {
         self.stacks.watch_closely(closely);
     }
 
+    /// Uses other names of userspace NFS servers from the next look-up on.
+    pub fn set_nfs_servers(&self, names: Vec<String>) {
+        self.lookup.set_nfs_servers(names);
+    }
+
     /// Which BDIs the next ticks read first: those of loops, the most important
     /// one first.
     pub fn set_loop_bdis(&mut self, bdis: impl Iterator<Item = CompactString>) {

@@ -107,6 +107,11 @@ impl Connections {
         }
     }
 
+    /// Uses these names of NFS servers' processes.
+    pub fn set_servers(&mut self, names: &[String]) {
+        self.owners.set_servers(names);
+    }
+
     /// Finds the connections, and the listeners in the clients' namespaces. `places` are the
     /// addresses of servers other than NFS mounts'.
     pub fn read(

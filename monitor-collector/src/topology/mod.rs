@@ -144,6 +144,7 @@ fn is_known(topology: &Topology, bdi: &str) -> bool {
 /// must not keep the daemon from ending.
 pub struct Lookup {
     latest: Arc<ArcSwap<Topology>>,
+    nfs_servers: Arc<ArcSwap<Vec<String>>>,
     questions: SyncSender<LookupRequest>,
     asked: LookupRequest,
 }
@@ -159,15 +160,18 @@ impl Lookup {
         let (questions, asked) = sync_channel(1);
         let (first, answered) = sync_channel(1);
         let answers = Arc::clone(&latest);
+        let nfs_servers = Arc::new(ArcSwap::from_pointee(nfs_servers));
+        let names = Arc::clone(&nfs_servers);
         thread::Builder::new()
             .name("lookup".into())
             .spawn(move || {
-                let reader = Reader::new(procfs, sysfs, &nfs_servers);
-                look_up(reader, &answers, &first, &asked);
+                let reader = Reader::new(procfs, sysfs, &names.load());
+                look_up(reader, &names, &answers, &first, &asked);
             })?;
         let _ = answered.recv_timeout(FIRST);
         Ok(Self {
             latest,
+            nfs_servers,
             questions,
             asked: LookupRequest::default(),
         })
@@ -183,6 +187,11 @@ impl Lookup {
     #[must_use]
     pub fn latest(&self) -> Arc<Topology> {
         self.latest.load_full()
+    }
+
+    /// Uses other names of NFS servers' processes from the next round on.
+    pub fn set_nfs_servers(&self, names: Vec<String>) {
+        self.nfs_servers.store(Arc::new(names));
     }
 
     /// Sends a request. The answer, if any, comes within a second or two.
@@ -202,6 +211,7 @@ impl Lookup {
 /// Runs rounds until the sender is dropped.
 fn look_up(
     mut reader: Reader,
+    names: &ArcSwap<Vec<String>>,
     answers: &ArcSwap<Topology>,
     first: &SyncSender<()>,
     asked: &Receiver<LookupRequest>,
@@ -210,6 +220,7 @@ fn look_up(
     let mut wanted = LookupRequest::default();
     loop {
         let begun = computed();
+        reader.set_nfs_servers(&names.load());
         let topology = reader.round(&wanted);
         let mut unanswered = left(&wanted, &topology, reader.open());
         answers.store(Arc::new(topology));

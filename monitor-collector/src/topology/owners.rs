@@ -63,13 +63,15 @@ impl Owner {
     }
 }
 
+/// The name as the kernel keeps it.
+fn cut(name: &String) -> CompactString {
+    let end = name.floor_char_boundary(COMM_LEN);
+    name.get(..end).unwrap_or(name).into()
+}
+
 impl Owners {
     /// An empty cache, with the names of NFS servers' processes.
     pub fn new(servers: &[String]) -> Self {
-        let cut = |name: &String| {
-            let end = name.floor_char_boundary(COMM_LEN);
-            name.get(..end).unwrap_or(name).into()
-        };
         Self {
             servers: servers.iter().map(cut).collect(),
             known: BTreeMap::new(),
@@ -106,6 +108,17 @@ impl Owners {
     /// Drops unknown owners, so that they are searched again.
     pub fn forget_unknown(&mut self) {
         self.known.retain(|_, owner| owner.is_some());
+    }
+
+    /// Uses these names of NFS servers' processes.
+    pub fn set_servers(&mut self, names: &[String]) {
+        let names: Vec<CompactString> = names.iter().map(cut).collect();
+        if names != self.servers {
+            self.servers = names;
+            // Whose process is a server's is decided by name.
+            self.known.clear();
+            self.processes.clear();
+        }
     }
 
     /// The network namespaces in which a process with a server's name lives.

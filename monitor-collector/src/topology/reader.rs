@@ -63,6 +63,11 @@ impl Reader {
         }
     }
 
+    /// Uses these names of NFS servers' processes.
+    pub fn set_nfs_servers(&mut self, names: &[String]) {
+        self.connections.set_servers(names);
+    }
+
     /// Runs a round. Without NFS mounts and servers, that is a walk over the processes and one read
     /// of the mounts of each namespace.
     pub fn round(&mut self, wanted: &LookupRequest) -> Topology {

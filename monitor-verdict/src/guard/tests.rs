@@ -418,6 +418,68 @@ fn a_mount_that_comes_and_goes_is_not_limited_at_each_turn() {
     assert_eq!(begun, 1, "within 30 s");
 }
 
+fn mode(scene: &mut Scene, mode: Mode) {
+    let policy = scene.guard.policy().clone();
+    scene.guard.set_policy(Policy { mode, ..policy });
+}
+
+#[test]
+fn off_by_a_reload_releases_what_was_held_once_and_with_words() {
+    let mut scene = Scene::new(Mode::Prevent, "6.12.0");
+    assert_eq!(scene.tick().wanted.holds.len(), 1);
+    mode(&mut scene, Mode::Off);
+    let decision = scene.tick();
+    assert!(decision.wanted.holds.is_empty());
+    assert_eq!(what(&decision.events), [(Action::Undo, Outcome::Decided)]);
+    assert!(decision.events[0].reason.contains("mode is off now"));
+    assert!(scene.ticks(60).is_empty());
+    mode(&mut scene, Mode::Prevent);
+    let decision = scene.tick();
+    assert_eq!(decision.wanted.holds.len(), 1);
+    assert_eq!(
+        what(&decision.events),
+        [(Action::Prevent, Outcome::Decided)]
+    );
+}
+
+#[test]
+fn what_the_new_mode_allows_stays_in_force() {
+    let mut scene = Scene::new(Mode::Prevent, "6.1.0");
+    scene.stuck();
+    let before = scene.tick().wanted;
+    assert_eq!(before.ease.len(), 1);
+    mode(&mut scene, Mode::Break);
+    let decision = scene.tick();
+    assert_eq!(decision.wanted.ease.len(), 1);
+    assert!(decision.events.is_empty(), "{:?}", decision.events);
+}
+
+#[test]
+fn what_was_only_advised_is_done_once_it_may_be() {
+    let mut scene = Scene::new(Mode::Advise, "6.12.0");
+    assert_eq!(scene.ticks(3).len(), 1);
+    mode(&mut scene, Mode::Prevent);
+    let decision = scene.tick();
+    assert_eq!(
+        what(&decision.events),
+        [(Action::Prevent, Outcome::Decided)]
+    );
+    assert_eq!(decision.wanted.holds.len(), 1);
+}
+
+#[test]
+fn other_settings_change_without_releasing_anything() {
+    let mut scene = Scene::new(Mode::Prevent, "6.12.0");
+    let before = scene.tick().wanted;
+    let policy = scene.guard.policy().clone();
+    scene.guard.set_policy(Policy {
+        per_hour: 1,
+        ..policy
+    });
+    let decision = scene.tick();
+    assert_eq!((decision.wanted, decision.events.len()), (before, 0));
+}
+
 proptest! {
     /// Every desired state belongs to an existing loop. A guard that only advises wants no change.
     #[test]

@@ -46,6 +46,11 @@ impl Loops {
         }
     }
 
+    /// Uses other thresholds from the next observation on.
+    pub fn set_thresholds(&mut self, thresholds: LoopThresholds) {
+        self.thresholds = thresholds;
+    }
+
     /// Adds the next observation and returns the changes.
     pub fn observe(&mut self, observation: &Observation) -> Vec<LoopEvent> {
         let now = observation.monotonic_ns;

@@ -104,6 +104,15 @@ impl Controller {
         }
     }
 
+    /// Uses other settings from the next tick on. `link`: a link to the helper, if there was none.
+    pub fn set_policy(&mut self, policy: Policy, link: Option<Link>) {
+        self.now.mode = policy.mode;
+        self.guard.set_policy(policy);
+        if self.link.is_none() {
+            self.link = link;
+        }
+    }
+
     /// The state of the guard.
     #[must_use]
     pub fn now(&self) -> GuardNow {
@@ -129,7 +138,13 @@ impl Controller {
             let is_up = link.is_up();
             self.now.helper_restarts = link.restarts();
             let mut said = self.say(reports);
-            said.extend(self.alone(is_up, &events));
+            if self.now.mode.acts() {
+                said.extend(self.alone(is_up, &events));
+            } else {
+                // It still restores what a former mode changed; after that it is not needed.
+                self.now.helper_up = None;
+                (self.alone_since_ms, self.said_alone) = (None, false);
+            }
             said.iter().for_each(&tell);
             events.extend(said);
         }

@@ -32,7 +32,7 @@ impl Write for CapturedLog {
 fn logged(level: LevelFilter, format: LogFormat, act: impl FnOnce()) -> String {
     let memory = CapturedLog::default();
     let writer = memory.clone();
-    with_default(subscriber(level, format, move || writer.clone()), act);
+    with_default(subscriber(level, format, move || writer.clone()).0, act);
     String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
 }
 

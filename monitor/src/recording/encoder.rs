@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use monitor_model::observation::Observation;
+use monitor_verdict::Thresholds;
 use serde::Serialize;
 use zstd::{
     stream::raw::{self, CParameter, InBuffer, Operation as _, OutBuffer},
@@ -77,6 +78,12 @@ impl Encoder {
     /// The next observation begins a segment, which is readable on its own.
     pub const fn begin(&mut self) {
         self.begins = true;
+    }
+
+    /// The thresholds from the next observation on, which begins a segment: its header has them.
+    pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.header.thresholds = thresholds;
+        self.begin();
     }
 
     /// Whether the next observation begins a segment.

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use monitor_verdict::{Changes, evidence::incident};
+use monitor_verdict::{Changes, Thresholds, evidence::incident};
 
 use monitor_model::{observation::Observation, verdict::Transition};
 
@@ -73,6 +73,11 @@ impl Recorder {
             queue: Queue::start(sink, what)?,
             losing: false,
         })
+    }
+
+    /// The thresholds by which the next observation is judged, and those after it.
+    pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.encoder.set_thresholds(thresholds);
     }
 
     /// Records an observation. If it confirms a livelock, the observations before it are kept.

@@ -31,6 +31,8 @@ struct Life {
     /// Its observations so far, read or missing.
     observations: u64,
     engine: Engine,
+    /// The recorded ones.
+    thresholds: Thresholds,
 }
 
 /// The result of reading a file.
@@ -118,24 +120,40 @@ impl Replayer {
                     );
                 }
                 life.observations = is;
+                // The daemon may have reloaded its configuration.
+                if self.thresholds.is_none() && life.thresholds != header.thresholds {
+                    life.thresholds = header.thresholds.clone();
+                    let changed = checked(&header.thresholds, part);
+                    life.engine.set_thresholds(changed);
+                    part.note(
+                        "the daemon reloaded its configuration here: the thresholds changed"
+                            .to_owned(),
+                    );
+                }
             }
             _ => {
                 if header.before > 0 {
                     part.note(format!("the daemon had seen {} observations before: replay does not know what it had learned from them", header.before));
                 }
                 let thresholds = self.thresholds.as_ref().unwrap_or(&header.thresholds);
-                let thresholds = if let Err(error) = thresholds.check() {
-                    part.note(format!("{error}: judged by the defaults instead"));
-                    Thresholds::default()
-                } else {
-                    thresholds.clone()
-                };
                 self.life = Some(Life {
                     run: header.run,
                     observations: header.before,
-                    engine: Engine::new(thresholds),
+                    engine: Engine::new(checked(thresholds, part)),
+                    thresholds: header.thresholds.clone(),
                 });
             }
+        }
+    }
+}
+
+/// Thresholds that make a verdict possible: these, or the defaults.
+fn checked(thresholds: &Thresholds, part: &mut PlayedPart) -> Thresholds {
+    match thresholds.check() {
+        Ok(()) => thresholds.clone(),
+        Err(error) => {
+            part.note(format!("{error}: judged by the defaults instead"));
+            Thresholds::default()
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Tests that replay a daemon's life: from one file, from several, with gaps.
 
-use monitor_verdict::{Thresholds, timeline};
+use std::time::Duration;
+
+use monitor_verdict::{Engine, Thresholds, timeline};
 
 use monitor_model::observation::Observation;
 
@@ -123,7 +125,7 @@ fn where_the_daemon_began_anew_the_engine_does() {
 fn the_thresholds_are_those_of_the_recording_or_those_that_are_given() {
     let all = node::life(10, 20, 0);
     let never = Thresholds {
-        confirm: std::time::Duration::from_mins(1),
+        confirm: Duration::from_mins(1),
         ..Thresholds::default()
     };
     let mut bytes = file_head().to_vec();
@@ -166,4 +168,53 @@ fn unreasonable_thresholds_are_reported_and_not_used() {
         parts[0].notes[0].contains("`hysteresis` is 99"),
         "{parts:?}"
     );
+}
+
+/// A life in which the configuration is reloaded before the observation `at`.
+fn reloaded(all: &[Observation], at: usize, thresholds: &Thresholds) -> (String, Vec<u8>) {
+    let mut engine = Engine::new(Thresholds::default());
+    let mut encoder = Encoder::new(header()).unwrap();
+    let mut bytes = file_head().to_vec();
+    let mut lines = String::new();
+    for (number, one) in all.iter().enumerate() {
+        if number == at {
+            engine.set_thresholds(thresholds.clone());
+            encoder.set_thresholds(thresholds.clone());
+        }
+        lines += &timeline::lines(&engine.observe(one));
+        encoder.observation(one, &mut bytes).unwrap();
+    }
+    encoder::end(&mut bytes);
+    (lines, bytes)
+}
+
+#[test]
+fn thresholds_that_change_while_it_records_are_replayed_from_that_observation_on() {
+    let all = node::life(10, 20, 20);
+    let slower = Thresholds {
+        confirm: Duration::from_secs(9),
+        ..Thresholds::default()
+    };
+    let mut different = 0;
+    for at in [1, 9, 12, 14, 20, 31, 49] {
+        let (lines, bytes) = reloaded(&all, at, &slower);
+        let (played, parts) = play(&[&bytes], None);
+        assert_eq!(played, lines, "reloaded at {at}");
+        let note = "the daemon reloaded its configuration here: the thresholds changed";
+        assert_eq!(parts[0].notes, [note], "reloaded at {at}");
+        different += usize::from(lines != live(&all));
+    }
+    assert!(different > 2, "only {different} differ from no reload");
+}
+
+#[test]
+fn thresholds_of_ones_own_stay_in_effect_where_the_daemon_changed_its() {
+    let all = node::life(10, 20, 20);
+    let slower = Thresholds {
+        confirm: Duration::from_secs(9),
+        ..Thresholds::default()
+    };
+    let (_, bytes) = reloaded(&all, 12, &slower);
+    let (played, _) = play(&[&bytes], Some(Thresholds::default()));
+    assert_eq!(played, live(&all));
 }
