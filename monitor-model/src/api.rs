@@ -4,6 +4,7 @@
 //! The daemon borrows what it serves (`Cow`); a client owns what it reads. A client may be older
 //! than the daemon, so it ignores unknown fields and drops list entries with an unknown word.
 
+mod config;
 mod history;
 mod node;
 mod tasks;
@@ -23,6 +24,7 @@ use crate::{
     verdict::{Signature, Transition, Verdict},
 };
 
+pub use config::ConfigStatus;
 pub use history::{MAX_POINTS, Track, TrackPoint, Tracks};
 pub use node::{
     BdiNow, DaemonInfo, Line, LoopNow, MAX_BDIS, MAX_LINES, MAX_LOOPS, MAX_TASKS, Node, RelatedNow,

@@ -10,6 +10,7 @@ pub(crate) mod fuzz;
 mod page;
 mod paths;
 mod recordings;
+mod reload;
 mod routes;
 mod slots;
 mod tls_accept;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::access::Web;
+use crate::lifecycle::Lifecycle;
 use crate::publish::snapshot::Shared;
 use crate::recording::RecordingStore;
 use events::{Events, Streams};
@@ -55,6 +57,8 @@ pub struct Site {
     pub store: Arc<RecordingStore>,
     /// The access control.
     pub web: Arc<Web>,
+    /// Who reloads the configuration; `None`: not here.
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// Limits for clients.

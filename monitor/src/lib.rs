@@ -4,7 +4,7 @@
 //! Data flows in one direction. `monitor-collector` reads the node into an observation, and
 //! `monitor-verdict` judges observations; [`pipeline`] runs both once per tick. [`publish`] keeps
 //! the last result for [`http`], [`metrics`] and [`terminal`]. [`log`] and [`evidence`] write it
-//! down, and [`guard`] acts on it if enabled. [`cli`] connects all of them.
+//! down, and [`guard`] acts on it if enabled. [`lifecycle`] carries requests to reload. [`cli`] connects all of them.
 
 #![cfg_attr(not(any(test, fuzzing)), warn(clippy::disallowed_methods))]
 
@@ -17,6 +17,7 @@ pub mod fuzz;
 mod fuzz_input;
 pub mod guard;
 pub mod http;
+pub mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod pipeline;

@@ -5,7 +5,7 @@ use compact_str::CompactString;
 use monitor_common::{Cause, Class};
 use serde::{Deserialize, Serialize};
 
-use super::{Rows, SignalReport};
+use super::{ConfigStatus, Rows, SignalReport};
 use crate::{
     evidence::{LoopNumbers, Picture, Step, Trigger},
     known_only::known_only,
@@ -72,6 +72,9 @@ pub struct Node {
     /// Recent events, the newest first.
     #[serde(deserialize_with = "known_only")]
     pub lines: Vec<Line>,
+    /// The configuration; `null` in a replay.
+    #[serde(default)]
+    pub config: Option<ConfigStatus>,
 }
 
 /// The daemon.

@@ -16,6 +16,7 @@ mod show;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -24,11 +25,14 @@ use std::{
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 
 use self::file::{File, Given};
-use super::args::Cli;
+use super::args::{self, Cli};
 use super::flags::{Invalid, SERVICE};
 use super::run::RunArgs;
 
 pub use self::file::FileError;
+
+/// The value of every key, as in a file; `None`: it has none.
+pub type Values = BTreeMap<String, Option<String>>;
 
 /// Commands that read it by default, because they concern the service.
 const OF_THE_SERVICE: [&str; 2] = ["check", "support-bundle"];
@@ -99,7 +103,20 @@ where
         let text = show::show(&keys, run);
         return Ok(Parsed::Show(text));
     }
-    Ok(Parsed::Command(Box::new(Cli::from_arg_matches(&matches)?)))
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (args::Command::Run(run), Some(("run", matches))) =
+        (&mut cli.command, matches.subcommand())
+    {
+        run.values = values(&keys, matches);
+    }
+    Ok(Parsed::Command(Box::new(cli)))
+}
+
+/// The value in use of every key.
+fn values(keys: &[keys::Key], matches: &ArgMatches) -> Values {
+    let value = |key: &keys::Key| show::in_use(key, matches).map(|value| value.to_string());
+    let all = keys.iter().map(|key| (key.name.clone(), value(key)));
+    all.collect()
 }
 
 /// Checks `run` with the file's values and no flag.

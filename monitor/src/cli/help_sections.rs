@@ -94,11 +94,22 @@ const ENDINGS: [HelpEnding; 12] = [
                 ],
             ),
             (
+                "Signals",
+                &[
+                    Entry("SIGTERM, SIGINT", "stop"),
+                    Entry(
+                        "SIGHUP",
+                        "reload --config.file: thresholds, names, the log's level and the guard's \
+                         mode; the log names keys that need a restart",
+                    ),
+                ],
+            ),
+            (
                 "Environment",
                 &[
                     Entry(
                         "NOTIFY_SOCKET",
-                        "set by systemd: READY=1 after the first tick",
+                        "set by systemd: READY=1 after the first tick, RELOADING=1 at a reload",
                     ),
                     Entry(
                         "WATCHDOG_USEC",

@@ -23,6 +23,7 @@ mod io_flusher;
 mod kernel_docs;
 mod man;
 mod record;
+mod reload;
 mod replay;
 mod run;
 mod serve;

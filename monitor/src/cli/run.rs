@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{ArgAction, Args};
 use monitor_collector::{
     host::{hardening, privileges},
     kernel::attach,
@@ -16,10 +16,12 @@ use monitor_collector::{
 };
 use monitor_verdict::Engine;
 
+use super::config::Values;
 use super::evidence::EvidenceArgs;
 use super::flags::{ConfigArgs, Invalid, KernelArgs, interval};
 use super::guard::GuardArgs;
 use super::record::{Recording, RollingArgs, header};
+use super::reload::{Reloader, listen};
 use super::start::{preflight, publisher, runtime, serve, tell};
 use super::thresholds::ThresholdArgs;
 use super::web::WebArgs;
@@ -27,6 +29,7 @@ use crate::{
     evidence::{self, Sink},
     guard::Controller,
     http::Site,
+    lifecycle::Lifecycle,
     log::{self, LEVELS, LogFormat},
     pipeline::{tick::Ticker, watch::Watch},
 };
@@ -49,6 +52,19 @@ pub struct RunArgs {
     /// Where and to whom is served.
     #[command(flatten)]
     pub web: WebArgs,
+    /// Reload the configuration on POST to /-/reload, as on SIGHUP.
+    ///
+    /// Who may connect may send it: see docs/web.md. Requests of browsers are refused.
+    #[arg(
+        long = "web.enable-lifecycle",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub enable_lifecycle: bool,
     /// Least severe level to log.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
@@ -75,6 +91,9 @@ pub struct RunArgs {
     /// Flags shared with `check`.
     #[command(flatten)]
     pub kernel: KernelArgs,
+    /// The value of every key, for comparison at a reload.
+    #[arg(skip)]
+    pub values: Values,
 }
 
 impl RunArgs {
@@ -103,6 +122,9 @@ impl RunArgs {
 ///
 /// The daemon cannot start.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    // From here on SIGHUP does not end the process.
+    let hangup = listen(&runtime)?;
     // Start the helper before root privileges are dropped.
     let link = args.guard.link(&args.kernel, args.interval)?;
     let ports = args.web.listen.iter().map(std::net::SocketAddr::port);
@@ -111,13 +133,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .context("unneeded capabilities cannot be dropped")?;
     // The log's writer thread inherits it.
     let _ = hardening::io_flusher(true);
-    let _log = log::init(&args.log_level, args.log_format)?;
+    let log = log::init(&args.log_level, args.log_format)?;
     let _ = hardening::io_flusher(false);
     preflight(&args.kernel)?;
     let recording = args.rolling.open(&args.kernel.procfs)?;
     let directory = args.evidence.directory(&args.kernel.procfs)?;
     // Bind before the programs are loaded, so that a port in use fails early.
-    let runtime = runtime()?;
     let web = args.web.web(&args.kernel.procfs)?;
     let listeners = runtime.block_on(args.web.listeners())?;
 
@@ -148,20 +169,26 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             recording.start(header(&attached, args.interval, buckets, &thresholds))
         })
         .transpose()?;
+    let (lifecycle, requests) = Lifecycle::new();
     let site = Site {
         telemetry_path: args.web.telemetry_path.clone(),
         shared,
         store: Arc::new(store),
         web,
+        lifecycle: args.enable_lifecycle.then(|| lifecycle.clone()),
     };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
+    let (reloader, status, reloads) = Reloader::new(args, link.is_some(), log.level());
     let controller = Controller::new(args.guard.policy(), link);
     let ticker = Ticker::new(watch, publisher, sink, controller, args.interval);
+    let ticker = ticker.with_reloads(status, reloads);
     let ticking = thread::Builder::new()
         .name("tick".into())
         .spawn(move || ticker.run(&stopped))
         .context("the thread that ticks could not be started")?;
 
+    reloader.start(requests)?;
+    runtime.spawn(hangup.request(lifecycle));
     let served = runtime.block_on(serve(listeners, site));
     drop(stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

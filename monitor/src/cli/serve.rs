@@ -80,6 +80,7 @@ pub fn serve(
         shared: stage.shared(),
         store: Arc::new(RecordingStore::Files(files.to_vec())),
         web,
+        lifecycle: None,
     };
     let scheme = match site.web.policy().tls() {
         Some(_) => "https",

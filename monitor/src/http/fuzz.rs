@@ -179,6 +179,7 @@ fn routed(telemetry_path: &str) -> Option<Router> {
         shared: shared(),
         store: Arc::default(),
         web: Arc::default(),
+        lifecycle: None,
     };
     let events = Events::new(shared(), stopped, LIMITS.stream);
     router(site, events).ok()

@@ -10,13 +10,14 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::json;
 
 use super::events::{self, Events};
 use super::paths::PATHS;
 use super::recordings::{self, Recordings};
+use super::reload;
 use super::{Site, api, page};
 use crate::access::{Admission, Web};
 use crate::metrics;
@@ -78,6 +79,7 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         shared,
         store,
         web,
+        lifecycle,
     } = site;
     check_telemetry_path(&telemetry_path)?;
     let recordings = Router::new()
@@ -100,6 +102,9 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         .route("/api/v1/guard", get(api::guard))
         .route("/api/v1/verdicts", get(api::verdicts))
         .with_state(Arc::clone(&shared));
+    let reloading = Router::new()
+        .route(reload::PATH, any(reload::reload))
+        .with_state(lifecycle);
     let app = App {
         shared,
         telemetry_path: telemetry_path.as_str().into(),
@@ -115,6 +120,7 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         .merge(api)
         .merge(events)
         .merge(recordings)
+        .merge(reloading)
         .layer(from_fn(guard))
         .layer(from_fn_with_state(web, admit)))
 }
@@ -149,10 +155,10 @@ async fn admit(State(web): State<Arc<Web>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Only what reads gets in; nothing that goes out is cached or guessed at.
+/// Only what reads gets in, but for a reload; nothing that goes out is cached or guessed at.
 async fn guard(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = if reads {
+    let mut response = if reads || request.uri().path() == reload::PATH {
         next.run(request).await
     } else {
         let error = json!({"error": "this server is read-only: use GET or HEAD"});

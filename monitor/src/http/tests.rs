@@ -6,6 +6,7 @@ mod contract;
 mod events;
 mod limits;
 mod recordings;
+mod reload;
 mod web;
 
 use axum::http::StatusCode;

@@ -13,6 +13,7 @@ pub(super) fn write(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     probes(snapshot, page)?;
     missing(snapshot, page)?;
     costs(snapshot, page)?;
+    config(snapshot, page)?;
     if snapshot.ticked() {
         lost(snapshot, page)?;
         ticks(snapshot, page)?;
@@ -87,6 +88,23 @@ fn costs(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
     }
     page.put(runs)?;
     page.put(time)
+}
+
+fn config(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {
+    let mut successful = Family::gauge(
+        "throttle_monitor_config_last_reload_successful",
+        "Whether the last reload of the configuration succeeded: 0 or 1; before the first, 1. Source: the daemon.",
+    );
+    let mut last = Family::gauge(
+        "throttle_monitor_config_last_reload_success_timestamp_seconds",
+        "When the configuration was last reloaded successfully, or read at the start, seconds since 1970. Source: the daemon.",
+    );
+    if let Some(config) = &snapshot.config {
+        successful.add(&[], f64::from(u8::from(config.last_reload_successful)));
+        last.add(&[], config.last_reload_success_unix_ms as f64 / 1e3);
+    }
+    page.put(successful)?;
+    page.put(last)
 }
 
 fn lost(snapshot: &Snapshot, page: &mut MetricsPage) -> Result<()> {

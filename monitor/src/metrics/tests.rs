@@ -28,6 +28,7 @@ fn the_contract_s_families_have_their_names_and_types() {
     snapshot.observation.svc_alloc_arg_retries = Some(1);
     snapshot.observation.bdis[0].threshold_bytes = Some(1);
     snapshot.evidence_results = Some(Results::default());
+    snapshot.config = Some(std::sync::Arc::default());
     let page = page(&snapshot);
     let contract = [
         ("throttle_monitor_build_info", "gauge"),
@@ -67,6 +68,11 @@ fn the_contract_s_families_have_their_names_and_types() {
         ("throttle_related_conditions_total", "counter"),
         ("throttle_related_condition_seconds_total", "counter"),
         ("throttle_monitor_evidence_documents_total", "counter"),
+        ("throttle_monitor_config_last_reload_successful", "gauge"),
+        (
+            "throttle_monitor_config_last_reload_success_timestamp_seconds",
+            "gauge",
+        ),
         ("throttle_monitor_tick_duration_seconds", "histogram"),
         (
             "throttle_monitor_tick_last_success_timestamp_seconds",

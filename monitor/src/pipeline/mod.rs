@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod reload;
 pub mod replay_publisher;
 pub mod tick;
 pub mod watch;

@@ -1,15 +1,21 @@
 //! The tick thread: it samples, judges and publishes once per interval.
 
 use std::{
-    sync::mpsc::Receiver,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
     time::{Duration, Instant},
 };
 
-use monitor_model::{observation::TaskDelay, verdict::Verdict};
+use monitor_model::{api::ConfigStatus, observation::TaskDelay, verdict::Verdict};
 
 use monitor_collector::kernel::{attach::Attached, cost, report};
 
-use super::watch::{self, Seen, Watch};
+use super::{
+    reload::{Reload, Settings},
+    watch::{self, Seen, Watch},
+};
 use crate::{
     evidence::Sink,
     guard::Controller,
@@ -30,6 +36,7 @@ pub struct Ticker {
     interval: Duration,
     tasks: Vec<TaskDelay>,
     announced: bool,
+    reloads: Option<Receiver<Reload>>,
 }
 
 impl Ticker {
@@ -52,6 +59,40 @@ impl Ticker {
             interval,
             tasks: Vec::new(),
             announced: false,
+            reloads: None,
+        }
+    }
+
+    /// Publishes the state of the configuration, and takes reloads of it from here.
+    #[must_use]
+    pub fn with_reloads(mut self, config: ConfigStatus, reloads: Receiver<Reload>) -> Self {
+        self.publisher.config(Arc::new(config));
+        self.reloads = Some(reloads);
+        self
+    }
+
+    /// Applies the reloads that arrived; returns who waits for the tick to be published.
+    fn reload(&mut self) -> Vec<SyncSender<()>> {
+        let mut waiting = Vec::new();
+        while let Some(Ok(reload)) = self.reloads.as_ref().map(Receiver::try_recv) {
+            if let Some(settings) = reload.settings {
+                self.apply(settings);
+            }
+            self.publisher.config(Arc::new(reload.status));
+            waiting.push(reload.published);
+        }
+        waiting
+    }
+
+    fn apply(&mut self, settings: Settings) {
+        if let Some(thresholds) = &settings.thresholds {
+            self.watch.set_thresholds(thresholds);
+        }
+        if let Some(names) = &settings.server_names {
+            self.watch.set_server_names(names);
+        }
+        if let Some(policy) = settings.guard {
+            self.controller.set_policy(policy, settings.link);
         }
     }
 
@@ -65,6 +106,7 @@ impl Ticker {
 
     fn tick(&mut self) {
         let start = Instant::now();
+        let waiting = self.reload();
         let Seen {
             tick,
             mut changes,
@@ -121,6 +163,10 @@ impl Ticker {
             took: start.elapsed(),
         });
         self.notify();
+        for published in waiting {
+            // It waits only for a while.
+            let _ = published.try_send(());
+        }
     }
 
     /// Notifies systemd: ready after the first tick, alive after each.

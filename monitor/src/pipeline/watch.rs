@@ -12,7 +12,7 @@ use monitor_collector::{
     sample::{self, Sampler},
 };
 use monitor_model::verdict::{LivelockState, Verdict};
-use monitor_verdict::{Changes, Engine};
+use monitor_verdict::{Changes, Engine, Thresholds};
 
 use crate::recording::Recorder;
 
@@ -78,6 +78,22 @@ impl Watch {
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Judges by other thresholds from the next tick on; a recording notes them.
+    pub fn set_thresholds(&mut self, thresholds: &Thresholds) {
+        self.engine.set_thresholds(thresholds.clone());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.set_thresholds(thresholds.clone());
+        }
+    }
+
+    /// Uses other names of userspace NFS servers from the next tick on.
+    pub fn set_server_names(&mut self, names: &[String]) {
+        if let Err(error) = self.attached.set_nfs_servers(names.to_vec()) {
+            tracing::warn!(%error, "the names of userspace NFS servers (loops.server-names) cannot be changed completely: restart the daemon");
+        }
+        self.sampler.set_nfs_servers(names.to_vec());
     }
 
     /// Runs one tick.

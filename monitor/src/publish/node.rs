@@ -51,6 +51,7 @@ impl Snapshot {
             signals: self.probes.signals.clone(),
             lost: seen.lost,
             lines: now::lines(self),
+            config: self.config.as_deref().cloned(),
         }
     }
 }

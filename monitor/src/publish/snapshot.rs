@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use monitor_collector::kernel::cost::ProgramCost;
 use monitor_model::{
-    api::DaemonInfo,
+    api::{ConfigStatus, DaemonInfo},
     guard::GuardEvent,
     loops::{Loop, LoopEvent},
     observation::{Observation, StalledTask, TaskDelay},
@@ -81,6 +81,8 @@ pub struct Snapshot {
     pub stalls: Arc<VecDeque<StalledTask>>,
     /// How each signal is attached, and why so.
     pub probes: Arc<ProbeReport>,
+    /// The configuration; `None` in a replay.
+    pub config: Option<Arc<ConfigStatus>>,
     /// How long the ticks took.
     pub tick_duration: TickDurations,
     /// (cause, class) pairs that ever waited: their series stay.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use monitor_common::{Cause, Class};
 use monitor_model::{
     api::{
-        At, Bdis, GuardStatus, Happened, Loops, Node, OfTick, ProbeReport, Recordings, Rows,
-        Stalls, Task, Tracks, Verdicts,
+        At, Bdis, ConfigStatus, GuardStatus, Happened, Loops, Node, OfTick, ProbeReport,
+        Recordings, Rows, Stalls, Task, Tracks, Verdicts,
     },
     evidence::{Evidence, Pauses, Thread},
     guard::{Action, GuardEvent, Mode, Outcome},
@@ -148,6 +148,13 @@ fn everything() -> Snapshot {
         active: vec![("0:29-nfsd".to_owned(), "strict_limit".to_owned())],
         ..GuardNow::default()
     });
+    snapshot.config = Some(Arc::new(ConfigStatus {
+        file: Some("/etc/throttle-monitor/config.toml".to_owned()),
+        last_reload_successful: false,
+        last_reload_success_unix_ms: 1_700_000_000_000,
+        error: Some("config.toml:3: unknown key".to_owned()),
+        needs_restart: vec!["web.listen-address".to_owned()],
+    }));
     snapshot.guard_events = Arc::new([guard_event()].into());
     Arc::make_mut(&mut snapshot.events)
         .push_back(testing::event(4, Happened::Guard(guard_event())));
@@ -167,6 +174,7 @@ fn documents() -> Vec<(String, String)> {
         shared,
         store: Arc::new(RecordingStore::Files(vec!["/nowhere/night.tmrec".into()])),
         web: Arc::default(),
+        lifecycle: None,
     };
     let server = TestServer::start_site(LIMITS, 1, site);
     let answer = |path: &str| (path.to_owned(), get(&server, path).body);

@@ -22,6 +22,7 @@ fn server(store: RecordingStore) -> TestServer {
         shared: Arc::new(Shared::new(testing::snapshot())),
         store: Arc::new(store),
         web: Arc::default(),
+        lifecycle: None,
     };
     TestServer::start_site(LIMITS, 1, site)
 }

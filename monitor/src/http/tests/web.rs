@@ -82,6 +82,7 @@ impl Dir {
                 shared: Arc::new(Shared::new(testing::snapshot())),
                 store: Arc::default(),
                 web: Web::of_file(Path::new("/proc"), config).unwrap(),
+                lifecycle: None,
             },
         )
     }

@@ -1,6 +1,8 @@
 //! Tests of the daemon's own metrics.
 
-use monitor_model::observation::State;
+use std::sync::Arc;
+
+use monitor_model::{api::ConfigStatus, observation::State};
 
 use super::page;
 use crate::evidence::Results;
@@ -75,4 +77,27 @@ fn a_signal_is_missing_where_it_could_tell_something_and_is_not_attached() {
         let series = [("signal", name), ("needed", needed)];
         assert_eq!(page.get(missing, &series), Some(1.0), "{name}");
     }
+}
+
+#[test]
+fn the_outcome_of_the_last_reload_is_shown_where_a_daemon_can_reload() {
+    let mut snapshot = testing::snapshot();
+    let names = [
+        "throttle_monitor_config_last_reload_successful",
+        "throttle_monitor_config_last_reload_success_timestamp_seconds",
+    ];
+    for (successful, expected) in [(true, 1.0), (false, 0.0)] {
+        snapshot.config = Some(Arc::new(ConfigStatus {
+            last_reload_successful: successful,
+            last_reload_success_unix_ms: 1_500,
+            ..ConfigStatus::default()
+        }));
+        let page = page(&snapshot);
+        assert_eq!(
+            names.map(|name| page.get(name, &[])),
+            [Some(expected), Some(1.5)]
+        );
+    }
+    snapshot.config = None;
+    assert_eq!(names.map(|name| page(&snapshot).count(name)), [0, 0]);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monitor_model::{
+    api::ConfigStatus,
     guard::GuardEvent,
     loops::{Loop, LoopEvent},
     observation::{Observation, StalledTask, TaskDelay},
@@ -98,6 +99,19 @@ impl Publisher {
             probes: Arc::clone(&self.kept.probes),
             ..Snapshot::clone(&current)
         });
+    }
+
+    /// Sets the state of the configuration; it is published with the next tick, or at once if
+    /// there was none yet.
+    pub fn config(&mut self, config: Arc<ConfigStatus>) {
+        self.kept.config = Some(config);
+        let current = self.shared.load();
+        if !current.ticked() {
+            self.shared.publish(Snapshot {
+                config: self.kept.config.clone(),
+                ..Snapshot::clone(&current)
+            });
+        }
     }
 
     /// Publishes a tick. One that failed is not published: its absence is what

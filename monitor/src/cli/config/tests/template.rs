@@ -22,8 +22,9 @@ const HEAD: &str = "\
 # for itself: no table is needed above it.
 #
 #   throttle-monitor check --config.file /etc/throttle-monitor/config.toml   # try it
-#   systemctl restart throttle-monitor                                  # use it
+#   systemctl reload throttle-monitor                                   # use it
 #
+# The log names keys that need a restart instead.
 # The service has one directory to write to: /var/lib/throttle-monitor.
 ";
 
