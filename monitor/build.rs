@@ -1,11 +1,16 @@
-//! The revision and its day, for `--version` and the manual pages.
-use std::process::Command;
+//! The revision and its day, for `--version` and the manual pages; the runbooks as HTML.
 
-fn main() {
+#[path = "build/runbooks.rs"]
+mod runbooks;
+
+use std::{io, process::Command};
+
+fn main() -> io::Result<()> {
     println!("cargo:rustc-env=THROTTLE_MONITOR_REVISION={}", revision());
     println!("cargo:rustc-env=THROTTLE_MONITOR_DATE={}", date());
     // cargo-fuzz sets it.
     println!("cargo::rustc-check-cfg=cfg(fuzzing)");
+    runbooks::write()
 }
 
 /// The commit that is built, `unknown` outside a checkout.

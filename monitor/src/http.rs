@@ -12,6 +12,7 @@ mod paths;
 mod recordings;
 mod reload;
 mod routes;
+mod runbooks;
 mod slots;
 mod tls_accept;
 

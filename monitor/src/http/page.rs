@@ -40,16 +40,16 @@ const SCRIPT: &str = concat!(
 );
 
 /// What one of the pages is made of; all but `main` is text.
-struct HtmlPage {
-    status: StatusCode,
+pub(super) struct HtmlPage {
+    pub status: StatusCode,
     /// Which part of the script it is for: `node`, `verdict`, or none.
-    view: &'static str,
-    id: String,
-    title: String,
+    pub view: &'static str,
+    pub id: String,
+    pub title: String,
     /// How old it is.
-    age: String,
+    pub age: String,
     /// HTML.
-    main: String,
+    pub main: String,
 }
 
 /// The node as it is now.
@@ -157,7 +157,7 @@ fn gone(snapshot: &Snapshot, id: &str) -> HtmlPage {
 }
 
 impl HtmlPage {
-    fn answer(&self, snapshot: &Snapshot, telemetry_path: &str) -> Response {
+    pub(super) fn answer(&self, snapshot: &Snapshot, telemetry_path: &str) -> Response {
         let nonce = nonce();
         let html = self.html(snapshot, telemetry_path, nonce.as_deref());
         (self.status, headers(nonce.as_deref()), Html(html)).into_response()
@@ -302,7 +302,7 @@ fn footer(snapshot: &Snapshot, telemetry_path: &str) -> String {
     )
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

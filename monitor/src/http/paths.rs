@@ -1,7 +1,7 @@
 //! What is served.
 
 /// The paths besides the one of the metrics, each with what it shows.
-pub(super) const PATHS: [(&str, &str); 14] = [
+pub(super) const PATHS: [(&str, &str); 15] = [
     ("/", "this page"),
     ("/-/healthy", "whether the process runs"),
     (
@@ -45,5 +45,9 @@ pub(super) const PATHS: [(&str, &str); 14] = [
     (
         "/api/v1/verdicts",
         "loops, their state, what changed when, and the evidence (/api/v1/evidence/ID; as a page /verdicts/ID)",
+    ),
+    (
+        "/runbooks/",
+        "what to do about each alert, with the loops of this node filled in",
     ),
 ];

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
@@ -18,14 +18,14 @@ use super::events::{self, Events};
 use super::paths::PATHS;
 use super::recordings::{self, Recordings};
 use super::reload;
-use super::{Site, api, page};
+use super::{Site, api, page, runbooks};
 use crate::access::{Admission, Web};
 use crate::metrics;
 use crate::publish::ready;
 use crate::publish::snapshot::{Shared, Snapshot};
 
 /// Where nothing of the operator's choice goes, now or later.
-const RESERVED: [&str; 3] = ["/-/", "/api/", "/verdicts/"];
+const RESERVED: [&str; 4] = ["/-/", "/api/", "/runbooks/", "/verdicts/"];
 
 /// Why metrics cannot be served under a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +43,8 @@ pub struct PathError {
 /// # Errors
 ///
 /// When it does not begin with a slash, holds characters that are not plain,
-/// has an empty or dotted segment, or is `/` or below `/-/`, `/api/` or
-/// `/verdicts/`.
+/// has an empty or dotted segment, or is `/` or below `/-/`, `/api/`, `/runbooks/`
+/// or `/verdicts/`.
 pub fn check_telemetry_path(path: &str) -> Result<(), PathError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     let why = if !path.starts_with('/') {
@@ -115,6 +115,8 @@ pub(super) fn router(site: Site, events: Events) -> Result<Router, PathError> {
         .route("/-/healthy", get(async || "healthy\n"))
         .route("/-/ready", get(ready))
         .route("/verdicts/{id}", get(verdict))
+        .route("/runbooks/", get(runbook_index))
+        .route("/runbooks/{name}", get(runbook))
         .fallback(not_found)
         .with_state(app)
         .merge(api)
@@ -215,6 +217,20 @@ async fn landing(State(app): State<App>) -> Response {
 async fn verdict(State(app): State<App>, id: Result<Path<String>, PathRejection>) -> Response {
     let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     page::verdict(&app.shared.load(), &id, &app.telemetry_path)
+}
+
+async fn runbook_index(State(app): State<App>) -> Response {
+    runbooks::index(&app.shared.load(), &app.telemetry_path)
+}
+
+async fn runbook(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<runbooks::Wanted>, QueryRejection>,
+) -> Response {
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
+    let Query(wanted) = query.unwrap_or_default();
+    runbooks::runbook(&app.shared.load(), &name, &wanted, &app.telemetry_path)
 }
 
 async fn not_found(State(app): State<App>) -> (StatusCode, Json<serde_json::Value>) {

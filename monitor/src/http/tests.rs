@@ -1,7 +1,7 @@
 //! Against a real listener on the loopback, by a client that can misbehave.
 
 mod api;
-mod client;
+pub(super) mod client;
 mod contract;
 mod events;
 mod limits;

@@ -116,7 +116,8 @@ function proof(loop) {
   return h("p", { class: "links", "data-key": "proof" },
     loop.evidence && [h("a", { href: `/verdicts/${encodeURIComponent(loop.evidence)}` },
       loop.occasion === "ended" ? "Evidence of the livelock that ended" : "Evidence of this verdict"), ", to keep or to send. "],
-    "Explanation: ", h("code", {}, `throttle-monitor explain ${loop.verdict.signature}`));
+    "Explanation: ", h("a", { href: `/runbooks/${encodeURIComponent(loop.verdict.signature)}?loop=${encodeURIComponent(loop.loop)}` }, "runbook"),
+    ", ", h("code", {}, `throttle-monitor explain ${loop.verdict.signature}`));
 }
 
 // Of many loops only those that matter are open at first.

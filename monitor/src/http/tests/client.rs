@@ -15,7 +15,7 @@ use crate::http::{ConnectionLimits, LIMITS, Site, serve_within};
 use crate::publish::snapshot::{Shared, Snapshot};
 
 /// Serves until it is dropped.
-pub(super) struct TestServer {
+pub(in crate::http) struct TestServer {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
@@ -23,7 +23,7 @@ pub(super) struct TestServer {
 }
 
 impl TestServer {
-    pub(super) fn start(snapshot: Snapshot) -> Self {
+    pub(in crate::http) fn start(snapshot: Snapshot) -> Self {
         Self::start_at("/metrics", snapshot)
     }
 
@@ -46,6 +46,7 @@ impl TestServer {
                 shared,
                 store: Arc::default(),
                 web: Arc::default(),
+                lifecycle: None,
             },
         )
     }
@@ -102,14 +103,14 @@ impl Drop for TestServer {
     }
 }
 
-pub(super) struct HttpReply {
-    pub(super) status: StatusCode,
+pub(in crate::http) struct HttpReply {
+    pub(in crate::http) status: StatusCode,
     headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(in crate::http) body: String,
 }
 
 impl HttpReply {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::http) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(n, _)| n == name)
@@ -161,7 +162,7 @@ pub(super) fn finish(mut stream: TcpStream) -> HttpReply {
     HttpReply::parse(&text)
 }
 
-pub(super) fn get(server: &TestServer, path: &str) -> HttpReply {
+pub(in crate::http) fn get(server: &TestServer, path: &str) -> HttpReply {
     ask(
         server,
         &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
