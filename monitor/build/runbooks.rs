@@ -57,7 +57,7 @@ fn render(text: &str) -> (String, String) {
                 };
                 if level == HeadingLevel::H1 {
                     events.truncate(at);
-                    title = words.trim_start_matches("Runbook: ").to_owned();
+                    words.trim_start_matches("Runbook: ").clone_into(&mut title);
                     continue;
                 }
                 let open = format!("<{level} id=\"{}\">", anchor(&words));
@@ -79,7 +79,7 @@ fn render(text: &str) -> (String, String) {
                 events.push(raw("</div>\n".to_owned()));
             }
             Event::Start(Tag::CodeBlock(_)) => {
-                events.push(raw("<pre class=\"scroll\"><code>".to_owned()))
+                events.push(raw("<pre class=\"scroll\"><code>".to_owned()));
             }
             Event::End(TagEnd::CodeBlock) => events.push(raw("</code></pre>\n".to_owned())),
             event => {

@@ -196,13 +196,13 @@ fn a_guard_with_a_helper_goes_off_and_comes_back_without_a_restart() {
     let path = state.path().join("guard.json");
     let text = format!("guard.mode = \"break\"\nguard.state-file = {path:?}\n");
     let one = Reloaded::start(&text, LIFECYCLE);
-    assert_eq!(one.value("throttle_guard_helper_up"), 1.0);
+    assert!(one.value("throttle_guard_helper_up") > 0.0);
     for mode in ["off", "prevent", "break"] {
         one.write(&text.replace("break", mode));
         assert_eq!(one.post(), (200, String::new()), "{mode}");
         assert_eq!(one.mode(), mode);
     }
-    assert_eq!(one.value("throttle_guard_helper_up"), 1.0);
+    assert!(one.value("throttle_guard_helper_up") > 0.0);
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Owner {
 }
 
 /// The name as the kernel keeps it.
-fn cut(name: &String) -> CompactString {
+fn cut(name: &str) -> CompactString {
     let end = name.floor_char_boundary(COMM_LEN);
     name.get(..end).unwrap_or(name).into()
 }
@@ -73,7 +73,7 @@ impl Owners {
     /// An empty cache, with the names of NFS servers' processes.
     pub fn new(servers: &[String]) -> Self {
         Self {
-            servers: servers.iter().map(cut).collect(),
+            servers: servers.iter().map(|name| cut(name)).collect(),
             known: BTreeMap::new(),
             asked: BTreeSet::new(),
             processes: BTreeMap::new(),
@@ -112,7 +112,7 @@ impl Owners {
 
     /// Uses these names of NFS servers' processes.
     pub fn set_servers(&mut self, names: &[String]) {
-        let names: Vec<CompactString> = names.iter().map(cut).collect();
+        let names: Vec<CompactString> = names.iter().map(|name| cut(name)).collect();
         if names != self.servers {
             self.servers = names;
             // Whose process is a server's is decided by name.

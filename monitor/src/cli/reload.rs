@@ -191,17 +191,14 @@ impl Reloader {
         let mut policy = run.guard.policy();
         let mut link = None;
         if policy.mode.acts() && !self.has_helper {
-            match &self.socket {
-                Some(path) => {
-                    link = Some(Link::to(path).with_silence(silence(self.interval)));
-                    self.has_helper = true;
-                }
-                None => {
-                    // The privileges that start a helper are dropped.
-                    policy.mode = self.mode;
-                    difference.taken.retain(|key| key != MODE);
-                    difference.needs_restart.push(MODE.to_owned());
-                }
+            if let Some(path) = &self.socket {
+                link = Some(Link::to(path).with_silence(silence(self.interval)));
+                self.has_helper = true;
+            } else {
+                // The privileges that start a helper are dropped.
+                policy.mode = self.mode;
+                difference.taken.retain(|key| key != MODE);
+                difference.needs_restart.push(MODE.to_owned());
             }
         }
         self.mode = policy.mode;

@@ -24,7 +24,6 @@ fn stuck(source: &str, mount_point: &str) -> Snapshot {
     found.mounts = vec![Mount {
         source: source.into(),
         mount_point: mount_point.into(),
-        ..Mount::default()
     }];
     snapshot
 }

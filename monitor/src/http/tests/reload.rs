@@ -1,11 +1,13 @@
 //! `POST /-/reload`: off unless enabled, and never from a browser.
 
+use std::path::Path;
 use std::sync::{Arc, mpsc::Receiver};
 use std::thread;
 
 use axum::http::StatusCode;
 
 use super::client::{HttpReply, TestServer, ask};
+use crate::access::Web;
 use crate::http::{LIMITS, Site};
 use crate::lifecycle::{Lifecycle, Outcome, Request};
 use crate::publish::snapshot::Shared;
@@ -112,4 +114,37 @@ fn no_other_path_takes_a_post() {
             "{path}"
         );
     }
+}
+
+#[test]
+fn it_asks_for_the_same_password_as_any_other_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("web.yml");
+    let hash = bcrypt::hash("right", 4).unwrap();
+    std::fs::write(&config, format!("basic_auth_users:\n  one: {hash}\n")).unwrap();
+    let (lifecycle, requests) = Lifecycle::new();
+    let site = Site {
+        telemetry_path: "/metrics".to_owned(),
+        shared: Arc::new(Shared::new(testing::snapshot())),
+        store: Arc::default(),
+        web: Web::of_file(Path::new("/proc"), &config).unwrap(),
+        lifecycle: Some(lifecycle),
+    };
+    let server = TestServer::start_site(LIMITS, 1, site);
+    let authorization = |password: &str| {
+        let pair = data_encoding::BASE64.encode(format!("one:{password}").as_bytes());
+        format!("Authorization: Basic {pair}\r\n")
+    };
+    for header in [String::new(), authorization("wrong")] {
+        let answer = send(&server, "POST", &header);
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{header}");
+    }
+    assert!(requests.try_recv().is_err());
+    thread::spawn(move || {
+        for request in requests {
+            request.answer(Ok(Vec::new()));
+        }
+    });
+    let answer = send(&server, "POST", &authorization("right"));
+    assert_eq!(answer.status, StatusCode::OK);
 }
