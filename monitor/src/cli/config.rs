@@ -16,7 +16,6 @@ mod show;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -26,13 +25,11 @@ use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, parser
 
 use self::file::{File, Given};
 use super::args::{self, Cli};
-use super::flags::{Invalid, SERVICE};
+use super::flags::{Invalid, SERVICE, Values};
+use super::reload::Reloadable;
 use super::run::RunArgs;
 
 pub use self::file::FileError;
-
-/// The value of every key, as in a file; `None`: it has none.
-pub type Values = BTreeMap<String, Option<String>>;
 
 /// Commands that read it by default, because they concern the service.
 const OF_THE_SERVICE: [&str; 2] = ["check", "support-bundle"];
@@ -110,6 +107,22 @@ where
         run.values = values(&keys, matches);
     }
     Ok(Parsed::Command(Box::new(cli)))
+}
+
+/// What changes without a restart, as `run` would start with it now.
+///
+/// # Errors
+///
+/// The message names the position, the problem and the valid values.
+pub fn reread() -> Result<Box<Reloadable>, String> {
+    match parse(std::env::args_os().collect::<Vec<_>>()) {
+        Ok(Parsed::Command(cli)) => match cli.command {
+            args::Command::Run(run) => Ok(Box::new(run.reloadable())),
+            _ => Err("the command line is not that of run: this is a bug".to_owned()),
+        },
+        Ok(Parsed::Show(_)) => Err("--config.show does not reload".to_owned()),
+        Err(refused) => Err(refused.to_string()),
+    }
 }
 
 /// The value in use of every key.

@@ -1,6 +1,6 @@
 //! Flags that commands share, in the style of Prometheus exporters.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, ValueEnum};
 use monitor_collector::kernel::{attach::Settings, signals};
@@ -29,6 +29,9 @@ pub struct ConfigArgs {
     #[arg(long = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
+
+/// The value of every key, as in a file; `None`: it has none.
+pub type Values = BTreeMap<String, Option<String>>;
 
 /// Contradicting values, or one that is invalid only together with others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

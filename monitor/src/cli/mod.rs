@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
-        args::Command::Run(args) => run::run(&args),
+        args::Command::Run(args) => run::run(&args, config::reread),
         args::Command::Check(args) => check::check(&args),
         args::Command::Explain(args) => explain::explain(&args),
         args::Command::Top(args) => top::top(&args),

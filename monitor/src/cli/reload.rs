@@ -4,7 +4,6 @@
 //! file. A file that `run` would refuse changes nothing.
 
 use std::{
-    ffi::OsString,
     path::PathBuf,
     sync::mpsc::{Receiver, Sender, channel, sync_channel},
     thread,
@@ -14,17 +13,14 @@ use std::{
 use anyhow::Context as _;
 use monitor_collector::host::local_path::refuse_nfs;
 use monitor_model::{api::ConfigStatus, guard::Mode};
+use monitor_verdict::{Thresholds, guard::Policy};
 use sd_notify::NotifyState;
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{
-    args::Command,
-    config::{self, Parsed, Values},
-    run::RunArgs,
-};
+use super::flags::Values;
 use crate::{
     guard::{Link, silence},
     lifecycle::{Lifecycle, Outcome, Request},
@@ -69,20 +65,48 @@ impl Hangup {
     }
 }
 
+/// What changes without a restart, and the value of every key.
+#[derive(Debug)]
+pub struct Reloadable {
+    /// The value of every key.
+    pub values: Values,
+    /// The settings of the guard.
+    pub policy: Policy,
+    /// The thresholds of the verdict, checked.
+    pub thresholds: Thresholds,
+    /// Names of userspace NFS servers.
+    pub server_names: Vec<String>,
+    /// Least severe level to log.
+    pub log_level: String,
+}
+
+/// Reads the configuration as `run` would start with it now.
+pub type Reread = fn() -> Result<Box<Reloadable>, String>;
+
+/// What the daemon started with.
+pub struct Setup {
+    /// The file of `--config.file`.
+    pub file: Option<PathBuf>,
+    /// Where procfs is mounted.
+    pub procfs: PathBuf,
+    /// The socket of the guard's helper.
+    pub socket: Option<PathBuf>,
+    /// Time between two ticks.
+    pub interval: Duration,
+    /// Whether the guard has a helper.
+    pub has_helper: bool,
+    /// Changes the level of the log.
+    pub level: LevelHandle,
+    /// Reads the configuration.
+    pub reread: Reread,
+}
+
 /// Reloads the configuration.
 pub struct Reloader {
-    /// The command line.
-    args: Vec<OsString>,
-    file: Option<PathBuf>,
-    procfs: PathBuf,
+    setup: Setup,
     /// The values in effect.
     running: Values,
     mode: Mode,
-    socket: Option<PathBuf>,
-    interval: Duration,
-    /// Whether the guard has a helper.
-    has_helper: bool,
-    level: LevelHandle,
     status: ConfigStatus,
     ticks: Sender<Reload>,
 }
@@ -96,29 +120,19 @@ struct Difference {
 
 impl Reloader {
     /// A reloader of this configuration, its state, and the receiver for the tick thread.
-    pub fn new(
-        args: &RunArgs,
-        has_helper: bool,
-        level: LevelHandle,
-    ) -> (Self, ConfigStatus, Receiver<Reload>) {
+    pub fn new(running: &Reloadable, setup: Setup) -> (Self, ConfigStatus, Receiver<Reload>) {
         let (ticks, reloads) = channel();
-        let file = args.config.config.clone();
+        let file = setup.file.as_ref();
         let status = ConfigStatus {
-            file: file.as_ref().map(|path| path.display().to_string()),
+            file: file.map(|path| path.display().to_string()),
             last_reload_successful: true,
             last_reload_success_unix_ms: unix_ms(),
             ..ConfigStatus::default()
         };
         let reloader = Self {
-            args: std::env::args_os().collect(),
-            file,
-            procfs: args.kernel.procfs.clone(),
-            running: args.values.clone(),
-            mode: args.guard.mode.0,
-            socket: args.guard.socket.clone(),
-            interval: args.interval,
-            has_helper,
-            level,
+            setup,
+            running: running.values.clone(),
+            mode: running.policy.mode,
             status: status.clone(),
             ticks,
         };
@@ -149,8 +163,8 @@ impl Reloader {
         }
         let path = self.status.file.clone().unwrap_or_default();
         let (settings, outcome) = match self.read() {
-            Ok(run) => {
-                let (settings, difference) = self.take(&run);
+            Ok(new) => {
+                let (settings, difference) = self.take(&new);
                 self.succeeded(&path, &difference);
                 (Some(settings), Ok(difference.needs_restart))
             }
@@ -170,30 +184,22 @@ impl Reloader {
         outcome
     }
 
-    /// The configuration as `run` would start with it now.
-    fn read(&self) -> Result<Box<RunArgs>, String> {
-        if let Some(path) = &self.file {
-            refuse_nfs(&self.procfs, path).map_err(|error| error.to_string())?;
+    fn read(&self) -> Result<Box<Reloadable>, String> {
+        if let Some(path) = &self.setup.file {
+            refuse_nfs(&self.setup.procfs, path).map_err(|error| error.to_string())?;
         }
-        match config::parse(self.args.clone()) {
-            Ok(Parsed::Command(cli)) => match cli.command {
-                Command::Run(run) => Ok(run),
-                _ => Err("the command line is not that of run: this is a bug".to_owned()),
-            },
-            Ok(Parsed::Show(_)) => Err("--config.show does not reload".to_owned()),
-            Err(refused) => Err(refused.to_string()),
-        }
+        (self.setup.reread)()
     }
 
     /// Takes what changes without a restart into effect.
-    fn take(&mut self, run: &RunArgs) -> (Settings, Difference) {
-        let mut difference = difference(&self.running, &run.values);
-        let mut policy = run.guard.policy();
+    fn take(&mut self, new: &Reloadable) -> (Settings, Difference) {
+        let mut difference = difference(&self.running, &new.values);
+        let mut policy = new.policy.clone();
         let mut link = None;
-        if policy.mode.acts() && !self.has_helper {
-            if let Some(path) = &self.socket {
-                link = Some(Link::to(path).with_silence(silence(self.interval)));
-                self.has_helper = true;
+        if policy.mode.acts() && !self.setup.has_helper {
+            if let Some(path) = &self.setup.socket {
+                link = Some(Link::to(path).with_silence(silence(self.setup.interval)));
+                self.setup.has_helper = true;
             } else {
                 // The privileges that start a helper are dropped.
                 policy.mode = self.mode;
@@ -203,18 +209,18 @@ impl Reloader {
         }
         self.mode = policy.mode;
         for key in &difference.taken {
-            let value = run.values.get(key).cloned().flatten();
+            let value = new.values.get(key).cloned().flatten();
             self.running.insert(key.clone(), value);
         }
         let has = |begin: &str| difference.taken.iter().any(|key| key.starts_with(begin));
         if has("log.level")
-            && let Err(error) = self.level.set(&run.log_level)
+            && let Err(error) = self.setup.level.set(&new.log_level)
         {
             tracing::warn!(%error, "the level of the log cannot be changed");
         }
         let settings = Settings {
-            thresholds: has("thresholds.").then(|| run.thresholds.thresholds.clone()),
-            server_names: has("loops.server-names").then(|| run.kernel.nfs_servers.clone()),
+            thresholds: has("thresholds.").then(|| new.thresholds.clone()),
+            server_names: has("loops.server-names").then(|| new.server_names.clone()),
             guard: has("guard.").then_some(policy),
             link,
         };

@@ -16,12 +16,11 @@ use monitor_collector::{
 };
 use monitor_verdict::Engine;
 
-use super::config::Values;
 use super::evidence::EvidenceArgs;
-use super::flags::{ConfigArgs, Invalid, KernelArgs, interval};
+use super::flags::{ConfigArgs, Invalid, KernelArgs, Values, interval};
 use super::guard::GuardArgs;
 use super::record::{Recording, RollingArgs, header};
-use super::reload::{Reloader, listen};
+use super::reload::{Reloadable, Reloader, Reread, Setup, listen};
 use super::start::{preflight, publisher, runtime, serve, tell};
 use super::thresholds::ThresholdArgs;
 use super::web::WebArgs;
@@ -114,14 +113,26 @@ impl RunArgs {
         self.guard.check()?;
         self.thresholds.check()
     }
+
+    /// What changes without a restart.
+    #[must_use]
+    pub fn reloadable(&self) -> Reloadable {
+        Reloadable {
+            values: self.values.clone(),
+            policy: self.guard.policy(),
+            thresholds: self.thresholds.thresholds.clone(),
+            server_names: self.kernel.nfs_servers.clone(),
+            log_level: self.log_level.clone(),
+        }
+    }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT. `reread` reads the configuration for a reload.
 ///
 /// # Errors
 ///
 /// The daemon cannot start.
-pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: &RunArgs, reread: Reread) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     // From here on SIGHUP does not end the process.
     let hangup = listen(&runtime)?;
@@ -178,7 +189,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         lifecycle: args.enable_lifecycle.then(|| lifecycle.clone()),
     };
     let watch = Watch::new(attached, sampler, Engine::new(thresholds), recorder);
-    let (reloader, status, reloads) = Reloader::new(args, link.is_some(), log.level());
+    let (reloader, status, reloads) = Reloader::new(
+        &args.reloadable(),
+        Setup {
+            file: args.config.config.clone(),
+            procfs: args.kernel.procfs.clone(),
+            socket: args.guard.socket.clone(),
+            interval: args.interval,
+            has_helper: link.is_some(),
+            level: log.level(),
+            reread,
+        },
+    );
     let controller = Controller::new(args.guard.policy(), link);
     let ticker = Ticker::new(watch, publisher, sink, controller, args.interval);
     let ticker = ticker.with_reloads(status, reloads);
