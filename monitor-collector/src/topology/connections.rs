@@ -13,10 +13,11 @@ use compact_str::CompactString;
 use monitor_model::observation::{FarEnd, NfsMount, PeerSocket, ServerProcess, Transport};
 
 use super::{
-    ends::{End, MAX_ENDS, Round, addresses, clients, taker, targets},
+    ends::{End, MAX_ENDS, clients, taker, targets},
     namespaces::Namespaces,
     owners::{Owner, Owners, Process},
     relay::{MAX_HOPS, Other, ProcessSockets},
+    round::{Round, addresses},
     sockets::Socket,
     watcher::Watcher,
 };

@@ -9,34 +9,15 @@ use compact_str::CompactString;
 use monitor_model::observation::{FarEnd, NfsMount, Transport};
 
 use super::{
-    addresses::Addresses,
-    mounts::not_all,
-    namespaces::Namespaces,
+    round::{Round, addresses, each_socket},
     sockets::{Socket, State},
     stream::Stream,
-    warnings::LookupWarnings,
 };
 
-/// Maximum number of lines of one socket table.
-const MAX_SOCKETS: usize = 131_072;
-/// Maximum number of lines of a namespace's addresses.
-const MAX_ADDRESSES: usize = 65_536;
 /// Maximum number of clients' ends, and of listeners.
 pub const MAX_ENDS: usize = 4096;
 /// Maximum number of sockets without a counterpart to compare, over all namespaces.
 const MAX_STREAMS: usize = 16_384;
-
-/// The inputs of one round.
-pub struct Round<'a> {
-    /// The processes of each namespace.
-    pub spaces: &'a Namespaces,
-    /// Whether the kernel's server may run, so that a socket without a process may be its own.
-    pub nfsd: bool,
-    /// Network namespaces in which it has exports: without an export it serves no client.
-    pub exporting: BTreeSet<u64>,
-    /// The facts that could not be read.
-    pub warnings: &'a mut LookupWarnings,
-}
 
 /// A client's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,50 +152,6 @@ pub fn taker(listeners: &[Socket], server: SocketAddr) -> Option<&Socket> {
         .filter_map(|socket| Some((rank(socket)?, socket)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, socket)| socket)
-}
-
-/// The addresses of a network namespace.
-pub fn addresses(round: &mut Round<'_>, net: u64) -> Addresses {
-    let mut addresses = Addresses::default();
-    let pids = round.spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
-    let v4 = round
-        .spaces
-        .lines(pids, "net/fib_trie", MAX_ADDRESSES, |line| {
-            addresses.fib_trie(line);
-        });
-    not_all(
-        v4,
-        round.warnings,
-        &format_args!("the routes of network namespace {net}"),
-    );
-    let v6 = round
-        .spaces
-        .lines(pids, "net/if_inet6", MAX_ADDRESSES, |line| {
-            addresses.if_inet6(line);
-        });
-    not_all(
-        v6,
-        round.warnings,
-        &format_args!("the addresses of network namespace {net}"),
-    );
-    addresses
-}
-
-/// Calls `each` with every socket of a network namespace that is connected or listens.
-pub fn each_socket(round: &mut Round<'_>, net: u64, mut each: impl FnMut(Socket)) {
-    let pids = round.spaces.nets.get(&net).map_or(&[][..], Vec::as_slice);
-    for file in ["net/tcp", "net/tcp6"] {
-        let read = round.spaces.lines(pids, file, MAX_SOCKETS, |line| {
-            if let Some(socket) = Socket::parse(line) {
-                each(socket);
-            }
-        });
-        not_all(
-            read,
-            round.warnings,
-            &format_args!("the sockets of network namespace {net}"),
-        );
-    }
 }
 
 /// The sockets of this node whose other end has other addresses, or is on another host.

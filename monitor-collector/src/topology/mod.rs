@@ -28,6 +28,7 @@ mod owners;
 mod reader;
 mod relay;
 pub(crate) mod requests;
+mod round;
 mod schedule;
 mod served;
 mod server_addresses;
@@ -181,6 +182,16 @@ impl Lookup {
     #[must_use]
     pub fn once(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Topology {
         Reader::new(procfs, sysfs, nfs_servers).round(&LookupRequest::default())
+    }
+
+    /// Rounds in the calling thread, one for each call.
+    pub fn rounds(
+        procfs: PathBuf,
+        sysfs: PathBuf,
+        nfs_servers: &[String],
+    ) -> impl FnMut(&LookupRequest) -> Topology {
+        let mut reader = Reader::new(procfs, sysfs, nfs_servers);
+        move |wanted| reader.round(wanted)
     }
 
     /// The last answer; `read_ns` is zero before the first.

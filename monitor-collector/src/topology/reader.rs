@@ -17,13 +17,13 @@ use super::{
     LookupRequest,
     connections::{Connections, Found},
     containers::Containers,
-    ends::Round,
     exports::Exports,
     loop_devices,
     mounts::Mounts,
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
     open_files::{OpenFiles, Places},
+    round::{Round, Tables},
     served::{self, Device, FuseDaemons, Graph, NodeFiles},
     server_addresses,
     smb::{SmbBdis, SmbMount, Totals, is_smb},
@@ -122,6 +122,7 @@ impl Reader {
             spaces: &spaces,
             nfsd,
             exporting: exports.iter().map(|export| export.netns).collect(),
+            tables: Tables::default(),
             warnings: node.warnings,
         };
         let found = self.connections.read(

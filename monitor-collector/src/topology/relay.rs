@@ -10,8 +10,9 @@ use compact_str::CompactString;
 use monitor_model::observation::{Proof, ServerKind, ServerRef};
 
 use super::{
-    ends::{End, Round, each_socket, taker},
+    ends::{End, taker},
     owners::{Owner, Process, sockets_of},
+    round::{Round, each_socket_now},
     sockets::State,
 };
 
@@ -58,7 +59,8 @@ impl ProcessSockets {
     ) -> Option<Self> {
         let inodes = sockets_of(round.spaces, tgid)?;
         let (mut listeners, mut own) = (Vec::new(), Self::default());
-        each_socket(round, net, |socket| match socket.state {
+        // Not those that were kept: a process whose sockets are newer would lack connections.
+        each_socket_now(round, net, |socket| match socket.state {
             State::Listen => {
                 if inodes.contains(&socket.inode) {
                     own.listens.insert(socket.local.port());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use monitor_model::observation::ServerAddress;
 
-use super::ends::{Round, addresses};
+use super::round::{Round, addresses};
 
 /// Maximum number of addresses, over all namespaces.
 const MAX_ADDRESSES: usize = 64;

@@ -9,8 +9,9 @@ use monitor_model::observation::{PeerSocket, Proof};
 
 use super::{Connections, Met, server_name, server_tgid};
 use crate::topology::{
-    ends::{End, MAX_ENDS, Round, addresses, each_socket, mirrors},
+    ends::{End, MAX_ENDS, mirrors},
     relay::Other,
+    round::{Round, addresses, each_socket},
     sockets::{State, canonical},
 };
 

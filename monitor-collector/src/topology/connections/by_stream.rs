@@ -6,8 +6,9 @@ use monitor_model::observation::Proof;
 
 use super::{Connections, Met};
 use crate::topology::{
-    ends::{MAX_ENDS, Round, addresses, unpaired},
+    ends::{MAX_ENDS, unpaired},
     relay::Other,
+    round::{Round, addresses},
     stream::{Sockets, Stream, Watched},
 };
 

@@ -9,9 +9,10 @@ use monitor_model::observation::{Connection, FarEnd, PeerSocket, Proof, ServerPr
 
 use super::{CachedLookup, Connections, Met};
 use crate::topology::{
-    ends::{End, Round},
+    ends::End,
     owners::Owner,
     relay::{Known, Protocol, Role, Served},
+    round::Round,
 };
 
 /// A server at an address that is not an NFS mount's.

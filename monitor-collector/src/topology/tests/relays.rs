@@ -6,8 +6,8 @@ use monitor_model::observation::{Proof, Topology};
 
 use super::node::{ESTABLISHED, LISTEN, Node};
 use crate::topology::connections::{Connections, Found};
-use crate::topology::ends::Round;
 use crate::topology::namespaces::Namespaces;
+use crate::topology::round::{Round, Tables};
 use crate::topology::warnings::LookupWarnings;
 use crate::topology::{LookupRequest, served};
 
@@ -162,6 +162,7 @@ fn at(node: &Node, address: &str) -> Found {
         spaces: &spaces,
         nfsd: false,
         exporting: BTreeSet::new(),
+        tables: Tables::default(),
         warnings: &mut warnings,
     };
     let places = BTreeSet::from([address.parse().unwrap()]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::topology::namespaces::Namespaces;
+use crate::topology::round::TCP;
 use crate::topology::sockets::{Socket, State};
 
 /// Maximum number of lines of one table.
@@ -19,17 +20,6 @@ pub struct Connected {
     pub unix: BTreeSet<u64>,
 }
 
-/// The ports on which somebody listens, of both versions of IP.
-fn listeners(spaces: &Namespaces, pids: &[u32]) -> Option<BTreeSet<u16>> {
-    let mut ports = BTreeSet::new();
-    tcp(spaces, pids, |socket| {
-        if socket.state == State::Listen {
-            ports.insert(socket.local.port());
-        }
-    })?;
-    Some(ports)
-}
-
 /// The sockets that are wanted and were connected from here, not accepted: nobody listens on their
 /// port, and they have no name. `None`: not all of them could be read.
 pub fn outgoing(
@@ -37,8 +27,7 @@ pub fn outgoing(
     pids: &[u32],
     wanted: impl Fn(u64) -> bool,
 ) -> Option<Connected> {
-    let ports = listeners(spaces, pids)?;
-    let mut found = connected(spaces, pids, &wanted, true)?;
+    let (mut found, ports) = connected(spaces, pids, &wanted, true)?;
     found
         .tcp
         .retain(|socket| !ports.contains(&socket.local.port()));
@@ -47,19 +36,21 @@ pub fn outgoing(
 
 /// The connected sockets that are wanted; `None`: not all of them could be read.
 pub fn all(spaces: &Namespaces, pids: &[u32], wanted: impl Fn(u64) -> bool) -> Option<Connected> {
-    connected(spaces, pids, &wanted, false)
+    connected(spaces, pids, &wanted, false).map(|(found, _)| found)
 }
 
+/// These sockets, and the ports on which somebody listens, of both versions of IP.
 fn connected(
     spaces: &Namespaces,
     pids: &[u32],
     wanted: &impl Fn(u64) -> bool,
     nameless: bool,
-) -> Option<Connected> {
-    let mut found = Connected::default();
+) -> Option<(Connected, BTreeSet<u16>)> {
+    let (mut found, mut ports) = (Connected::default(), BTreeSet::new());
     tcp(spaces, pids, |socket| {
-        let is_one = socket.state == State::Established && socket.inode != 0;
-        if is_one && wanted(socket.inode) && found.tcp.len() <= MAX_KEPT {
+        if socket.state == State::Listen {
+            ports.insert(socket.local.port());
+        } else if socket.inode != 0 && wanted(socket.inode) && found.tcp.len() <= MAX_KEPT {
             found.tcp.push(socket);
         }
     })?;
@@ -73,13 +64,16 @@ fn connected(
         }
     });
     let whole = matches!(unix, Ok(Some(true)));
-    (whole && found.tcp.len() <= MAX_KEPT && found.unix.len() <= MAX_KEPT).then_some(found)
+    (whole && found.tcp.len() <= MAX_KEPT && found.unix.len() <= MAX_KEPT).then_some((found, ports))
 }
 
 /// Calls `each` with every TCP socket; `None`: not all could be read.
 fn tcp(spaces: &Namespaces, pids: &[u32], mut each: impl FnMut(Socket)) -> Option<()> {
-    for (table, required) in [("net/tcp", true), ("net/tcp6", false)] {
-        let read = spaces.lines(pids, table, MAX_LINES, |line| {
+    for (table, required) in TCP.iter().zip([true, false]) {
+        if table.is_empty(spaces, pids) {
+            continue;
+        }
+        let read = spaces.lines(pids, table.file, MAX_LINES, |line| {
             Socket::parse(line).into_iter().for_each(&mut each);
         });
         match read {
