@@ -189,7 +189,7 @@ impl Lookup {
         procfs: PathBuf,
         sysfs: PathBuf,
         nfs_servers: &[String],
-    ) -> impl FnMut(&LookupRequest) -> Topology {
+    ) -> impl FnMut(&LookupRequest) -> Topology + use<> {
         let mut reader = Reader::new(procfs, sysfs, nfs_servers);
         move |wanted| reader.round(wanted)
     }
