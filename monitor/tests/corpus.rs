@@ -128,6 +128,7 @@ fn a_right_label_is_a_true_positive_in_the_matrix() {
     let text = matrix.to_string();
     assert!(text.contains("TP 1  FN 0  FP 0  TN 0"), "{text}");
     assert!(text.contains("signature right 1, wrong 0"), "{text}");
+    assert!(text.contains("\nnfs/nfsd  TP 1  FN 0"), "{text}");
 }
 
 #[test]

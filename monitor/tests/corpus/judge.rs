@@ -1,8 +1,13 @@
 //! What a recording says, against its label.
 
-use std::{collections::BTreeSet, io::Read};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
+use compact_str::CompactString;
 use monitor_model::{
+    loops::Loop,
     related::RelatedKind,
     verdict::{LivelockState, Signature},
 };
@@ -21,6 +26,10 @@ pub struct Played {
     pub livelocks: Vec<(f64, Signature)>,
     pub recovered: Vec<f64>,
     pub related: BTreeSet<RelatedKind>,
+    /// The kinds of the loops, `nbd/qemu-nbd`, by loop.
+    kinds: BTreeMap<CompactString, String>,
+    /// The loop of the first livelock.
+    first: Option<CompactString>,
     /// Why it is of no use.
     pub unreadable: Option<String>,
 }
@@ -30,6 +39,8 @@ pub struct Played {
 pub struct Judged {
     /// The first livelock: when, and whether by a right signature.
     pub livelock: Option<(f64, Signature)>,
+    /// The kind of its loop: the client's and the server.
+    pub kind: String,
     /// Whether a livelock was told in time, where one is expected, and none
     /// where none is.
     pub right: bool,
@@ -41,13 +52,20 @@ impl Played {
     pub fn of(file: impl Read, thresholds: Thresholds) -> Self {
         let mut played = Self::default();
         let mut replay = Replayer::new(Some(thresholds));
-        let part = replay.play(file, |observation, changes, _| {
+        let part = replay.play(file, |observation, changes, engine| {
             #[expect(clippy::cast_precision_loss, reason = "minutes")]
             let at = observation.monotonic_ns as f64 / 1e9;
+            let kind = |one: &Loop| format!("{}/{}", one.client_kind.as_str(), one.server);
+            let loops = engine.loops().iter();
+            played
+                .kinds
+                .extend(loops.map(|one| (one.id.clone(), kind(one))));
             for transition in &changes.transitions {
                 let (from, to) = (transition.from, transition.to);
                 if to.is_livelock() && !from.is_livelock() {
                     played.livelocks.push((at, transition.signature));
+                    let id = &transition.loop_id;
+                    played.first.get_or_insert_with(|| id.clone());
                 }
                 if to == LivelockState::Recovered {
                     played.recovered.push(at);
@@ -62,6 +80,19 @@ impl Played {
         let gap = part.notes.iter().find(|note| note.contains("missing"));
         played.unreadable = played.unreadable.or(gap.cloned());
         played
+    }
+
+    /// The kind of the loop that is judged: of the livelock, otherwise of all loops.
+    pub fn kind(&self) -> String {
+        let livelock = self.first.as_ref().and_then(|id| self.kinds.get(id));
+        if let Some(kind) = livelock {
+            return kind.clone();
+        }
+        let kinds: BTreeSet<_> = self.kinds.values().map(String::as_str).collect();
+        if kinds.is_empty() {
+            return "none".to_owned();
+        }
+        Vec::from_iter(kinds).join(" + ")
     }
 }
 
@@ -96,6 +127,7 @@ pub fn judge(label: &Label, played: &Played) -> Judged {
     }
     Judged {
         livelock,
+        kind: played.kind(),
         right: right && played.unreadable.is_none(),
         wrong,
     }

@@ -1,4 +1,4 @@
-//! The confusion matrix: scenarios by kernels, and the sums.
+//! The confusion matrix: scenarios by kernels, the sums, and the sums of each kind of loop.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +14,13 @@ use crate::{
 #[derive(Default)]
 pub struct Matrix {
     cells: BTreeMap<(String, String), Vec<String>>,
+    all: Sums,
+    kinds: BTreeMap<String, Sums>,
+}
+
+/// What was right and wrong.
+#[derive(Clone, Copy, Default)]
+struct Sums {
     true_positives: u32,
     false_negatives: u32,
     false_positives: u32,
@@ -24,6 +31,24 @@ pub struct Matrix {
 
 impl Matrix {
     pub fn add(&mut self, label: &Label, judged: &Judged) {
+        let of_kind = self.kinds.entry(judged.kind.clone()).or_default();
+        of_kind.add(label, judged);
+        let mut cell = self.all.add(label, judged).to_owned();
+        if let Some((at, signature)) = judged.livelock {
+            let onset = label.onset.unwrap_or(0.0);
+            cell = format!("{cell} {} {:.1} s", signature.as_str(), at - onset);
+        }
+        if !judged.wrong.is_empty() {
+            cell += " !";
+        }
+        let key = (label.scenario.clone(), label.kernel.clone());
+        self.cells.entry(key).or_default().push(cell);
+    }
+}
+
+impl Sums {
+    /// Counts a recording, and returns the word for it.
+    fn add(&mut self, label: &Label, judged: &Judged) -> &'static str {
         let (count, word) = match (label.expect, judged.right) {
             (Expect::Livelock, true) => (&mut self.true_positives, "TP"),
             (Expect::Livelock, false) => (&mut self.false_negatives, "FN"),
@@ -31,25 +56,33 @@ impl Matrix {
             (Expect::None, true) => (&mut self.true_negatives, "TN"),
         };
         *count += 1;
-        let mut cell = word.to_owned();
-        if let Some((at, signature)) = judged.livelock {
-            let onset = label.onset.unwrap_or(0.0);
-            cell = format!("{cell} {} {:.1} s", signature.as_str(), at - onset);
-            if label.expect == Expect::Livelock {
-                let right = label.signature.contains(&signature);
-                let count = if right {
-                    &mut self.right_signatures
-                } else {
-                    &mut self.wrong_signatures
-                };
-                *count += 1;
-            }
+        if let Some((_, signature)) = judged.livelock
+            && label.expect == Expect::Livelock
+        {
+            let right = label.signature.contains(&signature);
+            let count = if right {
+                &mut self.right_signatures
+            } else {
+                &mut self.wrong_signatures
+            };
+            *count += 1;
         }
-        if !judged.wrong.is_empty() {
-            cell += " !";
-        }
-        let key = (label.scenario.clone(), label.kernel.clone());
-        self.cells.entry(key).or_default().push(cell);
+        word
+    }
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TP {}  FN {}  FP {}  TN {}   signature right {}, wrong {}",
+            self.true_positives,
+            self.false_negatives,
+            self.false_positives,
+            self.true_negatives,
+            self.right_signatures,
+            self.wrong_signatures
+        )
     }
 }
 
@@ -86,15 +119,11 @@ impl fmt::Display for Matrix {
             }
             writeln!(f)?;
         }
-        writeln!(
-            f,
-            "TP {}  FN {}  FP {}  TN {}   signature right {}, wrong {}",
-            self.true_positives,
-            self.false_negatives,
-            self.false_positives,
-            self.true_negatives,
-            self.right_signatures,
-            self.wrong_signatures
-        )
+        writeln!(f, "{}", self.all)?;
+        let widest = self.kinds.keys().map(String::len).max().unwrap_or(0);
+        for (kind, sums) in &self.kinds {
+            writeln!(f, "{kind:widest$}  {sums}")?;
+        }
+        Ok(())
     }
 }
