@@ -17,6 +17,11 @@
         (import 'alerts/loops.libsonnet')(config, lib) + (import 'alerts/related.libsonnet')(config, lib),
         (import 'alerts/identity.libsonnet')(config, lib),
       ),
+      {
+        name: 'throttle-monitor-across',
+        [if config.intervals.alerts != '' then 'interval']: config.intervals.alerts,
+        rules: (import 'alerts/cycles.libsonnet')(config, lib) + (import 'alerts/across.libsonnet')(config, lib),
+      },
       group('throttle-monitor-guard', (import 'alerts/guard.libsonnet')(config, lib)),
       group('throttle-monitor', (import 'alerts/monitor.libsonnet')(config, lib)),
     ],

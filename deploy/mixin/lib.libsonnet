@@ -94,7 +94,7 @@ function(config) {
   runbook(of)::
     if config.runbookUrl != '' then '%s/%s' % [config.runbookUrl, of.page]
     else
-      local own = address('$labels.' + config.nodeLabel);
+      local own = address('$labels.' + std.get(of, 'node', config.nodeLabel));
       local peer = 'printf `%s == 1` $labels.%s | query' % [
         $.series('up', config.clusterLabel + '=%q'),
         config.clusterLabel,
@@ -111,7 +111,7 @@ function(config) {
 
   // An alert of: name, severity, duration, keepFiring (may be absent), expr, page (of the
   // runbooks), summary (one line, without values), description (lines); and overview, where it
-  // is of no single node.
+  // is of no single node; `node` is then the label of one whose daemon has the runbook.
   alert(of)::
     local overview = std.objectHas(of, 'overview');
     // The variables of the Node dashboard are called cluster and instance.
@@ -131,7 +131,7 @@ function(config) {
         // It ends with a newline, as the expression does: so both stand in YAML as they are.
         description: std.join('\n', of.description) + '\n',
         // No daemon is known to serve it where the alert is of none.
-        [if config.runbookUrl != '' || !overview then 'runbook_url']: $.runbook(of),
+        [if config.runbookUrl != '' || !overview || std.objectHas(of, 'node') then 'runbook_url']: $.runbook(of),
         [if config.grafanaUrl != '' then 'dashboard_url']:
           '%s/d/%s' % [config.grafanaUrl, dashboard],
       },
