@@ -632,14 +632,14 @@ fn a_crowded_node_is_read() {
     fs::remove_dir_all(node.path().join("sys/block")).unwrap();
     let mut round = rounds(node.path());
     assert_eq!(round("no client").0.connections, []);
-    let none = least(&mut round, "the same, at rest");
+    let idle = least(&mut round, "the same, at rest");
 
     // Nothing is read much more often than once. Where a search is over, little is read at all; only
     // the search for the sockets of NBD is made in each round.
     for searched in [first, found, others, rest_others] {
         assert!(searched < peer * 3, "{searched:?}, {peer:?} plainly");
     }
-    for rest in [rest, rest_found, none] {
+    for rest in [rest, rest_found, idle] {
         assert!(rest < peer, "{rest:?}, {peer:?} plainly");
     }
 }
