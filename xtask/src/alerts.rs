@@ -4,10 +4,10 @@
 //!
 //! Only the times differ: a scrape per second, and alerts after seconds instead of minutes.
 
-mod hook;
+pub mod hook;
 mod judge;
 mod page;
-mod stack;
+pub mod stack;
 
 use std::{
     fmt::Write as _,
@@ -41,7 +41,7 @@ use stack::Stack;
 pub fn play(
     kernel: Kernel,
     files: &Files,
-    each: &mut dyn FnMut(bool, &Fact),
+    each: &mut dyn FnMut(usize, &Fact),
 ) -> Result<(Outcome, Judgement)> {
     let start = Instant::now();
     let deploy = files.deploy.as_deref().context("--deploy is missing")?;
@@ -58,7 +58,13 @@ pub fn play(
         marks.extend(mark(fact));
         // Wait for the daemon, or the first alert would be its absence.
         if watching.is_none() && !marks.is_empty() {
-            let stack = Stack::start(deploy, scratch.path(), port, hook.port());
+            let stack = Stack::start(
+                deploy,
+                scratch.path(),
+                &[(stack::INSTANCE, port)],
+                hook.port(),
+                &stack::HURRIED,
+            );
             watching = Some(stack.map(|stack| {
                 let (over, alertmanager) = (Arc::clone(&over), stack.alertmanager());
                 let page = format!("http://127.0.0.1:{port}/metrics");

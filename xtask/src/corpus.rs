@@ -139,7 +139,11 @@ fn play(kernel: Kernel, scenario: &Scenario, logs: &Path) -> Result<Play> {
     if !facts.iter().any(|fact| matches!(fact.event, Event::End)) {
         return Ok(Play::Useless("it never came to its end".to_owned()));
     }
-    let outcome = Outcome::told(facts, self::facts(&logs.join("peer-facts.jsonl")), logs);
+    let outcome = Outcome::told(
+        facts,
+        vec![self::facts(&logs.join("peer-facts.jsonl"))],
+        logs,
+    );
     if let Err(fault) = judge::judge(scenario, &outcome) {
         return Ok(Play::Useless(fault.to_string()));
     }

@@ -66,7 +66,7 @@ impl From<&str> for Fault {
     }
 }
 
-fn void(why: impl Into<String>) -> Fault {
+pub fn void(why: impl Into<String>) -> Fault {
     Fault::Void(why.into())
 }
 
@@ -83,7 +83,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
         let silent = !seen.has_ours()
             || trouble.contains(qemu::STALL)
             || trouble.contains(qemu::NOBODY_TO_KILL)
-            || scenario.peer.is_some() && outcome.peer.is_empty();
+            || outcome.peers.iter().any(Vec::is_empty);
         return Err(if silent {
             void(trouble.clone())
         } else {
@@ -93,7 +93,7 @@ pub fn judge(scenario: &Scenario, outcome: &Outcome) -> Judgement {
     if let Some(words) = seen.failure() {
         return Err(words.into());
     }
-    if let Some(words) = Seen(&outcome.peer).failure() {
+    if let Some(words) = outcome.peers.iter().find_map(|peer| Seen(peer).failure()) {
         return Err(format!("beside it, {words}").into());
     }
     let mut words = expected(scenario, outcome, &seen)?;
@@ -121,7 +121,7 @@ fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgemen
         Expect::Metric => seen.metric(),
         Expect::LateModules => seen.late_modules(),
         Expect::ExitCodes(wanted) => seen.exit_codes(wanted),
-        Expect::NoLoop { at_least } => pairs::no_loop(seen, &Seen(&outcome.peer), *at_least),
+        Expect::NoLoop { at_least } => pairs::no_loop(seen, &Seen(outcome.peer()), *at_least),
         Expect::Failover => pairs::failover(seen),
         Expect::HungServer => operations::hung_server(seen),
         Expect::Outlived => faults::outlived(seen),
@@ -137,7 +137,9 @@ fn expected(scenario: &Scenario, outcome: &Outcome, seen: &Seen<'_>) -> Judgemen
         Expect::Undone => guard::undone(seen),
         Expect::Untouched { advised } => guard::untouched(seen, *advised),
         Expect::NoAction(quiet) => guard::no_action(seen, quiet),
-        Expect::Told => Err(void("it is judged by what was told while it was played")),
+        Expect::Told | Expect::Across(_) => {
+            Err(void("it is judged by what was told while it was played"))
+        }
     }
 }
 
@@ -192,7 +194,7 @@ pub fn times(scenario: &Scenario, outcome: &Outcome) -> Times {
     }
 }
 
-struct Seen<'a>(&'a [Fact]);
+pub struct Seen<'a>(pub &'a [Fact]);
 
 impl Seen<'_> {
     fn failure(&self) -> Option<String> {
@@ -227,7 +229,7 @@ impl Seen<'_> {
         )
     }
 
-    fn writers_started(&self) -> Result<u64, Fault> {
+    pub fn writers_started(&self) -> Result<u64, Fault> {
         self.0
             .iter()
             .find(|fact| matches!(fact.event, Event::WritersStarted))
@@ -242,7 +244,7 @@ impl Seen<'_> {
             .map(|fact| fact.ms)
     }
 
-    fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
+    pub fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
         self.0.iter().filter_map(|fact| match fact.event {
             Event::Sample(sample) => Some((fact.ms, sample)),
             _ => None,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use guest::Fact;
 
 use crate::{
-    Files, alerts, initramfs,
+    Files, across, alerts, initramfs,
     judge::{self, Judgement},
     kernels::Kernel,
     qemu::{self, Outcome},
@@ -16,10 +16,13 @@ pub fn play(
     kernel: Kernel,
     scenario: &Scenario,
     files: &Files,
-    each: &mut dyn FnMut(bool, &Fact),
+    each: &mut dyn FnMut(usize, &Fact),
 ) -> Result<(Outcome, Judgement)> {
     if matches!(scenario.expect, Expect::Told) {
         return alerts::play(kernel, files, each);
+    }
+    if let Expect::Across(wanted) = scenario.expect {
+        return across::play(kernel, scenario, wanted, files, each);
     }
     let base = initramfs::base(kernel, &scenario.parts(), files)?;
     let outcome = qemu::play(kernel, scenario, &base, files, each)?;

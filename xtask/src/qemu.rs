@@ -44,8 +44,8 @@ const FATAL: &[&str] = &[
 pub struct Outcome {
     /// All facts of the judged guest.
     pub facts: Vec<Fact>,
-    /// All facts of its peer, by the peer's clock.
-    pub peer: Vec<Fact>,
+    /// All facts of each of its peers, by that peer's clock.
+    pub peers: Vec<Vec<Fact>>,
     /// The problem that the host observed.
     pub trouble: Option<String>,
     /// The duration.
@@ -58,36 +58,41 @@ pub struct Outcome {
 
 impl Outcome {
     /// An outcome from the facts of an earlier play.
-    pub fn told(facts: Vec<Fact>, peer: Vec<Fact>, logs: &Path) -> Self {
+    pub fn told(facts: Vec<Fact>, peers: Vec<Vec<Fact>>, logs: &Path) -> Self {
         Self {
             facts,
-            peer,
+            peers,
             trouble: None,
             took: Duration::ZERO,
             busy: 0,
             logs: logs.to_owned(),
         }
     }
+
+    /// All facts of its first peer.
+    pub fn peer(&self) -> &[Fact] {
+        self.peers.first().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Boots, and watches until the judged guest's plan is over, a kernel panics, or time is up. `each`
-/// receives the facts at once, with whether they are the peer's.
+/// receives the facts at once, with the number of the guest: 0 is the judged one.
 pub fn play(
     kernel: Kernel,
     scenario: &Scenario,
     base: &[u8],
     files: &Files,
-    each: &mut dyn FnMut(bool, &Fact),
+    each: &mut dyn FnMut(usize, &Fact),
 ) -> Result<Outcome> {
     let logs = files.logs.join(format!("{kernel}-{}", scenario.name));
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
     let scratch = tempfile::tempdir_in(&files.logs).context("making a temporary directory")?;
     let image = Unpacked::find(kernel, &files.cache)?.image;
     let start = Instant::now();
-    // A pair of sockets serves as the cable. It has no port and no name, and ends with the guests.
-    let ends = UnixStream::pair().context("making a cable")?;
+    let mut cables = cables(scenario.peers.len())?.into_iter();
     let mut guests = Vec::new();
-    for (machine, end) in Machine::of(scenario).into_iter().zip([&ends.0, &ends.1]) {
+    for machine in Machine::of(scenario) {
+        let ends = cables.next().unwrap_or_default();
         let log = |name: &str| logs.join(format!("{}{name}", machine.prefix));
         let (console, told) = (log("console.log"), log("facts.jsonl"));
         for path in [&console, &told] {
@@ -106,7 +111,7 @@ pub fn play(
             words: &log("qemu.log"),
         };
         guests.push(Guest {
-            child: machine.start(&files, scenario.peer.as_ref().map(|_| end))?,
+            child: machine.start(&files, &ends)?,
             console: Tail::open(&console)?,
             told: Tail::open(&told)?,
             facts: Vec::new(),
@@ -116,7 +121,6 @@ pub fn play(
             machine,
         });
     }
-    drop(ends);
     // The initramfs and the disks are unlinked once every QEMU has them open, so that nothing is
     // left behind.
     let mut scratch = Some(scratch);
@@ -143,7 +147,7 @@ pub fn play(
         .map(|guest| std::mem::take(&mut guest.facts));
     Ok(Outcome {
         facts: facts.next().unwrap_or_default(),
-        peer: facts.next().unwrap_or_default(),
+        peers: facts.collect(),
         trouble,
         took: start.elapsed(),
         busy: cpu * 100
@@ -152,6 +156,20 @@ pub fn play(
                 .max(1),
         logs,
     })
+}
+
+/// The cables of each guest: one from each peer to the judged guest, which is their hub. A pair of
+/// sockets serves as a cable. It has no port and no name, and ends with the guests.
+fn cables(peers: usize) -> Result<Vec<Vec<UnixStream>>> {
+    let mut all = vec![Vec::new()];
+    for _ in 0..peers {
+        let (hub, end) = UnixStream::pair().context("making a cable")?;
+        all.iter_mut()
+            .take(1)
+            .for_each(|ends| ends.extend(hub.try_clone()));
+        all.push(vec![end]);
+    }
+    Ok(all)
 }
 
 /// The processor time of a running child.
@@ -211,7 +229,7 @@ impl Guest<'_> {
     }
 
     /// Reads new output; returns the problem, if any.
-    fn look(&mut self, each: &mut dyn FnMut(bool, &Fact)) -> Result<Option<String>> {
+    fn look(&mut self, each: &mut dyn FnMut(usize, &Fact)) -> Result<Option<String>> {
         // Check this first, so that its last output is not missed.
         let gone = self.child.try_wait()?;
         for line in self.told.lines()? {
@@ -226,7 +244,7 @@ impl Guest<'_> {
                     self.keep(name, *offset, content)?;
                     continue;
                 }
-                each(!self.machine.prefix.is_empty(), &fact);
+                each(self.machine.number, &fact);
                 // A sample may follow the end.
                 self.over |= match &fact.event {
                     Event::End => true,
@@ -236,7 +254,7 @@ impl Guest<'_> {
                 self.facts.push(fact);
             }
         }
-        let prefix = self.machine.prefix;
+        let prefix = &self.machine.prefix;
         let fatal = self
             .console
             .lines()?

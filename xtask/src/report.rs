@@ -38,11 +38,11 @@ pub struct Live {
 
 impl Live {
     /// The callback for [`crate::qemu::play`].
-    pub fn printer(mut self) -> impl FnMut(bool, &Fact) {
-        move |is_peer, fact| {
+    pub fn printer(mut self) -> impl FnMut(usize, &Fact) {
+        move |guest, fact| {
             if let Event::Sample(sample) = fact.event {
-                // The peer's counters are in its log.
-                if is_peer {
+                // A peer's counters are in its log.
+                if guest > 0 {
                     return;
                 }
                 if !self.is_news(fact.ms, sample) {
@@ -50,7 +50,7 @@ impl Live {
                 }
                 self.last = Some((fact.ms, sample));
             }
-            live(is_peer, fact);
+            live(guest, fact);
         }
     }
 
@@ -63,8 +63,12 @@ impl Live {
     }
 }
 
-fn live(is_peer: bool, fact: &Fact) {
-    let peer = if is_peer { "peer " } else { "" };
+fn live(guest: usize, fact: &Fact) {
+    let peer = match guest {
+        0 => String::new(),
+        1 => "peer ".to_owned(),
+        more => format!("peer {more} "),
+    };
     let at = format!("{peer}{:>8.2}", fact.ms as f64 / 1000.0);
     match &fact.event {
         Event::Booted { kernel } => println!("{at}  Linux {kernel}"),
@@ -193,7 +197,7 @@ fn last_words(outcome: &Outcome) {
     const LINES: usize = 8;
     for fact in &outcome.facts {
         if matches!(fact.event, Event::Verdict(_) | Event::DaemonDied { .. }) {
-            live(false, fact);
+            live(0, fact);
         }
     }
     let console = std::fs::read(outcome.logs.join("console.log")).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The list of scenarios. To add one: a function in a file below that returns a
 //! [`Scenario`], and its name in [`all`]. New kinds of steps go to the guest.
 
+mod across;
 mod alerts;
 mod block;
 mod exempt;
@@ -50,8 +51,8 @@ pub struct Scenario {
     pub cmdline: &'static str,
     /// Its steps.
     pub plan: Plan,
-    /// A second guest beside it, on the same Ethernet.
-    pub peer: Option<Peer>,
+    /// Other guests beside it, on the same Ethernet.
+    pub peers: Vec<Peer>,
     /// The expected result.
     pub expect: Expect,
     /// The exemption of the servers of all its loops from local dirty throttling, as the daemon
@@ -82,7 +83,7 @@ impl Default for Scenario {
             forward: None,
             cmdline: "",
             plan: Plan::default(),
-            peer: None,
+            peers: Vec::new(),
             exempt: None,
             served: None,
             expect: Expect::Measured,
@@ -124,7 +125,7 @@ impl Scenario {
 
     /// Makes the judged guest's daemon also listen on this port of the host's loopback.
     pub fn forward_to(&mut self, port: u16) -> Result<()> {
-        if self.peer.is_some() || self.forward.is_some() {
+        if !self.peers.is_empty() || self.forward.is_some() {
             bail!(
                 "{} has a network of its own: its port cannot be forwarded",
                 self.name
@@ -193,20 +194,18 @@ impl Scenario {
 
     /// The load of all its guests together.
     pub fn weight(&self) -> usize {
-        self.load + self.peer.as_ref().map_or(0, |peer| peer.load)
+        self.load + self.peers.iter().map(|peer| peer.load).sum::<usize>()
     }
 
     /// The parts of its images beside those of every image.
     pub fn parts(&self) -> Parts {
         let parts = Parts::default().with(&self.plan);
-        match &self.peer {
-            Some(peer) => parts.with(&peer.plan),
-            None => parts,
-        }
+        let with = |parts: Parts, peer: &Peer| parts.with(&peer.plan);
+        self.peers.iter().fold(parts, with)
     }
 }
 
-/// A second guest with the same kernel. It lives as long as the first, so its plan must end by
+/// Another guest with the same kernel. It lives as long as the first, so its plan must end by
 /// waiting, or with [`guest::Step::Die`].
 pub struct Peer {
     /// Its memory.
@@ -217,6 +216,8 @@ pub struct Peer {
     pub plan: Plan,
     /// Whether the daemon is in its image, too, without being judged.
     pub daemon: bool,
+    /// A port of the host's loopback that leads to its daemon.
+    pub forward: Option<u16>,
     /// Its load, as for the scenario.
     pub load: usize,
 }
@@ -318,6 +319,19 @@ pub enum Expect {
     NoAction(Quiet),
     /// A real Prometheus and Alertmanager raise the alerts: see `crate::alerts`.
     Told,
+    /// A real Prometheus with the committed rules scrapes all guests: see `crate::across`.
+    Across(Across),
+}
+
+/// The expected result of guests that serve each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Across {
+    /// They freeze together, and an alert names all of them in time.
+    Livelock,
+    /// No such alert, although each moves bytes at some time.
+    Quiet,
+    /// Any result: what the action on frozen guests does is printed in numbers.
+    Measured,
 }
 
 /// Signatures, any of which is right.
@@ -463,6 +477,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(block::all());
     all.extend(files::all());
     all.extend(held::all());
+    all.extend(across::all());
     all
 }
 
@@ -499,7 +514,7 @@ mod tests {
         );
         let listens = |step: &Step| matches!(step, Step::Daemon { args } if args.iter().any(|arg| arg == FORWARDED));
         assert!(scenario.plan.steps.iter().any(listens));
-        let pair = all().into_iter().find(|one| one.peer.is_some());
+        let pair = all().into_iter().find(|one| !one.peers.is_empty());
         assert!(
             pair.unwrap().forward_to(1).is_err(),
             "it has another network"

@@ -12,6 +12,28 @@ use crate::processes::{Processes, answers, free_port, get};
 /// The guest's name.
 pub const INSTANCE: &str = "guest";
 
+/// How fast it goes.
+pub struct Pace {
+    /// The interval of scrapes and evaluations.
+    every: &'static str,
+    /// What differs from the committed configuration of the rules.
+    config: &'static str,
+}
+
+/// Alerts after seconds instead of minutes.
+pub const HURRIED: Pace = Pace {
+    every: "1s",
+    config: "{ durations+: { livelock: '0s', suspected: '10m', loop: '5s', blind: '5s', \
+             stuck: '5s', absent: '5s', losesEvents: '5s' }, loopGone: '10s', \
+             keepFiring+: { livelock: '0s', suspected: '0s', dirtyLimitHeld: '0s' } }",
+};
+
+/// The committed rules.
+pub const COMMITTED: Pace = Pace {
+    every: "5s",
+    config: "{}",
+};
+
 /// Both processes; they end with this value.
 pub struct Stack {
     _processes: Processes,
@@ -20,8 +42,14 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts both: they scrape `daemon`, a port of loopback, and call `hook`.
-    pub fn start(deploy: &Path, scratch: &Path, daemon: u16, hook: u16) -> Result<Self> {
+    /// Starts both: they scrape `daemons`, ports of loopback by their instance, and call `hook`.
+    pub fn start(
+        deploy: &Path,
+        scratch: &Path,
+        daemons: &[(&str, u16)],
+        hook: u16,
+        pace: &Pace,
+    ) -> Result<Self> {
         let (prometheus, alertmanager) = (free_port()?, free_port()?);
         let write = |name: &str, text: &str| {
             let path = scratch.join(name);
@@ -31,21 +59,20 @@ impl Stack {
             ("alerts.json", "prometheusAlerts"),
             ("rules.json", "prometheusRules"),
         ] {
-            write(name, &rendered(deploy, of)?)?;
+            write(name, &rendered(deploy, of, pace)?)?;
         }
         write("alertmanager.yml", &routes(deploy, hook)?)?;
+        let target = |(instance, port): &(&str, u16)| json!({"targets": [format!("127.0.0.1:{port}")], "labels": {"instance": instance}});
+        let every = pace.every;
         let config = json!({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "rule_files": ["alerts.json", "rules.json"],
             "alerting": {"alertmanagers": [
                 {"static_configs": [{"targets": [format!("127.0.0.1:{alertmanager}")]}]}
             ]},
             "scrape_configs": [{
                 "job_name": "throttle-monitor",
-                "static_configs": [{
-                    "targets": [format!("127.0.0.1:{daemon}")],
-                    "labels": {"instance": INSTANCE},
-                }],
+                "static_configs": daemons.iter().map(target).collect::<Vec<_>>(),
             }],
         });
         write("prometheus.json", &config.to_string())?;
@@ -110,13 +137,11 @@ fn with_templates() -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// The committed rules with shorter times.
-fn rendered(deploy: &Path, of: &str) -> Result<String> {
-    let times = "{ livelock: '0s', suspected: '10m', loop: '5s', blind: '5s', stuck: '5s', \
-                 absent: '5s', losesEvents: '5s' }";
+/// The committed rules, with the pace's changes.
+fn rendered(deploy: &Path, of: &str, pace: &Pace) -> Result<String> {
     let program = format!(
-        "((import 'mixin.libsonnet') + {{ _config+:: {{ durations+: {times}, loopGone: '10s', \
-         keepFiring+: {{ livelock: '0s', suspected: '0s', dirtyLimitHeld: '0s' }} }} }}).{of}"
+        "((import 'mixin.libsonnet') + {{ _config+:: {} }}).{of}",
+        pace.config
     );
     let output = Command::new("jsonnet")
         .arg("-J")

@@ -46,9 +46,9 @@ const MACHINE: &[&str] = &[
 /// One guest of a scenario.
 pub struct Machine<'a> {
     /// The prefix of its log files.
-    pub prefix: &'static str,
-    /// The last byte of its network card's address.
-    number: u8,
+    pub prefix: String,
+    /// 0 for the judged guest.
+    pub number: usize,
     /// Whether the daemon is in its image.
     pub daemon: bool,
     /// Its plan.
@@ -61,11 +61,11 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// The judged guest, and its peer if it has one.
+    /// The judged guest, and its peers.
     pub fn of(scenario: &'a Scenario) -> Vec<Self> {
         let judged = Self {
-            prefix: "",
-            number: 1,
+            prefix: String::new(),
+            number: 0,
             daemon: true,
             plan: &scenario.plan,
             megabytes: scenario.megabytes,
@@ -74,22 +74,25 @@ impl<'a> Machine<'a> {
             forward: scenario.forward,
             cmdline: scenario.cmdline,
         };
-        let beside = scenario.peer.as_ref().map(|peer| Self {
-            prefix: "peer-",
-            number: 2,
+        let beside = scenario.peers.iter().zip(1..).map(|(peer, number)| Self {
+            prefix: match number {
+                1 => "peer-".to_owned(),
+                more => format!("peer{more}-"),
+            },
+            number,
             daemon: peer.daemon,
             plan: &peer.plan,
             megabytes: peer.megabytes,
             disks: &peer.disks,
             qemu: &[],
-            forward: None,
+            forward: peer.forward,
             cmdline: "",
         });
-        [Some(judged), beside].into_iter().flatten().collect()
+        std::iter::once(judged).chain(beside).collect()
     }
 
-    /// Starts it. `wire` leads to the other guest's network card.
-    pub fn start(&self, files: &Start<'_>, wire: Option<&UnixStream>) -> Result<Child> {
+    /// Starts it. `wires` lead to the other guests' network cards.
+    pub fn start(&self, files: &Start<'_>, wires: &[UnixStream]) -> Result<Child> {
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(MACHINE)
@@ -120,19 +123,34 @@ impl<'a> Machine<'a> {
                 .arg("-drive")
                 .arg(drive(&files.scratch.join(name), *disk)?);
         }
-        let wire = wire.map(UnixStream::try_clone).transpose()?;
-        if let Some(wire) = &wire {
+        let wires = wires.iter().map(UnixStream::try_clone);
+        let wires = wires.collect::<io::Result<Vec<_>>>()?;
+        for (number, wire) in wires.iter().enumerate() {
+            command.arg("-netdev").arg(format!(
+                "stream,id=wire{number},server=off,addr.type=fd,addr.str={}",
+                wire.as_raw_fd()
+            ));
+        }
+        let card = match wires.len() {
+            0 => None,
+            1 => Some("wire0"),
+            _ => Some("hub"),
+        };
+        if card == Some("hub") {
+            for number in 0..wires.len() {
+                command.arg("-netdev").arg(format!(
+                    "hubport,id=port{number},hubid=0,netdev=wire{number}"
+                ));
+            }
+            command.args(["-netdev", "hubport,id=hub,hubid=0"]);
+        }
+        if let Some(card) = card {
             command
-                .arg("-netdev")
-                .arg(format!(
-                    "stream,id=wire,server=off,addr.type=fd,addr.str={}",
-                    wire.as_raw_fd()
-                ))
                 .arg("-device")
                 // It is not a boot device, so it needs no ROM, which is in another package.
                 .arg(format!(
-                    "virtio-net-pci,netdev=wire,romfile=,mac=52:54:00:00:07:{:02x}",
-                    self.number
+                    "virtio-net-pci,netdev={card},romfile=,mac=52:54:00:00:07:{:02x}",
+                    self.number + 1
                 ));
         }
         if let Some(port) = self.forward {
@@ -147,7 +165,7 @@ impl<'a> Machine<'a> {
         // SAFETY: between fork and exec there are only two system calls.
         unsafe {
             command.pre_exec(move || {
-                if let Some(wire) = &wire {
+                for wire in &wires {
                     fcntl_setfd(wire.as_fd(), FdFlags::empty())?;
                 }
                 set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)

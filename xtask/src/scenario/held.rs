@@ -64,13 +64,14 @@ fn dead_server_holds() -> Scenario {
         about: "another node, the server, dies: the pages of its mount fill the dirty limit, and writers to a clean local disk wait",
         megabytes: 768,
         plan: plan(steps),
-        peer: Some(Peer {
+        peers: vec![Peer {
             megabytes: 320,
             disks: vec![FAST],
             plan: plan(server),
             daemon: false,
+            forward: None,
             load: 30,
-        }),
+        }],
         expect: held(&["tasks on average in balance_dirty_pages on /data"]),
         core: &[],
         seconds: 200,

@@ -15,13 +15,14 @@ pub fn loop_remote() -> Scenario {
         about: "two nodes, each the other's NFS server: no loop, though each is client and server",
         megabytes: 512,
         plan: remote_plan("10.7.0.1", "10.7.0.2", true),
-        peer: Some(Peer {
+        peers: vec![Peer {
             megabytes: 512,
             disks: vec![FAST],
             plan: remote_plan("10.7.0.2", "10.7.0.1", false),
             daemon: false,
+            forward: None,
             load: 60,
-        }),
+        }],
         expect: Expect::NoLoop {
             at_least: 5_000_000,
         },
@@ -138,13 +139,14 @@ fn loop_failover_machine(first: Vec<Step>) -> Scenario {
     Scenario {
         megabytes: 512,
         disks: vec![SHARED],
-        peer: Some(Peer {
+        peers: vec![Peer {
             megabytes: 512,
             disks: vec![SHARED],
             plan: plan(first),
             daemon: false,
+            forward: None,
             load: 30,
-        }),
+        }],
         load: 50,
         ..Scenario::default()
     }

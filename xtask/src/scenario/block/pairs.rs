@@ -35,6 +35,7 @@ fn serve(server: BlockServer, end: impl IntoIterator<Item = Step>) -> Peer {
         disks: vec![FAST],
         plan: plan(steps),
         daemon: false,
+        forward: None,
         load: 60,
     }
 }
@@ -67,7 +68,7 @@ fn remote(name: &'static str, server: BlockServer) -> Scenario {
         about: "a block device whose server is on another node: no loop",
         megabytes: 512,
         plan: plan(steps),
-        peer: Some(serve(server, [stay])),
+        peers: vec![serve(server, [stay])],
         expect: Expect::Nothing(Quiet {
             acked: 1_000_000,
             no_loop: true,
@@ -98,7 +99,7 @@ fn gone(name: &'static str, server: BlockServer) -> Scenario {
         about: "another node dies with its block device: the dirty pages of that hold writers to a clean local disk",
         megabytes: 768,
         plan: plan(steps),
-        peer: Some(serve(server, [Step::Hear(7000), Step::Die])),
+        peers: vec![serve(server, [Step::Hear(7000), Step::Die])],
         expect: Expect::Nothing(Quiet {
             related: &["dirty-limit-held", "server-not-responding"],
             no_loop: true,

@@ -81,13 +81,14 @@ fn pair(client: Plan, server: Plan) -> Scenario {
     Scenario {
         megabytes: 512,
         plan: client,
-        peer: Some(Peer {
+        peers: vec![Peer {
             megabytes: 512,
             disks: vec![SLOW],
             plan: server,
             daemon: false,
+            forward: None,
             load: 40,
-        }),
+        }],
         disks: vec![FAST],
         seconds: 240,
         load: 40,
