@@ -1,5 +1,5 @@
 """What no schema says of these manifests: what they may ask of a node, and that their
-parts fit together. `check` calls it: lint.py FULL LEAST GUARDED BOTH, all rendered. Silent
+parts fit together. `check` calls it: lint.py DEFAULT LEAST GUARD BOTH, all rendered. Silent
 if all holds; else a line for each thing that does not, and exit code 1."""
 
 import copy
@@ -13,7 +13,8 @@ import yaml
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NAME = "throttle-monitor"
-LABEL = {"app.kubernetes.io/name": NAME}
+LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME}
+KUBERNETES = HERE.parent / "kubernetes"
 # Paths of the node, and how each may be mounted. Never "/" or anything below /var or /run.
 PATHS = {"/proc": "HostToContainer", "/sys/kernel/tracing": None, "/sys/kernel/debug": None}
 # Those of the guard's helper besides: where in its container, and whether it may write.
@@ -24,7 +25,7 @@ GUARD_PATHS = {
     # Where `guard undo` on the node looks for it.
     "/run/throttle-monitor": ("/run/throttle-monitor", True),
 }
-# Given up by least-privilege/.
+# Given up with privileges.sysAdmin false.
 DROPPABLE = {"SYS_ADMIN"}
 
 wrong = []
@@ -106,31 +107,39 @@ def paths(documents):
             if path != "/proc":
                 want(mount["mountPath"] == path, f"{path} is not mounted where the daemon attaches: there")
             else:
-                want(f"--path.procfs={mount['mountPath']}" in container["args"],
-                     "--path.procfs is not where /proc of the node is mounted")
+                want(settings(documents).get("path", {}).get("procfs") == mount["mountPath"],
+                     "path.procfs is not where /proc of the node is mounted")
+
+
+def settings(documents):
+    """The configuration file in the ConfigMap."""
+    return tomllib.loads(one(documents, "ConfigMap")["data"].get("config.toml", ""))
 
 
 def without_guard(documents):
-    """What is left of them when that which guard/ adds is taken away, and that."""
+    """What is left of them when that which the guard adds is taken away, and that."""
     rest = copy.deepcopy(documents)
-    pod = one(rest, "DaemonSet")["spec"]["template"]["spec"]
+    template = one(rest, "DaemonSet")["spec"]["template"]
+    template["metadata"]["annotations"].pop("checksum/config")
+    pod = template["spec"]
     daemon = pod["containers"][0]
     sidecars = pod.pop("initContainers", [])
     volumes = {v["name"]: v for v in pod["volumes"] if v["name"].startswith("guard-")}
     pod["volumes"] = [v for v in pod["volumes"] if v["name"] not in volumes]
     mounts = [m for m in daemon["volumeMounts"] if m["name"] in volumes]
     daemon["volumeMounts"] = [m for m in daemon["volumeMounts"] if m["name"] not in volumes]
-    args = [arg for arg in daemon["args"] if arg.startswith("--guard.")]
-    daemon["args"] = [arg for arg in daemon["args"] if arg not in args]
-    return rest, sidecars, volumes, mounts, args
+    config = settings(rest)
+    guard = config.pop("guard", {})
+    one(rest, "ConfigMap")["data"]["config.toml"] = config
+    return rest, sidecars, volumes, mounts, guard
 
 
 def guarded(documents, full):
     """The variant with the guard: the helper may write, the daemon may not, nor anything else."""
-    rest, sidecars, volumes, mounts, args = without_guard(documents)
+    rest, sidecars, volumes, mounts, guard = without_guard(documents)
     key = lambda document: document["kind"]
-    want(sorted(rest, key=key) == sorted(full, key=key), "guard/ changes more than it adds")
-    want(len(sidecars) == 1, f"guard/ has {len(sidecars)} sidecars, not 1")
+    want(sorted(rest, key=key) == sorted(without_guard(full)[0], key=key), "guard.mode changes more than it adds")
+    want(len(sidecars) == 1, f"guard.mode adds {len(sidecars)} sidecars, not 1")
     helper = sidecars[0]
     daemon = one(documents, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
     want(helper.get("restartPolicy") == "Always",
@@ -142,7 +151,7 @@ def guarded(documents, full):
          "the guard's helper has limits, or requests nothing")
     guard_rights(helper["securityContext"])
     guard_mounts(helper, volumes, mounts)
-    guard_words(helper, volumes, mounts, args)
+    guard_words(helper, volumes, mounts, guard)
 
 
 def guard_rights(security):
@@ -182,14 +191,20 @@ def guard_mounts(helper, volumes, mounts):
 
 
 def words():
-    """What comments and README.md say of files that are there, and of what the daemon can do."""
-    texts = {path: path.read_text() for path in [*HERE.glob("*.yaml"), *HERE.glob("*/*.yaml"), HERE / "README.md"]}
-    for path, text in texts.items():
-        want(not re.search(r"\bno TLS\b", text), f"{path.name} says that there is no TLS: docs/web.md")
-        for comment in re.findall(r"# (.*)", text) if path.suffix == ".yaml" else []:
-            for name in re.findall(r"(?<![\w/.-])(?:\.\./)*[\w-]+(?:/[\w-]+)*\.yaml\b", comment):
-                want((path.parent / name).exists() or (HERE / name).exists(),
-                     f"a comment of {path.name} names {name}, which is not there")
+    """What comments and README.md say of what the daemon can do, and of the image."""
+    files = [HERE / "README.md", HERE / "values.yaml", *HERE.glob("templates/*"), *KUBERNETES.glob("*.*")]
+    for path in files:
+        want(not re.search(r"\bno TLS\b", path.read_text()), f"{path.name} says that there is no TLS: docs/web.md")
+    values = yaml.safe_load((HERE / "values.yaml").read_text())["image"]
+    chart = yaml.safe_load((HERE / "Chart.yaml").read_text())
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    want(chart["appVersion"] == version, f"appVersion of Chart.yaml is {chart['appVersion']}, not {version}")
+    want(values["tag"] == values["digest"] == "", "the chart's own values name a tag or a digest: appVersion does")
+    image = f"{values['repository']}:{version}"
+    for path in [ROOT / "deploy/container/README.md", HERE / "README.md", KUBERNETES / "README.md", ROOT / "docs/install.md"]:
+        for name in re.findall(r"[\w.-]+/throttle-monitor:[\w.-]+", path.read_text()):
+            want(name in (image, f"registry.example/{NAME}:{version}"),
+                 f"{path.relative_to(ROOT)} names the image {name}, values.yaml {image}")
 
 
 def guard_files():
@@ -198,7 +213,7 @@ def guard_files():
     files = {f"/proc/sys/vm/{name}" for name in re.findall(r'vm\.join\("(\w+)"\)', program)}
     files |= {f"/sys/class/bdi/*/{name}" for name in re.findall(r'\.of\(bdi, "(\w+)"\)', program)}
     want(len(files) == 7, f"the guard's helper writes {sorted(files)}: are they all mounted?")
-    readme = (HERE / "README.md").read_text().split("### The guard")[1].split("\n## ")[0]
+    readme = (HERE / "README.md").read_text().partition("### The guard")[2].split("\n## ")[0]
     for file in sorted(files):
         name = file.rsplit("/", 1)[1]
         want(f"`{name}`" in readme, f"README.md does not say that the guard's helper may write {name}")
@@ -208,16 +223,16 @@ def guard_files():
              f"the guard's helper may not write {file}")
 
 
-def guard_words(helper, volumes, mounts, args):
+def guard_words(helper, volumes, mounts, guard):
     value = lambda words, flag: next((w.split("=", 1)[1] for w in words if w.startswith(f"{flag}=")), None)
-    socket = value(args, "--guard.socket")
+    socket = guard.get("socket")
     want(helper["args"][:2] == ["guard", "serve"] and value(helper["args"], "--listen") == socket,
          "the daemon asks another socket than the guard's helper listens on")
     where = {m["name"]: m["mountPath"] for m in helper["volumeMounts"]}
     for mount in mounts:
         want(mount["mountPath"] == where.get(mount["name"]) == str(pathlib.Path(socket or "/").parent),
              "the guard's socket is not where the two share a folder")
-    want(value(args, "--guard.mode") == "advise", "--guard of guard/ is not advise: a site has to choose what changes limits")
+    want(guard.get("mode") == "advise", "guard.mode is another than the value that was given")
     want(value(helper["args"], "--path.procfs") == where.get("proc"),
          "--path.procfs of the guard's helper is not where /proc of the node is mounted")
     want(value(helper["args"], "--path.sysfs") == "/host/sys", "--path.sysfs of the guard's helper is another")
@@ -241,18 +256,18 @@ def life(documents):
     want(pod.get("terminationGracePeriodSeconds", 30) >= 5, "it has no time to end")
 
 
-def names(documents, extra):
+def names(documents):
     space = one(documents, "Namespace")
     name = space["metadata"]["name"]
     want(space["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") == "privileged",
          "the namespace does not allow what the pod asks for")
-    for document in documents + extra:
+    for document in documents:
         if document["kind"] != "Namespace":
             want(document["metadata"].get("namespace") == name, f"{document['kind']} is in another namespace")
     daemons = one(documents, "DaemonSet")["spec"]
     pod, container = container_of(documents)
-    want(daemons["selector"]["matchLabels"] == LABEL, "the DaemonSet selects other labels")
-    want(daemons["template"]["metadata"]["labels"] == LABEL, "pods have other labels")
+    want(daemons["selector"]["matchLabels"] == LABELS, "the DaemonSet selects other labels")
+    want(daemons["template"]["metadata"]["labels"] == LABELS, "pods have other labels")
     want(pod["serviceAccountName"] == one(documents, "ServiceAccount")["metadata"]["name"],
          "there is no such service account")
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
@@ -267,25 +282,31 @@ def names(documents, extra):
     volume = [v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v]
     want(volume == [config["metadata"]["name"]], "the pod mounts another ConfigMap")
     mount = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "config"]
-    file = f"{NAME}.toml"
-    want(f"--config.file={mount[0]}/{file}" in container["args"], "--config.file is not where the ConfigMap is mounted")
-    settings = tomllib.loads(config["data"].get(file, ""))
-    addresses = settings.get("web", {}).get("listen-address", [])
-    want(any(re.fullmatch(r"(0\.0\.0\.0|\[::\]):9746", address) for address in addresses),
+    file = f"{mount[0]}/config.toml"
+    want(f"--config.file={file}" in container["args"], "--config.file is not where the ConfigMap is mounted")
+    # `check` and `support-bundle` in the pod find it by themselves there.
+    want(f'SERVICE: &str = "{file}"' in (ROOT / "monitor/src/cli/flags.rs").read_text(),
+         "the configuration is not where the program looks for the service's")
+    want(settings(documents).get("web", {}).get("listen-address") == ["0.0.0.0:9746"],
          "it does not listen at the pod's address")
-    monitor, policy = one(extra, "PodMonitor")["spec"], one(extra, "NetworkPolicy")["spec"]
-    want(monitor["selector"]["matchLabels"] == LABEL, "the PodMonitor selects other pods")
-    want(monitor["podMetricsEndpoints"][0]["port"] == port["name"], "the PodMonitor scrapes another port")
-    want(policy["podSelector"]["matchLabels"] == LABEL, "the NetworkPolicy is about other pods")
+    monitor, policy = one(documents, "PodMonitor")["spec"], one(documents, "NetworkPolicy")["spec"]
+    want(monitor["selector"]["matchLabels"] == LABELS, "the PodMonitor selects other pods")
+    endpoint = monitor["podMetricsEndpoints"][0]
+    want(endpoint["port"] == port["name"], "the PodMonitor scrapes another port")
+    targets = {r["targetLabel"]: r for r in endpoint["relabelings"]}
+    want(targets.get("job") == {"targetLabel": "job", "replacement": NAME}, "the job is not the one that alerts ask for")
+    want(targets.get("instance") == {"targetLabel": "instance", "sourceLabels": ["__meta_kubernetes_pod_node_name"]},
+         "the instance is not the node")
+    want(policy["podSelector"]["matchLabels"] == LABELS, "the NetworkPolicy is about other pods")
     want(policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": port["name"]}],
          "the NetworkPolicy opens another port")
-    scrape = (HERE / "scrape.yml").read_text()
+    want(policy["egress"] == [] and set(policy["policyTypes"]) == {"Ingress", "Egress"}, "the daemon may connect to others")
+    scrape = (KUBERNETES / "scrape.yml").read_text()
     want(f"regex: {NAME};{port['name']}\n" in scrape and f"names: [{name}]\n" in scrape,
          "scrape.yml keeps other pods")
 
 
 full, least, with_guard, both = (load(path) for path in sys.argv[1:])
-more = load(HERE / "prometheus-operator/pod-monitor.yaml") + load(HERE / "network-policy/network-policy.yaml")
 unit = unit_capabilities()
 want(DROPPABLE < unit, "the systemd unit has no capabilities to compare with")
 privileges(full, unit)
@@ -293,7 +314,7 @@ privileges(least, unit - DROPPABLE)
 for documents in (full, least):
     paths(documents)
     life(documents)
-    names(documents, more)
+    names(documents)
 words()
 guard_files()
 guarded(with_guard, full)
