@@ -56,7 +56,7 @@ pub fn run(choice: &BudgetsArgs) -> Result<bool> {
             what: "instructions of a tick: read from a recording, judged, told",
             unit: "thousand",
             is: instructions_of_a_tick(choice)? / 1e3,
-            most: 500.0,
+            most: 800.0,
         },
         Count {
             what: "resident when it is ready",
