@@ -64,7 +64,10 @@ use compact_str::CompactString;
 use monitor_model::observation::Topology;
 use rustix::time::{ClockId, clock_gettime};
 
-use self::{reader::Reader, schedule::Schedule};
+use self::{
+    reader::{OpenDevices, Reader},
+    schedule::Schedule,
+};
 
 /// The maximum wait for the first answer at start.
 const FIRST: Duration = Duration::from_secs(1);
@@ -74,6 +77,8 @@ const FIRST: Duration = Duration::from_secs(1);
 pub struct LookupRequest {
     /// Devices that the NFS client writes to, by BDI name.
     pub devices: BTreeSet<CompactString>,
+    /// Those of them that sent enough for their streams to say who serves them.
+    pub writing: BTreeSet<CompactString>,
     /// RPC clients that sent a call, by id.
     pub rpc_clients: BTreeSet<u32>,
     /// BDIs that tasks are paused on.
@@ -115,6 +120,7 @@ impl LookupRequest {
 
     fn is_empty(&self) -> bool {
         self.devices.is_empty()
+            && self.writing.is_empty()
             && self.rpc_clients.is_empty()
             && self.bdis.is_empty()
             && self.peers.is_empty()
@@ -124,6 +130,7 @@ impl LookupRequest {
 
     fn is_within(&self, other: &Self) -> bool {
         self.devices.is_subset(&other.devices)
+            && self.writing.is_subset(&other.writing)
             && self.rpc_clients.is_subset(&other.rpc_clients)
             && self.bdis.is_subset(&other.bdis)
             && self.peers.is_subset(&other.peers)
@@ -254,14 +261,12 @@ fn look_up(
     }
 }
 
-/// The unanswered part of a request. For `open` devices, another round may find the server.
-fn left(
-    wanted: &LookupRequest,
-    topology: &Topology,
-    open: &BTreeSet<CompactString>,
-) -> LookupRequest {
+/// The unanswered part of a request. For `open` devices, another round may find the server: for NFS
+/// mounts once they write.
+fn left(wanted: &LookupRequest, topology: &Topology, open: &OpenDevices) -> LookupRequest {
     let mut left = wanted.unanswered(topology);
-    left.devices.extend(open.iter().cloned());
+    left.writing.retain(|bdi| open.mounts.contains(bdi));
+    left.devices.extend(open.others.iter().cloned());
     left
 }
 

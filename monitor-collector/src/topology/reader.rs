@@ -32,6 +32,36 @@ use super::{
 };
 use crate::host::{clock::monotonic_ns, pseudofs, smb_stats::SmbStats};
 
+/// The BDIs of devices whose servers another round may find.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenDevices {
+    /// Those of NFS mounts.
+    pub mounts: BTreeSet<CompactString>,
+    /// Others.
+    pub others: BTreeSet<CompactString>,
+}
+
+impl OpenDevices {
+    fn of(mounts: &[NfsMount], devices: &[Device], found: &Found) -> Self {
+        let is_open = |mount: &&NfsMount| {
+            let end = mount.netns.zip(mount.server);
+            end.is_some_and(|end| found.open_mounts.contains(&end))
+        };
+        let others = devices.iter().filter(|device| {
+            let address = device.address();
+            address.is_some_and(|at| found.open_places.contains(&at))
+        });
+        Self {
+            mounts: mounts
+                .iter()
+                .filter(is_open)
+                .map(|one| one.bdi.clone())
+                .collect(),
+            others: others.map(|device| device.bdi.clone()).collect(),
+        }
+    }
+}
+
 /// Runs rounds and caches what is expensive to find.
 pub struct Reader {
     procfs: PathBuf,
@@ -42,7 +72,7 @@ pub struct Reader {
     smb: SmbBdis,
     fuse: FuseDaemons,
     open_files: OpenFiles,
-    open: BTreeSet<CompactString>,
+    open: OpenDevices,
     computed: Duration,
 }
 
@@ -56,7 +86,7 @@ impl Reader {
             smb: SmbBdis::default(),
             fuse: FuseDaemons::default(),
             open_files: OpenFiles::default(),
-            open: BTreeSet::new(),
+            open: OpenDevices::default(),
             computed: Duration::ZERO,
             procfs,
             sysfs,
@@ -132,7 +162,7 @@ impl Reader {
             &wanted.peers,
             &served::addresses(&devices),
         );
-        self.open = open(&nfs, &devices, &found, &wanted.devices);
+        self.open = OpenDevices::of(&nfs, &devices, &found);
         self.computed += self.connections.take_computed();
         let server_addresses = server_addresses::read(&mut round, self.connections.server_nets());
         let remote = served::remote(&devices, &found.far_places);
@@ -201,8 +231,8 @@ impl Reader {
         }
     }
 
-    /// The devices whose servers another round may find: their BDIs.
-    pub const fn open(&self) -> &BTreeSet<CompactString> {
+    /// The devices whose servers another round may find.
+    pub const fn open(&self) -> &OpenDevices {
         &self.open
     }
 
@@ -240,26 +270,6 @@ fn written_bytes(stats: &str) -> Option<u64> {
     let value = lines.find_map(|line| line.strip_prefix("BdiWritten:"))?;
     let kb: u64 = value.split_whitespace().next()?.parse().ok()?;
     kb.checked_mul(1024)
-}
-
-/// The devices whose servers another round may find: NFS mounts that write, and others.
-fn open(
-    mounts: &[NfsMount],
-    devices: &[Device],
-    found: &Found,
-    writing: &BTreeSet<CompactString>,
-) -> BTreeSet<CompactString> {
-    let is_open = |mount: &&NfsMount| {
-        let end = mount.netns.zip(mount.server);
-        end.is_some_and(|end| found.open_mounts.contains(&end)) && writing.contains(&mount.bdi)
-    };
-    let mounts = mounts.iter().filter(is_open).map(|mount| &mount.bdi);
-    let places = devices.iter().filter(|device| {
-        let address = device.address();
-        address.is_some_and(|at| found.open_places.contains(&at))
-    });
-    let places = places.map(|device| &device.bdi);
-    mounts.chain(places).cloned().collect()
 }
 
 /// The network namespaces of clients and servers.

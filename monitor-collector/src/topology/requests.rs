@@ -9,6 +9,7 @@ use monitor_model::observation::{
 };
 
 use super::LookupRequest;
+use super::stream::GROWTH;
 
 /// A wait of this age justifies a look-up of its process.
 const LONG_NS: u64 = 1_000_000_000;
@@ -22,8 +23,10 @@ const RECENT_NS: u64 = 5_000_000_000;
 /// The RPC clients of NFS mounts that write, and those that are served on this node. Most others
 /// last for one call.
 pub fn of_clients(clients: &[NfsClient], rpc_clients: &[RpcClient]) -> LookupRequest {
+    let writing = clients.iter().filter(|client| client.bytes_sent >= GROWTH);
     let mut wanted = LookupRequest {
         devices: clients.iter().map(|client| client.bdi.clone()).collect(),
+        writing: writing.map(|client| client.bdi.clone()).collect(),
         ..LookupRequest::default()
     };
     for client in rpc_clients {
@@ -98,11 +101,12 @@ pub fn most_delayed(tasks: &[TaskDelay], threshold_ns: u64) -> BTreeSet<u32> {
 mod tests {
     use monitor_common::{Cause, Class, ThrottleReason};
     use monitor_model::observation::{
-        Bdi, ClientKind, Proof, ServedDevice, ServerKind, ServerRef, Topology, Waiting, WriteBasis,
-        WritesTo,
+        Bdi, ClientKind, NfsClient, NfsMount, Proof, ServedDevice, ServerKind, ServerRef, Topology,
+        Waiting, WriteBasis, WritesTo,
     };
 
-    use super::{LONG_NS, MAX_PROCESSES, stuck, writers};
+    use super::{GROWTH, LONG_NS, MAX_PROCESSES, of_clients, stuck, writers};
+    use crate::topology::{OpenDevices, left};
 
     #[test]
     fn a_server_whose_client_holds_pages_is_asked_for_until_a_file_of_it_is_known() {
@@ -161,6 +165,34 @@ mod tests {
             bdi: "0:29".into(),
             since_ns,
         }
+    }
+
+    #[test]
+    fn a_mount_of_unknown_server_is_asked_for_once_it_writes() {
+        let sent = |bytes_sent| NfsClient {
+            bdi: "0:29".into(),
+            bytes_sent,
+            ..NfsClient::default()
+        };
+        let mount = || ["0:29".into()].into();
+        let topology = Topology {
+            mounts: vec![NfsMount {
+                bdi: "0:29".into(),
+                ..NfsMount::default()
+            }],
+            ..Topology::default()
+        };
+        // The round before it wrote left it open.
+        let mut open = OpenDevices {
+            mounts: mount(),
+            ..OpenDevices::default()
+        };
+        let left =
+            |bytes, open: &OpenDevices| left(&of_clients(&[sent(bytes)], &[]), &topology, open);
+        assert!(left(GROWTH - 1, &open).is_empty());
+        assert_eq!(left(GROWTH, &open).writing, mount());
+        open.mounts.clear();
+        assert!(left(GROWTH, &open).is_empty(), "its server is known");
     }
 
     #[test]

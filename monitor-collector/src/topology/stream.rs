@@ -16,9 +16,8 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-/// Maximum number of looks. At full speed bytes are on their way at nearly all of them; a pair that a
-/// look rules out needs no other.
-const LOOKS: usize = 32;
+/// Maximum number of looks.
+const LOOKS: usize = 8;
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A client that moved less is not looked at: too many streams are alike.
