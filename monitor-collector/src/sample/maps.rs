@@ -62,6 +62,8 @@ pub struct Maps {
     rpc: PerCpuHashMap<MapData, u32, RpcTotals>,
     serving: HashMap<MapData, u32, Serving>,
     call_flags: Array<MapData, u32>,
+    /// Whether the programs were told that this kernel serves.
+    serves: bool,
     peers: HashMap<MapData, u32, [u8; PEER_LEN]>,
     client_devices: HashMap<MapData, u32, u32>,
     backing: HashMap<MapData, BackingKey, BackingTotals>,
@@ -115,6 +117,7 @@ impl Maps {
             rpc: take(ebpf, "RPC")?,
             serving: take(ebpf, "SERVING")?,
             call_flags: take(ebpf, "FLAGS")?,
+            serves: false,
             peers: take(ebpf, "PEERS")?,
             client_devices: take(ebpf, "CLIENT_DEVICES")?,
             backing: take(ebpf, "BACKING")?,
@@ -237,7 +240,10 @@ impl Maps {
 
     /// Tells that this kernel serves calls, before it takes the first.
     pub fn tell_that_it_serves(&mut self) {
-        let _ = self.call_flags.set(CallFlag::Serves as u32, 1, 0);
+        if !self.serves {
+            let set = self.call_flags.set(CallFlag::Serves as u32, 1, 0);
+            self.serves = set.is_ok();
+        }
     }
 
     /// The class of a task of this process.

@@ -2,7 +2,7 @@
 //! block this node's own server.
 
 use monitor_model::{
-    observation::{Bdi, Container, NfsMount, Topology},
+    observation::{Container, NfsMount, Topology},
     related::RelatedKind::DirtyLimitHeld,
     remote::RemoteMount,
 };
@@ -22,6 +22,8 @@ pub(super) fn remote_mounts(
 ) -> Vec<RemoteMount> {
     let topology = &node.now.topology;
     let holds = view.is_some_and(|view| limit.holds_servers(view));
+    let newest = node.window.newest();
+    let held = |bdi: &str| newest?.device(bdi)?.held_bytes;
     let blocked = |bdi: &str| holds && view.is_some_and(|view| lasts(view, bdi));
     let mut found: Vec<RemoteMount> = topology
         .mounts
@@ -34,7 +36,7 @@ pub(super) fn remote_mounts(
                 export: mount.source.clone(),
                 server: mount.server?.ip(),
                 container: container(mount, topology),
-                held_bytes: held(node, &mount.bdi),
+                held_bytes: held(&mount.bdi),
                 blocked: blocked(&mount.bdi),
             })
         })
@@ -61,15 +63,6 @@ fn lasts(view: &RelatedView<'_>, bdi: &str) -> bool {
 fn is_served_here(node: &Node<'_>, mount: &NfsMount) -> bool {
     let mut loops = node.loops.iter();
     loops.any(|one| one.stands && one.client_bdi == mount.bdi)
-}
-
-fn held(node: &Node<'_>, bdi: &str) -> Option<u64> {
-    let mut bdis = node.now.bdis.iter();
-    let bdi: &Bdi = bdis.find(|one| one.bdi == bdi)?;
-    match (bdi.dirty_bytes, bdi.writeback_bytes) {
-        (None, None) => None,
-        (dirty, writeback) => Some(dirty.unwrap_or(0).saturating_add(writeback.unwrap_or(0))),
-    }
 }
 
 /// The pod whose volume it is, or whose network namespace the client has.

@@ -5,10 +5,10 @@ use guest::{Step, Until, Way};
 
 use super::pairs::{address, stay};
 use super::steps::{
-    dirty_bytes, disk, load, load_by, modprobe, mount, nfs_modules, plan, reach, run, serve,
-    server, watch, write,
+    dirty_bytes, disk, forwarded_daemon, load, load_by, modprobe, mount, nfs_modules, plan, reach,
+    run, serve, server, watch, write,
 };
-use super::{Across, Disk, Expect, FAST, FORWARDED, Peer, SLOW, Scenario};
+use super::{Across, Disk, Expect, FAST, Peer, SLOW, Scenario};
 use crate::kernels::{self, Kernel};
 
 /// Since Linux 6.2 a BDI has `strict_limit`.
@@ -158,7 +158,7 @@ fn ring(name: &'static str, nodes: Vec<Node>) -> Scenario {
             reach(&format!("{next}:2049")),
             mount(&next),
             Step::Hog { megabytes: 150 },
-            daemon(),
+            forwarded_daemon(),
         ]);
         steps.extend(together(number, count));
         steps.extend(node.then);
@@ -195,18 +195,5 @@ fn together(number: usize, count: usize) -> Vec<Step> {
     } else {
         let reach = |base| reach(&format!("10.7.0.1:{}", port(base, number)));
         vec![reach(7000), reach(7100)]
-    }
-}
-
-fn daemon() -> Step {
-    let args = [
-        "run",
-        "--web.listen-address",
-        "127.0.0.1:9746",
-        "--web.listen-address",
-        FORWARDED,
-    ];
-    Step::Daemon {
-        args: args.map(str::to_owned).to_vec(),
     }
 }

@@ -4,8 +4,8 @@ use guest::{Step, Until};
 
 use super::livelocks::netns;
 use super::steps::{
-    client, dirty_bytes, disk, load, modprobe, mount, nfs_modules, plan, run, serve_in_pod, set,
-    watch,
+    client, dirty_bytes, disk, forwarded_daemon, load, modprobe, mount, nfs_modules, plan, run,
+    serve_in_pod, set, watch,
 };
 use super::{Expect, Scenario};
 use crate::kernels::Kernel;
@@ -31,7 +31,7 @@ pub fn scenario() -> Scenario {
     steps.extend([
         mount("10.9.0.2"),
         Step::Hog { megabytes: 100 },
-        daemon(),
+        forwarded_daemon(),
         phase("loop"),
         watch(25, Until::Over),
         phase("livelock"),
@@ -53,17 +53,17 @@ pub fn scenario() -> Scenario {
         Step::KillDaemon,
         watch(20, Until::Over),
         phase("back"),
-        daemon(),
+        forwarded_daemon(),
         watch(15, Until::Over),
         phase("blind"),
         Step::KillDaemon,
         run(&["mount -t tmpfs none /sys/kernel/tracing/events/nfs"]),
-        daemon(),
+        forwarded_daemon(),
         watch(20, Until::Over),
         phase("seeing"),
         Step::KillDaemon,
         run(&["umount /sys/kernel/tracing/events/nfs"]),
-        daemon(),
+        forwarded_daemon(),
         watch(20, Until::Over),
         phase("full"),
         set("/proc/sys/vm/dirty_bytes", "200000000"),
@@ -85,18 +85,5 @@ pub fn scenario() -> Scenario {
         // This includes its Prometheus and Alertmanager on the host.
         load: 80,
         ..netns()
-    }
-}
-
-fn daemon() -> Step {
-    let args = [
-        "run",
-        "--web.listen-address",
-        "127.0.0.1:9746",
-        "--web.listen-address",
-        "10.0.2.15:9746",
-    ];
-    Step::Daemon {
-        args: args.map(str::to_owned).to_vec(),
     }
 }

@@ -2,6 +2,8 @@
 
 use guest::{Export, Filesystem, Load, Plan, Step, Until, Way};
 
+use super::FORWARDED;
+
 pub fn modprobe(names: &[&str]) -> Step {
     Step::Modprobe(names.iter().map(|&name| name.to_owned()).collect())
 }
@@ -12,6 +14,15 @@ pub fn nfs_modules() -> Step {
 
 pub fn daemon() -> Step {
     let args = ["run", "--log.format", "logfmt", "--log.level", "debug"];
+    Step::Daemon {
+        args: args.map(str::to_owned).to_vec(),
+    }
+}
+
+/// A daemon that is also reached from the host.
+pub fn forwarded_daemon() -> Step {
+    let listen = "--web.listen-address";
+    let args = ["run", listen, "127.0.0.1:9746", listen, FORWARDED];
     Step::Daemon {
         args: args.map(str::to_owned).to_vec(),
     }

@@ -29,9 +29,10 @@ pub fn npd(found: &Found) -> (String, u8) {
                 1,
             )
         }
+        // A problem would be a device at risk, and none was found.
         (None, 1) => (
             "monitoring is degraded: see throttle-monitor check".to_owned(),
-            1,
+            2,
         ),
         (None, _) => ("no loop is at risk of a livelock".to_owned(), 0),
     };
@@ -72,7 +73,7 @@ mod tests {
             ("no loop is at risk of a livelock".to_owned(), 0)
         );
         found.exit_code = 1;
-        assert_eq!(npd(&found).1, 1);
+        assert_eq!(npd(&found).1, 2, "degraded, and no device was found");
         let risky = Loop {
             id: format!("0:29-{}\n", "x".repeat(90)).into(),
             mounts: Vec::new(),
