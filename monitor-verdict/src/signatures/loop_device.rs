@@ -64,7 +64,11 @@ pub fn edge(view: &View<'_>, dirty: &Edge, reclaim: &Edge) -> Edge {
         } else {
             String::new()
         },
-        why: part.into(),
+        why: if throttled == Some(true) {
+            part.into()
+        } else {
+            format!("{part}; the server: {}", rests_on.why).into()
+        },
         weight_ns: rests_on.weight_ns.saturating_add(worker).saturating_add(1),
         server_bdi: rests_on.server_bdi.clone(),
         gaps: rests_on.gaps.clone(),

@@ -285,6 +285,37 @@ impl Sysctl {
     }
 }
 
+/// A pause, as the kernel announced it.
+pub struct Pause {
+    /// Its task: name and id.
+    pub task: String,
+    /// When it began.
+    pub at: Duration,
+    pub announced: Duration,
+    /// What its call had lasted until then.
+    pub before: Duration,
+}
+
+impl Pause {
+    /// `dd-4711 [001] .....  12.345678: balance_dirty_pages: bdi ... pause=8 ... paused=76 ...`
+    fn parse(line: &str) -> Option<Self> {
+        let (head, fields) = line.split_once(": balance_dirty_pages: ")?;
+        let (task, _) = head.trim_start().split_once(" [")?;
+        let at: f64 = head.rsplit(' ').next()?.parse().ok()?;
+        let field = |name: &str| {
+            let (_, rest) = fields.split_once(name)?;
+            let number = rest.split(' ').next()?.parse().ok()?;
+            Some(Duration::from_millis(number))
+        };
+        Some(Self {
+            task: task.trim_end().to_owned(),
+            at: Duration::from_secs_f64(at),
+            announced: field(" pause=")?,
+            before: field(" paused=")?,
+        })
+    }
+}
+
 /// The kernel's own count of the pauses on one BDI: an instance of tracefs.
 pub struct Trace {
     instance: PathBuf,
@@ -333,23 +364,11 @@ impl Trace {
         cpus.map(|cpu| Self::of_cpu(&cpu.unwrap().path())).sum()
     }
 
-    /// The pauses that the trace buffer holds, as the kernel announced them, each with the
-    /// time that its call had lasted until then.
+    /// The pauses that the trace buffer holds, in the order of time.
     #[allow(dead_code, reason = "not every test binary asks")]
-    pub fn pauses(&self) -> Vec<(Duration, Duration)> {
+    pub fn pauses(&self) -> Vec<Pause> {
         let text = fs::read_to_string(self.instance.join("trace")).unwrap();
-        let pauses = text.lines().filter_map(|line| {
-            let field = |name: &str| {
-                let (_, rest) = line.split_once(name)?;
-                rest.split(' ')
-                    .next()?
-                    .parse()
-                    .ok()
-                    .map(Duration::from_millis)
-            };
-            Some((field(" pause=")?, field(" paused=")?))
-        });
-        pauses.collect()
+        text.lines().filter_map(Pause::parse).collect()
     }
 
     fn of_cpu(cpu: &Path) -> u64 {
