@@ -88,8 +88,9 @@ pub struct Thresholds {
     /// Frozen: 0.005 (6.12), 0.14 (5.10); slow but alive: 0.88. Where it was not
     /// paused, under this share of what the client holds.
     pub server_clean_share: f64,
-    /// Or under this share of the node's limit: where the setpoint itself has
-    /// shrunk to nothing it is not a measure.
+    /// Or under this share of the node's limit: where the setpoint is that of a
+    /// device that wrote little so far, it is not a measure. Frozen: 0.03, the
+    /// pages of a WRITE of 1 MiB or two at a limit of 50 MB.
     pub server_clean_limit_share: f64,
     /// The server's disk works from this share of the time on. Frozen: 0; slow
     /// but alive: 0.92 to 1.
@@ -131,7 +132,7 @@ impl Default for Thresholds {
             blockage_evidence_share: 0.2,
             over_limit_share: 0.97,
             server_clean_share: 0.5,
-            server_clean_limit_share: 0.02,
+            server_clean_limit_share: 0.1,
             disk_busy_share: 0.5,
             clients_share: 0.5,
             own_share: 0.1,
