@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_throttle-monitor");
 
@@ -63,4 +65,34 @@ fn what_could_not_be_done_is_2() {
     assert_eq!(code, Some(2), "{words}");
     let (code, words) = self::code(&["replay", "/etc/hostname"]);
     assert_eq!(code, Some(2), "{words}");
+}
+
+/// node-problem-detector calls a program so: one line, cut at a number of bytes, and an exit code of
+/// which it knows 0 and 1; all others mean unknown.
+#[test]
+fn the_plugin_of_node_problem_detector_calls_what_there_is() {
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/node-problem-detector/throttle-monitor.json");
+    let plugin: Value = serde_json::from_str(&fs::read_to_string(plugin).unwrap()).unwrap();
+    let max = plugin["pluginConfig"]["max_output_length"]
+        .as_u64()
+        .unwrap();
+    let conditions = plugin["conditions"].as_array().unwrap();
+    for rule in plugin["rules"].as_array().unwrap() {
+        assert!(
+            rule["path"]
+                .as_str()
+                .unwrap()
+                .ends_with("/throttle-monitor")
+        );
+        let args = rule["args"].as_array().unwrap().iter();
+        let args = args.map(|arg| arg.as_str().unwrap());
+        let output = Command::new(PROGRAM).args(args).output().unwrap();
+        let line = String::from_utf8(output.stdout).unwrap();
+        assert!(matches!(output.status.code(), Some(0..=2)), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.trim().len() as u64 <= max, "{line}");
+        let of_rule = |one: &&Value| one["type"] == rule["condition"];
+        assert_eq!(conditions.iter().filter(of_rule).count(), 1);
+    }
 }

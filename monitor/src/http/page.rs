@@ -277,7 +277,7 @@ fn loops(found: &[Loop]) -> String {
         String::new()
     };
     format!(
-        "<table><caption>NFS mounts that this node serves to itself</caption><tr><th>loop</th>\
+        "<table><caption>Backing devices that this node serves to itself</caption><tr><th>loop</th>\
          <th>mount</th><th>proof</th><th>scope</th><th>exempt</th><th>risk</th></tr>{rows}</table>{more}"
     )
 }

@@ -23,7 +23,7 @@ pub(super) const PATHS: [(&str, &str); 15] = [
     ),
     (
         "/api/v1/loops",
-        "NFS mounts that this node serves to itself, their risk, and what to do",
+        "Backing devices that this node serves to itself, their risk, and what to do",
     ),
     (
         "/api/v1/node",

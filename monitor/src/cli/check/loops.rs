@@ -75,10 +75,10 @@ pub(super) fn loops(
     incomplete: &[CompactString],
 ) {
     let count = match found.len() {
-        0 => "none found: no NFS mount of this node is known to be served by this node. Behind address translation, finding one takes traffic: a running daemon reports it at /api/v1/loops"
+        0 => "none found: no backing device of this node is known to be served by this node. Finding some takes traffic (behind address translation, FUSE): a running daemon reports them at /api/v1/loops"
             .to_owned(),
-        1 => "1 NFS mount that this node serves to itself".to_owned(),
-        count => format!("{count} NFS mounts that this node serves to itself"),
+        1 => "1 backing device that this node serves to itself".to_owned(),
+        count => format!("{count} backing devices that this node serves to itself"),
     };
     text_report.heading("Loops", &count);
     for one in found {
@@ -129,7 +129,7 @@ fn told(text_report: &mut TextReport, one: &LoopFound) {
 fn mounted(one: &Loop) -> String {
     let Some(first) = one.mounts.first() else {
         return match one.client_name.as_str() {
-            "" => "an NFS mount that could not be looked up".to_owned(),
+            "" => "a device whose mount could not be looked up".to_owned(),
             name => format!("{name}, not mounted"),
         };
     };
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(
             lines[..8],
             [
-                "Loops              1 NFS mount that this node serves to itself",
+                "Loops              1 backing device that this node serves to itself",
                 "  0:29             10.9.0.2:/ at /mnt, /data",
                 "                   served by nfsd, in another network namespace",
                 "                   proof: xid (49 of 50 calls served here, as observed)",
@@ -262,8 +262,8 @@ mod tests {
         vague.became_own_client = true;
         let text = section(vec![vague, one()], &[]);
         for words in [
-            "2 NFS mounts that this node serves to itself",
-            "0:29             an NFS mount that could not be looked up\n                   served by nfsd\n",
+            "2 backing devices that this node serves to itself",
+            "0:29             a device whose mount could not be looked up\n                   served by nfsd\n",
             "proof: socket (both ends of the connection are on this node)",
             "writes to an unknown BDI",
             "this node has become its own client",
