@@ -50,6 +50,9 @@ struct Said {
     alerts: Vec<Labels>,
     /// Instances with a blocked mount.
     blocked: Vec<String>,
+    /// The first time that there is an alert: the device that the runbook of the alert's node says
+    /// to exempt.
+    device: Option<String>,
 }
 
 /// Plays the scenario and judges the alert. `across.log`, beside the logs, has all that was said.
@@ -79,7 +82,12 @@ pub fn play(
     let over = Arc::new(AtomicBool::new(false));
     let watcher = thread::spawn({
         let (over, prometheus) = (Arc::clone(&over), stack.prometheus());
-        move || watch(&over, &prometheus)
+        let pages = names
+            .iter()
+            .cloned()
+            .zip(targets.iter().map(|(_, port)| *port));
+        let pages = pages.collect();
+        move || watch(&over, &prometheus, &pages)
     });
     let base = initramfs::base(kernel, &scenario.parts(), files)?;
     let mut clocks: Vec<Option<i64>> = vec![None; count];
@@ -114,6 +122,7 @@ pub fn play(
         Across::Livelock => judged.livelock(),
         Across::Quiet => judged.quiet(),
         Across::Measured => judged.measured(),
+        Across::ByTheBook => judged.by_the_book(),
     };
     Ok((outcome, judgement))
 }
@@ -173,6 +182,21 @@ impl Judged<'_> {
         }
     }
 
+    /// The alert names both nodes, the runbook of one of them fills in its device, and what it says
+    /// gets both going again.
+    fn by_the_book(&self) -> Judgement {
+        let alert = self.livelock()?;
+        let device = self.said.iter().find_map(|said| said.device.as_ref());
+        let Some(device) = device else {
+            return Err(format!("{alert}, but the runbook fills in no device").into());
+        };
+        let words = format!("{alert} runbook: {device}; {}", self.measured()?);
+        if words.contains("first=never") {
+            return Err(format!("{words}: not both go on").into());
+        }
+        Ok(words)
+    }
+
     fn measured(&self) -> Judgement {
         let helped = self.guests.first().and_then(|facts| {
             let mut facts = facts.iter();
@@ -223,14 +247,18 @@ impl Judged<'_> {
 }
 
 /// Asks Prometheus twice a second.
-fn watch(over: &AtomicBool, prometheus: &str) -> Vec<Said> {
-    let mut all = Vec::new();
+fn watch(over: &AtomicBool, prometheus: &str, daemons: &BTreeMap<String, u16>) -> Vec<Said> {
+    let mut all: Vec<Said> = Vec::new();
     while !over.load(Relaxed) {
         let alerts = ask(prometheus, &format!("ALERTS{{alertname=\"{ALERT}\"}}"));
         let blocked = ask(prometheus, "throttle_remote_mount_blocked==1");
         if let (Ok(alerts), Ok(blocked)) = (alerts, blocked) {
+            let read = all.iter().any(|said| said.device.is_some());
+            let node = alerts.first().and_then(|labels| labels.get("node_a"));
+            let port = node.filter(|_| !read).and_then(|node| daemons.get(node));
             all.push(Said {
                 at: Instant::now(),
+                device: port.and_then(|port| device_to_exempt(*port)),
                 alerts,
                 blocked: blocked
                     .into_iter()
@@ -241,6 +269,17 @@ fn watch(over: &AtomicBool, prometheus: &str) -> Vec<Said> {
         thread::sleep(Duration::from_millis(500));
     }
     all
+}
+
+/// What the runbook of a daemon has in place of its example.
+fn device_to_exempt(port: u16) -> Option<String> {
+    let page = get(&format!("http://127.0.0.1:{port}/runbooks/across-nodes")).ok()?;
+    let (_, rest) = page.split_once("export_bdi=")?;
+    let device = rest
+        .split(|c: char| !(c.is_ascii_digit() || c == ':'))
+        .next()?;
+    // It says so where it has none to fill in.
+    (!page.contains("replace it")).then(|| device.to_owned())
 }
 
 /// The labels of what a query finds.

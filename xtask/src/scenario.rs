@@ -332,6 +332,8 @@ pub enum Across {
     Quiet,
     /// Any result: what the action on frozen guests does is printed in numbers.
     Measured,
+    /// They freeze together, an alert names all, and what its runbook says gets all going.
+    ByTheBook,
 }
 
 /// Signatures, any of which is right.

@@ -11,6 +11,7 @@ use monitor_model::api::{LoopNow, Node};
 use monitor_model::mitigation::Measure;
 use monitor_model::related::RelatedKind;
 use monitor_verdict::mitigation::Target;
+use monitor_verdict::text::bytes;
 use serde::Deserialize;
 
 use super::page::{HtmlPage, escape};
@@ -22,6 +23,9 @@ const RUNBOOKS: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/run
 
 /// The runbook whose device is not a loop's: the condition in the box names it.
 const HELD: &str = RelatedKind::DirtyLimitHeld.as_str();
+
+/// The runbook of a ring of nodes: none of them has a loop of its own.
+const ACROSS: &str = "across-nodes";
 
 /// Longer ids of loops are cut where they are quoted.
 const MAX_QUOTED: usize = 200;
@@ -57,6 +61,7 @@ pub(super) fn runbook(
     let node = snapshot.node(&ready::not_ready_now(snapshot));
     let chosen = choose(&node, name, wanted);
     let values = match chosen {
+        _ if *name == ACROSS => exported(snapshot),
         Some(one) if *name != HELD => values(snapshot, one),
         _ => Vec::new(),
     };
@@ -64,7 +69,7 @@ pub(super) fn runbook(
         "<section class=\"hero\" aria-labelledby=\"state\"><h1 id=\"state\">{}</h1>{}</section>\
          <section class=\"runbook\">{}<p><a href=\"/runbooks/\">All runbooks</a></p></section>",
         escape(title),
-        now(&node, name, chosen, wanted),
+        now(&node, snapshot, name, chosen, wanted),
         filled(html, &values)
     );
     page(StatusCode::OK, title, main).answer(snapshot, telemetry_path)
@@ -135,13 +140,31 @@ fn values(snapshot: &Snapshot, one: &LoopNow) -> Vec<(&'static str, String)> {
     values
 }
 
+/// The file system that this node exports, if it is a single one.
+fn exported(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    let exports = snapshot.observation.topology.exports.iter();
+    let mut known = exports.filter(|export| !export.bdi.is_empty());
+    match known.next() {
+        Some(first) if known.all(|export| export.bdi == first.bdi) => {
+            vec![("export_bdi=254:16", format!("export_bdi={}", first.bdi))]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn filled(html: &str, values: &[(&'static str, String)]) -> String {
     let fill = |html: String, (slot, value): &(&str, String)| html.replace(slot, &escape(value));
     values.iter().fold(html.to_owned(), fill)
 }
 
 /// The box at the top: each loop with its state, and what ends or prevents it.
-fn now(node: &Node, name: &str, chosen: Option<&LoopNow>, wanted: &Wanted) -> String {
+fn now(
+    node: &Node,
+    snapshot: &Snapshot,
+    name: &str,
+    chosen: Option<&LoopNow>,
+    wanted: &Wanted,
+) -> String {
     let mut text = format!(
         "<p class=\"sentence\"><strong>On this node now:</strong> {}</p>",
         escape(&node.headline)
@@ -158,6 +181,10 @@ fn now(node: &Node, name: &str, chosen: Option<&LoopNow>, wanted: &Wanted) -> St
     if !node.loops.is_empty() {
         let rows: String = node.loops.iter().map(|one| row(one, name)).collect();
         let _ = write!(text, "<ul>{rows}</ul>");
+    }
+    if name == ACROSS {
+        text.push_str(&across(snapshot));
+        return text;
     }
     if name == HELD {
         text.push_str(
@@ -186,6 +213,37 @@ fn now(node: &Node, name: &str, chosen: Option<&LoopNow>, wanted: &Wanted) -> St
             "<p>No loop is known on this node. The commands below have example values (<code>bdi=0:29</code>, <code>mount=/mnt</code>): replace them.</p>",
         ),
     }
+    text
+}
+
+/// This node's own edges: what it mounts of other nodes.
+fn across(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    if !snapshot.remote.is_empty() {
+        let rows = snapshot.remote.iter().map(|one| {
+            let held = one.held_bytes.map_or_else(
+                || "an unknown number of bytes".to_owned(),
+                |held| bytes(held as f64),
+            );
+            let state = if one.blocked {
+                ": <strong>they hold its dirty limit and do not move, and its NFS server waits for it</strong>"
+            } else {
+                ""
+            };
+            format!(
+                "<li><code>{}</code> at <code>{}</code>: this node holds {held} for it{state}</li>",
+                escape(&one.export),
+                escape(&one.mount)
+            )
+        });
+        let rows: String = rows.collect();
+        let _ = write!(text, "<p>NFS mounts of other nodes:</p><ul>{rows}</ul>");
+    }
+    text.push_str(if exported(snapshot).is_empty() {
+        "<p>The commands below have an example value (<code>export_bdi=254:16</code>): replace it.</p>"
+    } else {
+        "<p>The commands below have the device of what this node exports. Act on one node of the ring.</p>"
+    });
     text
 }
 

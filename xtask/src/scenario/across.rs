@@ -26,6 +26,7 @@ pub fn all() -> Vec<Scenario> {
         slow_disk(),
     ];
     all.extend(actions());
+    all.push(by_the_book());
     all
 }
 
@@ -120,6 +121,26 @@ fn actions() -> Vec<Scenario> {
         action("across-raise-both", vec![raised()], vec![raised()]),
         action("across-stop-raise-one", vec![stopped(), raised()], vec![]),
     ]
+}
+
+/// As somebody would who is paged: the alert, the runbook of its node, what that says.
+fn by_the_book() -> Scenario {
+    let first = vec![
+        load("/mnt", 250),
+        watch(90, Until::Frozen(8)),
+        watch(40, Until::Over),
+        server("strict_limit", "1"),
+        Step::HelpedOut,
+        watch(60, Until::Over),
+    ];
+    let second = vec![load("/mnt", 250), stay()];
+    let node = |then| Node { disk: FAST, then };
+    Scenario {
+        about: "two nodes that serve each other and stand still: the alert, its runbook, and what that says gets both going",
+        kernels: BOUNDED,
+        expect: Expect::Across(Across::ByTheBook),
+        ..ring("across-by-the-book", vec![node(first), node(second)])
+    }
 }
 
 fn action(name: &'static str, first: Vec<Step>, second: Vec<Step>) -> Scenario {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use monitor_model::{
     loops::Mount,
+    observation::Export,
+    remote::RemoteMount,
     verdict::{LivelockState, Signature},
 };
 
-use super::{RUNBOOKS, encoded};
+use super::{ACROSS, HELD, RUNBOOKS, encoded};
 use crate::http::tests::client::{HttpReply, TestServer, get};
 use crate::publish::snapshot::Snapshot;
 use crate::publish::testing;
@@ -34,6 +36,11 @@ fn without_loops() -> Snapshot {
     snapshot.loops.clear();
     snapshot.related.clear();
     snapshot
+}
+
+/// Whether its commands are about a loop of this node.
+fn of_a_loop(name: &str) -> bool {
+    ![HELD, ACROSS].contains(&name)
 }
 
 /// The answer, of the body only what is not the same on each page.
@@ -83,7 +90,7 @@ fn every_link_of_a_runbook_leads_to_one_that_exists_and_to_a_heading_in_it() {
 #[test]
 fn the_values_of_a_loop_are_filled_in_and_no_example_is_left() {
     let server = TestServer::start(stuck("10.0.0.1:/srv", "/mnt/a"));
-    for (name, ..) in RUNBOOKS.iter().filter(|one| one.0 != "dirty-limit-held") {
+    for (name, ..) in RUNBOOKS.iter().filter(|one| of_a_loop(one.0)) {
         let body = page(&server, name).body;
         for left in ["bdi=0:29", "$bdi", "mount=/mnt "] {
             assert!(!body.contains(left), "{name}: {left}");
@@ -108,7 +115,7 @@ fn the_holder_of_the_limit_is_not_taken_from_a_loop() {
 #[test]
 fn without_a_loop_the_examples_stay_and_the_page_says_so() {
     let server = TestServer::start(without_loops());
-    for (name, ..) in RUNBOOKS.iter().filter(|one| one.0 != "dirty-limit-held") {
+    for (name, ..) in RUNBOOKS.iter().filter(|one| of_a_loop(one.0)) {
         let body = page(&server, name).body;
         assert!(body.contains("No loop is known on this node"), "{name}");
     }
@@ -175,4 +182,39 @@ fn other_loops_are_linked_with_their_state() {
     let body = page(&server, "nfs-loop").body;
     assert!(body.contains("href=\"/runbooks/nfs-loop?loop=0:29-nfsd\""));
     assert!(body.contains("<strong>livelock</strong>: see <a href=\"/runbooks/dirty-throttle\">"));
+}
+
+#[test]
+fn a_ring_of_nodes_is_told_with_what_this_node_mounts_and_exports() {
+    let export = |path: &str, bdi: &str| Export {
+        netns: 1,
+        path: path.into(),
+        bdi: bdi.into(),
+    };
+    let mut snapshot = without_loops();
+    snapshot.remote = vec![RemoteMount {
+        bdi: "0:52".into(),
+        mount: "/mnt".into(),
+        export: "10.7.0.2:/<export>".into(),
+        server: "10.7.0.2".parse().unwrap(),
+        container: None,
+        held_bytes: Some(3 << 20),
+        blocked: true,
+    }];
+    let topology = Arc::make_mut(&mut snapshot.observation.topology);
+    topology.exports = vec![export("/a", "253:3"), export("/b", "253:3")];
+    let answer = page(&TestServer::start(snapshot.clone()), "across-nodes");
+    for part in [
+        "10.7.0.2:/&lt;export&gt;",
+        "holds 3.0 MiB for it: <strong>they hold",
+        "export_bdi=253:3 ",
+    ] {
+        assert!(answer.body.contains(part), "{part}: {}", answer.body);
+    }
+    // Of several devices none is chosen.
+    let topology = Arc::make_mut(&mut snapshot.observation.topology);
+    topology.exports.push(export("/c", "253:4"));
+    let answer = page(&TestServer::start(snapshot), "across-nodes");
+    assert!(answer.body.contains("export_bdi=254:16 "));
+    assert!(answer.body.contains("replace it"));
 }
