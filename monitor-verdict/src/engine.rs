@@ -14,10 +14,11 @@ use monitor_model::{
 };
 
 use crate::evidence::{JudgedTick, Recorder};
-use crate::judge::{AllLoops, LoopJudge};
+use crate::judge::LoopJudge;
 use crate::loops::{Loops, MAX_LOOPS};
 use crate::related::{LoopNow, Node, Watch};
 use crate::thresholds::{Thresholds, nanos};
+use crate::window::view::AllLoops;
 use crate::window::{Pushed, Window};
 
 /// Maximum number of verdicts, of current and former loops.
@@ -109,8 +110,9 @@ impl Engine {
 
     fn relate(&mut self, observation: &Observation) -> Vec<RelatedEvent> {
         let found = self.found.found();
+        let found: BTreeMap<_, _> = found.iter().map(|found| (&found.id, found)).collect();
         let loops = self.loops.iter().map(|(id, one)| {
-            let found = found.iter().find(|found| found.id == *id);
+            let found = found.get(id);
             LoopNow {
                 id,
                 client_bdi: &one.verdict().client_bdi,
@@ -149,7 +151,8 @@ impl Engine {
             }
         };
         self.find(now);
-        let all = AllLoops::of(self.loops.values());
+        let clients = self.loops.values().map(LoopJudge::client);
+        let all = AllLoops::of(clients, &self.window);
         let mut transitions = Vec::new();
         for one in self.loops.values_mut() {
             if let Some(from) = one.tick(&self.window, &self.thresholds, dt, &all) {

@@ -14,7 +14,7 @@ use crate::text::{rate, seconds};
 use crate::thresholds::{Thresholds, nanos};
 use crate::window::confidence::{MissingInput, confidence};
 use crate::window::reduce::Sample;
-use crate::window::view::View;
+use crate::window::view::{AllLoops, View};
 use crate::window::{Moved, Own, Window};
 use crate::{judge::conditions, signatures};
 
@@ -42,35 +42,6 @@ pub struct LoopJudge {
     seen_ns: u64,
     /// The confirmation of the current or last livelock, nanoseconds.
     confirmed_ns: u64,
-}
-
-/// The facts about all loops that the judgement of one needs.
-#[derive(Clone, Debug, Default)]
-pub struct AllLoops {
-    /// The client devices of the loops.
-    client_bdis: Vec<CompactString>,
-    /// The RPC clients of each loop, by its id.
-    rpc_clients: Vec<(CompactString, Vec<u32>)>,
-}
-
-impl AllLoops {
-    /// Collects them from these loops.
-    pub fn of<'a>(loops: impl Iterator<Item = &'a LoopJudge>) -> Self {
-        let mut all = Self::default();
-        for one in loops {
-            let verdict = one.verdict();
-            all.client_bdis.push(verdict.client_bdi.clone());
-            let clients = (verdict.loop_id.clone(), one.rpc_clients.clone());
-            all.rpc_clients.push(clients);
-        }
-        all
-    }
-
-    /// The RPC clients of all loops but this one.
-    fn others(&self, id: &str) -> Vec<&[u32]> {
-        let others = self.rpc_clients.iter().filter(|(other, _)| other != id);
-        others.map(|(_, clients)| clients.as_slice()).collect()
-    }
 }
 
 /// What a loop's path says to the judge.
@@ -131,6 +102,11 @@ fn is_unmatched(found: &Loop) -> bool {
 }
 
 impl LoopJudge {
+    /// Its client device, and the RPC clients of its mount.
+    pub fn client(&self) -> (&CompactString, &[u32]) {
+        (&self.verdict.client_bdi, &self.rpc_clients)
+    }
+
     /// The judge of a new loop.
     #[must_use]
     pub fn new(found: &Loop, now: u64) -> Self {
@@ -210,13 +186,11 @@ impl LoopJudge {
         loops: &AllLoops,
     ) -> Option<LivelockState> {
         let now_ns = window.newest()?.ns;
-        let (others, clients) = (
-            loops.others(&self.verdict.loop_id),
-            self.rpc_clients.clone(),
-        );
+        let clients = self.rpc_clients.clone();
         let own = Own {
             clients: &clients,
-            others: &others,
+            of_loops: &loops.rpc_clients,
+            has_others: loops.count > 1,
             unmatched: self.unmatched,
         };
         let last = LastSecond::of(window, &self.verdict, own);
@@ -241,7 +215,7 @@ impl LoopJudge {
             thresholds,
             stall_rate,
             stalled_ns: now_ns.saturating_sub(self.progress_ns),
-            loops: &loops.client_bdis,
+            loops,
             before: &self.verdict.conditions,
             held: self.choice.held(),
         };

@@ -4,4 +4,4 @@ mod conditions;
 mod loop_judge;
 mod machine;
 
-pub(crate) use loop_judge::{AllLoops, LoopJudge};
+pub(crate) use loop_judge::LoopJudge;

@@ -11,7 +11,6 @@ use monitor_model::verdict::Signature;
 use crate::text::percent;
 use crate::window::PauseMeans;
 use crate::window::confidence::MissingInput;
-use crate::window::reduce::Client;
 use crate::window::view::{Disk, View, all_of};
 
 use super::Edge;
@@ -75,18 +74,11 @@ impl<'a> Throttle<'a> {
                 0.0
             }
         };
-        let mut gaps = Vec::new();
-        let mut pages_of = |client: &Client| {
-            let (pages, gap) = view.pages_of(client);
-            gaps.extend(gap);
-            pages.map(share)
-        };
-        let own = newest.client(view.client).and_then(&mut pages_of);
-        let others = newest.clients.iter();
-        let others = others.filter(|c| c.bdi != view.client && view.is_loop(&c.bdi));
-        // Unknown ones are left out, which only makes the sum smaller.
-        let others: f64 = others.filter_map(pages_of).sum();
-        let clients = own.map(|own| (own + others).min(1.0));
+        let client = newest.client(view.client);
+        let pages = client.and_then(|client| view.window.pages_of(client).0);
+        let own = pages.map(share);
+        let clients = own.map(|own| share(view.loops.pages).max(own));
+        let mut gaps = view.loops.gaps.clone();
         let disk = Disk::of(view, server_bdi, view.edge_slack(SIGNATURE));
         gaps.extend(disk.gap());
         Some(Self {

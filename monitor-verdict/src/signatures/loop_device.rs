@@ -118,7 +118,7 @@ fn under_server(view: &View<'_>, slack: f64) -> Option<String> {
     if !newest.rests_on(throttle.server_bdi, view.client) {
         return None;
     }
-    let (pages, _) = view.pages_of(newest.client(view.client)?);
+    let (pages, _) = view.window.pages_of(newest.client(view.client)?);
     let theirs = (pages? / throttle.pauses.dirty.max(1.0)).min(1.0);
     let floor = view.thresholds.stall_floor_bytes_per_second as f64;
     let still = throttle.disk.writes? < floor * slack;

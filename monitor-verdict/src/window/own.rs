@@ -17,8 +17,10 @@ use crate::window::reduce::{Lasting, NfsdThread, Sample, Threads};
 pub struct Own<'a> {
     /// The RPC clients of its mount.
     pub clients: &'a [u32],
-    /// The RPC clients of the other loops' mounts.
-    pub others: &'a [&'a [u32]],
+    /// The RPC clients of all loops' mounts, sorted.
+    pub of_loops: &'a [u32],
+    /// Whether there are other loops.
+    pub has_others: bool,
     /// Whether its sockets prove it, and not one of its calls was seen at the server: those that were
     /// sent before the programs watched are not. Then a call of nobody known may be its own.
     pub unmatched: bool,
@@ -32,7 +34,7 @@ impl Own<'_> {
             Caller::Unknown => true,
             Caller::Elsewhere => self.unmatched,
             Caller::Client(id) if self.clients.is_empty() => {
-                !self.others.iter().any(|other| other.contains(&id))
+                self.of_loops.binary_search(&id).is_err()
             }
             Caller::Client(id) => self.clients.contains(&id),
         }
@@ -58,7 +60,7 @@ impl Own<'_> {
             !known && thread.does.busy() > 0
         };
         let mut all = sample.nfsd_threads.iter().flatten();
-        !self.others.is_empty() && all.any(untold)
+        self.has_others && all.any(untold)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One loop at one tick: the inputs of its conditions and signatures, and the facts that several of
 //! them share.
 
+mod all_loops;
 mod disk;
 mod pages;
 
@@ -17,6 +18,7 @@ use crate::window::confidence::MissingInput;
 use crate::window::reduce::{Sample, Threads, UserThreads};
 use crate::window::{Moved, Own, PauseMeans, ThreadSamples, Window};
 
+pub use all_loops::AllLoops;
 pub use disk::Disk;
 
 /// The inputs of one loop.
@@ -48,8 +50,8 @@ pub struct View<'a> {
     pub stall_rate: f64,
     /// Since the last second with progress, nanoseconds.
     pub stalled_ns: u64,
-    /// The client devices of all loops.
-    pub loops: &'a [CompactString],
+    /// All loops, this one among them.
+    pub loops: &'a AllLoops,
     /// The conditions one tick ago: one that held then has a looser threshold.
     pub before: &'a Conditions,
     /// The edges that held one tick ago.
@@ -92,12 +94,6 @@ impl View<'_> {
     #[must_use]
     pub fn newest(&self) -> Option<&Sample> {
         self.window.newest()
-    }
-
-    /// Whether a device is the client of a loop.
-    #[must_use]
-    pub fn is_loop(&self, bdi: &str) -> bool {
-        self.loops.iter().any(|name| name == bdi)
     }
 
     /// Whether the server is the kernel's.

@@ -4,6 +4,7 @@
 use monitor_common::Class;
 
 use crate::text::{bytes, percent};
+use crate::window::Window;
 use crate::window::confidence::MissingInput;
 use crate::window::reduce::{Client, LoopDevice, Sample};
 use crate::window::view::View;
@@ -80,16 +81,7 @@ impl Sample {
     }
 }
 
-impl View<'_> {
-    /// Dirty and writeback bytes that only the client can clean: its own and
-    /// those of the devices on it.
-    #[must_use]
-    pub fn held_bytes(&self) -> Option<u64> {
-        let newest = self.newest()?;
-        let own = newest.client(self.client)?.held_bytes?;
-        Some(own.saturating_add(newest.held_through(self.client)))
-    }
-
+impl Window {
     /// Pages that only this client can clean: those of its BDI, or else what `balance_dirty_pages`
     /// reports to its writers.
     #[must_use]
@@ -115,8 +107,19 @@ impl View<'_> {
 
     fn pages_by_pauses(&self, bdi: &str) -> Option<f64> {
         let classes = Class::ALL.iter();
-        let means = classes.filter_map(|&class| self.window.pauses(bdi, class));
+        let means = classes.filter_map(|&class| self.pauses(bdi, class));
         means.map(|means| means.bdi_dirty).reduce(f64::max)
+    }
+}
+
+impl View<'_> {
+    /// Dirty and writeback bytes that only the client can clean: its own and
+    /// those of the devices on it.
+    #[must_use]
+    pub fn held_bytes(&self) -> Option<u64> {
+        let newest = self.newest()?;
+        let own = newest.client(self.client)?.held_bytes?;
+        Some(own.saturating_add(newest.held_through(self.client)))
     }
 
     /// Whether a BDI holds little compared with the client: then the node does not wait for it. A
