@@ -54,7 +54,8 @@ pub enum JournalError {
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The setting.
+    /// The setting. Before the package was last upgraded it may have been written as `knob`.
+    #[serde(alias = "knob")]
     pub tunable: Tunable,
     /// The loop that it was changed for.
     #[serde(rename = "loop")]
