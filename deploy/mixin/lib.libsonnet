@@ -16,6 +16,26 @@ function(config) {
   loopSeen:: 'loop:throttle_loop_info:last_seen',
   bdiSeen:: 'bdi:throttle_bdi_info:last_seen',
 
+  // Recorded by alerts/cycles.libsonnet: addresses of one node alone, what a node holds for
+  // another one, and the edges of rings: 1 where the ring is stalled, else 0.
+  uniqueAddress:: 'instance_address:throttle_node_address:unique',
+  heldForPeer:: 'instance_peer:throttle_remote_mount_held_bytes:sum',
+  ringEdge:: 'instance_peer:throttle_remote_mount:cycle',
+  ring(kind):: 'cluster_cycle:throttle_remote_mount:' + kind,
+
+  // Of rings, an expression: every edge, as instance and peer, beside the labels of its ring.
+  edgesOfRing(of)::
+    local set(expr, label, from) = 'label_replace(%s, "%s", "$1", "%s", "(.+)")' % [expr, label, from];
+    // To the first of `to` that the ring has.
+    local edge(rings, from, to) =
+      std.foldr(function(next, e) set(e, 'peer', next), to, set(rings, config.nodeLabel, from));
+    std.join('\n  or\n', [
+      edge(of(''), 'node_a', ['node_b']),
+      edge(of(''), 'node_b', ['node_c', 'node_a']),
+      edge(of('node_c!=""'), 'node_c', ['node_d', 'node_a']),
+      edge(of('node_d!=""'), 'node_d', ['node_a']),
+    ]),
+
   // series('up') is up{job="throttle-monitor"}.
   series(metric, matchers=''):: '%s{%s}' % [
     metric,

@@ -199,4 +199,33 @@ function heatmap(panel, frames, t, size) {
   return boxes(frames.map((frame) => frame.fields[1].labels.le), all, t, size, bound);
 }
 
-module.exports = { timeseries, states, heatmap };
+// Who is connected to whom: nodes on a circle, with what Grafana shows in and under them.
+function graph([vertices, edges], size) {
+  const rows = (frame) => Array.from({ length: frame.length }, (_, i) =>
+    Object.fromEntries(frame.fields.map((field) => [field.name, field.values[i]])));
+  const label = { show: true, color: theme.colors.text.primary, fontSize: 11 };
+  return svg({
+    series: [{
+      type: 'graph',
+      layout: 'circular',
+      circular: { rotateLabel: false },
+      top: 60,
+      bottom: 60,
+      symbolSize: 58,
+      edgeSymbol: ['none', 'arrow'],
+      edgeSymbolSize: 9,
+      data: rows(vertices).map((one) => ({
+        name: one.id,
+        itemStyle: { color: theme.colors.background.primary, borderColor: color(one.color), borderWidth: 4 },
+        label: { ...label, formatter: `${one.mainstat}\n\n${one.title}` },
+      })),
+      links: rows(edges).map((one) => ({
+        source: one.source,
+        target: one.target,
+        lineStyle: { color: color(one.color), width: 2, opacity: 1, curveness: 0.15 },
+      })),
+    }],
+  }, size);
+}
+
+module.exports = { timeseries, states, heatmap, graph };

@@ -11,7 +11,7 @@ const docs = path.join(folder, '../../docs');
 const complaints = [];
 
 // Panel types that Grafana 10 to 12 have and that are not deprecated.
-const types = ['timeseries', 'stat', 'table', 'state-timeline', 'heatmap', 'bargauge', 'text', 'row'];
+const types = ['timeseries', 'stat', 'table', 'state-timeline', 'heatmap', 'bargauge', 'nodeGraph', 'text', 'row'];
 const units = new Set(getValueFormats().flatMap((group) => group.submenu.map((unit) => unit.value)));
 const transformers = new Set(Object.values(standardTransformers).map((one) => one.id));
 // Those of the table of docs/verdict.md: each may stand in a link to its runbook.
@@ -23,6 +23,9 @@ const signatures = [...edges.matchAll(/^\| `([a-z-]+)`/gm)].map((row) => row[1])
 const metrics = new Set(
   fs.readFileSync(path.join(docs, 'metrics.md'), 'utf8').match(/`(throttle|process)_\w+`/g).map((name) => name.slice(1, -1)),
 ).add('up');
+// What the rules record has no job, and mostly no single node.
+const rules = ['alerts.yml', 'rules.yml'].map((file) => fs.readFileSync(path.join(folder, '../prometheus', file), 'utf8')).join('\n');
+const records = new Set([...rules.matchAll(/^ *record: "(.+)"$/gm)].map((found) => found[1]));
 
 // --- PromQL ------------------------------------------------------------------
 
@@ -62,7 +65,13 @@ function queryRules(board, query, job, complain) {
   if (broken(text)) complain(`is not PromQL: ${text}`);
   const found = selectors(text);
   if (found.length === 0) complain('selects no series');
+  if (!query.variable && !found.some(({ matchers }) => matchers.some((one) => one.includes('$instance')))) complain('does not use $instance');
   for (const { metric, matchers } of found) {
+    if (metric.includes(':')) {
+      if (!records.has(metric)) complain(`no rule records ${metric}`);
+      if (!matchers.some((one) => one.includes('$cluster'))) complain(`${metric} does not use $cluster`);
+      continue;
+    }
     const family = metric.replace(/_(bucket|sum|count)$/, '');
     if (!metrics.has(metric) && !metrics.has(family)) complain(`${metric} is not in docs/metrics.md`);
     if (query.variable?.name === 'job') continue;

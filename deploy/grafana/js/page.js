@@ -111,6 +111,7 @@ function content(panel, frames, t, regions) {
   const size = { width: width - 16, height: height - 40 };
   if (panel.type === 'state-timeline') return charts.states(panel, frames, t, size);
   if (panel.type === 'heatmap') return charts.heatmap(panel, frames, t, size);
+  if (panel.type === 'nodeGraph') return frames.every((frame) => frame.length > 0) ? charts.graph(frames, size) : nothing(panel);
   // As many lines of legend as its words need.
   const words = frames.map((frame) => 34 + 6.6 * name(frame.fields[1], frame, frames).length);
   const needed = Math.ceil((1.12 * words.reduce((a, b) => a + b, 0)) / size.width);

@@ -52,7 +52,7 @@ function literals(board, panels) {
       continue;
     }
     const { options, targets, fieldConfig, ...plain } = panel;
-    const type = panel.type.replaceAll('-', '');
+    const type = panel.type.replaceAll('-', '').toLowerCase();
     panels.add(type);
     found.push([of('panel'), 'Panel', plain]);
     found.push([of('options'), `${type}.Options`, options]);

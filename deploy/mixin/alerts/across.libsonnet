@@ -4,7 +4,6 @@ function(config, lib)
   // Of one cluster at most this many of a kind, always the same: where everybody mounts everybody
   // there are thousands.
   local most = 20;
-  local cycle(kind) = 'cluster_cycle:throttle_remote_mount:' + kind;
   local bounded(expr) = |||
     topk by (%s) (%d, %s)
   ||| % [config.clusterLabel, most, expr];
@@ -14,7 +13,7 @@ function(config, lib)
     '{{- range printf `%s and on (%s, server_address) %s{%s=%%q,peer=%%q}` %s | query }}' % [
       lib.series('throttle_remote_mount_held_bytes', '%s=%%q,%s=%%q' % lib.nodeLabels),
       config.clusterLabel,
-      'instance_address:throttle_node_address:unique',
+      lib.uniqueAddress,
       config.clusterLabel,
       '$labels.%s %s $labels.%s %s' % [config.clusterLabel, from, config.clusterLabel, to],
     ]
@@ -43,7 +42,7 @@ function(config, lib)
       severity: 'page',
       duration: config.durations.livelock,
       keepFiring: config.keepFiring.livelock,
-      expr: bounded(cycle('blocked')),
+      expr: bounded(lib.ring('blocked')),
       summary: 'Nodes that serve each other wait for each other, and no byte moves.',
       description: [
         'Each of %s waits for the next one, and the last one for the first.' % nodes,
@@ -58,9 +57,9 @@ function(config, lib)
       duration: config.durations.loop,
       keepFiring: config.loopGone,
       expr: bounded('%s unless on (%s, node_a, node_b, node_c, node_d) %s' % [
-        cycle('risk'),
+        lib.ring('risk'),
         config.clusterLabel,
-        cycle('blocked'),
+        lib.ring('blocked'),
       ]),
       summary: 'Nodes mount what each other serves: under load they may stall together.',
       description: [

@@ -14,7 +14,7 @@ function(config, lib)
   local cluster = config.clusterLabel;
   local instance = config.nodeLabel;
   local edge = '%s, peer' % lib.node;
-  local unique = 'instance_address:throttle_node_address:unique';
+  local unique = lib.uniqueAddress;
   local number = 'max by (%s) (%s)' % [lib.node, lib.series('throttle_node_number')];
 
   local rename(expr, from, to) = 'label_replace(%s, "%s", "$1", "%s", "(.+)")' % [expr, to, from];
@@ -65,7 +65,7 @@ function(config, lib)
     local unanswered = edges + '_unanswered';
     local single = 'instance_peer:throttle_remote_mount:%s_ranked' % kind;
     local chain(nodes) = 'cluster_chain:throttle_remote_mount:%s_%d' % [kind, nodes];
-    local cycle = 'cluster_cycle:throttle_remote_mount:' + kind;
+    local cycle = lib.ring(kind);
     // Longer by one node.
     local longer(expr, last, next) = std.join('  or\n', [
       |||
@@ -161,12 +161,27 @@ function(config, lib)
     ||| % { owners: owners, cluster: cluster }),
     // Bytes that a node holds for another node.
     record(
-      'instance_peer:throttle_remote_mount_held_bytes:sum',
+      lib.heldForPeer,
       'sum by (%s) (\n%s)' % [edge, joined(mounts('throttle_remote_mount_held_bytes'))]
     ),
   ]
-  + kind('risk', 'instance_peer:throttle_remote_mount_held_bytes:sum')
+  + kind('risk', lib.heldForPeer)
   + kind('blocked', 'max by (%s) (\n%s)' % [
     edge,
     joined('(%s == 1)' % mounts('throttle_remote_mount_blocked')),
   ])
+  + [
+    record(lib.ringEdge, |||
+      max by (%(edge)s) (
+      %(blocked)s
+      ) ^ 0
+        or
+      max by (%(edge)s) (
+      %(risk)s
+      ) * 0
+    ||| % {
+      edge: edge,
+      blocked: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('blocked'), matchers]),
+      risk: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('risk'), matchers]),
+    }),
+  ]

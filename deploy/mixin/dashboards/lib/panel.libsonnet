@@ -122,6 +122,15 @@ local query(expr, legend) = {
     options: { mode: 'markdown', content: content },
   },
 
+  // Nodes and edges of a graph, as instant queries whose labels are the fields that the panel
+  // knows: id, title, subtitle, mainstat, color, and of edges source and target. Labels, for the
+  // panel does not see what a transformation renames.
+  graph(title, description, nodes, edges, fields=[]):
+    panel('nodeGraph', title, description, [$.rows(nodes), $.rows(edges)], { unit: 'short' }) {
+      fieldConfig+: { overrides: [$.override(f[0], f[1]) for f in fields] },
+      options: { nodes: {}, edges: {} },
+    },
+
   // One row of columns: [field, title, overrides of the field's config]. Fields that are
   // not named are left out. Several queries are merged where their labels agree.
   table(title, description, exprs, columns, sortBy='', field={}):

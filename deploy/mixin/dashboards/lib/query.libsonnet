@@ -16,6 +16,10 @@ function(config, node='%s="$instance"') {
   of(metric, also='')::
     '%s{%s%s}' % [metric, q.selector, if also == '' then '' else ', ' + also],
 
+  // A recorded series, which has no job.
+  recorded(metric, also='')::
+    '%s{%s=~"$cluster"%s}' % [metric, config.clusterLabel, if also == '' then '' else ', ' + also],
+
   // The same with what may be between the selector and its end: [5m], offset, @.
   during(metric, range, also='', at=''):: '%s[%s]%s' % [q.of(metric, also), range, at],
 

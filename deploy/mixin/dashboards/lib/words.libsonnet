@@ -37,6 +37,11 @@ local texts(list) = [{
     thresholds: steps([['green', null], ['yellow', 1], ['red', 2], ['dark-red', 3]]),
   },
 
+  ring: {
+    mappings: values([[0, 'at risk', 'orange'], [1, 'stalled', 'red']]),
+    thresholds: steps([['orange', null], ['red', 1]]),
+  },
+
   yes(bad, good='green'): {
     mappings: values([[0, 'no', good], [1, 'yes', bad]]),
     thresholds: steps([[good, null], [bad, 1]]),
