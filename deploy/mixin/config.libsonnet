@@ -64,6 +64,8 @@
       endlessWaitSeconds: 60,
       // Livelocks of one loop within the hour: it comes back.
       recurring: 3,
+      // An address that a node has had within so many days may come back to it.
+      failoverDays: 7,
       // Events lost within 10 minutes, more than this.
       lostEvents: 0,
     },
@@ -81,6 +83,8 @@
     intervals: {
       alerts: '',
       rules: '',
+      // What may happen at a failover: nothing that is urgent.
+      failover: '1m',
     },
 
     // Dashboards.

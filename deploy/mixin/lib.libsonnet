@@ -23,6 +23,11 @@ function(config) {
   ringEdge:: 'instance_peer:throttle_remote_mount:cycle',
   ring(kind):: 'cluster_cycle:throttle_remote_mount:' + kind,
 
+  // Recorded by rules/failover.libsonnet: when a node last had an address, and what it mounts that
+  // it may take over.
+  addressSeen:: 'instance_address:throttle_node_address:last_seen',
+  ownAfterFailover:: 'instance_address:throttle_remote_mount_held_bytes:own_after_failover',
+
   // Of rings, an expression: every edge, as instance and peer, beside the labels of its ring.
   edgesOfRing(of)::
     local set(expr, label, from) = 'label_replace(%s, "%s", "$1", "%s", "(.+)")' % [expr, label, from];

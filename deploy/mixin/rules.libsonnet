@@ -112,6 +112,11 @@
           ),
         ],
       },
+      {
+        name: 'throttle-monitor-failover.rules',
+        interval: config.intervals.failover,
+        rules: (import 'rules/failover.libsonnet')(config, lib, rule),
+      },
     ],
   },
 }

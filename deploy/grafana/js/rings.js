@@ -53,7 +53,7 @@ function start(scratch, port) {
   for (const file of ['alerts.yml', 'rules.yml']) {
     const text = fs.readFileSync(path.join(folder, '../prometheus', file), 'utf8');
     // Here a minute is too long to wait for.
-    fs.writeFileSync(path.join(scratch, file), text.replace(/^( *interval:) .*/gm, '$1 1s'));
+    fs.writeFileSync(path.join(scratch, file), text.replace(/\binterval: .*/g, 'interval: 1s'));
   }
   const log = fs.openSync(path.join(scratch, 'log'), 'w');
   return spawn('prometheus', [

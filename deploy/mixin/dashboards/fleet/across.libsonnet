@@ -128,4 +128,31 @@ function(config, q)
       sortBy='Held',
       field={ noValue: 'no ring' },
     ) + panel.size(12, 8),
+
+    panel.table(
+      'Would become its own client after a failover',
+      'Nodes that mount an address which may come to them: once it does, they serve their own mounts, and stall under load. Known: observed, this node had the address within the last %d days. A guess: the node serves NFS, and the address has moved between nodes (address-moved) or is of another server (both-serve); whether that one has the same exports is in no series. Move the client to a node that serves nothing.' % config.thresholds.failoverDays,
+      [q.inCluster(|||
+        max by (%(nodes)s, server_address, bdi, mount, export, known, because) (
+          %(held)s
+          * on (%(nodes)s, server_address) group_left (known, because) (%(own)s ^ 0)
+        )
+      ||| % {
+        nodes: nodes,
+        held: q.of('throttle_remote_mount_held_bytes'),
+        own: q.recorded(lib.ownAfterFailover, chosen),
+      })],
+      [
+        ['known', 'Known', panel.colored({ mappings: words.known }) + panel.width(100)],
+        [config.nodeLabel, 'Node', open('Open the node')],
+        ['in', 'Cluster', panel.width(110)],
+        ['server_address', 'Address'],
+        ['export', 'Mounts'],
+        ['mount', 'At'],
+        ['because', 'Because', panel.width(130)],
+        ['Value', 'Held', { unit: 'bytes', decimals: 1 } + panel.width(95)],
+      ],
+      sortBy='Known',
+      field={ noValue: 'none' },
+    ) + panel.size(24, 7),
   ]

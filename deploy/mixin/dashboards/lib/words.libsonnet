@@ -51,6 +51,8 @@ local texts(list) = [{
   scope: texts([['same-netns', 'text'], ['cross-netns', 'text'], ['unknown', 'text']]),
   exempt: texts([['yes', 'green'], ['no', 'orange'], ['partly', 'orange'], ['unknown', 'text']]),
 
+  known: texts([['observed', 'orange'], ['guess', 'text']]),
+
   // throttle_guard_mode, and throttle_guard_active, which is 1 or absent.
   guard: {
     mappings: values([
