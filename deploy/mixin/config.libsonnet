@@ -42,6 +42,7 @@
       blind: '5m',
       stuck: '1m',
       absent: '5m',
+      reload: '10m',
       losesEvents: '15m',
       guardHelper: '5m',
     },

@@ -125,6 +125,23 @@ function(config, lib)
       ],
     },
     {
+      name: 'ThrottleMonitorConfigReloadFailed',
+      severity: 'ticket',
+      duration: config.durations.reload,
+      expr: 'max by (%s) (%s) == 0\n' % [lib.node, lib.series('throttle_monitor_config_last_reload_successful')],
+      page: 'monitor-reload',
+      summary: 'throttle-monitor could not reload its configuration.',
+      description: [
+        'The last reload of the configuration on %s failed: the configuration before it is in effect.' % node,
+        'After a restart the daemon would not start with that file.',
+        lib.with(
+          lib.query('throttle_monitor_config_last_reload_success_timestamp_seconds', wrap='time() - %s'),
+          '\nThe one in effect was loaded {{ .Value | humanizeDuration }} ago.'
+        ),
+        'The reason is config.error at /api/v1/node.',
+      ],
+    },
+    {
       name: 'ThrottleMonitorDown',
       severity: 'ticket',
       duration: config.durations.absent,
