@@ -17,10 +17,12 @@ function(config) {
   bdiSeen:: 'bdi:throttle_bdi_info:last_seen',
 
   // Recorded by alerts/cycles.libsonnet: addresses of one node alone, what a node holds for
-  // another one, and the edges of rings: 1 where the ring is stalled, else 0.
+  // another one, the edges of rings: 1 where the ring is stalled, else 0, and the mounts by which
+  // stalled rings are closed.
   uniqueAddress:: 'instance_address:throttle_node_address:unique',
   heldForPeer:: 'instance_peer:throttle_remote_mount_held_bytes:sum',
   ringEdge:: 'instance_peer:throttle_remote_mount:cycle',
+  stalledMount:: 'bdi:throttle_remote_mount:stalled',
   ring(kind):: 'cluster_cycle:throttle_remote_mount:' + kind,
 
   // Recorded by rules/failover.libsonnet: when a node last had an address, and what it mounts that

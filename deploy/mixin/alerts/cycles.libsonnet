@@ -58,6 +58,7 @@ function(config, lib)
   };
   local mounts(metric) =
     'max by (%s, bdi, server_address) (%s)' % [lib.node, lib.series(metric)];
+  local blockedMounts = '(%s == 1)' % mounts('throttle_remote_mount_blocked');
 
   // Everything about edges of a `kind`: those that `which`, an expression, has.
   local kind(kind, which) =
@@ -166,10 +167,7 @@ function(config, lib)
     ),
   ]
   + kind('risk', lib.heldForPeer)
-  + kind('blocked', 'max by (%s) (\n%s)' % [
-    edge,
-    joined('(%s == 1)' % mounts('throttle_remote_mount_blocked')),
-  ])
+  + kind('blocked', 'max by (%s) (\n%s)' % [edge, joined(blockedMounts)])
   + [
     record(lib.ringEdge, |||
       max by (%(edge)s) (
@@ -184,4 +182,10 @@ function(config, lib)
       blocked: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('blocked'), matchers]),
       risk: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('risk'), matchers]),
     }),
+    record(lib.stalledMount, |||
+      max by (%s, bdi) (
+        %s  and on (%s)
+        (%s == 1)
+      )
+    ||| % [lib.node, joined(blockedMounts), edge, lib.ringEdge]),
   ]

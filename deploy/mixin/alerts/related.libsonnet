@@ -16,6 +16,9 @@ function(config, lib)
     )
   ||| % { node: lib.node, bdi: bdi, seen: lib.bdiSeen, expr: std.stripChars(expr, '\n ') };
 
+  // A mount by which a stalled ring of nodes is closed has its page, NfsLivelockAcrossNodes.
+  local alone(expr) = '%s\n  unless on (%s)\n%s' % [std.stripChars(expr, '\n '), bdi, lib.stalledMount];
+
   // A metric of the alert's own device.
   local query(metric) = 'printf `%s and on (%s) %s{%s}` %s | query' % [
     lib.series(metric, '%s=%%q,%s=%%q' % lib.nodeLabels),
@@ -37,7 +40,7 @@ function(config, lib)
       severity: 'page',
       duration: config.durations.dirtyLimitHeld,
       keepFiring: config.keepFiring.dirtyLimitHeld,
-      expr: byMount(lib.lastKnown('throttle_related_condition', 'kind="dirty-limit-held"')),
+      expr: byMount(alone('(%s)' % lib.lastKnown('throttle_related_condition', 'kind="dirty-limit-held"'))),
       page: 'dirty-limit-held',
       summary: 'One device fills the dirty limit and does not move: writers to other devices wait.',
       description: [
@@ -57,7 +60,7 @@ function(config, lib)
       name: 'ServerNotResponding',
       severity: 'info',
       duration: config.durations.related,
-      expr: byMount(lib.series('throttle_related_condition', 'kind=~"(.+-)?server-not-responding"')),
+      expr: byMount(alone(lib.series('throttle_related_condition', 'kind=~"(.+-)?server-not-responding"'))),
       page: 'server-not-responding',
       summary: 'A server of a mount does not respond.',
       description: [
