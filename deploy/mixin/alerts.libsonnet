@@ -4,11 +4,14 @@
   local config = $._config,
   local lib = (import 'lib.libsonnet')(config),
 
-  local group(name, alerts, records=[]) = {
+  local rules(name, rules) = {
     name: name,
     [if config.intervals.alerts != '' then 'interval']: config.intervals.alerts,
-    rules: records + [lib.alert(of) for of in alerts],
+    rules: rules,
   },
+  local group(name, alerts, records=[]) = rules(name, records + [lib.alert(of) for of in alerts]),
+
+  local cycles = (import 'alerts/cycles.libsonnet')(config, lib),
 
   prometheusAlerts+:: {
     groups+: [
@@ -17,11 +20,8 @@
         (import 'alerts/loops.libsonnet')(config, lib) + (import 'alerts/related.libsonnet')(config, lib),
         (import 'alerts/identity.libsonnet')(config, lib),
       ),
-      {
-        name: 'throttle-monitor-across',
-        [if config.intervals.alerts != '' then 'interval']: config.intervals.alerts,
-        rules: (import 'alerts/cycles.libsonnet')(config, lib) + (import 'alerts/across.libsonnet')(config, lib),
-      },
+      rules('throttle-monitor-across-risk', cycles.risk),
+      rules('throttle-monitor-across', cycles.blocked + (import 'alerts/across.libsonnet')(config, lib)),
       group('throttle-monitor-guard', (import 'alerts/guard.libsonnet')(config, lib)),
       group('throttle-monitor', (import 'alerts/monitor.libsonnet')(config, lib)),
     ],

@@ -1,5 +1,6 @@
-// Records of loops across nodes, within the group of the alerts that use them, so that a state is
-// told at the evaluation that sees it.
+// Records of loops across nodes, by their group. What is blocked is within the group of the alerts
+// that use it, so that a state is told at the evaluation that sees it. What is at risk changes
+// seldom, and has a group of its own: a ruler of Mimir takes 20 rules in a group by default.
 //
 // An edge goes from a node to the node whose address it mounts. Its value is the difference of the
 // two nodes' numbers: along a chain they add up to the difference between its ends. A chain whose
@@ -146,46 +147,47 @@ function(config, lib)
       record(cycle, closed(chain(4), 'node_d'), { nodes: '4' }),
     ];
 
-  [
-    // An address that more than one node has, such as a bridge's of each, says nothing.
-    local owners = 'max by (%s, peer, server_address) (%s)' % [
-      cluster,
-      renamed(lib.series('throttle_node_address'), [
-        ['address', 'server_address'],
-        [instance, 'peer'],
-      ]),
-    ];
-    record(unique, |||
-      %(owners)s
-        and on (%(cluster)s, server_address)
-      (count by (%(cluster)s, server_address) (%(owners)s) == 1)
-    ||| % { owners: owners, cluster: cluster }),
-    // Bytes that a node holds for another node.
-    record(
-      lib.heldForPeer,
-      'sum by (%s) (\n%s)' % [edge, joined(mounts('throttle_remote_mount_held_bytes'))]
-    ),
-  ]
-  + kind('risk', lib.heldForPeer)
-  + kind('blocked', 'max by (%s) (\n%s)' % [edge, joined(blockedMounts)])
-  + [
-    record(lib.ringEdge, |||
-      max by (%(edge)s) (
-      %(blocked)s
-      ) ^ 0
-        or
-      max by (%(edge)s) (
-      %(risk)s
-      ) * 0
-    ||| % {
-      edge: edge,
-      blocked: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('blocked'), matchers]),
-      risk: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('risk'), matchers]),
-    }),
-    record(lib.stalledMount, |||
-      max by (%s, bdi) (
-        %s  and on (%s)
-        (%s == 1)
-      )
-    ||| % [lib.node, joined(blockedMounts), edge, lib.ringEdge]),
-  ]
+  {
+    risk: [
+      // An address that more than one node has, such as a bridge's of each, says nothing.
+      local owners = 'max by (%s, peer, server_address) (%s)' % [
+        cluster,
+        renamed(lib.series('throttle_node_address'), [
+          ['address', 'server_address'],
+          [instance, 'peer'],
+        ]),
+      ];
+      record(unique, |||
+        %(owners)s
+          and on (%(cluster)s, server_address)
+        (count by (%(cluster)s, server_address) (%(owners)s) == 1)
+      ||| % { owners: owners, cluster: cluster }),
+      // Bytes that a node holds for another node.
+      record(
+        lib.heldForPeer,
+        'sum by (%s) (\n%s)' % [edge, joined(mounts('throttle_remote_mount_held_bytes'))]
+      ),
+    ] + kind('risk', lib.heldForPeer),
+    blocked: kind('blocked', 'max by (%s) (\n%s)' % [edge, joined(blockedMounts)])
+             + [
+               record(lib.ringEdge, |||
+                 max by (%(edge)s) (
+                 %(blocked)s
+                 ) ^ 0
+                   or
+                 max by (%(edge)s) (
+                 %(risk)s
+                 ) * 0
+               ||| % {
+                 edge: edge,
+                 blocked: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('blocked'), matchers]),
+                 risk: lib.edgesOfRing(function(matchers) '%s{%s}' % [lib.ring('risk'), matchers]),
+               }),
+               record(lib.stalledMount, |||
+                 max by (%s, bdi) (
+                   %s  and on (%s)
+                   (%s == 1)
+                 )
+               ||| % [lib.node, joined(blockedMounts), edge, lib.ringEdge]),
+             ],
+  }
