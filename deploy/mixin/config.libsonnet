@@ -67,6 +67,8 @@
       recurring: 3,
       // An address that a node has had within so many days may come back to it.
       failoverDays: 7,
+      // A server that more NFS servers than so many mount is no half of a pair.
+      failoverPeers: 2,
       // Events lost within 10 minutes, more than this.
       lostEvents: 0,
     },

@@ -18,13 +18,34 @@ function(config, lib, rule)
       unless on (%s)
     %s
   ||| % [mount, lib.series('throttle_remote_mount_held_bytes'), mount, own];
-  // Of nodes that serve NFS themselves.
+  // Of nodes that serve NFS themselves, and of another server. No ring, which is reported as one; and
+  // no server of many servers, which is no half of a pair.
   local ofServers = |||
-    (
-    %s)
-      and on (%s)
-    %s
-  ||| % [mounts, node, lib.series('throttle_node_address')];
+    max by (%(mount)s) (
+      (
+    %(mounts)s
+        and on (%(node)s)
+      %(serves)s
+      )
+        * on (%(address)s) group_left (peer)
+      %(unique)s
+        unless on (%(node)s, peer)
+      %(ring)s
+        unless on (%(cluster)s, peer)
+      (count by (%(cluster)s, peer) (%(held)s and on (%(node)s) %(serves)s) > %(most)d)
+    )
+  ||| % {
+    mount: mount,
+    mounts: std.stripChars(mounts, '\n'),
+    node: node,
+    serves: lib.series('throttle_node_address'),
+    address: byAddress,
+    unique: lib.uniqueAddress,
+    ring: lib.ringEdge,
+    cluster: config.clusterLabel,
+    held: lib.heldForPeer,
+    most: config.thresholds.failoverPeers,
+  };
 
   local because(expr, known, because) =
     'label_replace(label_replace(\n%s, "known", "%s", "", ""), "because", "%s", "", "")' % [expr, known, because];
@@ -45,23 +66,11 @@ function(config, lib, rule)
           and on (%s)
         %s
       ||| % [mounts, mount, lib.addressSeen], 'observed', 'was-own') + '\n',
-      // It was another node's, and is of one node at most.
+      // It was on yet another node.
       because(|||
         %s  and on (%s)
         (count by (%s) (%s) > 1)
-          unless on (%s)
-        (count by (%s) (%s) > 1)
-      ||| % [ofServers, byAddress, byAddress, lib.addressSeen, byAddress, byAddress, own], 'guess', 'address-moved') + '\n',
-      // No ring: that is reported as one.
-      because(|||
-        max by (%s) (
-          (
-        %s  )
-            * on (%s) group_left (peer)
-          %s
-            unless on (%s, peer)
-          %s
-        )
-      ||| % [mount, ofServers, byAddress, lib.uniqueAddress, node, lib.ringEdge], 'guess', 'both-serve') + '\n',
+      ||| % [ofServers, byAddress, byAddress, lib.addressSeen], 'guess', 'address-moved') + '\n',
+      because(ofServers, 'guess', 'both-serve') + '\n',
     ])),
   ]
