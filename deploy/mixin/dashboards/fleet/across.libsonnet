@@ -7,7 +7,6 @@ function(config, q)
   local lib = (import '../../lib.libsonnet')(config);
   local nodes = q.nodes;
   local edge = nodes + ', peer';
-  local chosen = '%s=~"$instance"' % config.nodeLabel;
 
   // Of many rings these; stalled ones first.
   local most = 50;
@@ -18,7 +17,7 @@ function(config, q)
   ]);
   // Edges from and to the chosen nodes: 1 where the ring is stalled, else 0.
   local edges = '(%s or %s)' % [
-    q.recorded(lib.ringEdge, chosen),
+    q.recorded(lib.ringEdge, q.instance),
     q.recorded(lib.ringEdge, 'peer=~"$instance"'),
   ];
 
@@ -125,7 +124,7 @@ function(config, q)
         ['Value #A', 'Held', { unit: 'bytes', decimals: 1 } + panel.width(95)],
         ['Value #B', 'Blocked', panel.colored(words.yes('red', 'text')) + panel.width(80)],
       ],
-      sortBy='Held',
+      sortBy='Blocked',
       field={ noValue: 'no ring' },
     ) + panel.size(12, 8),
 
@@ -140,7 +139,7 @@ function(config, q)
       ||| % {
         nodes: nodes,
         held: q.of('throttle_remote_mount_held_bytes'),
-        own: q.recorded(lib.ownAfterFailover, chosen),
+        own: q.recorded(lib.ownAfterFailover, q.instance),
       })],
       [
         ['known', 'Known', panel.colored({ mappings: words.known }) + panel.width(100)],

@@ -3,6 +3,7 @@ local panel = import '../lib/panel.libsonnet';
 local words = import '../lib/words.libsonnet';
 
 function(config, q)
+  local lib = (import '../../lib.libsonnet')(config);
   local nodes = q.nodes;
   local state = q.of('throttle_livelock_state');
   // Of a node that does not answer, as a stalled one may not, its last report.
@@ -19,8 +20,8 @@ function(config, q)
   [
     panel.stat(
       'Nodes in livelock or deadlock',
-      'Nodes on which a server waits for its own client and no write progresses. Any is an emergency: it seldom ends by itself.',
-      count('%s >= 2' % worst),
+      'Nodes on which a server waits for its own client and no write progresses, and nodes of a stalled ring (row "Loops across nodes"). Any is an emergency: it seldom ends by itself.',
+      count('%s >= 2\n  or on (%s) max by (%s) (%s == 1)\n' % [worst, nodes, nodes, q.recorded(lib.ringEdge, q.instance)]),
       words.none() { unit: 'short', noValue: 'no data' },
     ) + panel.size(8, 6),
     panel.stat(

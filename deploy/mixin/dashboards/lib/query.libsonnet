@@ -7,7 +7,8 @@ function(config, node='%s="$instance"') {
   // clusters is ".*", which matches series that have no such label, too.
   jobs:: 'job=~"$job"',
   cluster:: '%s, %s=~"$cluster"' % [q.jobs, config.clusterLabel],
-  selector:: q.cluster + ', ' + node % config.nodeLabel,
+  instance:: node % config.nodeLabel,
+  selector:: q.cluster + ', ' + q.instance,
 
   // The labels that tell one node from another, for `by` and `on`.
   nodes:: '%s, %s' % [config.clusterLabel, config.nodeLabel],
