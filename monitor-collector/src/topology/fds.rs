@@ -9,7 +9,7 @@
 use std::{fs, io, path::Path};
 
 use compact_str::CompactString;
-use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
+use rustix::fs::{CWD, Dir, Mode, OFlags, readlinkat_raw};
 
 /// Longer paths are cut.
 const MAX_LINK: usize = 1024;
@@ -94,6 +94,14 @@ pub fn links(
         }
     }
     Ok(())
+}
+
+/// The link of one open file of a process; `None`: it is closed, or the kernel denies access.
+pub fn link(process: &Path, fd: u32) -> Option<CompactString> {
+    let mut link = [0; MAX_LINK];
+    let path = process.join("fd").join(fd.to_string());
+    let length = readlinkat_raw(CWD, path, &mut link).ok()?;
+    Some(String::from_utf8_lossy(link.get(..length)?).into())
 }
 
 /// A process's name; `None`: it has ended.

@@ -18,6 +18,7 @@ mod exports;
 mod fds;
 #[cfg(any(test, fuzzing, feature = "fuzz"))]
 pub mod fuzz;
+mod identity;
 mod loop_devices;
 mod mounts;
 mod namespaces;

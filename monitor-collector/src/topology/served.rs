@@ -8,6 +8,7 @@ mod cifs;
 mod files;
 mod fuse;
 mod nbd;
+mod remembered;
 mod scsi;
 mod ublk;
 
@@ -31,7 +32,13 @@ use super::smb::SmbMount;
 use super::sockets::canonical;
 use super::warnings::LookupWarnings;
 
-pub use self::fuse::Daemons as FuseDaemons;
+/// What is kept between two rounds.
+#[derive(Debug, Default)]
+pub struct Memory {
+    nbd: nbd::Servers,
+    ublk: ublk::Servers,
+    fuse: fuse::Daemons,
+}
 
 /// Maximum number of devices of one kind.
 const MAX_DEVICES: usize = 256;
@@ -62,8 +69,8 @@ pub struct NodeFiles<'a> {
     pub file_systems: &'a [FileSystem],
     /// SMB mounts.
     pub smb: &'a [SmbMount],
-    /// FUSE daemons found so far.
-    pub fuse: &'a mut FuseDaemons,
+    /// The servers found so far.
+    pub memory: &'a mut Memory,
     /// The facts that could not be read.
     pub warnings: &'a mut LookupWarnings,
 }

@@ -56,7 +56,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use crate::topology::namespaces::Namespaces;
-    use crate::topology::served::{Device, FuseDaemons, Kind as _, NodeFiles, Place};
+    use crate::topology::served::{Device, Kind as _, Memory, NodeFiles, Place};
     use crate::topology::smb::SmbMount;
     use crate::topology::tests::node::Node;
     use crate::topology::warnings::LookupWarnings;
@@ -80,7 +80,7 @@ mod tests {
                 mount(Some("cifs-2"), None),
                 mount(None, Some("10.9.0.3")),
             ],
-            fuse: &mut FuseDaemons::default(),
+            memory: &mut Memory::default(),
             warnings: &mut warnings,
         });
         (devices, warnings.into_sentences().join(" "))

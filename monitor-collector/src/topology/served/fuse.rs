@@ -3,11 +3,12 @@
 //! Nothing below such a mount is read. A virtiofs mount has no daemon here: it is on the host of
 //! this virtual machine.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 use monitor_model::observation::{ClientKind, FileSystem};
 
+use super::remembered::{Fact, OpenFile, Remembered};
 use super::{Device, Kind, NodeFiles, Place};
 use crate::host::text::numbered;
 use crate::topology::fds::{FdInfo, comm, links};
@@ -18,9 +19,6 @@ const MAX_FDS: usize = 262_144;
 const MAX_HELD: usize = 1024;
 /// Maximum number of connections.
 const MAX_CONNECTIONS: usize = 4096;
-/// Searches for the daemons of the same connections. More are made after so many rounds.
-const TRIES: u8 = 3;
-const FORGET_ROUNDS: u8 = 20;
 /// `TASK_COMM_LEN` without its zero.
 const COMM_LEN: usize = 15;
 /// It opens `/dev/fuse` for the daemon, and never reads it.
@@ -49,7 +47,7 @@ pub(in crate::topology) struct Held {
 
 /// The daemon of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::topology) struct Daemon {
+pub struct Daemon {
     pub tgid: u32,
     pub name: CompactString,
     fd: u32,
@@ -57,15 +55,8 @@ pub(in crate::topology) struct Daemon {
     pub by_name: bool,
 }
 
-/// The daemons found so far.
-#[derive(Debug, Default)]
-pub struct Daemons {
-    known: BTreeMap<u64, Daemon>,
-    /// The connections without a daemon, and the searches for them.
-    open: Vec<u64>,
-    tries: u8,
-    rounds: u8,
-}
+/// The daemons found so far, by the number of the connection.
+pub type Daemons = Remembered<u64, Daemon>;
 
 impl Kind for Fuse {
     fn devices(&self, node: &mut NodeFiles<'_>) -> Vec<Device> {
@@ -74,16 +65,19 @@ impl Kind for Fuse {
             .iter()
             .filter_map(|mount| Some((connection(mount)?, mount)))
             .collect();
-        if mounts.is_empty() {
-            *node.fuse = Daemons::default();
-            return Vec::new();
+        let connections = if mounts.is_empty() {
+            Vec::new()
+        } else {
+            all_connections(node, &mounts)
+        };
+        let keys: Vec<_> = connections.iter().map(|one| (one.number, 0)).collect();
+        if node.memory.fuse.check(node.spaces, &keys) {
+            find(&mut node.memory.fuse, node.spaces, &connections);
         }
-        let connections = all_connections(node, &mounts);
-        node.fuse.find(node.spaces, &connections);
         let mut devices = Vec::new();
         for (Connection { number, .. }, mount) in mounts {
             let place = format_args!("{} ({})", mount.mount_point, mount.device);
-            let Some(daemon) = node.fuse.known.get(&number) else {
+            let Some(daemon) = node.memory.fuse.get(&number) else {
                 node.warnings.note(&format_args!(
                     "Which process serves the FUSE mount {place} is unknown: none is seen to have its connection open, or several may have it."
                 ));
@@ -144,54 +138,23 @@ fn all_connections(node: &NodeFiles<'_>, mounts: &[(Connection, &FileSystem)]) -
     all
 }
 
-impl Daemons {
-    /// Finds the daemons of these connections. A search reads the links of all open files, so it is
-    /// made for new connections, and seldom for those that have none.
-    fn find(&mut self, spaces: &Namespaces, connections: &[Connection]) {
-        self.rounds += 1;
-        if self.rounds == FORGET_ROUNDS {
-            self.rounds = 0;
-            self.tries = 0;
+/// Finds the daemons of these connections, of those that have none.
+fn find(daemons: &mut Daemons, spaces: &Namespaces, connections: &[Connection]) {
+    let (mut held, whole) = search(spaces);
+    let fds: Vec<_> = held.iter().map(|one| one.tgid).collect();
+    // A process with one open file serves one connection.
+    held.retain(|one| {
+        fds.iter().filter(|tgid| **tgid == one.tgid).count() > 1
+            || daemons.servers().all(|daemon| daemon.tgid != one.tgid)
+    });
+    let unknown = connections
+        .iter()
+        .filter(|one| daemons.get(&one.number).is_none());
+    let unknown: Vec<_> = unknown.cloned().collect();
+    for (number, daemon) in pair(&unknown, &held, whole) {
+        if let Some(file) = OpenFile::read(spaces, daemon.tgid, daemon.fd) {
+            daemons.put(number, daemon, vec![Fact::Open(file)]);
         }
-        self.known.retain(|number, daemon| {
-            connections.iter().any(|one| one.number == *number)
-                && daemon.holds(&spaces.process(daemon.tgid))
-        });
-        let open: Vec<_> = connections
-            .iter()
-            .map(|one| one.number)
-            .filter(|number| !self.known.contains_key(number))
-            .collect();
-        if open != self.open {
-            self.open = open;
-            self.tries = 0;
-        }
-        if self.open.is_empty() || self.tries >= TRIES {
-            return;
-        }
-        self.tries += 1;
-        let (mut held, whole) = search(spaces);
-        let fds: Vec<_> = held.iter().map(|one| one.tgid).collect();
-        // A process with one open file serves one connection.
-        held.retain(|one| {
-            fds.iter().filter(|tgid| **tgid == one.tgid).count() > 1
-                || self.known.values().all(|daemon| daemon.tgid != one.tgid)
-        });
-        let unknown = connections
-            .iter()
-            .filter(|one| self.open.contains(&one.number));
-        let unknown: Vec<_> = unknown.cloned().collect();
-        self.known.extend(pair(&unknown, &held, whole));
-        self.open.retain(|number| !self.known.contains_key(number));
-    }
-}
-
-impl Daemon {
-    /// Whether the process still has the connection open, and executes the same program.
-    fn holds(&self, process: &Path) -> bool {
-        let link = std::fs::read_link(process.join("fd").join(self.fd.to_string()));
-        link.is_ok_and(|link| is_fuse(link.as_os_str().as_encoded_bytes()))
-            && comm(process).as_ref() == Some(&self.name)
     }
 }
 

@@ -4,13 +4,14 @@
 
 use std::fs;
 
-use compact_str::format_compact;
+use compact_str::{CompactString, format_compact};
 use monitor_model::observation::ClientKind;
 
+use super::remembered::{Fact, OpenFile, Remembered};
 use super::{Device, Kind, MAX_DEVICES, NodeFiles, Place};
 use crate::host::text::numbered;
 use crate::topology::fds::links;
-use crate::topology::namespaces::is_gone;
+use crate::topology::namespaces::{Namespaces, is_gone};
 
 /// Maximum number of file descriptors in one search.
 const MAX_FDS: usize = 262_144;
@@ -18,20 +19,24 @@ const MAX_FDS: usize = 262_144;
 /// Block devices with a driver in user space.
 pub struct Ublk;
 
+/// The processes found so far, by the name of their device.
+pub type Servers = Remembered<CompactString, u32>;
+
+/// An open character device: the number of that, the process and its file descriptor.
+type Holder = (CompactString, u32, u32);
+
 impl Kind for Ublk {
     fn devices(&self, node: &mut NodeFiles<'_>) -> Vec<Device> {
         let block = node.sysfs.join("block");
         let names = numbered(&block, "ublkb", MAX_DEVICES);
-        if names.is_empty() {
-            return Vec::new();
+        let keys: Vec<_> = names.iter().map(|name| (name.clone(), 0)).collect();
+        if node.memory.ublk.check(node.spaces, &keys) {
+            find(&mut node.memory.ublk, node.spaces, &names);
         }
-        let (holders, is_whole) = holders(node);
         let mut devices = Vec::new();
         for name in names {
-            let number = name.trim_start_matches("ublkb");
-            let mut own = holders.iter().filter(|(of, _)| of == number);
-            // Children may have inherited the file.
-            let (Some((_, process)), None, true) = (own.next(), own.next(), is_whole) else {
+            let Some(process) = node.memory.ublk.get(&name) else {
+                let number = name.trim_start_matches("ublkb");
                 node.warnings.note(&format_args!(
                     "The server of /dev/{name} is unknown: not exactly one process has /dev/ublkc{number} open, or not all processes can be read."
                 ));
@@ -51,19 +56,35 @@ impl Kind for Ublk {
     }
 }
 
-/// The processes that have a character device open, each with that device's number, and whether all
-/// processes were read.
-fn holders(node: &NodeFiles<'_>) -> (Vec<(String, u32)>, bool) {
-    let (mut budget, mut is_whole) = (MAX_FDS, node.spaces.denied == 0);
-    let mut found = Vec::new();
-    for &pid in node.spaces.nets.values().flatten() {
-        let read = links(&node.spaces.process(pid), &mut budget, |_, link| {
+/// Finds the servers of these devices, of those that have none.
+fn find(servers: &mut Servers, spaces: &Namespaces, names: &[CompactString]) {
+    let (holders, is_whole) = holders(spaces);
+    for name in names.iter().filter(|_| is_whole) {
+        let number = name.trim_start_matches("ublkb");
+        let mut own = holders.iter().filter(|(of, ..)| of == number);
+        // Children may have inherited the file.
+        if let (Some((_, process, fd)), None) = (own.next(), own.next())
+            && servers.get(name).is_none()
+            && let Some(file) = OpenFile::read(spaces, *process, *fd)
+        {
+            servers.put(name.clone(), *process, vec![Fact::Open(file)]);
+        }
+    }
+}
+
+/// The processes that have a character device open, each once for each, and whether all processes
+/// were read.
+fn holders(spaces: &Namespaces) -> (Vec<Holder>, bool) {
+    let (mut budget, mut is_whole) = (MAX_FDS, spaces.denied == 0);
+    let mut found: Vec<Holder> = Vec::new();
+    for &pid in spaces.nets.values().flatten() {
+        let read = links(&spaces.process(pid), &mut budget, |fd, link| {
             let number = link.strip_prefix(b"/dev/ublkc");
-            if let Some(number) = number.and_then(|number| std::str::from_utf8(number).ok()) {
-                let one = (number.to_owned(), pid);
-                if found.len() < MAX_DEVICES && !found.contains(&one) {
-                    found.push(one);
-                }
+            if let Some(number) = number.and_then(|number| std::str::from_utf8(number).ok())
+                && found.len() < MAX_DEVICES
+                && !found.iter().any(|(of, by, _)| of == number && *by == pid)
+            {
+                found.push((number.into(), pid, fd));
             }
         });
         is_whole &= read.is_ok() || read.is_err_and(|error| is_gone(&error));
@@ -73,7 +94,7 @@ fn holders(node: &NodeFiles<'_>) -> (Vec<(String, u32)>, bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use monitor_model::observation::Proof;
 
@@ -109,6 +130,30 @@ mod tests {
         opens(&node, 70, "/dev/ublkc0");
         opens(&node, 80, "/dev/ublkc01");
         assert_eq!(told(&node).0, ["259:0 /dev/ublkb0 Some(70)"]);
+    }
+
+    #[test]
+    fn a_known_server_stays_until_it_closes_the_device_or_ends() {
+        let node = node();
+        opens(&node, 70, "/dev/ublkc0");
+        let mut reader = node.reader(&[]);
+        let mut server = || {
+            let topology = reader.round(&LookupRequest::default());
+            topology.served.first().and_then(|one| one.server.tgid)
+        };
+        assert_eq!(server(), Some(70));
+        // Its child.
+        opens(&node, 80, "/dev/ublkc0");
+        assert_eq!(server(), Some(70));
+        // Another process has its id.
+        node.started(70, "ublk", 1, 9000);
+        assert_eq!(server(), None);
+        fs::remove_file(node.path("proc/70/fd/9")).unwrap();
+        // Searches become rarer: the devices are the same.
+        assert_eq!(
+            [(); 6].map(|()| server()).iter().flatten().next(),
+            Some(&80)
+        );
     }
 
     #[test]

@@ -50,6 +50,20 @@ impl Node {
         symlink(format!("mnt:[{mnt}]"), ns.join("mnt")).unwrap();
         symlink(format!("net:[{net}]"), ns.join("net")).unwrap();
         self.append(pid, "comm", comm);
+        self.started(pid, comm, 1, 1000 + u64::from(pid));
+    }
+
+    /// A process's name, its parent, and when it started.
+    pub fn started(&self, pid: u32, comm: &str, parent: u32, ticks: u64) {
+        let numbers = "0 ".repeat(17);
+        let text = format!("{pid} ({comm}) S {parent} {numbers}{ticks} 0 0\n");
+        fs::write(self.path(&format!("proc/{pid}/stat")), text).unwrap();
+    }
+
+    /// A thread of the kernel.
+    pub fn kernel_thread(&self, pid: u32, comm: &str, ticks: u64) {
+        self.process(pid, comm, 20, 30);
+        self.started(pid, comm, 2, ticks);
     }
 
     /// Adds a line to a file of a process.

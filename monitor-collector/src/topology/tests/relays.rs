@@ -202,7 +202,7 @@ fn the_server_of_another_protocol_is_found_in_any_namespace() {
 #[test]
 fn the_kernels_server_of_a_disk_is_the_devices_target() {
     use monitor_model::observation::{ClientKind, ServerKind};
-    use served::{Device, FuseDaemons, Graph, NodeFiles, Place, Target};
+    use served::{Device, Graph, Memory, NodeFiles, Place, Target};
 
     let node = Node::new();
     node.address(1, "127.0.0.1");
@@ -229,7 +229,7 @@ fn the_kernels_server_of_a_disk_is_the_devices_target() {
         spaces: &spaces,
         file_systems: &[],
         smb: &[],
-        fuse: &mut FuseDaemons::default(),
+        memory: &mut Memory::default(),
         warnings: &mut warnings,
     };
     let graph = Graph::of(devices, &places, &mut files);

@@ -18,10 +18,11 @@ const STDERR: u32 = 2;
 /// What a process holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// The inodes of its sockets, but for those of its standard input and output.
-    pub sockets: BTreeSet<u64>,
-    /// Whether it has the device open.
-    pub device: bool,
+    /// Its sockets by inode, each with one of its file descriptors, but for those of its standard
+    /// input and output.
+    pub sockets: BTreeMap<u64, u32>,
+    /// The file descriptor by which it has the device open.
+    pub device: Option<u32>,
 }
 
 impl Held {
@@ -34,38 +35,40 @@ impl Held {
         let (mut held, mut standard, mut budget) = (Self::default(), BTreeSet::new(), MAX_FDS);
         links(process, &mut budget, |fd, link| {
             if let Some(inode) = inode(link) {
-                let set = if fd <= STDERR {
-                    &mut standard
+                if fd <= STDERR {
+                    standard.insert(inode);
                 } else {
-                    &mut held.sockets
-                };
-                set.insert(inode);
-            } else if let Some(dir) = link.strip_suffix(device.as_bytes()) {
-                held.device |= dir.starts_with(b"/") && dir.ends_with(b"/");
+                    held.sockets.insert(inode, fd);
+                }
+            } else if let Some(dir) = link.strip_suffix(device.as_bytes())
+                && dir.starts_with(b"/")
+                && dir.ends_with(b"/")
+            {
+                held.device = Some(fd);
             }
         })?;
         if budget == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        held.sockets.retain(|inode| !standard.contains(inode));
+        held.sockets.retain(|inode, _| !standard.contains(inode));
         Ok(held)
     }
 }
 
+/// The processes that hold a socket, each with one of its file descriptors.
+pub type Holders = BTreeMap<u32, u32>;
+
 /// Which processes of the node hold each of these sockets; `None`: not all processes could be read.
-pub fn holders(
-    spaces: &Namespaces,
-    inodes: &BTreeSet<u64>,
-) -> Option<BTreeMap<u64, BTreeSet<u32>>> {
-    let mut found: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
+pub fn holders(spaces: &Namespaces, inodes: &BTreeSet<u64>) -> Option<BTreeMap<u64, Holders>> {
+    let mut found: BTreeMap<u64, Holders> = BTreeMap::new();
     if inodes.is_empty() {
         return Some(found);
     }
     let mut budget = MAX_FDS;
     for &pid in spaces.nets.values().flatten() {
-        let read = links(&spaces.process(pid), &mut budget, |_, link| {
+        let read = links(&spaces.process(pid), &mut budget, |fd, link| {
             if let Some(inode) = inode(link).filter(|inode| inodes.contains(inode)) {
-                found.entry(inode).or_default().insert(pid);
+                found.entry(inode).or_default().insert(pid, fd);
             }
         });
         match read {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::search::{Ends, Search, choose};
 use super::tables::{self, Unix, unix};
+use super::{Connected, Servers};
 use crate::topology::LookupRequest;
 use crate::topology::namespaces::Namespaces;
 use crate::topology::served::Place;
@@ -86,8 +87,10 @@ fn read_peers(_: u64, file: PathBuf, asked: BTreeSet<u64>) -> io::Result<BTreeMa
 fn server(node: &Node) -> Result<Place, &'static str> {
     let (mut warnings, sysfs) = (LookupWarnings::default(), node.path("sys"));
     let spaces = Namespaces::walk(&node.path("proc"), &mut warnings).unwrap();
-    let mut search = Search::new(&spaces, &sysfs).with_peers(read_peers);
-    search.server("nbd0", CLIENT)
+    let connected = ["nbd0".into()];
+    let mut search = Search::new(&spaces, &sysfs, &connected, BTreeSet::new(), read_peers);
+    let found = search.server("nbd0", CLIENT);
+    found.map(|found| found.place)
 }
 
 fn tcp() -> Place {
@@ -206,7 +209,7 @@ fn a_connection_that_is_closed_while_processes_are_read_is_nobodys() {
         Namespaces::walk(&node.path("proc"), &mut warnings).unwrap(),
         node.path("sys"),
     );
-    let search = Search::new(&spaces, &sysfs);
+    let search = Search::new(&spaces, &sysfs, &[], BTreeSet::new(), read_peers);
     let (&net, pids) = spaces.nets.first_key_value().unwrap();
     let mut seen = tables::all(&spaces, pids, |inode| inode == 11).unwrap();
     let mut closed = seen.tcp[0];
@@ -266,6 +269,218 @@ fn a_process_with_a_pair_of_its_own_that_does_not_wait_in_the_device_is_not_its_
     assert!(server(&node).is_err());
 }
 
+/// When the device was set up: 60 ticks before its client, as a test has it, was started.
+const SET_UP: u64 = 1010;
+
+/// A process that serves the device, or another one, over the socket 12, and whose own connection
+/// leads elsewhere. Other sockets that no process holds lead to two servers.
+fn shown_with_connections() -> Node {
+    let node = node();
+    pair(&node, 11, 12, "");
+    node.fd(CLIENT, 12);
+    connection(&node, "127.0.0.1:40000", "127.0.0.1:22", [21, 22]);
+    node.fd(CLIENT, 21);
+    node.fd(OTHER, 22);
+    connection(&node, "127.0.0.1:40002", SERVER_ADDRESS, [31, 32]);
+    node.fd(SERVER, 32);
+    node
+}
+
+#[test]
+fn a_process_that_set_the_device_up_and_has_the_kernels_other_end_serves_it() {
+    // Whether it is the one is unknown.
+    assert!(server(&shown_with_connections()).is_err());
+    for (thread, ticks) in [
+        ("knbd0-recv", 2000),
+        ("nbd0-recv", 5),
+        ("kworker/R-nbd0-", 5),
+    ] {
+        let node = shown_with_connections();
+        node.kernel_thread(60, thread, ticks);
+        assert_eq!(server(&node), Ok(Place::Process(CLIENT)), "{thread}");
+    }
+}
+
+#[test]
+fn a_process_that_started_after_the_device_was_set_up_is_another() {
+    let node = shown_with_connections();
+    node.kernel_thread(60, "knbd0-recv", SET_UP);
+    assert!(server(&node).is_err(), "two servers are possible");
+    let text = fs::read_to_string(node.path("proc/1/net/unix")).unwrap();
+    let kept = text.lines().filter(|line| !line.contains(" 03 1"));
+    let kept: Vec<_> = kept.collect();
+    fs::write(node.path("proc/1/net/unix"), kept.join("\n")).unwrap();
+    assert_eq!(server(&node), Ok(tcp()), "its own connection is not");
+    // Within the same tick the order is unknown.
+    node.started(60, "knbd0-recv", 2, 1000 + u64::from(CLIENT));
+    assert!(server(&node).is_err());
+    node.started(60, "knbd0-recv", 2, SET_UP);
+    waits(&node, CLIENT);
+    assert_eq!(server(&node), Ok(tcp()), "whatever it does with the device");
+}
+
+#[test]
+fn a_name_alone_does_not_make_a_thread_of_the_driver() {
+    let node = shown_with_connections();
+    node.process(60, "knbd0-recv", 20, 30);
+    node.started(60, "knbd0-recv", 1, 2000);
+    assert!(server(&node).is_err());
+    // A kernel that starts it for all devices, before one is set up.
+    node.kernel_thread(61, "knbd0-recv", 2000);
+    node.kernel_thread(62, "knbd1-recv", 2000);
+    assert!(server(&node).is_err());
+}
+
+/// The servers of devices from round to round.
+fn find(node: &Node, servers: &mut Servers, devices: &[(&str, u64, u32)]) -> Vec<Option<Place>> {
+    let (mut warnings, sysfs) = (LookupWarnings::default(), node.path("sys"));
+    let spaces = Namespaces::walk(&node.path("proc"), &mut warnings).unwrap();
+    let connected = devices.iter().map(|(name, inode, tid)| Connected {
+        key: ((*name).into(), *inode),
+        bdi: "43:0".into(),
+        tid: *tid,
+    });
+    let connected: Vec<_> = connected.collect();
+    servers.find(&spaces, &sysfs, &connected, read_peers);
+    let servers = connected.iter().map(|one| servers.known.get(&one.key));
+    servers.map(Option::<&Place>::cloned).collect()
+}
+
+/// A node on which the client has ended, and the kernel's socket 11 leads to the server.
+fn netlink() -> Node {
+    let node = node();
+    ends_its_life(&node, CLIENT);
+    connection(&node, "127.0.0.1:40000", SERVER_ADDRESS, [11, 12]);
+    node.fd(SERVER, 12);
+    node
+}
+
+fn close(node: &Node, table: &str, inode: u64) {
+    let table = node.path(&format!("proc/1/net/{table}"));
+    let text = fs::read_to_string(&table).unwrap();
+    let inode = format!(" {inode} ");
+    let left: Vec<_> = text.lines().filter(|l| !l.contains(&inode)).collect();
+    fs::write(table, left.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn a_known_server_stays_while_the_kernels_socket_leads_to_it() {
+    let (node, mut servers) = (netlink(), Servers::default());
+    assert_eq!(
+        find(&node, &mut servers, &[("nbd0", 1, CLIENT)]),
+        [Some(tcp())]
+    );
+    // A search would have no answer, and sysfs shows another process.
+    node.socket(1, "10.9.0.1:50000", "10.9.0.2:6789", ESTABLISHED, 41);
+    node.socket(1, "10.9.0.1:50002", "10.9.0.2:22", ESTABLISHED, 42);
+    node.fd(OTHER, 42);
+    assert_eq!(
+        find(&node, &mut servers, &[("nbd0", 1, OTHER)]),
+        [Some(tcp())]
+    );
+    assert_eq!(
+        find(&node, &mut Servers::default(), &[("nbd0", 1, OTHER)]),
+        [None]
+    );
+    close(&node, "tcp", 11);
+    assert_eq!(find(&node, &mut servers, &[("nbd0", 1, OTHER)]), [None]);
+}
+
+#[test]
+fn a_device_that_was_connected_to_another_server_between_two_rounds_has_that() {
+    let (node, mut servers) = (netlink(), Servers::default());
+    find(&node, &mut servers, &[("nbd0", 1, CLIENT)]);
+    close(&node, "tcp", 11);
+    let other = "127.0.0.1:10999";
+    connection(&node, "127.0.0.1:40002", other, [21, 22]);
+    node.fd(OTHER, 22);
+    let other = Some(Place::Tcp(other.parse().unwrap()));
+    // The socket was replaced, or the device was set up anew.
+    assert_eq!(find(&node, &mut servers, &[("nbd0", 1, CLIENT)]), [other]);
+    connection(&node, "127.0.0.1:40004", SERVER_ADDRESS, [31, 32]);
+    node.fd(SERVER, 32);
+    assert_eq!(find(&node, &mut servers, &[("nbd0", 2, CLIENT)]), [None]);
+}
+
+#[test]
+fn a_server_that_restarted_or_whose_id_is_anothers_is_not_known_any_more() {
+    let node = node();
+    ends_its_life(&node, CLIENT);
+    pair(&node, 11, 12, "/run/nbd.sock");
+    node.fd(SERVER, 12);
+    let mut servers = Servers::default();
+    let devices = [("nbd0", 1, CLIENT)];
+    assert_eq!(
+        find(&node, &mut servers, &devices),
+        [Some(Place::Process(SERVER))]
+    );
+    node.started(SERVER, "server", 1, 9000);
+    node.fd(OTHER, 12);
+    fs::remove_file(node.path(&format!("proc/{SERVER}/fd/12"))).unwrap();
+    assert_eq!(
+        find(&node, &mut servers, &devices),
+        [Some(Place::Process(OTHER))]
+    );
+    fs::remove_file(node.path(&format!("proc/{OTHER}/fd/12"))).unwrap();
+    assert_eq!(find(&node, &mut servers, &devices), [None]);
+}
+
+#[test]
+fn a_known_process_in_the_device_stays_until_it_has_another_socket() {
+    let (node, mut servers) = (node(), Servers::default());
+    waits(&node, CLIENT);
+    connection(&node, "127.0.0.1:40000", SERVER_ADDRESS, [11, 12]);
+    node.fd(CLIENT, 11);
+    let devices = [("nbd0", 1, CLIENT)];
+    assert_eq!(find(&node, &mut servers, &devices), [Some(tcp())]);
+    connection(&node, "127.0.0.1:40002", "127.0.0.1:22", [21, 22]);
+    node.fd(CLIENT, 21);
+    assert_eq!(find(&node, &mut servers, &devices), [Some(tcp())]);
+    fs::remove_file(node.path(&format!("proc/{CLIENT}/fd/11"))).unwrap();
+    let other = Place::Tcp("127.0.0.1:22".parse().unwrap());
+    assert_eq!(find(&node, &mut servers, &devices), [Some(other)]);
+}
+
+#[test]
+fn a_device_that_is_set_up_later_has_the_server_of_the_new_socket() {
+    let (node, mut servers) = (netlink(), Servers::default());
+    let (first, second) = (("nbd0", 1, CLIENT), ("nbd1", 2, CLIENT));
+    find(&node, &mut servers, &[first]);
+    connection(&node, "127.0.0.1:40002", "127.0.0.1:10999", [21, 22]);
+    node.fd(OTHER, 22);
+    let other = Place::Tcp("127.0.0.1:10999".parse().unwrap());
+    let both = [Some(tcp()), Some(other)];
+    assert_eq!(find(&node, &mut servers, &[first, second]), both);
+    // Without what was known, either may be either's.
+    assert_eq!(
+        find(&node, &mut Servers::default(), &[first, second]),
+        [None, None]
+    );
+}
+
+#[test]
+fn a_search_without_an_answer_is_made_ever_more_seldom_until_something_changes() {
+    let (node, mut servers) = (node(), Servers::default());
+    ends_its_life(&node, CLIENT);
+    let devices = [("nbd0", 1, CLIENT)];
+    for _ in 0..3 {
+        assert_eq!(find(&node, &mut servers, &devices), [None]);
+    }
+    connection(&node, "127.0.0.1:40000", SERVER_ADDRESS, [11, 12]);
+    node.fd(SERVER, 12);
+    for _ in 0..4 {
+        assert_eq!(find(&node, &mut servers, &devices), [None]);
+    }
+    assert_eq!(find(&node, &mut servers, &devices), [Some(tcp())]);
+    let (mut servers, gone) = (Servers::default(), [("nbd0", 1, 71)]);
+    fs::remove_file(node.path("proc/1/net/unix")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(find(&node, &mut servers, &devices), [None]);
+    }
+    node.append(1, "net/unix", "");
+    assert_eq!(find(&node, &mut servers, &gone), [Some(tcp())]);
+}
+
 #[test]
 fn an_incomplete_search_has_no_answer_and_that_is_reported() {
     let node = node();
@@ -316,7 +531,7 @@ fn only_connected_streams_are_read() {
 fn ends() -> impl Strategy<Value = Ends> {
     let address = (1u8..4).prop_map(|last| format!("10.0.0.{last}:10809").parse().unwrap());
     let tcp = prop::collection::btree_set(address, 0..3);
-    let unix = prop::collection::btree_map(1u32..4, Just(BTreeSet::from([7])), 0..3);
+    let unix = prop::collection::btree_map(1u32..4, Just(BTreeMap::from([(7, 9)])), 0..3);
     (any::<bool>(), tcp, unix).prop_map(|(own, tcp, unix)| Ends { own, tcp, unix })
 }
 

@@ -218,7 +218,7 @@ fn a_name_of_a_target_leads_nowhere_else() {
     let spaces = Namespaces::walk(&procfs, &mut warnings).unwrap();
     let graph = Graph::read(&mut NodeFiles {
         smb: &[],
-        fuse: &mut super::super::FuseDaemons::default(),
+        memory: &mut super::super::Memory::default(),
         sysfs: &sysfs,
         spaces: &spaces,
         file_systems: &[],
