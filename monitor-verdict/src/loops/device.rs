@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use compact_str::{CompactString, format_compact};
 use monitor_model::{
     loops::{Loop, LoopChange, LoopEvent, Mount, Proof, Scope},
-    observation::{Container, NfsClient, ServerKind, ServerRef},
+    observation::{NfsClient, ServerKind, ServerRef},
 };
 
 use super::inputs::{Claim, DeviceInputs, file_system};
 use super::path::{self, Written};
 use super::proof::Evidence;
-use super::{blank, event, exempt, words};
+use super::{blank, describe_containers, event, exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
 
@@ -214,7 +214,9 @@ impl LoopClient {
         one.localio = self.evidence.localio();
         describe_mount(&mut one, inputs);
         self.server_side(&mut one, inputs);
-        describe_containers(&mut one, inputs);
+        let of = |netns: Option<u64>| inputs.container_of(netns?).cloned();
+        let (client, server) = (of(one.client_netns), of(one.server_netns));
+        describe_containers(&mut one, client, server);
         let totals = inputs.rpc.iter().map(|fresh| fresh.client);
         // A client without recent calls may be missing from the list.
         if !inputs.rpc.is_empty() {
@@ -318,22 +320,6 @@ fn describe_mount(one: &mut Loop, inputs: &DeviceInputs<'_>) {
     one.version.clone_from(&mount.version);
     one.server_address = mount.server.map(|address| format_compact!("{address}"));
     one.client_netns = mount.netns.or(one.client_netns);
-}
-
-fn describe_containers(one: &mut Loop, inputs: &DeviceInputs<'_>) {
-    let of = |netns: Option<u64>| inputs.container_of(netns?);
-    // A look-up without the container does not clear it.
-    if let Some(container) = of(one.server_netns) {
-        one.server_container = Some(container.clone());
-    }
-    let points = one.mounts.iter().map(|mount| mount.mount_point.as_str());
-    let volumes = points.filter_map(Container::of_volume);
-    let own = of(one.client_netns).cloned();
-    let mut all: Vec<Container> = own.into_iter().chain(volumes).collect();
-    all.dedup_by(|later, earlier| later.pod_uid == earlier.pod_uid && later.id.is_empty());
-    if !all.is_empty() {
-        one.client_containers = all;
-    }
 }
 
 fn new_loop(claim: &Claim, inputs: &DeviceInputs<'_>) -> Loop {

@@ -3,11 +3,11 @@
 
 use monitor_model::{
     loops::{Loop, LoopChange, LoopEvent, Mount, Scope},
-    observation::{Bdi, ClientKind, Container, Observation, ServedDevice},
+    observation::{Bdi, ClientKind, Observation, ServedDevice},
 };
 
 use super::path::{self, Written};
-use super::{blank, event, exempt, words};
+use super::{blank, describe_containers, event, exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
 
@@ -140,11 +140,6 @@ fn describe(one: &mut Loop, device: &ServedDevice, observation: &Observation) {
         _ if device.address.is_empty() => Scope::None,
         _ => Scope::Unknown,
     };
-    let points = one.mounts.iter().map(|mount| mount.mount_point.as_str());
-    let volumes: Vec<Container> = points.filter_map(Container::of_volume).collect();
-    if !volumes.is_empty() {
-        one.client_containers = volumes;
-    }
     let container = device.server.tgid.and_then(|tgid| {
         let mut places = topology.processes.iter();
         places.find(|place| place.tgid == tgid)?.container.clone()
@@ -154,9 +149,7 @@ fn describe(one: &mut Loop, device: &ServedDevice, observation: &Observation) {
         let net = nets.find(|net| Some(net.netns) == device.server_netns)?;
         Some(net.container.clone())
     };
-    if let Some(container) = container.or_else(of_net) {
-        one.server_container = Some(container);
-    }
+    describe_containers(one, None, container.or_else(of_net));
 }
 
 fn new_loop(device: &ServedDevice, observation: &Observation) -> Loop {
