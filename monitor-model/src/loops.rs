@@ -91,7 +91,7 @@ pub struct Loop {
     /// that the kubelet mounted it for.
     #[serde(default)]
     pub client_containers: Vec<Container>,
-    /// The container that owns the server's network namespace.
+    /// The container of the server's process, else the one that owns its network namespace.
     #[serde(default)]
     pub server_container: Option<Container>,
     /// The mount's RPC clients, which identify nfsd's threads and writes.
@@ -232,6 +232,20 @@ impl Loop {
     pub fn path_words(&self) -> String {
         let nodes: Vec<String> = self.path.iter().map(PathNode::words).collect();
         nodes.join(" -> ")
+    }
+
+    /// The UID of the client's pod, of several the first one's; empty: none is known.
+    #[must_use]
+    pub fn client_pod_uid(&self) -> &str {
+        let mut uids = self.client_containers.iter().map(|one| &*one.pod_uid);
+        uids.find(|uid| !uid.is_empty()).unwrap_or_default()
+    }
+
+    /// The UID of the server's pod; empty: none is known.
+    #[must_use]
+    pub fn server_pod_uid(&self) -> &str {
+        let container = self.server_container.as_ref();
+        container.map_or("", |one| &one.pod_uid)
     }
 
     /// Whether the kernel's nfsd serves it.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::words;
 
-pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid};
+pub use self::container::{Container, NetNamespace, ProcessPlace, is_pod_uid, pod_uid_of_volume};
 pub use self::nfs::{
     Caller, NfsClient, Nfsd, ServerExit, ServerThread, Serving, ThreadState, UserServer, Waited,
 };

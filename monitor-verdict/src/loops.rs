@@ -2,6 +2,7 @@
 //! Pure.
 
 mod calls;
+mod containers;
 mod device;
 mod exempt;
 mod find;
@@ -58,19 +59,6 @@ fn blank(bdi: &str, server: &str, proof: Proof, observation: &Observation) -> Lo
         calls_served_here: 0,
         risk: Vec::new(),
         recommendations: Vec::new(),
-    }
-}
-
-/// Sets the containers of a loop: those that its two ends are in, and the pods of the volumes where it
-/// is mounted. A look-up without the container does not clear it.
-fn describe_containers(one: &mut Loop, client: Option<Container>, server: Option<Container>) {
-    one.server_container = server.or(one.server_container.take());
-    let points = one.mounts.iter().map(|mount| mount.mount_point.as_str());
-    let volumes = points.filter_map(Container::of_volume);
-    let mut all: Vec<_> = client.into_iter().chain(volumes).collect();
-    all.dedup_by(|later, earlier| later.pod_uid == earlier.pod_uid && later.id.is_empty());
-    if !all.is_empty() {
-        one.client_containers = all;
     }
 }
 

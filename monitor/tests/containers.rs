@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_collector::topology::{Lookup, LookupRequest};
+use monitor_collector::topology::{HostPaths, Lookup, LookupRequest};
 use monitor_model::observation::ProcessPlace;
 use undo::{Undo, skip};
 
@@ -31,7 +31,7 @@ const ID: &str = "3f4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f70819
 struct Pod {
     process: Child,
     cgroups: Vec<PathBuf>,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
     undo: Undo,
 }
 
@@ -45,6 +45,7 @@ impl Pod {
         let script = format!(
             "hostname {name} && mkdir -p {at}/pods/{UID}/containers/nginx && \
              touch {at}/pods/{UID}/containers/nginx/6e05ba3d {at}/end && \
+             mkdir -p {at}/logs/shop_web-0-long_{UID}/nginx && \
              mount --bind {at}/pods/{UID}/containers/nginx/6e05ba3d {at}/end && \
              exec sleep 600"
         );
@@ -79,7 +80,7 @@ impl Pod {
         Some(Self {
             process,
             cgroups,
-            _files: files,
+            files,
             undo,
         })
     }
@@ -134,7 +135,7 @@ fn places(lookup: &mut Lookup, processes: &[u32]) -> Vec<ProcessPlace> {
 
 #[test]
 #[ignore = "needs root, cgroups and namespaces"]
-fn a_process_that_waits_is_named_with_its_container_its_pod_and_the_pod_s_name() {
+fn a_process_that_waits_is_named_with_its_container_its_pod_and_its_namespace() {
     // Another run of this test has another name.
     let outer = format!("throttlemonitortest{}", std::process::id());
     let Some(pod) = Pod::new("web-0", &outer) else {
@@ -146,7 +147,11 @@ fn a_process_that_waits_is_named_with_its_container_its_pod_and_the_pod_s_name()
         assert!(start.elapsed() < Duration::from_secs(10));
         thread::sleep(Duration::from_millis(20));
     }
-    let mut lookup = Lookup::start("/proc".into(), "/sys".into(), Vec::new()).unwrap();
+    let paths = HostPaths {
+        pod_logs: pod.files.path().join("logs"),
+        ..HostPaths::default()
+    };
+    let mut lookup = Lookup::start(paths, Vec::new()).unwrap();
     let own = std::process::id();
     let before = rustix::system::uname().nodename().to_owned();
     let found = places(&mut lookup, &[pod.process.id(), own, u32::MAX]);
@@ -160,7 +165,11 @@ fn a_process_that_waits_is_named_with_its_container_its_pod_and_the_pod_s_name()
     assert_eq!(container.pod_uid, UID);
     assert_eq!(container.hostname, "web-0");
     assert_eq!(container.name, "nginx");
-    assert_eq!(container.words(), "container nginx of pod web-0");
+    assert_eq!(
+        (&*container.namespace, &*container.pod),
+        ("shop", "web-0-long")
+    );
+    assert_eq!(container.words(), "container nginx of pod shop/web-0-long");
     assert_eq!(of(u32::MAX).container, None, "nobody has that number");
     assert_eq!(rustix::system::uname().nodename(), &*before, "it came back");
 }

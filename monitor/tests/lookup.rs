@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_collector::topology::{Lookup, LookupRequest};
+use monitor_collector::topology::{HostPaths, Lookup, LookupRequest};
 use monitor_model::observation::{Proof, Topology};
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
@@ -210,8 +210,16 @@ fn node_with(client: &Process, server: &Process, mounted: &str) -> TempDir {
     node
 }
 
+fn paths(node: &Path) -> HostPaths {
+    HostPaths {
+        procfs: node.join("proc"),
+        sysfs: node.join("sys"),
+        pod_logs: node.join("pods"),
+    }
+}
+
 fn look_up(node: &Path, server: &str) -> Topology {
-    Lookup::once(node.join("proc"), node.join("sys"), &[server.to_owned()])
+    Lookup::once(paths(node), &[server.to_owned()])
 }
 
 /// Joins two namespaces.
@@ -464,8 +472,7 @@ impl Kept {
 #[ignore = "needs root and a network namespace"]
 fn a_namespace_in_which_no_process_lives_is_seen_and_let_go_again() {
     let kept = Kept::new();
-    let mut lookup =
-        Lookup::start("/proc".into(), "/sys".into(), vec!["ganesha.nfsd".into()]).unwrap();
+    let mut lookup = Lookup::start(HostPaths::default(), vec!["ganesha.nfsd".into()]).unwrap();
     let before = lookup.latest().read_ns;
     // Somebody asks, so that namespaces matter.
     lookup.ask(&LookupRequest {
@@ -522,7 +529,7 @@ fn a_loop_device_is_found_with_its_file_and_the_file_system_under_it() {
     let Some(device) = LoopDevice::on(&file) else {
         return;
     };
-    let look = || Lookup::once("/proc".into(), "/sys".into(), &[]).loop_devices;
+    let look = || Lookup::once(HostPaths::default(), &[]).loop_devices;
     let found = look();
     println!("{found:#?}");
     let name = device.path.strip_prefix("/dev/").unwrap();
@@ -533,7 +540,7 @@ fn a_loop_device_is_found_with_its_file_and_the_file_system_under_it() {
     // Where that file system has a BDI of its own, which overlayfs has not.
     let stat = fs::metadata(&file).unwrap().dev();
     let dev = format!("{}:{}", rustix::fs::major(stat), rustix::fs::minor(stat));
-    let topology = Lookup::once("/proc".into(), "/sys".into(), &[]);
+    let topology = Lookup::once(HostPaths::default(), &[]);
     let mounted = topology.file_systems.iter().find(|fs| fs.device == dev);
     assert_eq!(one.on, mounted.map(|fs| fs.bdi.clone()).unwrap_or_default());
     fs::remove_file(&file).unwrap();
@@ -647,7 +654,7 @@ fn a_crowded_node_is_read() {
 /// Runs rounds of one look-up, and prints what each costs.
 fn rounds(node: &Path) -> impl FnMut(&str) -> (Topology, Duration) {
     let servers = ["ganesha.nfsd".to_owned()];
-    let mut round = Lookup::rounds(node.join("proc"), node.join("sys"), &servers);
+    let mut round = Lookup::rounds(paths(node), &servers);
     move |what| {
         let start = Instant::now();
         let (topology, computed) = timed(|| round(&LookupRequest::default()));
@@ -703,7 +710,7 @@ fn with_other_clients(node: &Path, client: &Process) {
 #[test]
 #[ignore = "reads this machine"]
 fn this_machine_is_read_fast() {
-    let read = || Lookup::once("/proc".into(), "/sys".into(), &["ganesha.nfsd".into()]);
+    let read = || Lookup::once(HostPaths::default(), &["ganesha.nfsd".into()]);
     let topology = read();
     assert!(!topology.file_systems.is_empty(), "{topology:#?}");
     let start = Instant::now();

@@ -25,7 +25,7 @@ use super::user_servers::{Look, UserServers};
 use super::{memory, smb, waits::Waits};
 use crate::host::clock::monotonic_ns;
 use crate::kernel::attach::Attached;
-use crate::topology::{Lookup, LookupRequest, requests};
+use crate::topology::{HostPaths, Lookup, LookupRequest, requests};
 
 /// Ticks between two looks for devices that are gone.
 const PRUNE_TICKS: u32 = 60;
@@ -78,7 +78,12 @@ impl Sampler {
         let settings = attached.settings();
         let (procfs, sysfs) = (&settings.procfs, &settings.sysfs);
         let servers = settings.nfs_servers.clone();
-        let lookup = Lookup::start(procfs.clone(), sysfs.clone(), servers)
+        let paths = HostPaths {
+            procfs: procfs.clone(),
+            sysfs: sysfs.clone(),
+            ..HostPaths::default()
+        };
+        let lookup = Lookup::start(paths, servers)
             .context("the thread that looks up mounts and servers could not be started")?;
         Ok(Self {
             maps,

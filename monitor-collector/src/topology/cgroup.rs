@@ -113,6 +113,31 @@ mod tests {
                 true,
             ),
             ("/kubepods/besteffort/podUID/ID", "", true),
+            ("/kubepods/podUID/crio-ID", "cri-o", true),
+            (
+                "/kubepods.slice/kubepods-podU_D.slice/docker-ID.scope",
+                "docker",
+                true,
+            ),
+            // Of a process in another cgroup namespace, and of a sibling there.
+            (
+                "/../../../kubepods-burstable.slice/kubepods-burstable-podU_D.slice/crio-ID.scope",
+                "cri-o",
+                true,
+            ),
+            ("/../../podUID/ID", "", true),
+            (
+                "/../../kubepods-besteffort-podU_D.slice/cri-containerd-ID.scope",
+                "containerd",
+                true,
+            ),
+            // kind, with both drivers.
+            (
+                "/docker/ID/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-podU_D.slice/cri-containerd-ID.scope",
+                "containerd",
+                true,
+            ),
+            ("/docker/ID/kubelet/kubepods/burstable/podUID/ID", "", true),
             (
                 "/system.slice/containerd.service/kubepods-burstable-podU_D.slice:cri-containerd:ID",
                 "containerd",
@@ -131,6 +156,20 @@ mod tests {
             let pod = if in_pod { UID } else { "" };
             let wanted = (runtime.to_owned(), pod.to_owned(), true);
             assert_eq!(read(path), Some(wanted), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_static_pod_has_the_hash_of_its_manifest() {
+        const HASH: &str = "33d556edd3ae8ef21980288cef77ae8b";
+        for path in [
+            format!(
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{HASH}.slice/crio-{ID}.scope"
+            ),
+            format!("/kubepods/burstable/pod{HASH}/{ID}"),
+        ] {
+            let found = container([format!("0::{path}").as_str()]).expect("one");
+            assert_eq!((&*found.pod_uid, &*found.id), (HASH, ID), "{path}");
         }
     }
 

@@ -15,7 +15,9 @@ use std::{
 };
 
 use compact_str::CompactString;
-use monitor_model::observation::{Container, NetNamespace, ProcessPlace};
+use monitor_model::observation::{
+    Container, NetNamespace, ProcessPlace, Topology, pod_uid_of_volume,
+};
 use rustix::{
     system::uname,
     thread::{LinkNameSpaceType, move_into_link_name_space},
@@ -29,7 +31,7 @@ use crate::host::text;
 const MAX_LINES: usize = 32;
 /// Maximum number of mounts of a container.
 const MAX_MOUNTS: usize = 1024;
-/// Maximum number of network namespaces and processes to report.
+/// Maximum number of network namespaces, processes and pods to report.
 const MAX_PLACES: usize = 256;
 /// Maximum bytes of a name: the kernel's limit of a host name. Kubernetes limits a container's to
 /// 63.
@@ -97,6 +99,32 @@ impl Containers {
         };
         name.or_insert_with(read).clone()
     }
+}
+
+/// The pods that the kubelet mounted these volumes for. One without a device or a BDI is part of no
+/// loop.
+pub fn of_volumes(topology: &Topology) -> Vec<Container> {
+    let mounts = topology.mounts.iter();
+    let nfs = mounts.flat_map(|mount| &mount.mount_points);
+    let file_systems = topology.file_systems.iter();
+    let others = file_systems.filter(|fs| !fs.bdi.is_empty());
+    let points = nfs.chain(others.map(|fs| &fs.mount_point));
+    let uids: BTreeSet<&str> = points.filter_map(|at| pod_uid_of_volume(at)).collect();
+    let pod = |uid: &str| Container {
+        pod_uid: uid.into(),
+        ..Container::default()
+    };
+    uids.into_iter().take(MAX_PLACES).map(pod).collect()
+}
+
+/// All containers of a topology.
+pub fn all(topology: &mut Topology) -> Vec<&mut Container> {
+    let nets = topology.net_namespaces.iter_mut();
+    let processes = topology.processes.iter_mut();
+    nets.map(|net| &mut net.container)
+        .chain(processes.filter_map(|process| process.container.as_mut()))
+        .chain(&mut topology.volume_pods)
+        .collect()
 }
 
 /// The name of a container in its pod's manifest. The kubelet mounts a file for its termination

@@ -21,7 +21,7 @@ use super::smb::SmbMount;
 use super::sockets::{Socket, canonical};
 use super::tcp_info::{self, Reply};
 use super::volumes::Volume;
-use super::{cgroup, exports, namespaces, owners, transports, unix_peers};
+use super::{cgroup, exports, namespaces, owners, pod_names, transports, unix_peers};
 use crate::fuzz_input::{parts, text};
 use crate::host::mountinfo::Line;
 use crate::host::smb_stats::{SmbStats, share};
@@ -164,9 +164,17 @@ pub fn tcp_info(data: &[u8]) {
     assert!(tcp_info::reply(data, sequence.wrapping_add(1)).is_none());
 }
 
-/// `/proc/PID/cgroup`: ids and pod UIDs have the right form.
+/// `/proc/PID/cgroup`, and names of the kubelet's directories: ids, pod UIDs and names have the
+/// right form.
 pub fn cgroup(data: &[u8]) {
     let text = text(data);
+    for line in text.lines() {
+        if let Some((namespace, pod, uid)) = pod_names::parse(line) {
+            assert_eq!(line, format!("{namespace}_{pod}_{uid}"));
+            assert!(!namespace.contains('.') && !namespace.is_empty() && !pod.contains(".."));
+            assert!(is_pod_uid(uid) && line.is_ascii());
+        }
+    }
     let Some(container) = cgroup::container(text.lines()) else {
         return;
     };

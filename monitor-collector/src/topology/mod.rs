@@ -1,7 +1,7 @@
 //! Reads the NFS mounts and servers of this node over all namespaces, in its own thread because it
 //! takes longer than a tick.
 //!
-//! It reads procfs, sysfs and debugfs. In procfs it reads only files that take no lock a stuck
+//! It reads procfs, sysfs, debugfs, and the names of the kubelet's directories. In procfs it reads only files that take no lock a stuck
 //! process may hold: no `cmdline`, `environ` or `maps`. The formats are parsed here, line by line
 //! and within bounds. The crate `procfs` has only two of the eight, collects whole tables, and
 //! drops a table for one line that it does not understand.
@@ -26,6 +26,7 @@ mod nearest;
 mod netns_entries;
 mod open_files;
 mod owners;
+mod pod_names;
 mod reader;
 mod relay;
 pub(crate) mod requests;
@@ -72,6 +73,27 @@ use self::{
 
 /// The maximum wait for the first answer at start.
 const FIRST: Duration = Duration::from_secs(1);
+
+/// Where the node's file systems are mounted.
+#[derive(Clone, Debug)]
+pub struct HostPaths {
+    /// Procfs; in a container, the host's.
+    pub procfs: PathBuf,
+    /// Sysfs.
+    pub sysfs: PathBuf,
+    /// The kubelet's directories of pods' logs.
+    pub pod_logs: PathBuf,
+}
+
+impl Default for HostPaths {
+    fn default() -> Self {
+        Self {
+            procfs: "/proc".into(),
+            sysfs: "/sys".into(),
+            pod_logs: "/var/log/pods".into(),
+        }
+    }
+}
 
 /// The facts that a tick needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,7 +186,7 @@ impl Lookup {
     /// # Errors
     ///
     /// No thread is available.
-    pub fn start(procfs: PathBuf, sysfs: PathBuf, nfs_servers: Vec<String>) -> io::Result<Self> {
+    pub fn start(paths: HostPaths, nfs_servers: Vec<String>) -> io::Result<Self> {
         let latest = Arc::new(ArcSwap::from_pointee(Topology::default()));
         let (questions, asked) = sync_channel(1);
         let (first, answered) = sync_channel(1);
@@ -174,7 +196,7 @@ impl Lookup {
         thread::Builder::new()
             .name("lookup".into())
             .spawn(move || {
-                let reader = Reader::new(procfs, sysfs, &names.load());
+                let reader = Reader::new(paths, &names.load());
                 look_up(reader, &names, &answers, &first, &asked);
             })?;
         let _ = answered.recv_timeout(FIRST);
@@ -188,17 +210,16 @@ impl Lookup {
 
     /// Runs one round in the calling thread.
     #[must_use]
-    pub fn once(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Topology {
-        Reader::new(procfs, sysfs, nfs_servers).round(&LookupRequest::default())
+    pub fn once(paths: HostPaths, nfs_servers: &[String]) -> Topology {
+        Reader::new(paths, nfs_servers).round(&LookupRequest::default())
     }
 
     /// Rounds in the calling thread, one for each call.
     pub fn rounds(
-        procfs: PathBuf,
-        sysfs: PathBuf,
+        paths: HostPaths,
         nfs_servers: &[String],
     ) -> impl FnMut(&LookupRequest) -> Topology + use<> {
-        let mut reader = Reader::new(procfs, sysfs, nfs_servers);
+        let mut reader = Reader::new(paths, nfs_servers);
         move |wanted| reader.round(wanted)
     }
 

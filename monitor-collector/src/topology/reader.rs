@@ -9,20 +9,19 @@ use std::{
 };
 
 use compact_str::CompactString;
-use monitor_model::observation::{
-    Connection, Export, NfsMount, PeerSocket, ServerProcess, Topology, Transport,
-};
+use monitor_model::observation::{NfsMount, ServerProcess, Topology, Transport};
 
 use super::{
-    LookupRequest,
+    HostPaths, LookupRequest,
     connections::{Connections, Found},
-    containers::Containers,
+    containers::{self, Containers},
     exports::Exports,
     loop_devices,
     mounts::Mounts,
     namespaces::Namespaces,
     netns_entries::NetnsEntries,
     open_files::{OpenFiles, Places},
+    pod_names::PodNames,
     round::{Round, Tables},
     served::{self, Device, Graph, Memory, NodeFiles},
     server_addresses,
@@ -72,13 +71,19 @@ pub struct Reader {
     smb: SmbBdis,
     served: Memory,
     open_files: OpenFiles,
+    pod_names: PodNames,
     open: OpenDevices,
     computed: Duration,
 }
 
 impl Reader {
     /// Opens debugfs, wherever it is mounted.
-    pub fn new(procfs: PathBuf, sysfs: PathBuf, nfs_servers: &[String]) -> Self {
+    pub fn new(paths: HostPaths, nfs_servers: &[String]) -> Self {
+        let HostPaths {
+            procfs,
+            sysfs,
+            pod_logs,
+        } = paths;
         Self {
             debugfs: pseudofs::debugfs(&sysfs),
             connections: Connections::new(nfs_servers),
@@ -86,6 +91,7 @@ impl Reader {
             smb: SmbBdis::default(),
             served: Memory::default(),
             open_files: OpenFiles::default(),
+            pod_names: PodNames::new(procfs.clone(), pod_logs),
             open: OpenDevices::default(),
             computed: Duration::ZERO,
             procfs,
@@ -180,11 +186,7 @@ impl Reader {
         graph
             .writes
             .extend(open.read(&server_processes, &places, &mut warnings));
-        let mut containers = Containers::default();
-        let nets = nets(&nfs, &found.connections, &found.peers, &exports);
-        Topology {
-            net_namespaces: containers.of_namespaces(&spaces, &residents, &nets),
-            processes: containers.of_processes(&spaces, &(&wanted.processes | &wanted.also)),
+        let mut topology = Topology {
             read_ns,
             mounts: nfs,
             file_systems,
@@ -201,7 +203,27 @@ impl Reader {
             writes: graph.writes,
             rests_on: graph.rests_on,
             incomplete: warnings.into_sentences(),
-        }
+            ..Topology::default()
+        };
+        self.find_containers(&mut topology, &spaces, &residents, wanted);
+        topology
+    }
+
+    /// Fills in the containers of clients, servers and processes that wait.
+    fn find_containers(
+        &mut self,
+        topology: &mut Topology,
+        spaces: &Namespaces,
+        residents: &BTreeMap<u64, u32>,
+        wanted: &LookupRequest,
+    ) {
+        let mut containers = Containers::default();
+        topology.net_namespaces = containers.of_namespaces(spaces, residents, &nets(topology));
+        let mut tgids = &wanted.processes | &wanted.also;
+        tgids.extend(topology.server_processes.iter().map(|server| server.tgid));
+        topology.processes = containers.of_processes(spaces, &tgids);
+        topology.volume_pods = containers::of_volumes(topology);
+        self.pod_names.fill(&mut containers::all(topology));
     }
 
     /// The processes of NFS servers, and others, each once.
@@ -273,18 +295,12 @@ fn written_bytes(stats: &str) -> Option<u64> {
 }
 
 /// The network namespaces of clients and servers.
-fn nets(
-    mounts: &[NfsMount],
-    connections: &[Connection],
-    peers: &[PeerSocket],
-    exports: &[Export],
-) -> BTreeSet<u64> {
-    let ends = connections
-        .iter()
-        .flat_map(|c| [c.client_netns, c.server_netns]);
-    let clients = mounts.iter().filter_map(|mount| mount.netns);
-    let servers = exports.iter().map(|export| export.netns);
-    let peers = peers.iter().map(|peer| peer.netns);
+fn nets(topology: &Topology) -> BTreeSet<u64> {
+    let connections = topology.connections.iter();
+    let ends = connections.flat_map(|c| [c.client_netns, c.server_netns]);
+    let clients = topology.mounts.iter().filter_map(|mount| mount.netns);
+    let servers = topology.exports.iter().map(|export| export.netns);
+    let peers = topology.peers.iter().map(|peer| peer.netns);
     ends.chain(clients).chain(servers).chain(peers).collect()
 }
 

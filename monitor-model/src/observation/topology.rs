@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::container::{NetNamespace, ProcessPlace};
+use super::container::{Container, NetNamespace, ProcessPlace, pod_uid_of_volume};
 use super::served::{Proof, RemoteDevice, RestsOn, ServedDevice, ServerRef, WritesTo};
 
 /// An RPC client of this kernel, by its `client_id` in the tracepoints: mostly one for each NFS
@@ -115,9 +115,12 @@ pub struct Topology {
     /// The containers of the network namespaces of clients and servers, as far as known.
     #[serde(default)]
     pub net_namespaces: Vec<NetNamespace>,
-    /// The containers of processes that wait for longer.
+    /// The containers of servers, and of processes that wait for longer.
     #[serde(default)]
     pub processes: Vec<ProcessPlace>,
+    /// The pods that the kubelet mounted volumes for, as far as their names are known.
+    #[serde(default)]
+    pub volume_pods: Vec<Container>,
     /// Backing devices that a server of this kernel cleans, but for NFS mounts.
     #[serde(default)]
     pub served: Vec<ServedDevice>,
@@ -132,6 +135,34 @@ pub struct Topology {
     pub rests_on: Vec<RestsOn>,
     /// Facts that could not be read, a sentence each.
     pub incomplete: Vec<CompactString>,
+}
+
+impl Topology {
+    /// The container that a network namespace belongs to.
+    #[must_use]
+    pub fn container_of_netns(&self, netns: u64) -> Option<&Container> {
+        let mut all = self.net_namespaces.iter();
+        let found = all.find(|one| one.netns == netns)?;
+        Some(&found.container)
+    }
+
+    /// The container of a process.
+    #[must_use]
+    pub fn container_of_process(&self, tgid: u32) -> Option<&Container> {
+        let mut all = self.processes.iter();
+        all.find(|one| one.tgid == tgid)?.container.as_ref()
+    }
+
+    /// The pod that the kubelet mounted a volume for; `None`: this is no such mount point.
+    #[must_use]
+    pub fn pod_of_volume(&self, mount_point: &str) -> Option<Container> {
+        let uid = pod_uid_of_volume(mount_point)?;
+        let named = self.volume_pods.iter().find(|one| one.pod_uid == uid);
+        Some(named.cloned().unwrap_or_else(|| Container {
+            pod_uid: uid.into(),
+            ..Container::default()
+        }))
+    }
 }
 
 /// An address of this node. Loopback and link-local addresses, which mean another host everywhere,

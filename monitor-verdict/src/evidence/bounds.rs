@@ -174,6 +174,8 @@ pub fn container(from: &Container) -> Container {
         id: short(&from.id, NAME),
         runtime: short(&from.runtime, NAME),
         pod_uid: short(&from.pod_uid, NAME),
+        namespace: short(&from.namespace, NAME),
+        pod: short(&from.pod, NAME),
         hostname: short(&from.hostname, NAME),
         name: short(&from.name, NAME),
     }

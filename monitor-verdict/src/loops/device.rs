@@ -11,7 +11,7 @@ use monitor_model::{
 use super::inputs::{Claim, DeviceInputs, file_system};
 use super::path::{self, Written};
 use super::proof::Evidence;
-use super::{blank, describe_containers, event, exempt, words};
+use super::{blank, containers, event, exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
 
@@ -214,9 +214,7 @@ impl LoopClient {
         one.localio = self.evidence.localio();
         describe_mount(&mut one, inputs);
         self.server_side(&mut one, inputs);
-        let of = |netns: Option<u64>| inputs.container_of(netns?).cloned();
-        let (client, server) = (of(one.client_netns), of(one.server_netns));
-        describe_containers(&mut one, client, server);
+        containers::describe(&mut one, &inputs.observation.topology);
         let totals = inputs.rpc.iter().map(|fresh| fresh.client);
         // A client without recent calls may be missing from the list.
         if !inputs.rpc.is_empty() {

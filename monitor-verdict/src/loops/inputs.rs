@@ -8,8 +8,8 @@ use monitor_common::Class;
 use monitor_model::{
     loops::Proof,
     observation::{
-        Connection, Container, FileSystem, NfsClient, NfsMount, Observation, OpenCalls, RpcClient,
-        ServerExit, State, ThreadState, Topology,
+        Connection, FileSystem, NfsClient, NfsMount, Observation, OpenCalls, RpcClient, ServerExit,
+        State, ThreadState, Topology,
     },
 };
 
@@ -149,13 +149,6 @@ impl<'a> DeviceInputs<'a> {
             netns: listens.and_then(|mount| mount.netns),
             client_is_local: None,
         }
-    }
-
-    /// The container that a network namespace belongs to.
-    pub(super) fn container_of(&self, netns: u64) -> Option<&'a Container> {
-        let all = &self.observation.topology.net_namespaces;
-        let found = all.iter().find(|one| one.netns == netns);
-        found.map(|one| &one.container)
     }
 
     /// The BDI exported from a namespace, if there is exactly one.

@@ -7,7 +7,7 @@ use monitor_model::{
 };
 
 use super::path::{self, Written};
-use super::{blank, describe_containers, event, exempt, words};
+use super::{blank, containers, event, exempt, words};
 use crate::mitigation::risk;
 use crate::thresholds::{LoopThresholds, nanos};
 
@@ -140,16 +140,7 @@ fn describe(one: &mut Loop, device: &ServedDevice, observation: &Observation) {
         _ if device.address.is_empty() => Scope::None,
         _ => Scope::Unknown,
     };
-    let container = device.server.tgid.and_then(|tgid| {
-        let mut places = topology.processes.iter();
-        places.find(|place| place.tgid == tgid)?.container.clone()
-    });
-    let of_net = || {
-        let mut nets = topology.net_namespaces.iter();
-        let net = nets.find(|net| Some(net.netns) == device.server_netns)?;
-        Some(net.container.clone())
-    };
-    describe_containers(one, None, container.or_else(of_net));
+    containers::describe(one, topology);
 }
 
 fn new_loop(device: &ServedDevice, observation: &Observation) -> Loop {

@@ -69,10 +69,6 @@ fn is_served_here(node: &Node<'_>, mount: &NfsMount) -> bool {
 fn container(mount: &NfsMount, topology: &Topology) -> Option<Container> {
     let mut points = mount.mount_points.iter();
     points
-        .find_map(|point| Container::of_volume(point))
-        .or_else(|| {
-            let mut nets = topology.net_namespaces.iter();
-            let net = nets.find(|net| Some(net.netns) == mount.netns)?;
-            Some(net.container.clone())
-        })
+        .find_map(|point| topology.pod_of_volume(point))
+        .or_else(|| topology.container_of_netns(mount.netns?).cloned())
 }

@@ -26,9 +26,8 @@ fn addresses(topology: &Topology, page: &mut MetricsPage) -> Result<()> {
         "Always 1: an address under which other nodes may reach the NFS servers of this node. Source: /proc/PID/net.",
     );
     for one in &topology.server_addresses {
-        let mut nets = topology.net_namespaces.iter();
-        let net = nets.find(|net| net.netns == one.netns);
-        let pod = net.map_or("", |net| &*net.container.pod_uid);
+        let container = topology.container_of_netns(one.netns);
+        let pod = container.map_or("", |one| &*one.pod_uid);
         let address = one.address.to_string();
         family.add(&[("address", &address), ("pod_uid", pod)], 1.0);
     }

@@ -6,6 +6,7 @@ mod daemon;
 use monitor_common::{Cause, Class, HIST_BUCKETS, ThrottleReason};
 use monitor_model::{
     loops::{Exemption, Proof, Scope},
+    observation::Container,
     related::RelatedKind,
     verdict::{LivelockState, Signature},
 };
@@ -381,6 +382,8 @@ fn a_loop_says_who_it_is_and_how_that_is_known() {
             ("scope", scope),
             ("exempt", exempt),
             ("localio", localio),
+            ("client_pod_uid", ""),
+            ("server_pod_uid", ""),
         ]
     };
     let known = labels("254:0", "xid", "cross-netns", "no", "false");
@@ -393,6 +396,23 @@ fn a_loop_says_who_it_is_and_how_that_is_known() {
     let vague = labels("", "socket", "unknown", "unknown", "true");
     assert_eq!(page(&snapshot).get("throttle_loop_info", &vague), Some(1.0));
     assert_eq!(page(&snapshot).count("throttle_loop_info"), 1);
+}
+
+#[test]
+fn a_loop_has_the_uids_of_its_pods_and_is_one_series_with_many_clients() {
+    let pod = |uid: &str| Container {
+        pod_uid: uid.into(),
+        ..Container::default()
+    };
+    let mut snapshot = testing::snapshot();
+    let one = &mut snapshot.loops[0];
+    // The first is a container outside a pod.
+    one.client_containers = ["", "u-1", "u-2"].map(pod).into();
+    one.server_container = Some(pod("u-3"));
+    let labels = [("client_pod_uid", "u-1"), ("server_pod_uid", "u-3")];
+    let page = page(&snapshot);
+    assert_eq!(page.get("throttle_loop_info", &labels), Some(1.0));
+    assert_eq!(page.count("throttle_loop_info"), 1);
 }
 
 #[test]

@@ -30,6 +30,8 @@ fn info(found: &[Loop], page: &mut MetricsPage) -> Result<()> {
             ("scope", one.scope.as_str()),
             ("exempt", one.exempt.state.as_str()),
             ("localio", if one.localio { "true" } else { "false" }),
+            ("client_pod_uid", one.client_pod_uid()),
+            ("server_pod_uid", one.server_pod_uid()),
         ];
         family.add(&labels, 1.0);
     }

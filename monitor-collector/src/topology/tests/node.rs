@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::topology::reader::Reader;
+use crate::topology::{HostPaths, reader::Reader};
 
 /// An established connection or a listener, as a test writes it.
 pub const ESTABLISHED: &str = "01";
@@ -36,7 +36,15 @@ impl Node {
 
     pub fn reader(&self, servers: &[&str]) -> Reader {
         let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
-        Reader::new(self.path("proc"), self.path("sys"), &servers)
+        Reader::new(self.paths(), &servers)
+    }
+
+    pub fn paths(&self) -> HostPaths {
+        HostPaths {
+            procfs: self.path("proc"),
+            sysfs: self.path("sys"),
+            pod_logs: self.path("pods"),
+        }
     }
 
     pub fn path(&self, path: &str) -> PathBuf {

@@ -52,6 +52,43 @@ fn both_ends_in_two_namespaces_are_a_connection_of_the_kernels_server() {
 }
 
 #[test]
+fn the_pods_of_server_client_and_volume_are_named_from_the_kubelet_s_directories() {
+    const SERVER: &str = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+    const STATIC: &str = "33d556edd3ae8ef21980288cef77ae8b";
+    const UNKNOWN: &str = "1b2c3d4e-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+    let node = two_namespaces();
+    node.nfsd_loaded();
+    let id = "3f4c5d6e".repeat(8);
+    node.append(50, "cgroup", &format!("0::/kubepods/pod{SERVER}/{id}"));
+    for (n, uid) in [STATIC, UNKNOWN].iter().enumerate() {
+        let at = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~nfs/data");
+        let line = format!("4{n} 27 0:29 / {at} rw - nfs4 10.9.0.2:/ rw,addr=10.9.0.2");
+        node.append(1, "mountinfo", &line);
+    }
+    fs::create_dir_all(node.path("proc/self")).unwrap();
+    fs::copy(
+        node.path("proc/1/mountinfo"),
+        node.path("proc/self/mountinfo"),
+    )
+    .unwrap();
+    for name in [
+        format!("storage_nfs-0_{SERVER}"),
+        format!("kube-system_backup-node-1_{STATIC}"),
+    ] {
+        fs::create_dir_all(node.path("pods").join(name)).unwrap();
+    }
+    let topology = round(&node);
+    let server = topology.container_of_netns(31).expect("a pod");
+    assert_eq!((&*server.namespace, &*server.pod), ("storage", "nfs-0"));
+    let volume = |uid: &str| {
+        let at = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~nfs/data");
+        topology.pod_of_volume(&at).expect("a pod").words()
+    };
+    assert_eq!(volume(STATIC), "pod kube-system/backup-node-1");
+    assert_eq!(volume(UNKNOWN), format!("pod {UNKNOWN}"));
+}
+
+#[test]
 fn without_a_server_in_the_kernel_an_unowned_socket_is_not_a_servers() {
     assert_eq!(loops(&round(&two_namespaces())), Vec::<String>::new());
 }
@@ -387,7 +424,7 @@ fn the_thread_answers_at_the_start_and_soon_after_a_new_question() {
     let node = two_namespaces();
     node.nfsd_loaded();
     node.append(50, "net/rpc/nfsd.export/content", "/srv\t*(rw)");
-    let mut lookup = Lookup::start(node.path("proc"), node.path("sys"), Vec::new()).unwrap();
+    let mut lookup = Lookup::start(node.paths(), Vec::new()).unwrap();
     let first = lookup.latest();
     assert_eq!(loops(&first).len(), 1);
     let wanted = LookupRequest {

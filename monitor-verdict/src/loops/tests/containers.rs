@@ -15,7 +15,7 @@ fn pod(uid: &str, hostname: &str) -> Container {
         runtime: "containerd".into(),
         pod_uid: uid.into(),
         hostname: hostname.into(),
-        name: "".into(),
+        ..Container::default()
     }
 }
 
@@ -49,6 +49,49 @@ fn a_loop_is_reported_with_its_server_s_pod_and_the_pods_that_mount_it() {
     assert!(message.contains(&client), "{message}");
     let server = "nfsd in another network namespace, that of pod nfs-0 (";
     assert!(message.contains(server), "{message}");
+}
+
+#[test]
+fn pods_are_called_by_namespace_and_name_and_joined_by_their_uids() {
+    const OTHER: &str = "1b2c3d4e-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+    let mut host = Host::new();
+    host.look_up(|topology| {
+        server_in_a_pod(topology);
+        let server = &mut topology.net_namespaces[0].container;
+        (server.namespace, server.pod) = ("storage".into(), "nfs-0".into());
+        let volume = |uid| format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~nfs/data");
+        topology.mounts[0].mount_points = [UID, OTHER, UID].map(|uid| volume(uid).into()).into();
+        topology.volume_pods.push(Container {
+            pod_uid: UID.into(),
+            namespace: "shop".into(),
+            pod: "web-0".into(),
+            ..Container::default()
+        });
+    });
+    host.seconds(3, 10, 10);
+    let one = host.found().expect("a loop");
+    assert_eq!(
+        (one.client_pod_uid(), one.server_pod_uid()),
+        (UID, "server")
+    );
+    let message = &host.events[0].message;
+    let clients = format!("pod shop/web-0, pod {OTHER}) is served by");
+    assert!(message.contains(&clients), "{message}");
+    let server = "in another network namespace, that of pod storage/nfs-0 (";
+    assert!(message.contains(server), "{message}");
+}
+
+#[test]
+fn without_pods_there_are_no_uids_and_a_container_outside_has_none() {
+    let mut host = Host::new();
+    host.look_up(|topology| {
+        server_in_a_pod(topology);
+        topology.net_namespaces[0].container.pod_uid = "".into();
+    });
+    host.seconds(3, 10, 10);
+    let one = host.found().expect("a loop");
+    assert_eq!((one.client_pod_uid(), one.server_pod_uid()), ("", ""));
+    assert!(one.server_container.is_some());
 }
 
 #[test]

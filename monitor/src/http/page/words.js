@@ -166,6 +166,7 @@ function impact(loop, node) {
 // Who is in a container, in one word that helps to find it.
 function container(one) {
   if (!one) return null;
-  const words = [one.hostname, one.name].filter(Boolean).join("/");
+  const pod = one.pod ? `${one.namespace}/${one.pod}` : one.hostname;
+  const words = [pod, one.name].filter(Boolean).join("/");
   return words || (one.pod_uid && `pod ${one.pod_uid}`) || clip(one.id ?? "", 13);
 }

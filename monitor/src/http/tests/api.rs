@@ -221,7 +221,8 @@ fn tasks_and_waits_are_shown_with_their_containers() {
     let mut snapshot = testing::snapshot();
     let pod = Container {
         pod_uid: "uid".into(),
-        hostname: "web-0".into(),
+        namespace: "shop".into(),
+        pod: "web-0".into(),
         ..Container::default()
     };
     let place = |tgid, container| ProcessPlace { tgid, container };
@@ -242,7 +243,8 @@ fn tasks_and_waits_are_shown_with_their_containers() {
         one["container"].clone()
     };
     let container = of("/api/v1/stalls", "stalls", waits);
-    assert_eq!(container["hostname"], "web-0");
+    assert_eq!(container["namespace"], "shop");
+    assert_eq!(container["pod"], "web-0");
     assert!(of("/api/v1/tasks", "tasks", tasks).is_null());
 }
 

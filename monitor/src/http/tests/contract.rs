@@ -54,6 +54,8 @@ const DOCUMENTS: [&str; 14] = [
 fn container() -> Container {
     Container {
         pod_uid: "uid".into(),
+        namespace: "shop".into(),
+        pod: "web-0".into(),
         hostname: "web-0".into(),
         ..Container::default()
     }

@@ -396,6 +396,7 @@ fn topology(d: &mut Dice) -> Topology {
             tgid: d.small(),
             container: d.maybe(container),
         }),
+        volume_pods: d.some(container),
         served: d.some(|d| ServedDevice {
             bdi: d.text(),
             kind: d.of(&ClientKind::ALL),
@@ -465,6 +466,8 @@ fn container(d: &mut Dice) -> Container {
         id: d.text(),
         runtime: d.text(),
         pod_uid: d.text(),
+        namespace: d.text(),
+        pod: d.text(),
         hostname: d.text(),
         name: d.text(),
     }

@@ -86,7 +86,10 @@ fn columns<'a>(view: &View, data: &'a Data, rows: &[Row]) -> Vec<TaskColumn<'a>>
     ];
     if rows.iter().any(|row| row.container.is_some()) {
         columns.push(TaskColumn::new(Words, "CONTAINER", (24, 7), |row| {
-            row.container.as_ref().map(short).unwrap_or_default()
+            row.container
+                .as_ref()
+                .map(Container::short)
+                .unwrap_or_default()
         }));
     }
     columns
@@ -98,24 +101,5 @@ fn finished(row: &Row, words: String) -> String {
         "-".to_owned()
     } else {
         words
-    }
-}
-
-/// What tells containers apart first: `web-0/nginx`.
-fn short(container: &Container) -> String {
-    let id = || container.id.chars().take(12).collect::<String>();
-    let uid = || container.pod_uid.chars().take(8).collect::<String>();
-    match (container.hostname.as_str(), container.pod_uid.as_str()) {
-        ("", "") => id(),
-        ("", _) => join(&uid(), &container.name),
-        (host, _) => join(host, &container.name),
-    }
-}
-
-fn join(pod: &str, name: &str) -> String {
-    if name.is_empty() {
-        pod.to_owned()
-    } else {
-        format!("{pod}/{name}")
     }
 }
