@@ -15,8 +15,14 @@ ROOT = HERE.parent.parent
 NAME = "throttle-monitor"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME}
 KUBERNETES = HERE.parent / "kubernetes"
-# Paths of the node, and how each may be mounted. Never "/" or anything below /var or /run.
-PATHS = {"/proc": "HostToContainer", "/sys/kernel/tracing": None, "/sys/kernel/debug": None}
+# Paths of the node, how each may be mounted, and its type. Never "/", and of /var and /run only
+# the names of the kubelet's directories, which a node may have elsewhere.
+PATHS = {
+    "/proc": ("HostToContainer", "Directory"),
+    "/sys/kernel/tracing": (None, "Directory"),
+    "/sys/kernel/debug": (None, "Directory"),
+    "/var/log/pods": (None, None),
+}
 # Those of the guard's helper besides: where in its container, and whether it may write.
 GUARD_PATHS = {
     "/proc/sys/vm": ("/host/proc/sys/vm", True),
@@ -94,16 +100,16 @@ def paths(documents):
     hosts = {v["name"]: v["hostPath"] for v in pod["volumes"] if "hostPath" in v}
     want({h["path"] for h in hosts.values()} == set(PATHS),
          f"paths of the node are {sorted(h['path'] for h in hosts.values())}, not {sorted(PATHS)}")
-    want(all(h.get("type") == "Directory" for h in hosts.values()),
-         "a path of the node is not of type Directory: it would be made where it is missing")
     mounts = {m["name"]: m for m in container["volumeMounts"]}
     want(set(mounts) == {v["name"] for v in pod["volumes"]}, "volumes and mounts are not the same")
     for name, mount in mounts.items():
         want(mount.get("readOnly") is True, f"{mount['mountPath']} is writable")
         path = hosts.get(name, {}).get("path")
         if path in PATHS:
-            want(mount.get("mountPropagation") == PATHS[path],
-                 f"{path} is mounted with propagation {mount.get('mountPropagation')}, not {PATHS[path]}")
+            propagation, kind = PATHS[path]
+            want(mount.get("mountPropagation") == propagation,
+                 f"{path} is mounted with propagation {mount.get('mountPropagation')}, not {propagation}")
+            want(hosts[name].get("type") == kind, f"{path} is of type {hosts[name].get('type')}, not {kind}")
             if path != "/proc":
                 want(mount["mountPath"] == path, f"{path} is not mounted where the daemon attaches: there")
             else:

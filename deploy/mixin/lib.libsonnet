@@ -109,6 +109,14 @@ function(config) {
     + (if otherwise == '' then '' else '{{ else }}' + otherwise)
     + '{{ end }}',
 
+  // Within the text of a query: what it says of the pod whose UID is in a label, by
+  // kube-state-metrics' name where this Prometheus has it, else by the UID. Nothing where the label
+  // is empty. Scraped without honor_labels, its own labels are in exported_*.
+  pod(label, before, after='')::
+    '{{ with .Labels.%s }}%s{{ with printf `kube_pod_info{uid=%%q}` . | query }}{{ with first . }}' % [label, before]
+    + '{{ or .Labels.exported_namespace .Labels.namespace }}/{{ or .Labels.exported_pod .Labels.pod }}'
+    + '{{ end }}{{ else }}{{ . }}{{ end }}%s{{ end }}' % after,
+
   // `.Value`, a number of bytes, as `40.06 MiB`; humanize1024 says `40.06Mi`, and `405ki`.
   bytes:: '{{ .Value | humanize1024 | reReplaceAll "ki$" "Ki" | reReplaceAll "([0-9])([A-Z]|$)" "$1 $2" }}B',
 

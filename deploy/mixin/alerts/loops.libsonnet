@@ -23,7 +23,9 @@ function(config, lib)
 
   local loop = [lib.with(
     lib.loopQuery('throttle_loop_info'),
-    '\nLoop {{ .Labels.loop }}: client {{ with .Labels.client_kind }}{{ . }} {{ end }}BDI {{ .Labels.client_bdi }}, server BDI {{ or .Labels.server_bdi "(not known yet)" }} ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}).',
+    '\nLoop {{ .Labels.loop }}: client {{ with .Labels.client_kind }}{{ . }} {{ end }}BDI {{ .Labels.client_bdi }}, server BDI {{ or .Labels.server_bdi "(not known yet)" }} ({{ .Labels.scope }}, exempt: {{ .Labels.exempt }}, known by {{ .Labels.proof }}).'
+    + lib.pod('client_pod_uid', '\nClient: pod ', '.')
+    + lib.pod('server_pod_uid', '\nServer: pod ', '.'),
     '\nThe node has stopped reporting: what is shown is its last known state.'
   )];
 
