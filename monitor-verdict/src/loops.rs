@@ -15,7 +15,7 @@ pub(crate) mod words;
 use compact_str::{CompactString, format_compact};
 use monitor_model::{
     loops::{Exemption, Loop, LoopChange, LoopEvent, Proof, Scope},
-    observation::{ClientKind, Container, Observation, ServerKind},
+    observation::{ClientKind, Observation, ServerKind},
 };
 
 pub use device::Former;
