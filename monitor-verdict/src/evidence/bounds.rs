@@ -175,7 +175,7 @@ pub fn container(from: &Container) -> Container {
         runtime: short(&from.runtime, NAME),
         pod_uid: short(&from.pod_uid, NAME),
         namespace: short(&from.namespace, NAME),
-        pod: short(&from.pod, NAME),
+        pod: short(&from.pod, PATH),
         hostname: short(&from.hostname, NAME),
         name: short(&from.name, NAME),
     }
