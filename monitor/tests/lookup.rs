@@ -654,8 +654,8 @@ fn a_crowded_node_is_read() {
     link(&nbd);
     let mut round = rounds(node.path());
     let (topology, _) = round("with the server of the NBD device on this node");
-    let mut served = topology.served.iter();
-    assert!(served.any(|one| one.server.tgid == Some(nbd.0.id())));
+    let mut devices = topology.served.iter();
+    assert!(devices.any(|one| one.server.tgid == Some(nbd.0.id())));
     round("the same, searched for again");
     round("the same, searched for again");
     let rest_served = least(&mut round, "the same, at rest");
