@@ -1,6 +1,7 @@
 //! Serves the metrics of many nodes from a few recordings: for measuring what a
 //! Prometheus needs for a fleet. Each node plays one of them, begins somewhere in
-//! it and has BDIs of its own; at its end it begins anew, as after a restart.
+//! it and has BDIs of its own; at its end it begins anew, as after a restart. The recordings are of
+//! single nodes: what each mounts of others is made up here, in rings of two, three and four nodes.
 //!
 //! `./dev fleet` starts it beside real ones.
 
@@ -64,6 +65,8 @@ struct Node {
     phase: usize,
     /// What its anonymous BDIs' minor numbers begin with.
     digit: usize,
+    /// Its edges of loops across nodes.
+    across: String,
 }
 
 struct Fleet {
@@ -112,15 +115,62 @@ fn mixed(number: usize) -> usize {
 }
 
 fn node(number: usize, args: &Args, healthy: &[Pages], sick: &[Pages]) -> Node {
-    let is_sick = !sick.is_empty() && number * args.sick_per_mille % 1000 < args.sick_per_mille;
-    let all = if is_sick { sick } else { healthy };
+    let is_sick = |number: usize| number * args.sick_per_mille % 1000 < args.sick_per_mille;
+    let all = if !sick.is_empty() && is_sick(number) {
+        sick
+    } else {
+        healthy
+    };
     let mixed = mixed(number);
     let pages = &all[mixed % all.len()];
     Node {
         pages: Arc::clone(pages),
         phase: mixed / 7 % pages.len(),
         digit: 1 + mixed / 3 % 9,
+        across: across(number, args.clusters, is_sick),
     }
+}
+
+/// Of ten nodes of a cluster, rings of two, of three and of four, and one in none.
+const RINGS: [std::ops::Range<usize>; 3] = [0..2, 2..5, 5..9];
+/// What a mount of another node holds, bytes.
+const HELD: usize = 50 << 20;
+
+/// What a node serves, and what it mounts: of the next node of its ring, and of the first node of
+/// its cluster. A ring is stalled where its first node is sick.
+fn across(number: usize, clusters: usize, is_sick: impl Fn(usize) -> bool) -> String {
+    let (cluster, member) = (number % clusters, number / clusters);
+    let address = |member: usize| format!("10.{cluster}.{}.{}", member / 250, 1 + member % 250);
+    let mut text = format!(
+        "throttle_node_number {number}\nthrottle_node_address{{address=\"{}\",pod_uid=\"\"}} 1\n\
+         throttle_node_address{{address=\"fd00::{cluster:x}:{member:x}\",pod_uid=\"\"}} 1\n",
+        address(member)
+    );
+    let mut mount = |bdi: &str, of: usize, blocked: bool| {
+        let of = address(of);
+        let labels = format!(
+            "bdi=\"0:{bdi}\",mount=\"/mnt/{of}\",export=\"{of}:/export\",server_address=\"{of}\",pod_uid=\"\""
+        );
+        let _ = write!(
+            text,
+            "throttle_remote_mount_held_bytes{{{labels}}} {HELD}\nthrottle_remote_mount_blocked{{{labels}}} {}\n",
+            u8::from(blocked)
+        );
+    };
+    if member > 0 {
+        mount("8", 0, false);
+    }
+    let (tens, ones) = (member / 10 * 10, member % 10);
+    if let Some(ring) = RINGS.iter().find(|ring| ring.contains(&ones)) {
+        let next = if ones + 1 == ring.end {
+            ring.start
+        } else {
+            ones + 1
+        };
+        let first = (tens + ring.start) * clusters + cluster;
+        mount("9", tens + next, is_sick(first));
+    }
+    text
 }
 
 async fn page(
@@ -136,11 +186,12 @@ async fn page(
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0.0, |now| now.as_secs_f64());
     let mut text = page.replace("\"0:", &format!("\"0:{}", node.digit));
-    let _ = writeln!(text, "{LAST_TICK} {now}");
+    let _ = writeln!(text, "{LAST_TICK} {now}\n{}", node.across.trim_end());
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
-/// The one series that is not as it was: it says when.
+/// What is not as it was recorded: when, and what the node is to others.
+const NEW: [&str; 3] = [LAST_TICK, "throttle_node_", "throttle_remote_mount_"];
 const LAST_TICK: &str = "throttle_monitor_tick_last_success_timestamp_seconds";
 
 fn pages(path: &Path) -> Result<Vec<String>> {
@@ -160,7 +211,7 @@ fn pages(path: &Path) -> Result<Vec<String>> {
         |observation, changes, engine| {
             stage.tick(observation, changes, engine, observation.unix_ms);
             match metrics::render(&shared.load()) {
-                Ok(page) => pages.push(without_last_tick(&page)),
+                Ok(page) => pages.push(without_new(&page)),
                 Err(error) => failed = Some(error),
             }
         },
@@ -176,8 +227,10 @@ fn pages(path: &Path) -> Result<Vec<String>> {
     Ok(pages)
 }
 
-fn without_last_tick(page: &str) -> String {
-    let kept = page.lines().filter(|line| !line.starts_with(LAST_TICK));
+fn without_new(page: &str) -> String {
+    let kept = page
+        .lines()
+        .filter(|line| !NEW.iter().any(|name| line.starts_with(name)));
     kept.fold(String::with_capacity(page.len()), |mut text, line| {
         text.push_str(line);
         text.push('\n');

@@ -111,6 +111,37 @@ const CLUSTER: &[(&str, &str, &str)] = &[
         "s",
         "max(max_over_time(prometheus_rule_group_last_duration_seconds[5m]))",
     ),
+    // The least, which other work on the machine does not lengthen.
+    (
+        "rules, least evaluation, all groups",
+        "s",
+        "sum(min_over_time(prometheus_rule_group_last_duration_seconds[10m]))",
+    ),
+    (
+        "rules, least evaluation, the slowest group",
+        "s",
+        "max(min_over_time(prometheus_rule_group_last_duration_seconds[10m]))",
+    ),
+    (
+        "rules, least evaluation, loops across nodes",
+        "s",
+        "sum(min_over_time(prometheus_rule_group_last_duration_seconds{rule_group=~\".*across.*\"}[10m]))",
+    ),
+    (
+        "rules, least evaluation, failover",
+        "s",
+        "sum(min_over_time(prometheus_rule_group_last_duration_seconds{rule_group=~\".*failover.*\"}[10m]))",
+    ),
+    (
+        "rings of nodes, stalled",
+        "",
+        "count(cluster_cycle:throttle_remote_mount:blocked) or vector(0)",
+    ),
+    (
+        "rings of nodes",
+        "",
+        "count(cluster_cycle:throttle_remote_mount:risk) or vector(0)",
+    ),
     (
         "rules, missed evaluations",
         "",
@@ -340,6 +371,8 @@ impl Table {
             let sick = number(&format!("{whom}: nodes in a livelock"))?;
             ensure!(sick > 0.0, "{whom}: no node is in a livelock");
         }
+        let stalled = number("cluster: rings of nodes, stalled")?;
+        ensure!(stalled > 0.0, "no ring of nodes is stalled");
         let missed = number("cluster: rules, missed evaluations")?;
         ensure!(
             missed == 0.0,
