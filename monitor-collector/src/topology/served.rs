@@ -10,6 +10,7 @@ mod fuse;
 mod nbd;
 mod remembered;
 mod scsi;
+mod tables;
 mod ublk;
 
 use std::{

@@ -14,7 +14,6 @@
 mod held;
 mod search;
 mod setter;
-pub(super) mod tables;
 
 use std::{
     collections::BTreeMap,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 
-use super::nbd::tables::{self, Connected};
+use super::tables::{self, Connected};
 use crate::topology::fds::link;
 use crate::topology::identity::Identity;
 use crate::topology::namespaces::Namespaces;

@@ -12,11 +12,11 @@ use compact_str::CompactString;
 use super::Place;
 use super::held::{Held, Holders, holders};
 use super::setter::Threads;
-use super::tables::{self, Connected};
 use crate::topology::identity::Identity;
 use crate::topology::namespaces::{Namespaces, number_of};
 use crate::topology::owners;
 use crate::topology::served::remembered::{Fact, OpenFile};
+use crate::topology::served::tables::{self, Connected};
 use crate::topology::sockets::{Socket, canonical};
 use crate::topology::volumes::Volume;
 

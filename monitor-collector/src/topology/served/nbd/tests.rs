@@ -8,11 +8,11 @@ use std::{
 use proptest::prelude::*;
 
 use super::search::{Ends, Search, choose};
-use super::tables::{self, Unix, unix};
 use super::{Connected, Servers};
 use crate::topology::LookupRequest;
 use crate::topology::namespaces::Namespaces;
 use crate::topology::served::Place;
+use crate::topology::served::tables::{self, Unix, unix};
 use crate::topology::tests::node::{ESTABLISHED, LISTEN, Node};
 use crate::topology::warnings::LookupWarnings;
 
