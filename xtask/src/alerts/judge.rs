@@ -224,7 +224,10 @@ fn labels(messages: &[Message]) -> Vec<String> {
         }
     }
     for message in messages {
-        for annotation in ["summary", "description", "runbook_url"] {
+        // No daemon has the runbook of an alert of no node.
+        let of_node = message.labels.contains_key("instance");
+        let runbook = of_node.then_some("runbook_url");
+        for annotation in ["summary", "description"].into_iter().chain(runbook) {
             let text = message
                 .annotations
                 .get(annotation)
